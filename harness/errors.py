@@ -1,0 +1,15 @@
+"""Errors that a user can mend: one line each, saying what, where, what was got and what was wanted."""
+
+from __future__ import annotations
+
+
+class BpttError(Exception):
+    """Base of every error of ours."""
+
+
+class UsageError(BpttError):
+    """The request is wrong (unknown name, unreadable JSON, a target that cannot be loaded).  The command ends with exit code 2."""
+
+
+class ContractError(BpttError):
+    """A subject broke the plug-in contract (wrong shape, missing key, not an array) while it was being run."""

@@ -1,0 +1,106 @@
+"""The plug-in contract, and the one form into which every implementation is brought.
+
+A subject's implementation has these methods, NumPy in and NumPy out (it need not import anything of ours):
+
+    init(rng, input_size, hidden_size)            -> params      {name: array}
+    zero_state(params, batch_size)                -> state       {name: (N, H)}, may be {}
+    run(params, xs, state)                        -> ys, final   ys (T, N, H), final like state
+    backward(params, xs, state, dys, dfinal)      -> dparams, dxs, dstate of <dys, ys> + <dfinal, final>       optional
+
+or, for a network with its loss inside, `init`, `zero_state` and
+
+    batch(rng, params, T, N)                      -> inputs, targets
+    loss(params, inputs, targets, state)          -> loss, dparams
+
+Adapters (harness/adapters/) turn classes of frameworks and textbooks into an object with exactly these methods.
+An adapter's object follows the dtype of the params it is given (float32, float64, and complex128 where the
+framework can), and may have one more method, where the framework has forward-mode differentiation:
+
+    run_tangent(params, xs, state, params_dot, xs_dot, state_dot) -> ys_dot, final_dot
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = Mapping[str, Array]
+
+CELL_METHODS = {
+    "init": "init(rng, input_size, hidden_size) -> params",
+    "zero_state": "zero_state(params, batch_size) -> state",
+    "run": "run(params, xs, state) -> ys, final_state",
+}
+NETWORK_METHODS = {
+    "init": "init(rng, input_size, hidden_size) -> params",
+    "zero_state": "zero_state(params, batch_size) -> state",
+    "batch": "batch(rng, params, T, N) -> inputs, targets",
+    "loss": "loss(params, inputs, targets, state) -> loss, dparams",
+}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One thing that an adapter detected, and why it thinks so: ('time axis', 'second (batch_first=True)')."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named part of a parameter: the block of one gate.  `params[tensor][index]` is the block."""
+
+    tensor: str
+    index: tuple[slice, ...]
+    gate: str
+    layer: int | None = None
+    direction: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An implementation under test, in the one form the checks know.
+
+    name            short name, used in ids ("MyGRU", "nn.LSTM"): never an address in it
+    spec            what the user wrote (target string), or a readable stand-in for an object
+    kind            "cell" (run, backward) or "network" (batch, loss)
+    implementation  the object with the methods above
+    like            the published cell it claims to be, or None
+    capabilities    words: "backward" (it has gradients), "forward_ad" (it has run_tangent)
+    detected        what the adapter found out, for `describe`
+    regions         blocks of its parameters by gate where the adapter knows them; () otherwise
+    batch_sizes, input_sizes, hidden_sizes   the only sizes it can take, or None for any
+    square          D == H only
+    bidirectional   outputs may depend on later inputs
+    dtype           the dtype in which it works ("float64" unless it says otherwise)
+    dys_scale       it clips its gradients: keep cotangents this small
+    truncation      its BPTT is meant to stop after k steps
+    lengths         run(..., lengths=) is there
+    source          file and line of its backward (or of the class), where known
+    """
+
+    name: str
+    spec: str
+    framework: str
+    kind: Literal["cell", "network"]
+    implementation: Any
+    like: str | None = None
+    capabilities: frozenset[str] = frozenset()
+    detected: tuple[Detection, ...] = ()
+    regions: tuple[Region, ...] = ()
+    batch_sizes: tuple[int, ...] | None = None
+    input_sizes: tuple[int, ...] | None = None
+    hidden_sizes: tuple[int, ...] | None = None
+    square: bool = False
+    bidirectional: bool = False
+    dtype: str = "float64"
+    dys_scale: float | None = None
+    truncation: int | None = None
+    lengths: bool = False
+    source: tuple[str, int] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)

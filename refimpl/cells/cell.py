@@ -1,0 +1,50 @@
+"""What a reference cell is: a few pure functions over dicts of arrays, bundled under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Params = Mapping[str, Array]
+State = Mapping[str, Array]
+Tape = tuple[Array, ...]
+
+
+class Outer(NamedTuple):
+    """A step's share of a weight gradient, kept in two factors: dW = left.T @ right.
+
+    Stacked over time the two factors give dW in one matrix product.   left (N, I)   right (N, J)   dW (I, J)
+    """
+
+    left: Array
+    right: Array
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A published recurrent cell.
+
+    name            one of the names that `like` accepts
+    gates           names of the column blocks of W_x, W_h, b in order, e.g. ("i", "f", "g", "o")
+    init            (rng, input_size, hidden_size) -> params, all float64, biases random and not zero
+    zero_state      (params, batch_size) -> {"h": (N, H)[, "c": (N, H)]} in the dtype of the params
+    project_inputs  (params, xs (T, N, D)) -> axs (T, N, G*H): the part of the pre-activations that needs no state, one product
+    project_inputs_backward  (params, xs, daxs) -> dparams (its share), dxs
+    step            (params, ax (N, G*H), state) -> y (N, H or P), state, tape
+    step_backward   (params, tape, dy, dstate) -> dax, dstate_prev, dparams_t (values: arrays already summed over N, or `Outer`)
+    summary         one line: what it is and how it differs from its neighbours
+    """
+
+    name: str
+    gates: tuple[str, ...]
+    init: Callable[[np.random.Generator, int, int], dict[str, Array]]
+    zero_state: Callable[[Params, int], dict[str, Array]]
+    project_inputs: Callable[[Params, Array], Array]
+    project_inputs_backward: Callable[[Params, Array, Array], tuple[dict[str, Array], Array]]
+    step: Callable[[Params, Array, State], tuple[Array, dict[str, Array], Tape]]
+    step_backward: Callable[[Params, Tape, Array, State], tuple[Array, dict[str, Array], dict[str, Array | Outer]]]
+    summary: str
