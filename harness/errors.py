@@ -13,3 +13,7 @@ class UsageError(BpttError):
 
 class ContractError(BpttError):
     """A subject broke the plug-in contract (wrong shape, missing key, not an array) while it was being run."""
+
+
+class SubjectError(BpttError):
+    """A subject's own code raised while it was being run; the text says what and on which line."""

@@ -24,6 +24,21 @@ class Outer(NamedTuple):
     right: Array
 
 
+class Columns(NamedTuple):
+    """A step's share of a weight gradient whose column blocks have left factors of their own: dW = [left.T @ right, ...]."""
+
+    parts: tuple[Outer, ...]
+
+
+class RowSum(NamedTuple):
+    """A step's share of a bias gradient, not yet summed over the batch: db = rows.sum(axis=0).   rows (N, J)   db (J,)"""
+
+    rows: Array
+
+
+Share = Array | Outer | Columns | RowSum
+
+
 @dataclass(frozen=True)
 class Cell:
     """A published recurrent cell.
@@ -35,8 +50,11 @@ class Cell:
     project_inputs  (params, xs (T, N, D)) -> axs (T, N, G*H): the part of the pre-activations that needs no state, one product
     project_inputs_backward  (params, xs, daxs) -> dparams (its share), dxs
     step            (params, ax (N, G*H), state) -> y (N, H or P), state, tape
-    step_backward   (params, tape, dy, dstate) -> dax, dstate_prev, dparams_t (values: arrays already summed over N, or `Outer`)
+    step_backward   (params, tape, dy, dstate) -> dax, dstate_prev, dparams_t (a `Share` each; an array is summed over N)
     summary         one line: what it is and how it differs from its neighbours
+
+    All arrays that a step is given share one dtype (unroll sees to it); every array of a tape has N as its first axis; y is the
+    new state["h"].
     """
 
     name: str
@@ -46,5 +64,5 @@ class Cell:
     project_inputs: Callable[[Params, Array], Array]
     project_inputs_backward: Callable[[Params, Array, Array], tuple[dict[str, Array], Array]]
     step: Callable[[Params, Array, State], tuple[Array, dict[str, Array], Tape]]
-    step_backward: Callable[[Params, Tape, Array, State], tuple[Array, dict[str, Array], dict[str, Array | Outer]]]
+    step_backward: Callable[[Params, Tape, Array, State], tuple[Array, dict[str, Array], dict[str, Share]]]
     summary: str

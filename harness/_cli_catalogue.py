@@ -1,0 +1,90 @@
+"""`bptt list`, `bptt explain` and `bptt doctor`: what there is, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+
+from harness import runner
+from harness.environment import FRAMEWORKS, environment, installed
+from harness.errors import UsageError
+from harness.words import did_you_mean
+from refimpl.cells import CELLS
+from reports.records import CatalogueEntry
+
+WIDTH = 100
+#: distribution -> what installs it
+EXTRAS = {"jax": "jax", "flax": "jax", "equinox": "jax", "dm-haiku": "jax", "keras": "keras", "onnx": "onnx", "onnxruntime": "onnx"}
+
+
+def list_lines() -> list[str]:
+    """Checks (id, family, property) and published cells (name, summary)."""
+    catalogue = runner.catalogue()
+    return [
+        f"{len(catalogue)} checks (bptt explain ID)",
+        *_table([(entry.id, entry.family, entry.property) for entry in catalogue]),
+        "",
+        f"{len(CELLS)} published cells (--like NAME, or as a target: refimpl:NAME)",
+        *_table([(name, cell.summary) for name, cell in CELLS.items()]),
+    ]
+
+
+def explain_lines(identifier: str) -> list[str]:
+    """All that is known of one check.  Raises UsageError, with the nearest id, where there is none."""
+    entries = {entry.id: entry for entry in runner.catalogue()}
+    entry = entries.get(identifier) or entries.get(identifier.upper())
+    if entry is None:
+        raise UsageError(f"explain: no check {identifier!r}{did_you_mean(identifier, entries)} (bptt list shows all {len(entries)})")
+    lines = [f"{entry.id}  {entry.property}", f"family  {entry.family}", ""]
+    lines += [*_indented(entry.description), ""]
+    lines += _prerequisites(entry, entries)
+    return lines
+
+
+def doctor_lines() -> list[str]:
+    """Environment, frameworks found, and how to get those that are missing."""
+    facts = environment()
+    rows = [(name, str(value)) for name, value in facts.items() if name not in FRAMEWORKS]
+    frameworks = [(name, installed(name) or _missing(name)) for name in FRAMEWORKS]
+    return [*_table(rows), "", "frameworks", *_table(frameworks), "", *_advice(facts)]
+
+
+def _missing(name: str) -> str:
+    return f"not found (pip install 'bptt[{EXTRAS[name]}]')" if name in EXTRAS else "not found"
+
+
+def _advice(facts: dict[str, str | int]) -> list[str]:
+    advice = []
+    if int(facts["longdouble_bits"]) < 64:
+        advice.append("longdouble is no wider than double here: the precision ladder ends at float64")
+    if facts["threads"] == "not limited":
+        advice.append("threads are not limited: OMP_NUM_THREADS=1 makes timings repeatable")
+    return advice
+
+
+def _prerequisites(entry: CatalogueEntry, entries: dict[str, CatalogueEntry]) -> list[str]:
+    before = [entries[name] for name in entry.needs if name in entries]
+    after = [other for other in entries.values() if entry.id in other.needs]
+    lines = []
+    if before:
+        lines += ["is blocked where one of these fails", *_table([(e.id, e.property) for e in before])]
+    if after:
+        lines += ["blocks, where it fails", *_table([(e.id, e.property) for e in after])]
+    return lines
+
+
+def _indented(text: str) -> list[str]:
+    """A docstring's paragraphs as they stand, each line moved in by two."""
+    return [f"  {line.strip()}" if line.strip() else "" for line in text.strip().splitlines()]
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns of equal width; the last one wrapped under itself."""
+    widths = [max((len(row[k]) for row in rows), default=0) for k in range(len(rows[0]) - 1)] if rows else []
+    indent = 2 + sum(w + 2 for w in widths)
+    lines = []
+    for row in rows:
+        head = "".join(f"{cell:<{w}}  " for cell, w in zip(row, widths, strict=False))
+        first, *rest = wrap(row[-1], max(WIDTH - indent, 40)) or [""]
+        lines += [f"  {head}{first}".rstrip(), *(" " * indent + line for line in rest)]
+    return lines

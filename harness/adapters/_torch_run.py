@@ -1,0 +1,255 @@
+"""A torch module as the contract of harness/subject.py wants it: NumPy in, NumPy out, in the dtype of the params."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+
+from harness.adapters._torch_build import Recipe, one_line
+from harness.adapters._torch_form import Form, slots
+from harness.adapters._torch_gates import gate_regions
+from harness.errors import ContractError, UsageError
+from harness.subject import Array, Arrays, Region
+
+TORCH_DTYPES = {
+    np.dtype("float16"): torch.float16,
+    np.dtype("float32"): torch.float32,
+    np.dtype("float64"): torch.float64,
+    np.dtype("complex64"): torch.complex64,
+    np.dtype("complex128"): torch.complex128,
+}
+#: Functions that make a tensor out of nothing.
+FACTORIES = frozenset({torch.zeros, torch.ones, torch.empty, torch.eye})
+
+_Key = tuple[tuple[str, tuple[int, ...]], ...]
+_Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class TorchModule:
+    """The implementation object of a torch subject.
+
+    It keeps one module for each set of parameter shapes, and one private copy of it for each dtype: values are copied in at each
+    call (the caller may have changed them in place), modules are not.  The user's own instance is copied, never run or changed.
+
+    A gradient that autograd leaves out because no path leads there is zero: that is what a training step would see, too.
+    """
+
+    recipe: Recipe
+    form: Form
+    params_dtype: str = "float64"
+    _modules: dict[_Key, tuple[torch.nn.Module, int, int]] = field(default_factory=dict, repr=False)
+    _copies: dict[tuple[_Key, torch.dtype], tuple[torch.nn.Module, _Tensors]] = field(default_factory=dict, repr=False)
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        """Trainable floating parameters by their torch names, drawn by the constructor from a seed out of `rng`.
+
+        An instance gives its own values.  Raises UsageError where the constructor fails.
+        """
+        module = self.recipe.seeded(int(rng.integers(2**63 - 1)), input_size, hidden_size)
+        params = {name: _array(p).astype(self.params_dtype) for name, p in _trainable(module).items()}
+        key = _key(params)
+        if key not in self._modules:
+            self._modules[key] = (module, input_size, hidden_size)
+        return params
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        """Zeros (N, width) for each layer and direction, in the dtype of the params."""
+        _, D, H = self._module(_key(params))
+        dtype = np.result_type(*params.values()) if params else np.dtype(self.params_dtype)
+        return {
+            name: np.zeros((batch_size, slot.width.at(D, H)), dtype) for slot in slots(self.form.tree) for name in slot.names
+        }
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        """ys (T, N, O) and the final state.  Raises what the module raises, and ContractError where it returns another structure.
+
+        In complex numbers a result with NaN raises RuntimeError: torch's complex functions overflow where its real ones don't.
+        """
+        dtype = _common_dtype(params, xs, state)
+        with default_dtype(dtype), torch.no_grad():
+            module, _ = self._loaded(params, dtype)
+            inputs = {name: _tensor(value, dtype) for name, value in state.items()}
+            ys, final = self.form.unroll(module, _tensor(xs, dtype), inputs)
+            out = _array(ys), {name: _array(value) for name, value in final.items()}
+        if dtype.is_complex and not all(np.isfinite(value).all() for value in (out[0], *out[1].values())):
+            raise RuntimeError(f"{self.recipe.label} gives no finite numbers in {dtype}")
+        return out
+
+    def backward(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+    ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+        """Gradients of <dys, ys> + <dfinal, final> by autograd, from a forward pass of its own.
+
+        Raises TypeError for complex numbers, because torch's complex gradients are conjugates.
+        """
+        dtype = _common_dtype(params, xs, state)
+        if dtype.is_complex:
+            raise TypeError(f"{self.recipe.label}: backward got {dtype}, wanted real numbers")
+        with default_dtype(dtype), torch.enable_grad():
+            module, weights = self._loaded(params, dtype)
+            x_leaf = _tensor(xs, dtype, own=True).requires_grad_()
+            state_leaves = {name: _tensor(value, dtype, own=True).requires_grad_() for name, value in state.items()}
+            # clones, because a module may write into its inputs, and autograd forbids that on leaves only
+            ys, final = self.form.unroll(module, x_leaf.clone(), {name: leaf.clone() for name, leaf in state_leaves.items()})
+            pairs = [(ys, dys), *((final[name], dfinal[name]) for name in final if name in dfinal)]
+            reached = [(out, _tensor(d, out.dtype)) for out, d in pairs if out.requires_grad]
+            leaves = [*weights.values(), x_leaf, *state_leaves.values()]
+            grads: Any = [None] * len(leaves)
+            if reached:
+                outs, cotangents = zip(*reached, strict=True)
+                grads = torch.autograd.grad(outs, leaves, cotangents, allow_unused=True)
+        arrays = [_array(torch.zeros_like(leaf) if g is None else g) for leaf, g in zip(leaves, grads, strict=True)]
+        n = len(weights)
+        return dict(zip(weights, arrays, strict=False)), arrays[n], dict(zip(state_leaves, arrays[n + 1 :], strict=True))
+
+    def run_tangent(
+        self, params: Arrays, xs: Array, state: Arrays, params_dot: Arrays, xs_dot: Array, state_dot: Arrays
+    ) -> tuple[Array, dict[str, Array]]:
+        """Directional derivatives of ys and the final state by forward-mode differentiation; a missing tangent counts as zero."""
+        dtype = _common_dtype(params, xs, state)
+        with default_dtype(dtype), forward_ad.dual_level():
+            module, parameters = self._loaded(params, dtype)
+
+            def dual(value: torch.Tensor, dot: Array | None) -> torch.Tensor:
+                return value if dot is None else _dual(value, _tensor(dot, dtype, own=True))
+
+            weights = {f"module.{name}": dual(p.detach(), params_dot.get(name)) for name, p in parameters.items()}
+            x = dual(_tensor(xs, dtype, own=True), xs_dot)
+            h = {name: dual(_tensor(value, dtype, own=True), state_dot.get(name)) for name, value in state.items()}
+            ys, final = torch.func.functional_call(_Unrolled(module, self.form), weights, (x, h))
+            return _tangent(ys), {name: _tangent(value) for name, value in final.items()}
+
+    def regions(self, params: Arrays) -> tuple[Region, ...]:
+        """The gates' blocks in params of these shapes; () for a module that is not torch's own."""
+        return gate_regions(self._module(_key(params))[0])
+
+    def _module(self, key: _Key) -> tuple[torch.nn.Module, int, int]:
+        if key not in self._modules:
+            raise ContractError(f"{self.recipe.label}: got params {_shapes(key)}, wanted those of an init of this subject")
+        return self._modules[key]
+
+    def _loaded(self, params: Arrays, dtype: torch.dtype) -> tuple[torch.nn.Module, _Tensors]:
+        """The private copy in `dtype` with the values of `params` in it, and its trainable parameters."""
+        key = _key(params)
+        loaded = self._copies.get((key, dtype))
+        if loaded is None:
+            module = in_dtype(self._module(key)[0], dtype, self.recipe)
+            loaded = self._copies[key, dtype] = module, _trainable(module)
+        with torch.no_grad():
+            for name, p in loaded[1].items():
+                p.copy_(_tensor(params[name], dtype))
+        return loaded
+
+
+class _Unrolled(torch.nn.Module):
+    """The loop over time as a module, so that functional_call can put dual numbers in place of its parameters once."""
+
+    def __init__(self, module: torch.nn.Module, form: Form) -> None:
+        super().__init__()
+        self.module, self.form = module, form
+
+    def forward(self, xs: torch.Tensor, state: _Tensors) -> tuple[torch.Tensor, _Tensors]:
+        return self.form.unroll(self.module, xs, state)
+
+
+def in_dtype(module: torch.nn.Module, dtype: torch.dtype, recipe: Recipe) -> torch.nn.Module:
+    """A copy of `module` in evaluation mode, parameters and floating buffers in `dtype`.
+
+    Raises UsageError where it can't be copied.
+    """
+    try:
+        own = copy.deepcopy(module)
+    except Exception as error:  # whatever a user's __deepcopy__ raises is told, never swallowed
+        called = f"copy.deepcopy({recipe.label})"
+        raise UsageError(f"{recipe.spec}: {called} raised {one_line(error)}, wanted a module that can be copied") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "complex modules are a new feature": known, and what cannot be done raises
+        # _apply is what Module.to does, without its refusal to turn real into complex parameters
+        own._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return own.eval()
+
+
+def _trainable(module: torch.nn.Module) -> _Tensors:
+    return {name: p for name, p in module.named_parameters() if p.requires_grad and (p.is_floating_point() or p.is_complex())}
+
+
+def _key(params: Mapping[str, Any]) -> _Key:
+    return tuple((name, tuple(value.shape)) for name, value in params.items())
+
+
+def _shapes(key: _Key) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in key) or "{}"
+
+
+def _common_dtype(params: Arrays, xs: Array, state: Arrays) -> torch.dtype:
+    common = np.result_type(xs, *params.values(), *state.values())
+    if common not in TORCH_DTYPES:
+        raise TypeError(f"got {common}, wanted one of {', '.join(map(str, TORCH_DTYPES))}: torch has no other")
+    return TORCH_DTYPES[common]
+
+
+def _tensor(value: Array, dtype: torch.dtype, own: bool = False) -> torch.Tensor:
+    """`value` in `dtype`.
+
+    Shares memory where it can and `own` is not asked for, so that a module that writes into its inputs is seen.
+    """
+    array = np.asarray(value)
+    if own or not array.flags.writeable or not array.flags.c_contiguous:
+        array = np.array(array, order="C")
+    return torch.from_numpy(array).to(dtype)
+
+
+def _array(value: torch.Tensor) -> Array:
+    """A NumPy copy of its own."""
+    return np.array(value.detach().resolve_conj().resolve_neg().numpy(), order="C")
+
+
+def _dual(value: torch.Tensor, dot: torch.Tensor) -> torch.Tensor:
+    dual: torch.Tensor = forward_ad.make_dual(value, dot)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return dual
+
+
+def _tangent(value: torch.Tensor) -> Array:
+    dot: torch.Tensor | None = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return np.zeros(tuple(value.shape), _array(value).dtype) if dot is None else _array(dot)
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """torch.zeros(...) without a dtype inside a module gives `dtype`; for a complex one `_ComplexFactories` sees to it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype.to_real() if dtype.is_complex else dtype)
+    try:
+        if dtype.is_complex:
+            with warnings.catch_warnings(), _ComplexFactories(dtype):
+                # torch warns once in a process that it drops an imaginary part; whether it did is found out by comparing
+                warnings.simplefilter("ignore")
+                yield
+        else:
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class _ComplexFactories(TorchFunctionMode):
+    """torch refuses a complex default dtype; a module that starts its own state with torch.zeros(N, H) needs one."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in FACTORIES and kwargs.get("dtype") is None:
+            kwargs = kwargs | {"dtype": self.dtype}
+        return func(*args, **kwargs)

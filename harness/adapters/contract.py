@@ -1,0 +1,161 @@
+"""Objects that have the plug-in contract's methods already: cells, and networks with their loss inside."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from harness.adapters._objects import (
+    construct,
+    did_you_mean,
+    has,
+    is_factory,
+    is_torch,
+    known_cell,
+    required,
+    short_name,
+    source_of,
+)
+from harness.errors import UsageError
+from harness.subject import CELL_METHODS, NETWORK_METHODS, Detection, Subject
+
+OPTIONAL = {"backward": "backward(params, xs, state, dys, dfinal_state) -> dparams, dxs, dstate"}
+WANTED = CELL_METHODS | NETWORK_METHODS | OPTIONAL
+
+
+def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A class, instance, factory or module with the contract's methods.  Raises UsageError where one of them is missing or misspelt."""
+    if is_factory(obj):
+        if required(obj) or args:
+            return None
+        made = construct(obj, spec, args)
+        return None if _kind(made, spec) is None else _subject(made, spec, name=short_name(obj))
+    if is_torch(obj) or _kind(obj, spec) is None:
+        return None
+    if isinstance(obj, type):
+        return _subject(construct(obj, spec, args), spec, name=short_name(obj))
+    if args:
+        raise UsageError(f"{spec}: --args given for an object that is made already, wanted a class or no --args")
+    return _subject(obj, spec, name=short_name(obj))
+
+
+def _kind(obj: object, spec: str) -> Literal["cell", "network"] | None:
+    """Which contract `obj` keeps; None where it does not look like one.  Raises UsageError on a near miss."""
+    cell = [m for m in CELL_METHODS if has(obj, m)]
+    network = [m for m in NETWORK_METHODS if has(obj, m)]
+    if len(cell) == len(CELL_METHODS):
+        if not has(obj, "backward"):
+            _refuse_misspelt(obj, spec, "backward")
+        return "cell"
+    if len(network) == len(NETWORK_METHODS):
+        return "network"
+    wanted = NETWORK_METHODS if len(network) > len(cell) or has(obj, "loss") and not has(obj, "run") else CELL_METHODS
+    present = [m for m in wanted if has(obj, m)]
+    near = {m: close for m in wanted if m not in present and (close := _close(obj, m))}
+    own_style = has(obj, "forward") and not has(obj, "zero_state")  # a textbook class that happens to have an init
+    if own_style or not present or len(present) + len(near) < 2 or (isinstance(obj, types.ModuleType) and len(present) < 2):
+        return None
+    for missing in wanted:
+        if missing not in present:
+            hint = f", it has {near[missing]}: did you mean {missing}?" if missing in near else ""
+            raise UsageError(f"{spec}: {short_name(obj)} has {', '.join(present)} but no {missing}{hint} wanted {wanted[missing]}")
+    raise AssertionError("a contract without a missing method was returned above")
+
+
+def _refuse_misspelt(obj: object, spec: str, method: str) -> None:
+    if close := _close(obj, method):
+        raise UsageError(f"{spec}: {short_name(obj)} has {close} but no {method}, did you mean {method}? wanted {WANTED[method]}")
+
+
+def _close(obj: object, method: str) -> str | None:
+    """A public method of `obj` whose name is almost `method`, and no name of the contract's."""
+    names = [n for n in dir(obj) if not n.startswith("_") and n not in WANTED and has(obj, n)]
+    hint = did_you_mean(method, [n for n in names if abs(len(n) - len(method)) <= 2 and n[:1].lower() == method[:1]], count=1)
+    return hint.removeprefix(", did you mean ").removesuffix("?") or None
+
+
+def _subject(impl: Any, spec: str, name: str) -> Subject:
+    kind = _kind(impl, spec)
+    if kind is None:
+        raise UsageError(f"{spec}: {name} made {short_name(impl)}, wanted an object with {', '.join(CELL_METHODS)}[, backward]")
+    options = _options(impl, spec)
+    has_gradients = kind == "network" or has(impl, "backward")
+    methods = [m for m in (*(NETWORK_METHODS if kind == "network" else CELL_METHODS), "backward") if has(impl, m)]
+    found = [Detection("form", f"the plug-in contract of a {kind}: it has {', '.join(methods)}")]
+    if not has_gradients:
+        found.append(Detection("gradients", "none: it has no backward, so only its forward pass is checked"))
+    found += [Detection(what, f"the class says so: {what} = {value!r}") for what, value in options.items()]
+    return Subject(
+        name=name,
+        spec=spec,
+        framework="numpy",
+        kind=kind,
+        implementation=impl,
+        capabilities=frozenset({"backward"} if has_gradients else ()) | ({"forward_ad"} if has(impl, "run_tangent") else set()),
+        detected=tuple(found),
+        source=source_of(impl, "backward" if kind == "cell" else "loss", "run"),
+        **options,
+    )
+
+
+def _options(impl: object, spec: str) -> dict[str, Any]:
+    """The optional attributes that are there, checked.  Raises UsageError naming the attribute, what it is and what was wanted."""
+    options: dict[str, Any] = {}
+    for name, check in _CHECKS.items():
+        value = getattr(impl, name, None)
+        if value is not None:
+            options[name] = check(value, f"{spec}: {short_name(impl)}", name)
+    return options
+
+
+def _sizes(value: object, where: str, name: str) -> tuple[int, ...]:
+    if not isinstance(value, tuple | list) or not value or not all(type(size) is int and size > 0 for size in value):
+        raise UsageError(f"{where}.{name} is {value!r}, wanted a tuple of sizes, such as (1,)")
+    return tuple(value)
+
+
+def _flag(value: object, where: str, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{where}.{name} is {value!r}, wanted True or False")
+    return value
+
+
+def _dtype(value: object, where: str, name: str) -> str:
+    import numpy as np
+
+    known = ("float32", "float64", "longdouble")
+    for dtype in known:
+        if value == dtype or (not isinstance(value, str) and value in (np.dtype(dtype), np.dtype(dtype).type)):
+            return dtype
+    raise UsageError(f"{where}.{name} is {value!r}, wanted one of {', '.join(known)}")
+
+
+def _scale(value: object, where: str, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UsageError(f"{where}.{name} is {value!r}, wanted a positive number")
+    return float(value)
+
+
+def _steps(value: object, where: str, name: str) -> int:
+    if type(value) is not int or value < 1:
+        raise UsageError(f"{where}.{name} is {value!r}, wanted a number of time steps, at least 1")
+    return value
+
+
+def _like(value: object, where: str, name: str) -> str:
+    return known_cell(value, where)
+
+
+_CHECKS = {
+    "like": _like,
+    "batch_sizes": _sizes,
+    "input_sizes": _sizes,
+    "hidden_sizes": _sizes,
+    "square": _flag,
+    "bidirectional": _flag,
+    "dtype": _dtype,
+    "dys_scale": _scale,
+    "truncation": _steps,
+    "lengths": _flag,
+}

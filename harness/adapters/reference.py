@@ -1,0 +1,93 @@
+"""Reference cells as subjects, so that every check also runs on what it compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.adapters._objects import is_torch
+from harness.errors import UsageError
+from harness.subject import Array, Arrays, Detection, Region, Subject
+
+
+def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A `refimpl.cells.cell.Cell`."""
+    if is_torch(obj) or type(obj).__name__ != "Cell":
+        return None
+    from refimpl.cells.cell import Cell
+
+    if not isinstance(obj, Cell):
+        return None
+    if args:
+        raise UsageError(f"{spec}: --args given, wanted none: a reference cell has no options")
+    return subject(obj, spec)
+
+
+def subject(cell: object, spec: str | None = None) -> Subject:
+    """`cell` as a Subject that claims to be itself."""
+    from refimpl.cells.cell import Cell
+
+    assert isinstance(cell, Cell)
+    import inspect
+
+    file = inspect.getsourcefile(cell.step_backward)
+    return Subject(
+        name=cell.name,
+        spec=spec or f"refimpl:{cell.name}",
+        framework="reference",
+        kind="cell",
+        implementation=ReferenceCell(cell.name),
+        like=cell.name,
+        capabilities=frozenset({"backward"}),
+        detected=(Detection("form", f"a reference cell: {cell.summary}"), Detection("like", f"it is the reference's {cell.name}")),
+        source=(file, inspect.getsourcelines(cell.step_backward)[1]) if file else None,
+        extra={"gates": cell.gates},
+    )
+
+
+@dataclass(frozen=True)
+class ReferenceCell:
+    """A reference cell by name (so that it travels to worker processes), with the contract's methods."""
+
+    name: str
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        return self._cell.init(rng, input_size, hidden_size)
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return self._cell.zero_state(params, batch_size)
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        from refimpl.unroll import forward
+
+        ys, final, _ = forward(self._cell, params, xs, state)
+        return ys, dict(final)
+
+    def backward(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+    ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+        from refimpl.unroll import backward, forward
+
+        _, _, tapes = forward(self._cell, params, xs, state)
+        dparams, dxs, dstate = backward(self._cell, params, xs, tapes, dys, dfinal)
+        return dict(dparams), dxs, dict(dstate)
+
+    def regions(self, params: Arrays) -> tuple[Region, ...]:
+        """The gates' blocks, at the sizes of `params`: column blocks of W_* (., G*H) and b* (G*H,), rows of a peephole p (3, H)."""
+        gates, found = self._cell.gates, []
+        H = params["W_x"].shape[1] // max(len(gates), 1)
+        for tensor, value in params.items():
+            if value.shape[-1] == len(gates) * H and len(gates) > 1:
+                rows = (slice(None),) * (value.ndim - 1)
+                found += [Region(tensor, (*rows, slice(k * H, (k + 1) * H)), gate) for k, gate in enumerate(gates)]
+            elif tensor == "p" and value.ndim == 2:
+                found += [Region(tensor, (slice(k, k + 1),), gate) for k, gate in enumerate("ifo")]
+        return tuple(found)
+
+    @property
+    def _cell(self):  # type: ignore[no-untyped-def]  # a Cell; its module is imported only when the cell is used
+        from refimpl import CELLS
+
+        return CELLS[self.name]

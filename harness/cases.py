@@ -1,0 +1,224 @@
+"""The sizes, regimes and cotangents at which a subject is put to the test.
+
+A `Case` says everything about one test input in a line (``T5-N2-D3-H7-standard``); `draw` turns it into arrays, the same
+arrays for the same case and seed.  Default sizes are unequal primes; states, biases and cotangents are never zero.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import ContractError, UsageError
+from harness.subject import Array, Arrays, Subject
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+REGIMES: dict[str, str] = {
+    "standard": "weights, biases, states and inputs of order one: no gate saturated",
+    "small": "weights and biases a tenth of the standard ones: the cell is almost linear",
+    "saturated": "weights four times the standard ones: many gates near 0 or 1",
+    "open": "every bias shifted by +3",
+    "closed": "every bias shifted by -2: an LSTM forgets, gradients vanish",
+    "initial": "parameters as the subject's own init draws them, zeros replaced by small random numbers",
+}
+#: Regimes in which no gate is so saturated that f * (1 - f) loses digits.
+MILD = frozenset({"standard", "small", "initial"})
+
+_CASE = re.compile(r"^T(\d+)-N(\d+)-D(\d+)-H(\d+)(?:-([a-z_]+))?$")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test input.   T time, N batch, D input, H hidden; `dtype` of all arrays; `seed` of the generator that draws them."""
+
+    T: int = 5
+    N: int = 2
+    D: int = 3
+    H: int = 7
+    regime: str = "standard"
+    dtype: str = "float64"
+    seed: int = 0
+
+    def __str__(self) -> str:
+        sizes = f"T{self.T}-N{self.N}-D{self.D}-H{self.H}"
+        return sizes if self.regime == "standard" else f"{sizes}-{self.regime}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Arrays of one case.   xs (T, N, D)   state {name: (N, H)}   params as the subject's init gives them."""
+
+    params: dict[str, Array]
+    xs: Array
+    state: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Cotangent:
+    """One choice of dL/d(outputs): L = <dys, ys> + <dfinal, final>.   dys like ys, dfinal like the final state."""
+
+    name: str
+    dys: Array
+    dfinal: dict[str, Array]
+
+
+def parse_case(text: str, seed: int = 0) -> Case:
+    """The case that `text` (``T1-N1-D3-H4`` or ``T12-N2-D3-H7-closed``) names.  Raises UsageError."""
+    match = _CASE.match(text)
+    if not match:
+        raise UsageError(f"--case: got {text!r}, wanted sizes and perhaps a regime, such as T1-N1-D3-H4 or T12-N2-D3-H7-closed")
+    T, N, D, H = (int(n) for n in match.groups()[:4])
+    regime = match.group(5) or "standard"
+    if regime not in REGIMES:
+        raise UsageError(f"--case: got regime {regime!r} in {text!r}, wanted one of {', '.join(REGIMES)}")
+    if min(T, N, D, H) < 1:
+        raise UsageError(f"--case: got {text!r}, wanted sizes of at least 1")
+    return Case(T, N, D, H, regime, seed=seed)
+
+
+def admissible(subject: Subject, case: Case) -> Case:
+    """`case` with the nearest sizes and the dtype that the subject can take."""
+
+    def nearest(size: int, allowed: tuple[int, ...] | None) -> int:
+        return size if allowed is None else min(allowed, key=lambda a: (abs(a - size), a))
+
+    H = nearest(case.H, subject.hidden_sizes)
+    D = H if subject.square else nearest(case.D, subject.input_sizes)
+    return replace(case, N=nearest(case.N, subject.batch_sizes), D=D, H=H, dtype=subject.dtype)
+
+
+def generator(case: Case, purpose: str) -> np.random.Generator:
+    """A generator of its own for each case and purpose, so that no draw depends on how many came before it."""
+    return np.random.default_rng([case.seed, zlib.crc32(f"{case} {case.dtype} {purpose}".encode())])
+
+
+def draw(subject: Subject, case: Case) -> Data:
+    """Parameters, inputs and initial state of `case`, in its dtype.  Raises ContractError if init or zero_state give something else."""
+    params = draw_params(subject, case)
+    rng = generator(case, "inputs")
+    xs = _bounded(rng, (case.T, case.N, case.D), 2.5).astype(case.dtype)
+    template = named_arrays(subject.implementation.zero_state(params, case.N), f"{subject.name}.zero_state")
+    state = {name: (0.6 * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
+    return Data(params, xs, state)
+
+
+def draw_params(subject: Subject, case: Case) -> dict[str, Array]:
+    """The subject's own initial parameters, moved away from zeros and into the regime."""
+    rng = generator(case, "params")
+    initial = named_arrays(subject.implementation.init(rng, case.D, case.H), f"{subject.name}.init")
+    if not initial:
+        raise ContractError(f"{subject.name}.init returned no parameters, wanted a dict {{name: array}}")
+    moved = {name: _away_from_zero(value, case, rng) for name, value in initial.items()}
+    scale = {"small": 0.1, "saturated": _saturating(moved)}.get(case.regime, 1.0)
+    shift = {"open": 3.0, "closed": -2.0}.get(case.regime, 0.0)
+    return {
+        name: (scale * value + (shift if is_bias(value) else 0.0)).astype(case.dtype) if value.dtype.kind == "f" else value
+        for name, value in moved.items()
+    }
+
+
+def _away_from_zero(value: Array, case: Case, rng: np.random.Generator) -> Array:
+    if value.dtype.kind != "f":
+        return value.copy()
+    noise = _bounded(rng, value.shape, 2.5)
+    if case.regime == "initial":
+        return np.where(value == 0, 0.05 * noise, value)
+    fan_in = min(value.shape) if value.ndim > 1 else 1
+    spread = max(float(np.sqrt(np.mean(np.square(value)))) if value.size else 0.0, min(0.4, 1 / np.sqrt(max(fan_in, 1))))
+    return value + spread * noise
+
+
+#: Pre-activations beyond this leave no digits in s * (1 - s) or 1 - n**2, however right the formula is.
+_LARGEST_PREACTIVATION = 10.0
+
+
+def _saturating(params: Mapping[str, Array]) -> float:
+    """The factor, at most 4, that saturates gates without pushing pre-activations past the bound above."""
+    reach = sum(_reach(v) for v in params.values() if v.dtype.kind == "f" and v.size)
+    return float(np.clip(2 * _LARGEST_PREACTIVATION / max(reach, 1e-3), 1.0, 4.0))
+
+
+def _reach(value: Array) -> float:
+    """Largest pre-activation that a parameter alone can make from inputs of size about one."""
+    if is_bias(value) or value.ndim != 2:
+        return float(np.max(np.abs(value)))
+    return float(min(np.abs(value).sum(axis=0).max(), np.abs(value).sum(axis=1).max()))
+
+
+def _bounded(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
+    return np.clip(rng.normal(size=shape), -bound, bound)
+
+
+def is_bias(value: Array) -> bool:
+    """Whether a parameter has one value a unit: a vector, a row or a column."""
+    return value.ndim == 1 or (value.ndim == 2 and min(value.shape) == 1)
+
+
+def named_arrays(value: object, where: str) -> dict[str, Array]:
+    """`value` as a dict of arrays.  Raises ContractError naming `where` if it is something else."""
+    if not isinstance(value, Mapping):
+        raise ContractError(f"{where} returned {_kind(value)}, wanted a dict {{name: array}}")
+    for name, array in value.items():
+        if not isinstance(array, np.ndarray | np.generic):
+            raise ContractError(f"{where}: {name!r} is {_kind(array)}, wanted a NumPy array")
+    return {str(name): np.asarray(array) for name, array in value.items()}
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def cotangents(case: Case, ys: Array, final: Arrays, scale: float = 1.0) -> list[Cotangent]:
+    """Dense, last step only, each final state alone, first step only: partial ones isolate long lags and forgotten paths.
+
+    Entries are sign * U[0.5, 1.5] * scale: bounded away from zero, so that no error can hide behind a small factor.
+    """
+    rng = generator(case, "cotangents")
+    T = ys.shape[0]
+
+    def signed(shape: tuple[int, ...]) -> Array:
+        values = rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.5, size=shape) * scale
+        return np.asarray(values, dtype=ys.dtype)
+
+    dys, dfinal = signed(ys.shape), {name: signed(value.shape) for name, value in final.items()}
+    no_dys, no_dfinal = np.zeros_like(ys), {name: np.zeros_like(value) for name, value in final.items()}
+
+    def only_step(t: int) -> Array:
+        one = np.zeros_like(dys)
+        one[t] = dys[t]
+        return one
+
+    chosen = [Cotangent("every output and final state", dys, dfinal)]
+    if T > 1:
+        chosen.append(Cotangent("last output only", only_step(T - 1), no_dfinal))
+        chosen.append(Cotangent("first output only", only_step(0), no_dfinal))
+    elif final:
+        chosen.append(Cotangent("output only", dys, no_dfinal))
+    for name in final:
+        chosen.append(Cotangent(f"final {name} only", no_dys, no_dfinal | {name: dfinal[name]}))
+    return chosen
+
+
+def strategy(subject: Subject, *, seed: int = 0, max_T: int = 12, max_size: int = 7) -> SearchStrategy[Case]:
+    """Hypothesis strategy over the cases that `subject` can take; shrinks towards T = N = D = H = 1 and the standard regime."""
+    from hypothesis import strategies as st
+
+    def build(T: int, N: int, D: int, H: int, regime: str, draw_seed: int) -> Case:
+        return admissible(subject, Case(T, N, D, H, regime, seed=seed + draw_seed))
+
+    return st.builds(
+        build,
+        T=st.integers(1, max_T),
+        N=st.integers(1, 3),
+        D=st.integers(1, max_size),
+        H=st.integers(1, max_size),
+        regime=st.sampled_from(list(REGIMES)),
+        draw_seed=st.integers(0, 9),
+    )

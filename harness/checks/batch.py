@@ -1,0 +1,86 @@
+"""Rows of a batch have nothing to do with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.cases import Case, Cotangent, Data, cotangents
+from harness.checks.evidence import Evidence, NotApplicable, agree
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.gradient.running import backward
+from reports.records import Where
+
+_CASES = (Case(N=3), Case(T=3, N=2, D=2, H=3, seed=1))
+
+
+@check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150"))
+def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Each row alone gives the outputs that it gives in the batch."""
+    _several_rows(trial, case)
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    tolerance = 1e4 * float(np.finfo(case.dtype).eps)
+    for n in range(case.N):
+        alone = Data(data.params, data.xs[:, n : n + 1], {k: v[n : n + 1] for k, v in data.state.items()})
+        if trial.subject.batch_sizes is None:
+            one_ys, one_final = trial.run(alone)
+            yield agree(f"outputs of row {n} alone", got=one_ys[:, 0], expected=ys[:, n], tolerance=tolerance, than="its outputs in the batch")
+            for name, value in final.items():
+                yield agree(f"final {name} of row {n} alone", got=one_final[name][0], expected=value[n], tolerance=tolerance, than="that in the batch")
+        else:
+            xs = data.xs.copy()
+            xs[:, n] = -xs[:, n] + 0.3
+            others = [m for m in range(case.N) if m != n]
+            changed, _ = trial.run(Data(data.params, xs, data.state))
+            yield agree(f"outputs of other rows when row {n} is changed", got=changed[:, others], expected=ys[:, others], tolerance=tolerance, than="before")
+
+
+@check("BAT110", family="batch", cases=_CASES, needs=("CON170", "LIN110"))
+def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """A cotangent in row n gives dxs and dstate in row n only, and parameter gradients are the sum over rows, not the mean."""
+    trial.needs_backward()
+    _several_rows(trial, case)
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    whole = backward(trial.subject, data, v)
+    total = {k: np.zeros_like(g) for k, g in whole.params.items()}
+    eps = float(np.finfo(case.dtype).eps)
+    for n in range(case.N):
+        dys = np.zeros_like(v.dys)
+        dys[:, n] = v.dys[:, n]
+        dfinal = {k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype) for k, a in v.dfinal.items()}
+        g = backward(trial.subject, data, Cotangent(f"row {n}", dys, dfinal))
+        others = [m for m in range(case.N) if m != n]
+        if g.xs is not None:
+            yield agree(
+                f"dL/dxs in other rows for a cotangent in row {n}",
+                got=g.xs[:, others],
+                expected=np.zeros_like(g.xs[:, others]),
+                tolerance=0.0,
+                than="zero",
+                where=Where(tensor="xs"),
+            )
+        for name, value in g.state.items():
+            yield agree(
+                f"dL/d{name}0 in other rows for a cotangent in row {n}",
+                got=value[others],
+                expected=np.zeros_like(value[others]),
+                tolerance=0.0,
+                than="zero",
+                where=Where(tensor=f"{name}0"),
+            )
+        for name, value in g.params.items():
+            total[name] = total[name] + value
+    for name, value in total.items():
+        size = float(np.max(np.abs(value))) if value.size else 0.0
+        if value.size and not float(np.max(np.abs(value - whole.params[name]))) <= 1e6 * eps * size:
+            yield agree(f"dL/d{name} of the batch", got=whole.params[name], expected=value, tolerance=0.0, than="the sum over its rows", where=Where(tensor=name))
+
+
+def _several_rows(trial: Trial, case: Case) -> None:
+    if case.N < 2:
+        raise NotApplicable(f"it takes batches of {case.N} only")

@@ -1,0 +1,219 @@
+"""What every subject owes: shapes, dtypes, finite numbers, inputs left alone, and no memory between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.cases import Case, Cotangent, Data, cotangents, draw_params, named_arrays
+from harness.checks.evidence import Evidence, NotApplicable, agree, holds
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.gradient.running import Gradients, backward
+from harness.gradient.tangent import copies
+from harness.subject import Array, Arrays
+from reports.records import Code, Where
+
+_CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1), Case(T=3, N=3, D=4, H=4, seed=2))
+
+
+@check("CON100", family="contract", cases=_CASES)
+def init_gives_named_finite_parameters(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """init and zero_state return dicts of finite arrays, one row a batch entry in each state."""
+    subject = trial.subject
+    rng = np.random.default_rng(case.seed)
+    params = named_arrays(subject.implementation.init(rng, case.D, case.H), f"{subject.name}.init")
+    for name, value in params.items():
+        if value.dtype.kind == "f":
+            yield _finite(f"parameter {name}", value, Where(tensor=name))
+    state = named_arrays(subject.implementation.zero_state(draw_params(subject, case), case.N), f"{subject.name}.zero_state")
+    for name, value in state.items():
+        if value.ndim < 1 or value.shape[0] != case.N:
+            yield _contract(f"zero_state: {name!r} has shape {value.shape}, wanted ({case.N}, ...), one row a batch entry", name)
+    yield holds()
+
+
+@check("CON110", family="contract", cases=_CASES, needs=("CON100",))
+def outputs_and_final_state_have_the_shapes_of_the_contract(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """ys is (T, N, width), and the final state has the names and shapes of the initial one."""
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    if ys.ndim != 3 or ys.shape[:2] != (case.T, case.N):
+        yield _contract(f"run: ys has shape {ys.shape}, wanted (T, N, width) = ({case.T}, {case.N}, ...)", "ys")
+        return
+    for name, value in data.state.items():
+        if name not in final:
+            yield _contract(f"run: final state has {sorted(final) or 'nothing'}, wanted {name!r} as in zero_state", name)
+        elif final[name].shape != value.shape:
+            yield _contract(f"run: final {name!r} has shape {final[name].shape}, wanted {value.shape} as in zero_state", name)
+    yield holds()
+
+
+@check("CON120", family="contract", cases=_CASES[:1], needs=("CON110",))
+def outputs_have_the_dtype_of_the_inputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """float64 in, float64 out (float32 for a subject that says so)."""
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    for name, value in {"ys": ys, **final}.items():
+        if value.dtype != np.dtype(case.dtype):
+            yield _contract(f"run: {name} has dtype {value.dtype}, wanted {case.dtype} as the inputs", name)
+        else:
+            yield holds()
+
+
+@check("CON130", family="contract", cases=(*_CASES, Case(regime="saturated", seed=3), Case(regime="open", seed=4)), needs=("CON110",))
+def outputs_are_finite(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """No NaN and no infinity in outputs or final state, saturated gates included."""
+    ys, final = trial.run(trial.data(case))
+    for name, value in {"ys": ys, **{f"final {k}": v for k, v in final.items()}}.items():
+        yield _finite(name, value, Where(tensor=name))
+
+
+@check("CON140", family="contract", cases=_CASES[:2], needs=("CON110",))
+def inputs_are_left_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """run and backward change neither params nor xs nor state nor cotangents."""
+    data = trial.data(case)
+    before = _inputs(data)
+    ys, final = trial.run(data)
+    yield from _unchanged("run", before, _inputs(data))
+    if "backward" not in trial.subject.capabilities:
+        return
+    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    before = _inputs(data) | _given(v)
+    backward(trial.subject, data, v)
+    yield from _unchanged("backward", before, _inputs(data) | _given(v))
+
+
+@check("CON150", family="contract", cases=_CASES[:2], needs=("CON110",))
+def the_same_input_gives_the_same_output(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """run twice: equal to the last bit; and once more after a run on another input, so nothing is remembered between calls."""
+    data = trial.data(case)
+    first = _outputs(trial, data)
+    yield from _same("a second run", first, _outputs(trial, data), "NONDETERMINISTIC", "the first on the same input")
+    if any(not f.holds for f in _same("", first, _outputs(trial, data), "NONDETERMINISTIC", "")):
+        return
+    other = Data(data.params, -0.7 * data.xs, {k: 0.3 * v for k, v in data.state.items()})
+    trial.run(other)
+    yield from _same("a run after a run on another input", first, _outputs(trial, data), "NONDETERMINISTIC", "the first: state leaks between calls")
+
+
+@check("CON160", family="contract", cases=_CASES[:2], needs=("CON150",))
+def gradients_do_not_depend_on_earlier_calls(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """backward twice: equal to the last bit; and once more after a forward and a backward on another input."""
+    trial.needs_backward()
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    first = _flat(backward(trial.subject, data, v))
+    yield from _same("a second call", first, _flat(backward(trial.subject, data, v)), "NONDETERMINISTIC", "the first backward call")
+    other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
+    trial.run(other)
+    backward(trial.subject, other, Cotangent("other", -v.dys, {k: 2 * s for k, s in v.dfinal.items()}))
+    again = _flat(backward(trial.subject, data, v))
+    yield from _same("a call after others on another input", first, again, "NONDETERMINISTIC", "the first backward call: something is kept")
+
+
+@check("CON170", family="contract", cases=_CASES, needs=("CON110",))
+def gradients_have_the_shapes_of_what_they_are_gradients_of(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """dX has the shape of X, for every parameter, the inputs and the initial state; no gradient of something unknown; finite."""
+    trial.needs_backward()
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    g = backward(trial.subject, data, cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0])
+    yield from _shapes("dparams", g.params, data.params)
+    yield from _shapes("dstate", g.state, data.state)
+    if g.xs is not None:
+        yield from _shapes("dxs", {"xs": g.xs}, {"xs": data.xs})
+
+
+@check("CON180", family="contract", cases=_CASES[:1], needs=("CON170",))
+def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """backward returns a gradient for every parameter, the inputs and each initial state; what is left out is said, never called right."""
+    trial.needs_backward()
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    g = backward(trial.subject, data, cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0])
+    missing = [f"dL/d{k}" for k, v in data.params.items() if k not in g.params and v.dtype.kind == "f"]
+    missing += ["dL/dxs"] if g.xs is None and data.xs.dtype.kind == "f" else []
+    missing += [f"dL/d{k}0" for k in data.state if k not in g.state]
+    if missing:
+        raise NotApplicable(f"not given, so not checked: {', '.join(missing)}")
+    yield holds()
+
+
+def _inputs(data: Data) -> dict[str, Array]:
+    return copies({f"params[{k!r}]": v for k, v in data.params.items()} | {"xs": data.xs} | {f"state[{k!r}]": v for k, v in data.state.items()})
+
+
+def _given(v: Cotangent) -> dict[str, Array]:
+    return copies({"dys": v.dys} | {f"dfinal[{k!r}]": a for k, a in v.dfinal.items()})
+
+
+def _unchanged(call: str, before: Arrays, after: Arrays) -> Iterator[Evidence]:
+    for name, old in before.items():
+        new = after[name]
+        if np.array_equal(old, new, equal_nan=old.dtype.kind == "f"):
+            yield holds()
+            continue
+        worst = tuple(int(i) for i in np.argwhere(old != new)[0])
+        yield Evidence(
+            False,
+            f"{call} changed its input {name} in place",
+            "MUTATION",
+            where=Where(tensor=name, index=worst),
+            observed=float(new[worst]),
+            expected=float(old[worst]),
+            bad=int(np.sum(old != new)),
+            total=int(old.size),
+        )
+
+
+def _outputs(trial: Trial, data: Data) -> dict[str, Array]:
+    ys, final = trial.run(data)
+    return {"ys": ys} | {f"final {k}": v for k, v in final.items()}
+
+
+def _flat(g: Gradients) -> dict[str, Array]:
+    found = {f"dL/d{k}": v for k, v in g.params.items()} | {f"dL/d{k}0": v for k, v in g.state.items()}
+    return found if g.xs is None else found | {"dL/dxs": g.xs}
+
+
+def _same(what: str, first: Arrays, second: Arrays, code: Code, than: str) -> Iterator[Evidence]:
+    for name, expected in first.items():
+        if name not in second:
+            yield _contract(f"{what} gives no {name}, the first did", name)
+        else:
+            yield agree(f"{name} of {what}", got=second[name], expected=expected, tolerance=0.0, than=than, code=code, where=Where(tensor=name))
+
+
+def _shapes(what: str, got: Arrays, wanted: Arrays) -> Iterator[Evidence]:
+    for name, value in got.items():
+        if name not in wanted:
+            yield _contract(f"backward: {what} has {name!r}, wanted names among {', '.join(wanted) or 'none'}", name)
+        elif value.shape != wanted[name].shape:
+            yield _contract(f"backward: {what}[{name!r}] has shape {value.shape}, wanted {wanted[name].shape} as {name}", name)
+        elif value.dtype.kind not in "f":
+            yield _contract(f"backward: {what}[{name!r}] has dtype {value.dtype}, wanted {wanted[name].dtype}", name)
+        else:
+            yield _finite(f"dL/d{name}", value, Where(tensor=name))
+
+
+def _finite(what: str, value: Array, where: Where) -> Evidence:
+    wrong = ~np.isfinite(value)
+    if not wrong.any():
+        return holds()
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return Evidence(
+        False,
+        f"{what} is not finite",
+        "BUG",
+        where=Where(where.tensor, index=index),
+        observed=float(value[index]),
+        bad=int(wrong.sum()),
+        total=int(value.size),
+    )
+
+
+def _contract(headline: str, tensor: str) -> Evidence:
+    return Evidence(False, headline, "CONTRACT", where=Where(tensor=tensor))

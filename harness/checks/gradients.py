@@ -1,0 +1,177 @@
+"""Properties of the backward pass, held against exact derivatives of the forward pass.   L = <dys, ys> + <dfinal, final>."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from harness.cases import Case
+from harness.checks.evidence import Evidence, NotApplicable
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.gradient.certificate import Examination
+from harness.gradient.locate import exact_gradients, locate, tensor_name, wrong_entries
+from harness.gradient.sensitivity import smallest_error_found
+from reports.records import Where
+
+_ONE_STEP = (Case(T=1), Case(T=1, N=1, D=2, H=3, seed=1))
+_PARAMS, _INPUTS = ("params",), ("xs", "state")
+_ALL = (*_PARAMS, *_INPUTS)
+
+
+@check("GRD110", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110"))
+def one_step_parameter_gradients_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """<u, dL/dW> = d/de L(W + e u) at T = 1, for every parameter W and gate, random directions u and several cotangents."""
+    yield _certified(trial, case, _PARAMS)
+
+
+@check("GRD120", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110"))
+def one_step_gradients_of_input_and_state_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """<u, dL/dx> = d/de L(x + e u) at T = 1, for the input and each initial state."""
+    yield _certified(trial, case, _INPUTS)
+
+
+@check(
+    "GRD130",
+    family="gradient",
+    cases=(Case(T=2, seed=2), Case(), Case(T=3, N=7, D=5, H=7, seed=3)),
+    needs=("GRD110", "GRD120"),
+)
+def gradients_carried_through_time_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """<u, dL/dX> = d/de L(X + e u) over several steps, for every parameter, input step and initial state, N == H among the cases."""
+    yield _certified(trial, _within_truncation(trial, case), _ALL)
+
+
+@check(
+    "GRD140",
+    family="gradient",
+    level="standard",
+    cases=tuple(Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))),
+    needs=("GRD130",),
+)
+def gradients_are_right_in_every_regime(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """As GRD130 with saturated, open and closed gates, almost linear cells, and parameters as the subject initialises them."""
+    yield _certified(trial, _within_truncation(trial, case), _ALL)
+
+
+@check(
+    "GRD150",
+    family="gradient",
+    level="standard",
+    cases=(Case(T=12, seed=5), Case(T=60, N=1, regime="closed", seed=6), Case(T=60, N=1, seed=7)),
+    needs=("GRD130",),
+)
+def gradients_are_right_at_long_lags(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """As GRD130 at T = 12 and T = 60: each step's input on its own against the last output, however small its gradient is."""
+    if trial.subject.truncation is not None:
+        raise NotApplicable(f"its backward is meant to stop after {trial.subject.truncation} steps")
+    yield _certified(trial, case, _ALL)
+
+
+@check(
+    "GRD160",
+    family="gradient",
+    level="standard",
+    cases=(Case(N=1, H=1, D=1, seed=8), Case(N=1, seed=9), Case(N=3, D=1, H=2, seed=10), Case(T=4, D=4, H=4, seed=11)),
+    needs=("GRD130",),
+)
+def gradients_are_right_at_every_size(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """As GRD130 with a batch of one, one unit, one input, and D == H."""
+    yield _certified(trial, _within_truncation(trial, case), _ALL)
+
+
+@check("GRD190", family="gradient", level="exhaustive", cases=(Case(), Case(T=3, regime="saturated", seed=1)), needs=("GRD130",))
+def every_entry_of_every_gradient_is_exact(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Each entry of each gradient against its own column of the Jacobian, for every cotangent."""
+    case = _within_truncation(trial, case)
+    examination = trial.examine(case, _ALL)
+    exact = exact_gradients(examination.oracle, examination.data, examination.cotangents, [j.block for j in examination.judged])
+    for v, yours, truth in zip(examination.cotangents, examination.gradients, exact, strict=True):
+        for block in {(j.block.source, j.block.tensor): j.block for j in examination.judged}.values():
+            a, b = block.whole(yours), block.whole(truth)
+            if a is None or b is None:
+                continue
+            wrong = wrong_entries(a, b)
+            worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(a - b))), a.shape))
+            if examination.oracle.exact and wrong.any():
+                yield Evidence(
+                    False,
+                    f"dL/d{tensor_name(block)} is wrong in single entries, with the cotangent on {v.name}",
+                    where=Where(tensor=tensor_name(block), index=worst),
+                    observed=float(a[worst]),
+                    expected=float(b[worst]),
+                    bad=int(wrong.sum()),
+                    total=int(wrong.size),
+                )
+            else:
+                yield Evidence(True, total=int(wrong.size))
+
+
+def _within_truncation(trial: Trial, case: Case) -> Case:
+    """A truncated backward equals the full one as long as the sequence is no longer than its window."""
+    k = trial.subject.truncation
+    return case if k is None else replace(case, T=min(case.T, k + 1))
+
+
+def _certified(trial: Trial, case: Case, sources: tuple[str, ...]) -> Evidence:
+    trial.needs_backward()
+    examination = trial.examine(case, sources)
+    given = [j for j in examination.judged if j.verdict != "not given"]
+    if not given:
+        raise NotApplicable(f"its backward gives none of {', '.join(sources)}")
+    return evidence_of(examination, trial)
+
+
+def evidence_of(examination: Examination, trial: Trial) -> Evidence:
+    """What an examination says, for the runner."""
+    relative = [j.relative for j in examination.judged if j.verdict in ("agrees", "rounding")]
+    metrics = {
+        "max_relative_error": max(relative, default=0.0),
+        "miss_probability": examination.miss_probability,
+        "oracle": examination.oracle.name,
+    }
+    if examination.oracle.why:
+        metrics["oracle_because"] = examination.oracle.why
+    if examination.wrong:
+        return _failure(examination, metrics)
+    if examination.undecided:
+        return _undecided(examination, metrics)
+    return Evidence(True, metrics=metrics | {"sensitivity": smallest_error_found(examination)}, total=len(examination.judged))
+
+
+def _failure(examination: Examination, metrics: dict[str, object]) -> Evidence:
+    found = locate(examination)
+    gate = f", gate {found.where.gate}" if found.where.gate else ""
+    relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)
+    metrics |= {"scope": found.scope, "cotangent": found.cotangent.name}
+    if found.heatmap:
+        metrics["heatmap"] = found.heatmap
+    return Evidence(
+        False,
+        f"dL/d{found.where.tensor}{gate} is wrong",
+        where=found.where,
+        observed=found.observed,
+        expected=found.expected,
+        relative_error=relative,
+        bad=found.bad,
+        total=found.total,
+        metrics=metrics,
+        detail=(examination, found),
+    )
+
+
+def _undecided(examination: Examination, metrics: dict[str, object]) -> Evidence:
+    worst = max(examination.undecided, key=lambda j: np.nan_to_num(j.relative, nan=0.0))
+    return Evidence(
+        False,
+        f"dL/d{tensor_name(worst.block)} differs from the {examination.oracle.name} by {worst.relative:.1e} and no second oracle can tell which is right",
+        "INCONCLUSIVE",
+        "warning",
+        where=Where(tensor=tensor_name(worst.block), gate=worst.block.gate, step=worst.block.step),
+        observed=worst.yours,
+        expected=worst.exact,
+        relative_error=worst.relative,
+        metrics=metrics,
+    )

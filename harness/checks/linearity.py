@@ -1,0 +1,80 @@
+"""backward is a linear map of its cotangents.  It needs no reference to say so, and it makes a few random cotangents speak for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.cases import Case, Cotangent, cotangents, generator
+from harness.checks.evidence import Evidence, agree
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.gradient.running import Gradients, backward
+from harness.subject import Array
+from reports.records import Where
+
+_CASES = (Case(), Case(T=1, seed=1))
+
+
+@check("LIN100", family="linearity", cases=_CASES, needs=("CON170",))
+def zero_cotangents_give_zero_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """B(0) = 0."""
+    trial.needs_backward()
+    for name, value in _gradients(trial, case, (0.0,))[0].items():
+        yield agree(
+            f"dL/d{name} for zero cotangents", got=value, expected=np.zeros_like(value), tolerance=0.0, than="zero", where=Where(tensor=name)
+        )
+
+
+@check("LIN110", family="linearity", cases=_CASES, needs=("CON170", "CON160"))
+def backward_is_linear_in_its_cotangents(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """B(v + 2 w) = B(v) + 2 B(w), and B(s v) = s B(v) for a large and a small s."""
+    trial.needs_backward()
+    eps = float(np.finfo(case.dtype).eps)
+    both, v, w = _gradients(trial, case, (1.0, 2.0), (1.0, 0.0), (0.0, 1.0))
+    for name in v:
+        yield _linear(name, both[name], v[name] + 2 * w[name], eps, "B(v) + 2 B(w)", abs(v[name]) + 2 * abs(w[name]))
+    limited = trial.subject.dys_scale is not None
+    for scale in (0.5, 1e-3) if limited else (1e3, 1e-3):
+        (scaled,) = _gradients(trial, case, (scale, 0.0))
+        for name in v:
+            yield _linear(name, scaled[name], scale * v[name], eps, f"{scale:g} B(v)", abs(scale * v[name]))
+
+
+def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms: Array) -> Evidence:
+    """Rounding is relative to the largest entry of what was added up; cells that sum many terms may lose some digits more."""
+    size = float(np.max(terms)) if terms.size else 0.0
+    apart = float(np.max(np.abs(got - expected))) if got.size else 0.0
+    found = agree(f"dL/d{name} is not linear: B of the combination", got=got, expected=expected, tolerance=0.0, than=than, where=Where(tensor=name))
+    return found if not apart <= 2e5 * eps * size else Evidence(True, relative_error=apart / size if size else 0.0)
+
+
+def _gradients(trial: Trial, case: Case, *weights: tuple[float, ...]) -> list[dict[str, Array]]:
+    """B(a v + b w) for each pair of weights (a, b)."""
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    rng = generator(case, "second cotangent")
+    limit = trial.subject.dys_scale or 1.0
+
+    def like(value: Array) -> Array:
+        return (limit * rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
+
+    w = Cotangent("second", like(v.dys), {k: like(a) for k, a in v.dfinal.items()})
+    found = []
+    for pair in weights:
+        a, b = (*pair, 0.0)[:2]
+        mixed = Cotangent("mixed", _mix(a, v.dys, b, w.dys), {k: _mix(a, v.dfinal[k], b, w.dfinal[k]) for k in v.dfinal})
+        with np.errstate(all="ignore"):
+            found.append(_named(backward(trial.subject, data, mixed)))
+    return found
+
+
+def _mix(a: float, v: Array, b: float, w: Array) -> Array:
+    return (v.dtype.type(a) * v + v.dtype.type(b) * w).astype(v.dtype)
+
+
+def _named(g: Gradients) -> dict[str, Array]:
+    found = {**g.params, **{f"{k}0": s for k, s in g.state.items()}}
+    return found if g.xs is None else found | {"xs": g.xs}

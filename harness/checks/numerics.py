@@ -1,0 +1,86 @@
+"""How a subject treats floating-point numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.cases import Case, Data, generator
+from harness.checks.evidence import Evidence, holds
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.gradient.differences import measured_noise
+from harness.gradient.tangent import Direction, signed_directions
+from reports.records import Where
+
+
+@check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON150",))
+def the_forward_pass_works_in_the_precision_of_its_inputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """The measured rounding noise of the outputs is that of their dtype: no hidden cast to a narrower one on the way."""
+    data = trial.data(case)
+    rng = generator(case, "noise")
+    along = Direction(
+        {k: signed_directions(rng, v, 1)[0] for k, v in data.params.items() if v.dtype.kind == "f"},
+        signed_directions(rng, data.xs, 1)[0] if data.xs.dtype.kind == "f" else None,
+        {k: signed_directions(rng, v, 1)[0] for k, v in data.state.items()},
+    )
+    ys, _ = trial.run(data)
+    eps = float(np.finfo(ys.dtype).eps)
+    noise = float(np.sqrt(np.mean(np.square(measured_noise(trial.subject, data, along).ys_dot)))) if ys.size else 0.0
+    size = float(np.max(np.abs(ys))) if ys.size else 1.0
+    ulps = noise / (eps * max(size, 1e-30))
+    metrics = {"noise_in_ulp": ulps}
+    # a cast from float64 to float32 makes 5e8 units in the last place; chaos over five steps makes a few hundred
+    if ulps < 1e5 or eps > 1e-10:
+        yield holds(**metrics)
+        return
+    smooth = _noise_at_smaller_step(trial, data, along) / max(size, 1e-30)
+    if smooth < 1e5 * eps:
+        yield holds(**metrics)
+        return
+    like = "float32" if 1e-9 < smooth < 1e-6 else "a lower precision"
+    yield Evidence(
+        False,
+        f"outputs are rounded to about {smooth:.0e} of their size on the way, as if cast to {like}; {ys.dtype} gives {eps:.0e}",
+        "PRECISION_LOSS",
+        where=Where(tensor="ys"),
+        relative_error=smooth,
+        noise=eps,
+        metrics=metrics,
+    )
+
+
+@check("NUM110", family="numerics", cases=(Case(T=3),), needs=("CON130",))
+def large_inputs_give_finite_outputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Inputs of size 1000 saturate the gates and overflow nothing."""
+    data = trial.data(case)
+    with np.errstate(all="ignore"):
+        ys, final = trial.run(Data(data.params, np.where(data.xs > 0, 1e3, -1e3).astype(data.xs.dtype), data.state))
+    for name, value in {"ys": ys, **{f"final {k}": v for k, v in final.items()}}.items():
+        wrong = ~np.isfinite(value)
+        index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
+        yield Evidence(
+            not wrong.any(),
+            f"{name} is not finite for inputs of +-1000: an exponential overflows",
+            where=Where(tensor=name, index=index),
+            observed=float(value[index]) if index else None,
+            bad=int(wrong.sum()),
+            total=int(wrong.size),
+        )
+
+
+def _noise_at_smaller_step(trial: Trial, data: Data, along: Direction) -> float:
+    """Noise again with a thousandth of the step: a kink or a steep function looks smooth there, a cast does not."""
+    small = Direction(
+        {k: 1e-3 * v for k, v in along.params.items()}, None if along.xs is None else 1e-3 * along.xs, {k: 1e-3 * v for k, v in along.state.items()}
+    )
+    return float(np.sqrt(np.mean(np.square(_sixth(trial, data, small)))))
+
+
+def _sixth(trial: Trial, data: Data, along: Direction) -> np.ndarray:  # type: ignore[type-arg]  # plain float array
+    from harness.gradient.differences import moved_in_dtype
+
+    weights = (1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0)
+    values = [trial.run(moved_in_dtype(data, along, 1e-3 * i))[0] for i in range(-3, 4)]
+    return sum(w * v for w, v in zip(weights, values, strict=True)) / 30.4  # type: ignore[return-value]  # sum of arrays

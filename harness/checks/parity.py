@@ -1,0 +1,117 @@
+"""Held against the published cell: the same outputs, the same states, the same gradients from the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.cases import Case, Data, cotangents
+from harness.checks.evidence import Evidence, NotApplicable, agree
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.diagnosis.mapping import Mapping, gradients_from_reference, params_to_reference
+from harness.gradient.running import backward
+from harness.subject import Array
+from refimpl import CELLS
+from refimpl.cells.cell import Cell
+from refimpl.unroll import backward as reference_backward
+from refimpl.unroll import forward as reference_forward
+from refimpl.unroll import truncated_backward
+from reports.records import Where
+
+_CASES = (Case(seed=12), Case(T=3, N=1, D=2, H=3, seed=13), Case(T=4, regime="saturated", seed=14))
+
+
+@check("PAR100", family="parity", cases=_CASES[:1], needs=("CON110", "CON150"))
+def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Some arrangement of its weights (gate order, transposes, biases) makes the outputs of the cell it is `like` equal to its own."""
+    like = trial.subject.like
+    if like is None:
+        raise NotApplicable("it does not say which published cell it is (like)")
+    found, own = trial.identification, getattr(trial.subject.implementation, "to_reference", None)
+    if own is not None:
+        data = trial.data(case)
+        ys, _ = trial.run(data)
+        expected, _, _ = reference_forward(CELLS[like], own(data.params), data.xs, data.state)
+        yield agree("outputs", got=ys, expected=expected, tolerance=_tolerance(case), than=f"those of {like} with the weights of to_reference")
+    elif found is not None and found.cell == like:
+        yield Evidence(True, metrics={"max_relative_error": found.max_error})
+    elif found is not None:
+        yield Evidence(False, f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}", "CONVENTION", relative_error=0.0)
+    else:
+        near = trial.closest
+        off = f"; the closest arrangement, {near.convention}, is off by {near.max_error:.1e}" if near is not None else ""
+        yield Evidence(False, f"its outputs are not those of {like} under any arrangement of its weights{off}", relative_error=near.max_error if near else None)
+
+
+@check("PAR110", family="parity", cases=_CASES, needs=("PAR100",))
+def outputs_equal_those_of_the_published_cell(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """ys and the final state equal the reference's from the same weights, saturated gates included."""
+    mapping = _mapping(trial)
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    expected, expected_final, _ = reference_forward(*_reference(mapping, data))
+    than = f"those of the reference {mapping.cell.name}"
+    yield agree("outputs", got=ys, expected=expected, tolerance=_tolerance(case), than=than, where=Where(tensor="ys"))
+    for name, theirs in mapping.state.items():
+        yield agree(f"final {name}", got=final[name], expected=expected_final[theirs], tolerance=_tolerance(case), than=than)
+
+
+@check("PAR120", family="parity", cases=_CASES, needs=("PAR110", "GRD130"))
+def gradients_equal_those_of_the_published_cell(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """dparams, dxs and dstate equal the reference's own BPTT, entry by entry; the second oracle behind every certificate."""
+    trial.needs_backward()
+    mapping = _mapping(trial)
+    if trial.subject.truncation is not None:
+        raise NotApplicable(f"its backward stops after {trial.subject.truncation} steps: held against truncated BPTT instead")
+    yield from _gradients(trial, case, mapping, None)
+
+
+@check("PAR130", family="parity", cases=(Case(T=12, seed=15), Case(T=7, seed=16)), needs=("PAR110", "GRD130"))
+def truncated_gradients_equal_truncated_bptt(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """The error of each step goes back at most `truncation` steps: gradients equal the reference's truncated BPTT with that window."""
+    trial.needs_backward()
+    window = trial.subject.truncation
+    if window is None:
+        raise NotApplicable("its backward is not truncated")
+    yield from _gradients(trial, case, _mapping(trial), window)
+
+
+def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -> Iterator[Evidence]:
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    cell, params, xs, state = _reference(mapping, data)
+    _, _, tapes = reference_forward(cell, params, xs, state)
+    for v in cotangents(case, ys, final, trial.subject.dys_scale or 1.0):
+        dfinal = {mapping.state[k]: a for k, a in v.dfinal.items() if k in mapping.state}
+        dfinal = {k: dfinal.get(k, np.zeros_like(s)) for k, s in state.items()}
+        args = (cell, params, xs, tapes, v.dys, dfinal)
+        dparams, dxs, dstate = reference_backward(*args) if window is None else truncated_backward(*args, window)
+        g = backward(trial.subject, data, v)
+        expected = gradients_from_reference(mapping, dparams, data.params)
+        than = f"that of the reference {cell.name}, cotangent on {v.name}"
+        wanted: list[tuple[str, Array | None, Array]] = [(k, g.params.get(k), e) for k, e in expected.items()]
+        wanted += [("xs", g.xs, dxs)] + [(f"{k}0", g.state.get(k), dstate[theirs]) for k, theirs in mapping.state.items()]
+        for name, got, wants in wanted:
+            if got is not None:
+                yield agree(f"dL/d{name}", got=got, expected=wants, tolerance=1e2 * _tolerance(case), than=than, where=Where(tensor=name))
+
+
+def _mapping(trial: Trial) -> Mapping:
+    if trial.identification is None:
+        raise NotApplicable("it was not identified as a published cell")
+    return trial.identification.mapping
+
+
+def _reference(mapping: Mapping, data: Data) -> tuple[Cell, dict[str, Array], Array, dict[str, Array]]:
+    wide = np.float64 if data.xs.dtype == np.float32 else data.xs.dtype
+    params = {k: v.astype(wide) for k, v in params_to_reference(mapping, data.params).items()}
+    state = {theirs: data.state[mine].astype(wide) for mine, theirs in mapping.state.items()}
+    missing = {k: v for k, v in mapping.cell.zero_state(params, data.xs.shape[1]).items() if k not in state}
+    return mapping.cell, params, data.xs.astype(wide), state | missing
+
+
+def _tolerance(case: Case) -> float:
+    """Rounding over a few steps, a few hundred units in the last place."""
+    return 1e5 * float(np.finfo(case.dtype).eps) if case.dtype != "float32" else 2e-4

@@ -1,0 +1,97 @@
+"""How a check is declared and found.
+
+A check is a generator `(trial, case) -> Evidence`, named as the property it states, marked with `@check`. Modules with checks are
+listed in the entry-point group ``bptt.checks``; a third party adds its own the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Literal, TypeVar
+
+from harness.cases import Case
+from harness.checks.evidence import Evidence
+from harness.checks.trial import Trial
+from harness.errors import UsageError
+from reports.records import CatalogueEntry
+
+Level = Literal["smoke", "standard", "full", "exhaustive"]
+LEVELS: tuple[Level, ...] = ("smoke", "standard", "full", "exhaustive")
+#: Families in the order in which they run.
+FAMILIES = ("contract", "linearity", "gradient", "parity", "time", "batch", "numerics")
+
+CheckFunction = Callable[[Trial, Case], Iterator[Evidence]]
+F = TypeVar("F", bound=CheckFunction)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check and what the runner needs to know of it.
+
+    cases      at which it runs at level standard; smoke takes the first only
+    needs      ids of checks whose failure makes this one meaningless ('blocked')
+    level      lowest level at which it runs
+    kinds      kinds of subject it is for
+    """
+
+    id: str
+    family: str
+    function: CheckFunction
+    cases: tuple[Case, ...]
+    needs: tuple[str, ...]
+    level: Level
+    kinds: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The property as a sentence: the function's name."""
+        return self.function.__name__.replace("_", " ")
+
+    @property
+    def entry(self) -> CatalogueEntry:
+        return CatalogueEntry(self.id, self.family, self.sentence, (self.function.__doc__ or "").strip(), self.needs)
+
+
+def check(
+    id: str,
+    *,
+    family: str,
+    cases: tuple[Case, ...] = (Case(),),
+    needs: tuple[str, ...] = (),
+    level: Level = "smoke",
+    kinds: tuple[str, ...] = ("cell",),
+) -> Callable[[F], F]:
+    """Mark a generator function as a check.  Raises UsageError for one that could never yield or has no docstring."""
+
+    def mark(function: F) -> F:
+        if not function.__doc__:
+            raise UsageError(f"check {id} ({function.__name__}) has no docstring, wanted the property as its first line")
+        if not cases or level not in LEVELS:
+            raise UsageError(f"check {id} ({function.__name__}): got cases={cases!r}, level={level!r}, wanted cases and one of {LEVELS}")
+        function.bptt_check = Check(id, family, function, tuple(cases), tuple(needs), level, tuple(kinds))  # type: ignore[attr-defined]  # the mark
+        return function
+
+    return mark
+
+
+def load() -> tuple[Check, ...]:
+    """Every check of every module in the group ``bptt.checks``, in the order of families and ids.  Raises UsageError on a duplicate id."""
+    found: dict[str, Check] = {}
+    for name in _modules():
+        module = import_module(name)
+        for function in vars(module).values():
+            marked = getattr(function, "bptt_check", None)
+            if not isinstance(marked, Check) or function.__module__ != module.__name__:
+                continue
+            if marked.id in found:
+                raise UsageError(f"check id {marked.id} is used by {found[marked.id].function.__module__} and {module.__name__}")
+            found[marked.id] = marked
+    order = {family: k for k, family in enumerate(FAMILIES)}
+    return tuple(sorted(found.values(), key=lambda c: (order.get(c.family, len(order)), c.family, c.id)))
+
+
+def _modules() -> list[str]:
+    return sorted({entry.value for entry in entry_points(group="bptt.checks")})

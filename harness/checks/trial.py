@@ -1,0 +1,55 @@
+"""One subject on trial: what a check may ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.cases import Case, Data, draw
+from harness.checks.evidence import NotApplicable
+from harness.diagnosis.mapping import Identification, regions
+from harness.gradient.certificate import Examination, examine
+from harness.gradient.running import run
+from harness.network import as_cell
+from harness.subject import Array, Arrays, Region, Subject
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A subject, what is known about it, and how hard to look.
+
+    identification   the published cell it was found to be, or None
+    draws            random directions a block
+    closest          the nearest candidate of the cell it claims to be, where it was not found to be that cell
+    """
+
+    subject: Subject
+    identification: Identification | None = None
+    draws: int = 8
+    closest: Identification | None = None
+    _examined: dict[tuple[Case, tuple[str, ...]], Examination] = field(default_factory=dict, repr=False, compare=False)
+
+    def data(self, case: Case) -> Data:
+        return draw(self.subject, case)
+
+    def run(self, data: Data) -> tuple[Array, dict[str, Array]]:
+        return run(self.subject, data)
+
+    def regions(self, params: Arrays) -> tuple[Region, ...]:
+        """The gates' blocks in `params`: from the identified cell, or as the adapter knows them, or ()."""
+        if self.identification is not None:
+            return regions(self.identification.mapping, params)
+        of_adapter = self.subject.extra.get("regions")
+        return tuple(of_adapter(params)) if callable(of_adapter) else self.subject.regions
+
+    def examine(self, case: Case, sources: tuple[str, ...]) -> Examination:
+        """The certificate of one case; asked twice, it is computed once."""
+        key = (case, sources)
+        if key not in self._examined:
+            subject = self.subject if self.subject.kind == "cell" else as_cell(self.subject, case)
+            self._examined[key] = examine(subject, case, self.regions, self.draws, sources)
+        return self._examined[key]
+
+    def needs_backward(self) -> None:
+        """Raises NotApplicable for a subject without gradients."""
+        if "backward" not in self.subject.capabilities:
+            raise NotApplicable("it has no backward: checked as a forward pass only")

@@ -1,0 +1,234 @@
+"""Runs of a subject with parameters of our choice: zero some blocks, draw others, and compare with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+import refimpl.unroll
+from harness.cases import named_arrays
+from harness.diagnosis.layouts import Block, Reading, readings
+from harness.diagnosis.mapping import Mapping as WeightMapping
+from harness.diagnosis.mapping import params_to_reference
+from harness.subject import Array, Arrays, Subject
+
+#: Unequal primes: almost every shape can be read in one way only (7 is neither 3, as peepholes are, nor a multiple of 5).
+FREE_SIZES = {"D": 7, "H": 5, "N": 2}
+OTHER_SIZES = {"D": 4, "H": 3, "N": 2}
+
+
+class Unidentified(Exception):  # noqa: N818  # it is an answer and no error
+    """Nothing was identified; the message says why, for `nothing_found_reason`."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the subject made of one set of inputs.   finals: its final states under canonical names, {} where it has none."""
+
+    params: dict[str, Array]
+    xs: Array
+    state: dict[str, Array]
+    ys: Array
+    finals: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A subject at one size, and what is known of it before any search.
+
+    sizes     D, H, P (the width of h), N
+    template  parameters as its init gives them: names, shapes and dtypes
+    names     its state names -> "h", "c"; {} where it keeps none
+    """
+
+    subject: Subject
+    sizes: dict[str, int]
+    template: dict[str, Array]
+    names: dict[str, str]
+    rng: np.random.Generator
+
+    @property
+    def has_cell_state(self) -> bool:
+        return "c" in self.names.values()
+
+    def observe(self, params: Arrays, xs: Array, state: Arrays) -> Observation:
+        """Run the subject.   state: canonical names.  It gets copies, so that one which writes into its inputs spoils nothing."""
+        ys, final = _run(self.subject, params, xs, {own: state[name] for own, name in self.names.items()})
+        finals = {name: final[own] for own, name in self.names.items() if own in final}
+        return Observation(dict(params), xs, dict(state), ys, finals)
+
+    def draw(
+        self, blocks: Iterable[Block], T: int = 3, scale: float = 1.0, state_scale: float = 0.6, other: Arrays | None = None
+    ) -> Observation:
+        """An observation with these blocks random and every other parameter zero (or as in `other`)."""
+        params = {name: np.zeros_like(value) for name, value in self.template.items()} | {n: v.copy() for n, v in (other or {}).items()}
+        fan_in = {"x": self.sizes["D"], "h": self.sizes["P"], "p": self.sizes["H"], "b": 2}
+        for block in blocks:
+            view = params[block.tensor][block.index]
+            view[...] = self.rng.normal(scale=1.4 * scale / np.sqrt(fan_in[block.kind]), size=view.shape)
+        return self.observe(params, self.inputs(T), self.state(state_scale))
+
+    def inputs(self, T: int) -> Array:
+        return self.rng.normal(size=(T, self.sizes["N"], self.sizes["D"])).astype(self.subject.dtype)
+
+    def state(self, scale: float) -> dict[str, Array]:
+        widths = {"h": self.sizes["P"], "c": self.sizes["H"]}
+        shape = {name: (self.sizes["N"], widths[name]) for name in self.names.values()}
+        magnitude = {"h": min(scale, 1.0), "c": scale}  # an h beyond 1 occurs in no cell but the linear ones
+        return {name: (magnitude[name] * self.rng.normal(size=shape[name])).astype(self.subject.dtype) for name in shape}
+
+
+def _run(subject: Subject, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+    copies = [{name: value.copy() for name, value in arrays.items()} for arrays in (params, state)]
+    with np.errstate(all="ignore"):  # saturated weights overflow in a naive sigmoid, and that is the subject's own business
+        ys, final = subject.implementation.run(copies[0], xs.copy(), copies[1])
+    return np.asarray(ys), {str(name): np.asarray(value) for name, value in (final or {}).items()}
+
+
+def difference(mapping: WeightMapping, seen: Observation) -> float:
+    """Largest difference of all outputs and final states to the reference, relative to the largest of them; inf where not finite."""
+    canonical = {name: value.astype(np.float64) for name, value in params_to_reference(mapping, seen.params).items()}
+    N = seen.xs.shape[1]
+    zeros = {name: value.astype(np.float64) for name, value in mapping.cell.zero_state(canonical, N).items()}
+    state = {name: seen.state.get(name, zero).astype(np.float64) for name, zero in zeros.items()}
+    ys, final, _ = refimpl.unroll.forward(mapping.cell, canonical, seen.xs.astype(np.float64), state)
+    pairs = [(seen.ys, ys), *((value, final[name]) for name, value in seen.finals.items() if name in final)]
+    if any(got.shape != want.shape for got, want in pairs):
+        return float("inf")
+    largest = max(float(np.max(np.abs(want), initial=0.0)) for _, want in pairs)
+    worst = max(float(np.max(np.abs(got - want), initial=0.0)) for got, want in pairs)
+    return worst / largest if np.isfinite(worst) and largest > 0 else float(np.inf if worst > 0 or np.isnan(worst) else 0.0)
+
+
+# ---------------------------------------------------------------------------------------------------- what is known at once
+
+
+def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, int] = FREE_SIZES) -> Probe:
+    """The subject at small sizes that it can take.  Raises Unidentified where it is no single recurrent cell over (T, N, D)."""
+    if subject.kind != "cell":
+        raise Unidentified("it is a network with its loss inside: its cell cannot be run alone")
+    if subject.bidirectional:
+        raise Unidentified("it reads the sequence in both directions; only a single cell in one direction is searched for")
+    D, H, N = _choose(subject, free)
+    dtype = np.dtype(subject.dtype)
+    made = named_arrays(subject.implementation.init(rng, D, H), f"{subject.name}.init")
+    template = {name: value.astype(dtype) if value.dtype.kind == "f" else value for name, value in made.items()}
+    if odd := [name for name, value in template.items() if value.dtype.kind != "f"]:
+        raise Unidentified(f"parameter {odd[0]!r} has dtype {template[odd[0]].dtype}, wanted real numbers")
+    if not template:
+        raise Unidentified("it has no parameters")
+    zero = named_arrays(subject.implementation.zero_state(template, N), f"{subject.name}.zero_state")
+    if len(zero) > 2:
+        raise Unidentified(f"its state has {len(zero)} entries ({', '.join(zero)}): several layers or directions are not searched for")
+    for name, value in zero.items():
+        if value.ndim != 2 or value.shape[0] != N:
+            raise Unidentified(f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers or directions are not searched for")
+    params = {name: rng.normal(scale=0.5, size=value.shape).astype(dtype) for name, value in template.items()}
+    state = {name: rng.normal(scale=0.6, size=value.shape).astype(dtype) for name, value in zero.items()}
+    xs = rng.normal(size=(3, N, D)).astype(dtype)
+    ys, final = _run(subject, params, xs, state)
+    if ys.ndim != 3 or ys.shape[:2] != xs.shape[:2]:
+        raise Unidentified(f"its outputs have shape {ys.shape} for inputs of shape {xs.shape}, wanted (3, {N}, H)")
+    names = _state_names(ys, final, zero)
+    widths = {canonical: zero[own].shape[1] for own, canonical in names.items()}
+    if widths.get("c", H) != H or ("c" not in widths and ys.shape[2] != H and names):
+        raise Unidentified(f"its state is {next(iter(zero.values())).shape[1]} wide and its outputs {ys.shape[2]}, wanted {H} as asked for")
+    return Probe(subject, {"D": D, "H": H, "P": ys.shape[2], "N": N}, template, names, rng)
+
+
+def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:
+    """Own names -> "h" (the last output) and "c" (the other one), in the subject's order."""
+    if not zero:
+        return {}
+    hidden = [name for name in zero if name in final and final[name].shape == ys[-1].shape and np.allclose(final[name], ys[-1], rtol=1e-6)]
+    if not hidden:
+        raise Unidentified(f"none of its final states ({', '.join(zero)}) is its last output: something stands between state and output")
+    return {name: "h" if name == hidden[0] else "c" for name in zero}
+
+
+def _choose(subject: Subject, free: Mapping[str, int]) -> tuple[int, int, int]:
+    def pick(allowed: tuple[int, ...] | None, wanted: int, avoid: set[int]) -> int:
+        choices = allowed if allowed is not None else (wanted, 7, 5, 11, 13)
+        return min(choices, key=lambda n: (n in avoid, allowed is not None and abs(n - wanted)))
+
+    if subject.square:
+        both = subject.hidden_sizes or subject.input_sizes
+        H = D = pick(both, free["H"], {1})
+    elif subject.hidden_sizes is not None:
+        H = pick(subject.hidden_sizes, free["H"], {1})
+        D = pick(subject.input_sizes, free["D"], {1, *(k * H for k in range(1, 5))})
+    else:
+        D = pick(subject.input_sizes, free["D"], {1})
+        H = pick(None, free["H"], {n for n in (5, 7, 11, 13) if D in {k * n for k in range(1, 5)}})
+    return D, H, pick(subject.batch_sizes, free["N"], set())
+
+
+# ---------------------------------------------------------------------------------------------------- which reading is right
+
+
+def layouts(probe: Probe, interleaved: bool) -> list[tuple[Reading, ...]]:
+    """Every consistent choice of one reading a tensor, those by influence impossible left out.  Raises Unidentified naming a tensor without one."""
+    D, H, P = (probe.sizes[s] for s in "DHP")
+    remaining: list[list[Reading]] = []
+    for name, value in probe.template.items():
+        every = readings(name, value.shape, probe.sizes)
+        if not every:
+            raise Unidentified(
+                f"parameter {name!r} of shape {value.shape} is no arrangement of blocks over D={D} inputs and H={H} units"
+                + (f", P={P} outputs" if P != H else "")
+            )
+        chosen = [r for r in every if r.interleaved] if interleaved and any(r.interleaved for r in every) else []
+        chosen = chosen or [r for r in every if not r.interleaved]
+        if len(chosen) > 1:
+            chosen = [r for r in chosen if _possible(probe, r)]
+            if not chosen:
+                raise Unidentified(f"parameter {name!r} of shape {value.shape} acts neither as weights of the input nor of the state nor as a bias")
+        remaining.append(chosen)
+    return _combined(remaining)
+
+
+def _combined(remaining: list[list[Reading]]) -> list[tuple[Reading, ...]]:
+    """Choices of one reading a tensor.  Square weights of one kind lie the same way in all tensors."""
+    found: dict[tuple[tuple[str, ...], ...], tuple[Reading, ...]] = {}
+    for x_style, h_style in product(("columns", "rows"), repeat=2):
+        options = []
+        for choices in remaining:
+            wanted = {"x": x_style, "h": h_style, "xh": h_style, "hx": h_style}
+            styled = [r for r in choices if wanted.get(r.order, r.style) == r.style]
+            options.append(styled or choices)
+        for combination in list(product(*options))[:8]:
+            found.setdefault(tuple((r.shape, r.order, r.style) for r in combination), combination)
+    return list(found.values())
+
+
+def _possible(probe: Probe, reading: Reading) -> bool:
+    """Whether each part of a reading acts as it should.
+
+    Input weights do nothing where x = 0; recurrent weights nothing in a first step from h = 0; all but input weights do something at x = 0.
+    """
+    base = {name: probe.rng.normal(scale=0.5, size=value.shape).astype(value.dtype) for name, value in probe.template.items()}
+    xs, state = probe.inputs(2), probe.state(0.6)
+    no_h = {name: np.zeros_like(value) if name == "h" else value for name, value in state.items()}
+    for kind in reading.kinds():
+        moved = {name: value.copy() for name, value in base.items()}
+        for block in reading.blocks:
+            if block.kind == kind:
+                moved[block.tensor][block.index] += 0.5
+
+        def acts(xs: Array, state: Arrays, moved: Arrays = moved) -> bool:
+            before, after = probe.observe(base, xs, state), probe.observe(moved, xs, state)
+            return not (
+                np.array_equal(before.ys, after.ys) and all(np.array_equal(v, after.finals[n]) for n, v in before.finals.items())
+            )
+
+        if probe.names:
+            if acts(0 * xs, state) is (kind == "x"):
+                return False
+        elif kind == "x" and not acts(xs[:1], state):  # it starts from zeros: without biases nothing acts at x = 0
+            return False
+        if not acts(xs, state) or (kind == "h" and acts(xs[:1], no_h)):
+            return False
+    return True

@@ -1,0 +1,200 @@
+"""The certificate: for every block and cotangent, <u, g> of the subject's backward against <v, J u> of its forward.
+
+One directional derivative J u is tested against all cotangents v. Directions have entries sign * U[0.5, 1.5], so a wrong block
+escapes one draw with probability at most 0.08 (an error that cancels to below 5 % of its norm; measured over single entries,
+pairs, swaps, dense and transposed errors); K draws leave 0.08**K.
+
+A disagreement is called wrong only after three questions: is it more than what moving the inputs by a unit in the last place
+does? does it stay when the precision grows? does a second, independent oracle side with the first?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.cases import Case, Cotangent, Data, cotangents, draw, generator
+from harness.gradient.blocks import Block, blocks
+from harness.gradient.differences import contracted, ladder
+from harness.gradient.oracle import Oracle, choose
+from harness.gradient.precision import rounding_noise, shrinks_with_precision
+from harness.gradient.running import Gradients, backward, run
+from harness.gradient.stepwise import stepwise
+from harness.gradient.tangent import dot, signed_directions
+from harness.subject import Array, Arrays, Region, Subject
+
+#: Chance that one random direction misses a wrong block.
+MISS_PER_DRAW = 0.08
+_SMALLEST = 1e-290
+_MOST_CONFIRMED = 12
+
+Verdict = Literal["agrees", "rounding", "wrong", "not finite", "undecided", "not given"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One block under one cotangent.   relative = |v'Ju - u'g| / sum of the sizes of all terms, the worst over the draws."""
+
+    block: Block
+    cotangent: int
+    verdict: Verdict
+    relative: float
+    exact: float
+    yours: float
+    u: Array
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All blocks of one case, judged, with what is needed to look closer."""
+
+    case: Case
+    data: Data
+    cotangents: tuple[Cotangent, ...]
+    gradients: tuple[Gradients, ...]
+    oracle: Oracle
+    judged: tuple[Judged, ...]
+    draws: int
+
+    @property
+    def wrong(self) -> tuple[Judged, ...]:
+        return tuple(j for j in self.judged if j.verdict in ("wrong", "not finite"))
+
+    @property
+    def undecided(self) -> tuple[Judged, ...]:
+        return tuple(j for j in self.judged if j.verdict == "undecided")
+
+    @property
+    def miss_probability(self) -> float:
+        return MISS_PER_DRAW**self.draws
+
+
+Regions = Callable[[Arrays], Sequence[Region]]
+
+
+def no_regions(params: Arrays) -> tuple[Region, ...]:
+    """No gate is known."""
+    return ()
+
+
+def examine(
+    subject: Subject,
+    case: Case,
+    regions: Regions = no_regions,
+    draws: int = 8,
+    sources: Sequence[str] = ("params", "xs", "state"),
+) -> Examination:
+    """Certify every block of the inputs in `sources` at one case; `regions` tells the gates' blocks in given parameters.
+
+    Raises ContractError when run or backward return nonsense, SubjectError when they raise.
+    """
+    data = draw(subject, case)
+    ys, final = run(subject, data)
+    vs = cotangents(case, ys, final, subject.dys_scale or 1.0)
+    with np.errstate(all="ignore"):
+        gradients = [backward(subject, data, v) for v in vs]
+    return judge(subject, case, data, vs, gradients, regions(data.params), draws, sources)
+
+
+def judge(
+    subject: Subject,
+    case: Case,
+    data: Data,
+    vs: Sequence[Cotangent],
+    gradients: Sequence[Gradients],
+    regions: Sequence[Region],
+    draws: int,
+    sources: Sequence[str],
+) -> Examination:
+    """Hold given gradients against the oracle, block by block."""
+    oracle = choose(subject, case, data)
+    chosen = [b for b in blocks(case, data, regions) if b.source in sources]
+    rng = generator(case, "directions")
+    us = [signed_directions(rng, b.input(data)[b.index], draws) for b in chosen]
+    found = oracle.contractions([b.direction_along(data, u) for b, many in zip(chosen, us, strict=True) for u in many], vs)
+    values = found.values.reshape(len(chosen), draws, len(vs))
+    errors, scales = found.errors.reshape(values.shape), found.scales.reshape(values.shape)
+    judged: list[Judged] = []
+    for i, block in enumerate(chosen):
+        for j, gradient in enumerate(gradients):
+            judged.append(_first_look(subject, block, j, gradient, us[i], values[i, :, j], errors[i, :, j], scales[i, :, j]))
+    second = [_second_look(subject, case, data, vs, oracle, item) for item in judged]
+    return Examination(case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws)
+
+
+def _first_look(
+    subject: Subject, block: Block, j: int, gradients: Gradients, us: list[Array], values: Array, errors: Array, scales: Array
+) -> Judged:
+    g = block.of(gradients)
+    if g is None:
+        return Judged(block, j, "not given", 0.0, float("nan"), float("nan"), us[0])
+    unit = float(np.finfo(g.dtype if g.dtype.kind == "f" else np.float64).eps) / 2
+    unit = max(unit, float(np.finfo(subject.dtype).eps) / 2)
+    worst: Judged | None = None
+    for u, value, error, scale in zip(us, values, errors, scales, strict=True):
+        with np.errstate(all="ignore"):
+            yours, terms = dot([(u, g)])
+        if not np.isfinite(value):
+            return Judged(block, j, "undecided", float("nan"), float(value), float(yours), u)
+        if not np.isfinite(yours):
+            return Judged(block, j, "not finite", float("inf"), float(value), float(yours), u)
+        total = float(scale + terms)
+        relative = abs(float(value) - float(yours)) / total if total > _SMALLEST else 0.0
+        fine = abs(value - yours) <= 2**11 * unit * total + 30 * error or total <= _SMALLEST
+        item = Judged(block, j, "agrees" if fine else "undecided", relative, float(value), float(yours), u)
+        if worst is None or (item.verdict, item.relative) > (worst.verdict, worst.relative):
+            worst = item
+    assert worst is not None
+    return worst
+
+
+def _second_look(subject: Subject, case: Case, data: Data, vs: Sequence[Cotangent], oracle: Oracle, item: Judged) -> Judged:
+    """Rounding, or a candidate for 'wrong'?"""
+    if item.verdict != "undecided" or not np.isfinite(item.relative):
+        return item
+    rng = generator(case, f"noise {item.block} {item.cotangent}")
+    with np.errstate(all="ignore"):
+        if item.relative < 1e-3:
+            noise = rounding_noise(subject, data, vs[item.cotangent], item.block, item.u, rng)
+            if abs(item.exact - item.yours) <= 100 * noise:
+                return _with(item, "rounding")
+        if oracle.name == "complex step" and shrinks_with_precision(subject, data, vs[item.cotangent], item.block, item.u):
+            return _with(item, "rounding")
+    return _with(item, "wrong")
+
+
+def _confirmed(subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Oracle, judged: list[Judged]) -> list[Judged]:
+    """Ask a second oracle about the candidates: the largest ones, and each tensor at least once."""
+    candidates = sorted((i for i, item in enumerate(judged) if item.verdict == "wrong"), key=lambda i: -judged[i].relative)
+    first_of_tensor = {(judged[i].block.source, judged[i].block.tensor, judged[i].block.gate): i for i in reversed(candidates)}
+    asked = sorted(set(candidates[:_MOST_CONFIRMED]) | set(first_of_tensor.values()))
+    answers = {i: second_opinion(subject, data, vs[judged[i].cotangent], oracle, judged[i]) for i in asked}
+    trusted = any(answers.values())
+    result = list(judged)
+    for i in candidates:
+        if i in answers and not answers[i] or i not in answers and not trusted:
+            result[i] = _with(judged[i], "undecided")
+    return result
+
+
+def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, item: Judged) -> bool:
+    """Whether an independent derivative sides with the first oracle against the subject."""
+    direction = item.block.direction_along(data, item.u)
+    gap = abs(item.exact - item.yours)
+
+    def sides(value: float, error: float) -> bool:
+        return error <= 0.2 * gap and abs(value - item.exact) <= 0.3 * gap
+
+    with np.errstate(all="ignore"):
+        if oracle.exact and sides(*contracted(ladder(subject, data, direction), v)):
+            return True
+        if data.state or data.xs.shape[0] == 1:
+            return sides(*stepwise(subject, data, direction, v))
+    return False
+
+
+def _with(item: Judged, verdict: Verdict) -> Judged:
+    return Judged(item.block, item.cotangent, verdict, item.relative, item.exact, item.yours, item.u)

@@ -1,0 +1,248 @@
+"""From 'this block is wrong' to the entry, the gate, the step and the lag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from harness.cases import Cotangent, Data, generator
+from harness.gradient.blocks import Block
+from harness.gradient.certificate import Examination, Judged
+from harness.gradient.oracle import Oracle
+from harness.gradient.running import Gradients
+from harness.gradient.tangent import signed_directions
+from harness.subject import Array
+from reports.records import Where
+
+#: Tensors with more entries than this, all together, are bisected instead of computed whole.
+_MOST_ENTRIES = 4000
+_MOST_COLUMNS = 48
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a gradient is wrong.
+
+    exact      the exact gradients for each cotangent, as far as they were computed (all of them, or none when the tensors are too large)
+    scope      which tensors and gates are wrong and which agree, in a line
+    heatmap    table for the report, or None
+    """
+
+    where: Where
+    observed: float
+    expected: float
+    bad: int
+    total: int
+    scope: str
+    cotangent: Cotangent
+    exact: tuple[Gradients, ...] | None
+    heatmap: Mapping[str, Any] | None
+
+
+def locate(examination: Examination) -> Located:
+    """The place of the failure of `examination`, which has at least one wrong block."""
+    e = examination
+    entries = sum(v.size for v in e.data.params.values()) + e.data.xs.size + sum(v.size for v in e.data.state.values())
+    budget = _MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 8
+    first = _first_to_show(e.wrong)
+    if entries > budget:
+        return _bisected(e, first)
+    exact = exact_gradients(e.oracle, e.data, e.cotangents, [j.block for j in e.judged])
+    return _compared(e, first, exact)
+
+
+def exact_gradients(oracle: Oracle, data: Data, cotangents: Sequence[Cotangent], of: Sequence[Block]) -> tuple[Gradients, ...]:
+    """Every entry of the tensors that the blocks lie in, for every cotangent: one column of the Jacobian an entry."""
+    whole = list(dict.fromkeys((b.source, b.tensor) for b in of))
+    directions, sizes = [], []
+    for source, tensor in whole:
+        block = Block(source, tensor)
+        like = block.input(data)
+        unit = np.zeros(like.size, like.dtype)
+        for k in range(like.size):
+            unit[k] = 1
+            directions.append(block.direction_along(data, unit.reshape(like.shape)))
+            unit[k] = 0
+        sizes.append(like.size)
+    values = oracle.contractions(directions, cotangents).values
+    columns = np.split(values, np.cumsum(sizes)[:-1])
+    found = []
+    for j in range(len(cotangents)):
+        parts: dict[str, dict[str, Array]] = {"params": {}, "state": {}, "xs": {}}
+        for (source, tensor), column in zip(whole, columns, strict=True):
+            parts[source][tensor] = column[:, j].reshape(Block(source, tensor).input(data).shape)
+        found.append(Gradients(parts["params"], parts["xs"].get("xs"), parts["state"]))
+    return tuple(found)
+
+
+def wrong_entries(yours: Array, exact: Array) -> Array:
+    """Which entries are wrong beyond rounding.   bool, shape of both"""
+    with np.errstate(all="ignore"):
+        apart = np.abs(yours - exact)
+        size = float(np.max(np.abs(exact))) if exact.size else 0.0
+        eps = float(np.finfo(yours.dtype).eps) if yours.dtype.kind == "f" else 2e-16
+        return ~(apart <= np.maximum(1e6 * eps * np.abs(exact), 1e4 * eps * size))
+
+
+def _first_to_show(wrong: Sequence[Judged]) -> Judged:
+    """The wrong block to talk about: parameters before inputs, a cotangent with everything before partial ones, the largest error."""
+    order = {"params": 0, "state": 1, "xs": 2}
+    return min(wrong, key=lambda j: (j.cotangent != 0, order[j.block.source], -np.nan_to_num(j.relative, nan=1.0, posinf=2.0)))
+
+
+def _compared(e: Examination, first: Judged, exact: tuple[Gradients, ...]) -> Located:
+    yours, truth = e.gradients[first.cotangent], exact[first.cotangent]
+    wrong_blocks = [j.block for j in e.wrong if j.cotangent == first.cotangent]
+    bad: dict[int, tuple[int, int]] = {}
+    for k, block in enumerate(wrong_blocks):
+        a, b = block.of(yours), block.of(truth)
+        if a is not None and b is not None:
+            mask = wrong_entries(a, b)
+            bad[k] = (int(mask.sum()), int(mask.size))
+    block = first.block
+    a, b = block.whole(yours), block.whole(truth)
+    assert a is not None and b is not None
+    inside = np.zeros(a.shape, bool)
+    inside[block.index] = True
+    with np.errstate(all="ignore"):
+        apart = np.where(inside, np.abs(a - b), 0.0)
+    apart = np.where(np.isnan(apart), np.inf, apart)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape))
+    return Located(
+        where=_where(e, block, index),
+        observed=float(a[index]),
+        expected=float(b[index]),
+        bad=sum(n for n, _ in bad.values()),
+        total=sum(n for _, n in bad.values()),
+        scope=scope(e, first.cotangent),
+        cotangent=e.cotangents[first.cotangent],
+        exact=exact,
+        heatmap=_heatmap(block, a, b, e),
+    )
+
+
+def _bisected(e: Examination, first: Judged) -> Located:
+    """Halve the block until one entry is left: about two runs a halving."""
+    block, v = first.block, e.cotangents[first.cotangent]
+    g = block.of(e.gradients[first.cotangent])
+    assert g is not None
+    rng = generator(e.case, "bisection")
+    flat = np.arange(g.size)
+    value = first.exact
+    while flat.size > 1:
+        halves = np.array_split(flat, 2)
+        u = signed_directions(rng, g, 1)[0].reshape(-1)
+        masked = []
+        for half in halves:
+            part = np.zeros_like(u)
+            part[half] = u[half] if flat.size > 2 else 1.0
+            masked.append(part.reshape(g.shape))
+        found = e.oracle.contractions([block.direction_along(e.data, m) for m in masked], [v])
+        gaps = [abs(float(found.values[k, 0]) - float(np.sum(masked[k] * g))) for k in range(2)]
+        k = int(np.argmax(np.nan_to_num(gaps, nan=np.inf)))
+        flat, value = halves[k], float(found.values[k, 0])
+    inner = np.unravel_index(int(flat[0]), g.shape)
+    starts = [s.start or 0 if isinstance(s, slice) else s for s in block.index] or [0] * g.ndim
+    index = tuple(int(i) + int(s) for i, s in zip(inner, starts, strict=True))
+    return Located(_where(e, block, index), float(g[inner]), value, 1, g.size, scope(e, first.cotangent), v, None, None)
+
+
+def _where(e: Examination, block: Block, index: tuple[int, ...]) -> Where:
+    place = Where(tensor=tensor_name(block), gate=block.gate, index=index, direction=block.direction, layer=block.layer)
+    if block.source == "xs":
+        return replace(place, step=index[0], lag=_first_wrong_lag(e))
+    return place
+
+
+def _first_wrong_lag(e: Examination) -> int | None:
+    """The smallest distance from an output to an input whose gradient through it is wrong, from the cotangents on one step."""
+    last = next((k for k, v in enumerate(e.cotangents) if v.name in ("last output only", "output only")), None)
+    lags = [e.case.T - 1 - j.block.step for j in e.wrong if j.cotangent == last and j.block.step is not None]
+    return min(lags) if lags else None
+
+
+def tensor_name(block: Block) -> str:
+    return {"xs": "xs", "state": f"{block.tensor}0"}.get(block.source, block.tensor)
+
+
+def scope(e: Examination, cotangent: int) -> str:
+    """'gate f only, in W_x, W_h, b; i g o agree; dL/dxs also wrong; dL/dc0 right' for one cotangent."""
+    mine = [j for j in e.judged if j.cotangent == cotangent]
+    wrong = [j.block for j in mine if j.verdict in ("wrong", "not finite")]
+    fine = [j.block for j in mine if j.verdict in ("agrees", "rounding")]
+    parts = []
+    wrong_params = [b for b in wrong if b.source == "params"]
+    gates = _unique(b.gate for b in wrong_params if b.gate)
+    tensors = _unique(b.tensor for b in wrong_params)
+    good_gates = [g for g in _unique(b.gate for b in fine if b.source == "params" and b.gate) if g not in gates]
+    if gates and good_gates:
+        parts.append(f"gate {' '.join(gates)} only, in {', '.join(tensors)}; {' '.join(good_gates)} agree")
+    elif wrong_params:
+        good = [t for t in _unique(b.tensor for b in fine if b.source == "params") if t not in tensors]
+        parts.append(f"in {', '.join(tensors)}" + (f"; {', '.join(good)} agree" if good else ""))
+    others = [b for b in wrong if b.source != "params"]
+    names = _unique(tensor_name(b) for b in others)
+    if names:
+        steps = sorted({b.step for b in others if b.step is not None})
+        at = f" at step{'s' if len(steps) > 1 else ''} {_ranges(steps)}" if steps else ""
+        also = "also wrong" if parts else "wrong"
+        parts.append(f"{', '.join('dL/d' + n for n in names)}{at} {also}")
+    right = [n for n in _unique(tensor_name(b) for b in fine if b.source != "params") if n not in names]
+    if right:
+        parts.append(f"{', '.join('dL/d' + n for n in right)} right")
+    return "; ".join(parts)
+
+
+def _ranges(steps: Sequence[int]) -> str:
+    """0 1 2 5 -> '0-2, 5'"""
+    runs: list[list[int]] = []
+    for s in steps:
+        if runs and s == runs[-1][1] + 1:
+            runs[-1][1] = s
+        else:
+            runs.append([s, s])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _unique(names: Any) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _heatmap(block: Block, yours: Array, exact: Array, e: Examination) -> dict[str, Any]:
+    """Signed error over the size of the largest exact entry, as a table of at most 48 x 48."""
+    with np.errstate(all="ignore"):
+        size = float(np.max(np.abs(exact))) if exact.size else 0.0
+        error = (yours - exact) / (size or 1.0)
+    table = np.atleast_2d(error if error.ndim < 3 else error[:, 0, :])
+    rows, columns = _labels(block, table.shape, e)
+    keep_r, keep_c = (np.unique(np.linspace(0, n - 1, min(n, _MOST_COLUMNS)).astype(int)) for n in table.shape)
+    return {
+        "title": f"dL/d{tensor_name(block)}: (yours - exact) / largest exact",
+        "row_label": "step" if block.source == "xs" else "row",
+        "column_label": "input" if block.source == "xs" else "column",
+        "rows": [rows[r] for r in keep_r],
+        "columns": [columns[c] for c in keep_c],
+        "values": [[float(x) for x in table[r, keep_c]] for r in keep_r],
+    }
+
+
+def _labels(block: Block, shape: tuple[int, ...], e: Examination) -> tuple[list[str], list[str]]:
+    rows, columns = ([str(k) for k in range(n)] for n in shape)
+    mine = {j.block for j in e.judged if j.block.source == "params" and j.block.tensor == block.tensor and j.block.gate}
+    for b in mine:
+        last = b.index[-1] if b.index else None
+        leading = b.index[0] if b.index else None
+        if isinstance(last, slice) and last.start is not None and last.stop is not None:
+            for k, c in enumerate(range(last.start, min(last.stop, shape[1]))):
+                columns[c] = f"{_short(b.gate)}{k}"
+        elif isinstance(leading, slice) and leading.start is not None and leading.stop is not None and len(b.index) > 1:
+            for k, r in enumerate(range(leading.start, min(leading.stop, shape[0]))):
+                rows[r] = f"{_short(b.gate)}{k}"
+    return rows, columns
+
+
+def _short(gate: str | None) -> str:
+    return "" if gate is None else (f"b{gate.split()[1]}." if gate.startswith("block ") else gate)

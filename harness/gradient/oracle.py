@@ -1,0 +1,175 @@
+"""The exact derivative of a subject's forward pass: by complex step, forward-mode differentiation, or differences.
+
+Which one is chosen by trying it: a subject whose code is not analytic (abs, a cast to float64, a comparison that drops the
+imaginary part) or cannot take complex numbers is found out by holding one complex step against one difference, and the next
+oracle is taken, with the reason kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.cases import Cotangent, Data, generator
+from harness.cases import Case
+from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, complex_steps_of_inputs, tiled
+from harness.gradient.differences import contracted, ladder
+from harness.gradient.running import run, run_complex
+from harness.gradient.tangent import Direction, Tangent, astype, contract, signed_directions
+from harness.subject import Array, Subject
+
+Tangents = Callable[[Sequence[Direction]], list[Tangent]]
+
+
+@dataclass(frozen=True)
+class Contractions:
+    """<v, J u> for K directions and V cotangents.   values, errors, scales (K, V); scale is the sum of the terms' sizes."""
+
+    values: Array
+    errors: Array
+    scales: Array
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """name    what it is, for the record      exact  whether its error is rounding only
+    why     reason for falling back on it, "" for the first choice
+    contractions(directions, cotangents) -> Contractions
+    """
+
+    name: str
+    exact: bool
+    why: str
+    contractions: Callable[[Sequence[Direction], Sequence[Cotangent]], Contractions]
+
+
+def choose(subject: Subject, case: Case, data: Data) -> Oracle:
+    """The best oracle that works on this input."""
+    reason = why_not_analytic(subject, case, data)
+    if not reason:
+        return _exact("complex step", "", _by_complex_step(subject, data))
+    if "forward_ad" in subject.capabilities:
+        return _exact("forward-mode differentiation", reason, _by_forward_mode(subject, data))
+    return Oracle("central differences", False, reason, _by_differences(subject, data))
+
+
+def why_not_analytic(subject: Subject, case: Case, data: Data) -> str:
+    """Why complex steps cannot be trusted on this subject, or "" when they can."""
+    direction = _everywhere(case, data)
+    real_ys, real_final = run(subject, data)
+    try:
+        tangent = complex_step(subject, data, direction)
+        ys, final = run_complex(subject, astype(data, np.complex128))
+    except CANNOT_TAKE_COMPLEX as error:
+        return f"run cannot take complex numbers ({type(error).__name__}: {_first_line(error)})"
+    tolerance = 1e-3 if data.xs.dtype == np.float32 else 1e-9
+    if not _close(ys.real, real_ys, tolerance) or any(not _close(final[k].real, real_final[k], tolerance) for k in real_final):
+        return "run gives other values for complex inputs with imaginary part zero"
+    found = ladder(subject, data, direction)
+    best = found.tangents[-4:]
+    for got, wanted in [(tangent.ys_dot, [t.ys_dot for t in best])] + [
+        (tangent.final_dot[k], [t.final_dot[k] for t in best]) for k in real_final
+    ]:
+        if not got.size:
+            continue
+        size = float(np.max(np.abs(got))) + float(np.max(np.abs(wanted[-1])))
+        apart = np.min([np.abs(got - w) for w in wanted], axis=0)
+        bound = (3e-2 if data.xs.dtype == np.float32 else 1e-4) * size
+        if not np.all(apart <= bound):
+            return "run is not analytic: its complex step and its differences disagree (abs, a cast or a comparison drops the imaginary part)"
+    return ""
+
+
+def rows_stay_apart(subject: Subject, data: Data) -> bool:
+    """Whether a batch of two copies gives each copy's outputs, so that many directions fit into one run."""
+    if subject.batch_sizes is not None:
+        return False
+    ys, final = run(subject, data)
+    N = data.xs.shape[1]
+    try:
+        twice_ys, twice_final = run(subject, tiled(data, 2))
+    except CANNOT_TAKE_COMPLEX:
+        return False
+    if twice_ys.shape != (ys.shape[0], 2 * N, *ys.shape[2:]) or any(twice_final[k].shape[0] != 2 * N for k in final):
+        return False
+    return all(
+        _close(twice_ys[:, k * N : (k + 1) * N], ys, 1e-10)
+        and all(_close(twice_final[n][k * N : (k + 1) * N], v, 1e-10) for n, v in final.items())
+        for k in range(2)
+    )
+
+
+def _exact(name: str, why: str, tangents: Tangents) -> Oracle:
+    def contractions(directions: Sequence[Direction], cotangents: Sequence[Cotangent]) -> Contractions:
+        pairs = np.array([[contract(t, v) for v in cotangents] for t in tangents(directions)]).reshape(len(directions), -1, 2)
+        return Contractions(pairs[..., 0], np.zeros(pairs.shape[:2]), pairs[..., 1])
+
+    return Oracle(name, True, why, contractions)
+
+
+def _by_complex_step(subject: Subject, data: Data) -> Tangents:
+    apart: list[bool] = []
+
+    def tangents(directions: Sequence[Direction]) -> list[Tangent]:
+        of_inputs = [u for u in directions if not u.params]
+        if len(of_inputs) > 3 and not apart:
+            apart.append(rows_stay_apart(subject, data))
+        if len(of_inputs) > 3 and apart[0]:
+            batch = iter(complex_steps_of_inputs(subject, data, of_inputs))
+            return [next(batch) if not u.params else complex_step(subject, data, u) for u in directions]
+        return [complex_step(subject, data, u) for u in directions]
+
+    return tangents
+
+
+def _by_forward_mode(subject: Subject, data: Data) -> Tangents:
+    exact = astype(data, np.float64)
+
+    def one(u: Direction) -> Tangent:
+        params_dot = {k: np.asarray(u.params.get(k, np.zeros_like(v)), v.dtype) for k, v in exact.params.items()}
+        xs_dot = np.zeros_like(exact.xs) if u.xs is None else u.xs.astype(exact.xs.dtype)
+        state_dot = {k: np.asarray(u.state.get(k, np.zeros_like(v)), v.dtype) for k, v in exact.state.items()}
+        ys_dot, final_dot = subject.implementation.run_tangent(exact.params, exact.xs, exact.state, params_dot, xs_dot, state_dot)
+        return Tangent(ys_dot, dict(final_dot))
+
+    return lambda directions: [one(u) for u in directions]
+
+
+def _by_differences(subject: Subject, data: Data) -> Callable[[Sequence[Direction], Sequence[Cotangent]], Contractions]:
+    def contractions(directions: Sequence[Direction], cotangents: Sequence[Cotangent]) -> Contractions:
+        shape = (len(directions), len(cotangents))
+        values, errors, scales = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        for k, u in enumerate(directions):
+            found = ladder(subject, data, u)
+            for j, v in enumerate(cotangents):
+                values[k, j], errors[k, j] = contracted(found, v)
+                scales[k, j] = contract(found.tangents[-3], v)[1]
+        return Contractions(values, errors, scales)
+
+    return contractions
+
+
+def _everywhere(case: Case, data: Data) -> Direction:
+    rng = generator(case, "preflight")
+
+    def signed(value: Array) -> Array:
+        return signed_directions(rng, value, 1)[0] / max(1.0, np.sqrt(value.size))
+
+    return Direction(
+        {k: signed(v) for k, v in data.params.items() if v.dtype.kind == "f"},
+        signed(data.xs) if data.xs.dtype.kind == "f" else None,
+        {k: signed(v) for k, v in data.state.items() if v.dtype.kind == "f"},
+    )
+
+
+def _close(a: Array, b: Array, tolerance: float) -> bool:
+    if a.shape != b.shape:
+        return False
+    size = float(np.max(np.abs(b))) if b.size else 0.0
+    return bool(np.all(np.abs(a - b) <= tolerance * max(size, 1e-300)) or not b.size)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:120]

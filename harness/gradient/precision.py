@@ -1,0 +1,85 @@
+"""Bug or rounding?  A rounding error shrinks when the precision grows; a bug does not.
+
+The same dot test is run in two precisions. Where neither the wider nor the narrower one is genuine (code that casts, buffers
+of a fixed dtype), the answer is None and the second oracle decides alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.cases import Cotangent, Data
+from harness.gradient.blocks import Block
+from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
+from harness.gradient.running import backward
+from harness.gradient.tangent import astype, contract, dot
+from harness.subject import Array, Subject
+
+#: Unit roundoffs.
+U32, U64, U80 = (float(np.finfo(t).eps) / 2 for t in (np.float32, np.float64, np.longdouble))
+
+
+def rounding_noise(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array, rng: np.random.Generator) -> float:
+    """Largest change of <u, g> when every input moves by up to two units in the last place.   Three draws."""
+    eps = float(np.finfo(data.xs.dtype).eps)
+
+    def nudged(value: Array) -> Array:
+        if value.dtype.kind != "f":
+            return value
+        return (value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape))).astype(value.dtype)
+
+    def projected(at: Data) -> float:
+        part = block.of(backward(subject, at, cotangent))
+        return 0.0 if part is None else float(np.sum(u * part))
+
+    here = projected(data)
+    moved = [
+        Data({k: nudged(v) for k, v in data.params.items()}, nudged(data.xs), {k: nudged(v) for k, v in data.state.items()})
+        for _ in range(3)
+    ]
+    return max(abs(projected(at) - here) for at in moved)
+
+
+def shrinks_with_precision(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array) -> bool | None:
+    """True: the discrepancy is rounding.  False: it is not.  None: this subject has only one precision."""
+    if U80 < U64 and data.xs.dtype == np.float64:
+        here = _discrepancy(subject, data, cotangent, block, u, np.float64)
+        wide = _discrepancy(subject, data, cotangent, block, u, np.longdouble)
+        if here is not None and wide is not None:
+            return not (wide > 2**5 * (U80 / U64) * here and wide > 1e5 * U80)
+    if data.xs.dtype == np.float64:
+        here = _discrepancy(subject, data, cotangent, block, u, np.float64)
+        narrow = _discrepancy(subject, data, cotangent, block, u, np.float32)
+        if here is not None and narrow is not None:
+            return not (here > 2**11 * (U64 / U32) * narrow and here > 1e3 * U64)
+    return None
+
+
+def _discrepancy(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array, dtype: type) -> float | None:
+    """|v'Ju - u'g| / sum|terms| with everything computed in `dtype`; None where the subject does not really compute in it."""
+    at = astype(data, dtype)
+    v = Cotangent(cotangent.name, cotangent.dys.astype(dtype), {k: a.astype(dtype) for k, a in cotangent.dfinal.items()})
+    exact_at = at if dtype is np.longdouble else astype(at, np.float64)
+    try:
+        with np.errstate(all="ignore"):
+            g = block.of(backward(subject, at, v))
+            tangent = complex_step(subject, exact_at, block.direction_along(exact_at, u.astype(exact_at.xs.dtype)))
+    except CANNOT_TAKE_COMPLEX:
+        return None
+    if g is None or not _genuine(g, dtype):
+        return None
+    value, scale = contract(tangent, v)
+    yours, terms = dot([(u.astype(g.dtype), g)])
+    total = scale + terms
+    return float(abs(value - yours) / total) if total > 0 and np.isfinite(float(total)) else None
+
+
+def _genuine(g: Array, dtype: type) -> bool:
+    """Whether numbers were computed in `dtype`, not in a narrower or wider one and then cast."""
+    if g.dtype != dtype:
+        return False
+    narrower = {np.longdouble: np.float64, np.float64: np.float32}.get(dtype)
+    if narrower is None:
+        return True
+    with np.errstate(all="ignore"):
+        return bool(np.any(g.astype(narrower).astype(dtype) != g))

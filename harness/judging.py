@@ -1,0 +1,304 @@
+"""All checks on one subject, in this process: what each yields becomes a result."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harness.cases import Case, admissible
+from harness.checks.evidence import Evidence, NotApplicable
+from harness.checks.registry import LEVELS, Check
+from harness.checks.trial import Trial
+from harness.diagnosis import explain as diagnosis
+from harness.diagnosis.identify import closest, identify
+from harness.diagnosis.mapping import Identification
+from harness.errors import BpttError, ContractError, SubjectError
+from harness.events import Event, Options, Task
+from harness.flow import gradient_over_lag
+from harness.gradient.certificate import Examination
+from harness.gradient.locate import Located, locate
+from harness.subject import Subject
+from reports.records import Finding, Identified, Repro, Result, SmallestCase, Source, Target
+
+#: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
+_MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
+_DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
+
+
+def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> list[Check]:
+    """The checks that run on this subject, in order."""
+    rank = LEVELS.index(options.level)  # type: ignore[arg-type]  # validated at the door
+
+    def chosen(c: Check) -> bool:
+        wanted = not options.select or c.id in options.select or c.family in options.select
+        asked_by_name = c.id in options.select
+        refused = c.id in options.ignore or c.family in options.ignore
+        return wanted and not refused and subject.kind in c.kinds and (asked_by_name or LEVELS.index(c.level) <= rank)
+
+    return [c for c in checks if chosen(c)]
+
+
+def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Iterator[Event]:
+    """Events of all checks on one subject, in the order of the catalogue."""
+    plan = planned(checks, subject, options)
+    yield ("start", subject.name, len(plan))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found, near = _identified(subject)
+        trial = Trial(subject, found, _DRAWS[options.level], near)
+        yield ("target", target_record(subject, found))
+        failed = {check for name, check in options.failed if name == subject.name}
+        for c in plan:
+            if (subject.name, c.id) in options.skip:
+                continue
+            yield ("checking", subject.name, c.id)
+            result = _with_expectation(_judged(trial, c, task, failed, options), options)
+            if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
+                failed.add(c.id)
+            yield ("result", result)
+        experiment = gradient_over_lag(trial) if not options.select and options.case is None else None
+        if experiment is not None:
+            yield ("experiment", experiment)
+
+
+def target_record(subject: Subject, found: Identification | None) -> Target:
+    return Target(
+        subject.name,
+        subject.spec,
+        subject.framework,
+        subject.like,
+        None if found is None else Identified(found.cell, found.convention, found.max_error),
+        tuple(sorted(subject.capabilities)),
+    )
+
+
+def _identified(subject: Subject) -> tuple[Identification | None, Identification | None]:
+    """What the subject is, and, where it claims to be something that it is not, how close it comes."""
+    if subject.kind != "cell":
+        return None, None
+    try:
+        found = identify(subject, subject.like) or (identify(subject) if subject.like else None)
+        if subject.like and (found is None or found.cell != subject.like):
+            return found, closest(subject, subject.like)
+        return found, None
+    except BpttError:  # a subject that cannot be run is no known cell; the contract checks say what is wrong with it
+        return None, None
+
+
+@dataclass
+class _Tally:
+    """What one check's evidence adds up to so far."""
+
+    cases: int = 0
+    compared: int = 0
+    first: tuple[Evidence, Case] | None = None
+    warning: tuple[Evidence, Case] | None = None
+    metrics: dict[str, object] | None = None
+
+
+def _judged(trial: Trial, c: Check, task: Task, failed: set[str], options: Options) -> Result:
+    began = time.perf_counter()
+    name = trial.subject.name
+    if options.block:
+        for need in c.needs:
+            if need in failed:
+                return Result(name, c.id, "blocked", blocked_by=need, reason=f"{need} failed, without which this says nothing")
+    tally = _Tally()
+    try:
+        for case in _cases(trial.subject, c, options):
+            tally.cases += 1
+            _add(tally, trial, c, case)
+            if tally.first is not None:
+                break
+    except NotApplicable as reason:
+        if tally.first is None and not tally.compared:
+            return Result(name, c.id, "not_applicable", "info", reason=str(reason), duration_s=time.perf_counter() - began)
+    except Exception as error:  # the harness's own mistake: it is reported as such, and the other checks go on
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"the harness failed: {type(error).__name__}: {error} (at {where.filename}:{where.lineno})"
+        return Result(name, c.id, "error", reason=said, cases=tally.cases, duration_s=time.perf_counter() - began)
+    if tally.first is None and not tally.compared:
+        return Result(name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began)
+    chosen = tally.first or tally.warning
+    metrics = dict(tally.metrics or {})
+    if chosen is None:
+        return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
+    evidence, case = chosen
+    finding = _finding(trial, c, task, evidence, case, options)
+    metrics |= evidence.metrics
+    status = "failed" if tally.first else "passed"
+    return Result(
+        name,
+        c.id,
+        status,  # type: ignore[arg-type]  # one of two literals
+        "error" if tally.first else "warning",
+        cases=tally.cases,
+        duration_s=time.perf_counter() - began,
+        finding=finding,
+        metrics={k: v for k, v in metrics.items() if v is not None},
+    )
+
+
+def _cases(subject: Subject, c: Check, options: Options) -> list[Case]:
+    if options.case is not None:
+        return [admissible(subject, options.case)]
+    declared = c.cases[:1] if options.level == "smoke" else c.cases
+    repeats = 5 if options.level in ("full", "exhaustive") else 1
+    spread = [replace(case, seed=case.seed + 1000 * (options.seed + k)) for k in range(repeats) for case in declared]
+    return list(dict.fromkeys(admissible(subject, case) for case in spread))
+
+
+def _add(tally: _Tally, trial: Trial, c: Check, case: Case) -> None:
+    for evidence in evidence_at(trial, c, case):
+        tally.compared += 1
+        if not evidence.holds and evidence.severity == "error":
+            tally.first = (evidence, case)
+            return
+        if not evidence.holds and tally.warning is None:
+            tally.warning = (evidence, case)
+        tally.metrics = _merged(tally.metrics or {}, evidence)
+
+
+def evidence_at(trial: Trial, c: Check, case: Case) -> Iterator[Evidence]:
+    """What a check yields at one case; code of the subject that raises is evidence against it."""
+    try:
+        yield from c.function(trial, case)
+    except (ContractError, SubjectError) as error:
+        yield Evidence(False, str(error), "CONTRACT")
+
+
+def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
+    """Largest error, weakest sensitivity and weakest certificate of all cases; the rest as it came last."""
+    new = dict(evidence.metrics)
+    if evidence.relative_error is not None:
+        new.setdefault("max_relative_error", evidence.relative_error)
+    for key, value in new.items():
+        old = known.get(key)
+        both = isinstance(old, int | float) and isinstance(value, int | float)
+        known[key] = max(old, value) if both else value  # type: ignore[type-var]  # both are numbers
+    return known
+
+
+def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
+    shrunk = case
+    if evidence.severity == "error" and options.case is None:
+        shrunk = _shrunk(trial, c, evidence, case)
+    where = evidence.where
+    if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
+        where = replace(where, lag=shrunk.T - 1)
+    elif where.step is not None and c.family == "gradient":
+        where = replace(where, lag=shrunk.T - 1 if where.lag is None else where.lag)
+    source = trial.subject.source
+    return Finding(
+        code=evidence.code,
+        headline=evidence.headline,
+        where=where,
+        observed=evidence.observed,
+        expected=evidence.expected,
+        relative_error=evidence.relative_error,
+        noise=evidence.noise,
+        bad=evidence.bad,
+        total=evidence.total,
+        smallest_case=SmallestCase(shrunk.T, shrunk.N, shrunk.D, shrunk.H, shrunk.regime, shrunk.dtype, shrunk.seed),
+        causes=_causes(trial, evidence),
+        repro=_repro(c, task, trial.subject, shrunk),
+        source=Source(*source) if source is not None and "backward" in trial.subject.capabilities else None,
+    )
+
+
+def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
+    """The smallest case found that fails with the same code at the same gate: one dimension after the other, from below."""
+    tried, began = 0, time.perf_counter()
+
+    def fails(smaller: Case) -> bool:
+        try:
+            return any(
+                not e.holds and e.severity == "error" and e.code == evidence.code and e.where.gate == evidence.where.gate
+                for e in evidence_at(trial, c, smaller)
+            )
+        except NotApplicable:
+            return False
+
+    for dimension in ("T", "N", "H", "D"):
+        for size in range(1, getattr(case, dimension)):
+            smaller = admissible(trial.subject, replace(case, **{dimension: size}))
+            if getattr(smaller, dimension) != size:
+                continue
+            if tried >= _MOST_SHRINKS or time.perf_counter() - began > _MOST_SECONDS:
+                return case
+            tried += 1
+            if fails(smaller):
+                case = smaller
+                break
+    return case
+
+
+def _causes(trial: Trial, evidence: Evidence) -> tuple[diagnosis.Cause, ...]:
+    if not (isinstance(evidence.detail, tuple) and len(evidence.detail) == 2):
+        return ()
+    examination, located = evidence.detail
+    if not isinstance(examination, Examination) or not isinstance(located, Located) or located.exact is None:
+        return ()
+    return diagnosis.explain(_wrong_gradient(trial, examination, located), lambda case: _again(trial, case))
+
+
+def _again(trial: Trial, case: Case) -> diagnosis.WrongGradient:
+    """The same question at another case, to tell candidates apart that agree on the first one."""
+    examination = trial.examine(admissible(trial.subject, case), ("params", "xs", "state"))
+    located = locate(examination) if examination.wrong else None
+    exact = located.exact if located is not None else None
+    return _wrong_gradient(trial, examination, None, exact)
+
+
+def _wrong_gradient(
+    trial: Trial, e: Examination, located: Located | None, exact: tuple[diagnosis.Gradients, ...] | None = None
+) -> diagnosis.WrongGradient:
+    truth = located.exact if located is not None else exact
+    return diagnosis.WrongGradient(
+        subject=trial.subject,
+        identification=trial.identification,
+        regions=trial.regions(e.data.params),
+        case=e.case,
+        data=e.data,
+        cotangents=e.cotangents,
+        yours=e.gradients,
+        exact=truth or tuple(diagnosis.Gradients({}, None, {}) for _ in e.cotangents),
+    )
+
+
+def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
+    spec = task.spec if isinstance(task.target, str) else subject.spec
+    command = ["bptt", "check", spec, "--select", c.id, "--case", str(case), "--seed", str(case.seed)]
+    call = [f"{spec!r}" if isinstance(task.target, str) else spec]
+    if task.args:
+        command += ["--args", json.dumps(dict(task.args), sort_keys=True)]
+        call.append(f"args={dict(task.args)!r}")
+    if task.like:
+        command += ["--like", task.like]
+        call.append(f"like={task.like!r}")
+    call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
+    python = f"import harness\nharness.check({', '.join(call)}).raise_for_failures()"
+    return Repro(shlex.join(command), python)
+
+
+def _with_expectation(result: Result, options: Options) -> Result:
+    """A known failure is expected, one with another code is news, and so is a pass."""
+    known = options.expect.get(result.check)
+    if known is None or result.status not in ("failed", "passed"):
+        return result
+    expires = known.get("expires")
+    if expires and datetime.date.fromisoformat(str(expires)) < datetime.date.today():
+        return replace(result, reason=f"the expectation of this failure expired on {expires}")
+    if result.status == "passed":
+        return replace(result, status="xpassed", reason=f"expected to fail ({known.get('reason', 'no reason given')}), it passes: remove the entry")
+    if result.finding is not None and known.get("code") not in (None, result.finding.code):
+        return replace(result, status="changed", reason=f"expected to fail with {known['code']}, it fails with {result.finding.code}")
+    return replace(result, status="xfailed", reason=str(known.get("reason", "expected to fail")))

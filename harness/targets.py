@@ -1,0 +1,221 @@
+"""From what a user names (an object, ``pkg.mod:Attr``, ``path/file.py:Attr``) to subjects."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.adapters import adapt, adapt_or_none
+from harness.adapters._objects import did_you_mean, has, is_torch, known_cell, raised_at, short_name
+from harness.adapters._textbook_names import FORWARD, own_method
+from harness.errors import UsageError
+from harness.subject import CELL_METHODS, NETWORK_METHODS, Subject
+
+_RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
+
+
+def load(target: object, args: Mapping[str, object] | None = None, like: str | None = None) -> list[Subject]:
+    """The subjects that `target` stands for: one, or all those that a module or file defines where no attribute is named.
+
+    target  an object, class or factory, or a string ``pkg.mod:Attr``, ``path/file.py:Attr``, ``pkg.mod``, ``path/file.py``
+    args    keyword arguments for the class or factory
+    like    the published cell it claims to be, in place of its own word
+
+    Raises UsageError, one line, where it cannot be found, imported, made or understood.
+    """
+    if like is not None:
+        known_cell(like, "--like")
+    subjects = _load_string(target, args) if isinstance(target, str) else [adapt(target, f"<{short_name(target)}>", args)]
+    for subject in subjects:
+        if subject.like is not None and like is None:
+            known_cell(subject.like, subject.spec)
+    return [replace(subject, like=like) for subject in subjects] if like is not None else subjects
+
+
+def parse_args(text: str) -> dict[str, object]:
+    """The keyword arguments in ``--args``.  Raises UsageError with the place of the mistake."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        near = text[max(error.pos - 12, 0) : error.pos + 12]
+        raise UsageError(f"--args: not JSON at character {error.pos + 1} ({error.msg}), near {near!r}, wanted an object such as '{{\"hidden_size\": 4}}'") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"--args: got {json.dumps(value)[:60]}, wanted a JSON object such as '{{\"hidden_size\": 4}}'")
+    return value
+
+
+def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject]:
+    place, attribute = _split(target)
+    if not place:
+        raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
+    if place == "refimpl" and attribute:
+        return [adapt(_reference(attribute, target), target, args)]
+    module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
+    if attribute:
+        return [adapt(_attribute(module, attribute, target), target, args)]
+    return _all_of(module, place, args)
+
+
+def _split(target: str) -> tuple[str, str]:
+    place, colon, attribute = target.rpartition(":")
+    if not colon or re.match(r"^[A-Za-z]$", place) or "/" in attribute or "\\" in attribute:
+        return target, ""
+    return place, attribute
+
+
+def _is_path(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or os.sep in place
+
+
+def _reference(name: str, target: str) -> object:
+    from refimpl import CELLS
+
+    if name not in CELLS:
+        raise UsageError(f"{target}: no reference cell {name!r}{did_you_mean(name, CELLS)} known: {', '.join(sorted(CELLS))}")
+    return CELLS[name]
+
+
+def _import_file(place: str, target: str) -> types.ModuleType:
+    path = Path(place).expanduser()
+    if path.suffix == ".onnx":
+        raise UsageError(f"{target}: ONNX models are not read yet, wanted a Python file or module")
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path()
+        near = did_you_mean(path.name, [p.name for p in folder.glob("*.py")])
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise UsageError(f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}")
+    if path.suffix != ".py":
+        raise UsageError(f"{target}: got a file {path.suffix or 'without a suffix'}, wanted a .py file")
+    path = path.resolve()
+    name = f"bptt_target_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}_{hashlib.sha1(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{target}: Python cannot load {path.name}, wanted a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look the module up by its name
+    try:
+        with _importable(path.parent), _user_import(target):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _import_module(place: str, target: str) -> types.ModuleType:
+    with _importable(Path.cwd()):
+        importlib.invalidate_caches()
+        parts = place.split(".")
+        for depth in range(1, len(parts) + 1):
+            name = ".".join(parts[:depth])
+            with _user_import(target):
+                if name not in sys.modules and _spec(name) is None:
+                    known = _siblings(".".join(parts[: depth - 1]))
+                    hint = did_you_mean(parts[depth - 1], known)
+                    asfile = f", did you mean {place}.py?" if not hint and Path(f"{place}.py").is_file() else ""
+                    raise UsageError(f"{target}: no module named {name!r}{hint or asfile or ', looked in the current folder and the installed packages'}")
+                importlib.import_module(name)
+        return sys.modules[place]
+
+
+def _spec(name: str) -> object:
+    try:
+        return importlib.util.find_spec(name)
+    except (ModuleNotFoundError, ValueError):
+        return None
+
+
+def _siblings(package: str) -> list[str]:
+    """Names of modules beside the one that was not found."""
+    import pkgutil
+
+    paths = getattr(sys.modules.get(package), "__path__", None) if package else None
+    if package and paths is None:
+        return []
+    return [m.name for m in pkgutil.iter_modules(paths)]
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """`folder` first on the import path while a module loads."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+@contextlib.contextmanager
+def _user_import(target: str) -> Iterator[None]:
+    """Whatever a user's module raises while it is imported, SystemExit included, becomes a UsageError."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{target}: its import failed with {raised_at(error)}") from error
+
+
+def _attribute(module: types.ModuleType, dotted: str, target: str) -> object:
+    value: Any = module
+    for depth, name in enumerate(dotted.split(".")):
+        if not hasattr(value, name):
+            public = [n for n in dir(value) if not n.startswith("_")]
+            owner = ".".join([_display(module), *dotted.split(".")[:depth]])
+            hint = did_you_mean(name, public) or f", it has {', '.join(public[:8]) or 'nothing public'}"
+            raise UsageError(f"{target}: no {name!r} in {owner}{hint}")
+        value = getattr(value, name)
+    return value
+
+
+def _display(module: types.ModuleType) -> str:
+    return Path(module.__file__).name if module.__name__.startswith("bptt_target_") and module.__file__ else module.__name__
+
+
+def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | None) -> list[Subject]:
+    """Every subject that the module itself defines; its helper classes, which no adapter takes, are passed over."""
+    found: list[Subject] = []
+    refused: list[UsageError] = []
+    if all(has(module, m) for m in CELL_METHODS) or all(has(module, m) for m in NETWORK_METHODS):
+        return [adapt(module, place, args)]
+    for name, value in vars(module).items():
+        if name.startswith("_") or not _defined_here(module, value) or not _plausible(value):
+            continue
+        spec = f"{place}:{name}"
+        try:
+            subject = adapt_or_none(value, spec, args)
+        except UsageError as error:
+            if _RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state")):
+                raise
+            refused.append(error)
+            continue
+        if subject is not None:
+            found.append(subject)
+    if not found:
+        if refused:
+            raise refused[0]
+        names = [n for n, v in vars(module).items() if isinstance(v, type) and _defined_here(module, v)]
+        raise UsageError(f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, wanted one with forward and backward, or with init, zero_state, run")
+    return found
+
+
+def _defined_here(module: types.ModuleType, value: object) -> bool:
+    owner = value if isinstance(value, type) else type(value)
+    return getattr(owner, "__module__", None) == module.__name__
+
+
+def _plausible(value: object) -> bool:
+    contract = any(has(value, m) for m in ("run", "zero_state", "loss"))
+    return contract or is_torch(value) or own_method(value, FORWARD) is not None

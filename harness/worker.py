@@ -1,0 +1,74 @@
+"""A process that checks targets one after the other, so that a crash or a hang of one ends this process and not the run.
+
+Started as ``python -m harness.worker``. Tasks come as pickles on standard input; events go as pickles to what was standard
+output when the process began. From then on standard output is standard error, so that what a user's code prints harms nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from harness.errors import UsageError
+from harness.events import Event, Options, Task
+
+
+def events_of(task: Task, options: Options) -> Iterator[Event]:
+    """Load the target and judge each subject in it.  A target that cannot be loaded is an event too."""
+    from harness import targets
+    from harness.checks import registry
+    from harness.judging import judge
+    from harness.subject import Subject
+
+    try:
+        subjects = [task.target] if isinstance(task.target, Subject) else targets.load(task.target, task.args, task.like)
+    except UsageError as error:
+        yield ("unloadable", task.spec, str(error))
+        return
+    checks = registry.load()
+    for subject in _named(subjects, task):
+        yield from judge(subject, task, checks, options)
+
+
+def _named(subjects: list[Any], task: Task) -> list[Any]:
+    """The subjects under the name that the run has given the target, so that ids are unique."""
+    from dataclasses import replace
+
+    if task.name is None:
+        return subjects
+    if len(subjects) == 1:
+        return [replace(subjects[0], name=task.name)]
+    return [replace(s, name=f"{task.name}:{s.name}") for s in subjects]
+
+
+def main() -> None:
+    """Serve tasks until standard input ends."""
+    tasks, events = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    while True:
+        try:
+            path, cwd = pickle.load(tasks)
+        except EOFError:
+            return
+        sys.path[:] = path
+        os.chdir(cwd)
+        try:
+            task, options = pickle.load(tasks)
+        except Exception as error:  # whatever an object's own unpickling raises: the run then checks it in its own process
+            _send(events, ("cannot travel", f"{type(error).__name__}: {error}"))
+            continue
+        for event in events_of(task, options):
+            _send(events, event)
+        _send(events, ("done", None))
+
+
+def _send(events: BinaryIO, event: Event) -> None:
+    pickle.dump(event, events)
+    events.flush()
+
+
+if __name__ == "__main__":
+    main()

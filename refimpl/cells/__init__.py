@@ -1,0 +1,45 @@
+"""The published cells, one variant a file, and the table of their names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from refimpl.cells import (
+    elman,
+    elman_linear,
+    elman_relu,
+    elman_sigmoid,
+    gru_reset_after,
+    gru_reset_before,
+    lstm,
+    lstm_peephole,
+    lstm_projected,
+    lstm_tf1,
+)
+from refimpl.cells.cell import Cell
+
+_MODULES = (
+    elman,
+    elman_relu,
+    elman_sigmoid,
+    elman_linear,
+    lstm,
+    lstm_peephole,
+    lstm_tf1,
+    lstm_projected,
+    gru_reset_after,
+    gru_reset_before,
+)
+CELLS: dict[str, Cell] = {module.CELL.name: module.CELL for module in _MODULES}
+
+
+def cell(name: str) -> Cell:
+    """The published cell of this name.
+
+    Raises LookupError, with the nearest names, where there is none.
+    """
+    if name in CELLS:
+        return CELLS[name]
+    near = get_close_matches(name, CELLS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise LookupError(f"no published cell is called {name!r}: {hint}known are {', '.join(CELLS)}")

@@ -1,0 +1,112 @@
+"""The run as JUnit XML: a testsuite per target, a testcase per check.
+
+failure   failed, changed, xpassed
+error     error, crashed, timeout
+skipped   skipped, not applicable, blocked, xfailed
+
+A warning is a testcase that passes, with its lines in <system-out>.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree as ET
+
+from reports import view
+from reports.records import CatalogueEntry, Result, Run, Target
+from reports.store import StrPath, write_bytes
+from reports.terminal import failure_lines, warning_lines
+from reports.view import LOOKS
+
+_ELEMENT = {
+    **dict.fromkeys(("failed", "changed", "xpassed"), "failure"),
+    **dict.fromkeys(("error", "crashed", "timeout"), "error"),
+    **dict.fromkeys(("skipped", "not_applicable", "blocked", "xfailed"), "skipped"),
+}
+#: What XML 1.0 cannot hold in any form.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_junit(run: Run, path: StrPath) -> None:
+    """The XML file, written atomically; parent folders are made."""
+    write_bytes(junit(run).encode(), path)
+
+
+def junit(run: Run) -> str:
+    suites = [_suite(target, view.results_of(run, target), run) for target in view.targets_of(run)]
+    root = ET.Element("testsuites", {"name": run.tool, **_totals(run.results), "time": _time(run.duration_s)})
+    root.extend(suites)
+    for element in root.iter():
+        element.attrib = {k: _clean(v) for k, v in element.attrib.items()}
+        element.text = _clean(element.text) if element.text else None
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(target: Target, results: Sequence[Result], run: Run) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": target.name, **_totals(results), "time": _time(sum(r.duration_s for r in results))})
+    known = view.sensitivity(results)
+    facts = {
+        "spec": target.spec,
+        "framework": target.framework,
+        "identity": view.identity(target),
+        "seed": str(run.seed),
+        "level": str(run.env.get("level", "")),
+        "command": run.command,
+        "complete": str(run.complete).lower(),
+        "sensitivity": "" if known is None else view.short(known),
+    }
+    _properties(suite, facts)
+    catalogue = view.catalogue_of(run)
+    suite.extend(_case(r, run, catalogue) for r in results)
+    return suite
+
+
+def _case(result: Result, run: Run, catalogue: Mapping[str, CatalogueEntry]) -> ET.Element:
+    kind = view.kind(result)
+    family = view.family_of(result, catalogue)
+    names = {"classname": f"{result.target}.{family}", "name": view.test_id(result), "time": _time(result.duration_s)}
+    case = ET.Element("testcase", names)
+    known = view.sensitivity((result,))
+    facts = {
+        "property": view.property_of(result, catalogue),
+        "status": result.status,
+        "severity": result.severity,
+        "cases": str(result.cases),
+        "code": result.finding.code if result.finding else "",
+        "sensitivity": "" if known is None else view.short(known),
+    }
+    _properties(case, facts)
+    if kind == "warning":
+        ET.SubElement(case, "system-out").text = "\n".join(line.plain for line in warning_lines(result, run))
+    elif kind in _ELEMENT:
+        by = f"blocked by {result.blocked_by}" if result.blocked_by else ""
+        why = result.finding.headline if result.finding else result.reason or by or LOOKS[kind].word
+        element = ET.SubElement(
+            case, _ELEMENT[kind], {"message": view.one_line(why), "type": result.finding.code if result.finding else kind}
+        )
+        if _ELEMENT[kind] != "skipped":
+            element.text = "\n".join(line.plain for line in failure_lines(result, run))
+    return case
+
+
+def _properties(element: ET.Element, facts: Mapping[str, str]) -> None:
+    properties = ET.SubElement(element, "properties")
+    for name, value in facts.items():
+        if value:
+            ET.SubElement(properties, "property", {"name": name, "value": value})
+
+
+def _totals(results: Sequence[Result]) -> dict[str, str]:
+    elements = [_ELEMENT.get(view.kind(r)) for r in results]
+    named = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+    return {"tests": str(len(results)), **{name: str(elements.count(e)) for name, e in named.items()}}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3f}"
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", text)

@@ -1,0 +1,102 @@
+"""The run as Markdown, for the summary page of a continuous integration."""
+
+from __future__ import annotations
+
+import re
+
+from reports import view
+from reports.records import Bench, Result, Run
+from reports.store import StrPath, write_bytes
+from reports.terminal import failure_lines, warning_lines
+from reports.view import LOOKS
+
+#: More failures than this are counted; summary pages have a size limit.
+MOST_BLOCKS = 20
+
+
+def write_markdown(run: Run, path: StrPath) -> None:
+    """The Markdown file, written atomically; parent folders are made."""
+    write_bytes(markdown(run).encode("utf-8", "backslashreplace"), path)
+
+
+def markdown(run: Run) -> str:
+    targets = view.targets_of(run)
+    verdicts = {t.name: view.verdict(view.results_of(run, t)) for t in targets}
+    wrong = [name for name, v in verdicts.items() if not v.conforms]
+    parts = [f"## {_headline(len(targets), len(wrong))}"]
+    if not run.complete:
+        parts.append("**Incomplete:** the run was cut off; what is not listed was not checked.")
+    if targets:
+        parts.append(_targets_table(run))
+    failed = [r for t in targets for r in view.failures(view.results_of(run, t))]
+    parts += [
+        _block(r, "\n".join(line.plain for line in failure_lines(r, run)), open_=len(failed) <= 3) for r in failed[:MOST_BLOCKS]
+    ]
+    if len(failed) > MOST_BLOCKS:
+        parts.append(f"… and {view.plural(len(failed) - MOST_BLOCKS, 'more failure')}")
+    soft = view.warnings(run.results)
+    parts += [_block(r, "\n".join(line.plain for line in warning_lines(r, run)), open_=False) for r in soft[:MOST_BLOCKS]]
+    if run.benches:
+        parts.append(_benches_table(run.benches))
+    known = view.sensitivity(run.results)
+    facts = [
+        view.counts_text(run.results) if run.results else "",
+        f"sensitivity {view.short(known)}" if known is not None else "",
+        f"exit {run.exit_code}" if run.complete and run.results else "",
+        _code(run.command) if run.command else "",
+    ]
+    parts.append(" · ".join(f for f in facts if f))
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _headline(targets: int, wrong: int) -> str:
+    if not targets:
+        return "bptt: no target was checked"
+    return (
+        f"✗ bptt: {wrong} of {view.plural(targets, 'target')} not conforming"
+        if wrong
+        else f"✓ bptt: {view.plural(targets, 'target')} conforming"
+    )
+
+
+def _targets_table(run: Run) -> str:
+    rows = ["| | Target | What it is | Verdict | Checks |", "|---|---|---|---|---|"]
+    for target in view.targets_of(run):
+        results = view.results_of(run, target)
+        verdict = view.verdict(results)
+        symbol = "✓" if verdict.kind == "passed" else LOOKS[verdict.kind].symbol
+        cells = (target.name, view.identity(target), verdict.words, view.counts_text(results))
+        rows.append(f"| {_text(symbol)} | " + " | ".join(map(_text, cells)) + " |")
+    return "\n".join(rows)
+
+
+def _block(result: Result, lines: str, *, open_: bool) -> str:
+    title = f"{LOOKS[view.kind(result)].symbol} {view.test_id(result)} on {result.target}: {LOOKS[view.kind(result)].word}"
+    fence = _fence(lines)
+    return f"<details{' open' if open_ else ''}><summary>{_text(title)}</summary>\n\n{fence}text\n{lines}\n{fence}\n\n</details>"
+
+
+def _benches_table(benches: tuple[Bench, ...]) -> str:
+    rows = ["| Benchmark | Size | dtype | ours / theirs | Budget | |", "|---|---|---|---|---|---|"]
+    for b in benches:
+        verdict = "" if b.budget is None else "✓ within" if b.ratio <= b.budget else "✗ above"
+        budget = "" if b.budget is None else f"{b.budget:.3g}"
+        cells = (b.group or b.name, b.size, b.dtype, f"{b.ratio:.3g}", budget, verdict)
+        rows.append("| " + " | ".join(map(_text, cells)) + " |")
+    return "\n".join(rows)
+
+
+def _text(text: str) -> str:
+    """One line in which nothing is markup: neither Markdown's nor HTML's."""
+    line = view.one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", line)
+
+
+def _code(text: str) -> str:
+    line = view.one_line(text)
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+
+
+def _fence(text: str) -> str:
+    return "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)

@@ -1,0 +1,319 @@
+"""What every view says in the same words: kinds of results, counts, roots of failure, numbers, one-line texts.
+
+A `kind` is a status or "warning": a result of severity "warning" that failed, or that passed with a finding.  Warnings do not fail a target.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.records import FAILING, STATUSES, CatalogueEntry, Cause, Finding, Result, Run, SmallestCase, Target, Where
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a kind is shown: one symbol, one for terminals without Unicode, its word, and a style of rich's."""
+
+    symbol: str
+    plain: str
+    word: str
+    style: str
+
+
+LOOKS: Mapping[str, Look] = {
+    "failed": Look("✗", "F", "failed", "bold red"),
+    "crashed": Look("C", "C", "crashed", "bold red"),
+    "error": Look("E", "E", "error", "bold red"),
+    "timeout": Look("T", "T", "timed out", "bold red"),
+    "changed": Look("≠", "D", "changed", "bold red"),
+    "xpassed": Look("X", "X", "passed unexpectedly", "bold red"),
+    "warning": Look("!", "!", "warning", "yellow"),
+    "blocked": Look("b", "b", "blocked", "magenta"),
+    "xfailed": Look("x", "x", "failed as expected", "cyan"),
+    "passed": Look("·", ".", "passed", "green"),
+    "skipped": Look("s", "s", "skipped", "dim"),
+    "not_applicable": Look("-", "-", "not applicable", "dim"),
+}
+#: What a word of the table above means, where the word alone may not say it.
+MEANINGS: Mapping[str, str] = {
+    "error": "the check itself raised",
+    "crashed": "the process that ran it died",
+    "timeout": "no answer in the time allowed",
+    "changed": "a known failure that now fails in another way",
+    "xpassed": "a known failure that now passes: take it off the list",
+    "xfailed": "a known failure, listed with a reason",
+    "warning": "worth knowing, does not count as a failure",
+    "blocked": "not run, because a check it builds on failed",
+    "not_applicable": "the target has no such thing",
+    "skipped": "left out on request",
+}
+#: Gravest first; the order of every summary.
+KINDS: tuple[str, ...] = tuple(LOOKS)
+assert set(KINDS) == {*STATUSES, "warning"}
+
+OTHER_FAMILY = "other"
+
+
+def kind(result: Result) -> str:
+    soft = result.severity != "error"
+    if soft and (result.status == "failed" or (result.status == "passed" and result.finding is not None)):
+        return "warning"
+    return result.status
+
+
+def fails(result: Result) -> bool:
+    """Whether it keeps its target from conforming."""
+    return result.status in FAILING and kind(result) != "warning"
+
+
+def results_of(run: Run, target: Target | str) -> tuple[Result, ...]:
+    name = target if isinstance(target, str) else target.name
+    return tuple(r for r in run.results if r.target == name)
+
+
+def targets_of(run: Run) -> tuple[Target, ...]:
+    """The run's targets, and a stand-in for each name that only results know (a stream whose target's line is missing)."""
+    known = {t.name for t in run.targets}
+    strangers = dict.fromkeys(r.target for r in run.results if r.target not in known)
+    return (*run.targets, *(Target(name, spec="", framework="") for name in strangers))
+
+
+def catalogue_of(run: Run) -> dict[str, CatalogueEntry]:
+    return {entry.id: entry for entry in run.catalogue}
+
+
+def families_of(run: Run) -> tuple[str, ...]:
+    """Families with a result, in the order of the catalogue."""
+    catalogue = catalogue_of(run)
+    seen = {family_of(r, catalogue) for r in run.results}
+    order = [*dict.fromkeys(e.family for e in run.catalogue), OTHER_FAMILY]
+    return tuple(f for f in order if f in seen)
+
+
+def family_of(result: Result, catalogue: Mapping[str, CatalogueEntry]) -> str:
+    entry = catalogue.get(result.check)
+    return entry.family if entry else OTHER_FAMILY
+
+
+def by_family(results: Iterable[Result], run: Run) -> dict[str, tuple[Result, ...]]:
+    catalogue = catalogue_of(run)
+    results = tuple(results)
+    grouped = {f: tuple(r for r in results if family_of(r, catalogue) == f) for f in families_of(run)}
+    return {f: rs for f, rs in grouped.items() if rs}
+
+
+def property_of(result: Result, catalogue: Mapping[str, CatalogueEntry]) -> str:
+    entry = catalogue.get(result.check)
+    return entry.property if entry else ""
+
+
+def worst_kind(results: Iterable[Result]) -> str:
+    """The gravest kind; "not_applicable" of nothing.  A passed check outweighs one that was skipped or did not apply."""
+    return min((kind(r) for r in results), key=KINDS.index, default="not_applicable")
+
+
+def counts(results: Iterable[Result]) -> dict[str, int]:
+    """How many of each kind, gravest first."""
+    counted = Counter(kind(r) for r in results)
+    return {k: counted[k] for k in KINDS if counted[k]}
+
+
+def counts_text(results: Iterable[Result]) -> str:
+    """ "1 failed · 7 blocked · 51 passed" """
+    named = {"warning": ("warning", "warnings")}
+    texts = [f"{n} {named[k][n > 1] if k in named else LOOKS[k].word}" for k, n in counts(results).items()]
+    return " · ".join(texts) or "no checks"
+
+
+def blocked_by(results: Iterable[Result]) -> dict[str, tuple[Result, ...]]:
+    """Blocked results by the check that blocks them, followed to the root where a blocking check is blocked itself."""
+    blocked = [r for r in results if r.status == "blocked"]
+    next_up = {r.check: r.blocked_by or "" for r in blocked}
+
+    def root(check: str, seen: frozenset[str] = frozenset()) -> str:
+        return check if check not in next_up or check in seen else root(next_up[check], seen | {check})
+
+    roots = [(root(r.blocked_by or ""), r) for r in blocked]
+    return {name: tuple(r for above, r in roots if above == name) for name in dict.fromkeys(above for above, _ in roots)}
+
+
+def sensitivity(results: Iterable[Result]) -> float | None:
+    """The smallest relative error that every check with a sensitivity would have caught: the largest of them."""
+    known = [s for r in results if isinstance(s := r.metrics.get("sensitivity"), int | float) and not math.isnan(s)]
+    return max(known, default=None)
+
+
+def reasons(results: Iterable[Result]) -> str:
+    """Why things did not apply, each reason once: "no lengths, no dropout"."""
+    return ", ".join(dict.fromkeys(one_line(r.reason) for r in results if r.reason))
+
+
+def test_id(result: Result) -> str:
+    """ "GRD110" or "GRD110[regime=saturated]" """
+    inner = ",".join(f"{k}={v}" for k, v in result.params.items())
+    return f"{result.check}[{inner}]" if inner else result.check
+
+
+test_id.__test__ = False  # type: ignore[attr-defined]  # its name must not make pytest collect it
+
+
+def identity(target: Target) -> str:
+    """ "numpy · a GRU, reset after, two biases" """
+    what = target.identified.convention if target.identified else (f"like {target.like}" if target.like else "not identified")
+    return " · ".join(one_line(p) for p in (target.framework, what) if p)
+
+
+def place(where: Where, bad: int | None = None, total: int | None = None) -> str:
+    """ "dL/dW_h[1, 15], gate n, step 0, lag 1 (49 of 147 entries)" """
+    index = f"[{', '.join(map(str, where.index))}]" if where.index is not None else ""
+    tensor = f"dL/d{where.tensor}{index}" if where.tensor else index
+    parts = [
+        tensor,
+        f"gate {where.gate}" if where.gate else "",
+        f"step {where.step}" if where.step is not None else "",
+        f"lag {where.lag}" if where.lag is not None else "",
+        f"layer {where.layer}" if where.layer is not None else "",
+        f"{where.direction} direction" if where.direction else "",
+    ]
+    text = ", ".join(p for p in parts if p)
+    share = f"({bad} of {total} entries)" if bad is not None and total is not None else ""
+    return " ".join(p for p in (text, share) if p)
+
+
+def where_text(result: Result) -> str:
+    """The line 'where': the check's own scope where it gave one."""
+    scope = result.metrics.get("scope")
+    if isinstance(scope, str) and scope:
+        return one_line(scope)
+    return place(result.finding.where, result.finding.bad, result.finding.total) if result.finding else ""
+
+
+def entry_text(where: Where) -> str:
+    """ "dL/dW_h[1, 15], gate n": which entry the worst number is."""
+    return place(Where(tensor=where.tensor, index=where.index, gate=where.gate))
+
+
+def ratio(finding: Finding) -> float | None:
+    """observed / expected, where that says something."""
+    a, b = finding.observed, finding.expected
+    if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)) or b == 0:
+        return None
+    value = a / b
+    return value if math.isfinite(value) else None
+
+
+def worst_text(finding: Finding) -> str:
+    """ "dL/dW_h[1, 15]   yours -1.731e-02   exact -4.159e-03   ratio 4.162" """
+    if finding.observed is None and finding.expected is None and finding.relative_error is None:
+        return ""
+    yours, exact = two_numbers(finding.observed, finding.expected)
+    times, relative = ratio(finding), finding.relative_error
+    say_relative = relative is not None and (times is None or abs(times - 1) < 1e-3)
+    parts = [
+        entry_text(finding.where),
+        f"yours {yours}" if yours else "",
+        f"exact {exact}" if exact else "",
+        f"ratio {times:.4g}" if times is not None and not say_relative else "",
+        f"relative error {short(relative)}" if relative is not None and say_relative else "",
+    ]
+    return "   ".join(p for p in parts if p)
+
+
+def case_text(case: SmallestCase) -> str:
+    return f"smallest: T={case.T} N={case.N} D={case.D} H={case.H}, {case.regime}, {case.dtype}, seed {case.seed}"
+
+
+def exit_word(run: Run) -> str:
+    words = {
+        0: "conforms",
+        1: "does not conform",
+        2: "usage",
+        3: "the harness failed",
+        4: "nothing was checked",
+        5: "slower than its budget",
+        130: "interrupted",
+    }
+    return words.get(run.exit_code, "unknown")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """ "-1.731e-02" """
+    return f"{value:.{digits}e}" if math.isfinite(value) else str(value)
+
+
+def two_numbers(observed: float | None, expected: float | None) -> tuple[str, str]:
+    """Both with as many digits as it takes to see where they differ."""
+    if observed is None or expected is None:
+        return ("" if observed is None else number(observed), "" if expected is None else number(expected))
+    digits = next((d for d in range(3, 17) if number(observed, d) != number(expected, d)), 16)
+    digits = 3 if digits == 3 else min(digits + 1, 16)
+    return number(observed, digits), number(expected, digits)
+
+
+def short(value: float) -> str:
+    """ "2e-12", "3.1e-16", "0.25" """
+    return f"{value:.2g}"
+
+
+def seconds(value: float) -> str:
+    if value < 0.95:
+        return f"{1000 * value:.0f} ms"
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def without_controls(text: str) -> str:
+    """Text safe in a terminal: control characters and changes of direction become spaces."""
+    return _CONTROL.sub(" ", text)
+
+
+def one_line(text: str | None, width: int | None = None) -> str:
+    """Text safe in one line, without runs of spaces; cut to `width` with an ellipsis."""
+    line = " ".join(without_controls(text or "").split())
+    return line if width is None or len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def plural(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+def failures(results: Sequence[Result]) -> tuple[Result, ...]:
+    """Failing results, those that block the most first."""
+    roots = blocked_by(results)
+    return tuple(sorted((r for r in results if fails(r)), key=lambda r: -len(roots.get(r.check, ()))))
+
+
+def warnings(results: Iterable[Result]) -> tuple[Result, ...]:
+    return tuple(r for r in results if kind(r) == "warning")
+
+
+def best_cause(result: Result) -> Cause | None:
+    """The cause with the highest score, the first of equals."""
+    return max(result.finding.causes if result.finding else (), key=lambda c: c.score, default=None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a target's results come to.  `kind` is the gravest kind among those that count; `words` say it."""
+
+    kind: str
+    words: str
+    conforms: bool
+
+
+def verdict(results: Sequence[Result]) -> Verdict:
+    if any(fails(r) for r in results):
+        return Verdict(worst_kind(r for r in results if fails(r)), "does not conform", False)
+    kinds = counts(results)
+    if not kinds.keys() & {"passed", "warning", "xfailed"}:
+        return Verdict("not_applicable", "nothing was checked", False)
+    if "warning" in kinds:
+        return Verdict("warning", "conforms, with " + plural(kinds["warning"], "warning"), True)
+    return Verdict("passed", "conforms", True)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.adapters.numpy_step import adapt
+from harness.errors import UsageError
+from tests.harness.adapters import textbook
+
+
+def found(subject: Any, what: str) -> str:
+    return next(d.why for d in subject.detected if d.what == what)
+
+
+@pytest.mark.parametrize(
+    "target", [textbook.TupleElman, textbook.AccumulatingElman, textbook.ColumnLSTM, textbook.VectorElman], ids=lambda t: t.__name__
+)
+def test_gradients_over_time_are_those_of_the_outputs(target: Any, errors_of: Any) -> None:
+    subject = adapt(target, "t", None)
+    assert subject is not None
+    errors = errors_of(subject)
+    assert max(errors.values()) < 1e-12
+    states = {"s:h", "s:c"} if target is textbook.ColumnLSTM else {"s:h"}
+    assert {"xs"} | states <= errors.keys()
+    assert {k for k in errors if k.startswith("p:")} == {f"p:{k}" for k in subject.implementation.init(np.random.default_rng(0), 3, 7)}
+
+
+def test_a_wrong_gradient_stays_wrong(errors_of: Any) -> None:
+    class Wrong(textbook.TupleElman):
+        def backward(self, dh_next: Any) -> Any:
+            dx, dh = super().backward(dh_next)
+            return dx, 0.5 * dh
+
+    assert errors_of(adapt(Wrong, "t", None))["s:h"] > 0.1
+
+
+def test_conventions_are_told() -> None:
+    subject = adapt(textbook.TupleElman, "t", None)
+    assert subject is not None
+    assert found(subject, "construction") == "constructed from arrays Wx (D, H), Wh (H, H), b (H,)"
+    assert "overwrites" in found(subject, "gradients")
+    accumulating = adapt(textbook.AccumulatingElman, "t", None)
+    assert accumulating is not None and "adds to" in found(accumulating, "gradients")
+    columns = adapt(textbook.ColumnLSTM, "t", None)
+    assert columns is not None and "columns" in found(columns, "layout")
+
+
+def test_vectors_only_means_batches_of_one() -> None:
+    subject = adapt(textbook.VectorElman, "t", None)
+    assert subject is not None
+    assert subject.batch_sizes == (1,)
+    assert list(subject.implementation.init(np.random.default_rng(0), 3, 7)) == ["theta"]
+
+
+def test_float32_is_seen() -> None:
+    subject = adapt(textbook.Float32Elman, "t", None)
+    assert subject is not None
+    assert subject.dtype == "float32"
+    assert subject.implementation.init(np.random.default_rng(0), 3, 7)["Wx"].dtype == np.float32
+
+
+def test_a_dropped_imaginary_part_is_an_error_and_not_a_wrong_number() -> None:
+    subject = adapt(textbook.ForgetsImaginary, "t", None)
+    assert subject is not None
+    impl = subject.implementation
+    params = impl.init(np.random.default_rng(0), 3, 7)
+    with pytest.raises(np.exceptions.ComplexWarning):
+        impl.run({k: v.astype(complex) for k, v in params.items()}, np.ones((4, 2, 3), complex), impl.zero_state(params, 2))
+
+
+def test_an_instance_has_its_own_sizes_and_is_left_alone(errors_of: Any) -> None:
+    rng = np.random.default_rng(0)
+    cell = textbook.TupleElman(rng.normal(size=(3, 5)), rng.normal(size=(5, 5)), np.zeros(5))
+    before = copy.deepcopy(cell.params)
+    subject = adapt(cell, "t", None)
+    assert subject is not None
+    assert (subject.input_sizes, subject.hidden_sizes) == ((3,), (5,))
+    assert max(errors_of(subject).values()) < 1e-12
+    assert all(np.array_equal(a, b) for a, b in zip(before, cell.params, strict=True))
+
+
+def test_a_factory_is_a_constructor(errors_of: Any) -> None:
+    def small(n_in: int, n_hidden: int) -> Any:
+        return textbook.ColumnLSTM(n_in, n_hidden)
+
+    subject = adapt(small, "t", None)
+    assert subject is not None and subject.name == "small"
+    assert max(errors_of(subject).values()) < 1e-12
+
+
+def test_args_fix_sizes() -> None:
+    subject = adapt(textbook.ColumnLSTM, "t", {"n_in": 2, "n_hidden": 4})
+    assert subject is not None
+    assert (subject.input_sizes, subject.hidden_sizes) == ((2,), (4,))
+
+
+def test_numpys_global_generator_is_left_alone() -> None:
+    np.random.seed(3)
+    first = np.random.get_state()[1].copy()  # type: ignore[union-attr,index]  # the legacy state is a tuple
+    adapt(textbook.TupleElman, "t", None)
+    assert np.array_equal(first, np.random.get_state()[1])  # type: ignore[index]  # the legacy state is a tuple
+
+
+@pytest.mark.parametrize(("args", "words"), [({"hiden": 3}, "--args names hiden"), (None, "could not be driven")])
+def test_what_cannot_be_understood_is_one_line(args: Any, words: str) -> None:
+    class Odd:
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            self.W = np.zeros((input_size, hidden_size))
+
+        def forward(self, x: Any, h: Any) -> Any:
+            raise RuntimeError("never works")
+
+    with pytest.raises(UsageError, match=words) as error:
+        adapt(Odd, "file.py:Odd", args)
+    assert "\n" not in str(error.value)
+    assert "init, zero_state, run, backward" in str(error.value)
+    if args is None:
+        assert "RuntimeError: never works" in str(error.value)
+
+
+def test_other_kinds_are_left_to_others() -> None:
+    assert adapt(3, "t", None) is None
+    assert adapt(type("Plain", (), {}), "t", None) is None

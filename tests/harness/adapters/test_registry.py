@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from harness.adapters import GROUP, OURS, adapt, adapters
+from harness.errors import UsageError
+
+
+def point(name: str, value: str = "somewhere:adapt") -> EntryPoint:
+    return EntryPoint(name, value, GROUP)
+
+
+def test_third_parties_are_asked_first_and_ours_in_order() -> None:
+    names = [p.name for p in adapters([point("zeta"), point("contract"), point("alpha")])]
+    assert names == ["alpha", "zeta", *OURS]
+
+
+def test_two_adapters_of_one_name_are_an_error() -> None:
+    with pytest.raises(UsageError, match="two adapters are called 'mine': a:adapt and b:adapt"):
+        adapters([point("mine", "a:adapt"), point("mine", "b:adapt")])
+
+
+def test_what_nobody_takes_is_an_error() -> None:
+    with pytest.raises(UsageError, match="no adapter takes an object of type int"):
+        adapt(3, "three")

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.targets import load, parse_args
+
+CELL = '''
+import numpy as np
+from dataclasses import dataclass
+
+@dataclass
+class Size:
+    H: int = 4
+
+class Sigmoid:
+    def forward(self, x): return 1 / (1 + np.exp(-x))
+    def backward(self, dy): return dy
+
+class MyElman:
+    def __init__(self, input_size, hidden_size):
+        self.W = np.zeros((input_size, hidden_size)); self.U = np.zeros((hidden_size, hidden_size))
+    def forward(self, x, h):
+        return np.tanh(x @ self.W + h @ self.U)
+
+class Contract:
+    like = "elman"
+    def init(self, rng, input_size, hidden_size): return {}
+    def zero_state(self, params, batch_size): return {}
+    def run(self, params, xs, state): return xs, {}
+
+class Box:
+    Inner = Contract
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells_for_test.py").write_text(CELL)
+    return tmp_path
+
+
+def test_a_file_with_and_without_attribute(folder: Path) -> None:
+    assert [s.name for s in load("cells_for_test.py:MyElman")] == ["MyElman"]
+    assert [s.name for s in load("./cells_for_test.py:Box.Inner")] == ["Contract"]
+    assert [s.spec for s in load("cells_for_test.py")] == ["cells_for_test.py:MyElman", "cells_for_test.py:Contract"]
+
+
+def test_a_module_in_the_current_folder(folder: Path) -> None:
+    before = list(sys.path)
+    try:
+        assert [s.name for s in load("cells_for_test:Contract")] == ["Contract"]
+    finally:
+        sys.modules.pop("cells_for_test", None)
+    assert sys.path == before
+
+
+def test_what_a_file_defines_can_be_pickled(folder: Path) -> None:
+    [subject] = load("cells_for_test.py:Contract")
+    assert isinstance(pickle.loads(pickle.dumps(subject.implementation)), type(subject.implementation))
+
+
+def test_a_file_may_import_its_neighbour(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "neighbour_for_test.py").write_text(CELL)
+    (folder / "sub" / "mine.py").write_text("from neighbour_for_test import Contract as Base\nclass Mine(Base): pass\n")
+    try:
+        assert [s.name for s in load("sub/mine.py")] == ["Mine"]
+    finally:
+        sys.modules.pop("neighbour_for_test", None)
+
+
+def test_reference_cells_and_like() -> None:
+    assert load("refimpl:lstm")[0].like == "lstm"
+    assert load("refimpl:gru_reset_after", like="gru_reset_before")[0].like == "gru_reset_before"
+
+
+def test_objects_are_targets_too(folder: Path) -> None:
+    [subject] = load("cells_for_test.py:Contract")
+    made: Any = type(subject.implementation)
+    assert load(made)[0].name == load(made())[0].name == "Contract"
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("cell_for_test.py:A", r"no such file, did you mean cells_for_test\.py\?"),
+        ("nowhere/x.py", "no such file, looked in"),
+        ("cells_for_tst:A", "no module named 'cells_for_tst', did you mean cells_for_test"),
+        ("os.pathh:A", "no module named 'os.pathh'"),
+        ("cells_for_test.py:MyElmann", r"no 'MyElmann' in cells_for_test\.py, did you mean MyElman"),
+        ("cells_for_test.py:Box.Iner", r"no 'Iner' in cells_for_test\.py\.Box, did you mean Inner"),
+        ("refimpl:lsm", "no reference cell 'lsm', did you mean lstm"),
+        (":A", "no module before the colon"),
+        ("broken.py:A", r"import failed with ZeroDivisionError: division by zero \(.*broken\.py:2\)"),
+        ("syntax.py:A", r"import failed with SyntaxError: .* \(.*syntax\.py:1\)"),
+        ("exits.py:A", r"import failed with SystemExit: 0 \(.*exits\.py:1\)"),
+        ("empty.py", "nothing to check"),
+        ("cells_for_test.py:Size", "no adapter takes the class Size"),
+    ],
+)
+def test_errors_are_one_line_and_say_what_is_near(folder: Path, target: str, words: str) -> None:
+    (folder / "broken.py").write_text("x = 1\n1 / 0\n")
+    (folder / "syntax.py").write_text("def f(:\n")
+    (folder / "exits.py").write_text("raise SystemExit(0)\n")
+    (folder / "empty.py").write_text("x = 1\n")
+    with pytest.raises(UsageError, match=words) as error:
+        load(target)
+    assert "\n" not in str(error.value)
+    assert not any(name.startswith("bptt_target_") and name.split("_")[2] in ("broken", "syntax", "exits") for name in sys.modules)
+
+
+def test_a_recurrent_class_that_cannot_be_understood_is_not_passed_over(folder: Path) -> None:
+    (folder / "two.py").write_text(CELL + "\nclass OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n")
+    with pytest.raises(UsageError, match="OtherGRU"):
+        load("two.py")
+
+
+def test_unknown_like() -> None:
+    with pytest.raises(UsageError, match="'gru_reset', did you mean gru_reset"):
+        load("refimpl:lstm", like="gru_reset")
+
+
+def test_parse_args() -> None:
+    assert parse_args('{"hidden_size": 4}') == {"hidden_size": 4}
+    with pytest.raises(UsageError, match="not JSON at character 16"):
+        parse_args('{"hidden_size" 4}')
+    with pytest.raises(UsageError, match=r"got \[1\], wanted a JSON object"):
+        parse_args("[1]")

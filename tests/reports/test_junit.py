@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from reports.junit import junit, write_junit
+from reports.records import Run
+
+
+def test_every_run_is_well_formed_and_counts_add_up(any_run: Run, tmp_path: Path) -> None:
+    write_junit(any_run, tmp_path / "a" / "x.xml")
+    root = ET.parse(tmp_path / "a" / "x.xml").getroot()
+    cases = list(root.iter("testcase"))
+    assert root.get("tests") == str(len(cases)) == str(len(any_run.results))
+    for name, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        assert root.get(name) == str(len(list(root.iter(element))))
+        assert root.get(name) == str(sum(int(s.get(name, "")) for s in root.iter("testsuite")))
+
+
+def test_a_failure_holds_the_lines_of_the_terminal(failing_run: Run) -> None:
+    root = ET.fromstring(junit(failing_run))
+    failure = root.find(".//testcase[@name='GRD110']/failure")
+    assert failure is not None and failure.text is not None
+    assert failure.get("type") == "BUG" and "gate n" in failure.get("message", "")
+    assert "fix     dm = da_n * r" in failure.text
+    blocked = root.find(".//testcase[@name='GRD120']/skipped")
+    assert blocked is not None and blocked.get("message") == "blocked by GRD110"
+    words = root.find(".//testcase[@name='GRD110']/properties/property[@name='property']")
+    assert words is not None and words.get("value") == "one-step parameter gradients match the exact derivative"
+
+
+def test_a_warning_passes_and_is_printed(failing_run: Run) -> None:
+    case = ET.fromstring(junit(failing_run)).find(".//testcase[@name='NUM100']")
+    assert case is not None and case.find("failure") is None
+    assert "PRECISION_LOSS" in case.findtext("system-out", "")
+
+
+def test_names_hold_family_and_target(failing_run: Run) -> None:
+    case = ET.fromstring(junit(failing_run)).find(".//testcase[@name='GRD110']")
+    assert case is not None and case.get("classname") == "MyGRU.gradient"

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from reports.markdown import markdown, write_markdown
+from reports.records import Bench, Run
+
+
+def test_a_summary_has_the_verdict_the_table_and_the_failure(failing_run: Run, tmp_path: Path) -> None:
+    write_markdown(failing_run, tmp_path / "a" / "x.md")
+    text = (tmp_path / "a" / "x.md").read_text(encoding="utf-8")
+    assert text.startswith("## ✗ bptt: 1 of 1 target not conforming\n")
+    assert "| ✗ | MyGRU | numpy · a GRU, reset after, blocks r z n, two biases | does not conform |" in text
+    assert "<details open><summary>✗ GRD110 on MyGRU: failed</summary>" in text
+    assert "\n  fix     dm = da\\_n" not in text and "\n  fix     dm = da_n * r" in text
+    assert "sensitivity 2e-12 · exit 1" in text
+
+
+def test_users_strings_are_no_markup(nasty_run: Run) -> None:
+    text = markdown(nasty_run)
+    outside = "".join(part for i, part in enumerate(text.split("```")) if i % 2 == 0)
+    assert "<script" not in outside.replace(f"`` {nasty_run.command[:7]}", "")
+    assert "&lt;script&gt;" in outside
+
+
+def test_benchmarks_are_ratios_with_budgets() -> None:
+    text = markdown(
+        Run("", 0, benches=(Bench("n", "lstm", "10-2-4-8", "float64", 1.25, budget=1.0), Bench("n", "gru", "", "", 0.5)))
+    )
+    assert "| lstm | 10-2-4-8 | float64 | 1.25 | 1 | ✗ above |" in text
+    assert "| gru |  |  | 0.5 |  |  |" in text
+    assert "no target was checked" in text
+
+
+def test_a_passing_run_is_short(passing_run: Run) -> None:
+    assert "✓ bptt: 1 target conforming" in markdown(passing_run) and "<details" not in markdown(passing_run)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from reports import terminal, view
+from reports.records import Finding, Run
+from reports.terminal import failure_lines, text_of, warning_lines
+
+
+def test_a_failing_gate_says_what_where_worst_case_cause_fix_and_repro(failing_run: Run) -> None:
+    lines = text_of(failing_run).splitlines()
+    assert lines[0].startswith("MyGRU  numpy · a GRU, reset after, blocks r z n, two biases · seed 0 · level standard   ")
+    assert lines[0].endswith("17 checks, 800 ms")
+    assert lines[1] == "  contract ····  linearity ··  gradient ·✗bb  parity ·b  time ··  batch ·  numerics !  lengths -"
+    assert lines[2].startswith("✗ GRD110  one-step parameter gradients match the exact derivative  ")
+    assert lines[2].endswith("  examples/gru_wrong.py:41")
+    named = {line[2:9].strip(): line[10:] for line in lines[3:10]}
+    assert list(named) == ["what", "where", "worst", "case", "cause", "fix", "repro"]
+    assert named["where"].startswith("gate n only, in W_h and b_h (56 of 168 entries)")
+    assert named["worst"] == "dL/dW_h[1, 15], gate n   yours -1.731e-02   exact -4.159e-03   ratio 4.162"
+    assert named["case"] == "smallest: T=2 N=1 D=3 H=4, ordinary, float64, seed 0"
+    assert named["cause"] == "the recurrent part of n is not multiplied by r: reproduces 49 of 49 entries to 3e-16"
+    assert named["fix"].startswith("dm = da_n * r  ") and named["fix"].endswith("  bptt explain GRD110")
+    assert named["repro"] == "bptt check examples/gru_wrong.py:MyGRU --select GRD110 --case T2-N1-D3-H4 --seed 0"
+    assert "3 checks blocked by GRD110: GRD120 GRD130 PAR110" in lines
+    assert lines[-1].split("        ") == [
+        "1 failed · 1 warning · 3 blocked · 11 passed · 1 not applicable (no lengths)",
+        "sensitivity 2e-12",
+        "exit 1",
+    ]
+
+
+def test_a_warning_has_its_own_short_block_and_is_no_failure(failing_run: Run) -> None:
+    only = replace(
+        failing_run, results=tuple(r for r in failing_run.results if r.status != "blocked" and r.check != "GRD110"), exit_code=0
+    )
+    text = text_of(only)
+    assert "! NUM100  warning (PRECISION_LOSS): rounding errors shrink with the precision" in text
+    assert "failed" not in text and text.rstrip().endswith("exit 0")
+    assert "yours 1.0000021e+00   exact 1.0000000e+00   relative error 2.1e-06" in text
+    assert view.verdict(only.results).words == "conforms, with 1 warning"
+
+
+def test_no_block_is_longer_than_ten_lines(any_run: Run) -> None:
+    for result in any_run.results:
+        if view.fails(result):
+            assert len(failure_lines(result, any_run)) <= 10
+        elif view.kind(result) == "warning":
+            assert len(warning_lines(result, any_run)) <= 4
+
+
+def test_plain_text_where_there_is_no_terminal(nasty_run: Run) -> None:
+    text = text_of(nasty_run, "verbose")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
+    assert "<script>alert('x')</script>" in text  # not markup here, so it is shown as it is
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_colour_only_where_the_console_has_it(failing_run: Run, colour: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system="standard" if colour else None, no_color=not colour, width=118)
+    terminal.render_target(failing_run.targets[0], failing_run.results, failing_run, console)
+    assert ("\x1b[1;31m" in out.getvalue()) is colour
+
+
+def test_ascii_where_the_output_is_not_unicode(failing_run: Run) -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii", errors="replace")
+    console = Console(file=out, width=118)
+    terminal.render_target(failing_run.targets[0], failing_run.results, failing_run, console)
+    out.flush()
+    assert b"gradient .Fbb" in raw.getvalue()
+
+
+def test_quiet_is_one_line_a_target(many_run: Run) -> None:
+    lines = text_of(many_run, "quiet").splitlines()
+    assert len(lines) == 20 + 2
+    assert lines[0] == "· Cell00  16 passed · 1 not applicable"
+    assert lines[3].startswith("✗ Cell03  1 failed · 1 warning · 3 blocked")
+    assert lines[20] == "16 of 20 targets conform, 4 do not: Cell03, Cell05, Cell10, Cell17"
+
+
+def test_verbose_has_every_check_with_status_and_reason(failing_run: Run) -> None:
+    text = text_of(failing_run, "verbose")
+    for result in failing_run.results:
+        assert f" {result.check}  {view.property_of(result, view.catalogue_of(failing_run))}" in text
+    assert "b GRD120  gradients over time match the exact derivative at every lag  — blocked by GRD110" in text
+    assert "- LEN100  padding does not matter  — not applicable: no lengths" in text
+
+
+def test_an_incomplete_run_says_so_and_claims_no_exit_code(failing_run: Run) -> None:
+    text = text_of(replace(failing_run, complete=False))
+    assert "incomplete: the run was cut off" in text and "exit 1" not in text
+
+
+def test_nothing_checked_is_not_a_pass() -> None:
+    text = text_of(Run("bptt check", 0, exit_code=4))
+    assert text == "no checks        exit 4\n"
+
+
+def test_many_failures_are_counted_unless_verbose(failing_run: Run) -> None:
+    failed = next(r for r in failing_run.results if r.check == "GRD110")
+    run = replace(failing_run, results=tuple(replace(failed, params={"k": k}) for k in range(30)))
+    assert "… and 22 more failures (-v prints them all)" in text_of(run)
+    assert "GRD110[k=29]" in text_of(run, "verbose")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"observed": 0.0, "expected": 2.0}, "yours 0.000e+00   exact 2.000e+00   ratio 0"),
+        (
+            {"observed": 1.0, "expected": 0.0, "relative_error": float("inf")},
+            "yours 1.000e+00   exact 0.000e+00   relative error inf",
+        ),
+        (
+            {"observed": float("nan"), "expected": 1.0, "relative_error": float("nan")},
+            "yours nan   exact 1.000e+00   relative error nan",
+        ),
+        ({"observed": 1e-320, "expected": 1e-320}, "yours 9.9998886718268301e-321   exact 9.9998886718268301e-321   ratio 1"),
+        ({"observed": 1e300, "expected": 1e-300}, "yours 1.000e+300   exact 1.000e-300"),
+        ({}, ""),
+    ],
+)
+def test_odd_numbers(change: dict[str, Any], words: str) -> None:
+    assert view.worst_text(Finding("BUG", "x", **change)) == words
