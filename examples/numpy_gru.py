@@ -1,6 +1,6 @@
 """A GRU written by hand in NumPy, one step at a time, as a course has it.  Its gradients are right.
 
-    bptt check examples/numpy_gru.py:GRU
+bptt check examples/numpy_gru.py:GRU
 """
 
 import numpy as np
@@ -13,10 +13,11 @@ def sigmoid(a):
 class GRU:
     """Blocks r z n; the reset gate is applied before the product with W_h; z keeps the old state."""
 
-    def __init__(self, input_size, hidden_size):
+    def __init__(self, input_size, hidden_size, seed=0):
+        rng = np.random.default_rng(seed)
         scale = 1 / np.sqrt(hidden_size)
-        self.W_x = np.random.uniform(-scale, scale, (input_size, 3 * hidden_size))
-        self.W_h = np.random.uniform(-scale, scale, (hidden_size, 3 * hidden_size))
+        self.W_x = rng.uniform(-scale, scale, (input_size, 3 * hidden_size))
+        self.W_h = rng.uniform(-scale, scale, (hidden_size, 3 * hidden_size))
         self.b = np.zeros(3 * hidden_size)
         self.dW_x, self.dW_h, self.db = (np.zeros_like(p) for p in (self.W_x, self.W_h, self.b))
 

@@ -1,6 +1,6 @@
 """An Elman cell in torch whose step is an autograd.Function with a backward written by hand.
 
-    bptt check examples/torch_custom_function.py:FusedElmanCell
+bptt check examples/torch_custom_function.py:FusedElmanCell
 """
 
 import torch

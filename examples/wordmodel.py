@@ -41,7 +41,7 @@ class WordModel:
         rows = np.arange(N)
 
         ss, dlogits, loss = [state["h"]], [], 0.0
-        for x, y in zip(inputs, targets):
+        for x, y in zip(inputs, targets, strict=True):
             ss.append(np.tanh(U[x] + ss[-1] @ W))
             logits = ss[-1] @ V
             logits = logits - logits.real.max(axis=1, keepdims=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness import strategies as strategies
+    from harness._parametrize import parametrize as parametrize
     from harness.ask import describe as describe
     from harness.ask import identify as identify
-    from harness._parametrize import parametrize as parametrize
     from harness.runner import check as check
 
 __all__ = ["check", "describe", "identify", "parametrize", "strategies"]

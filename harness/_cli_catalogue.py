@@ -14,7 +14,7 @@ from reports.records import CatalogueEntry
 
 WIDTH = 100
 #: distribution -> what installs it
-EXTRAS = {"jax": "jax", "flax": "jax", "equinox": "jax", "dm-haiku": "jax", "keras": "keras", "onnx": "onnx", "onnxruntime": "onnx"}
+EXTRAS = dict.fromkeys(("jax", "flax", "equinox", "dm-haiku"), "jax") | {"keras": "keras", "onnx": "onnx", "onnxruntime": "onnx"}
 
 
 def list_lines() -> list[str]:
@@ -34,7 +34,8 @@ def explain_lines(identifier: str) -> list[str]:
     entries = {entry.id: entry for entry in runner.catalogue()}
     entry = entries.get(identifier) or entries.get(identifier.upper())
     if entry is None:
-        raise UsageError(f"explain: no check {identifier!r}{did_you_mean(identifier, entries)} (bptt list shows all {len(entries)})")
+        hint = did_you_mean(identifier, entries)
+        raise UsageError(f"explain: no check {identifier!r}{hint} (bptt list shows all {len(entries)})")
     lines = [f"{entry.id}  {entry.property}", f"family  {entry.family}", ""]
     lines += [*_indented(entry.description), ""]
     lines += _prerequisites(entry, entries)

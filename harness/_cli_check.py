@@ -1,4 +1,4 @@
-"""`bptt check`: loads the targets, follows the run, prints and writes what was found."""
+"""`bptt check`: follows the run, prints and writes what was found."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness._cli_follow import Bar, Follower
 from harness.config import TargetEntry
 from harness.environment import environment
 from harness.errors import UsageError
-from harness.exit_codes import CONFORMS, HARNESS_FAILED, INTERRUPTED, USAGE, gravest
-from harness.loading import load_each, with_unloadable
+from harness.exit_codes import HARNESS_FAILED, INTERRUPTED, USAGE
+from harness.loading import tasks, with_unloadable
 from harness.report_files import STREAMED, write
 from reports import terminal, view
 from reports.records import Run
@@ -37,30 +37,32 @@ def check(
     level: str,
     **options: Any,
 ) -> int:
-    """Check what can be loaded, print and write all of it; returns the exit code."""
+    """Check what can be loaded, print and write all of it; returns the exit code.
+
+    Raises UsageError for options that the runner refuses, and whatever ended the run early, then after printing and writing what is
+    known.
+    """
     began = time.perf_counter()
-    subjects, unloadable = load_each(entries)
-    for each in unloadable:
-        click.echo(f"bptt: {each.reason}", err=True)
-    if not subjects:
-        return USAGE
+    todo = tasks(entries)
     header = Run(command=command, seed=seed, env=environment() | {"level": level}, catalogue=runner.catalogue())
-    header = with_unloadable(header, unloadable)
-    bar = Bar(progress, len(subjects)) if progress else None
+    bar = Bar(progress, len(todo)) if progress else None
+    failure: BaseException | None = None
     with Follower(header, [path for path in reports if path.suffix in STREAMED], bar) as follower:
-        failure: BaseException | None = None
         try:
-            found = runner.check(subjects, seed=seed, level=level, on_event=follower, **options)
-            run = with_unloadable(replace(found.run, command=command), unloadable)
-            run = replace(run, exit_code=gravest(found.exit_code, USAGE if unloadable else CONFORMS))
+            run = runner.check(todo, seed=seed, level=level, on_event=follower, command=command, **options).run
         except UsageError:
             raise
         except (Exception, KeyboardInterrupt) as error:  # raised again below, when what is known has been printed and written
             failure = error
-            run = replace(follower.known, exit_code=INTERRUPTED if isinstance(error, KeyboardInterrupt) else HARNESS_FAILED)
-    run = replace(run, duration_s=time.perf_counter() - began)
+            exit_code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else HARNESS_FAILED
+            run = replace(follower.known, exit_code=exit_code, duration_s=time.perf_counter() - began)
+    for each in follower.unloadable:
+        click.echo(f"bptt: {each.reason}", err=True)
+    if not run.results and follower.unloadable and failure is None:
+        return USAGE
     for target in run.targets:
         terminal.render_target(target, view.results_of(run, target), run, console, detail)
+    run = with_unloadable(run, follower.unloadable)
     terminal.render_summary(run, console, detail)
     for path in reports:
         write(run, path)
@@ -69,4 +71,3 @@ def check(
     if failure is not None:
         raise failure
     return run.exit_code
-

@@ -1,4 +1,4 @@
-"""Follows a run event by event: progress on the terminal, each result into the streams, and what is known if the run is cut short."""
+"""Follows a run event by event: progress on the terminal, results into the streams, and what is known if the run is cut short."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from harness.events import Event
+from harness.runner import Unloadable
 from reports.records import Experiment, Result, Run, Target
 from reports.store import StreamWriter
 
 
 class Follower:
-    """The `on_event` of one run.  `known` is the record so far: partial, whatever happens next."""
+    """The `on_event` of one run.
+
+    known         the record so far: partial, whatever happens next
+    unloadable    what no subject came of
+    """
 
     def __init__(self, header: Run, streams: Iterable[Path], bar: Bar | None) -> None:
         self.known = replace(header, complete=False)
+        self.unloadable: list[Unloadable] = []
         self._paths = tuple(streams)
         self._streams: list[StreamWriter] = []
         self._bar = bar
@@ -43,7 +50,7 @@ class Follower:
         for stream in self._streams:
             stream.abandon()
 
-    def __call__(self, event: tuple[Any, ...]) -> None:
+    def __call__(self, event: Event) -> None:
         if not self._began:
             self._begin()
         known = self.known
@@ -62,6 +69,8 @@ class Follower:
                     stream.result(result)
                 if self._bar:
                     self._bar.advance(result)
+            case ("unloadable", str(spec), str(reason)):
+                self.unloadable.append(Unloadable(spec, reason))
             case ("experiment", Experiment() as experiment):
                 self.known = replace(known, experiments=(*known.experiments, experiment))
                 for stream in self._streams:

@@ -32,7 +32,9 @@ class Checker:
     @property
     def name(self) -> str:
         """A name without an address, the same in every process."""
-        return self.target if isinstance(self.target, str) else getattr(self.target, "__name__", type(self.target).__name__)
+        if isinstance(self.target, str):
+            return self.target
+        return str(getattr(self.target, "__name__", type(self.target).__name__))
 
     def __call__(self, **options: Any) -> RunHandle:
         """Check the target; `options` of `harness.check` go before those of `parametrize`.  Raises CheckFailed, an AssertionError."""

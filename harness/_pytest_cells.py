@@ -7,19 +7,23 @@ With xdist every worker collects the same items and checks a target when its fir
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness._parametrize import Checker
 from harness.errors import UsageError
+from harness.exit_codes import CONFORMS, DOES_NOT_CONFORM, NOTHING_CHECKED
 from harness.report_files import checked_path, write
 from reports import terminal, view
-from reports.records import Result, Run, Target
+from reports.records import Experiment, Result, Run, Target
 from reports.serial import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from harness.events import Task
 
 #: Name under which a record travels in `report.user_properties`.
 PROPERTY = "bptt"
@@ -45,30 +49,43 @@ class Cells:
     """Adds an item for each check of each cell."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.targets: list[str] = list(dict.fromkeys(config.option.bptt_cells))
+        self.targets: list[str] = config.option.bptt_cells
+        self.executed = False
 
     @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        for target, name in zip(self.targets, short_names(self.targets), strict=True):
-            items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", target=target, label=name).collect())
+        from harness.config import TargetEntry
+        from harness.loading import tasks
+
+        for task in tasks([TargetEntry(target) for target in self.targets]):
+            items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task).collect())
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid.startswith("bptt::") and report.outcome != "skipped":
+            self.executed = True
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if exitstatus == pytest.ExitCode.OK and not self.executed and not hasattr(session.config, "workerinput"):
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED  # only skips: nothing was checked, and that is no pass
 
 
 class CellNode(pytest.Collector):
     """One target.  It is checked once in a process, when the first of its items runs, with the checks that were not deselected."""
 
-    def __init__(self, *, target: str, label: str, **keywords: Any) -> None:
+    def __init__(self, *, task: Task, **keywords: Any) -> None:
         super().__init__(**keywords)
-        self.target = target
-        self.label = label
+        self.task = task
         self._run: Run | None = None
         self._refused: str | None = None
+        self._curves: tuple[Experiment, ...] = ()
 
     def collect(self) -> Iterator[CellItem]:
         from harness.runner import catalogue
 
         self._all = tuple(entry.id for entry in catalogue())
+        label = self.task.name or self.task.spec.rpartition(":")[2]
         for check in self._all:
-            yield CellItem.from_parent(self, name=f"{check}-{self.label}", check=check)
+            yield CellItem.from_parent(self, name=f"{check}-{label}", check=check)
 
     def run(self) -> Run:
         """Raises UsageError where the target cannot be loaded; from the second time on, skips."""
@@ -80,11 +97,17 @@ class CellNode(pytest.Collector):
             wanted = {item.check for item in self.session.items if isinstance(item, CellItem) and item.parent is self}
             select = () if wanted == set(self._all) else tuple(check for check in self._all if check in wanted)
             try:
-                self._run = runner.check(self.target, level=self.config.option.bptt_level, select=select).run
+                self._run = runner.check(self.task, level=self.config.option.bptt_level, select=select).run
+                self._curves = self._run.experiments
             except UsageError as error:
                 self._refused = str(error)
                 raise
         return self._run
+
+    def experiments(self) -> tuple[Experiment, ...]:
+        """Those of the run, for the first item that asks: once is enough for the report."""
+        curves, self._curves = self._curves, ()
+        return curves
 
 
 class CellItem(pytest.Item):
@@ -100,7 +123,7 @@ class CellItem(pytest.Item):
     def runtest(self) -> None:
         run = self.parent.run()
         results = tuple(result for result in run.results if result.check == self.check)
-        self.found = replace(run, results=results)
+        self.found = replace(run, results=results, catalogue=(), experiments=self.parent.experiments())
         if failed := [result for result in results if view.fails(result)]:
             raise CellFailed("\n".join(line.plain for result in failed for line in terminal.failure_lines(result, run)))
         if any(result.status == "passed" for result in results):
@@ -127,7 +150,9 @@ class Properties:
     """Puts what an item found into its report."""
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if call.when == "call":
             report.user_properties += [(PROPERTY, json.dumps(to_dict(run))) for run in _runs_of(item)]
@@ -144,7 +169,7 @@ class Report:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
-            self.runs += [from_dict(json.loads(text)) for name, text in report.user_properties if name == PROPERTY and isinstance(text, str)]
+            self.runs += [from_dict(json.loads(str(text))) for name, text in report.user_properties if name == PROPERTY]
 
     def pytest_sessionfinish(self) -> None:
         run = gathered(self.runs, self.command)
@@ -158,13 +183,14 @@ class Report:
 def gathered(runs: list[Run], command: str) -> Run:
     """One run of what many items found, in an order that does not depend on which came first."""
     from harness.environment import environment
+    from harness.runner import catalogue
 
     targets: dict[str, Target] = {target.name: target for run in runs for target in run.targets}
-    catalogue = {entry.id: entry for run in runs for entry in run.catalogue}
     results: dict[tuple[str, str, str], Result] = {
-        (result.target, result.check, json.dumps(dict(result.params), sort_keys=True, default=str)): result for run in runs for result in run.results
+        (result.target, result.check, view.test_id(result)): result for run in runs for result in run.results
     }
-    order = {check: k for k, check in enumerate(catalogue)}
+    order = {entry.id: k for k, entry in enumerate(catalogue())}
+    curves = {(experiment.target or "", experiment.name): experiment for run in runs for experiment in run.experiments}
     executed = any(result.status not in ("skipped", "not_applicable", "blocked") for result in results.values())
     failed = any(view.fails(result) for result in results.values())
     return Run(
@@ -172,17 +198,12 @@ def gathered(runs: list[Run], command: str) -> Run:
         seed=runs[0].seed if runs else 0,
         env=environment() | {key: value for run in runs[:1] for key, value in run.env.items()},
         targets=tuple(targets[name] for name in sorted(targets)),
-        catalogue=tuple(catalogue.values()),
+        catalogue=catalogue(),
         results=tuple(results[key] for key in sorted(results, key=lambda k: (k[0], order.get(k[1], len(order)), k[2]))),
-        exit_code=1 if failed else 0 if executed else 4,
+        experiments=tuple(curves[key] for key in sorted(curves)),
+        exit_code=DOES_NOT_CONFORM if failed else CONFORMS if executed else NOTHING_CHECKED,
         duration_s=sum(result.duration_s for result in results.values()),
     )
-
-
-def short_names(targets: list[str]) -> list[str]:
-    """The name behind the colon; the whole target where two have the same."""
-    short = [target.rpartition(":")[2] for target in targets]
-    return [name if short.count(name) == 1 else target for name, target in zip(short, targets, strict=True)]
 
 
 def _runs_of(item: pytest.Item) -> list[Run]:

@@ -12,8 +12,10 @@ from harness.diagnosis.mapping import Identification
 from harness.errors import UsageError
 from harness.subject import Subject
 
+Args = Mapping[str, Any] | None
 
-def describe(target: object, like: str | None = None, args: Mapping[str, Any] | None = None) -> str:
+
+def describe(target: object, like: str | None = None, args: Args = None) -> str:
     """What was detected of `target` (a target string, class, instance or factory), and why, as lines of text.
 
     Raises UsageError where it cannot be loaded.
@@ -21,7 +23,7 @@ def describe(target: object, like: str | None = None, args: Mapping[str, Any] | 
     return "\n\n".join(_description(subject) for subject in targets.load(target, args, like))
 
 
-def identify(target: object, like: str | None = None, args: Mapping[str, Any] | None = None, seed: int = 0) -> Identification | None:
+def identify(target: object, like: str | None = None, args: Args = None, seed: int = 0) -> Identification | None:
     """Which published cell `target` is, and in which convention; None where it is none that we know.
 
     Raises UsageError where it cannot be loaded or names several subjects.
@@ -34,7 +36,7 @@ def identify(target: object, like: str | None = None, args: Mapping[str, Any] | 
 
 
 def identify_each(
-    target: object, like: str | None = None, args: Mapping[str, Any] | None = None, seed: int = 0
+    target: object, like: str | None = None, args: Args = None, seed: int = 0
 ) -> list[tuple[Subject, Identification | None]]:
     """As `identify`, for every subject that `target` names."""
     return [(subject, _identify(subject, like=like, seed=seed)) for subject in targets.load(target, args, like)]
@@ -44,7 +46,10 @@ def identification_lines(subject: Subject, found: Identification | None, seed: i
     """The answer in words.  The error is relative to the largest output of the reference with the weights carried over."""
     if found is None:
         reason = nothing_found_reason(subject, seed)
-        return [f"{subject.name}  {subject.framework} · none of the published cells in any convention that we know", f"  because {reason}"]
+        return [
+            f"{subject.name}  {subject.framework} · none of the published cells in any convention that we know",
+            f"  because {reason}",
+        ]
     return [
         f"{subject.name}  {subject.framework} · {found.convention}",
         f"  cell    {found.cell}",
@@ -54,7 +59,11 @@ def identification_lines(subject: Subject, found: Identification | None, seed: i
 
 def _description(subject: Subject) -> str:
     capabilities = ", ".join(sorted(subject.capabilities)) or "forward pass only"
-    facts = [("target", subject.spec), ("kind", f"{subject.kind}, {capabilities}"), ("like", subject.like or "not claimed (bptt identify)")]
+    facts = [
+        ("target", subject.spec),
+        ("kind", f"{subject.kind}, {capabilities}"),
+        ("like", subject.like or "not claimed (bptt identify)"),
+    ]
     facts += [(name, value) for name, value in _limits(subject) if value]
     if subject.source:
         facts.append(("source", f"{subject.source[0]}:{subject.source[1]}"))

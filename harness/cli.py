@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("BPTT_TRACEBACK"):
             raise
         kind, text = type(error).__name__, " ".join(str(error).split())
-        return _stop(f"the harness itself failed: {kind}: {text} ({_last_place(error)}; BPTT_TRACEBACK=1 shows the whole way)", HARNESS_FAILED)
+        place = f"{_last_place(error)}; BPTT_TRACEBACK=1 shows the whole way"
+        return _stop(f"the harness itself failed: {kind}: {text} ({place})", HARNESS_FAILED)
 
 
 def _stop(message: str, exit_code: int) -> int:
@@ -85,6 +86,7 @@ def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[str, .
     return tuple(dict.fromkeys(checked_path(path) for path in value))
 
 
+_SUFFIXES = "Write .html .json .jsonl .xml or .md; repeatable."
 _like = click.option("--like", metavar="NAME", help="The published cell that it claims to be (see `bptt list`).")
 _args = click.option("--args", callback=_json_object, metavar="JSON", help="""Arguments of the class: '{"num_layers": 2}'.""")
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random number.")
@@ -99,13 +101,15 @@ def bptt() -> None:
 
 @bptt.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help="Write .html .json .jsonl .xml or .md; repeatable.")
+@click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
 @click.option("--level", type=click.Choice(LEVELS), help="How much is tried.  [default: standard]")
 @click.option("--select", multiple=True, metavar="ID", help="Only this check or family; repeatable.")
 @click.option("--ignore", multiple=True, metavar="ID", help="Not this check or family; repeatable.")
 @_seed
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Worker processes.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds a check may take.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Targets at a time.  [default: one a core]")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds a check may take.  [default: 60]"
+)
 @_like
 @_args
 @click.option("--case", metavar="CASE", help="Only this case: T1-N1-D3-H4, or with a regime T12-N2-D3-H7-closed.")
@@ -116,6 +120,7 @@ def bptt() -> None:
 @click.pass_context
 def check(
     ctx: click.Context,
+    /,
     targets: tuple[str, ...],
     reports: tuple[Path, ...],
     level: str | None,
@@ -139,7 +144,8 @@ def check(
         entries = tuple(TargetEntry(target, args, like) for target in targets)
     elif config.targets:
         if args is not None or like is not None:
-            raise UsageError(f"{'--args' if args is not None else '--like'}: wanted a TARGET with it, those of pyproject.toml have their own")
+            option = "--args" if args is not None else "--like"
+            raise UsageError(f"{option}: wanted a TARGET with it, those of pyproject.toml have their own")
         entries, reports = config.targets, reports or DEFAULT_REPORTS
     else:
         raise UsageError("no target: wanted one on the command line, or [tool.bptt] targets in ./pyproject.toml")
@@ -210,7 +216,7 @@ def explain(identifier: str, no_color: bool) -> int:
 
 @bptt.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN.json...")
-@click.option("-o", "--output", multiple=True, required=True, metavar="PATH", help="Write .html .json .jsonl .xml or .md; repeatable.")
+@click.option("-o", "--output", multiple=True, required=True, metavar="PATH", help=_SUFFIXES)
 def report(runs: tuple[str, ...], output: tuple[str, ...]) -> int:
     """Make a report of one or more runs (and benchmark files), merged."""
     from harness.report_files import checked_path, write
@@ -239,7 +245,8 @@ def _console(no_color: bool, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     # Without a terminal there is no width to keep to, and a wrapped line can't be pasted.
-    return Console(stderr=stderr, no_color=no_color or None, color_system=None if no_color else "auto", width=None if stream.isatty() else 118)
+    width = None if stream.isatty() else 118
+    return Console(stderr=stderr, no_color=no_color or None, color_system=None if no_color else "auto", width=width)
 
 
 def _print(console: Console, *lines: str) -> None:

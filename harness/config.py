@@ -1,15 +1,15 @@
 """What a project asks for in its pyproject.toml:
 
-    [tool.bptt]
-    level = "standard"
-    targets = [
-        "pkg/cells.py:MyGRU",
-        {target = "torch.nn:LSTM", args = {num_layers = 2}, like = "lstm"},
-    ]
-    [tool.bptt.expect.GRD110]                  # a known failure
-    code = "PRECISION_LOSS"
-    reason = "the embedded build keeps float32 sums"
-    expires = 2027-01-31                       # optional
+[tool.bptt]
+level = "standard"
+targets = [
+    "pkg/cells.py:MyGRU",
+    {target = "torch.nn:LSTM", args = {num_layers = 2}, like = "lstm"},
+]
+[tool.bptt.expect.GRD110]                  # a known failure
+code = "PRECISION_LOSS"
+reason = "the embedded build keeps float32 sums"
+expires = 2027-01-31                       # optional
 """
 
 from __future__ import annotations

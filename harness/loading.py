@@ -1,37 +1,39 @@
-"""Several targets at once: those that load get names of their own, those that do not get a place in the record."""
+"""Several targets at once: no two get the same name, and those that do not load get a place in the record."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import PurePath
 
-from harness import targets
 from harness.config import TargetEntry
-from harness.errors import UsageError
-from harness.subject import Subject
+from harness.events import Task
+from harness.runner import Unloadable
 from reports.records import CatalogueEntry, Result, Run, Target
 
-LOAD = CatalogueEntry("LOAD", "load", "the target can be loaded", "The module is found, the name is in it, and the class can be made.")
+LOAD = CatalogueEntry(
+    "LOAD", "load", "the target can be loaded", "The module is found, the name is in it, the class can be made."
+)
 
 
-@dataclass(frozen=True)
-class Unloadable:
-    """A target that is no subject, and why: one line."""
+def tasks(entries: Sequence[TargetEntry]) -> list[Task]:
+    """One task for each different entry.  Where two would have the same name, module and arguments tell them apart."""
+    different = [entry for k, entry in enumerate(entries) if entry not in entries[:k]]
+    short = Counter(_attribute(entry.target) for entry in different)
+    qualified = Counter(_qualified(entry.target) for entry in different)
 
-    spec: str
-    reason: str
+    def name(entry: TargetEntry) -> str | None:
+        if not _attribute(entry.target) or short[_attribute(entry.target)] == 1:
+            return None
+        if qualified[_qualified(entry.target)] == 1:
+            return _qualified(entry.target)
+        told = [f"{key}={value}" for key, value in (entry.args or {}).items()]
+        if not told and entry.like:
+            told = [f"like {entry.like}"]
+        return f"{_qualified(entry.target)}({', '.join(told)})" if told else _qualified(entry.target)
 
-
-def load_each(entries: Sequence[TargetEntry]) -> tuple[list[Subject], list[Unloadable]]:
-    """The subjects of all entries, no two of the same name, and the entries that cannot be loaded."""
-    loaded: list[tuple[TargetEntry, Subject]] = []
-    unloadable: list[Unloadable] = []
-    for entry in entries:
-        try:
-            loaded += [(entry, subject) for subject in targets.load(entry.target, entry.args, entry.like)]
-        except UsageError as error:
-            unloadable.append(Unloadable(entry.target, str(error)))
-    return _own_names(loaded), unloadable
+    return [Task(entry.target, entry.args, entry.like, name(entry)) for entry in different]
 
 
 def with_unloadable(run: Run, unloadable: Sequence[Unloadable]) -> Run:
@@ -48,14 +50,14 @@ def with_unloadable(run: Run, unloadable: Sequence[Unloadable]) -> Run:
     )
 
 
-def _own_names(loaded: Sequence[tuple[TargetEntry, Subject]]) -> list[Subject]:
-    """Names are ids: where two subjects have the same, their arguments and then a number tell them apart."""
-    taken: dict[str, int] = {}
-    named = []
-    for entry, subject in loaded:
-        name = subject.name
-        if entry.args and sum(other.name == name for _, other in loaded) > 1:
-            name = f"{name}({', '.join(f'{key}={value}' for key, value in entry.args.items())})"
-        taken[name] = taken.get(name, 0) + 1
-        named.append(replace(subject, name=name if taken[name] == 1 else f"{name}#{taken[name]}"))
-    return named
+def _attribute(target: str) -> str:
+    """ "path/file.py:GRU" -> "GRU"; "" for a whole file or module."""
+    place, colon, attribute = target.rpartition(":")
+    return attribute if colon and place else ""
+
+
+def _qualified(target: str) -> str:
+    """ "path/file.py:GRU" -> "file.GRU", "torch.nn:GRU" -> "nn.GRU"."""
+    place, _, attribute = target.rpartition(":")
+    module = PurePath(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    return f"{module}.{attribute}"

@@ -1,7 +1,7 @@
 """Hypothesis strategies for tests of one's own cells.
 
-    @hypothesis.given(case=harness.strategies.cases(subject))
-    def test_my_property(case): ...
+@hypothesis.given(case=harness.strategies.cases(subject))
+def test_my_property(case): ...
 """
 
 from __future__ import annotations

@@ -49,7 +49,10 @@ def parse_args(text: str) -> dict[str, object]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         near = text[max(error.pos - 12, 0) : error.pos + 12]
-        raise UsageError(f"--args: not JSON at character {error.pos + 1} ({error.msg}), near {near!r}, wanted an object such as '{{\"hidden_size\": 4}}'") from error
+        raise UsageError(
+            f"--args: not JSON at character {error.pos + 1} ({error.msg}), near {near!r}, "
+            "wanted an object such as '{\"hidden_size\": 4}'"
+        ) from error
     if not isinstance(value, dict):
         raise UsageError(f"--args: got {json.dumps(value)[:60]}, wanted a JSON object such as '{{\"hidden_size\": 4}}'")
     return value
@@ -91,10 +94,14 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     if path.suffix == ".onnx":
         raise UsageError(f"{target}: ONNX models are not read yet, wanted a Python file or module")
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path()
+        if not path.parent.is_dir():
+            raise UsageError(f"{target}: no such folder {path.parent}, looked in {Path.cwd()}")
+        folder = path.parent
         near = did_you_mean(path.name, [p.name for p in folder.glob("*.py")])
         what = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise UsageError(f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}")
+        raise UsageError(
+            f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}"
+        )
     if path.suffix != ".py":
         raise UsageError(f"{target}: got a file {path.suffix or 'without a suffix'}, wanted a .py file")
     path = path.resolve()
@@ -124,7 +131,10 @@ def _import_module(place: str, target: str) -> types.ModuleType:
                     known = _siblings(".".join(parts[: depth - 1]))
                     hint = did_you_mean(parts[depth - 1], known)
                     asfile = f", did you mean {place}.py?" if not hint and Path(f"{place}.py").is_file() else ""
-                    raise UsageError(f"{target}: no module named {name!r}{hint or asfile or ', looked in the current folder and the installed packages'}")
+                    raise UsageError(
+                        f"{target}: no module named {name!r}"
+                        f"{hint or asfile or ', looked in the current folder and the installed packages'}"
+                    )
                 importlib.import_module(name)
         return sys.modules[place]
 
@@ -207,7 +217,10 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
         if refused:
             raise refused[0]
         names = [n for n, v in vars(module).items() if isinstance(v, type) and _defined_here(module, v)]
-        raise UsageError(f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, wanted one with forward and backward, or with init, zero_state, run")
+        raise UsageError(
+            f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, "
+            "wanted one with forward and backward, or with init, zero_state, run"
+        )
     return found
 
 

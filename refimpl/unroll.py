@@ -35,7 +35,7 @@ def forward(cell: Cell, params: Params, xs: Array, state: State) -> tuple[Array,
 def backward(cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State) -> Gradients:
     """dparams, dxs and dstate0: full backpropagation through time."""
     dtype = np.result_type(xs, dys, *params.values(), *dfinal.values())
-    params, xs, dys = _cast(params, dtype), xs.astype(dtype, copy=False), dys.astype(dtype, copy=False)
+    params, xs, dys = _for_transposes(_cast(params, dtype)), xs.astype(dtype, copy=False), dys.astype(dtype, copy=False)
     dstate = _cast(dfinal, dtype)
     shares: list[dict[str, Share]] = []
     daxs: list[Array] = []
@@ -110,6 +110,11 @@ def gradient_by_lag(cell: Cell, params: Params, tapes: Sequence[Tape], dfinal: S
             dstate = {name: d / norm for name, d in dstate.items()}
             _, dstate, _ = cell.step_backward(params, tapes[-1 - lag], dy, dstate)
     return logs
+
+
+def _for_transposes(params: Params) -> dict[str, Array]:
+    """The same parameters in column order: W.T, which a backward pass multiplies with at every step, is then contiguous."""
+    return {name: np.asfortranarray(p) for name, p in params.items()}
 
 
 def _cast(arrays: Mapping[str, Array], dtype: np.dtype[np.generic]) -> dict[str, Array]:

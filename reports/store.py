@@ -1,8 +1,8 @@
 """Records on disk: the append-only stream, whole runs, benchmark files, and their merging.
 
-The stream is JSON Lines: the header (a run without results, `complete` false), then one line per target, result and experiment as it is
-known, each flushed, then {"complete": true, "exit_code": ..., "duration_s": ...}.  A stream that was cut anywhere after the schema's name
-is still a valid, partial run; its exit code is 3 (the harness did not finish).
+The stream is JSON Lines: the header (a run without results, `complete` false), then one line per target, result and
+experiment as it is known, each flushed, then {"complete": true, "exit_code": ..., "duration_s": ...}.  A stream that was
+cut anywhere after the schema's name is still a valid, partial run; its exit code is 3 (the harness did not finish).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def read_benchmarks(path: StrPath) -> tuple[Bench, ...]:
 
 
 def read_run(path: StrPath) -> Run:
-    """A run from any file that holds one: its JSON, its stream, its HTML page, or pytest-benchmark's JSON (a run of benchmarks only)."""
+    """A run from any file that holds one: JSON, stream or HTML page; of pytest-benchmark's JSON a run of benchmarks only."""
     content = _read_bytes(path)
 
     def read() -> Run:
@@ -123,7 +123,7 @@ def read_run(path: StrPath) -> Run:
 
 
 def merge(paths: Iterable[StrPath]) -> Run:
-    """One run from several files (runs, streams, benchmarks).  See `reports.merging.merge_runs` for what wins.  Raises RecordError."""
+    """One run from several files, each as `read_run` takes it.  See reports/merging.py for what wins.  Raises RecordError."""
     paths = list(paths)
     if not paths:
         raise RecordError("nothing to merge: found no path, wanted at least one run (.json, .jsonl) or benchmark file")

@@ -50,7 +50,7 @@ def render_target(target: Target, results: Sequence[Result], run: Run, console: 
 
 
 def render_summary(run: Run, console: Console, detail: Detail = "normal") -> None:
-    """Print the last line: counts, why some did not apply, sensitivity, exit code.  With several targets also how many conform."""
+    """Print the last line: counts, why some did not apply, sensitivity, exit code.  Of several targets, how many conform."""
     targets = view.targets_of(run)
     wrong = [t.name for t in targets if not view.verdict(view.results_of(run, t)).conforms]
     if len(targets) > 1:

@@ -1,6 +1,7 @@
 """What every view says in the same words: kinds of results, counts, roots of failure, numbers, one-line texts.
 
-A `kind` is a status or "warning": a result of severity "warning" that failed, or that passed with a finding.  Warnings do not fail a target.
+A `kind` is a status or "warning": a result of severity "warning" that failed, or that passed with a finding.  Warnings do
+not fail a target.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reports.records import FAILING, STATUSES, CatalogueEntry, Cause, Finding, Result, Run, SmallestCase, Target, Where
 

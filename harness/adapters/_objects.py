@@ -69,7 +69,7 @@ def source_of(obj: object, *methods: str) -> tuple[str, int] | None:
 
 
 def raised_at(error: BaseException) -> str:
-    """'TypeError: message (cells.py:12)', the place being the innermost one outside this package and the interpreter's import machinery."""
+    """'TypeError: message (cells.py:12)', the place being the innermost one in the user's own code."""
     place, traceback = "", error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename

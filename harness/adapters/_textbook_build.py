@@ -14,8 +14,14 @@ import numpy as np
 from harness.adapters._objects import is_factory, raised_at
 from harness.subject import Array
 
-INPUT = re.compile(r"^(input|in|inp|n_?in|d_?in|x)(_?(size|dim|dims|features|units|channels|shape|d|width|len|length))?$|^(D|n_?x|nx|idim|dim_?(in|d|x|input)|(n|num|size)_?inputs?|(num|n)_?features|embed(ding)?_?(size|dim)|(vec|wordvec|word_?vec)_?size|vocab_?size|input_?n)$", re.I)
-HIDDEN = re.compile(r"^(hidden|state|cell|h|rnn|lstm|gru)(_?(size|dim|dims|units|features|state_size|n|nodes|layer_size|width))?$|^(H|units|n_?h|nh|n_?a|(n|num|size)_?(hidden|units|cells|hiddens|neurons|state)(_?units)?|dim_?(h|hidden|state|out)|out_?(dim|size|features|put_size|put_dim)?|n_?out|output_?(size|dim)|mem_cell_ct|d_?(h|hidden|model|out)|hdim)$", re.I)
+INPUT = re.compile(
+    r"^(input|in|inp|n_?in|d_?in|x)(_?(size|dim|dims|features|units|channels|shape|d|width|len|length))?$|^(D|n_?x|nx|idim|dim_?(in|d|x|input)|(n|num|size)_?inputs?|(num|n)_?features|embed(ding)?_?(size|dim)|(vec|wordvec|word_?vec)_?size|vocab_?size|input_?n)$",
+    re.I,
+)
+HIDDEN = re.compile(
+    r"^(hidden|state|cell|h|rnn|lstm|gru)(_?(size|dim|dims|units|features|state_size|n|nodes|layer_size|width))?$|^(H|units|n_?h|nh|n_?a|(n|num|size)_?(hidden|units|cells|hiddens|neurons|state)(_?units)?|dim_?(h|hidden|state|out)|out_?(dim|size|features|put_size|put_dim)?|n_?out|output_?(size|dim)|mem_cell_ct|d_?(h|hidden|model|out)|hdim)$",
+    re.I,
+)
 BATCH = re.compile(r"^(N|batch|batch_?size|n_?batch|bs|minibatch_?size)$", re.I)
 KERNEL = re.compile(r"^_?(W|U|V|w|u|kernel|weights?|theta|R|r)(_|[xhizrfocgnuas]|[A-Z]|\d|$).*|.*(kernel|weights?|_W)$")
 BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
@@ -24,7 +30,7 @@ MULTIPLES = (1, 3, 4, 2)
 PROBE_BATCH = 2
 
 
-class CannotBuild(Exception):
+class CannotBuildError(Exception):
     """No way to make the object was found; the message says why."""
 
 
@@ -47,7 +53,7 @@ class Construction:
 
 
 def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Construction]:
-    """Every way worth trying, the likeliest first.  Raises CannotBuild where an argument's meaning cannot be told."""
+    """Every way worth trying, the likeliest first.  Raises CannotBuildError where an argument's meaning cannot be told."""
     if not isinstance(obj, type) and not is_factory(obj):
         yield from _of_instance(obj)
         return
@@ -55,18 +61,23 @@ def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Const
     try:
         signature = inspect.signature(obj)
     except (TypeError, ValueError) as error:
-        raise CannotBuild(f"its constructor's arguments cannot be read ({error})") from error
+        raise CannotBuildError(f"its constructor's arguments cannot be read ({error})") from error
     parameters = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     unknown = [name for name in given if not takes_any and name not in signature.parameters]
     if unknown:
-        raise CannotBuild(f"--args names {', '.join(unknown)}, but its constructor takes {', '.join(p.name for p in parameters) or 'nothing'}")
+        raise CannotBuildError(
+            f"--args names {', '.join(unknown)}, but its constructor takes {', '.join(p.name for p in parameters) or 'nothing'}"
+        )
     open_ = [p for p in parameters if p.name not in given]
     needed = [p for p in open_ if p.default is p.empty]
     extra = dict(given)
     for name, value in (("stateful", True), ("return_sequences", True)):
         if any(p.name == name for p in open_):
             extra[name] = value
+    for p in needed:
+        if p.name in ("seed", "rng", "random_state"):
+            extra[p.name] = 0 if p.name == "seed" else np.random.default_rng(0)
     sizes = {p.name: role for p in open_ if (role := _size_role(p.name, {q.name for q in parameters}))}
     rest = [p.name for p in needed if p.name not in sizes and p.name not in extra]
     if not rest:
@@ -77,7 +88,9 @@ def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Const
         yield _by_sizes(obj, extra, {needed[0].name: "input", needed[1].name: "hidden"}, given)
     else:
         unclear = [n for n in rest if not (KERNEL.match(n) or BIAS.match(n))]
-        raise CannotBuild(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
+        raise CannotBuildError(
+            f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)"
+        )
 
 
 def _size_role(name: str, names: set[str]) -> str | None:
@@ -98,7 +111,8 @@ def _by_sizes(obj: Any, extra: dict[str, object], roles: Mapping[str, str], give
         return seeded(rng, lambda: obj(**extra, **{name: sizes[role] for name, role in roles.items()})), {}
 
     has = set(roles.values())
-    words = f"constructed as {getattr(obj, '__name__', 'factory')}({', '.join([*(f'{n}={_LETTER[r]}' for n, r in roles.items()), *(f'{n}={v!r}' for n, v in extra.items())])})"
+    arguments = [*(f"{n}={_LETTER[r]}" for n, r in roles.items()), *(f"{n}={v!r}" for n, v in extra.items())]
+    words = f"constructed as {getattr(obj, '__name__', 'factory')}({', '.join(arguments)})"
     return Construction(
         words,
         make,
@@ -140,8 +154,16 @@ def _by_arrays(obj: Any, extra: dict[str, object], names: list[str], sizes: Mapp
 
 
 def _array_form(
-    obj: Any, extra: dict[str, object], names: list[str], role: Mapping[str, str], biases: list[str], k: Mapping[str, int], columns: bool, bias_form: str, sizes: Mapping[str, str]
-) -> Construction:  # fmt: skip
+    obj: Any,
+    extra: dict[str, object],
+    names: list[str],
+    role: Mapping[str, str],
+    biases: list[str],
+    k: Mapping[str, int],
+    columns: bool,
+    bias_form: str,
+    sizes: Mapping[str, str],
+) -> Construction:
     def shape(name: str, D: int, H: int) -> tuple[int, ...]:
         out = k[name] * H
         if name in biases:
@@ -166,17 +188,17 @@ def _array_form(
 
 
 def seeded(rng: np.random.Generator, make: Callable[[], Any]) -> Any:
-    """`make()` with NumPy's global generator seeded from `rng` and put back afterwards: constructors draw their weights from it."""
-    before = np.random.get_state()
-    np.random.seed(int(rng.integers(2**31)))
+    """`make()` with NumPy's global generator seeded from `rng` and put back afterwards: constructors draw from it."""
+    before = np.random.get_state()  # noqa: NPY002 - the user's constructor draws from the global generator
+    np.random.seed(int(rng.integers(2**31)))  # noqa: NPY002 - as above
     try:
         return make()
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002 - as above
 
 
 def instance_sizes(obj: Any, arrays: list[Array]) -> Iterator[tuple[int, int]]:
-    """Pairs (D, H) that the arrays of a finished object admit: H from its square or (H, kH) arrays, D from the others; attributes first."""
+    """Pairs (D, H) that the arrays of a finished object admit: its attributes first, then its shapes."""
     named: dict[str, set[int]] = {"input": set(), "hidden": set()}
     for name, value in getattr(obj, "__dict__", {}).items():
         role = _size_role(name, set())
@@ -192,7 +214,10 @@ def instance_sizes(obj: Any, arrays: list[Array]) -> Iterator[tuple[int, int]]:
 
 
 def first_failure(tried: Mapping[str, BaseException]) -> str:
-    """The first way tried and what it raised, and how many more there were."""
-    words, error = next(iter(tried.items()))
+    """One way that was tried and what came of it, and how many more there were.
+
+    A way in which forward ran, so that we found fault with its result, says more than a wrong guess that raised inside it.
+    """
+    words, error = next(((w, e) for w, e in tried.items() if not raised_at(e).endswith(")")), next(iter(tried.items())))
     more = f" (and {len(tried) - 1} other ways)" if len(tried) > 1 else ""
     return f"{words}: {raised_at(error)}{more}"

@@ -1,4 +1,4 @@
-"""What the arguments and results of a textbook class's forward and backward mean, by their names, their order and their shapes."""
+"""What the arguments and results of a textbook class's forward and backward mean: by name, order and shape."""
 
 from __future__ import annotations
 
@@ -17,12 +17,26 @@ from harness.adapters._textbook_names import own_method as own_method
 from harness.adapters._textbook_params import _gradient_names
 from harness.subject import Array
 
-X = re.compile(r"^(x|X)(_?(t|s|in|cur|seq|batch|data|step))?$|^(inp|input|data|seq|sequence|embed|features|u_t|A|dataset).*$", re.I)
-C = re.compile(r"^(c|ct)(_?(t|prev|old|last|next|0|in|tm1|t_1|n|state|init|initial))?$|^(prev|previous|last|init|old|initial)_?(c|cell|memory)(_?state)?$|cell|memory|^mem", re.I)
-H = re.compile(r"^(h|ht|s|a)(_?(t|prev|old|last|next|0|in|tm1|t_1|n|state|init|initial))?$|^(prev|previous|last|init|old|initial)_?(h|a|s|hidden|state|activation)(_?state)?$|hidden|state|activ|^hx$|h_?prev|prev_?h", re.I)
+X = re.compile(
+    r"^(x|X)(_?(t|s|in|cur|seq|batch|data|step))?$|^(inp|input|data|seq|sequence|embed|features|u_t|A|dataset).*$", re.I
+)
+C = re.compile(
+    r"^(c|ct)(_?(t|prev|old|last|next|0|in|tm1|t_1|n|state|init|initial))?$|^(prev|previous|last|init|old|initial)_?(c|cell|memory)(_?state)?$|cell|memory|^mem",
+    re.I,
+)
+H = re.compile(
+    r"^(h|ht|s|a)(_?(t|prev|old|last|next|0|in|tm1|t_1|n|state|init|initial))?$|^(prev|previous|last|init|old|initial)_?(h|a|s|hidden|state|activation)(_?state)?$|hidden|state|activ|^hx$|h_?prev|prev_?h",
+    re.I,
+)
 CACHE = re.compile(r"cache|tape|^ctx$|context$|saved|intermediate|residual", re.I)
-DC = re.compile(r"^(d|grad|delta|g|dl_?d|dj_?d|de_?d|grad_wrt|d_|grad_|delta_|dnext_|next_d|prev_d)_?(c|ct|cell|memory)(_?(t|prev|next|n|last|0|state|out|s|in|tm1|final))*$|dnext_?c|dc_|_dc$|c_?grad|grad_?c|cell", re.I)  # fmt: skip
-DH = re.compile(r"^(d|grad|delta|g|dl_?d|dj_?d|de_?d|grad_wrt)_?(h|ht|a|s|hidden|state)(_?(t|prev|next|n|last|0|state|out|in|tm1|final))*$|dnext_?h|dh|_dh$|h_?grad|grad_?h|hidden", re.I)  # fmt: skip
+DC = re.compile(
+    r"^(d|grad|delta|g|dl_?d|dj_?d|de_?d|grad_wrt|d_|grad_|delta_|dnext_|next_d|prev_d)_?(c|ct|cell|memory)(_?(t|prev|next|n|last|0|state|out|s|in|tm1|final))*$|dnext_?c|dc_|_dc$|c_?grad|grad_?c|cell",
+    re.I,
+)
+DH = re.compile(
+    r"^(d|grad|delta|g|dl_?d|dj_?d|de_?d|grad_wrt)_?(h|ht|a|s|hidden|state)(_?(t|prev|next|n|last|0|state|out|in|tm1|final))*$|dnext_?h|dh|_dh$|h_?grad|grad_?h|hidden",
+    re.I,
+)
 DX = re.compile(r"^(d|grad|delta|g|dl_?d|dj_?d|de_?d|grad_wrt)_?(x|xs|xt|input|inputs|in|inp)(_?(t|s|seq|data))*$", re.I)
 FINAL = re.compile(r"(next|last|final|_n$|_T$|dh$|dc$|_t$|dht|dct)", re.I)
 
@@ -41,10 +55,12 @@ def arguments(obj: Any, method: str) -> tuple[list[str], list[str]]:
 
 
 def forward_roles(needed: Sequence[str], optional: Sequence[str]) -> list[dict[str, str]]:
-    """Ways to read forward's arguments, the likeliest first: {argument: 'x' | 'h' | 'c' | 'state'}; 'state' is the tuple (h, c)."""
+    """Ways to read forward's arguments, the likeliest first: {argument: 'x' | 'h' | 'c' | 'state'}; state = (h, c)."""
     states = [n for n in optional if (H.search(n) or C.search(n)) and not X.match(n)]
     names = [*needed, *states]
-    x = next((n for n in names if X.match(n)), None) or next((n for n in names if not (H.search(n) or C.search(n))), names[0] if names else None)
+    x = next((n for n in names if X.match(n)), None) or next(
+        (n for n in names if not (H.search(n) or C.search(n))), names[0] if names else None
+    )
     rest = [n for n in names if n != x]
     if x is None:
         return []
@@ -111,13 +127,20 @@ def items_of(result: Any) -> list[Any]:
     return list(result) if isinstance(result, tuple | list) else [result]
 
 
-def find_states(result: Any, shape: tuple[int, ...], names: Sequence[str], count: int, order: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
+def find_states(
+    result: Any, shape: tuple[int, ...], names: Sequence[str], count: int, order: Sequence[str]
+) -> dict[str, tuple[int, ...]] | None:
     """Where h (and c) stand in what forward returned: {'h': path, 'c': path}; None where they are not there.
 
     `names` are the returned names if known, `order` the order of the states among forward's arguments.
     """
     paths = [((k,), item) for k, item in enumerate(items_of(result))]
-    nested = [((k, j), part) for (k,), item in paths if isinstance(item, tuple | list) and len(item) == count for j, part in enumerate(item)]
+    nested = [
+        ((k, j), part)
+        for (k,), item in paths
+        if isinstance(item, tuple | list) and len(item) == count
+        for j, part in enumerate(item)
+    ]
     top = [(path, np.asarray(a)) for path, a in paths if isinstance(a, np.ndarray) and a.shape == shape]
     if count == 1:
         by_name = [p for p, _ in top if p[0] < len(names) and H.search(names[p[0]])]
@@ -169,12 +192,20 @@ def at(result: Any, path: tuple[int, ...]) -> Any:
 
 
 def read_gradients(
-    result: Any, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]], x_shape: tuple[int, ...], h_shape: tuple[int, ...], has_c: bool, wanted: Sequence[str]
-) -> dict[str, tuple[Any, ...]]:  # fmt: skip
+    result: Any,
+    names: Sequence[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    x_shape: tuple[int, ...],
+    h_shape: tuple[int, ...],
+    states: Sequence[str],
+    wanted: Sequence[str],
+) -> dict[str, tuple[Any, ...]]:
     """Where each gradient stands in what backward returned: {'dx' | 'dh' | 'dc' | 'd:' + parameter: path}.
 
-    `shapes` are those of the parameters whose gradients the object does not keep itself (`wanted`); names decide before shapes.
+    `states` are "dh" and "dc" in the order in which unnamed ones are taken.  `shapes` are those of the
+    parameters; `wanted` names the ones whose gradients the object does not keep itself.  Names decide before shapes.
     """
+    has_c = "dc" in states
     if isinstance(result, Mapping):
         return _by_keys(result, wanted, has_c)
     found: dict[str, tuple[Any, ...]] = {}
@@ -196,7 +227,7 @@ def read_gradients(
         else:
             open_.append((path, value))
     for path, value in open_:
-        role = next((r for r in _roles_by_shape(value, shapes, x_shape, h_shape, has_c, wanted) if r not in found), None)
+        role = next((r for r in _roles_by_shape(value, shapes, x_shape, h_shape, states, wanted) if r not in found), None)
         if role:
             found[role] = path
     return found
@@ -225,12 +256,17 @@ def _role_by_name(word: str, wanted: Sequence[str], has_c: bool) -> str | None:
 
 
 def _roles_by_shape(
-    value: Array, shapes: Mapping[str, tuple[int, ...]], x_shape: tuple[int, ...], h_shape: tuple[int, ...], has_c: bool, wanted: Sequence[str]
-) -> list[str]:  # fmt: skip
+    value: Array,
+    shapes: Mapping[str, tuple[int, ...]],
+    x_shape: tuple[int, ...],
+    h_shape: tuple[int, ...],
+    states: Sequence[str],
+    wanted: Sequence[str],
+) -> list[str]:
     def fits(shape: tuple[int, ...]) -> bool:
         return value.shape == shape or tuple(n for n in value.shape if n > 1) == tuple(n for n in shape if n > 1)
 
-    roles = ["dx"] * fits(x_shape) + (["dh"] + ["dc"] * has_c) * fits(h_shape)
+    roles = ["dx"] * fits(x_shape) + [*states] * fits(h_shape)
     return roles + [f"d:{name}" for name in wanted if fits(shapes[name])]
 
 

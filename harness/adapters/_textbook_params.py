@@ -30,7 +30,10 @@ Slot = tuple[Step, ...]
 
 PARAMS_NAMES = ("params", "parameters", "weights", "trainable_weights", "_params", "theta", "p")
 GRADS_NAMES = ("grads", "gradients", "grad", "dparams", "derivatives", "_grads", "gradient", "dweights", "g")
-_STATE_NAMES = re.compile(r"^_?(prev_|last_|next_|init_|initial_)?(h|c|hs|cs|h0|c0|x|xs|y|ys|state|hidden|hidden_state|cell_state|cell)(_?(t|0|prev|next|state|init))?$", re.I)
+_STATE_NAMES = re.compile(
+    r"^_?(prev_|last_|next_|init_|initial_)?(h|c|hs|cs|h0|c0|x|xs|y|ys|state|hidden|hidden_state|cell_state|cell)(_?(t|0|prev|next|state|init))?$",
+    re.I,
+)
 _MISSING = object()
 
 
@@ -67,7 +70,9 @@ def arrays_in(obj: Any, depth: int = 4) -> Iterator[tuple[Slot, Array]]:
     seen: set[int] = set()
 
     def walk(value: Any, slot: Slot, left: int) -> Iterator[tuple[Slot, Array]]:
-        if id(value) in seen or isinstance(value, type | types.ModuleType | types.FunctionType | types.MethodType | str | bytes | np.random.Generator):
+        if id(value) in seen or isinstance(
+            value, type | types.ModuleType | types.FunctionType | types.MethodType | str | bytes | np.random.Generator
+        ):
             return
         seen.add(id(value))
         if isinstance(value, np.ndarray):
@@ -98,8 +103,8 @@ def _children(value: Any) -> Iterator[tuple[Step, Any]]:
 def find_parameters(obj: Any, given: Mapping[str, Array]) -> list[Parameter]:
     """The parameters of a fresh object.
 
-    Those of its ``params`` list or dict if it has one, else every float array that is neither the gradient of another nor named like
-    a state.  `given` are the arrays that its constructor was given, by argument name: they lend their names.
+    Those of its ``params`` list or dict if it has one, else every float array that is neither the gradient of another
+    nor named like a state.  `given` are the arrays that its constructor was given, by argument name: they lend their names.
     """
     held = list(arrays_in(obj))
     slots = {id(array): slot for slot, array in reversed(held)}
@@ -111,7 +116,14 @@ def find_parameters(obj: Any, given: Mapping[str, Array]) -> list[Parameter]:
         taken = {slot for slot, _ in held}
         gradients = {other for slot in taken for other in _gradient_slots(slot) if other in taken}
         ids = {id(array) for _, array in held}
-        chosen = [(s, a) for s, a in held if not _is_view_of(a, ids) and s not in gradients and not _is_gradient_list(s) and not _STATE_NAMES.match(str(s[-1].key))]
+        chosen = [
+            (s, a)
+            for s, a in held
+            if not _is_view_of(a, ids)
+            and s not in gradients
+            and not _is_gradient_list(s)
+            and not _STATE_NAMES.match(str(s[-1].key))
+        ]
     found: list[Parameter] = []
     for slot, array in chosen:
         name = given_names.get(id(array)) or _name(slot, slots.get(id(array), slot), obj, array)
@@ -144,7 +156,11 @@ def _explicit(obj: Any) -> list[Slot]:
 def _others_matter(obj: Any, arrays: Sequence[Array]) -> bool:
     """Whether an attribute beside the list looks like a weight that the list forgot (a bias that was never put in)."""
     listed = {id(a) for a in arrays}
-    own = [name for name, value in vars(obj).items() if isinstance(value, np.ndarray) and id(value) not in listed] if hasattr(obj, "__dict__") else []
+    own = (
+        [name for name, value in vars(obj).items() if isinstance(value, np.ndarray) and id(value) not in listed]
+        if hasattr(obj, "__dict__")
+        else []
+    )
     return any(re.match(r"^(W|U|b|bias|w)(_|[A-Za-z]?$|[xh])", name) for name in own)
 
 
@@ -162,11 +178,15 @@ def _name(slot: Slot, first: Slot, obj: Any, array: Array) -> str:
 
 
 def _all_slots(obj: Any, array: Array) -> list[Slot]:
-    found = []
+    found: list[Slot] = []
     for step, child in _children(obj):
         if child is array:
             found.append((step,))
-        elif not isinstance(child, np.ndarray) and hasattr(child, "__dict__") and not isinstance(child, type | types.ModuleType | types.FunctionType):
+        elif (
+            not isinstance(child, np.ndarray)
+            and hasattr(child, "__dict__")
+            and not isinstance(child, type | types.ModuleType | types.FunctionType)
+        ):
             found += [(step, inner) for inner, value in _children(child) if value is array]
     return found
 
@@ -180,8 +200,9 @@ _WRAPPED = ("data", "value", "v", "val", "w", "W", "weight")
 
 def _gradient_names(name: str) -> list[str]:
     return [
-        f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"g{name}", f"g_{name}", f"grad{name}", f"{name}grad", f"delta_{name}", f"delta{name}",
-        f"dL_d{name}", f"dLd{name}", f"dL{name}", f"{name}_d", f"d{name.lstrip('_')}", f"_d{name.lstrip('_')}", f"{name}_gradient", f"gradient_{name}", f"{name}.grad",
+        f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"g{name}", f"g_{name}", f"grad{name}", f"{name}grad",
+        f"delta_{name}", f"delta{name}", f"dL_d{name}", f"dLd{name}", f"dL{name}", f"{name}_d", f"d{name.lstrip('_')}", f"_d{name.lstrip('_')}",
+        f"{name}_gradient", f"gradient_{name}",
     ]  # fmt: skip
 
 
@@ -200,7 +221,9 @@ def _gradient_slots(slot: Slot) -> Iterator[Slot]:
     elif owner and owner[-1].kind == "attr":
         for box in [*GRADS_NAMES, *_gradient_names(str(owner[-1].key))]:
             siblings = (*owner[:-1], Step("attr", box))
-            yield from ((*siblings, Step("item", key)) for key in ([last.key] if isinstance(last.key, int) else [last.key, *names]))
+            yield from (
+                (*siblings, Step("item", key)) for key in ([last.key] if isinstance(last.key, int) else [last.key, *names])
+            )
         if not isinstance(last.key, int):
             yield from ((*owner[:-1], Step("attr", name)) for name in names[1:])
             yield from ((*owner, Step("item", name)) for name in names[1:])
@@ -218,8 +241,12 @@ def find_gradients(obj: Any, parameters: Sequence[Parameter], before: Mapping[Sl
     found = []
     for parameter in parameters:
         shape = np.shape(read(obj, parameter.slot))
-        fitting = [s for s in _gradient_slots(parameter.slot) if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))]
-        changed = [s for s in fitting if not np.array_equal(before.get(s, _MISSING), read(obj, s))]  # type: ignore[arg-type]  # a marker equals no array
+        fitting = [
+            s
+            for s in _gradient_slots(parameter.slot)
+            if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))
+        ]
+        changed = [s for s in fitting if not np.array_equal(before.get(s, _MISSING), read(obj, s))]
         slot = next(iter(changed or fitting), None) or _by_position(obj, parameter.slot, shape)
         found.append(Parameter(parameter.name, parameter.slot, slot))
     return found
@@ -272,7 +299,7 @@ def _same_view(view: Array, base: Array, new: Array) -> Array:
 
 
 def reset_gradients(obj: Any, template: Any, parameters: Sequence[Parameter]) -> None:
-    """Bring every gradient slot back to what a fresh object has: an array to zeros in place, anything else to a copy of the initial value."""
+    """Bring every gradient slot back to what a fresh object has: arrays to zeros in place, all else to a copy."""
     for parameter in parameters:
         if parameter.gradient is None:
             continue
@@ -304,7 +331,9 @@ def like_shape(value: Array, shape: tuple[int, ...]) -> Array:
     return value.reshape(shape) if value.shape != shape and squeezed == tuple(n for n in shape if n != 1) else value
 
 
-def has_effect(template: Any, parameters: Sequence[Parameter], params: Arrays, output: Callable[[Any], Array], rng: np.random.Generator) -> dict[str, bool]:
+def has_effect(
+    template: Any, parameters: Sequence[Parameter], params: Arrays, output: Callable[[Any], Array], rng: np.random.Generator
+) -> dict[str, bool]:
     """Which parameters change `output(object)`: an array without effect and without a gradient is a buffer."""
     base = output(substitute(template, parameters, params))
     effects = {}

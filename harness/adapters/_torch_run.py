@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class TorchModule:
     recipe: Recipe
     form: Form
     params_dtype: str = "float64"
+    complex_zeros: bool = False  # see `default_dtype`; costs half as much again, so only where a module needs it
     _modules: dict[_Key, tuple[torch.nn.Module, int, int]] = field(default_factory=dict, repr=False)
     _copies: dict[tuple[_Key, torch.dtype], tuple[torch.nn.Module, _Tensors]] = field(default_factory=dict, repr=False)
 
@@ -76,7 +77,7 @@ class TorchModule:
         In complex numbers a result with NaN raises RuntimeError: torch's complex functions overflow where its real ones don't.
         """
         dtype = _common_dtype(params, xs, state)
-        with default_dtype(dtype), torch.no_grad():
+        with default_dtype(dtype, self.complex_zeros), torch.no_grad():
             module, _ = self._loaded(params, dtype)
             inputs = {name: _tensor(value, dtype) for name, value in state.items()}
             ys, final = self.form.unroll(module, _tensor(xs, dtype), inputs)
@@ -117,7 +118,8 @@ class TorchModule:
     ) -> tuple[Array, dict[str, Array]]:
         """Directional derivatives of ys and the final state by forward-mode differentiation; a missing tangent counts as zero."""
         dtype = _common_dtype(params, xs, state)
-        with default_dtype(dtype), forward_ad.dual_level():
+        with warnings.catch_warnings(), default_dtype(dtype), forward_ad.dual_level():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from what it imports on the first dual number
             module, parameters = self._loaded(params, dtype)
 
             def dual(value: torch.Tensor, dot: Array | None) -> torch.Tensor:
@@ -225,13 +227,16 @@ def _tangent(value: torch.Tensor) -> Array:
 
 
 @contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """torch.zeros(...) without a dtype inside a module gives `dtype`; for a complex one `_ComplexFactories` sees to it."""
+def default_dtype(dtype: torch.dtype, complex_zeros: bool = False) -> Iterator[None]:
+    """torch.zeros(...) without a dtype inside a module gives `dtype`.
+
+    For a complex one it gives the real counterpart, unless `complex_zeros`.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype.to_real() if dtype.is_complex else dtype)
     try:
         if dtype.is_complex:
-            with warnings.catch_warnings(), _ComplexFactories(dtype):
+            with warnings.catch_warnings(), _ComplexFactories(dtype) if complex_zeros else nullcontext():
                 # torch warns once in a process that it drops an imaginary part; whether it did is found out by comparing
                 warnings.simplefilter("ignore")
                 yield

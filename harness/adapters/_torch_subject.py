@@ -54,7 +54,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
     forward_ad, derivatives = _derivatives(implementation, D, H, found.dtype)
     own = own_form(module) is not None and type(module).__module__.startswith("torch.nn.")
     detected = (
-        Detection(f"torch {_origin(recipe)}", f"{recipe.call(D, H)} is a {type(module).__name__}"),
+        Detection(f"torch {_origin(recipe)}", _origin_why(recipe, module, D, H)),
         *probed.detected,
         Detection("sizes " + _sizes_in_words(found), "an instance has its own" if recipe.make is None else "by constructing it"),
         *_mode(module),
@@ -189,14 +189,18 @@ def _derivatives(implementation: TorchModule, D: int, H: int, dtype: str) -> tup
     def gap(dot: Array) -> float:
         return float(np.max(np.abs(slope - dot)) / max(float(np.max(np.abs(slope))), 1e-300))
 
-    try:
-        by_complex_step = gap(_flat(*implementation.run(*trial.moved(1e-30j, "complex128"))).imag / 1e-30)
-    except Exception as error:  # what a module raises on complex numbers is its own; it is told in `describe`
-        why_not = f"complex numbers: {one_line(error)}"
-    else:
+    why_not = ""
+    for implementation.complex_zeros in (False, True):
+        try:
+            by_complex_step = gap(_flat(*implementation.run(*trial.moved(1e-30j, "complex128"))).imag / 1e-30)
+        except Exception as error:  # what a module raises on complex numbers is its own; it is told in `describe`
+            why_not = why_not or f"complex numbers: {one_line(error)}"
+            continue
         if by_complex_step < tolerance:
             return False, Detection("takes complex numbers", f"a complex step agrees with differences to {by_complex_step:.0e}")
         why_not = f"complex numbers: a step differs from differences by {by_complex_step:.0e}"
+        break
+    implementation.complex_zeros = False
     try:
         forward = implementation.run_tangent(trial.params, trial.xs, trial.state, trial.params_dot, trial.xs_dot, trial.state_dot)
     except Exception as error:  # as above: functions without a jvp raise what they like
@@ -249,6 +253,12 @@ def _origin(recipe: Recipe) -> str:
     if recipe.make is None:
         return "instance"
     return "class" if isinstance(recipe.make, type) else "factory"
+
+
+def _origin_why(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> str:
+    if recipe.make is None:
+        return f"an instance of {type(module).__name__}; its own values are its initial parameters"
+    return f"{recipe.call(D, H)} made a {type(module).__name__}"
 
 
 def _sizes_in_words(found: _Found) -> str:

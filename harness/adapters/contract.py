@@ -25,7 +25,7 @@ WANTED = CELL_METHODS | NETWORK_METHODS | OPTIONAL
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
-    """A class, instance, factory or module with the contract's methods.  Raises UsageError where one of them is missing or misspelt."""
+    """A class, instance, factory or module with the contract's methods.  Raises UsageError where one is missing or misspelt."""
     if is_factory(obj):
         if required(obj) or args:
             return None
@@ -50,7 +50,7 @@ def _kind(obj: object, spec: str) -> Literal["cell", "network"] | None:
         return "cell"
     if len(network) == len(NETWORK_METHODS):
         return "network"
-    wanted = NETWORK_METHODS if len(network) > len(cell) or has(obj, "loss") and not has(obj, "run") else CELL_METHODS
+    wanted = NETWORK_METHODS if len(network) > len(cell) or (has(obj, "loss") and not has(obj, "run")) else CELL_METHODS
     present = [m for m in wanted if has(obj, m)]
     near = {m: close for m in wanted if m not in present and (close := _close(obj, m))}
     own_style = has(obj, "forward") and not has(obj, "zero_state")  # a textbook class that happens to have an init
@@ -59,7 +59,9 @@ def _kind(obj: object, spec: str) -> Literal["cell", "network"] | None:
     for missing in wanted:
         if missing not in present:
             hint = f", it has {near[missing]}: did you mean {missing}?" if missing in near else ""
-            raise UsageError(f"{spec}: {short_name(obj)} has {', '.join(present)} but no {missing}{hint} wanted {wanted[missing]}")
+            raise UsageError(
+                f"{spec}: {short_name(obj)} has {', '.join(present)} but no {missing}{hint} wanted {wanted[missing]}"
+            )
     raise AssertionError("a contract without a missing method was returned above")
 
 
@@ -100,7 +102,7 @@ def _subject(impl: Any, spec: str, name: str) -> Subject:
 
 
 def _options(impl: object, spec: str) -> dict[str, Any]:
-    """The optional attributes that are there, checked.  Raises UsageError naming the attribute, what it is and what was wanted."""
+    """The optional attributes that are there, checked.  Raises UsageError on one that is of the wrong kind."""
     options: dict[str, Any] = {}
     for name, check in _CHECKS.items():
         value = getattr(impl, name, None)

@@ -1,6 +1,8 @@
 """NumPy layers that take a whole sequence, as textbooks write them.
 
-forward(xs) -> hs | (hs, final state)        backward(dhs) -> dxs[, dh0[, dc0]][, gradients]        xs (N, T, D), (T, N, D) or (T, D)
+forward(xs) -> hs | (hs, final state)        backward(dhs) -> dxs[, dh0[, dc0]][, gradients]
+
+xs is (N, T, D), (T, N, D) or (T, D).
 
 The initial state is handed over as forward's own argument, through ``set_state``, or by setting the attributes ``h`` and ``c``,
 whichever changes the output; a layer that offers none of these always starts from zeros.
@@ -17,7 +19,14 @@ import numpy as np
 
 from harness.adapters import _textbook_calls as calls
 from harness.adapters._objects import has, is_factory, is_torch, raised_at, required, short_name, source_of
-from harness.adapters._textbook_build import PROBE_BATCH, CannotBuild, Construction, constructions, first_failure, instance_sizes
+from harness.adapters._textbook_build import (
+    PROBE_BATCH,
+    CannotBuildError,
+    Construction,
+    constructions,
+    first_failure,
+    instance_sizes,
+)
 from harness.adapters._textbook_params import (
     Parameter,
     arrays_in,
@@ -35,7 +44,9 @@ from harness.errors import ContractError, UsageError
 from harness.subject import Array, Arrays, Detection, Subject
 
 PROBE_T, PROBE_D, PROBE_H = 4, 3, 5
-CONTRACT_HINT = "wanted forward(xs) over (N, T, D) or (T, N, D) and backward(dhs), or the contract's init, zero_state, run, backward"
+CONTRACT_HINT = (
+    "wanted forward(xs) over (N, T, D) or (T, N, D) and backward(dhs), or the contract's init, zero_state, run, backward"
+)
 LAYOUTS = {"batch first": "xs (N, T, D)", "time first": "xs (T, N, D)", "no batch": "xs (T, D): one sequence at a time"}
 HIDDEN_NAMES = ("h", "h_prev", "hidden", "hidden_state", "h_state", "prev_h", "state", "h0", "_h", "h_t")
 CELL_NAMES = ("c", "c_prev", "cell", "cell_state", "c_state", "prev_c", "c0", "_c", "c_t")
@@ -101,13 +112,16 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
                 if complete:
                     return subject
                 second_best = second_best or subject
-    except CannotBuild as error:
+    except CannotBuildError as error:
         if _takes_steps(obj):
             return None
         raise UsageError(f"{spec}: {short_name(obj)}: {error}, {CONTRACT_HINT}") from error
     if second_best or _takes_steps(obj):
         return second_best
-    raise UsageError(f"{spec}: {short_name(obj)} could not be driven over a sequence, tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}")
+    raise UsageError(
+        f"{spec}: {short_name(obj)} could not be driven over a sequence, "
+        f"tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}"
+    )
 
 
 def _takes_steps(obj: object) -> bool:
@@ -128,10 +142,15 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, La
     name = calls.own_method(template, calls.FORWARD)
     parameters = find_parameters(template, given)
     if name is None or not parameters:
-        tried.setdefault(way.words, ValueError("it holds no weights: no float arrays in params, weights or attributes" if name else "it has no forward"))
+        tried.setdefault(
+            way.words,
+            ValueError("it holds no weights: no float arrays in params, weights or attributes" if name else "it has no forward"),
+        )
         return None
     if way.input_size == 0 or way.hidden_size == 0:
-        sizes = [(way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])]
+        sizes = [
+            (way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])
+        ]
     else:
         sizes = [(way.input_size or PROBE_D, way.hidden_size or PROBE_H)]
     second_best: tuple[bool, LayerForm, int, int] | None = None
@@ -149,7 +168,9 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, La
     return second_best
 
 
-def _form(template: Any, parameters: Sequence[Parameter], name: str, layout: str, sizes: tuple[int, int, int], rng: np.random.Generator) -> tuple[bool, LayerForm]:
+def _form(
+    template: Any, parameters: Sequence[Parameter], name: str, layout: str, sizes: tuple[int, int, int], rng: np.random.Generator
+) -> tuple[bool, LayerForm]:
     """How to drive the object in this layout, and whether its backward gives everything in the right shapes."""
     N, D, H = sizes
     T = PROBE_T
@@ -161,7 +182,9 @@ def _form(template: Any, parameters: Sequence[Parameter], name: str, layout: str
     params = draw(template, parameters, rng, H)
     xs = rng.normal(size=(T, N, D))
     by_argument = {role: argument for argument, role in roles.items() if role in "hc"}
-    blank = LayerForm(name, x_name, layout, (0,), tuple(parameters), StateDoor("arguments", by_argument) if by_argument else StateDoor(), {})
+    blank = LayerForm(
+        name, x_name, layout, (0,), tuple(parameters), StateDoor("arguments", by_argument) if by_argument else StateDoor(), {}
+    )
     state = {s: 0.5 * rng.normal(size=(N, H)) for s in ("h", "c")}
 
     def fresh() -> Any:
@@ -182,13 +205,24 @@ def _form(template: Any, parameters: Sequence[Parameter], name: str, layout: str
         return np.array(calls.at(call(form, xs, kept_state, obj), form.ys_path))
 
     effects = has_effect(template, parameters, params, output, rng)
-    form = replace(form, parameters=tuple(p for p in parameters if effects[p.name] or find_gradients(template, [p], {})[0].gradient))
+    form = replace(
+        form, parameters=tuple(p for p in parameters if effects[p.name] or find_gradients(template, [p], {})[0].gradient)
+    )
     if np.asarray(calls.at(call(form, xs, kept_state), form.ys_path)).dtype == np.float32:
-        form = replace(form, dtype="float32", notes=(*form.notes, Detection("dtype", "float32: forward returns float32 for float64 inputs"),))
+        form = replace(
+            form,
+            dtype="float32",
+            notes=(
+                *form.notes,
+                Detection("dtype", "float32: forward returns float32 for float64 inputs"),
+            ),
+        )
     return _with_backward(form, template, params, xs, kept_state, (T, N, D, H), rng)
 
 
-def _with_layout(form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, state: Arrays, shape: tuple[int, int, int]) -> LayerForm:
+def _with_layout(
+    form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, state: Arrays, shape: tuple[int, int, int]
+) -> LayerForm:
     """`form` with the layout in which an input reaches outputs at other positions of the time axis, not of the batch axis."""
     fits: list[tuple[bool, LayerForm]] = []
     failure: Exception | None = None
@@ -201,7 +235,10 @@ def _with_layout(form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, 
             continue
         path = _find_outputs(result, layout, shape)
         if path is None:
-            failure = failure or ValueError(f"{form.forward_name} returned {calls.shapes_in(result)}, wanted {into(layout, np.zeros(shape)).shape} for the outputs")
+            failure = failure or ValueError(
+                f"{form.forward_name} returned {calls.shapes_in(result)}, "
+                f"wanted {into(layout, np.zeros(shape)).shape} for the outputs"
+            )
             continue
         guess = replace(guess, ys_path=path)
         fits.append((_remembers(guess, call, xs, state), guess))
@@ -209,7 +246,11 @@ def _with_layout(form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, 
         raise failure or ValueError("no layout")
     through_time = [guess for remembers, guess in fits if remembers]
     chosen = through_time[0] if through_time else fits[0][1]
-    why = "an input changes outputs at other positions of that axis" if len(through_time) == 1 and len(layouts) > 1 else "the first that ran"
+    why = (
+        "an input changes outputs at other positions of that axis"
+        if len(through_time) == 1 and len(layouts) > 1
+        else "the first that ran"
+    )
     return replace(chosen, notes=(Detection("layout", f"{LAYOUTS[chosen.layout]}: {why}"),))
 
 
@@ -239,9 +280,9 @@ def into(layout: str, a: Array) -> Array:
     return a[:, 0] if layout == "no batch" else a
 
 
-def out_of(layout: str, a: Any) -> Array:
+def out_of(layout: str, given: Any) -> Array:
     """What the layer gave, as (T, N, ...)."""
-    a = np.asarray(a)
+    a: Array = np.asarray(given)
     if layout == "batch first":
         return a.swapaxes(0, 1)
     return a[:, None] if layout == "no batch" else a
@@ -270,7 +311,7 @@ def _door(form: LayerForm, template: Any, fresh: Any, call: Any, xs: Array, stat
         guess = replace(form, door=door)
         try:
             zero, one = (outputs(guess, call(guess, xs, {s: k * state[s] for s in door.states}), N) for k in (0, 1))
-        except Exception:  # noqa: S112 - a door that does not open is simply not the one  # nosec
+        except Exception:
             continue
         if not np.array_equal(zero, one):
             return door
@@ -278,9 +319,11 @@ def _door(form: LayerForm, template: Any, fresh: Any, call: Any, xs: Array, stat
 
 
 def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tuple[int, int]) -> LayerForm:
-    """`form` with the place of each final state; a state whose final value is nowhere to be seen is left out of the subject's state."""
+    """`form` with the place of each final state; a state whose final value cannot be seen is left out."""
     if form.door.kind == "none":
-        return replace(form, notes=(*form.notes, Detection("state", "none: no way was found to set it, every sequence starts from zeros")))
+        return replace(
+            form, notes=(*form.notes, Detection("state", "none: no way was found to set it, every sequence starts from zeros"))
+        )
     N, H = shape
     obj = fresh()
     result = _call_forward(obj, form, xs, state)
@@ -295,17 +338,28 @@ def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tu
     other = [path for path, a in fitting if not np.array_equal(a, last)]
     for s in form.door.states:
         attribute = (form.door.names or {})[s] if form.door.kind == "attributes" else next(
-            (n for n in (HIDDEN_NAMES if s == "h" else CELL_NAMES) if np.size(getattr(obj, n, None)) == N * H), None)  # fmt: skip
+            (n for n in (HIDDEN_NAMES if s == "h" else CELL_NAMES) if _size_of(obj, n) == N * H), None)  # fmt: skip
         if s == "h":
-            final[s] = ("result", same[0]) if same else ("last", None)
+            returned = same or (other if len(other) == len(form.door.states) else [])
+            final[s] = ("result", returned[0]) if returned else ("last", None)
+            other = [path for path in other if path not in returned[:1]]
         elif other:
             final[s] = ("result", other[0])
-        elif attribute is not None and np.size(getattr(obj, attribute, None)) == N * H:
+        elif attribute is not None and _size_of(obj, attribute) == N * H:
             final[s] = ("attribute", attribute)
-    words = {"arguments": f"arguments of {form.forward_name}", "setter": f"{form.door.setter}()", "attributes": "attributes"}[form.door.kind]
+    words = {"arguments": f"arguments of {form.forward_name}", "setter": f"{form.door.setter}()", "attributes": "attributes"}[
+        form.door.kind
+    ]
     given = ", ".join(final)
-    note = Detection("state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items())}")
+    note = Detection(
+        "state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items())}"
+    )
     return replace(form, final=final, notes=(*form.notes, note))
+
+
+def _size_of(obj: Any, attribute: str) -> int:
+    value: Any = getattr(obj, attribute, None)
+    return int(np.size(value))
 
 
 def _where(place: tuple[str, Any]) -> str:
@@ -314,49 +368,78 @@ def _where(place: tuple[str, Any]) -> str:
 
 
 def _with_backward(
-    form: LayerForm, template: Any, params: Arrays, xs: Array, state: Arrays, sizes: tuple[int, int, int, int], rng: np.random.Generator
-) -> tuple[bool, LayerForm]:  # fmt: skip
+    form: LayerForm,
+    template: Any,
+    params: Arrays,
+    xs: Array,
+    state: Arrays,
+    sizes: tuple[int, int, int, int],
+    rng: np.random.Generator,
+) -> tuple[bool, LayerForm]:
     T, N, D, H = sizes
     name = calls.own_method(template, calls.BACKWARD)
     if name is None:
-        return True, replace(form, notes=(*form.notes, Detection("gradients", "none: it has no backward, so only its forward pass is checked")))
+        return True, replace(
+            form, notes=(*form.notes, Detection("gradients", "none: it has no backward, so only its forward pass is checked"))
+        )
     needed, optional = calls.arguments(template, name)
     roles: dict[str, str] = {a: "cache" for a in needed if calls.CACHE.search(a)}
-    rest = [a for a in needed if a not in roles] + [a for a in optional if (calls.DH.search(a) or calls.DC.search(a)) and calls.FINAL.search(a)]
-    roles |= {a: role for a, role in zip(rest, ("dys", "dh", "dc"), strict=False)}
+    rest = [a for a in needed if a not in roles] + [
+        a for a in optional if (calls.DH.search(a) or calls.DC.search(a)) and calls.FINAL.search(a)
+    ]
+    roles |= dict(zip(rest, ("dys", "dh", "dc"), strict=False))
     roles |= {a: "dc" for a in rest[1:] if calls.DC.search(a) and not calls.DH.search(a)}
     obj = substitute(template, form.parameters, params)
     result = _call_forward(obj, form, xs, state)
     before = gradients_before(obj, form.parameters)
     dys = rng.normal(size=(T, N, H))
     dfinal = {s: rng.normal(size=(N, H)) for s in form.final}
-    guess = replace(form, backward_name=name, backward=roles, gradients={}, parameters=tuple(find_gradients(obj, form.parameters, {})))
+    guess = replace(
+        form, backward_name=name, backward=roles, gradients={}, parameters=tuple(find_gradients(obj, form.parameters, {}))
+    )
     try:
         gave = _call_backward(obj, guess, result, dys, dfinal)
     except Exception as error:  # the user's backward is broken or not understood: the checks will run it again and say so
-        return False, replace(guess, notes=(*form.notes, Detection("gradients", f"{name} did not run at the first try: {raised_at(error)}")))
+        return False, replace(
+            guess, notes=(*form.notes, Detection("gradients", f"{name} did not run at the first try: {raised_at(error)}"))
+        )
     parameters = find_gradients(obj, form.parameters, before)
     shapes = {p.name: np.shape(params[p.name]) for p in parameters}
     wanted = [p.name for p in parameters if not p.gradient]
     names = calls.returned_names(getattr(obj, name))
     x_shape = into(form.layout, np.zeros((T, N, D))).shape
-    places = {r: ("result", p) for r, p in calls.read_gradients(gave, names, shapes, x_shape, (N, H), "c" in form.final, wanted).items()}
+    places: dict[str, tuple[str, Any]] = {
+        r: ("result", p)
+        for r, p in calls.read_gradients(
+            gave, names, shapes, x_shape, (N, H), [f"d{s}" for s in form.final] or ["dh"], wanted
+        ).items()
+    }
     if "dx" in places and np.size(calls.at_key(gave, places["dx"][1])) != T * N * D:
         places.pop("dx")
     for s in form.final:
         if f"d{s}" not in places:
-            attributes = [a for a in (f"d{s}", f"d{s}0", f"d{s}_0", f"d{s}_prev", f"d{s}_next", f"grad_{s}", f"grad_{s}0") if np.size(getattr(obj, a, None)) == N * H]
+            attributes = [
+                a
+                for a in (f"d{s}", f"d{s}0", f"d{s}_0", f"d{s}_prev", f"d{s}_next", f"grad_{s}", f"grad_{s}0")
+                if _size_of(obj, a) == N * H
+            ]
             if attributes:
                 places[f"d{s}"] = ("attribute", attributes[0])
     parameters = [p for p in parameters if p.gradient or f"d:{p.name}" in places or p.name in {q.name for q in form.parameters}]
     guess = replace(guess, parameters=tuple(parameters), gradients=places)
     given = {n: g.shape for n, g in read_gradients(obj, parameters).items()}
-    given |= {r[2:]: like_shape(np.asarray(calls.at_key(gave, p)), shapes[r[2:]]).shape for r, (_, p) in places.items() if r.startswith("d:")}
+    given |= {
+        r[2:]: like_shape(np.asarray(calls.at_key(gave, p)), shapes[r[2:]]).shape
+        for r, (_, p) in places.items()
+        if r.startswith("d:")
+    }
     complete = all(given.get(n) == shape for n, shape in shapes.items())
     return complete, replace(guess, notes=(*form.notes, *_gradient_notes(guess, template, params, xs, state, dys, dfinal)))
 
 
-def _gradient_notes(form: LayerForm, template: Any, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> list[Detection]:
+def _gradient_notes(
+    form: LayerForm, template: Any, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+) -> list[Detection]:
     places, kept = form.gradients or {}, [p for p in form.parameters if p.gradient]
     obj, values = substitute(template, form.parameters, params), []
     for _ in range(2):
@@ -365,21 +448,29 @@ def _gradient_notes(form: LayerForm, template: Any, params: Arrays, xs: Array, s
     grows = any(not np.array_equal(values[0][n], values[1][n]) for n in values[0] if n in values[1])
     words = []
     if kept:
-        place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
+        place = ", ".join(
+            "".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept
+        )
         words.append(f"kept in {place}; backward {'adds to' if grows else 'overwrites'} them")
     if returned := [r[2:] for r in places if r.startswith("d:")]:
         words.append(f"returned by backward: {', '.join(returned)}")
     if missing := [p.name for p in form.parameters if not p.gradient and f"d:{p.name}" not in places]:
         words.append(f"not given: {', '.join(missing)}")
-    inputs = [f"{'dxs' if r == 'dx' else f'{r}0'} {'returned' if places[r][0] == 'result' else f'in {places[r][1]}'}" for r in ("dx", "dh", "dc") if r in places]
+    inputs = [
+        f"{'dxs' if r == 'dx' else f'{r}0'} {'returned' if places[r][0] == 'result' else f'in {places[r][1]}'}"
+        for r in ("dx", "dh", "dc")
+        if r in places
+    ]
     found = [Detection("gradients", "; ".join([*words, ", ".join(inputs) or "no gradient of its inputs"]))]
     if closed := no_dfinal(form):
-        found.append(Detection("final state", f"backward takes no gradient of the final {', '.join(closed)}: none is asked of it"))
+        found.append(
+            Detection("final state", f"backward takes no gradient of the final {', '.join(closed)}: none is asked of it")
+        )
     return found
 
 
 def no_dfinal(form: LayerForm) -> tuple[str, ...]:
-    """Final states whose gradient backward cannot be given; that of a final h which is the last output is added to the last dhs."""
+    """Final states whose gradient backward cannot be given; h's is added to that of the last output."""
     roles = set((form.backward or {}).values())
     return tuple(s for s in form.final if f"d{s}" not in roles and s != "h")
 
@@ -395,8 +486,9 @@ def _call_forward(obj: Any, form: LayerForm, xs: Array, state: Arrays) -> Any:
     elif door.kind == "attributes":
         for s, attribute in (door.names or {}).items():
             setattr(obj, attribute, values[s])
-    elif reset := calls.own_method(obj, ("reset_state", "reset_states", "reset", "reset_hidden")):
-        if not required(getattr(obj, reset)):
+    else:
+        reset = calls.own_method(obj, ("reset_state", "reset_states", "reset", "reset_hidden"))
+        if reset and not required(getattr(obj, reset)):
             getattr(obj, reset)()
     return getattr(obj, form.forward_name)(**arguments)
 
@@ -448,7 +540,7 @@ def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int,
 
 
 class LayerCell:
-    """A layer over time under the contract's methods; one copy of it per set of parameters, so that what leaks from call to call shows."""
+    """A layer over time under the contract's methods; one copy per set of parameters, so that leaks between calls show."""
 
     def __init__(self, way: Construction, form: LayerForm) -> None:
         self._way, self._form = way, form
@@ -484,7 +576,9 @@ class LayerCell:
         result = _call_forward(obj, form, xs, self._filled(params, state, xs.shape[1]))
         refused = [s for s in no_dfinal(form) if s in dfinal and np.any(dfinal[s])]
         if refused:
-            raise ContractError(f"backward was given a gradient of the final {', '.join(refused)}, which {form.backward_name} cannot take")
+            raise ContractError(
+                f"backward was given a gradient of the final {', '.join(refused)}, which {form.backward_name} cannot take"
+            )
         gave = _call_backward(obj, form, result, dys, dfinal)
         N = xs.shape[1]
 
@@ -500,8 +594,10 @@ class LayerCell:
     def _final(self, obj: Any, result: Any, ys: Array, s: str, place: tuple[str, Any]) -> Array:
         kind, key = place
         if kind == "last":
-            return ys[-1].copy()
-        return np.array(calls.at(result, key) if kind == "result" else getattr(obj, key)).reshape(ys.shape[1], -1)
+            last: Array = ys[-1]
+            return last.copy()
+        value: Array = np.array(calls.at(result, key) if kind == "result" else getattr(obj, key))
+        return value.reshape(ys.shape[1], -1)
 
     def _filled(self, params: Arrays, state: Arrays, N: int) -> dict[str, Array]:
         """`state` with zeros for those that the layer takes but does not give back."""
@@ -516,7 +612,9 @@ class LayerCell:
         try:
             return self._templates[self._key(params)]
         except KeyError:
-            raise ContractError(f"params of shapes {self._key(params)} are of sizes at which init was never called, wanted params that init made") from None
+            raise ContractError(
+                f"params of shapes {self._key(params)} are of sizes at which init was never called, wanted params that init made"
+            ) from None
 
     def _object(self, params: Arrays) -> Any:
         arrays = [params[p.name] for p in self._form.parameters]

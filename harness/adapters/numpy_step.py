@@ -8,13 +8,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from harness.adapters import _textbook_calls as calls
 from harness.adapters._objects import has, is_factory, is_torch, raised_at, short_name, source_of
-from harness.adapters._textbook_build import PROBE_BATCH, CannotBuild, Construction, constructions, first_failure, instance_sizes
+from harness.adapters._textbook_build import (
+    PROBE_BATCH,
+    CannotBuildError,
+    Construction,
+    constructions,
+    first_failure,
+    instance_sizes,
+)
 from harness.adapters._textbook_params import (
     Parameter,
     arrays_in,
@@ -87,15 +95,18 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
                 if complete:
                     return subject
                 second_best = second_best or subject
-    except CannotBuild as error:
+    except CannotBuildError as error:
         raise UsageError(f"{spec}: {short_name(obj)}: {error}, {CONTRACT_HINT}") from error
     if second_best:
         return second_best
-    raise UsageError(f"{spec}: {short_name(obj)} could not be driven step by step, tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}")
+    raise UsageError(
+        f"{spec}: {short_name(obj)} could not be driven step by step, "
+        f"tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}"
+    )
 
 
 def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, StepForm, int, int] | None:
-    """The first form in which forward and backward both run at probe sizes, else the first in which forward does; with its D and H."""
+    """The first form in which all runs at probe sizes (True), else the first in which forward does (False); its D and H."""
     rng = np.random.default_rng(0)
     try:
         template, given = way.make(rng, way.input_size or PROBE_D, way.hidden_size or PROBE_H)
@@ -105,10 +116,17 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, St
     forward_name = calls.own_method(template, calls.FORWARD)
     parameters = find_parameters(template, given)
     if forward_name is None or not parameters:
-        tried.setdefault(way.words, ValueError("it holds no weights: no float arrays in params, weights or attributes" if forward_name else "it has no forward"))
+        tried.setdefault(
+            way.words,
+            ValueError(
+                "it holds no weights: no float arrays in params, weights or attributes" if forward_name else "it has no forward"
+            ),
+        )
         return None
     if way.input_size == 0 or way.hidden_size == 0:
-        sizes = [(way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])]
+        sizes = [
+            (way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])
+        ]
     else:
         sizes = [(way.input_size or PROBE_D, way.hidden_size or PROBE_H)]
     second_best: tuple[bool, StepForm, int, int] | None = None
@@ -132,8 +150,14 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, St
 
 
 def _forward_form(
-    template: Any, parameters: Sequence[Parameter], name: str, roles: Mapping[str, str], layout: str, sizes: tuple[int, int, int], rng: np.random.Generator
-) -> StepForm:  # fmt: skip
+    template: Any,
+    parameters: Sequence[Parameter],
+    name: str,
+    roles: Mapping[str, str],
+    layout: str,
+    sizes: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> StepForm:
     N, D, H = sizes
     params = draw(template, parameters, rng, H)
     obj = substitute(template, parameters, params)
@@ -186,25 +210,51 @@ def _backward_form(template: Any, form: StepForm, sizes: tuple[int, int, int], r
         kept = {p.name for p in parameters if p.gradient}
         shapes = {p.name: np.shape(read(obj, p.slot)) for p in parameters}
         wanted = [p.name for p in parameters if p.name not in kept]
-        places = calls.read_gradients(
-            gave, calls.returned_names(getattr(obj, name)), shapes, into(form.layout, x).shape, into(form.layout, h).shape, form.has_c, wanted
-        )  # fmt: skip
-        parameters = [p for p in parameters if p.gradient or f"d:{p.name}" in places or p.name not in _no_effect(template, form, params, p, x, h, c, rng)]
+        order = [roles[a] for a in chain(*calls.arguments(template, name)) if roles.get(a) in ("dh", "dc")]
+        order = order if len(order) == 2 or not form.has_c else ["dh", "dc"]
+        names, x_shape, h_shape = calls.returned_names(getattr(obj, name)), into(form.layout, x).shape, into(form.layout, h).shape
+        places = calls.read_gradients(gave, names, shapes, x_shape, h_shape, order, wanted)
+        parameters = [
+            p
+            for p in parameters
+            if p.gradient or f"d:{p.name}" in places or p.name not in _no_effect(template, form, params, p, x, h, c, rng)
+        ]
         form = replace(guess, parameters=tuple(parameters), gradients=places)
         form = replace(form, notes=(*form.notes, _gradient_note(obj, form, x, {"h": h, "c": c}, dh, dc, params, template)))
         right = all(read_shape == shapes[n] for n, read_shape in _gradient_shapes(obj, form, gave).items())
-        complete = right and "dh" in places and (not form.has_c or "dc" in places) and all(p.gradient or f"d:{p.name}" in places for p in parameters)
+        complete = (
+            right
+            and "dh" in places
+            and (not form.has_c or "dc" in places)
+            and all(p.gradient or f"d:{p.name}" in places for p in parameters)
+        )
         return complete, form
-    why = f"its arguments {', '.join(calls.arguments(template, name)[0]) or '()'} are not understood" if failure is None else raised_at(failure)
+    why = (
+        f"its arguments {', '.join(calls.arguments(template, name)[0]) or '()'} are not understood"
+        if failure is None
+        else raised_at(failure)
+    )
     note = Detection("gradients", f"{name} did not run at the first try: {why}")
-    roles = next(iter(calls.backward_roles(*calls.arguments(template, name), form.has_c)), None)
+    readings = calls.backward_roles(*calls.arguments(template, name), form.has_c)
+    first = readings[0] if readings else None
     found = find_gradients(template, form.parameters, {})
-    return False, replace(form, backward_name=name if roles else None, backward=roles, gradients={}, parameters=tuple(found), notes=(*form.notes, note))
+    return False, replace(
+        form,
+        backward_name=name if first else None,
+        backward=first,
+        gradients={},
+        parameters=tuple(found),
+        notes=(*form.notes, note),
+    )
 
 
-def _no_effect(template: Any, form: StepForm, params: Arrays, parameter: Parameter, x: Array, h: Array, c: Array, rng: np.random.Generator) -> set[str]:
+def _no_effect(
+    template: Any, form: StepForm, params: Arrays, parameter: Parameter, x: Array, h: Array, c: Array, rng: np.random.Generator
+) -> set[str]:
     def output(obj: Any) -> Array:
-        return np.array(calls.at(_call_forward(obj, form.forward_name, form.roles, form.layout, x, {"h": h, "c": c}), form.states["h"]))
+        return np.array(
+            calls.at(_call_forward(obj, form.forward_name, form.roles, form.layout, x, {"h": h, "c": c}), form.states["h"])
+        )
 
     effects = has_effect(template, form.parameters, params, output, rng)
     return {name for name, effect in effects.items() if not effect}
@@ -220,7 +270,9 @@ def _gradient_shapes(obj: Any, form: StepForm, gave: Any) -> dict[str, tuple[int
     return found
 
 
-def _gradient_note(obj: Any, form: StepForm, x: Array, state: Arrays, dh: Array, dc: Array, params: Arrays, template: Any) -> Detection:
+def _gradient_note(
+    obj: Any, form: StepForm, x: Array, state: Arrays, dh: Array, dc: Array, params: Arrays, template: Any
+) -> Detection:
     kept = [p for p in form.parameters if p.gradient]
     returned = [role[2:] for role in form.gradients or {} if role.startswith("d:")]
     missing = [p.name for p in form.parameters if not p.gradient and p.name not in returned]
@@ -234,14 +286,21 @@ def _gradient_note(obj: Any, form: StepForm, x: Array, state: Arrays, dh: Array,
             values.append(read_gradients(fresh, kept))
         first, second = values
         grows = any(not np.array_equal(first[n], second[n]) for n in first)
-        place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
+        place = ", ".join(
+            "".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept
+        )
         words.append(f"kept in {place}; backward {'adds to' if grows else 'overwrites'} them")
     if returned:
         words.append(f"returned by backward: {', '.join(returned)}")
     if missing:
         words.append(f"not given: {', '.join(missing)}")
     given = [role for role in ("dx", "dh", "dc") if role in (form.gradients or {})]
-    return Detection("gradients", "; ".join(words + [f"backward({', '.join(form.backward or ())}) returns {', '.join(given) or 'no gradient of its inputs'}"]))
+    return Detection(
+        "gradients",
+        "; ".join(
+            [*words, f"backward({', '.join(form.backward or ())}) returns {', '.join(given) or 'no gradient of its inputs'}"]
+        ),
+    )
 
 
 def into(layout: str, a: Array) -> Array:
@@ -272,7 +331,12 @@ def _call_backward(obj: Any, form: StepForm, x: Array, state: Arrays, result: An
     taken = {path[0] for path in form.states.values()} if isinstance(result, tuple | list) else {0}
     left = [item for k, item in enumerate(calls.items_of(result)) if k not in taken]
     caches = iter(left if len(left) > 1 else left * 9)
-    values: dict[str, Any] = {"dh": into(layout, dh), "dy": np.zeros_like(into(layout, dh)), "x": into(layout, x), "h": into(layout, state["h"])}
+    values: dict[str, Any] = {
+        "dh": into(layout, dh),
+        "dy": np.zeros_like(into(layout, dh)),
+        "x": into(layout, x),
+        "h": into(layout, state["h"]),
+    }
     if dc is not None:
         values |= {"dc": into(layout, dc), "dstate": (values["dh"], into(layout, dc))}
     if "c" in state:
@@ -285,7 +349,9 @@ def _subject(obj: object, spec: str, way: Construction, form: StepForm, D: int, 
     layout, only = LAYOUTS[form.layout]
     batch = only or way.batch_size
     found = [
-        Detection("form", f"a NumPy class that takes one step: {form.forward_name}({', '.join(form.roles)}) -> {', '.join(form.states)}"),
+        Detection(
+            "form", f"a NumPy class that takes one step: {form.forward_name}({', '.join(form.roles)}) -> {', '.join(form.states)}"
+        ),
         Detection("construction", way.words),
         Detection("layout", f"{layout}: the first that ran"),
         Detection("parameters", ", ".join(p.name for p in form.parameters)),
@@ -314,8 +380,8 @@ def _subject(obj: object, spec: str, way: Construction, form: StepForm, D: int, 
 class StepCell:
     """A per-step object under the contract's methods.
 
-    One copy of the object a time step for backward, so that what forward keeps on it is that step's; kept from call to call with the
-    same parameters, so that anything that leaks from one call into the next shows.
+    One copy of the object a time step for backward, so that what forward keeps on it is that step's; kept from call to
+    call with the same parameters, so that anything that leaks from one call into the next shows.
     """
 
     def __init__(self, way: Construction, form: StepForm) -> None:
@@ -366,7 +432,11 @@ class StepCell:
             dc = carry.get("c") if form.has_c else None
             gave = _call_backward(objects[t], form, xs[t], states[t], results[t], dh, dc)
             step = read_gradients(objects[t], form.parameters)
-            step |= {r[2:]: like_shape(np.array(calls.at_key(gave, path)), params[r[2:]].shape) for r, path in places.items() if r.startswith("d:")}
+            step |= {
+                r[2:]: like_shape(np.array(calls.at_key(gave, path)), params[r[2:]].shape)
+                for r, path in places.items()
+                if r.startswith("d:")
+            }
             total = {name: total[name] + value if name in total else value for name, value in step.items()}
             carry = {role[1:]: self._out(calls.at_key(gave, places[role]), N) for role in ("dh", "dc") if role in places}
             if "dx" in places:
@@ -388,7 +458,9 @@ class StepCell:
         try:
             return self._templates[self._key(params)]
         except KeyError:
-            raise ContractError(f"params of shapes {self._key(params)} are of sizes at which init was never called, wanted params that init made") from None
+            raise ContractError(
+                f"params of shapes {self._key(params)} are of sizes at which init was never called, wanted params that init made"
+            ) from None
 
     def _objects(self, params: Arrays, count: int) -> list[Any]:
         """`count` copies of the object with these parameters: the ones of the last call where the arrays are the same."""

@@ -32,18 +32,23 @@ def subject(cell: object, spec: str | None = None) -> Subject:
     assert isinstance(cell, Cell)
     import inspect
 
-    file = inspect.getsourcefile(cell.step_backward)
+    backward = getattr(cell.step_backward, "func", cell.step_backward)  # a cell with options is a partial
+    file = inspect.getsourcefile(backward)
+    implementation = ReferenceCell(cell.name)
     return Subject(
         name=cell.name,
         spec=spec or f"refimpl:{cell.name}",
         framework="reference",
         kind="cell",
-        implementation=ReferenceCell(cell.name),
+        implementation=implementation,
         like=cell.name,
         capabilities=frozenset({"backward"}),
-        detected=(Detection("form", f"a reference cell: {cell.summary}"), Detection("like", f"it is the reference's {cell.name}")),
-        source=(file, inspect.getsourcelines(cell.step_backward)[1]) if file else None,
-        extra={"gates": cell.gates},
+        detected=(
+            Detection("form", f"a reference cell: {cell.summary}"),
+            Detection("like", f"it is the reference's {cell.name}"),
+        ),
+        source=(file, inspect.getsourcelines(backward)[1]) if file else None,
+        extra={"regions": implementation.regions},
     )
 
 
@@ -54,10 +59,10 @@ class ReferenceCell:
     name: str
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
-        return self._cell.init(rng, input_size, hidden_size)
+        return dict(self._cell.init(rng, input_size, hidden_size))
 
     def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
-        return self._cell.zero_state(params, batch_size)
+        return dict(self._cell.zero_state(params, batch_size))
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         from refimpl.unroll import forward
@@ -75,7 +80,7 @@ class ReferenceCell:
         return dict(dparams), dxs, dict(dstate)
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
-        """The gates' blocks, at the sizes of `params`: column blocks of W_* (., G*H) and b* (G*H,), rows of a peephole p (3, H)."""
+        """The gates' blocks, at the sizes of `params`: columns of W_* (., G*H) and b* (G*H,), rows of a peephole p (3, H)."""
         gates, found = self._cell.gates, []
         H = params["W_x"].shape[1] // max(len(gates), 1)
         for tensor, value in params.items():

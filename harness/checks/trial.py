@@ -26,7 +26,7 @@ class Trial:
     identification: Identification | None = None
     draws: int = 8
     closest: Identification | None = None
-    _examined: dict[tuple[Case, tuple[str, ...]], Examination] = field(default_factory=dict, repr=False, compare=False)
+    _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
 
     def data(self, case: Case) -> Data:
         return draw(self.subject, case)
@@ -41,12 +41,13 @@ class Trial:
         of_adapter = self.subject.extra.get("regions")
         return tuple(of_adapter(params)) if callable(of_adapter) else self.subject.regions
 
-    def examine(self, case: Case, sources: tuple[str, ...]) -> Examination:
-        """The certificate of one case; asked twice, it is computed once."""
-        key = (case, sources)
+    def examine(self, case: Case, sources: tuple[str, ...], draws: int | None = None) -> Examination:
+        """The certificate of one case, with `draws` directions a block at most; asked twice, it is computed once."""
+        draws = min(self.draws, draws or self.draws)
+        key = (case, sources, draws)
         if key not in self._examined:
             subject = self.subject if self.subject.kind == "cell" else as_cell(self.subject, case)
-            self._examined[key] = examine(subject, case, self.regions, self.draws, sources)
+            self._examined[key] = examine(subject, case, self.regions, draws, sources)
         return self._examined[key]
 
     def needs_backward(self) -> None:

@@ -80,5 +80,5 @@ def _search(subject: Subject, like: str | None, seed: int) -> _Outcome:
                     tried += search.tried
                     deepest = max(deepest, failure, key=lambda f: f.depth)
     except Unidentified as unknown:
-        return _Outcome(None, str(unknown))
+        return _Outcome(None, str(deepest if deepest.depth >= 0 else unknown))
     return _Outcome(None, str(deepest))

@@ -102,7 +102,7 @@ def mutant(cell: Cell, bug: Bug) -> Cell:
     return replace(cell, **{bug.function: _edited(getattr(cell, bug.function), bug)})
 
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=4096)
 def plant(cell: Cell, bug: Bug | None) -> Planted:
     """`cell` and the loop over time with `bug` in whichever it belongs to; both right for None.  Raises PlantError."""
     if bug is None:

@@ -61,10 +61,10 @@ class Probe:
         return Observation(dict(params), xs, dict(state), ys, finals)
 
     def draw(
-        self, blocks: Iterable[Block], T: int = 3, scale: float = 1.0, state_scale: float = 0.6, other: Arrays | None = None
+        self, blocks: Iterable[Block], T: int = 3, scale: float = 1.0, state_scale: float = 0.6
     ) -> Observation:
-        """An observation with these blocks random and every other parameter zero (or as in `other`)."""
-        params = {name: np.zeros_like(value) for name, value in self.template.items()} | {n: v.copy() for n, v in (other or {}).items()}
+        """An observation with these blocks random and every other parameter zero."""
+        params = {name: np.zeros_like(value) for name, value in self.template.items()}
         fan_in = {"x": self.sizes["D"], "h": self.sizes["P"], "p": self.sizes["H"], "b": 2}
         for block in blocks:
             view = params[block.tensor][block.index]
@@ -94,13 +94,16 @@ def difference(mapping: WeightMapping, seen: Observation) -> float:
     N = seen.xs.shape[1]
     zeros = {name: value.astype(np.float64) for name, value in mapping.cell.zero_state(canonical, N).items()}
     state = {name: seen.state.get(name, zero).astype(np.float64) for name, zero in zeros.items()}
-    ys, final, _ = refimpl.unroll.forward(mapping.cell, canonical, seen.xs.astype(np.float64), state)
+    with np.errstate(all="ignore"):
+        ys, final, _ = refimpl.unroll.forward(mapping.cell, canonical, seen.xs.astype(np.float64), state)
     pairs = [(seen.ys, ys), *((value, final[name]) for name, value in seen.finals.items() if name in final)]
     if any(got.shape != want.shape for got, want in pairs):
         return float("inf")
     largest = max(float(np.max(np.abs(want), initial=0.0)) for _, want in pairs)
+    if not np.isfinite(largest) or not all(np.isfinite(got).all() for got, _ in pairs):
+        return float("inf")
     worst = max(float(np.max(np.abs(got - want), initial=0.0)) for got, want in pairs)
-    return worst / largest if np.isfinite(worst) and largest > 0 else float(np.inf if worst > 0 or np.isnan(worst) else 0.0)
+    return worst / largest if largest > 0 else (float("inf") if worst > 0 else 0.0)
 
 
 # ---------------------------------------------------------------------------------------------------- what is known at once
@@ -180,7 +183,7 @@ def layouts(probe: Probe, interleaved: bool) -> list[tuple[Reading, ...]]:
                 f"parameter {name!r} of shape {value.shape} is no arrangement of blocks over D={D} inputs and H={H} units"
                 + (f", P={P} outputs" if P != H else "")
             )
-        chosen = [r for r in every if r.interleaved] if interleaved and any(r.interleaved for r in every) else []
+        chosen = [r for r in every if r.interleaved is interleaved or (interleaved and r.style == "vector")]
         chosen = chosen or [r for r in every if not r.interleaved]
         if len(chosen) > 1:
             chosen = [r for r in chosen if _possible(probe, r)]
@@ -200,35 +203,57 @@ def _combined(remaining: list[list[Reading]]) -> list[tuple[Reading, ...]]:
             styled = [r for r in choices if wanted.get(r.order, r.style) == r.style]
             options.append(styled or choices)
         for combination in list(product(*options))[:8]:
-            found.setdefault(tuple((r.shape, r.order, r.style) for r in combination), combination)
+            found.setdefault(tuple((r.shape, r.order, r.style, str(r.interleaved)) for r in combination), combination)
     return list(found.values())
 
 
 def _possible(probe: Probe, reading: Reading) -> bool:
-    """Whether each part of a reading acts as it should.
+    """Whether each part of a reading acts as it should, at some of a few random points.
 
     Input weights do nothing where x = 0; recurrent weights nothing in a first step from h = 0; all but input weights do something at x = 0.
     """
-    base = {name: probe.rng.normal(scale=0.5, size=value.shape).astype(value.dtype) for name, value in probe.template.items()}
-    xs, state = probe.inputs(2), probe.state(0.6)
-    no_h = {name: np.zeros_like(value) if name == "h" else value for name, value in state.items()}
     for kind in reading.kinds():
-        moved = {name: value.copy() for name, value in base.items()}
-        for block in reading.blocks:
-            if block.kind == kind:
-                moved[block.tensor][block.index] += 0.5
-
-        def acts(xs: Array, state: Arrays, moved: Arrays = moved) -> bool:
-            before, after = probe.observe(base, xs, state), probe.observe(moved, xs, state)
-            return not (
-                np.array_equal(before.ys, after.ys) and all(np.array_equal(v, after.finals[n]) for n, v in before.finals.items())
-            )
-
+        blocks = [block for block in reading.blocks if block.kind == kind]
+        points = [_point(probe, blocks) for _ in range(3)]
+        if not any(_acts(probe, point) for point in points):
+            return False
+        first_step = any(_acts(probe, point, T=1, h=0) for point in points)
+        if kind == "h" and first_step:
+            return False
         if probe.names:
-            if acts(0 * xs, state) is (kind == "x"):
+            without_x = any(_acts(probe, point, x=(0, 0)) for point in points)
+            if without_x is (kind == "x"):
                 return False
-        elif kind == "x" and not acts(xs[:1], state):  # it starts from zeros: without biases nothing acts at x = 0
-            return False
-        if not acts(xs, state) or (kind == "h" and acts(xs[:1], no_h)):
-            return False
+        elif kind in "xh":  # it starts from h = 0, so that x must come in for the recurrent weights to act
+            second_step = any(_acts(probe, point, x=(1, 0)) for point in points)
+            if (second_step and not first_step) is (kind == "x"):
+                return False
     return True
+
+
+@dataclass(frozen=True)
+class _Point:
+    params: dict[str, Array]
+    moved: dict[str, Array]
+    xs: Array
+    state: dict[str, Array]
+
+
+def _point(probe: Probe, blocks: list[Block]) -> _Point:
+    params = {name: probe.rng.normal(scale=0.5, size=value.shape).astype(value.dtype) for name, value in probe.template.items()}
+    moved = {name: value.copy() for name, value in params.items()}
+    for block in blocks:
+        moved[block.tensor][block.index] += 0.5
+    return _Point(params, moved, probe.inputs(2), probe.state(0.6))
+
+
+def _acts(probe: Probe, point: _Point, T: int = 2, x: tuple[int, int] = (1, 1), h: int = 1) -> bool:
+    """Whether moving the blocks changes anything in T steps; x and h: factors of the inputs of both steps and of the first h."""
+    xs = (point.xs * np.reshape(x, (2, 1, 1)).astype(point.xs.dtype))[:T]
+    state = {name: value * value.dtype.type(h) if name == "h" else value for name, value in point.state.items()}
+    return not same(probe.observe(point.params, xs, state), probe.observe(point.moved, xs, state))
+
+
+def same(one: Observation, other: Observation) -> bool:
+    """Whether two observations are equal to the last bit."""
+    return np.array_equal(one.ys, other.ys) and all(np.array_equal(value, other.finals[name]) for name, value in one.finals.items())

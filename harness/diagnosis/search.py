@@ -11,7 +11,7 @@ import numpy as np
 from harness.diagnosis.conventions import Extras, sentence
 from harness.diagnosis.layouts import Block, Reading
 from harness.diagnosis.mapping import Identification, Index, Mapping, Piece
-from harness.diagnosis.probing import OTHER_SIZES, Observation, Probe, Unidentified, difference, open_probe
+from harness.diagnosis.probing import OTHER_SIZES, Observation, Probe, Unidentified, difference, open_probe, same
 from harness.errors import ContractError
 from harness.subject import Array
 from refimpl import CELLS
@@ -93,8 +93,8 @@ class Search:
         return family
 
     def _only(self, cells: Sequence[str]) -> list[str]:
-        """The cells to try: those of the family, or `like` alone where the nearest arrangement of it is wanted."""
-        return [name for name in cells if self.exact or name == self.like]
+        """The cells to try: those of the family, `like` first; `like` alone where the nearest arrangement of it is wanted."""
+        return sorted((name for name in cells if self.exact or name == self.like), key=lambda name: name != self.like)
 
     def _projection(self) -> tuple[Piece, ...]:
         return tuple(Piece(b.tensor, b.index, "W_p", (slice(None), slice(None)), "projection", b.transposed) for b in self.p)
@@ -105,16 +105,12 @@ class Search:
         """All weights zero, states or the projection very large: where there is a clip, different values come out as one."""
         if not (self.exact or self.like == "lstm_tf1"):
             return
-        cell_clip = self._limit(self.probe.draw(self.p, T=1, state_scale=1e4).finals["c"]) if self.probe.has_cell_state else None
-        proj_clip = self._limit(self.probe.draw(self.p, T=1, scale=1e4).ys) if self.p else None
+        draw, cell_clip, proj_clip = self.probe.draw, None, None
+        if self.probe.has_cell_state:
+            cell_clip = _limit(np.stack([draw(self.p, T=1, state_scale=1e4).finals["c"] for _ in range(4)]))
+        if self.p:
+            proj_clip = _limit(np.stack([draw(self.p, T=1, scale=1e4).ys for _ in range(4)]))
         self.extras = Extras(cell_clip=cell_clip, proj_clip=proj_clip)
-
-    def _limit(self, values: Array) -> float | None:
-        """The one magnitude that the larger half of the values has; None where they differ."""
-        top = np.sort(np.abs(values).ravel())[values.size // 2 :]
-        if top.size < 2 or top[0] != top[-1] or top[0] == 0:
-            return None
-        return float(f"{top[0]:.6g}") if values.dtype == np.float32 else float(top[0])
 
     def _forget_bias(self) -> None:
         """All weights zero: i = o = 1/2, g = 0, so that c' = sigmoid(forget bias) * c."""
@@ -134,7 +130,7 @@ class Search:
 
     def _input_weights(self, family: tuple[str, ...], projection: tuple[Piece, ...]) -> Mapping:
         """Recurrent weights and biases zero: which gate each input block feeds."""
-        seen = self._draws([*self.x, *self.p])
+        seen = self._draws([*self.x, *self.p], T=max(3, 48 // (self.probe.sizes["N"] * self.probe.sizes["H"])))  # so that a relu shows
 
         def candidates() -> Iterator[_Candidate]:
             if family is ELMAN:
@@ -193,8 +189,7 @@ class Search:
         """Whether the outputs change where this block is zero."""
         params = {name: value.copy() for name, value in seen.params.items()}
         params[block.tensor][block.index] = 0
-        without = self.probe.observe(params, seen.xs, seen.state)
-        return any(not np.array_equal(a, b) for a, b in [(seen.ys, without.ys), *((v, without.finals[n]) for n, v in seen.finals.items())])
+        return not same(seen, self.probe.observe(params, seen.xs, seen.state))
 
     def _order(self, mapping: Mapping) -> list[int]:
         """The gates of the input blocks, as numbers."""
@@ -260,16 +255,22 @@ class Search:
 
     # ------------------------------------------------------------------------------------------------ candidates
 
-    def _draws(self, blocks: list[Block]) -> list[Observation]:
+    def _draws(self, blocks: list[Block], T: int = 3) -> list[Observation]:
         """Inputs at which right candidates agree; for the nearest one several near zero, where a wrong cell is wrong the least."""
-        return [self.probe.draw(blocks)] if self.exact else [self.probe.draw(blocks, state_scale=NEAR_ZERO) for _ in range(6)]
+        draw = self.probe.draw
+        return [draw(blocks, T)] if self.exact else [draw(blocks, T, state_scale=NEAR_ZERO) for _ in range(6)]
 
     def _best(self, depth: int, candidates: Iterable[_Candidate], seen: list[Observation], reason: str) -> Mapping:
-        """The candidate nearest to what was seen.  Raises Failed where none of them gives it."""
-        errors = [(sum(self._difference(candidate.mapping, one) for one in seen) / len(seen), candidate) for candidate in candidates]
+        """The candidate nearest to what was seen, the first one that fits to rounding.  Raises Failed where none of them gives it."""
+        errors: list[tuple[float, _Candidate]] = []
+        for candidate in candidates:
+            errors.append((sum(self._difference(candidate.mapping, one) for one in seen) / len(seen), candidate))
+            if self.exact and errors[-1][0] < self.tolerance:
+                break
         error, best = min(errors, key=lambda pair: pair[0])
         if self.exact and not error < self.tolerance:
-            raise Failed(depth, f"{reason} (the nearest is {best.words}: off by {error:.1e})")
+            near = "; so near that it may compute in a lower precision inside" if error < 1e-4 else ""
+            raise Failed(depth, f"{reason} (the nearest is {best.words}: off by {error:.1e}{near})")
         return best.mapping
 
     def _difference(self, mapping: Mapping, seen: Observation) -> float:
@@ -340,3 +341,11 @@ def _shown(index: Index) -> str:
 
 def _a(name: str) -> str:
     return f"an {name}" if name[0] in "aeilo" else f"a {name}"
+
+
+def _limit(values: Array) -> float | None:
+    """The one magnitude that the larger half of the values has; None where they differ."""
+    top = np.sort(np.abs(values).ravel())[values.size // 2 :]
+    if top[0] != top[-1] or top[0] == 0:
+        return None
+    return float(f"{top[0]:.6g}") if values.dtype == np.float32 else float(top[0])

@@ -38,6 +38,12 @@ def ladder(subject: Subject, data: Data, direction: Direction) -> Ladder:
     return Ladder(steps, tangents, measured_noise(subject, data, direction))
 
 
+def one_difference(subject: Subject, data: Data, direction: Direction) -> Tangent:
+    """J u by a single central difference: coarse, and cheap."""
+    step = float(_STEPS["float32" if data.xs.dtype == np.float32 else "float64"][-1]) / largest(direction)
+    return _central(lambda s: _run(subject, moved_in_dtype(data, direction, s)), step)
+
+
 def contracted(found: Ladder, cotangent: Cotangent) -> tuple[float, float]:
     """<v, J u> by extrapolation, and the error of that value."""
     column = np.array([contract(t, cotangent)[0] for t in found.tangents])

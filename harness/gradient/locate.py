@@ -42,12 +42,12 @@ class Located:
     heatmap: Mapping[str, Any] | None
 
 
-def locate(examination: Examination) -> Located:
-    """The place of the failure of `examination`, which has at least one wrong block."""
+def locate(examination: Examination, sources: Sequence[str] = ("params", "xs", "state")) -> Located:
+    """The place of the failure of `examination`, which has at least one wrong block in `sources`."""
     e = examination
     entries = sum(v.size for v in e.data.params.values()) + e.data.xs.size + sum(v.size for v in e.data.state.values())
     budget = _MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 8
-    first = _first_to_show(e.wrong)
+    first = _first_to_show([j for j in e.wrong if j.block.source in sources])
     if entries > budget:
         return _bisected(e, first)
     exact = exact_gradients(e.oracle, e.data, e.cotangents, [j.block for j in e.judged])
@@ -95,7 +95,7 @@ def _first_to_show(wrong: Sequence[Judged]) -> Judged:
 
 def _compared(e: Examination, first: Judged, exact: tuple[Gradients, ...]) -> Located:
     yours, truth = e.gradients[first.cotangent], exact[first.cotangent]
-    wrong_blocks = [j.block for j in e.wrong if j.cotangent == first.cotangent]
+    wrong_blocks = [j.block for j in e.wrong if j.cotangent == first.cotangent and j.block.source == first.block.source]
     bad: dict[int, tuple[int, int]] = {}
     for k, block in enumerate(wrong_blocks):
         a, b = block.of(yours), block.of(truth)
@@ -231,8 +231,7 @@ def _heatmap(block: Block, yours: Array, exact: Array, e: Examination) -> dict[s
 
 def _labels(block: Block, shape: tuple[int, ...], e: Examination) -> tuple[list[str], list[str]]:
     rows, columns = ([str(k) for k in range(n)] for n in shape)
-    mine = {j.block for j in e.judged if j.block.source == "params" and j.block.tensor == block.tensor and j.block.gate}
-    for b in mine:
+    for b in [j.block for j in e.judged if j.block.source == "params" and j.block.tensor == block.tensor and j.block.gate]:
         last = b.index[-1] if b.index else None
         leading = b.index[0] if b.index else None
         if isinstance(last, slice) and last.start is not None and last.stop is not None:

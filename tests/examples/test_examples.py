@@ -16,7 +16,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_an_example_says_how_to_check_it_and_imports_nothing_of_ours(file: Path) -> None:
     tree = ast.parse(file.read_text())
     assert f"bptt check examples/{file.name}" in (ast.get_docstring(tree) or "")
-    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names} | {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names} | {
+        n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)
+    }
     assert names <= {"numpy", "torch"}
 
 

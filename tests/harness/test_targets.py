@@ -10,7 +10,7 @@ import pytest
 from harness.errors import UsageError
 from harness.targets import load, parse_args
 
-CELL = '''
+CELL = """
 import numpy as np
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Contract:
 
 class Box:
     Inner = Contract
-'''
+"""
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_objects_are_targets_too(folder: Path) -> None:
     ("target", "words"),
     [
         ("cell_for_test.py:A", r"no such file, did you mean cells_for_test\.py\?"),
-        ("nowhere/x.py", "no such file, looked in"),
+        ("nowhere/x.py", "no such folder nowhere, looked in"),
         ("cells_for_tst:A", "no module named 'cells_for_tst', did you mean cells_for_test"),
         ("os.pathh:A", "no module named 'os.pathh'"),
         ("cells_for_test.py:MyElmann", r"no 'MyElmann' in cells_for_test\.py, did you mean MyElman"),
@@ -113,11 +113,15 @@ def test_errors_are_one_line_and_say_what_is_near(folder: Path, target: str, wor
     with pytest.raises(UsageError, match=words) as error:
         load(target)
     assert "\n" not in str(error.value)
-    assert not any(name.startswith("bptt_target_") and name.split("_")[2] in ("broken", "syntax", "exits") for name in sys.modules)
+    assert not any(
+        name.startswith("bptt_target_") and name.split("_")[2] in ("broken", "syntax", "exits") for name in sys.modules
+    )
 
 
 def test_a_recurrent_class_that_cannot_be_understood_is_not_passed_over(folder: Path) -> None:
-    (folder / "two.py").write_text(CELL + "\nclass OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n")
+    (folder / "two.py").write_text(
+        CELL + "\nclass OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n"
+    )
     with pytest.raises(UsageError, match="OtherGRU"):
         load("two.py")
 

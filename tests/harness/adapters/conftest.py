@@ -27,7 +27,11 @@ def gradient_errors(subject: Subject, T: int = 4) -> Errors:
         dfinal[name] = np.zeros_like(dfinal[name])
     dparams, dxs, dstate = impl.backward(params, xs, state, dys, dfinal)
     inputs = {**{f"p:{k}": v for k, v in params.items()}, "xs": xs, **{f"s:{k}": v for k, v in state.items()}}
-    given = {**{f"p:{k}": v for k, v in dparams.items()}, **({"xs": dxs} if dxs is not None else {}), **{f"s:{k}": v for k, v in dstate.items()}}
+    given = {
+        **{f"p:{k}": v for k, v in dparams.items()},
+        **({"xs": dxs} if dxs is not None else {}),
+        **{f"s:{k}": v for k, v in dstate.items()},
+    }
 
     def loss(values: dict[str, Any]) -> Any:
         p = {k: values[f"p:{k}"] for k in params}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,12 @@ def test_a_class_an_instance_a_factory_and_a_module_are_taken() -> None:
     def factory() -> Cell:
         return Cell()
 
-    for target, name, gradients in ((Cell, "Cell", True), (Cell(), "Cell", True), (factory, "factory", True), (module, "cells", False)):
+    for target, name, gradients in (
+        (Cell, "Cell", True),
+        (Cell(), "Cell", True),
+        (factory, "factory", True),
+        (module, "cells", False),
+    ):
         subject = adapt(target, "t", None)
         assert subject is not None and subject.kind == "cell" and subject.name == name
         assert ("backward" in subject.capabilities) is gradients
@@ -52,11 +58,19 @@ def test_source_is_the_line_of_backward() -> None:
     subject = adapt(Cell, "t", None)
     assert subject is not None and subject.source is not None
     file, line = subject.source
-    assert file == __file__ and "def backward" in open(file).read().splitlines()[line - 1]
+    assert file == __file__ and "def backward" in Path(file).read_text().splitlines()[line - 1]
 
 
 def test_optional_attributes_are_taken_over() -> None:
-    options: dict[str, Any] = {"batch_sizes": (1,), "square": True, "dtype": "float32", "dys_scale": 0.1, "truncation": 4, "lengths": True, "bidirectional": True}
+    options: dict[str, Any] = {
+        "batch_sizes": (1,),
+        "square": True,
+        "dtype": "float32",
+        "dys_scale": 0.1,
+        "truncation": 4,
+        "lengths": True,
+        "bidirectional": True,
+    }
     subject = adapt(without(Cell, **options), "t", None)
     assert subject is not None
     assert {name: getattr(subject, name) for name in options} == options

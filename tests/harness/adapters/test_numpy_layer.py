@@ -12,7 +12,11 @@ from tests.harness.adapters import textbook
 
 @pytest.mark.parametrize(
     ("target", "layout", "states"),
-    [(textbook.TimeElman, "(N, T, D)", {"s:h"}), (textbook.TimeMajorElman, "(T, N, D)", {"s:h"}), (textbook.ZeroStartElman, "(T, D)", set())],
+    [
+        (textbook.TimeElman, "(N, T, D)", {"s:h"}),
+        (textbook.TimeMajorElman, "(T, N, D)", {"s:h"}),
+        (textbook.ZeroStartElman, "(T, D)", set()),
+    ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
 def test_layout_state_and_gradients(target: Any, layout: str, states: set[str], errors_of: Any) -> None:

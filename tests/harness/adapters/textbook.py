@@ -55,7 +55,12 @@ class ColumnLSTM:
     def backward(self, dc: Any, dh: Any, cache: Any) -> Any:
         hx, c_prev, f, i, g, o, c = cache
         dc = dc + dh * o * (1 - np.tanh(c) ** 2)
-        da = {"f": dc * c_prev * f * (1 - f), "i": dc * g * i * (1 - i), "g": dc * i * (1 - g * g), "o": dh * np.tanh(c) * o * (1 - o)}
+        da = {
+            "f": dc * c_prev * f * (1 - f),
+            "i": dc * g * i * (1 - i),
+            "g": dc * i * (1 - g * g),
+            "o": dh * np.tanh(c) * o * (1 - o),
+        }
         grads = {f"dW_{k}": v @ hx.T for k, v in da.items()} | {f"db_{k}": v.sum(1, keepdims=True) for k, v in da.items()}
         dhx = self.W_f.T @ da["f"] + self.W_i.T @ da["i"] + self.W_g.T @ da["g"] + self.W_o.T @ da["o"]
         return dhx[self.n_hidden :], dc * f, dhx[: self.n_hidden], grads
@@ -92,8 +97,9 @@ class ForgetsImaginary(TupleElman):
 
 
 class NoRecurrence:
-    def __init__(self, W: Any, b: Any) -> None:
-        self.params, self.grads = [W, b], [np.zeros_like(W), np.zeros_like(b)]
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.params = [np.zeros((input_size, hidden_size)), np.zeros(hidden_size)]
+        self.grads = [np.zeros_like(p) for p in self.params]
 
     def forward(self, x: Any) -> Any:
         return x @ self.params[0] + self.params[1]

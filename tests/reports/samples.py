@@ -1,0 +1,305 @@
+"""Sample runs: what the harness would have found, written down by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from reports.records import (
+    Bench,
+    CatalogueEntry,
+    Cause,
+    Experiment,
+    Finding,
+    Identified,
+    Repro,
+    Result,
+    Run,
+    Series,
+    SmallestCase,
+    Source,
+    Target,
+    Where,
+)
+
+CATALOGUE = tuple(
+    CatalogueEntry(id=id_, family=family, property=text, description=text + ", in every regime")
+    for id_, family, text in (
+        ("CON100", "contract", "outputs and states have the promised shapes"),
+        ("CON110", "contract", "outputs and states are finite"),
+        ("CON120", "contract", "inputs are left alone"),
+        ("CON130", "contract", "a run is repeatable"),
+        ("LIN100", "linearity", "the backward is linear in its cotangents"),
+        ("LIN110", "linearity", "zero cotangents give zero gradients"),
+        ("GRD100", "gradient", "the gradient along a random direction is the exact derivative"),
+        ("GRD110", "gradient", "one-step parameter gradients match the exact derivative"),
+        ("GRD120", "gradient", "gradients over time match the exact derivative at every lag"),
+        ("GRD130", "gradient", "gradients of the initial state match the exact derivative"),
+        ("PAR100", "parity", "outputs equal those of the published cell"),
+        ("PAR110", "parity", "gradients equal those of the published cell"),
+        ("TIM100", "time", "a split sequence gives what the whole one gives"),
+        ("TIM110", "time", "later inputs do not reach earlier outputs"),
+        ("BAT100", "batch", "batch rows do not mix"),
+        ("NUM100", "numerics", "rounding errors shrink with the precision"),
+        ("LEN100", "lengths", "padding does not matter"),
+    )
+)
+
+GATES = ("r", "z", "n")
+
+
+def heatmap(H: int = 7, wrong: str = "n", error: float = -3.2e-1) -> dict[str, Any]:
+    columns = tuple(f"{gate}{j}" for gate in GATES for j in range(H))
+    rows = tuple(f"h{i}" for i in range(H))
+    values = tuple(
+        tuple(
+            error * math.cos(0.7 * i + 1.3 * j) if column.startswith(wrong) else 1e-16 * math.sin(3 * i + j)
+            for j, column in enumerate(columns)
+        )
+        for i in range(len(rows))
+    )
+    title = "dL/dW_h, signed relative error"
+    return {
+        "title": title,
+        "row_label": "from",
+        "column_label": "gate and unit",
+        "rows": rows,
+        "columns": columns,
+        "values": values,
+    }
+
+
+def bug(target: str = "MyGRU") -> Finding:
+    file = "examples/gru_wrong.py"
+    return Finding(
+        code="BUG",
+        headline="dL/dW_h is wrong in gate n: the reset gate is missing from the carry",
+        where=Where(tensor="W_h", gate="n", index=(1, 15), step=0, lag=1),
+        observed=-1.731e-02,
+        expected=-4.159e-03,
+        relative_error=3.162,
+        noise=2.1e-16,
+        bad=49,
+        total=147,
+        smallest_case=SmallestCase(T=2, N=1, D=3, H=4, regime="ordinary", dtype="float64", seed=0),
+        causes=(
+            Cause(
+                "GRU_N_NO_RESET",
+                "the recurrent part of n is not multiplied by r",
+                "reproduces 49 of 49 entries to 3e-16",
+                1.0,
+                "dm = da_n * r",
+            ),
+            Cause("CONST_RATIO", "a constant factor", "ratio varies from 1.2 to 9.1", 0.1, "look for a missing factor in da_n"),
+        ),
+        repro=Repro(
+            command=f"bptt check {file}:{target} --select GRD110 --case T2-N1-D3-H4 --seed 0",
+            python=f'import harness\nharness.check("{file}:{target}", select=["GRD110"], seed=0)',
+        ),
+        source=Source(file, 41),
+    )
+
+
+def norms(decay: float, lags: int = 40) -> tuple[float, ...]:
+    return tuple(decay**k for k in range(lags))
+
+
+def flow(target: str, decay: float = 0.71) -> Experiment:
+    lags = tuple(float(k) for k in range(40))
+    words = (
+        f"vanishing {decay} a step, half-life {math.log(0.5) / math.log(decay):.1f} steps"
+        if decay < 1
+        else f"exploding {decay} a step"
+    )
+    y = tuple(v * (1 + 0.2 * math.sin(k)) for k, v in enumerate(norms(decay)))
+    series = Series(
+        "|dL/dh|", "lag", "norm of dh_T/dh_(T-lag)", lags, y, norms(decay), 0.3, "spectral radius", "as expected", words, True
+    )
+    return Experiment("gradient_norm_over_lag", target, (series,), words)
+
+
+def passed(target: str, checks: tuple[CatalogueEntry, ...] = CATALOGUE) -> tuple[Result, ...]:
+    return tuple(
+        Result(target, c.id, "not_applicable", reason="no lengths")
+        if c.family == "lengths"
+        else Result(target, c.id, "passed", cases=8, duration_s=0.05, metrics={"sensitivity": 2e-12, "miss_probability": 1e-12})
+        for c in checks
+    )
+
+
+def target(name: str = "MyGRU", convention: str = "a GRU, reset after, blocks r z n, two biases") -> Target:
+    return Target(
+        name=name,
+        spec=f"examples/gru_wrong.py:{name}",
+        framework="numpy",
+        like="gru_reset_after",
+        identified=Identified("gru_reset_after", convention, 3.1e-16),
+        capabilities=("backward", "complex"),
+    )
+
+
+def failing(name: str = "MyGRU") -> tuple[Result, ...]:
+    """A wrong gate: one failure, three checks blocked by it, one loss of precision."""
+    finding = bug(name)
+    scope = "gate n only, in W_h and b_h (56 of 168 entries); gates r z agree to 3e-16; dxs, dh0 also wrong"
+    changes: dict[str, dict[str, Any]] = {
+        "GRD110": {
+            "status": "failed",
+            "finding": finding,
+            "metrics": {"heatmap": heatmap(), "scope": scope, "sensitivity": 2e-12},
+        },
+        "GRD120": {"status": "blocked", "blocked_by": "GRD110", "metrics": {}},
+        "GRD130": {"status": "blocked", "blocked_by": "GRD110", "metrics": {}},
+        "PAR110": {"status": "blocked", "blocked_by": "GRD110", "metrics": {}},
+        "NUM100": {
+            "status": "failed",
+            "severity": "warning",
+            "finding": Finding(
+                "PRECISION_LOSS",
+                "a_z loses six digits where |a_z| > 18",
+                Where(tensor="b_x", gate="z"),
+                observed=1.0000021,
+                expected=1.0,
+                relative_error=2.1e-6,
+                bad=3,
+                total=21,
+                causes=(Cause("SIGMOID_TAIL", "1 - sigmoid(a) cancels", "", 0.8, "use sigmoid(-a)"),),
+            ),
+        },
+    }
+    return tuple(replace(r, **changes.get(r.check, {})) for r in passed(name))
+
+
+ENV = {
+    "level": "standard",
+    "python": "3.11.9",
+    "numpy": "2.4.0",
+    "torch": "2.13.0",
+    "blas": "OpenBLAS 0.3.30",
+    "cpu": "x86_64, 2 cores",
+    "threads": 1,
+}
+
+
+def failing_run() -> Run:
+    return Run(
+        command="bptt check examples/gru_wrong.py:MyGRU --report build/x.html",
+        seed=0,
+        env=ENV,
+        targets=(target(),),
+        catalogue=CATALOGUE,
+        results=failing(),
+        experiments=(flow("MyGRU"),),
+        exit_code=1,
+        duration_s=3.1,
+    )
+
+
+def passing_run() -> Run:
+    return replace(
+        failing_run(),
+        targets=(replace(target("nn.GRU"), spec="torch.nn:GRU", framework="torch"),),
+        results=passed("nn.GRU"),
+        experiments=(flow("nn.GRU"),),
+        command="bptt check torch.nn:GRU",
+        exit_code=0,
+    )
+
+
+def benches() -> tuple[Bench, ...]:
+    sizes = ("10-2-4-8", "35-20-64-64", "35-32-256-256", "35-20-650-650")
+    return tuple(
+        Bench(
+            f"test_forward_backward[{cell}-{size}-{dtype}]",
+            f"{cell} forward + backward",
+            f"T-N-D-H {size}",
+            dtype,
+            ratio,
+            ratio * 0.9,
+            ratio * 1.15,
+            ratio * 1e-3,
+            1e-3,
+            budget=1.0 if dtype == "float64" else 1.3,
+        )
+        for cell in ("lstm", "gru")
+        for i, size in enumerate(sizes)
+        for dtype in ("float64", "float32")
+        for ratio in (0.45 + 0.17 * i + (0.35 if dtype == "float32" else 0) + (0.1 if cell == "gru" else 0),)
+    )
+
+
+def many_run(count: int = 20) -> Run:
+    """Twenty targets, a few of them wrong, each status somewhere, a heatmap or a curve for each."""
+    names = tuple(f"Cell{i:02}" for i in range(count))
+    odd: dict[str, dict[str, Any]] = {
+        "TIM100": {"status": "timeout", "reason": "no answer after 60 s"},
+        "BAT100": {"status": "crashed", "reason": "the process ended with signal 11 (segmentation fault)"},
+        "CON130": {"status": "xfailed", "reason": "dropout is on (expires 2030-01-01)"},
+        "CON120": {"status": "xpassed", "reason": "expected MUTATION, but it passed"},
+        "PAR100": {"status": "error", "reason": "ValueError: matmul: dimension mismatch, 7 and 5"},
+        "LIN110": {"status": "skipped", "reason": "--ignore LIN110"},
+        "CON110": {"status": "changed", "reason": "expected KINK, found BUG", "finding": bug()},
+    }
+
+    def results(i: int, name: str) -> tuple[Result, ...]:
+        if i == 5:
+            return tuple(replace(r, **odd.get(r.check, {})) for r in passed(name))
+        return failing(name) if i % 7 == 3 else passed(name)
+
+    return Run(
+        command="bptt check",
+        seed=0,
+        env=ENV,
+        targets=tuple(target(n) for n in names),
+        catalogue=CATALOGUE,
+        results=tuple(r for i, n in enumerate(names) for r in results(i, n)),
+        experiments=tuple(flow(n, 0.5 + 0.03 * i) for i, n in enumerate(names)),
+        benches=benches(),
+        exit_code=1,
+        duration_s=71.5,
+    )
+
+
+def nasty_run() -> Run:
+    """Every string that a user can give is an attempt to break out of the page."""
+    bad = "<script>alert('x')</script>&\"'`\x1b[31m\x00"
+    run = failing_run()
+    finding = bug()
+    finding = replace(
+        finding,
+        headline=bad,
+        where=Where(tensor=bad, gate=bad),
+        causes=(Cause(bad, bad, bad, 1.0, bad),),
+        repro=Repro(bad, bad),
+        source=Source(bad, 1),
+    )
+    table = {**heatmap(), "title": bad, "row_label": bad, "column_label": bad, "rows": (bad,) * 7}
+    results = tuple(
+        replace(
+            r,
+            target="<script>",
+            reason=bad,
+            params={bad: bad},
+            finding=finding if r.finding else None,
+            metrics={"heatmap": table, "scope": bad} if r.finding else r.metrics,
+        )
+        for r in run.results
+    )
+    series = tuple(replace(s, name=bad, x_label=bad, y_label=bad, words=bad, source=bad) for s in run.experiments[0].series)
+    return replace(
+        run,
+        command=bad,
+        env={bad: bad, "nested": {bad: (bad,)}},
+        targets=(Target("<script>", bad, bad, bad, Identified(bad, bad, 0.0), (bad,)),),
+        catalogue=tuple(
+            replace(c, family=bad if c.family == "gradient" else c.family, property=bad, description=bad) for c in run.catalogue
+        ),
+        results=results,
+        experiments=(Experiment(bad, "<script>", series, bad),),
+        benches=(Bench(bad, bad, bad, bad, 1.2, 1.0, 1.5, budget=1.0),),
+    )
+
+
+def empty_run() -> Run:
+    return Run(command="bptt check", seed=0, exit_code=4)

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reports import store
+from reports.html import page, write_html
+from reports.records import Experiment, Result, Run, Series
+from tests.reports.samples import bug, failing
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements, ids, links and text of a page; fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.handlers: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for key, value in attrs:
+            if key == "id":
+                self.ids[value or ""] += 1
+            if key == "href":
+                (self.links if tag == "a" else self.fetched).append(value or "")
+            if key in ("src", "srcset", "data", "action", "xlink:href", "poster", "background"):
+                self.fetched.append(value or "")
+            if key.startswith("on"):
+                self.handlers.append(key)
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_every_page_stands_alone_and_its_links_lead_somewhere(any_run: Run) -> None:
+    text = page(any_run)
+    found = Page(text)
+    assert found.tags["script"] == 0 and not found.handlers
+    assert found.fetched == ["data:,"]  # the icon, so that no browser asks for one
+    assert not re.search(r"@import|url\((?!data:)", text[: text.index("</style>")])
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in text
+    assert all(count == 1 for count in found.ids.values())
+    assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
+    assert "None" not in found.text.replace("None of", "")
+
+
+def test_a_page_carries_its_record(any_run: Run, tmp_path: Path) -> None:
+    write_html(any_run, tmp_path / "a" / "x.html")
+    assert store.read_run(tmp_path / "a" / "x.html") == any_run
+
+
+def test_the_same_record_gives_the_same_page(failing_run: Run) -> None:
+    assert page(failing_run) == page(failing_run)
+
+
+def test_a_failure_is_told_from_verdict_to_line_to_paste(failing_run: Run) -> None:
+    text = Page(page(failing_run)).text
+    order = [
+        "MyGRU does not conform",
+        "What to fix first",
+        "dm = da_n * r",
+        "3 checks blocked by it",
+        "Targets × families of checks",
+        "one-step parameter gradients match the exact derivative",
+        "gate n only, in W_h and b_h (56 of 168 entries)",
+        "smallest: T=2 N=1 D=3 H=4",
+        "reproduces 49 of 49 entries",
+        "-1.731e-02",
+        "signed relative error",
+        "bptt check examples/gru_wrong.py:MyGRU --select GRD110 --case T2-N1-D3-H4 --seed 0",
+        "Gradient flow",
+        "vanishing 0.71 a step",
+        "What was not checked, and why",
+        "no lengths",
+        "OpenBLAS",
+        "bptt/run@1",
+    ]
+    at = 0
+    for words in order:
+        assert words in text[at:], f"{words!r} is missing, or comes too early"
+        at = text.index(words, at)
+
+
+@pytest.fixture(scope="module")
+def many_page(many_run: Run) -> str:
+    return page(many_run)
+
+
+def test_the_matrix_shows_every_status_in_its_own_way_and_links_to_the_panel(many_page: str) -> None:
+    text = many_page
+    kinds = set(re.findall(r'<a class="cell (\w+)"', text))
+    assert kinds == {"passed", "failed", "warning", "blocked", "not_applicable", "crashed", "timeout", "error", "changed"}
+    cell = re.search(
+        r'<a class="cell failed" href="#([^"]+)" aria-label="Cell03, gradient: 1 failed · 2 blocked · 1 passed"', text
+    )
+    assert cell and f'<article class="panel failed" id="{cell[1]}"' in text
+    assert text.count('<a class="cell ') == 20 * 8
+
+
+def test_the_same_cause_in_several_targets_is_one_card(many_page: str) -> None:
+    text = many_page
+    cards = text[text.index('id="fix"') : text.index('id="verdicts"')]
+    assert cards.count("<article") == 1 + 5
+    assert "the same in 3 targets" in cards
+    assert cards.index("GRD110") < cards.index("CON110")  # what blocks the most comes first
+
+
+def test_one_cell_keeps_its_budget(failing_run: Run) -> None:
+    often = tuple(replace(r, params={"k": k}) for k in range(4) for r in failing_run.results)
+    assert len(page(replace(failing_run, results=often)).encode()) <= 200 * 1024
+
+
+def test_twenty_cells_with_twenty_heatmaps_and_twenty_curves_keep_their_budget(many_run: Run) -> None:
+    wrong = tuple(replace(r, target=t.name, params={"k": k}) for t in many_run.targets for r in failing() for k in range(4))
+    results = tuple(r for r in wrong if r.status != "failed" or r.params["k"] == 0)
+    text = page(replace(many_run, results=results))
+    assert text.count("<svg") >= 20 + 20
+    assert len(text.encode()) <= 1.5 * 1024 * 1024
+
+
+def test_a_flood_of_failures_stays_small() -> None:
+    failed = Result("MyGRU", "GRD110", "failed", finding=bug(), metrics={"heatmap": {"values": ((1e-3,) * 4,) * 4}})
+    run = Run("x", 0, results=tuple(replace(failed, params={"k": k}) for k in range(60)))
+    text = page(run)
+    assert text.count('<article class="panel') == 24 and text.count("<svg") == 20
+    assert "36 more are in the tables below and in the record." in text
+
+
+def test_users_strings_are_escaped(nasty_run: Run) -> None:
+    text = page(nasty_run)
+    assert "<script" not in text.lower()
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", text)
+
+
+def test_an_incomplete_run_says_so(failing_run: Run) -> None:
+    text = Page(page(replace(failing_run, complete=False, exit_code=3))).text
+    assert "The run was cut off." in text
+    assert "exit 3" not in text
+
+
+def test_nothing_checked_is_not_a_pass() -> None:
+    assert '<h1 class="not_applicable">' in page(Run("bptt check", 0, exit_code=4))
+
+
+def test_benchmarks_alone_make_a_page(many_run: Run) -> None:
+    text = Page(page(Run("", 0, benches=many_run.benches))).text
+    assert "Benchmarks" in text and "lstm forward + backward" in text and "above" in text
+
+
+def test_an_experiment_of_nothing_is_left_out(failing_run: Run) -> None:
+    run = replace(failing_run, experiments=(Experiment("e", "MyGRU", (Series("s", "x", "y", (), ()),)),))
+    assert 'id="flow"' not in page(run)
+
+
+@pytest.mark.parametrize("name", ["heatmap", "scope", "sensitivity"])
+def test_metrics_of_another_kind_are_no_crash(failing_run: Run, name: str) -> None:
+    results = tuple(replace(r, metrics={name: "something else"}) for r in failing_run.results)
+    Page(page(replace(failing_run, results=results)))
