@@ -37,7 +37,7 @@ class Checker:
         return str(getattr(self.target, "__name__", type(self.target).__name__))
 
     def __call__(self, **options: Any) -> RunHandle:
-        """Check the target; `options` of `harness.check` go before those of `parametrize`.  Raises CheckFailed, an AssertionError."""
+        """Check the target; `options` go before those of `parametrize`.  Raises CheckFailed, an AssertionError."""
         from harness.runner import check
 
         found = check(self.target, **(self.options | options))

@@ -61,7 +61,7 @@ class Cells:
             items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task).collect())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid.startswith("bptt::") and report.outcome != "skipped":
+        if report.when == "call" and report.nodeid.startswith("bptt::") and report.outcome != "skipped":
             self.executed = True
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -70,7 +70,7 @@ class Cells:
 
 
 class CellNode(pytest.Collector):
-    """One target.  It is checked once in a process, when the first of its items runs, with the checks that were not deselected."""
+    """One target.  It is checked once in a process, when its first item runs, with the checks that were not deselected."""
 
     def __init__(self, *, task: Task, **keywords: Any) -> None:
         super().__init__(**keywords)

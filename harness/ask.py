@@ -53,7 +53,8 @@ def identification_lines(subject: Subject, found: Identification | None, seed: i
     return [
         f"{subject.name}  {subject.framework} · {found.convention}",
         f"  cell    {found.cell}",
-        f"  error   {found.max_error:.2g} of the largest output, against the reference with its weights ({found.tried} candidates tried)",
+        f"  error   {found.max_error:.2g} of the largest output, against the reference with the weights carried over",
+        f"  tried   {found.tried} candidates",
     ]
 
 

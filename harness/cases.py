@@ -175,19 +175,21 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def cotangents(case: Case, ys: Array, final: Arrays, scale: float = 1.0) -> list[Cotangent]:
+def cotangents(subject: Subject, case: Case, ys: Array, final: Arrays) -> list[Cotangent]:
     """Dense, last step only, each final state alone, first step only: partial ones isolate long lags and forgotten paths.
 
     Entries are sign * U[0.5, 1.5] * scale: bounded away from zero, so that no error can hide behind a small factor.
     """
     rng = generator(case, "cotangents")
-    T = ys.shape[0]
+    T, scale = ys.shape[0], subject.dys_scale or 1.0
+    closed = subject.extra.get("no_dfinal", ())  # final states for which its backward takes no gradient
 
     def signed(shape: tuple[int, ...]) -> Array:
         values = rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.5, size=shape) * scale
         return np.asarray(values, dtype=ys.dtype)
 
     dys, dfinal = signed(ys.shape), {name: signed(value.shape) for name, value in final.items()}
+    dfinal |= {name: np.zeros_like(final[name]) for name in closed if name in final}
     no_dys, no_dfinal = np.zeros_like(ys), {name: np.zeros_like(value) for name, value in final.items()}
 
     def only_step(t: int) -> Array:
@@ -201,7 +203,7 @@ def cotangents(case: Case, ys: Array, final: Arrays, scale: float = 1.0) -> list
         chosen.append(Cotangent("first output only", only_step(0), no_dfinal))
     elif final:
         chosen.append(Cotangent("output only", dys, no_dfinal))
-    for name in final:
+    for name in (name for name in final if name not in closed):
         chosen.append(Cotangent(f"final {name} only", no_dys, no_dfinal | {name: dfinal[name]}))
     return chosen
 

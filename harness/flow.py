@@ -29,7 +29,7 @@ def gradient_over_lag(trial: Trial) -> Experiment | None:
     try:
         data = trial.data(case)
         ys, final = trial.run(data)
-        v = next(v for v in cotangents(case, ys, final, subject.dys_scale or 1.0) if v.name == "last output only")
+        v = next(v for v in cotangents(subject, case, ys, final) if v.name == "last output only")
         dxs = backward(subject, data, v).xs
     except BpttError:  # the contract checks say what is wrong with it
         return None

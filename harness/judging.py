@@ -220,11 +220,13 @@ def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
 
     def fails(smaller: Case) -> bool:
         try:
+            if evidence.fails_at is not None:
+                return evidence.fails_at(smaller)
             return any(
                 not e.holds and e.severity == "error" and e.code == evidence.code and e.where.gate == evidence.where.gate
                 for e in evidence_at(trial, c, smaller)
             )
-        except NotApplicable:
+        except (NotApplicable, BpttError):
             return False
 
     for dimension in ("T", "N", "H", "D"):

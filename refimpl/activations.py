@@ -2,7 +2,7 @@
 
     sigmoid(a) = 1 / (1 + exp(-a))          sigmoid'(a) = sigmoid(a) * sigmoid(-a)
     tanh(a)                                 tanh'(a)    = 1 / cosh(a)**2
-    relu(a)    = a where Re a > 0, else 0   relu'(a)    = 1 where Re a > 0, else 0
+    relu(a)    = 0 where Re a <= 0, else a  relu'(a)    = 1 where Re a > 0, else 0
     clip(a)    = a held to [-limit, limit]  clip'(a)    = 1 inside and on the border, else 0
 
 A derivative takes the pre-activation a, not the value: 1 - z has lost every digit where the value z has reached 1, while
@@ -73,7 +73,7 @@ def tanh_derivative(a: Array) -> Array:
 
 
 def relu(a: Array) -> Array:
-    return np.where(a.real > 0, a, _constant(0, a))
+    return np.where(a.real <= 0, _constant(0, a), a)
 
 
 def relu_derivative(a: Array) -> Array:

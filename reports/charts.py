@@ -220,14 +220,15 @@ def _ratios_spec(benches: Sequence[Bench]) -> Spec:
         .mark_point(filled=True, size=50, opacity=1, shape="diamond")
         .encode(x=x, y=y, color=colour),
     ]
-    return _styled(alt.layer(*layers).properties(width=250, height=alt.Step(17)))
+    return _styled(alt.layer(*layers).properties(width=250, height=alt.Step(17)), left=2 + min(30, max(map(len, labels))))
 
 
-def _styled(chart: Spec) -> Spec:
+def _styled(chart: Spec, left: int = 2) -> Spec:
+    """`left` is room for labels in a font that is wider than the one they were measured with."""
     axis = {"labelColor": _INK, "titleColor": _INK, "gridColor": _SOFT, "domainColor": _SOFT, "tickColor": _SOFT}
-    sizes = {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "titlePadding": 6}
+    sizes = {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "titlePadding": 11}
     return (
-        chart.configure(background="transparent", padding=2, font="sans-serif")
+        chart.configure(background="transparent", padding={"left": left, "right": 8, "top": 2, "bottom": 2}, font="sans-serif")
         .configure_axis(**axis, **sizes)
         .configure_view(stroke=None)
     )
@@ -290,7 +291,7 @@ def _log_ticks(low: float, high: float) -> tuple[list[float], str]:
     if last - first >= 2:
         step = math.ceil((last - first + 1) / 7)
         return [float(t) for t in range(first, last + 1) if t % step == 0], "'1e' + datum.value"
-    if high - low < 0.5:
+    if high - low < 0.9:
         ticks = [math.log10(t) for t in _nice_steps(10**low, 10**high)]
     else:
         ticks = [math.log10(m) + e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]

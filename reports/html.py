@@ -263,10 +263,12 @@ def _speeds(run: Run) -> tuple[Speed, ...]:
 
 def _unchecked(run: Run) -> tuple[Unchecked, ...]:
     catalogue = view.catalogue_of(run)
+    folded = [view.blocked_by(view.results_of(run, t)) for t in view.targets_of(run)]
+    roots = {id(r): f"blocked by {root}" for f in folded for root, blocked in f.items() if root for r in blocked}
     grouped: dict[tuple[str, str, str], dict[str, None]] = {}
     for r in run.results:
         if r.status in ("not_applicable", "skipped", "blocked", "timeout", "crashed"):
-            reason = r.reason or (f"blocked by {r.blocked_by}" if r.blocked_by else "")
+            reason = roots.get(id(r)) or r.reason or ""
             grouped.setdefault((r.status, view.test_id(r), reason), {})[r.target] = None
     found = [
         Unchecked(

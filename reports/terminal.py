@@ -172,7 +172,7 @@ def _every_check(results: Sequence[Result], run: Run, symbol: Callable[[str], st
     for result in results:
         kind = view.kind(result)
         word = f"blocked by {result.blocked_by}" if kind == "blocked" and result.blocked_by else LOOKS[kind].word
-        reason = f": {result.reason}" if result.reason else ""
+        reason = f": {result.reason}" if result.reason and not result.blocked_by else ""
         words = [view.test_id(result), view.property_of(result, catalogue), "" if kind == "passed" else f"— {word}{reason}"]
         line = f"  {symbol(kind)} {'  '.join(one_line(w) for w in words if w)}"
         lines.append(Text(line, "" if kind == "passed" else LOOKS[kind].style))

@@ -17,8 +17,8 @@ ORDER = {
     "reports": "records errors serial merging store view svg charts terminal junit markdown html",
     "harness": (
         "errors levels exit_codes words subject config environment report_files adapters targets cases network strategies "
-        "gradient checks diagnosis events flow judging worker isolation runner loading ask experiments _parametrize _pytest_cells pytest_plugin "
-        "_cli_follow _cli_check _cli_catalogue cli"
+        "gradient checks diagnosis events flow judging worker isolation runner loading ask experiments "
+        "_parametrize _pytest_cells pytest_plugin _cli_follow _cli_check _cli_catalogue cli"
     ),
 }
 #: Files that only say what things are, and that any other may import.

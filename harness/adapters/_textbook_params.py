@@ -201,8 +201,8 @@ _WRAPPED = ("data", "value", "v", "val", "w", "W", "weight")
 def _gradient_names(name: str) -> list[str]:
     return [
         f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"g{name}", f"g_{name}", f"grad{name}", f"{name}grad",
-        f"delta_{name}", f"delta{name}", f"dL_d{name}", f"dLd{name}", f"dL{name}", f"{name}_d", f"d{name.lstrip('_')}", f"_d{name.lstrip('_')}",
-        f"{name}_gradient", f"gradient_{name}",
+        f"delta_{name}", f"delta{name}", f"dL_d{name}", f"dLd{name}", f"dL{name}", f"{name}_d",
+        f"d{name.lstrip('_')}", f"_d{name.lstrip('_')}", f"{name}_gradient", f"gradient_{name}",
     ]  # fmt: skip
 
 

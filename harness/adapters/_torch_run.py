@@ -67,9 +67,7 @@ class TorchModule:
         """Zeros (N, width) for each layer and direction, in the dtype of the params."""
         _, D, H = self._module(_key(params))
         dtype = np.result_type(*params.values()) if params else np.dtype(self.params_dtype)
-        return {
-            name: np.zeros((batch_size, slot.width.at(D, H)), dtype) for slot in slots(self.form.tree) for name in slot.names
-        }
+        return {name: np.zeros((batch_size, slot.width.at(D, H)), dtype) for slot in slots(self.form.tree) for name in slot.names}
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         """ys (T, N, O) and the final state.  Raises what the module raises, and ContractError where it returns another structure.

@@ -45,7 +45,7 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
     _several_rows(trial, case)
     data = trial.data(case)
     ys, final = trial.run(data)
-    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    v = cotangents(trial.subject, case, ys, final)[0]
     whole = backward(trial.subject, data, v)
     total = {k: np.zeros_like(g) for k, g in whole.params.items()}
     eps = float(np.finfo(case.dtype).eps)

@@ -71,21 +71,15 @@ def outputs_are_finite(trial: Trial, case: Case) -> Iterator[Evidence]:
 
 
 @check("CON140", family="contract", cases=_CASES[:2], needs=("CON110",))
-def inputs_are_left_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
-    """run and backward change neither params nor xs nor state nor cotangents."""
+def run_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """run changes neither params nor xs nor state."""
     data = trial.data(case)
     before = _inputs(data)
-    ys, final = trial.run(data)
+    trial.run(data)
     yield from _unchanged("run", before, _inputs(data))
-    if "backward" not in trial.subject.capabilities:
-        return
-    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
-    before = _inputs(data) | _given(v)
-    backward(trial.subject, data, v)
-    yield from _unchanged("backward", before, _inputs(data) | _given(v))
 
 
-@check("CON150", family="contract", cases=_CASES[:2], needs=("CON110",))
+@check("CON150", family="contract", cases=_CASES[:2], needs=("CON110", "CON140"))
 def the_same_input_gives_the_same_output(trial: Trial, case: Case) -> Iterator[Evidence]:
     """run twice: equal to the last bit; and once more after a run on another input, so nothing is remembered between calls."""
     data = trial.data(case)
@@ -98,13 +92,13 @@ def the_same_input_gives_the_same_output(trial: Trial, case: Case) -> Iterator[E
     yield from _same("a run after a run on another input", first, _outputs(trial, data), "NONDETERMINISTIC", "the first: state leaks between calls")
 
 
-@check("CON160", family="contract", cases=_CASES[:2], needs=("CON150",))
+@check("CON160", family="contract", cases=_CASES[:2], needs=("CON140", "CON150"))
 def gradients_do_not_depend_on_earlier_calls(trial: Trial, case: Case) -> Iterator[Evidence]:
     """backward twice: equal to the last bit; and once more after a forward and a backward on another input."""
     trial.needs_backward()
     data = trial.data(case)
     ys, final = trial.run(data)
-    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    v = cotangents(trial.subject, case, ys, final)[0]
     first = _flat(backward(trial.subject, data, v))
     yield from _same("a second call", first, _flat(backward(trial.subject, data, v)), "NONDETERMINISTIC", "the first backward call")
     other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
@@ -114,13 +108,25 @@ def gradients_do_not_depend_on_earlier_calls(trial: Trial, case: Case) -> Iterat
     yield from _same("a call after others on another input", first, again, "NONDETERMINISTIC", "the first backward call: something is kept")
 
 
-@check("CON170", family="contract", cases=_CASES, needs=("CON110",))
+@check("CON165", family="contract", cases=_CASES[:2], needs=("CON160",))
+def backward_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """backward changes neither params nor xs nor state nor cotangents."""
+    trial.needs_backward()
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    v = cotangents(trial.subject, case, ys, final)[0]
+    before = _inputs(data) | _given(v)
+    backward(trial.subject, data, v)
+    yield from _unchanged("backward", before, _inputs(data) | _given(v))
+
+
+@check("CON170", family="contract", cases=_CASES, needs=("CON110", "CON165"))
 def gradients_have_the_shapes_of_what_they_are_gradients_of(trial: Trial, case: Case) -> Iterator[Evidence]:
     """dX has the shape of X, for every parameter, the inputs and the initial state; no gradient of something unknown; finite."""
     trial.needs_backward()
     data = trial.data(case)
     ys, final = trial.run(data)
-    g = backward(trial.subject, data, cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0])
+    g = backward(trial.subject, data, cotangents(trial.subject, case, ys, final)[0])
     yield from _shapes("dparams", g.params, data.params)
     yield from _shapes("dstate", g.state, data.state)
     if g.xs is not None:
@@ -133,7 +139,7 @@ def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
     trial.needs_backward()
     data = trial.data(case)
     ys, final = trial.run(data)
-    g = backward(trial.subject, data, cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0])
+    g = backward(trial.subject, data, cotangents(trial.subject, case, ys, final)[0])
     missing = [f"dL/d{k}" for k, v in data.params.items() if k not in g.params and v.dtype.kind == "f"]
     missing += ["dL/dxs"] if g.xs is None and data.xs.dtype.kind == "f" else []
     missing += [f"dL/d{k}0" for k in data.state if k not in g.state]

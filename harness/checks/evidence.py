@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from harness.cases import Case
 from harness.subject import Array
 from reports.records import Code, Severity, Where
 
@@ -18,7 +19,11 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One comparison.   `detail` travels to the diagnosis and not into the record."""
+    """One comparison.
+
+    detail     travels to the diagnosis and not into the record
+    fails_at   whether the same failure shows at another case, where that can be told more cheaply than by running the check again
+    """
 
     holds: bool
     headline: str = ""
@@ -33,6 +38,7 @@ class Evidence:
     total: int | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     detail: Any = None
+    fails_at: Callable[[Case], bool] | None = None
 
 
 def holds(**metrics: Any) -> Evidence:

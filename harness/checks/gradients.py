@@ -23,7 +23,7 @@ _ALL = (*_PARAMS, *_INPUTS)
 _FEWER = 3
 
 
-@check("GRD110", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110"))
+@check("GRD110", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110", "NUM100"))
 def one_step_parameter_gradients_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) at T = 1, for every parameter W and gate, random directions u and several cotangents."""
     yield _certified(trial, case, _PARAMS)
@@ -123,10 +123,10 @@ def _certified(trial: Trial, case: Case, of: tuple[str, ...], draws: int | None 
     examination = trial.examine(case, _ALL, draws)
     if not any(j.verdict != "not given" for j in examination.judged if j.block.source in of):
         raise NotApplicable(f"its backward gives no gradient of {' or '.join(of)}")
-    return evidence_of(examination, of)
+    return evidence_of(examination, of, trial)
 
 
-def evidence_of(examination: Examination, of: tuple[str, ...] = _ALL) -> Evidence:
+def evidence_of(examination: Examination, of: tuple[str, ...], trial: Trial) -> Evidence:
     """What an examination says of the blocks of `of`, for the runner."""
     judged = [j for j in examination.judged if j.block.source in of]
     relative = [j.relative for j in judged if j.verdict in ("agrees", "rounding")]
@@ -138,14 +138,14 @@ def evidence_of(examination: Examination, of: tuple[str, ...] = _ALL) -> Evidenc
     if examination.oracle.why:
         metrics["oracle_because"] = examination.oracle.why
     if any(j.verdict in ("wrong", "not finite") for j in judged):
-        return _failure(examination, of, metrics)
+        return _failure(examination, of, trial, metrics)
     undecided = [j for j in judged if j.verdict == "undecided"]
     if undecided:
         return _undecided(examination, undecided, metrics)
     return Evidence(True, metrics=metrics | {"sensitivity": smallest_error_found(examination)}, total=len(judged))
 
 
-def _failure(examination: Examination, of: tuple[str, ...], metrics: dict[str, object]) -> Evidence:
+def _failure(examination: Examination, of: tuple[str, ...], trial: Trial, metrics: dict[str, object]) -> Evidence:
     found = locate(examination, of)
     gate = f", gate {found.where.gate}" if found.where.gate else ""
     relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)
@@ -163,7 +163,14 @@ def _failure(examination: Examination, of: tuple[str, ...], metrics: dict[str, o
         total=found.total,
         metrics=metrics,
         detail=(examination, found),
+        fails_at=lambda case: _is_wrong_at(trial, case, of, found.where.gate),
     )
+
+
+def _is_wrong_at(trial: Trial, case: Case, of: tuple[str, ...], gate: str | None) -> bool:
+    """Whether the same gate is wrong at another case, from two directions a block."""
+    wrong = trial.examine(case, of, 2).wrong
+    return any(j.block.gate == gate for j in wrong)
 
 
 def _undecided(examination: Examination, undecided: list[Judged], metrics: dict[str, object]) -> Evidence:

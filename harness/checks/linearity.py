@@ -27,7 +27,7 @@ def zero_cotangents_give_zero_gradients(trial: Trial, case: Case) -> Iterator[Ev
         )
 
 
-@check("LIN110", family="linearity", cases=_CASES, needs=("CON170", "CON160"))
+@check("LIN110", family="linearity", cases=_CASES, needs=("CON170",))
 def backward_is_linear_in_its_cotangents(trial: Trial, case: Case) -> Iterator[Evidence]:
     """B(v + 2 w) = B(v) + 2 B(w), and B(s v) = s B(v) for a large and a small s."""
     trial.needs_backward()
@@ -54,7 +54,7 @@ def _gradients(trial: Trial, case: Case, *weights: tuple[float, ...]) -> list[di
     """B(a v + b w) for each pair of weights (a, b)."""
     data = trial.data(case)
     ys, final = trial.run(data)
-    v = cotangents(case, ys, final, trial.subject.dys_scale or 1.0)[0]
+    v = cotangents(trial.subject, case, ys, final)[0]
     rng = generator(case, "second cotangent")
     limit = trial.subject.dys_scale or 1.0
 

@@ -72,7 +72,7 @@ def the_loss_gives_the_gradient_of_every_parameter(trial: Trial, case: Case) -> 
 @check("GRD210", family="gradient", cases=(Case(T=1),), kinds=("network",), needs=("CON210",))
 def one_step_gradients_of_the_loss_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) at T = 1, for every parameter W."""
-    yield evidence_of(trial.examine(case, ("params",)), ("params",))
+    yield evidence_of(trial.examine(case, ("params",)), ("params",), trial)
 
 
 @check(
@@ -85,7 +85,7 @@ def one_step_gradients_of_the_loss_match_the_exact_derivative(trial: Trial, case
 def gradients_of_the_loss_over_time_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) over several steps; no longer than the truncation, where there is one."""
     k = trial.subject.truncation
-    yield evidence_of(trial.examine(case if k is None else replace(case, T=min(case.T, k + 1)), ("params",)), ("params",))
+    yield evidence_of(trial.examine(case if k is None else replace(case, T=min(case.T, k + 1)), ("params",)), ("params",), trial)
 
 
 def _on_a_batch(trial: Trial, case: Case) -> tuple[LossAsOutput, Data]:

@@ -83,7 +83,7 @@ def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -
     ys, final = trial.run(data)
     cell, params, xs, state = _reference(mapping, data)
     _, _, tapes = reference_forward(cell, params, xs, state)
-    for v in cotangents(case, ys, final, trial.subject.dys_scale or 1.0):
+    for v in cotangents(trial.subject, case, ys, final):
         dfinal = {mapping.state[k]: a for k, a in v.dfinal.items() if k in mapping.state}
         dfinal = {k: dfinal.get(k, np.zeros_like(s)) for k, s in state.items()}
         args = (cell, params, xs, tapes, v.dys, dfinal)

@@ -21,7 +21,7 @@ from reports.records import CatalogueEntry
 Level = Literal["smoke", "standard", "full", "exhaustive"]
 LEVELS: tuple[Level, ...] = ("smoke", "standard", "full", "exhaustive")
 #: Families in the order in which they run.
-FAMILIES = ("contract", "linearity", "gradient", "parity", "time", "batch", "numerics")
+FAMILIES = ("contract", "linearity", "numerics", "gradient", "parity", "time", "batch")
 
 CheckFunction = Callable[[Trial, Case], Iterator[Evidence]]
 F = TypeVar("F", bound=CheckFunction)

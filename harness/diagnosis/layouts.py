@@ -21,7 +21,7 @@ MOST_BLOCKS = 4
 class Block:
     """A part of a tensor that belongs to one gate.
 
-    kind        "x" input weights (D, H)   "h" recurrent weights (P, H)   "b" one value a unit: bias or peephole (H,)   "p" projection (H, P)
+    kind        "x" input weights (D, H)   "h" recurrent weights (P, H)   "b" a bias or peephole (H,)   "p" projection (H, P)
     transposed  it lies the other way round, (H, D): units first
     """
 
@@ -116,6 +116,8 @@ def _weights(
 def _vectors(tensor: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> tuple[Reading, ...]:
     """(kH,), (1, kH), (kH, 1), (2, kH) and (k, H): biases and peepholes.  Up to 8 blocks: two biases of an LSTM end to end."""
     H = sizes["H"]
+    lead: tuple[int, ...]
+    trail: tuple[int, ...]
     if len(shape) == 2 and shape[1] == 1 and shape[0] % H == 0:
         lead, length, trail = (), shape[0], (0,)
     elif shape and shape[-1] % H == 0 and len(shape) <= 2:

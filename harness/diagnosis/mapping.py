@@ -19,8 +19,8 @@ Index = tuple[slice | int, ...]
 class Piece:
     """One block of a user's tensor and the block of the canonical tensor it is added to.
 
-    canonical[reference][reference_index] += sign * user[tensor][index]        (.T first where `transposed`; a view of shape (1, k) or
-    (k, 1) onto a bias block of shape (k,) is flattened).
+    canonical[reference][reference_index] += sign * user[tensor][index]     (.T first where `transposed`; a view of shape (1, k)
+    or (k, 1) onto a bias block of shape (k,) is flattened).
     """
 
     tensor: str
@@ -58,7 +58,8 @@ class Identification:
 
     cell         a name that `like` accepts
     convention   a sentence: "an LSTM, blocks i o f g, weights as rows, two biases"
-    max_error    largest difference of outputs and final states to the reference with the weights carried over, relative to the largest output
+    max_error    largest difference of outputs and final states to the reference with the weights carried over, relative to the
+                 largest output
     mapping      how the weights were carried
     tried        number of candidates that were run
     """
@@ -176,7 +177,8 @@ def _sizes_of(mapping: Mapping, params: Arrays) -> dict[str, int]:
     sizes = {symbol: round(float(value)) for symbol, value in zip(symbols, solution, strict=True)}
     for name, words in mapping.tensors.items():
         if shape_of(words, sizes) != np.shape(params[name]):
-            raise ContractError(f"parameter {name!r} has shape {np.shape(params[name])}, wanted ({', '.join(words.split())}) like the rest")
+            wanted = ", ".join(words.split())
+            raise ContractError(f"parameter {name!r} has shape {np.shape(params[name])}, wanted ({wanted}) like the rest")
     return sizes
 
 

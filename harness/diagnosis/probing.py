@@ -20,7 +20,7 @@ FREE_SIZES = {"D": 7, "H": 5, "N": 2}
 OTHER_SIZES = {"D": 4, "H": 3, "N": 2}
 
 
-class Unidentified(Exception):  # noqa: N818  # it is an answer and no error
+class Unidentified(Exception):
     """Nothing was identified; the message says why, for `nothing_found_reason`."""
 
 
@@ -60,9 +60,7 @@ class Probe:
         finals = {name: final[own] for own, name in self.names.items() if own in final}
         return Observation(dict(params), xs, dict(state), ys, finals)
 
-    def draw(
-        self, blocks: Iterable[Block], T: int = 3, scale: float = 1.0, state_scale: float = 0.6
-    ) -> Observation:
+    def draw(self, blocks: Iterable[Block], T: int = 3, scale: float = 1.0, state_scale: float = 0.6) -> Observation:
         """An observation with these blocks random and every other parameter zero."""
         params = {name: np.zeros_like(value) for name, value in self.template.items()}
         fan_in = {"x": self.sizes["D"], "h": self.sizes["P"], "p": self.sizes["H"], "b": 2}
@@ -81,6 +79,11 @@ class Probe:
         return {name: (magnitude[name] * self.rng.normal(size=shape[name])).astype(self.subject.dtype) for name in shape}
 
 
+def normal(rng: np.random.Generator, like: Arrays, scale: float) -> dict[str, Array]:
+    """Normal random numbers in the shapes and dtypes of `like`."""
+    return {name: np.asarray(rng.normal(scale=scale, size=value.shape), value.dtype) for name, value in like.items()}
+
+
 def _run(subject: Subject, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
     copies = [{name: value.copy() for name, value in arrays.items()} for arrays in (params, state)]
     with np.errstate(all="ignore"):  # saturated weights overflow in a naive sigmoid, and that is the subject's own business
@@ -89,20 +92,32 @@ def _run(subject: Subject, params: Arrays, xs: Array, state: Arrays) -> tuple[Ar
 
 
 def difference(mapping: WeightMapping, seen: Observation) -> float:
-    """Largest difference of all outputs and final states to the reference, relative to the largest of them; inf where not finite."""
-    canonical = {name: value.astype(np.float64) for name, value in params_to_reference(mapping, seen.params).items()}
-    N = seen.xs.shape[1]
-    zeros = {name: value.astype(np.float64) for name, value in mapping.cell.zero_state(canonical, N).items()}
-    state = {name: seen.state.get(name, zero).astype(np.float64) for name, zero in zeros.items()}
+    """Largest difference of outputs and final states to the reference, relative to the largest of them; inf where not finite."""
+    return _relative({"y": seen.ys, **seen.finals}, reference_run(mapping, seen, np.float64))
+
+
+def rounding(mapping: WeightMapping, seen: Observation) -> float:
+    """How far the reference in the subject's own dtype is from the reference in float64, on the same inputs."""
+    return _relative(reference_run(mapping, seen, seen.ys.dtype.type), reference_run(mapping, seen, np.float64))
+
+
+def reference_run(mapping: WeightMapping, seen: Observation, dtype: type[np.generic]) -> dict[str, Array]:
+    """Outputs "y" and final states "h", "c" of the reference with the weights carried over."""
+    canonical = {name: value.astype(dtype) for name, value in params_to_reference(mapping, seen.params).items()}
+    zeros = mapping.cell.zero_state(canonical, seen.xs.shape[1])
+    state = {name: seen.state.get(name, zero).astype(dtype) for name, zero in zeros.items()}
     with np.errstate(all="ignore"):
-        ys, final, _ = refimpl.unroll.forward(mapping.cell, canonical, seen.xs.astype(np.float64), state)
-    pairs = [(seen.ys, ys), *((value, final[name]) for name, value in seen.finals.items() if name in final)]
-    if any(got.shape != want.shape for got, want in pairs):
+        ys, final, _ = refimpl.unroll.forward(mapping.cell, canonical, seen.xs.astype(dtype), state)
+    return {"y": ys, **final}
+
+
+def _relative(got: Arrays, want: Arrays) -> float:
+    """max |got - want| / max |want| over the arrays that `got` has."""
+    pairs = [(value, want[name]) for name, value in got.items()]
+    if any(a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all() for a, b in pairs):
         return float("inf")
-    largest = max(float(np.max(np.abs(want), initial=0.0)) for _, want in pairs)
-    if not np.isfinite(largest) or not all(np.isfinite(got).all() for got, _ in pairs):
-        return float("inf")
-    worst = max(float(np.max(np.abs(got - want), initial=0.0)) for got, want in pairs)
+    largest = max(float(np.max(np.abs(b), initial=0.0)) for _, b in pairs)
+    worst = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in pairs)
     return worst / largest if largest > 0 else (float("inf") if worst > 0 else 0.0)
 
 
@@ -125,12 +140,15 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
         raise Unidentified("it has no parameters")
     zero = named_arrays(subject.implementation.zero_state(template, N), f"{subject.name}.zero_state")
     if len(zero) > 2:
-        raise Unidentified(f"its state has {len(zero)} entries ({', '.join(zero)}): several layers or directions are not searched for")
+        raise Unidentified(
+            f"its state has {len(zero)} entries ({', '.join(zero)}): several layers or directions are not searched for"
+        )
     for name, value in zero.items():
         if value.ndim != 2 or value.shape[0] != N:
-            raise Unidentified(f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers or directions are not searched for")
-    params = {name: rng.normal(scale=0.5, size=value.shape).astype(dtype) for name, value in template.items()}
-    state = {name: rng.normal(scale=0.6, size=value.shape).astype(dtype) for name, value in zero.items()}
+            raise Unidentified(
+                f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for"
+            )
+    params, state = normal(rng, template, 0.5), normal(rng, {name: value.astype(dtype) for name, value in zero.items()}, 0.6)
     xs = rng.normal(size=(3, N, D)).astype(dtype)
     ys, final = _run(subject, params, xs, state)
     if ys.ndim != 3 or ys.shape[:2] != xs.shape[:2]:
@@ -138,7 +156,8 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
     names = _state_names(ys, final, zero)
     widths = {canonical: zero[own].shape[1] for own, canonical in names.items()}
     if widths.get("c", H) != H or ("c" not in widths and ys.shape[2] != H and names):
-        raise Unidentified(f"its state is {next(iter(zero.values())).shape[1]} wide and its outputs {ys.shape[2]}, wanted {H} as asked for")
+        width = next(iter(zero.values())).shape[1]
+        raise Unidentified(f"its state is {width} wide and its outputs {ys.shape[2]}, wanted {H} as asked for")
     return Probe(subject, {"D": D, "H": H, "P": ys.shape[2], "N": N}, template, names, rng)
 
 
@@ -146,9 +165,11 @@ def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:
     """Own names -> "h" (the last output) and "c" (the other one), in the subject's order."""
     if not zero:
         return {}
-    hidden = [name for name in zero if name in final and final[name].shape == ys[-1].shape and np.allclose(final[name], ys[-1], rtol=1e-6)]
+    given = [name for name in zero if name in final and final[name].shape == ys[-1].shape]
+    hidden = [name for name in given if np.allclose(final[name], ys[-1], rtol=1e-6)]
     if not hidden:
-        raise Unidentified(f"none of its final states ({', '.join(zero)}) is its last output: something stands between state and output")
+        names = ", ".join(zero)
+        raise Unidentified(f"none of its final states ({names}) is its last output: something stands between state and output")
     return {name: "h" if name == hidden[0] else "c" for name in zero}
 
 
@@ -173,7 +194,10 @@ def _choose(subject: Subject, free: Mapping[str, int]) -> tuple[int, int, int]:
 
 
 def layouts(probe: Probe, interleaved: bool) -> list[tuple[Reading, ...]]:
-    """Every consistent choice of one reading a tensor, those by influence impossible left out.  Raises Unidentified naming a tensor without one."""
+    """Every consistent choice of one reading a tensor, but those that its influence rules out.
+
+    Raises Unidentified naming a tensor that has none.
+    """
     D, H, P = (probe.sizes[s] for s in "DHP")
     remaining: list[list[Reading]] = []
     for name, value in probe.template.items():
@@ -188,7 +212,8 @@ def layouts(probe: Probe, interleaved: bool) -> list[tuple[Reading, ...]]:
         if len(chosen) > 1:
             chosen = [r for r in chosen if _possible(probe, r)]
             if not chosen:
-                raise Unidentified(f"parameter {name!r} of shape {value.shape} acts neither as weights of the input nor of the state nor as a bias")
+                acts = "acts neither as weights of the input nor of the state nor as a bias"
+                raise Unidentified(f"parameter {name!r} of shape {value.shape} {acts}")
         remaining.append(chosen)
     return _combined(remaining)
 
@@ -210,7 +235,8 @@ def _combined(remaining: list[list[Reading]]) -> list[tuple[Reading, ...]]:
 def _possible(probe: Probe, reading: Reading) -> bool:
     """Whether each part of a reading acts as it should, at some of a few random points.
 
-    Input weights do nothing where x = 0; recurrent weights nothing in a first step from h = 0; all but input weights do something at x = 0.
+    Input weights do nothing where x = 0; recurrent weights nothing in a first step from h = 0; all but input weights do something
+    at x = 0.
     """
     for kind in reading.kinds():
         blocks = [block for block in reading.blocks if block.kind == kind]
@@ -240,7 +266,7 @@ class _Point:
 
 
 def _point(probe: Probe, blocks: list[Block]) -> _Point:
-    params = {name: probe.rng.normal(scale=0.5, size=value.shape).astype(value.dtype) for name, value in probe.template.items()}
+    params = normal(probe.rng, probe.template, 0.5)
     moved = {name: value.copy() for name, value in params.items()}
     for block in blocks:
         moved[block.tensor][block.index] += 0.5
@@ -256,4 +282,6 @@ def _acts(probe: Probe, point: _Point, T: int = 2, x: tuple[int, int] = (1, 1), 
 
 def same(one: Observation, other: Observation) -> bool:
     """Whether two observations are equal to the last bit."""
-    return np.array_equal(one.ys, other.ys) and all(np.array_equal(value, other.finals[name]) for name, value in one.finals.items())
+    return np.array_equal(one.ys, other.ys) and all(
+        np.array_equal(value, other.finals[name]) for name, value in one.finals.items()
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from harness.cases import Data
 from harness.errors import BpttError
 from harness.gradient.running import run_complex
-from harness.gradient.tangent import Direction, Tangent, astype, moved
+from harness.gradient.tangent import Direction, Tangent, astype, moved, tiled
 from harness.subject import Array, Subject
 
 #: What code raises that cannot take complex numbers: these mean "use another oracle", and the reason is kept.
@@ -42,7 +42,7 @@ def complex_steps_of_inputs(subject: Subject, data: Data, directions: list[Direc
     found: list[Tangent] = []
     for start in range(0, len(directions), per_pass):
         chunk = directions[start : start + per_pass]
-        wide = tiled(data, len(chunk))
+        wide = tiled([data] * len(chunk))
         joint = Direction(
             xs=np.concatenate([_or_zeros(u.xs, data.xs) for u in chunk], axis=1),
             state={k: np.concatenate([_or_zeros(u.state.get(k), v) for u in chunk]) for k, v in data.state.items()},
@@ -53,13 +53,6 @@ def complex_steps_of_inputs(subject: Subject, data: Data, directions: list[Direc
             for k in range(len(chunk))
         ]
     return found
-
-
-def tiled(data: Data, count: int) -> Data:
-    """`data` with its batch repeated `count` times."""
-    return Data(
-        data.params, np.concatenate([data.xs] * count, axis=1), {k: np.concatenate([v] * count) for k, v in data.state.items()}
-    )
 
 
 def _or_zeros(value: Array | None, like: Array) -> Array:

@@ -1,54 +1,91 @@
 """Central differences on a ladder of steps, for black boxes, with an honest error.
 
-The ladder is extrapolated (Neville's table in h^2); the error of an entry is the largest difference to its neighbours in the
-table plus the rounding floor noise / h, with the noise of the function measured, not assumed (differences of order six along
-the direction kill the smooth part and leave the noise; after Hamming, and More and Wild, ECnoise, SIAM J. Sci. Comput. 33, 2011).
+The ladder is extrapolated (Neville's table in h^2). The error of an entry is the largest difference to its neighbours in the table,
+plus the rounding floor noise / h with the noise of the function measured and not assumed (differences of order six along the
+direction kill the smooth part and leave the noise; after Hamming, and More and Wild, ECnoise, SIAM J. Sci. Comput. 33, 2011), plus
+half the jump of the derivative where a kink lies between the points (one-sided quotients that stay apart as h goes to zero).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.cases import Cotangent, Data
 from harness.gradient.running import run
-from harness.gradient.tangent import Direction, Tangent, contract, moved
+from harness.gradient.tangent import Direction, Tangent, contract, moved, tiled
 from harness.subject import Array, Subject
 
-_STEPS = {"float64": 2.0 ** -np.arange(4, 13), "float32": 2.0 ** -np.arange(2, 7)}
+_STEPS = {"float64": 2.0 ** -np.arange(4, 11), "float32": 2.0 ** -np.arange(2, 7)}
 _SIXTH = np.array([1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0])
 _SIXTH_NORM = float(np.sqrt(np.sum(_SIXTH**2)))
+_MOST_ROWS = 512
+
+Outputs = tuple[Array, dict[str, Array]]
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Outputs at +-h for every step h of the ladder, and the measured noise of each output.   halves: list of tangents per step."""
+    """Differences along one direction.
+
+    steps       h, halving                    tangents   (f(+h) - f(-h)) / 2h for every h
+    bends       (f(+h) - 2 f(0) + f(-h)) / 2h: goes to zero with h where f is smooth, to half the derivative's jump at a kink
+    noise       measured size of the rounding noise in each output
+    """
 
     steps: Array
     tangents: list[Tangent]
+    bends: list[Tangent]
     noise: Tangent
 
 
 def ladder(subject: Subject, data: Data, direction: Direction) -> Ladder:
-    """All runs that one direction needs: two a step and seven for the noise."""
-    steps = _STEPS["float32" if data.xs.dtype == np.float32 else "float64"] / largest(direction)
-    tangents = [_central(lambda s: _run(subject, moved_in_dtype(data, direction, s)), float(h)) for h in steps]
-    return Ladder(steps, tangents, measured_noise(subject, data, direction))
+    """All runs that one direction needs."""
+    return ladders(subject, data, [direction], rows_apart=False)[0]
+
+
+def ladders(subject: Subject, data: Data, directions: Sequence[Direction], rows_apart: bool) -> list[Ladder]:
+    """A ladder for each direction. Where rows of a batch stay apart, all points that share the parameters go through in a few wide runs."""
+    base = _STEPS["float32" if data.xs.dtype == np.float32 else "float64"]
+    points = [data]
+    for u in directions:
+        points += [moved_in_dtype(data, u, sign * float(h) / largest(u)) for h in base for sign in (1, -1)]
+    found = _outputs(subject, points, [False] + [not u.params for u in directions for _ in range(2 * len(base))], rows_apart)
+    centre = found[0]
+    noise = measured_noise(subject, data, _joint(directions, data))
+    ladders = []
+    for k, u in enumerate(directions):
+        steps = base / largest(u)
+        mine = found[1 + 2 * len(base) * k : 1 + 2 * len(base) * (k + 1)]
+        pairs = list(zip(mine[0::2], mine[1::2], steps, strict=True))
+        ladders.append(
+            Ladder(
+                steps,
+                [_combined(up, down, None, 2 * h) for up, down, h in pairs],
+                [_combined(up, down, centre, 2 * h) for up, down, h in pairs],
+                noise,
+            )
+        )
+    return ladders
 
 
 def one_difference(subject: Subject, data: Data, direction: Direction) -> Tangent:
     """J u by a single central difference: coarse, and cheap."""
     step = float(_STEPS["float32" if data.xs.dtype == np.float32 else "float64"][-1]) / largest(direction)
-    return _central(lambda s: _run(subject, moved_in_dtype(data, direction, s)), step)
+    up, down = (_run(subject, moved_in_dtype(data, direction, sign * step)) for sign in (1, -1))
+    return _combined(up, down, None, 2 * step)
 
 
 def contracted(found: Ladder, cotangent: Cotangent) -> tuple[float, float]:
     """<v, J u> by extrapolation, and the error of that value."""
+    absolute = Tangent(np.abs(found.noise.ys_dot), {k: np.abs(v) for k, v in found.noise.final_dot.items()})
+    noise = contract(absolute, _absolute(cotangent))[0]
     column = np.array([contract(t, cotangent)[0] for t in found.tangents])
-    noise = contract(Tangent(np.abs(found.noise.ys_dot), {k: np.abs(v) for k, v in found.noise.final_dot.items()}), _absolute(cotangent))[0]
-    return extrapolated(column, found.steps, noise)
+    bends = np.array([contract(t, cotangent)[0] for t in found.bends])
+    value, error = extrapolated(column, found.steps, noise)
+    return value, error + jump(bends, found.steps, noise)
 
 
 def extrapolated(column: Array, steps: Array, noise: float) -> tuple[float, float]:
@@ -68,6 +105,22 @@ def extrapolated(column: Array, steps: Array, noise: float) -> tuple[float, floa
                 best, smallest = row[j], error
         previous = row
     return best, float(smallest)
+
+
+def jump(bends: Array, steps: Array, noise: float) -> float:
+    """What is left of the bend as h goes to zero: half the jump of the derivative at a kink; 0 where rounding explains it.
+
+    A smooth f has bends a h + b h^3 + ...; two eliminations leave the constant.
+    """
+    linear = 2 * bends[1:] - bends[:-1]
+    cubic = (8 * linear[1:] - linear[:-1]) / 7
+    rounding = 40 * noise / float(steps[-1])
+    unsettled = 2 * float(np.abs(cubic[-1] - cubic[-2]))
+    left = float(np.abs(cubic[-1]))
+    stays = abs(float(bends[-1])) > 0.7 * abs(float(bends[-2]))  # it would halve if f were smooth
+    if stays and abs(float(bends[-1])) > rounding:
+        return abs(float(bends[-1]))
+    return left if left > rounding + unsettled else 0.0
 
 
 def measured_noise(subject: Subject, data: Data, direction: Direction) -> Tangent:
@@ -99,18 +152,49 @@ def largest(direction: Direction) -> float:
     return max((float(np.max(np.abs(p))) for p in parts if p.size), default=1.0) or 1.0
 
 
-def _run(subject: Subject, data: Data) -> tuple[Array, dict[str, Array]]:
+def _joint(directions: Sequence[Direction], data: Data) -> Direction:
+    """One direction with the parts of several, to measure the noise once."""
+    params: dict[str, Array] = {}
+    state: dict[str, Array] = {}
+    xs: Array | None = None
+    for u in directions:
+        params |= {k: v / largest(u) for k, v in u.params.items() if k not in params}
+        state |= {k: v / largest(u) for k, v in u.state.items() if k not in state}
+        xs = u.xs / largest(u) if xs is None and u.xs is not None else xs
+    return Direction({k: v.astype(data.params[k].dtype) for k, v in params.items()}, xs, state)
+
+
+def _outputs(subject: Subject, points: Sequence[Data], of_inputs: Sequence[bool], rows_apart: bool) -> list[Outputs]:
+    """The outputs at each point; points that differ in inputs only are rows of one batch where rows stay apart."""
+    found: dict[int, Outputs] = {}
+    together = [k for k, only in enumerate(of_inputs) if only] if rows_apart else []
+    N = points[0].xs.shape[1]
+    per_run = max(1, _MOST_ROWS // max(N, 1))
+    for start in range(0, len(together), per_run):
+        chunk = together[start : start + per_run]
+        ys, final = _run(subject, tiled([points[k] for k in chunk]))
+        for i, k in enumerate(chunk):
+            rows = slice(i * N, (i + 1) * N)
+            found[k] = ys[:, rows], {n: v[rows] for n, v in final.items()}
+    return [found[k] if k in found else _run(subject, point) for k, point in enumerate(points)]
+
+
+def _run(subject: Subject, data: Data) -> Outputs:
     with np.errstate(all="ignore"):
         return run(subject, data)
 
 
-def _central(at: Callable[[float], tuple[Array, dict[str, Array]]], h: float) -> Tangent:
-    (ys_up, up), (ys_down, down) = at(h), at(-h)
+def _combined(up: Outputs, down: Outputs, centre: Outputs | None, over: float) -> Tangent:
+    """(up - down) / over, or (up + down - 2 centre) / over."""
 
-    def quotient(a: Array, b: Array) -> Array:
-        return (a.astype(np.float64) - b.astype(np.float64)) / (2 * h)
+    def quotient(a: Array, b: Array, c: Array | None) -> Array:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        return (a - b) / over if c is None else (a + b - 2 * c.astype(np.float64)) / over
 
-    return Tangent(quotient(ys_up, ys_down), {k: quotient(up[k], down[k]) for k in up})
+    return Tangent(
+        quotient(up[0], down[0], None if centre is None else centre[0]),
+        {k: quotient(up[1][k], down[1][k], None if centre is None else centre[1][k]) for k in up[1]},
+    )
 
 
 def _absolute(cotangent: Cotangent) -> Cotangent:

@@ -14,10 +14,10 @@ import numpy as np
 
 from harness.cases import Cotangent, Data, generator
 from harness.cases import Case
-from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, complex_steps_of_inputs, tiled
-from harness.gradient.differences import contracted, ladder, one_difference
+from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, complex_steps_of_inputs
+from harness.gradient.differences import contracted, ladder, ladders, one_difference
 from harness.gradient.running import run, run_complex
-from harness.gradient.tangent import Direction, Tangent, astype, contract, signed_directions
+from harness.gradient.tangent import Direction, Tangent, astype, contract, signed_directions, tiled
 from harness.subject import Array, Subject
 
 Tangents = Callable[[Sequence[Direction]], list[Tangent]]
@@ -93,7 +93,7 @@ def rows_stay_apart(subject: Subject, data: Data) -> bool:
     ys, final = run(subject, data)
     N = data.xs.shape[1]
     try:
-        twice_ys, twice_final = run(subject, tiled(data, 2))
+        twice_ys, twice_final = run(subject, tiled([data, data]))
     except CANNOT_TAKE_COMPLEX:
         return False
     if twice_ys.shape != (ys.shape[0], 2 * N, *ys.shape[2:]) or any(twice_final[k].shape[0] != 2 * N for k in final):
@@ -145,8 +145,8 @@ def _by_differences(subject: Subject, data: Data) -> Callable[[Sequence[Directio
     def contractions(directions: Sequence[Direction], cotangents: Sequence[Cotangent]) -> Contractions:
         shape = (len(directions), len(cotangents))
         values, errors, scales = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        for k, u in enumerate(directions):
-            found = ladder(subject, data, u)
+        apart = len(directions) > 1 and rows_stay_apart(subject, data)
+        for k, found in enumerate(ladders(subject, data, directions, apart)):
             for j, v in enumerate(cotangents):
                 values[k, j], errors[k, j] = contracted(found, v)
                 scales[k, j] = contract(found.tangents[-3], v)[1]

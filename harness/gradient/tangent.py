@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +43,15 @@ def astype(data: Data, dtype: object) -> Data:
         return value.astype(dtype) if value.dtype.kind in "fc" else value  # type: ignore[call-overload]  # any dtype-like
 
     return Data({k: cast(v) for k, v in data.params.items()}, cast(data.xs), {k: cast(v) for k, v in data.state.items()})
+
+
+def tiled(points: Sequence[Data]) -> Data:
+    """Several inputs with the same parameters as rows of one batch."""
+    return Data(
+        points[0].params,
+        np.concatenate([p.xs for p in points], axis=1),
+        {k: np.concatenate([p.state[k] for p in points]) for k in points[0].state},
+    )
 
 
 def contract(tangent: Tangent, cotangent: Cotangent) -> tuple[float, float]:

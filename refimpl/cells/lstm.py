@@ -41,20 +41,21 @@ def step(params: Params, ax: Array, state: State) -> tuple[Array, dict[str, Arra
     h_prev, c_prev = state["h"], state["c"]
     H = c_prev.shape[1]
     a = ax + h_prev @ params["W_h"]
-    a_i, a_f, a_g, a_o = (a[:, k * H : (k + 1) * H] for k in range(4))
-    i, i_bar = sigmoid_pair(a_i)
-    f, f_bar = sigmoid_pair(a_f)
-    a_g = a_g.copy()
+    a_g = a[:, 2 * H : 3 * H]
+    s, s_bar = sigmoid_pair(a)
+    i, f, o = s[:, :H], s[:, H : 2 * H], s[:, 3 * H :]
     g = tanh(a_g)
-    o, o_bar = sigmoid_pair(a_o)
     c = f * c_prev + i * g
     m = tanh(c)
     h = o * m
-    return h, {"h": h, "c": c}, (h_prev, c_prev, i, i_bar, f, f_bar, a_g, g, o, o_bar, c, m)
+    return h, {"h": h, "c": c}, (h_prev, c_prev, a_g, s, s_bar, g, c, m)
 
 
 def step_backward(params: Params, tape: Tape, dy: Array, dstate: State) -> tuple[Array, dict[str, Array], dict[str, Share]]:
-    h_prev, c_prev, i, i_bar, f, f_bar, a_g, g, o, o_bar, c, m = tape
+    h_prev, c_prev, a_g, s, s_bar, g, c, m = tape
+    H = c_prev.shape[1]
+    i, f, o = s[:, :H], s[:, H : 2 * H], s[:, 3 * H :]
+    i_bar, f_bar, o_bar = s_bar[:, :H], s_bar[:, H : 2 * H], s_bar[:, 3 * H :]
     dh = dy + dstate["h"]
     do = dh * m
     dm = dh * o

@@ -53,8 +53,10 @@ def test_nothing_overflows(function: Callable[[Array], Array], exactly: Callable
 
 
 @each
-def test_infinities_and_nan_pass(function: Callable[[Array], Array], exactly: Callable[[float], mpmath.mpf]) -> None:
+def test_nan_passes(function: Callable[[Array], Array], exactly: Callable[[float], mpmath.mpf]) -> None:
     assert np.isnan(function(np.array([np.nan]))).all()
+    assert np.isnan(activations.relu(np.array([np.nan]))).all()
+    assert np.isnan(activations.clip_real(np.array([np.nan]), 1.0)).all()
 
 
 @each

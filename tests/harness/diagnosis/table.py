@@ -7,13 +7,21 @@ from tests.harness.diagnosis.variants import Variant
 V = Variant
 #: name -> (variant, the published cell, words of the convention)
 TABLE: dict[str, tuple[Variant, str, tuple[str, ...]]] = {
-    "lstm as torch": (V("ifgo", "rows", "two"), "lstm", ("blocks i f g o", "weights as rows (4H, D)", "two biases", "forget bias 0")),
+    "lstm as torch": (
+        V("ifgo", "rows", "two"),
+        "lstm",
+        ("blocks i f g o", "weights as rows (4H, D)", "two biases", "forget bias 0"),
+    ),
     "lstm as keras": (V("ifgo"), "lstm", ("blocks i f g o", "weights as columns (D, 4H)", "one bias")),
     "lstm fused f g i o": (V("fgio"), "lstm", ("blocks f g i o",)),
     "lstm i g f o": (V("igfo", "rows"), "lstm", ("blocks i g f o", "rows")),
     "lstm f i o g": (V("fiog"), "lstm", ("blocks f i o g",)),
     "lstm o g f i": (V("ogfi", "hx"), "lstm", ("blocks o g f i", "one kernel on [h, x] (H+D, 4H)")),
-    "lstm as haiku": (V("igfo", "xh", forget_bias=1.0), "lstm", ("blocks i g f o", "one kernel on [x, h] (D+H, 4H)", "forget bias 1 added")),
+    "lstm as haiku": (
+        V("igfo", "xh", forget_bias=1.0),
+        "lstm",
+        ("blocks i g f o", "one kernel on [x, h] (D+H, 4H)", "forget bias 1 added"),
+    ),
     "lstm as tf1 with peepholes": (
         V("igfo", "xh", forget_bias=1.0, peephole="split", states=("c", "h")),
         "lstm_peephole",
@@ -33,15 +41,27 @@ TABLE: dict[str, tuple[Variant, str, tuple[str, ...]]] = {
     "lstm kernel transposed": (V("gifo", "xh_rows", "column"), "lstm", ("one kernel on [x, h] (4H, D+H)", "one bias")),
     "lstm kernel transposed, h first": (V("iogf", "hx_rows", "none"), "lstm", ("one kernel on [h, x] (4H, H+D)", "no bias")),
     "lstm a tensor a gate": (V("figo", "split", "split"), "lstm", ("one tensor a gate", "weights as columns (D, H)", "one bias")),
-    "lstm a tensor a gate, rows": (V("figo", "split_rows", "split_two"), "lstm", ("one tensor a gate", "weights as rows", "two biases")),
-    "lstm a layer a gate": (V("figo", "split_hx", "split"), "lstm", ("one tensor a gate", "one kernel a gate on [h, x] (H+D, H)")),
+    "lstm a tensor a gate, rows": (
+        V("figo", "split_rows", "split_two"),
+        "lstm",
+        ("one tensor a gate", "weights as rows", "two biases"),
+    ),
+    "lstm a layer a gate": (
+        V("figo", "split_hx", "split"),
+        "lstm",
+        ("one tensor a gate", "one kernel a gate on [h, x] (H+D, H)"),
+    ),
     "lstm a stack of gates": (V("gofi", "stack"), "lstm", ("blocks g o f i", "weights as columns (4, D, H)")),
     "lstm other order on h": (V("ifgo", gates_h="fiog"), "lstm", ("blocks i f g o on x and f i o g on h",)),
     "lstm gates side by side": (V("iofg", "interleaved"), "lstm", ("gates of a unit side by side, in order i o f g",)),
     "lstm forget bias 2.5": (V("ifgo", forget_bias=2.5), "lstm", ("forget bias 2.5 added at run time",)),
     "lstm (c, h)": (V("ifgo", states=("c", "h")), "lstm", ("state (c, h)",)),
     "lstm projected": (V("ifgo", "columns", projection=2), "lstm_projected", ("output projected to P values",)),
-    "lstm projected, one kernel": (V("igfo", "xh", projection=3, forget_bias=1.0), "lstm_projected", ("[x, h] (D+P, 4H)", "projected")),
+    "lstm projected, one kernel": (
+        V("igfo", "xh", projection=3, forget_bias=1.0),
+        "lstm_projected",
+        ("[x, h] (D+P, 4H)", "projected"),
+    ),
     "lstm projected with peepholes": (V("igfo", "xh", projection=3, peephole="split"), "lstm_tf1", ("projected", "peepholes")),
     "gru as torch": (
         V("rzn", "rows", "two"),
@@ -49,7 +69,11 @@ TABLE: dict[str, tuple[Variant, str, tuple[str, ...]]] = {
         ("a GRU", "reset after the product", "z keeps the old state", "blocks r z n", "rows (3H, D)", "two biases"),
     ),
     "gru as keras": (V("zrn", "columns", "pair"), "gru_reset_after", ("reset after", "blocks z r n", "columns", "two biases")),
-    "gru as keras, reset before": (V("zrn", reset="before"), "gru_reset_before", ("reset before the product", "z r n", "one bias")),
+    "gru as keras, reset before": (
+        V("zrn", reset="before"),
+        "gru_reset_before",
+        ("reset before the product", "z r n", "one bias"),
+    ),
     "gru as haiku": (
         V("zrn", reset="before", z_opens_new=True),
         "gru_reset_before",
@@ -58,10 +82,22 @@ TABLE: dict[str, tuple[Variant, str, tuple[str, ...]]] = {
     "gru as equinox": (V("rzn", "rows", "n_on_h"), "gru_reset_after", ("one bias and a second one for n on h",)),
     "gru as onnx": (V("zrn", "leading", "end_to_end", reset="before"), "gru_reset_before", ("blocks z r n", "two biases")),
     "gru without b_hn": (V("rzn", "rows", "one"), "gru_reset_after", ("reset after", "one bias")),
-    "gru without biases": (V("nrz", "columns", "none", z_opens_new=True), "gru_reset_after", ("z opens", "blocks n r z", "no bias")),
+    "gru without biases": (
+        V("nrz", "columns", "none", z_opens_new=True),
+        "gru_reset_after",
+        ("z opens", "blocks n r z", "no bias"),
+    ),
     "gru a tensor a gate": (V("zrn", "split", "split", reset="before"), "gru_reset_before", ("one tensor a gate", "one bias")),
-    "gru a tensor a gate, rows": (V("rzn", "split_rows", "split_two", z_opens_new=True), "gru_reset_after", ("z opens", "two biases")),
-    "gru a layer a gate": (V("zrn", "split_hx", "split", reset="before", z_opens_new=True), "gru_reset_before", ("[h, x]", "z opens")),
+    "gru a tensor a gate, rows": (
+        V("rzn", "split_rows", "split_two", z_opens_new=True),
+        "gru_reset_after",
+        ("z opens", "two biases"),
+    ),
+    "gru a layer a gate": (
+        V("zrn", "split_hx", "split", reset="before", z_opens_new=True),
+        "gru_reset_before",
+        ("[h, x]", "z opens"),
+    ),
     "gru one kernel": (V("nzr", "hx"), "gru_reset_after", ("blocks n z r", "one kernel on [h, x]")),
     "gru other order on h": (V("rzn", gates_h="znr"), "gru_reset_after", ("blocks r z n on x and z n r on h",)),
     "gru state of its own name": (V("rzn", states=("hidden",)), "gru_reset_after", ("a GRU",)),

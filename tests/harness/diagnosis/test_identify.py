@@ -103,7 +103,9 @@ def test_closest_carries_on_where_the_cell_is_wrong(mistake: str) -> None:
     assert "blocks f g i o" in near.convention
 
 
-@pytest.mark.parametrize("name", ["lstm as torch", "lstm as haiku", "gru as torch", "gru as haiku", "gru a tensor a gate", "elman relu"])
+@pytest.mark.parametrize(
+    "name", ["lstm as torch", "lstm as haiku", "gru as torch", "gru as haiku", "gru a tensor a gate", "elman relu"]
+)
 def test_a_cell_that_keeps_no_state_is_named_too(name: str) -> None:
     variant, cell, words = TABLE[name]
     found = identify(subject(Stateless(variant)))
@@ -113,7 +115,9 @@ def test_a_cell_that_keeps_no_state_is_named_too(name: str) -> None:
     assert all(word in found.convention for word in words)
 
 
-@pytest.mark.parametrize("name", ["lstm as torch", "gru as haiku", "gru a tensor a gate", "elman as torch", "elman transposed h", "gru one kernel"])
+@pytest.mark.parametrize(
+    "name", ["lstm as torch", "gru as haiku", "gru a tensor a gate", "elman as torch", "elman transposed h", "gru one kernel"]
+)
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -135,7 +139,10 @@ def test_sizes_that_cannot_be_chosen(name: str, sizes: dict[str, Any]) -> None:
     assert all(word in found.convention for word in words), found.convention
 
 
-@pytest.mark.parametrize("name", ["lstm as torch", "lstm as tf1 with a clip", "lstm as tf1 with peepholes", "gru as haiku", "gru as torch", "elman as torch"])
+@pytest.mark.parametrize(
+    "name",
+    ["lstm as torch", "lstm as tf1 with a clip", "lstm as tf1 with peepholes", "gru as haiku", "gru as torch", "elman as torch"],
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_float32_is_named_within_its_rounding(name: str, seed: int) -> None:
     variant, cell, words = TABLE[name]

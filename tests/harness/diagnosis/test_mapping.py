@@ -86,7 +86,9 @@ def test_the_gradient_map_is_the_transpose_of_the_parameter_map(name: str) -> No
     linear = {key: value - zero[key] for key, value in params_to_reference(mapping, params).items()}
     q = {key: rng.normal(size=value.shape) for key, value in linear.items()}
     back = gradients_from_reference(mapping, q, params)
-    assert sum(np.sum(linear[key] * q[key]) for key in q) == pytest.approx(sum(np.sum(params[key] * back[key]) for key in params), rel=1e-12)
+    assert sum(np.sum(linear[key] * q[key]) for key in q) == pytest.approx(
+        sum(np.sum(params[key] * back[key]) for key in params), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -27,9 +27,10 @@ class Variant:
     """One convention.
 
     gates    blocks in the order of the tensors ("igfo", "zrn", "h"); gates_h where the recurrent weights have another order
-    layout   columns, rows, xh, hx (one kernel), xh_rows, hx_rows, split, split_rows (a tensor a gate), split_hx (one kernel a gate),
-             stack (4, D, H), leading ((1, 4H, D) as ONNX has it), interleaved (the gates of one unit side by side)
-    biases   none, one, two, pair (2, kH), column (kH, 1), end_to_end (1, 2kH), n_on_h (one, and a second for n), split, split_two
+    layout   columns, rows, xh, hx (one kernel), xh_rows, hx_rows, split, split_rows (a tensor a gate),
+             split_hx (one kernel a gate), stack (4, D, H), leading ((1, 4H, D) as ONNX has it), interleaved (the gates of one unit side by side)
+    biases   none, one, two, pair (2, kH), column (kH, 1), end_to_end (1, 2kH), n_on_h (one, and one more for n),
+             split, split_two
     peephole "" or their order in one tensor ("iof"), a row each ("3 ifo"), or "split"
     mistake  name of a planted departure from every published cell
     """
@@ -158,7 +159,12 @@ class Variant:
             rows = self.layout == "split_rows"
             shapes = {f"W_{gate}": (H, D) if rows else (D, H) for gate in self.gates}
             shapes |= {f"U_{gate}": (H, P) if rows else (P, H) for gate in self.gates}
-        named = {"one": {"b": (k * H,)}, "two": {"b_x": (k * H,), "b_h": (k * H,)}, "pair": {"b": (2, k * H)}, "column": {"b": (k * H, 1)}}
+        named = {
+            "one": {"b": (k * H,)},
+            "two": {"b_x": (k * H,), "b_h": (k * H,)},
+            "pair": {"b": (2, k * H)},
+            "column": {"b": (k * H, 1)},
+        }
         named |= {"end_to_end": {"b": (1, 2 * k * H)}, "n_on_h": {"b": (k * H,), "b_n": (H,)}, "none": {}}
         named |= {"split": {f"b_{gate}": (H,) for gate in self.gates}}
         named |= {"split_two": {f"b{side}_{gate}": (H,) for gate in self.gates for side in "xh"}}
@@ -209,7 +215,9 @@ class Variant:
         if self.biases == "none":
             return [dict.fromkeys(gates, np.zeros(H))]
         if self.biases.startswith("split"):
-            return [{gate: params[f"b{side}_{gate}"] for gate in gates} for side in ("xh" if self.biases == "split_two" else ("",))]
+            return [
+                {gate: params[f"b{side}_{gate}"] for gate in gates} for side in ("xh" if self.biases == "split_two" else ("",))
+            ]
         rows = {
             "one": lambda: [params["b"]],
             "two": lambda: [params["b_x"], params["b_h"]],
