@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from harness import runner
+from harness.diagnosis.bugs import BUGS
 from harness.environment import FRAMEWORKS, environment, installed
 from harness.errors import UsageError
 from harness.words import did_you_mean
@@ -13,8 +14,46 @@ from refimpl.cells import CELLS
 from reports.records import CatalogueEntry
 
 WIDTH = 100
+MOST_BUGS = 12
 #: distribution -> what installs it
 EXTRAS = dict.fromkeys(("jax", "flax", "equinox", "dm-haiku"), "jax") | {"keras": "keras", "onnx": "onnx", "onnxruntime": "onnx"}
+
+#: Why a family of checks is there, and how it comes to its verdict.
+_REASONS = {
+    "contract": {
+        "why": "Every other check calls the implementation as the contract says: where it is broken, their numbers mean nothing.",
+        "judges": "Shapes, dtypes, names and copies made before a call are compared with what stands there after it.",
+    },
+    "linearity": {
+        "why": "Whatever the cell is, its backward is a linear map of its cotangents. What is not linear is no gradient: clipping "
+        "inside, something kept from the call before, a cast to fewer digits.",
+        "judges": "The backward of a combination of cotangents against the combination of the backwards, to rounding. No reference needed.",
+    },
+    "gradient": {
+        "why": "A wrong entry makes training slower or worse, and no loss curve tells that from a hard problem.",
+        "judges": "Each block (tensor, gate, time step) is projected on random directions under several cotangents, and held against an exact "
+        "directional derivative: complex step where the forward pass takes complex numbers, forward-mode differentiation or a ladder "
+        "of difference quotients where not. A rounding error shrinks when the precision grows, a bug does not: there is no tolerance "
+        "to choose. Every run says how small an error it would have caught (sensitivity).",
+    },
+    "parity": {
+        "why": "Weights mean the same in two implementations only where both follow the same convention: gate order, reset placement, "
+        "direction of the update gate, number of biases.",
+        "judges": "The weights are carried over to the published cell, both run on the same inputs, and must agree to rounding.",
+    },
+    "time": {
+        "why": "A recurrent cell is the same map at every step, fed by its own state. An implementation over whole sequences can break that.",
+        "judges": "Runs of the same weights on cut, changed and restarted sequences against each other. No reference needed.",
+    },
+    "batch": {
+        "why": "Rows of a batch are independent sequences. A wrong axis or a broadcast mixes them, and averages hide it.",
+        "judges": "A row in a batch against the same row alone, or beside other rows. No reference needed.",
+    },
+    "numerics": {
+        "why": "A cast to fewer digits or an overflow spoils long sequences first, where nobody looks.",
+        "judges": "The forward pass in the precision of its inputs against the same in more, and at inputs far from zero.",
+    },
+}
 
 
 def list_lines() -> list[str]:
@@ -36,10 +75,10 @@ def explain_lines(identifier: str) -> list[str]:
     if entry is None:
         hint = did_you_mean(identifier, entries)
         raise UsageError(f"explain: no check {identifier!r}{hint} (bptt list shows all {len(entries)})")
-    lines = [f"{entry.id}  {entry.property}", f"family  {entry.family}", ""]
-    lines += [*_indented(entry.description), ""]
-    lines += _prerequisites(entry, entries)
-    return lines
+    lines = [f"{entry.id}  {entry.property}", "", "asserts", *_indented(entry.description)]
+    for heading, text in _REASONS.get(entry.family, {}).items():
+        lines += ["", heading, *(f"  {line}" for line in wrap(text, WIDTH - 2))]
+    return [*lines, *_planted(entry.id), *_prerequisites(entry, entries)]
 
 
 def doctor_lines() -> list[str]:
@@ -63,14 +102,29 @@ def _advice(facts: dict[str, str | int]) -> list[str]:
     return advice
 
 
+def _planted(check: str) -> list[str]:
+    """Bugs of the library that this check is the first to see: how many, and some of them in words."""
+    found = [bug for bug in BUGS if bug.found_by == check]
+    if not found:
+        return []
+    words: dict[str, list[str]] = {}
+    for bug in found:
+        words.setdefault(bug.sentence, []).extend(cell for cell in bug.cells if cell not in words.get(bug.sentence, ()))
+    step = max(1, -(-len(words) // MOST_BUGS))  # spread over the library, which is in the order of cells
+    some = [
+        (", ".join(cells[:2]) + (", …" if len(cells) > 2 else ""), sentence) for sentence, cells in list(words.items())[::step]
+    ]
+    return ["", f"is the first to see {len(found)} of {len(BUGS)} planted bugs, such as", *_table(some)]
+
+
 def _prerequisites(entry: CatalogueEntry, entries: dict[str, CatalogueEntry]) -> list[str]:
     before = [entries[name] for name in entry.needs if name in entries]
     after = [other for other in entries.values() if entry.id in other.needs]
     lines = []
     if before:
-        lines += ["is blocked where one of these fails", *_table([(e.id, e.property) for e in before])]
+        lines += ["", "is blocked where one of these fails", *_table([(e.id, e.property) for e in before])]
     if after:
-        lines += ["blocks, where it fails", *_table([(e.id, e.property) for e in after])]
+        lines += ["", "blocks, where it fails", *_table([(e.id, e.property) for e in after])]
     return lines
 
 

@@ -20,17 +20,17 @@ LOAD = CatalogueEntry(
 def tasks(entries: Sequence[TargetEntry]) -> list[Task]:
     """One task for each different entry.  Where two would have the same name, module and arguments tell them apart."""
     different = [entry for k, entry in enumerate(entries) if entry not in entries[:k]]
-    short = Counter(_attribute(entry.target) for entry in different)
+    short = Counter(_short(entry) for entry in different)
     qualified = Counter(_qualified(entry.target) for entry in different)
 
     def name(entry: TargetEntry) -> str | None:
-        if not _attribute(entry.target) or short[_attribute(entry.target)] == 1:
+        if short[_short(entry)] == 1 or not _attribute(entry.target):
             return None
         if qualified[_qualified(entry.target)] == 1:
             return _qualified(entry.target)
         told = [f"{key}={value}" for key, value in (entry.args or {}).items()]
-        if not told and entry.like:
-            told = [f"like {entry.like}"]
+        if entry.like:
+            told.append(f"like {entry.like}")
         return f"{_qualified(entry.target)}({', '.join(told)})" if told else _qualified(entry.target)
 
     return [Task(entry.target, entry.args, entry.like, name(entry)) for entry in different]
@@ -54,6 +54,13 @@ def _attribute(target: str) -> str:
     """ "path/file.py:GRU" -> "GRU"; "" for a whole file or module."""
     place, colon, attribute = target.rpartition(":")
     return attribute if colon and place else ""
+
+
+def _short(entry: TargetEntry) -> str:
+    """The name that a subject would have by itself.  Those of torch's own classes already tell their arguments ("nn.LSTM[2 layers]")."""
+    if entry.target.startswith("torch.nn:"):
+        return f"{_qualified(entry.target)} {dict(entry.args or {})}"
+    return _attribute(entry.target)
 
 
 def _qualified(target: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from harness.cases import Case, Data, draw
 from harness.checks.evidence import NotApplicable
 from harness.diagnosis.mapping import Identification, regions
+from harness.diagnosis.mirror import mirror
 from harness.gradient.certificate import Examination, examine
 from harness.gradient.running import run
 from harness.network import as_cell
@@ -41,13 +42,18 @@ class Trial:
         of_adapter = self.subject.extra.get("regions")
         return tuple(of_adapter(params)) if callable(of_adapter) else self.subject.regions
 
+    @property
+    def mirror(self) -> Subject | None:
+        """The reference in the subject's clothes, where it was identified."""
+        return None if self.identification is None else mirror(self.subject, self.identification)
+
     def examine(self, case: Case, sources: tuple[str, ...], draws: int | None = None) -> Examination:
         """The certificate of one case, with `draws` directions a block at most; asked twice, it is computed once."""
         draws = min(self.draws, draws or self.draws)
         key = (case, sources, draws)
         if key not in self._examined:
             subject = self.subject if self.subject.kind == "cell" else as_cell(self.subject, case)
-            self._examined[key] = examine(subject, case, self.regions, draws, sources)
+            self._examined[key] = examine(subject, case, self.regions, draws, sources, self.mirror)
         return self._examined[key]
 
     def needs_backward(self) -> None:

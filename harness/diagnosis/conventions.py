@@ -59,7 +59,8 @@ def _blocks(mapping: Mapping, layout: tuple[Reading, ...]) -> str:
     orders = {reference: _gates(p for p in mapping.pieces if p.reference == reference) for reference in ("W_x", "W_h")}
     fused = [reading for reading in layout if reading.kinds() & {"x", "h"} and len(reading.blocks) > len(reading.kinds())]
     if not fused:
-        return "one tensor a gate"
+        one_kernel = any(reading.order in ("xh", "hx") for reading in layout)  # "one kernel a gate" says it all
+        return "" if one_kernel else "one tensor a gate"
     words = "gates of a unit side by side, in order" if any(reading.interleaved for reading in layout) else "blocks"
     if orders["W_x"] == orders["W_h"]:
         return f"{words} {' '.join(orders['W_x'])}"
@@ -90,6 +91,8 @@ def _biases(mapping: Mapping) -> str:
     biases = [piece for piece in mapping.pieces if piece.reference in {"b", "b_x", "b_h"}]
     counts = Counter(piece.gate for piece in biases)
     most = max(counts.values(), default=0)
+    if most == 1 and ("b_h", "n") in {(piece.reference, piece.gate) for piece in biases}:
+        return "one bias, that of n multiplied by r"
     if len(set(counts.values())) <= 1 and set(counts) in (set(), set(mapping.cell.gates), {"h"}):
         return f"{NUMBERS.get(most, str(most))} bias{'es' if most > 1 else ''}"
     if set(counts) == set(mapping.cell.gates) and counts["n"] == 2 and most == 2 and sum(counts.values()) == len(counts) + 1:

@@ -27,7 +27,8 @@ from harness.subject import Subject
 def identify(subject: Subject, like: str | None = None, seed: int = 0) -> Identification | None:
     """The published cell that the subject computes, whatever it claims to be; None where it computes none of them.
 
-    `like` only chooses the name where two fit: every LSTM is also an lstm_tf1 with its options off.
+    `like` only chooses the name where two fit: every LSTM is also an lstm_tf1 with its options off.  Raises ContractError or
+    SubjectError where the subject cannot be run.
     """
     return _search(subject, like, seed).identification
 

@@ -9,10 +9,12 @@ from itertools import product
 import numpy as np
 
 import refimpl.unroll
-from harness.cases import named_arrays
+from harness.cases import Data, named_arrays
 from harness.diagnosis.layouts import Block, Reading, readings
 from harness.diagnosis.mapping import Mapping as WeightMapping
 from harness.diagnosis.mapping import params_to_reference
+from harness.gradient.running import called, run
+from harness.gradient.tangent import copies
 from harness.subject import Array, Arrays, Subject
 
 #: Unequal primes: almost every shape can be read in one way only (7 is neither 3, as peepholes are, nor a multiple of 5).
@@ -85,10 +87,9 @@ def normal(rng: np.random.Generator, like: Arrays, scale: float) -> dict[str, Ar
 
 
 def _run(subject: Subject, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-    copies = [{name: value.copy() for name, value in arrays.items()} for arrays in (params, state)]
+    given = Data(copies(params), xs.copy(), copies(state))
     with np.errstate(all="ignore"):  # saturated weights overflow in a naive sigmoid, and that is the subject's own business
-        ys, final = subject.implementation.run(copies[0], xs.copy(), copies[1])
-    return np.asarray(ys), {str(name): np.asarray(value) for name, value in (final or {}).items()}
+        return run(subject, given)
 
 
 def difference(mapping: WeightMapping, seen: Observation) -> float:
@@ -132,13 +133,15 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
         raise Unidentified("it reads the sequence in both directions; only a single cell in one direction is searched for")
     D, H, N = _choose(subject, free)
     dtype = np.dtype(subject.dtype)
-    made = named_arrays(subject.implementation.init(rng, D, H), f"{subject.name}.init")
+    made = named_arrays(called(subject, "init", subject.implementation.init, rng, D, H), f"{subject.name}.init")
     template = {name: value.astype(dtype) if value.dtype.kind == "f" else value for name, value in made.items()}
     if odd := [name for name, value in template.items() if value.dtype.kind != "f"]:
         raise Unidentified(f"parameter {odd[0]!r} has dtype {template[odd[0]].dtype}, wanted real numbers")
     if not template:
         raise Unidentified("it has no parameters")
-    zero = named_arrays(subject.implementation.zero_state(template, N), f"{subject.name}.zero_state")
+    zero = named_arrays(
+        called(subject, "zero_state", subject.implementation.zero_state, template, N), f"{subject.name}.zero_state"
+    )
     if len(zero) > 2:
         raise Unidentified(
             f"its state has {len(zero)} entries ({', '.join(zero)}): several layers or directions are not searched for"

@@ -2,8 +2,8 @@
 
 The ladder is extrapolated (Neville's table in h^2). The error of an entry is the largest difference to its neighbours in the table,
 plus the rounding floor noise / h with the noise of the function measured and not assumed (differences of order six along the
-direction kill the smooth part and leave the noise; after Hamming, and More and Wild, ECnoise, SIAM J. Sci. Comput. 33, 2011), plus
-half the jump of the derivative where a kink lies between the points (one-sided quotients that stay apart as h goes to zero).
+direction kill the smooth part and leave the noise; after Hamming, and More and Wild, ECnoise, SIAM J. Sci. Comput. 33, 2011). Steps
+with a kink between their points are left out; where a kink lies inside all of them, half the derivative's jump is part of the error.
 """
 
 from __future__ import annotations
@@ -46,9 +46,14 @@ def ladder(subject: Subject, data: Data, direction: Direction) -> Ladder:
     return ladders(subject, data, [direction], rows_apart=False)[0]
 
 
-def ladders(subject: Subject, data: Data, directions: Sequence[Direction], rows_apart: bool) -> list[Ladder]:
+def fine_ladder(subject: Subject, data: Data, direction: Direction) -> Ladder:
+    """A ladder of much smaller steps: less accurate, and blind to whatever has misled the other."""
+    return ladders(subject, data, [direction], False, 2.0**-4 if data.xs.dtype == np.float32 else 2.0**-9)[0]
+
+
+def ladders(subject: Subject, data: Data, directions: Sequence[Direction], rows_apart: bool, finer: float = 1.0) -> list[Ladder]:
     """A ladder for each direction. Where rows of a batch stay apart, all points that share the parameters go through in a few wide runs."""
-    base = _STEPS["float32" if data.xs.dtype == np.float32 else "float64"]
+    base = finer * _STEPS["float32" if data.xs.dtype == np.float32 else "float64"]
     points = [data]
     for u in directions:
         points += [moved_in_dtype(data, u, sign * float(h) / largest(u)) for h in base for sign in (1, -1)]
@@ -84,8 +89,12 @@ def contracted(found: Ladder, cotangent: Cotangent) -> tuple[float, float]:
     noise = contract(absolute, _absolute(cotangent))[0]
     column = np.array([contract(t, cotangent)[0] for t in found.tangents])
     bends = np.array([contract(t, cotangent)[0] for t in found.bends])
-    value, error = extrapolated(column, found.steps, noise)
-    return value, error + jump(bends, found.steps, noise)
+    smooth = smooth_from(bends, found.steps, noise, float(np.max(np.abs(column))))
+    if len(column) - smooth < 3:
+        spread = abs(float(column[-1] - column[-2])) + abs(float(bends[-1])) + 2 * noise / float(found.steps[-1])
+        return float(column[-1]), spread
+    value, error = extrapolated(column[smooth:], found.steps[smooth:], noise)
+    return value, error + jump(bends)
 
 
 def extrapolated(column: Array, steps: Array, noise: float) -> tuple[float, float]:
@@ -107,20 +116,29 @@ def extrapolated(column: Array, steps: Array, noise: float) -> tuple[float, floa
     return best, float(smallest)
 
 
-def jump(bends: Array, steps: Array, noise: float) -> float:
-    """What is left of the bend as h goes to zero: half the jump of the derivative at a kink; 0 where rounding explains it.
+def smooth_from(bends: Array, steps: Array, noise: float, size: float) -> int:
+    """Index of the first step from which on no kink lies between the points: there the bend halves with h.
 
-    A smooth f has bends a h + b h^3 + ...; two eliminations leave the constant.
+    At a kink inside every step the bend stays; at one that the smaller steps no longer reach it drops out at once. Large steps may
+    deviate more, because the next term of the bend goes with h^3.
+    """
+    first = len(bends) - 1
+    for k in range(len(bends) - 1, 0, -1):
+        small = abs(float(bends[k - 1])) <= 40 * noise / float(steps[k]) + 1e-9 * size
+        slack = 0.05 + 0.25 * float(steps[k] / steps[1])
+        if not small and abs(abs(float(bends[k] / bends[k - 1])) - 0.5) > slack:
+            break
+        first = k - 1
+    return first
+
+
+def jump(bends: Array) -> float:
+    """What is left of the bend as h goes to zero, half the jump of the derivative at a kink.
+
+    A smooth f has bends a h + b h^3 + ...; two eliminations leave the constant, and of a smooth f only h^5.
     """
     linear = 2 * bends[1:] - bends[:-1]
-    cubic = (8 * linear[1:] - linear[:-1]) / 7
-    rounding = 40 * noise / float(steps[-1])
-    unsettled = 2 * float(np.abs(cubic[-1] - cubic[-2]))
-    left = float(np.abs(cubic[-1]))
-    stays = abs(float(bends[-1])) > 0.7 * abs(float(bends[-2]))  # it would halve if f were smooth
-    if stays and abs(float(bends[-1])) > rounding:
-        return abs(float(bends[-1]))
-    return left if left > rounding + unsettled else 0.0
+    return abs(float(8 * linear[-1] - linear[-2])) / 7
 
 
 def measured_noise(subject: Subject, data: Data, direction: Direction) -> Tangent:

@@ -100,7 +100,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]
                 if ends is not None:
                     raise ends
             on_event(("done", None))
-            run = Run(run.command, run.seed, targets=tuple(targets), catalogue=run.catalogue, results=tuple(results), exit_code=exit_code)
+            run = Run(
+                run.command,
+                run.seed,
+                targets=tuple(targets),
+                catalogue=run.catalogue,
+                results=tuple(results),
+                exit_code=exit_code,
+            )
             return RunHandle(run, tuple(refused))
 
         monkeypatch.setattr(runner, "check", check)
@@ -180,9 +187,15 @@ def test_bad_input_is_answered_with_one_line(bptt: Bptt, arguments: tuple[str, .
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("class A:\n    def __init__(self, input_size, hidden_size): raise ValueError('no table')\n"
-         "    def forward(self, x, h): ...\n    def backward(self, dh): ...", "no table"),
-        ("class A:\n    def init(self, rng, input_size, hidden_size): ...\n    def run(self, params, xs, state): ...", "zero_state"),
+        (
+            "class A:\n    def __init__(self, input_size, hidden_size): raise ValueError('no table')\n"
+            "    def forward(self, x, h): ...\n    def backward(self, dh): ...",
+            "no table",
+        ),
+        (
+            "class A:\n    def init(self, rng, input_size, hidden_size): ...\n    def run(self, params, xs, state): ...",
+            "zero_state",
+        ),
         ("import nowhere", "nowhere"),
         ("class A: (", "SyntaxError"),
     ],
@@ -211,12 +224,16 @@ def test_one_target_of_several_that_cannot_be_loaded(bptt: Bptt, fake: Callable[
     assert found["cell.py:Elman", runner.catalogue()[0].id] == "passed"
 
 
-@pytest.mark.parametrize(("ends", "exit_code", "words"), [(KeyboardInterrupt(), 130, "interrupted"), (ZeroDivisionError("odd"), 3, "odd")])
+@pytest.mark.parametrize(
+    ("ends", "exit_code", "words"), [(KeyboardInterrupt(), 130, "interrupted"), (ZeroDivisionError("odd"), 3, "odd")]
+)
 def test_what_ends_a_run_early_leaves_a_valid_partial_record(
     bptt: Bptt, fake: Callable[..., Any], ends: BaseException, exit_code: int, words: str
 ) -> None:
     fake("passed", "failed", ends=ends)
-    found, out, err = bptt("check", "cell.py:Elman", "b.py:B", "--report", "run.json", "--report", "run.jsonl", "--report", "x.md")
+    found, out, err = bptt(
+        "check", "cell.py:Elman", "b.py:B", "--report", "run.json", "--report", "run.jsonl", "--report", "x.md"
+    )
     assert found == exit_code
     assert words in one_line(err)
     assert "incomplete" in out
@@ -247,7 +264,7 @@ def test_without_a_target_those_of_pyproject_are_checked(bptt: Bptt, fake: Calla
     Path("pyproject.toml").write_text("""
         [tool.bptt]
         level = "smoke"
-        targets = ["a.py:A", {target = "torch.nn:LSTM", args = {num_layers = 2}}, {target = "torch.nn:LSTM", like = "lstm"}]
+        targets = ["a.py:A", {target = "torch.nn:LSTM", args = {num_layers = 2}}, {target = "torch.nn:LSTM", like = "lstm"}, "b.py:A", "torch.nn:LSTM"]
         [tool.bptt.expect.GRD110]
         code = "BUG"
         reason = "known"
@@ -258,9 +275,11 @@ def test_without_a_target_those_of_pyproject_are_checked(bptt: Bptt, fake: Calla
     assert "build/report.html  build/report.json" in out
     assert read_run("build/report.json").complete
     assert [(task.spec, task.args, task.like, task.name) for task in calls[0]["target"]] == [
-        ("a.py:A", None, None, None),
-        ("torch.nn:LSTM", {"num_layers": 2}, None, "nn.LSTM(num_layers=2)"),
+        ("a.py:A", None, None, "a.A"),
+        ("torch.nn:LSTM", {"num_layers": 2}, None, None),  # its own name is nn.LSTM[2 layers]
         ("torch.nn:LSTM", None, "lstm", "nn.LSTM(like lstm)"),
+        ("b.py:A", None, None, "b.A"),
+        ("torch.nn:LSTM", None, None, "nn.LSTM"),
     ]
     assert calls[0]["level"] == "smoke"
     assert calls[0]["expect"] == {"GRD110": {"code": "BUG", "reason": "known"}}
@@ -272,11 +291,32 @@ def test_without_a_target_those_of_pyproject_are_checked(bptt: Bptt, fake: Calla
 
 def test_options_reach_the_runner(bptt: Bptt, fake: Callable[..., Any]) -> None:
     calls = fake("passed")
-    options = ["--select", "gradient", "--ignore", "GRD150", "--seed", "3", "--jobs", "2", "--timeout", "9", "--case", "T1-N1-D3-H4"]
+    options = [
+        "--select",
+        "gradient",
+        "--ignore",
+        "GRD150",
+        "--seed",
+        "3",
+        "--jobs",
+        "2",
+        "--timeout",
+        "9",
+        "--case",
+        "T1-N1-D3-H4",
+    ]
     bptt("check", "cell.py:Elman", *options, "--no-block", "--like", "elman", "--args", '{"a": 1}', "--level", "full")
     (call,) = calls
     assert call["target"] == [Task("cell.py:Elman", {"a": 1}, "elman")]
-    wanted = {"select": ("gradient",), "ignore": ("GRD150",), "seed": 3, "jobs": 2, "timeout": 9.0, "case": "T1-N1-D3-H4", "block": False}
+    wanted = {
+        "select": ("gradient",),
+        "ignore": ("GRD150",),
+        "seed": 3,
+        "jobs": 2,
+        "timeout": 9.0,
+        "case": "T1-N1-D3-H4",
+        "block": False,
+    }
     assert {name: call[name] for name in wanted} == wanted
     assert call["level"] == "full"
 
@@ -315,6 +355,19 @@ def test_every_check_can_be_explained(bptt: Bptt) -> None:
         assert exit_code == 0
         assert entry.property in out
         assert entry.description.splitlines()[0].strip() in out
+
+
+def test_explain_says_why_how_and_which_bugs(bptt: Bptt) -> None:
+    _, out, _ = bptt("explain", "GRD110")
+    for words in ("asserts", "why", "judges", "planted bugs", "missing derivative of the tanh", "GRD130"):
+        assert words in out
+    assert max(map(len, out.splitlines())) < 200
+
+
+def test_every_family_has_its_reasons() -> None:
+    from harness import _cli_catalogue
+
+    assert {entry.family for entry in runner.catalogue()} <= _cli_catalogue._REASONS.keys()
 
 
 def test_describe_and_identify_answer_for_a_cell(bptt: Bptt) -> None:
@@ -366,10 +419,14 @@ def test_help_lists_the_commands_that_work(bptt: Bptt) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_leaves_a_valid_partial_record(bptt: Bptt, tmp_path: Path) -> None:
-    slow = CELL.replace("    def run(self, params, xs, state):", "    def run(self, params, xs, state):\n        import time; time.sleep(0.3)")
+    slow = CELL.replace(
+        "    def run(self, params, xs, state):", "    def run(self, params, xs, state):\n        import time; time.sleep(0.3)"
+    )
     (tmp_path / "slow.py").write_text(slow)
     command = [sys.executable, "-m", "harness.cli", "check", "slow.py:Elman", "--report", "run.json"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     for _ in range(600):  # until the first result is in the file
         if (tmp_path / "run.json").exists() and '"result"' in (tmp_path / "run.json").read_text():
             break

@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[Variant, str, tuple[str, ...]]] = {
     "lstm a layer a gate": (
         V("figo", "split_hx", "split"),
         "lstm",
-        ("one tensor a gate", "one kernel a gate on [h, x] (H+D, H)"),
+        ("an LSTM, one kernel a gate on [h, x] (H+D, H)", "one bias"),
     ),
     "lstm a stack of gates": (V("gofi", "stack"), "lstm", ("blocks g o f i", "weights as columns (4, D, H)")),
     "lstm other order on h": (V("ifgo", gates_h="fiog"), "lstm", ("blocks i f g o on x and f i o g on h",)),
@@ -115,6 +115,9 @@ WRONG: dict[str, Variant] = {
     "lstm f * tanh(c)": V("ifgo", mistake="f * tanh(c)"),
     "lstm o peephole on the old c": V("ifgo", peephole="3 ifo", mistake="o reads old c"),
     "lstm without tanh on c": V("ifgo", mistake="no tanh on c"),
+    "lstm with tanh outside": V("ifgo", mistake="tanh outside"),
+    "lstm with the old c in its output": V("ifgo", mistake="output from the old c"),
+    "gru with r on x": V("rzn", "rows", "two", mistake="r on x"),
     "lstm with coupled gates": V("ifgo", mistake="coupled"),
     "lstm with hard sigmoids": V("ifgo", gate_activation="hard_sigmoid"),
     "gru that ignores r": V("rzn", "rows", "two", mistake="ignores r"),

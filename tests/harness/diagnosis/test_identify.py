@@ -8,6 +8,7 @@ import pytest
 
 from harness.diagnosis.identify import closest, identify, nothing_found_reason
 from harness.diagnosis.mapping import params_to_reference
+from harness.errors import BpttError, ContractError, SubjectError
 from harness.subject import Array, Arrays
 from refimpl import CELLS
 from refimpl.cells.lstm_tf1 import Options, make
@@ -184,7 +185,55 @@ def test_every_lstm_is_an_lstm_tf1_where_it_claims_to_be() -> None:
     assert found.cell == "lstm_tf1"
 
 
+class TwoKernels:
+    """The GRU of TensorFlow 1: one kernel for both gates, one for the candidate, all on [x, h]; u keeps the old state."""
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        D, H = input_size, hidden_size
+        shapes = {"gates/kernel": (D + H, 2 * H), "gates/bias": (2 * H,), "candidate/kernel": (D + H, H), "candidate/bias": (H,)}
+        return {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return {"state": np.zeros((batch_size, len(params["candidate/bias"])))}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        h, ys = state["state"], []
+        for x in xs:
+            a = np.concatenate([x, h], axis=1) @ params["gates/kernel"] + params["gates/bias"]
+            r, u = np.split(1 / (1 + np.exp(-a)), 2, axis=1)
+            c = np.tanh(np.concatenate([x, r * h], axis=1) @ params["candidate/kernel"] + params["candidate/bias"])
+            h = u * h + (1 - u) * c
+            ys.append(h)
+        return np.stack(ys), {"state": h}
+
+
+def test_the_gru_of_tensorflow_1_has_two_kernels() -> None:
+    found = identify(subject(TwoKernels()))
+    assert found is not None, nothing_found_reason(subject(TwoKernels()))
+    assert found.convention == (
+        "a GRU, reset before the product, z keeps the old state, blocks r z n, two kernels on [x, h] (D+H, 2H) (D+H, H), one bias"
+    )
+
+
+def test_a_bias_of_n_inside_the_reset_is_said_to_be_there() -> None:
+    class Inside(Variant):
+        def unpacked_biases(self, params: Arrays, H: int) -> list[dict[str, Array]]:
+            (bias,) = super().unpacked_biases(params, H)
+            return [bias | {"n": np.zeros(H)}, {"n": bias["n"]}]
+
+    found = identify(subject(Inside("rzn")))
+    assert found is not None
+    assert "one bias, that of n multiplied by r" in found.convention
+
+
 # ---------------------------------------------------------------------------------------------------- why nothing was found
+
+
+class SinglePrecisionInside(Variant):
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        single = [{name: value.astype(np.float32) for name, value in arrays.items()} for arrays in (params, state)]
+        ys, final = super().run(single[0], xs.astype(np.float32), single[1])
+        return ys.astype(float), {name: value.astype(float) for name, value in final.items()}
 
 
 class Layers(Variant):
@@ -233,6 +282,7 @@ class TwoGates(Variant):
         (OtherShape("rzn"), {}, "parameter 'W_out' of shape (5, 17) is no arrangement of blocks over D=7 inputs and H=5 units"),
         (Readout("rzn"), {}, "none of its final states (h) is its last output"),
         (TwoGates("zn"), {}, "its weights make 2 blocks of H units; known are 1 (Elman), 3 (GRU) and 4 (LSTM)"),
+        (SinglePrecisionInside("rzn"), {}, "so near that it may compute in a lower precision inside"),
         (WRONG["lstm f * tanh(c)"], {}, "c is not carried on by one factor"),
         (WRONG["gru that ignores r"], {}, "no use of the recurrent weights gives its outputs"),
     ],
@@ -257,6 +307,26 @@ def test_a_subject_that_writes_into_its_inputs_is_named_all_the_same() -> None:
             return out
 
     assert identify(subject(Writes("rzn"))) is not None
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "words"),
+    [
+        (None, ContractError, "run returned a NoneType, wanted a pair"),
+        ((np.ones((3, 2, 5)), np.ones((2, 5))), ContractError, "final_state"),
+        (ZeroDivisionError("no such size"), SubjectError, "ZeroDivisionError: no such size"),
+    ],
+    ids=["none", "no dict", "raises"],
+)
+def test_a_subject_that_cannot_be_run_is_an_error_of_the_subject(returned: Any, error: type[BpttError], words: str) -> None:
+    class Broken(Variant):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> Any:
+            if isinstance(returned, Exception):
+                raise returned
+            return returned
+
+    with pytest.raises(error, match=words):
+        identify(subject(Broken("rzn")))
 
 
 def test_the_mapping_holds_at_other_sizes() -> None:

@@ -27,8 +27,8 @@ class Variant:
     """One convention.
 
     gates    blocks in the order of the tensors ("igfo", "zrn", "h"); gates_h where the recurrent weights have another order
-    layout   columns, rows, xh, hx (one kernel), xh_rows, hx_rows, split, split_rows (a tensor a gate),
-             split_hx (one kernel a gate), stack (4, D, H), leading ((1, 4H, D) as ONNX has it), interleaved (the gates of one unit side by side)
+    layout   columns, rows, xh, hx (one kernel), xh_rows, hx_rows, split, split_rows (a tensor a gate), split_hx (one kernel
+             a gate), stack (4, D, H), leading ((1, 4H, D) as ONNX has it), interleaved (the gates of one unit side by side)
     biases   none, one, two, pair (2, kH), column (kH, 1), end_to_end (1, 2kH), n_on_h (one, and one more for n),
              split, split_two
     peephole "" or their order in one tensor ("iof"), a row each ("3 ifo"), or "split"
@@ -102,6 +102,8 @@ class Variant:
         else:
             recurrent = (r * h) @ U["n"] + b_h["n"]
         n = np.tanh(x @ W["n"] + b_x["n"] + recurrent)
+        if self.mistake == "r on x":
+            n = np.tanh(r * (x @ W["n"] + b_x["n"]) + h @ U["n"] + b_h["n"])
         if self.mistake == "no tanh":
             n = x @ W["n"] + b_x["n"] + recurrent
         if self.mistake == "z not complementary":
@@ -121,6 +123,10 @@ class Variant:
             new = np.where(np.abs(new.real) > self.cell_clip, np.sign(new.real) * self.cell_clip, new)
         o = s(a["o"] + p["o"] * (c if self.mistake == "o reads old c" else new))
         y = o * new if self.mistake == "no tanh on c" else o * np.tanh(new)
+        if self.mistake == "tanh outside":
+            y = np.tanh(o * new)
+        if self.mistake == "output from the old c":
+            y = o * np.tanh(c)
         return (y @ params["proj"] if self.projection else y), new
 
     # ------------------------------------------------------------------------------------------------ the tensors
