@@ -39,8 +39,8 @@ def check(
 ) -> int:
     """Check what can be loaded, print and write all of it; returns the exit code.
 
-    Raises UsageError for options that the runner refuses.  Whatever else ends the run early is raised again once what is known has
-    been printed and written.
+    Raises UsageError for options that the runner refuses.  Whatever else ends the run early is raised again once what is known
+    has been printed and written.
     """
     began = time.perf_counter()
     todo = tasks(entries)

@@ -54,10 +54,9 @@ class Cells:
 
     @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        from harness.config import TargetEntry
-        from harness.loading import tasks
+        from harness.events import Task, told_apart
 
-        for task in tasks([TargetEntry(target) for target in self.targets]):
+        for task in told_apart([Task(target) for target in dict.fromkeys(self.targets)]):
             items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task).collect())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -83,7 +82,7 @@ class CellNode(pytest.Collector):
         from harness.runner import catalogue
 
         self._all = tuple(entry.id for entry in catalogue())
-        label = self.task.name or self.task.spec.rpartition(":")[2]
+        label = f"{self.task.prefix}{self.task.spec.rpartition(':')[2]}{self.task.suffix}"
         for check in self._all:
             yield CellItem.from_parent(self, name=f"{check}-{label}", check=check)
 
@@ -97,7 +96,8 @@ class CellNode(pytest.Collector):
             wanted = {item.check for item in self.session.items if isinstance(item, CellItem) and item.parent is self}
             select = () if wanted == set(self._all) else tuple(check for check in self._all if check in wanted)
             try:
-                self._run = runner.check(self.task, level=self.config.option.bptt_level, select=select).run
+                run = runner.check(self.task, level=self.config.option.bptt_level, select=select).run
+                self._run = renamed(run, self.task.prefix, self.task.suffix)
                 self._curves = self._run.experiments
             except UsageError as error:
                 self._refused = str(error)
@@ -203,6 +203,20 @@ def gathered(runs: list[Run], command: str) -> Run:
         experiments=tuple(curves[key] for key in sorted(curves)),
         exit_code=DOES_NOT_CONFORM if failed else CONFORMS if executed else NOTHING_CHECKED,
         duration_s=sum(result.duration_s for result in results.values()),
+    )
+
+
+def renamed(run: Run, prefix: str, suffix: str) -> Run:
+    """`run` with the names that its targets have among all cells of the session (checked alone, a target has its own)."""
+
+    def name(own: str) -> str:
+        return f"{prefix}{own}{suffix}"
+
+    return replace(
+        run,
+        targets=tuple(replace(target, name=name(target.name)) for target in run.targets),
+        results=tuple(replace(result, target=name(result.target)) for result in run.results),
+        experiments=tuple(replace(e, target=name(e.target) if e.target else None) for e in run.experiments),
     )
 
 

@@ -6,6 +6,7 @@ Exit codes   0 conforms   1 does not   2 usage, or a target cannot be loaded   3
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -29,7 +30,10 @@ DEFAULT_REPORTS = (Path("build/report.html"), Path("build/report.json"))
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a letter shows "?" for it, and the verdict still stands
     try:
         return bptt.main(args=argv, prog_name="bptt", standalone_mode=False, obj=shlex.join(["bptt", *argv])) or CONFORMS
     except click.ClickException as error:

@@ -6,13 +6,14 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 #: Distributions whose version can change a result, in the order in which they are shown.
 DISTRIBUTIONS = ("bptt", "numpy", "torch", "jax", "flax", "equinox", "dm-haiku", "keras", "tensorflow", "onnx", "onnxruntime")
 FRAMEWORKS = DISTRIBUTIONS[2:]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-Facts = dict[str, str | int]
+Facts = dict[str, Any]
 
 
 def environment() -> Facts:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.cases import Case
@@ -38,12 +38,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Task:
-    """One target to check: a string, an object or a Subject, with its arguments.   `name` replaces the subject's own."""
+    """One target to check: a string, an object or a Subject, with its arguments.
+
+    prefix, suffix   put around the subject's own name, so that no two targets of a run have the same
+    """
 
     target: Any
     args: Mapping[str, object] | None = None
     like: str | None = None
-    name: str | None = None
+    prefix: str = ""
+    suffix: str = ""
 
     @property
     def spec(self) -> str:
@@ -52,3 +56,30 @@ class Task:
             return self.target
         spec = getattr(self.target, "spec", None)
         return spec if isinstance(spec, str) else str(getattr(self.target, "__name__", type(self.target).__name__))
+
+
+def told_apart(tasks: Sequence[Task]) -> list[Task]:
+    """The same tasks, with names that differ, whatever order they are loaded in.
+
+    Names are ids, and a class is called GRU in every second file: where two targets may get the same name, the file or module goes
+    in front, then the arguments behind (torch's own modules say theirs in their names), then a number.
+    """
+    hints = [_hint(task) for task in tasks]
+    named = []
+    for k, (task, (home, attribute)) in enumerate(zip(tasks, hints, strict=True)):
+        rivals = [(j, h) for j, (h, a) in enumerate(hints) if a == attribute and (a or len(tasks) > 1)]
+        prefix = f"{home}:" if home and ((not attribute and len(tasks) > 1) or any(h != home for _, h in rivals)) else ""
+        same_home = [j for j, h in rivals if h == home]
+        given = ", ".join(f"{key}={value}" for key, value in (task.args or {}).items())
+        suffix = f"({given})" if given and len(same_home) > 1 and not home.startswith("torch") else ""
+        twins = [j for j in same_home if tasks[j].args == task.args and j < k]
+        named.append(replace(task, prefix=prefix, suffix=suffix + (f"#{len(twins) + 1}" if twins else "")))
+    return named
+
+
+def _hint(task: Task) -> tuple[str, str]:
+    """Where a target comes from and what it is called there, as far as its text or the object tell."""
+    if isinstance(task.target, str):
+        home, _, attribute = task.target.rpartition(":") if ":" in task.target else (task.target, "", "")
+        return home.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".py"), attribute
+    return str(getattr(task.target, "__module__", "")), task.spec

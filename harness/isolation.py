@@ -19,7 +19,7 @@ import cloudpickle
 from harness.events import Event, Options, Task
 from reports.records import Result
 
-_PINNED = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+_PINNED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 #: Loading may import a framework, which takes longer than a check.
 _LOADING_SECONDS = 120.0
 
@@ -29,7 +29,12 @@ class Worker:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.path[:] = eval(sys.argv[1]); from harness.worker import main; main()", repr(sys.path)],
+            [
+                sys.executable,
+                "-c",
+                "import sys; sys.path[:] = eval(sys.argv[1]); from harness.worker import main; main()",
+                repr(sys.path),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**_PINNED, **os.environ},
@@ -93,7 +98,7 @@ class Pool:
 def packed(task: Task, options: Options) -> bytes | str:
     """The task as bytes, or why it cannot travel to another process."""
     try:
-        return cloudpickle.dumps((task, options))
+        return bytes(cloudpickle.dumps((task, options)))
     except Exception as error:  # pickling runs the object's own code, which may raise anything
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
@@ -139,7 +144,11 @@ def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterat
             yield ("unloadable", task.spec, f"{task.spec}: {lost.reason} while it was being loaded")
             return
         yield ("result", lost)
-        bad = {(r.target, r.check) for r in (*seen.values(), lost) if r.status not in ("passed", "not_applicable", "skipped", "xpassed")}
+        bad = {
+            (r.target, r.check)
+            for r in (*seen.values(), lost)
+            if r.status not in ("passed", "not_applicable", "skipped", "xpassed")
+        }
         done = {(r.target, r.check) for r in (*seen.values(), lost)}
         options = replace(options, skip=options.skip | done, failed=options.failed | bad)
 

@@ -20,13 +20,15 @@ from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
 from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.mapping import Identification
+from harness.diagnosis.mirror import mirror
 from harness.errors import BpttError, ContractError, SubjectError
 from harness.events import Event, Options, Task
 from harness.flow import gradient_over_lag
 from harness.gradient.certificate import Examination
 from harness.gradient.locate import Located, locate
+from harness.gradient.running import Gradients
 from harness.subject import Subject
-from reports.records import Finding, Identified, Repro, Result, SmallestCase, Source, Target
+from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target
 
 #: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
 _MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
@@ -35,7 +37,7 @@ _DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
 
 def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> list[Check]:
     """The checks that run on this subject, in order."""
-    rank = LEVELS.index(options.level)  # type: ignore[arg-type]  # validated at the door
+    rank = LEVELS.index(options.level)
 
     def chosen(c: Check) -> bool:
         wanted = not options.select or c.id in options.select or c.family in options.select
@@ -53,7 +55,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         found, near = _identified(subject)
-        trial = Trial(subject, found, _DRAWS[options.level], near)
+        trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found))
         yield ("target", target_record(subject, found))
         failed = {check for name, check in options.failed if name == subject.name}
         for c in plan:
@@ -126,7 +128,9 @@ def _judged(trial: Trial, c: Check, task: Task, failed: set[str], options: Optio
         said = f"the harness failed: {type(error).__name__}: {error} (at {where.filename}:{where.lineno})"
         return Result(name, c.id, "error", reason=said, cases=tally.cases, duration_s=time.perf_counter() - began)
     if tally.first is None and not tally.compared:
-        return Result(name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began)
+        return Result(
+            name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began
+        )
     chosen = tally.first or tally.warning
     metrics = dict(tally.metrics or {})
     if chosen is None:
@@ -183,7 +187,7 @@ def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
     for key, value in new.items():
         old = known.get(key)
         both = isinstance(old, int | float) and isinstance(value, int | float)
-        known[key] = max(old, value) if both else value  # type: ignore[type-var]  # both are numbers
+        known[key] = max(old, value) if both else value
     return known
 
 
@@ -231,7 +235,7 @@ def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
 
     for dimension in ("T", "N", "H", "D"):
         for size in range(1, getattr(case, dimension)):
-            smaller = admissible(trial.subject, replace(case, **{dimension: size}))
+            smaller = admissible(trial.subject, _resized(case, dimension, size))
             if getattr(smaller, dimension) != size:
                 continue
             if tried >= _MOST_SHRINKS or time.perf_counter() - began > _MOST_SECONDS:
@@ -243,7 +247,12 @@ def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
     return case
 
 
-def _causes(trial: Trial, evidence: Evidence) -> tuple[diagnosis.Cause, ...]:
+def _resized(case: Case, dimension: str, size: int) -> Case:
+    sizes = {"T": case.T, "N": case.N, "D": case.D, "H": case.H} | {dimension: size}
+    return replace(case, T=sizes["T"], N=sizes["N"], D=sizes["D"], H=sizes["H"])
+
+
+def _causes(trial: Trial, evidence: Evidence) -> tuple[Cause, ...]:
     if not (isinstance(evidence.detail, tuple) and len(evidence.detail) == 2):
         return ()
     examination, located = evidence.detail
@@ -261,7 +270,7 @@ def _again(trial: Trial, case: Case) -> diagnosis.WrongGradient:
 
 
 def _wrong_gradient(
-    trial: Trial, e: Examination, located: Located | None, exact: tuple[diagnosis.Gradients, ...] | None = None
+    trial: Trial, e: Examination, located: Located | None, exact: tuple[Gradients, ...] | None = None
 ) -> diagnosis.WrongGradient:
     truth = located.exact if located is not None else exact
     return diagnosis.WrongGradient(
@@ -272,7 +281,7 @@ def _wrong_gradient(
         data=e.data,
         cotangents=e.cotangents,
         yours=e.gradients,
-        exact=truth or tuple(diagnosis.Gradients({}, None, {}) for _ in e.cotangents),
+        exact=truth or tuple(Gradients({}, None, {}) for _ in e.cotangents),
     )
 
 
@@ -300,7 +309,13 @@ def _with_expectation(result: Result, options: Options) -> Result:
     if expires and datetime.date.fromisoformat(str(expires)) < datetime.date.today():
         return replace(result, reason=f"the expectation of this failure expired on {expires}")
     if result.status == "passed":
-        return replace(result, status="xpassed", reason=f"expected to fail ({known.get('reason', 'no reason given')}), it passes: remove the entry")
+        return replace(
+            result,
+            status="xpassed",
+            reason=f"expected to fail ({known.get('reason', 'no reason given')}), it passes: remove the entry",
+        )
     if result.finding is not None and known.get("code") not in (None, result.finding.code):
-        return replace(result, status="changed", reason=f"expected to fail with {known['code']}, it fails with {result.finding.code}")
+        return replace(
+            result, status="changed", reason=f"expected to fail with {known['code']}, it fails with {result.finding.code}"
+        )
     return replace(result, status="xfailed", reason=str(known.get("reason", "expected to fail")))

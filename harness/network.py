@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case, generator, named_arrays
+from harness.calling import called
+from harness.cases import Case, generator, init, named_arrays
 from harness.errors import ContractError
 from harness.subject import Array, Arrays, Subject
 
@@ -43,14 +44,16 @@ class LossAsOutput:
 def as_cell(subject: Subject, case: Case) -> Subject:
     """`subject`, a network, on one random batch of its own kind of `case`'s T and N."""
     rng = generator(case, "batch")
-    params = named_arrays(subject.implementation.init(rng, case.D, case.H), f"{subject.name}.init")
-    batch = subject.implementation.batch(rng, params, case.T, case.N)
+    params = init(subject, rng, case)
+    batch = called(subject, "batch", subject.implementation.batch, rng, params, case.T, case.N)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ContractError(f"{subject.name}.batch returned a {type(batch).__name__}, wanted a pair (inputs, targets)")
     return replace(subject, kind="cell", implementation=LossAsOutput(subject.implementation, subject.name, *batch))
 
 
-def loss_and_gradients(network: Any, name: str, params: Arrays, inputs: Any, targets: Any, state: Arrays) -> tuple[Array, dict[str, Array]]:
+def loss_and_gradients(
+    network: Any, name: str, params: Arrays, inputs: Any, targets: Any, state: Arrays
+) -> tuple[Array, dict[str, Array]]:
     """The network's loss () and its gradients.  Raises ContractError where `loss` returns something else."""
     returned = network.loss(params, inputs, targets, dict(state))
     if not isinstance(returned, tuple | list) or len(returned) < 2 or not isinstance(returned[1], Mapping):

@@ -11,17 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from harness.cases import Case, parse_case
 from harness.checks import registry
 from harness.environment import environment
 from harness.errors import UsageError
-from harness.events import Event, OnEvent, Options, Task
+from harness.events import Event, OnEvent, Options, Task, told_apart
 from harness.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, NOTHING_CHECKED, USAGE, gravest
 from harness.isolation import Pool, isolated, packed
 from harness.worker import events_of
 from reports.records import FAILING, CatalogueEntry, Experiment, Result, Run, Target
 
+X = TypeVar("X")
 #: Seconds without an answer after which a check is given up.
 DEFAULT_TIMEOUT = 60.0
 
@@ -149,7 +151,10 @@ def check(
     """
     began = time.perf_counter()
     several = isinstance(target, list | tuple)
-    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
+    tasks = [
+        t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])
+    ]
+    tasks = told_apart(tasks)
     options = _options(level, select, ignore, seed, case, block, expect or {})
     gathered = _Gathered(on_event)
     limit = DEFAULT_TIMEOUT if timeout is None else timeout
@@ -178,7 +183,9 @@ def _options(
     checks = registry.load()
     known = {c.id for c in checks} | {c.family for c in checks}
     if isinstance(select, str) or isinstance(ignore, str):
-        raise UsageError(f"select and ignore: got a string, wanted a list of check ids or families such as [{select or ignore!r}]")
+        raise UsageError(
+            f"select and ignore: got a string, wanted a list of check ids or families such as [{select or ignore!r}]"
+        )
     for option, names in (("select", select), ("ignore", ignore), ("expect", expect)):
         for name in names:
             if name not in known:
@@ -276,7 +283,7 @@ def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: i
 def _handle(gathered: _Gathered, tasks: Sequence[Task], command: str | None, seed: int, level: str, began: float) -> RunHandle:
     results = tuple(r for _, r in _sorted(gathered.results))
     unloadable = tuple(u for _, u in _sorted(gathered.unloadable))
-    env = dict(environment()) | {"level": level}
+    env: dict[str, Any] = dict(environment()) | {"level": level}
     if gathered.not_isolated:
         env["checked_in_this_process"] = list(gathered.not_isolated)
     codes = [CONFORMS]
@@ -302,7 +309,5 @@ def _handle(gathered: _Gathered, tasks: Sequence[Task], command: str | None, see
     return RunHandle(run, unloadable)
 
 
-def _sorted(pairs: list[tuple[int, object]]) -> list:  # type: ignore[type-arg, misc]  # pairs of one kind in, the same kind out
+def _sorted(pairs: list[tuple[int, X]]) -> list[tuple[int, X]]:
     return sorted(pairs, key=lambda pair: pair[0])
-
-

@@ -34,14 +34,10 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
 
 
 def _named(subjects: list[Any], task: Task) -> list[Any]:
-    """The subjects under the name that the run has given the target, so that ids are unique."""
+    """The subjects under names that are theirs alone in the run."""
     from dataclasses import replace
 
-    if task.name is None:
-        return subjects
-    if len(subjects) == 1:
-        return [replace(subjects[0], name=task.name)]
-    return [replace(s, name=f"{task.name}:{s.name}") for s in subjects]
+    return [replace(s, name=f"{task.prefix}{s.name}{task.suffix}") for s in subjects]
 
 
 def main() -> None:

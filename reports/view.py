@@ -168,10 +168,11 @@ def identity(target: Target) -> str:
     return " · ".join(one_line(p) for p in (target.framework, what) if p)
 
 
-def place(where: Where, bad: int | None = None, total: int | None = None) -> str:
-    """ "dL/dW_h[1, 15], gate n, step 0, lag 1 (49 of 147 entries)" """
+def place(finding: Finding, where: Where, bad: int | None = None, total: int | None = None) -> str:
+    """ "dL/dW_h[1, 15], gate n, step 0, lag 1 (49 of 147 entries)"; a tensor is a gradient where the headline calls it one."""
     index = f"[{', '.join(map(str, where.index))}]" if where.index is not None else ""
-    tensor = f"dL/d{where.tensor}{index}" if where.tensor else index
+    gradient = "dL/d" if where.tensor and f"dL/d{where.tensor}" in finding.headline else ""
+    tensor = f"{gradient}{where.tensor}{index}" if where.tensor else index
     parts = [
         tensor,
         f"gate {where.gate}" if where.gate else "",
@@ -188,14 +189,17 @@ def place(where: Where, bad: int | None = None, total: int | None = None) -> str
 def where_text(result: Result) -> str:
     """The line 'where': the check's own scope where it gave one."""
     scope = result.metrics.get("scope")
+    finding = result.finding
     if isinstance(scope, str) and scope:
-        return one_line(scope)
-    return place(result.finding.where, result.finding.bad, result.finding.total) if result.finding else ""
+        lag = finding.where.lag if finding else None
+        return one_line(scope) + (f"; first wrong lag {lag}" if lag else "")
+    return place(finding, finding.where, finding.bad, finding.total) if finding else ""
 
 
-def entry_text(where: Where) -> str:
+def entry_text(finding: Finding) -> str:
     """ "dL/dW_h[1, 15], gate n": which entry the worst number is."""
-    return place(Where(tensor=where.tensor, index=where.index, gate=where.gate))
+    where = finding.where
+    return place(finding, Where(tensor=where.tensor, index=where.index, gate=where.gate))
 
 
 def ratio(finding: Finding) -> float | None:
@@ -215,7 +219,7 @@ def worst_text(finding: Finding) -> str:
     times, relative = ratio(finding), finding.relative_error
     say_relative = relative is not None and (times is None or abs(times - 1) < 1e-3)
     parts = [
-        entry_text(finding.where),
+        entry_text(finding),
         f"yours {yours}" if yours else "",
         f"exact {exact}" if exact else "",
         f"ratio {times:.4g}" if times is not None and not say_relative else "",

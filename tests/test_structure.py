@@ -18,11 +18,11 @@ ORDER = {
     "harness": (
         "errors levels exit_codes words subject config environment report_files adapters targets cases network strategies "
         "gradient checks diagnosis events flow judging worker isolation runner loading ask experiments "
-        "_parametrize _pytest_cells pytest_plugin _cli_follow _cli_check _cli_catalogue cli"
+        "_parametrize _pytest_cells pytest_plugin _cli_reasons _cli_follow _cli_check _cli_catalogue cli"
     ),
 }
-#: Files that only say what things are, and that any other may import.
-FOR_ALL = {"refimpl": ("refimpl.cells.cell.",), "harness": ("harness.diagnosis.mapping.",)}
+#: Files that only say what things are, or how a subject lies over a published cell: any other may import them.
+FOR_ALL = {"refimpl": ("refimpl.cells.cell.",), "harness": ("harness.diagnosis.mapping.", "harness.diagnosis.mirror.")}
 OWN = {"refimpl": {"refimpl"}, "reports": {"reports"}, "harness": {"harness", "refimpl", "reports"}}
 
 

@@ -27,15 +27,33 @@ def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
         alone = Data(data.params, data.xs[:, n : n + 1], {k: v[n : n + 1] for k, v in data.state.items()})
         if trial.subject.batch_sizes is None:
             one_ys, one_final = trial.run(alone)
-            yield agree(f"outputs of row {n} alone", got=one_ys[:, 0], expected=ys[:, n], tolerance=tolerance, than="its outputs in the batch")
+            yield agree(
+                f"outputs of row {n} alone",
+                got=one_ys[:, 0],
+                expected=ys[:, n],
+                tolerance=tolerance,
+                than="its outputs in the batch",
+            )
             for name, value in final.items():
-                yield agree(f"final {name} of row {n} alone", got=one_final[name][0], expected=value[n], tolerance=tolerance, than="that in the batch")
+                yield agree(
+                    f"final {name} of row {n} alone",
+                    got=one_final[name][0],
+                    expected=value[n],
+                    tolerance=tolerance,
+                    than="that in the batch",
+                )
         else:
             xs = data.xs.copy()
             xs[:, n] = -xs[:, n] + 0.3
             others = [m for m in range(case.N) if m != n]
             changed, _ = trial.run(Data(data.params, xs, data.state))
-            yield agree(f"outputs of other rows when row {n} is changed", got=changed[:, others], expected=ys[:, others], tolerance=tolerance, than="before")
+            yield agree(
+                f"outputs of other rows when row {n} is changed",
+                got=changed[:, others],
+                expected=ys[:, others],
+                tolerance=tolerance,
+                than="before",
+            )
 
 
 @check("BAT110", family="batch", cases=_CASES, needs=("CON170", "LIN110"))
@@ -52,7 +70,10 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
     for n in range(case.N):
         dys = np.zeros_like(v.dys)
         dys[:, n] = v.dys[:, n]
-        dfinal = {k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype) for k, a in v.dfinal.items()}
+        dfinal = {
+            k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype)
+            for k, a in v.dfinal.items()
+        }
         g = backward(trial.subject, data, Cotangent(f"row {n}", dys, dfinal))
         others = [m for m in range(case.N) if m != n]
         if g.xs is not None:
@@ -80,7 +101,14 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
         if not value.size or float(np.max(np.abs(value - whole.params[name]))) <= 1e6 * eps * size:
             yield holds()
         else:
-            yield agree(f"dL/d{name} of the batch", got=whole.params[name], expected=value, tolerance=0.0, than="the sum over its rows", where=Where(tensor=name))
+            yield agree(
+                f"dL/d{name} of the batch",
+                got=whole.params[name],
+                expected=value,
+                tolerance=0.0,
+                than="the sum over its rows",
+                where=Where(tensor=name),
+            )
 
 
 def _several_rows(trial: Trial, case: Case) -> None:

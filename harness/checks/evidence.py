@@ -47,7 +47,15 @@ def holds(**metrics: Any) -> Evidence:
 
 
 def agree(
-    what: str, *, got: Array, expected: Array, tolerance: float, than: str, code: Code = "BUG", where: Where | None = None, **metrics: Any
+    what: str,
+    *,
+    got: Array,
+    expected: Array,
+    tolerance: float,
+    than: str,
+    code: Code = "BUG",
+    where: Where | None = None,
+    **metrics: Any,
 ) -> Evidence:
     """Whether `got` equals `expected` within `tolerance` times the largest expected entry.   Equal shapes; NaN never agrees.
 
@@ -57,7 +65,9 @@ def agree(
     got, expected = np.asarray(got), np.asarray(expected)
     where = where or Where(tensor=what)
     if got.shape != expected.shape:
-        return Evidence(False, f"{what}: shape {got.shape}, wanted {expected.shape} as {than}", "CONTRACT", where=where, metrics=metrics)
+        return Evidence(
+            False, f"{what}: shape {got.shape}, wanted {expected.shape} as {than}", "CONTRACT", where=where, metrics=metrics
+        )
     if not got.size:
         return Evidence(True, metrics=metrics)
     with np.errstate(all="ignore"):

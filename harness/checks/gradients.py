@@ -50,7 +50,9 @@ def gradients_carried_through_time_match_the_exact_derivative(trial: Trial, case
     "GRD140",
     family="gradient",
     level="standard",
-    cases=tuple(Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))),
+    cases=tuple(
+        Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))
+    ),
     needs=("GRD130",),
 )
 def gradients_are_right_in_every_regime(trial: Trial, case: Case) -> Iterator[Evidence]:
@@ -76,7 +78,13 @@ def gradients_are_right_at_long_lags(trial: Trial, case: Case) -> Iterator[Evide
     "GRD160",
     family="gradient",
     level="standard",
-    cases=(Case(N=1, H=1, D=1, seed=8), Case(N=1, seed=9), Case(N=3, D=1, H=2, seed=10), Case(T=4, D=4, H=4, seed=11)),
+    cases=(
+        Case(N=1, H=1, D=1, seed=8),
+        Case(N=1, H=1, D=1, regime="saturated", seed=8),
+        Case(N=1, seed=9),
+        Case(N=3, D=1, H=2, seed=10),
+        Case(T=4, D=4, H=4, seed=11),
+    ),
     needs=("GRD130",),
 )
 def gradients_are_right_at_every_size(trial: Trial, case: Case) -> Iterator[Evidence]:
@@ -149,7 +157,7 @@ def _failure(examination: Examination, of: tuple[str, ...], trial: Trial, metric
     found = locate(examination, of)
     gate = f", gate {found.where.gate}" if found.where.gate else ""
     relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)
-    metrics |= {"scope": found.scope, "cotangent": found.cotangent.name}
+    metrics |= {"scope": found.scope, "cotangent": found.cotangent.name, "sensitivity": smallest_error_found(examination)}
     if found.heatmap:
         metrics["heatmap"] = found.heatmap
     return Evidence(
@@ -177,7 +185,8 @@ def _undecided(examination: Examination, undecided: list[Judged], metrics: dict[
     worst = max(undecided, key=lambda j: np.nan_to_num(j.relative, nan=0.0))
     return Evidence(
         False,
-        f"dL/d{tensor_name(worst.block)} differs from the {examination.oracle.name} by {worst.relative:.1e} and no second oracle can tell which is right",
+        f"dL/d{tensor_name(worst.block)} differs from the {examination.oracle.name} by {worst.relative:.1e}, "
+        "and no second oracle can tell which is right",
         "INCONCLUSIVE",
         "warning",
         where=Where(tensor=tensor_name(worst.block), gate=worst.block.gate, step=worst.block.step),

@@ -23,7 +23,12 @@ def zero_cotangents_give_zero_gradients(trial: Trial, case: Case) -> Iterator[Ev
     trial.needs_backward()
     for name, value in _gradients(trial, case, (0.0,))[0].items():
         yield agree(
-            f"dL/d{name} for zero cotangents", got=value, expected=np.zeros_like(value), tolerance=0.0, than="zero", where=Where(tensor=name)
+            f"dL/d{name} for zero cotangents",
+            got=value,
+            expected=np.zeros_like(value),
+            tolerance=0.0,
+            than="zero",
+            where=Where(tensor=name),
         )
 
 
@@ -46,7 +51,14 @@ def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms
     """Rounding is relative to the largest entry of what was added up; cells that sum many terms may lose some digits more."""
     size = float(np.max(terms)) if terms.size else 0.0
     apart = float(np.max(np.abs(got - expected))) if got.size else 0.0
-    found = agree(f"dL/d{name} is not linear: B of the combination", got=got, expected=expected, tolerance=0.0, than=than, where=Where(tensor=name))
+    found = agree(
+        f"dL/d{name} is not linear: B of the combination",
+        got=got,
+        expected=expected,
+        tolerance=0.0,
+        than=than,
+        where=Where(tensor=name),
+    )
     return found if not apart <= 2e5 * eps * size else Evidence(True, relative_error=apart / size if size else 0.0)
 
 
@@ -59,7 +71,7 @@ def _gradients(trial: Trial, case: Case, *weights: tuple[float, ...]) -> list[di
     limit = trial.subject.dys_scale or 1.0
 
     def like(value: Array) -> Array:
-        return (limit * rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
+        return np.asarray(limit * rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1.0, 1.0], value.shape), value.dtype)
 
     w = Cotangent("second", like(v.dys), {k: like(a) for k, a in v.dfinal.items()})
     found = []
@@ -72,7 +84,7 @@ def _gradients(trial: Trial, case: Case, *weights: tuple[float, ...]) -> list[di
 
 
 def _mix(a: float, v: Array, b: float, w: Array) -> Array:
-    return (v.dtype.type(a) * v + v.dtype.type(b) * w).astype(v.dtype)
+    return np.asarray(v.dtype.type(a) * v + v.dtype.type(b) * w, v.dtype)
 
 
 def _named(g: Gradients) -> dict[str, Array]:

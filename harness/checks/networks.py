@@ -24,7 +24,9 @@ def the_loss_is_a_finite_number_with_gradients_of_the_right_shapes(trial: Trial,
     """loss(params, inputs, targets, state) gives one finite number, and dX has the shape of X for every parameter X it gives."""
     network, data = _on_a_batch(trial, case)
     loss, dparams = loss_and_gradients(network.network, network.name, data.params, network.inputs, network.targets, data.state)
-    yield Evidence(bool(np.isfinite(loss)), f"the loss is {float(loss)}, wanted a finite number", "CONTRACT", where=Where(tensor="loss"))
+    yield Evidence(
+        bool(np.isfinite(loss)), f"the loss is {float(loss)}, wanted a finite number", "CONTRACT", where=Where(tensor="loss")
+    )
     for name, value in dparams.items():
         wanted = data.params[name].shape if name in data.params else None
         ok = wanted == value.shape and bool(np.isfinite(value).all())
@@ -45,7 +47,9 @@ def the_loss_leaves_its_inputs_alone_and_remembers_nothing(trial: Trial, case: C
     for name, value in before.items():
         changed = not np.array_equal(value, data.params[name])
         yield Evidence(not changed, f"loss changed its input params[{name!r}] in place", "MUTATION", where=Where(tensor=name))
-    yield agree("the loss of a second call", got=again, expected=first, tolerance=0.0, than="that of the first", code="NONDETERMINISTIC")
+    yield agree(
+        "the loss of a second call", got=again, expected=first, tolerance=0.0, than="that of the first", code="NONDETERMINISTIC"
+    )
     for name, value in dfirst.items():
         yield agree(
             f"dL/d{name} of a second call",
@@ -78,7 +82,13 @@ def one_step_gradients_of_the_loss_match_the_exact_derivative(trial: Trial, case
 @check(
     "GRD220",
     family="gradient",
-    cases=(Case(T=2, seed=2), Case(), Case(T=4, N=1, D=6, H=4, seed=3), Case(T=5, regime="saturated", seed=4), Case(T=12, seed=5)),
+    cases=(
+        Case(T=2, seed=2),
+        Case(),
+        Case(T=4, N=1, D=6, H=4, seed=3),
+        Case(T=5, regime="saturated", seed=4),
+        Case(T=12, seed=5),
+    ),
     kinds=("network",),
     needs=("GRD210",),
 )

@@ -34,15 +34,30 @@ def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Ev
         data = trial.data(case)
         ys, _ = trial.run(data)
         expected, _, _ = reference_forward(CELLS[like], own(data.params), data.xs, data.state)
-        yield agree("outputs", got=ys, expected=expected, tolerance=_tolerance(case), than=f"those of {like} with the weights of to_reference")
+        yield agree(
+            "outputs",
+            got=ys,
+            expected=expected,
+            tolerance=_tolerance(case),
+            than=f"those of {like} with the weights of to_reference",
+        )
     elif found is not None and found.cell == like:
         yield Evidence(True, metrics={"max_relative_error": found.max_error})
     elif found is not None:
-        yield Evidence(False, f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}", "CONVENTION", relative_error=0.0)
+        yield Evidence(
+            False,
+            f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}",
+            "CONVENTION",
+            relative_error=0.0,
+        )
     else:
         near = trial.closest
         off = f"; the closest arrangement, {near.convention}, is off by {near.max_error:.1e}" if near is not None else ""
-        yield Evidence(False, f"its outputs are not those of {like} under any arrangement of its weights{off}", relative_error=near.max_error if near else None)
+        yield Evidence(
+            False,
+            f"its outputs are not those of {like} under any arrangement of its weights{off}",
+            relative_error=near.max_error if near else None,
+        )
 
 
 @check("PAR110", family="parity", cases=_CASES, needs=("PAR100",))
@@ -95,7 +110,9 @@ def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -
         wanted += [("xs", g.xs, dxs)] + [(f"{k}0", g.state.get(k), dstate[theirs]) for k, theirs in mapping.state.items()]
         for name, got, wants in wanted:
             if got is not None:
-                yield agree(f"dL/d{name}", got=got, expected=wants, tolerance=1e2 * _tolerance(case), than=than, where=Where(tensor=name))
+                yield agree(
+                    f"dL/d{name}", got=got, expected=wants, tolerance=1e2 * _tolerance(case), than=than, where=Where(tensor=name)
+                )
 
 
 def _mapping(trial: Trial) -> Mapping:

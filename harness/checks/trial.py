@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from harness.cases import Case, Data, draw
 from harness.checks.evidence import NotApplicable
 from harness.diagnosis.mapping import Identification, regions
-from harness.diagnosis.mirror import mirror
 from harness.gradient.certificate import Examination, examine
 from harness.gradient.running import run
 from harness.network import as_cell
@@ -21,12 +20,14 @@ class Trial:
     identification   the published cell it was found to be, or None
     draws            random directions a block
     closest          the nearest candidate of the cell it claims to be, where it was not found to be that cell
+    mirror           the reference in the subject's clothes, where it was identified
     """
 
     subject: Subject
     identification: Identification | None = None
     draws: int = 8
     closest: Identification | None = None
+    mirror: Subject | None = None
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
 
     def data(self, case: Case) -> Data:
@@ -41,11 +42,6 @@ class Trial:
             return regions(self.identification.mapping, params)
         of_adapter = self.subject.extra.get("regions")
         return tuple(of_adapter(params)) if callable(of_adapter) else self.subject.regions
-
-    @property
-    def mirror(self) -> Subject | None:
-        """The reference in the subject's clothes, where it was identified."""
-        return None if self.identification is None else mirror(self.subject, self.identification)
 
     def examine(self, case: Case, sources: tuple[str, ...], draws: int | None = None) -> Examination:
         """The certificate of one case, with `draws` directions a block at most; asked twice, it is computed once."""

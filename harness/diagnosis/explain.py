@@ -7,24 +7,25 @@ the numbers themselves are looked at (structure.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
 from harness.cases import Case, Cotangent, admissible
 from harness.diagnosis import structure
 from harness.diagnosis.bugs import bugs_of
-from harness.diagnosis.mapping import Identification, Mapping, gradients_from_reference, params_to_reference, resized
-from harness.diagnosis.plant import Bug, Planted, plant
+from harness.diagnosis.mapping import Identification, gradients_from_reference, params_to_reference, resized
+from harness.diagnosis.plant import Bug, Planted, PlantError, plant
 from harness.diagnosis.wrong import WrongGradient, relative_distance, tensors
 from harness.gradient.running import Gradients
 from harness.subject import Array
 from refimpl import unroll
 from reports.records import Cause
 
-__all__ = ["Reference", "WrongGradient", "explain", "matching_bugs"]
+__all__ = ["Reference", "WrongGradient", "explain", "matching_bugs", "two_mistakes"]
 
 Rerun = Callable[[Case], WrongGradient]
 
@@ -32,30 +33,67 @@ Rerun = Callable[[Case], WrongGradient]
 _CLOSE = {"float32": 1e-3, "float64": 1e-8, "longdouble": 1e-8}
 #: ... and this many times closer than the right gradient does.
 _CLOSER_THAN_RIGHT = 100.0
+#: The case at which what a smaller one suggests is confirmed.
+_LARGER = Case(T=5, N=3)
+#: A longer case than this is not run again: it is long enough to tell most things apart, and a longer one takes seconds.
+_MOST_STEPS = 20
 #: A tensor is wrong where it is farther than this from the right one.
 _WRONG = {"float32": 3e-3, "float64": 1e-9, "longdouble": 1e-9}
 
 
 def explain(wrong: WrongGradient, rerun: Rerun | None = None) -> tuple[Cause, ...]:
-    """Likely causes of a wrong gradient, best first; () where nothing is known.   score 1: it reproduces every number to rounding.
+    """Likely causes of a wrong gradient, best first; () where nothing is known.   A score of 1 reproduces every number.
 
-    rerun   gives the same subject's gradients at another case, to tell apart bugs that are the same at this one
+    rerun   gives the same subject's gradients at another case: to tell apart bugs that are the same at this one, to confirm
+            what a small case suggests, and to look at more numbers than it has
     """
-    identification = wrong.identification
-    if identification is not None:
-        matches = matching_bugs(wrong, Reference(identification, wrong))
-        if matches:
-            return _causes(wrong, identification, matches, rerun)
-    return structure.causes(wrong)
+    if wrong.identification is not None:
+        if named := _named(wrong, wrong.identification, rerun):
+            return named
+        if pair := two_mistakes(wrong, wrong.identification, rerun):
+            return pair
+    return structure.causes(_with_enough_numbers(wrong, rerun))
+
+
+def _named(wrong: WrongGradient, identification: Identification, rerun: Rerun | None) -> tuple[Cause, ...]:
+    matches = matching_bugs(wrong, Reference(identification, wrong))
+    if not matches:
+        return ()
+    kept, elsewhere = _confirmed(wrong, identification, matches, rerun)
+    if elsewhere is None:
+        return _causes(wrong, identification, kept)
+    return _with_partner(elsewhere, identification, kept) or _causes(wrong, identification, kept, elsewhere=elsewhere.case)
+
+
+def _with_partner(wrong: WrongGradient, identification: Identification, matches: Sequence[Match]) -> tuple[Cause, ...]:
+    """One of the bugs that explain a smaller case, and a second one beside it that explains this one too."""
+    reference = Reference(identification, wrong)
+    for match in matches[:3]:
+        for other in matching_bugs(wrong, reference, together_with=match.bug):
+            return _both(wrong, identification, Match((*match.bugs, *other.bugs), other.error, other.wrong))
+    return ()
+
+
+def _with_enough_numbers(wrong: WrongGradient, rerun: Rerun | None) -> WrongGradient:
+    """The same gradient at sizes at which a pattern means something: in a case of one unit everything is a constant factor."""
+    case = wrong.case
+    if rerun is None or min(case.T, 2) * min(case.N, 2) * min(case.D, 3) * min(case.H, 5) >= 2 * 2 * 3 * 5:
+        return wrong
+    larger = rerun(admissible(wrong.subject, replace(_LARGER, seed=case.seed)))
+    return larger if all(any(True for _ in tensors(exact)) for exact in larger.exact) else wrong
 
 
 @dataclass(frozen=True)
 class Match:
-    """A bug that gives the subject's numbers.   error: largest relative distance to them; wrong: names of the tensors that are wrong"""
+    """Bugs that together give the subject's numbers.   error: largest relative distance to them; wrong: tensors that are"""
 
-    bug: Bug
+    bugs: tuple[Bug, ...]
     error: float
     wrong: tuple[str, ...]
+
+    @property
+    def bug(self) -> Bug:
+        return self.bugs[0]
 
 
 class Reference:
@@ -64,7 +102,7 @@ class Reference:
     def __init__(self, identification: Identification, wrong: WrongGradient) -> None:
         data = wrong.data
         # Written for these sizes once; without `tensors` it is not asked to fit itself to the parameters again.
-        self.mapping: Mapping = replace(resized(identification.mapping, data.params), tensors={})
+        self.mapping = replace(resized(identification.mapping, data.params), tensors={})
         self.cell = self.mapping.cell
         self.own_params = data.params
         self.dtype = np.result_type(np.float64, data.xs.dtype)
@@ -72,7 +110,9 @@ class Reference:
         self.xs = data.xs.astype(self.dtype)
         N = data.xs.shape[1]
         self.zero = {name: value.astype(self.dtype) for name, value in self.cell.zero_state(self.params, N).items()}
-        self.state = self.zero | {own: data.state[name].astype(self.dtype) for name, own in self.mapping.state.items() if name in data.state}
+        self.state = self.zero | {
+            own: data.state[name].astype(self.dtype) for name, own in self.mapping.state.items() if name in data.state
+        }
 
     @cached_property
     def tapes(self) -> list[tuple[Array, ...]]:
@@ -96,87 +136,186 @@ class Reference:
         )
 
 
-def matching_bugs(wrong: WrongGradient, reference: Reference, among: Sequence[Bug] | None = None) -> tuple[Match, ...]:
-    """The bugs of the cell (or of `among`) that give the subject's numbers under every cotangent; () where its numbers are right."""
-    right = [reference.gradients(plant(reference.cell, None), v) for v in wrong.cotangents]
-    apart = [_distances(clean, yours) for clean, yours in zip(right, wrong.yours, strict=True)]
-    close = _CLOSE.get(wrong.subject.dtype, 1e-8)
+def matching_bugs(
+    wrong: WrongGradient, reference: Reference, among: Sequence[Bug] | None = None, together_with: Bug | None = None
+) -> tuple[Match, ...]:
+    """The bugs of the cell (or of `among`) that give the subject's numbers under every cotangent; () where its numbers are right.
+
+    together_with   a bug that is planted beside each of them
+    """
+    apart = _apart(wrong, reference)
     limit = _WRONG.get(wrong.subject.dtype, 1e-9)
     names = tuple(dict.fromkeys(name for distances in apart for name, distance in distances.items() if not distance <= limit))
     if not names:
         return ()
-    worst = max(max(distances.values(), default=0.0) for distances in apart)
-    bound = min(close, worst / _CLOSER_THAN_RIGHT)
+    bound = _bound(wrong, apart)
     order = sorted(range(len(apart)), key=lambda j: -max(apart[j].values(), default=0.0))
-    candidates = bugs_of(reference.cell.name, len(wrong.data.xs)) if among is None else among
     found = []
-    for bug in candidates:
-        error = _error(wrong, reference, plant(reference.cell, bug), order, bound)
+    for bug in bugs_of(reference.cell.name, len(wrong.data.xs)) if among is None else among:
+        planted = _planted(reference, *([together_with] if together_with else []), bug)
+        error = None if planted is None else _error(wrong, reference, planted, order, bound)
         if error is not None:
-            found.append(Match(bug, error, names))
+            found.append(Match((bug,), error, names))
     return tuple(found)
+
+
+def two_mistakes(wrong: WrongGradient, identification: Identification, rerun: Rerun | None) -> tuple[Cause, ...]:
+    """Two bugs that reproduce the subject's numbers together.
+
+    Either one of them explains what is wrong after a single step, or each of them mends a gate's block there and spoils none.
+    """
+    if rerun is None:
+        return ()
+    first = wrong if wrong.case.T == 1 else rerun(admissible(wrong.subject, replace(_LARGER, T=1, seed=wrong.case.seed)))
+    reference = Reference(identification, first)
+    if wrong is not first and (singles := matching_bugs(first, reference)):
+        return _with_partner(wrong, identification, singles)
+    apart = _apart(first, reference)
+    bound, order = _bound(first, apart), list(range(len(apart)))
+    before = _right_blocks(first, reference, plant(reference.cell), bound)
+    helpful: list[tuple[Bug, frozenset[int]]] = []
+    for bug in bugs_of(reference.cell.name):
+        planted = _planted(reference, bug)
+        after = _right_blocks(first, reference, planted, bound) if planted is not None else frozenset()
+        if after > before:
+            helpful.append((bug, after))
+    for (one, right_of_one), (other, right_of_other) in combinations(helpful[:40], 2):
+        if right_of_one == right_of_other:
+            continue
+        planted = _planted(reference, one, other)
+        error = None if planted is None else _error(first, reference, planted, order, bound)
+        if error is not None:
+            names = tuple(dict.fromkeys(name for distances in apart for name, d in distances.items() if not d <= 10 * bound))
+            return _confirmed_pair(wrong, identification, Match((one, other), error, names), rerun)
+    return ()
+
+
+def _confirmed_pair(wrong: WrongGradient, identification: Identification, match: Match, rerun: Rerun) -> tuple[Cause, ...]:
+    case = admissible(wrong.subject, replace(_LARGER, seed=wrong.case.seed))
+    larger = wrong if wrong.case.T >= case.T else rerun(case)
+    one, other = match.bugs
+    if matching_bugs(larger, Reference(identification, larger), [other], together_with=one):
+        return _both(larger, identification, match)
+    return ()
+
+
+def _right_blocks(wrong: WrongGradient, reference: Reference, planted: Planted, bound: float) -> frozenset[int]:
+    """Which pieces of the mapping, the gates' blocks in the subject's tensors, agree under the first cotangent."""
+    ours, yours = reference.gradients(planted, wrong.cotangents[0]).params, wrong.yours[0].params
+    return frozenset(
+        k
+        for k, piece in enumerate(reference.mapping.pieces)
+        if piece.tensor in yours and relative_distance(ours[piece.tensor][piece.index], yours[piece.tensor][piece.index]) <= bound
+    )
+
+
+def _planted(reference: Reference, *bugs: Bug) -> Planted | None:
+    """The reference with these bugs, None where one of them has taken the other's text away."""
+    if len(bugs) < 2:
+        return plant(reference.cell, *bugs)
+    try:
+        return plant(reference.cell, *bugs)
+    except PlantError:
+        return None
+
+
+def _apart(wrong: WrongGradient, reference: Reference) -> list[dict[str, float]]:
+    """How far every tensor is from the right one, for each cotangent."""
+    right = (reference.gradients(plant(reference.cell), v) for v in wrong.cotangents)
+    return [dict(_distances(clean, yours)) for clean, yours in zip(right, wrong.yours, strict=True)]
+
+
+def _bound(wrong: WrongGradient, apart: Sequence[Mapping[str, float]]) -> float:
+    worst = max(max(distances.values(), default=0.0) for distances in apart)
+    return min(_CLOSE.get(wrong.subject.dtype, 1e-8), worst / _CLOSER_THAN_RIGHT)
 
 
 def _error(wrong: WrongGradient, reference: Reference, planted: Planted, order: Sequence[int], bound: float) -> float | None:
     """Largest distance of the planted reference to the subject's gradients, or None as soon as one is above `bound`."""
     worst = 0.0
     for j in order:
-        distances = _distances(reference.gradients(planted, wrong.cotangents[j]), wrong.yours[j])
-        if not all(distance <= bound for distance in distances.values()):
-            return None
-        worst = max(worst, *distances.values(), 0.0)
+        for _, distance in _distances(reference.gradients(planted, wrong.cotangents[j]), wrong.yours[j]):
+            if not distance <= bound:
+                return None
+            worst = max(worst, distance)
     return worst
 
 
-def _distances(ours: Gradients, yours: Gradients) -> dict[str, float]:
-    """Relative distance of every tensor that both have.  dL/dxs step by step: a long lag's gradient is tiny beside the last step's."""
+def _distances(ours: Gradients, yours: Gradients) -> Iterator[tuple[str, float]]:
+    """Relative distance of every tensor that both have.  dL/dxs step by step: a long lag's is tiny beside the last one's."""
     mine = dict(tensors(ours))
-    found = {}
     for name, value in tensors(yours):
-        if name in mine:
-            pairs = zip(mine[name], value, strict=False) if name == "xs" and mine[name].shape == value.shape else [(mine[name], value)]
-            distances = [relative_distance(a, b) for a, b in pairs]
-            found[name] = float("nan") if np.isnan(distances).any() else max(distances, default=0.0)
-    return found
+        if name not in mine:
+            continue
+        if name == "xs" and mine[name].shape == value.shape:
+            distances = [relative_distance(a, b) for a, b in zip(mine[name], value, strict=True)]
+            yield name, float("nan") if np.isnan(distances).any() else max(distances, default=0.0)
+        else:
+            yield name, relative_distance(mine[name], value)
 
 
-def _causes(wrong: WrongGradient, identification: Identification, matches: Sequence[Match], rerun: Rerun | None) -> tuple[Cause, ...]:
-    told_apart, elsewhere = _told_apart(wrong, identification, matches, rerun)
-    names = [match.bug.name for match in told_apart]
+def _confirmed(
+    wrong: WrongGradient, identification: Identification, matches: Sequence[Match], rerun: Rerun | None
+) -> tuple[Sequence[Match], WrongGradient | None]:
+    """The matches that also hold at larger cases, and the gradient, if any, at which none of them does."""
+    if rerun is None:
+        return matches, None
+    for T in (_LARGER.T, 12, wrong.case.T + 7):
+        case = admissible(wrong.subject, replace(_LARGER, T=T, seed=wrong.case.seed))
+        if case.T <= wrong.case.T or wrong.case.T > _MOST_STEPS:
+            continue
+        if len(matches) == 1 and T != _LARGER.T:
+            break
+        again = rerun(case)
+        survivors = {
+            match.bug for match in matching_bugs(again, Reference(identification, again), [match.bug for match in matches])
+        }
+        if not survivors:
+            return matches, again
+        matches = [match for match in matches if match.bug in survivors]
+    return matches, None
+
+
+def _causes(
+    wrong: WrongGradient, identification: Identification, matches: Sequence[Match], elsewhere: Case | None = None
+) -> tuple[Cause, ...]:
+    names = [match.bug.name for match in matches]
     causes = []
-    for match in told_apart:
-        count = len(match.wrong)
-        what = f"all {count} wrong tensors ({', '.join(match.wrong)})" if count > 1 else f"the wrong tensor ({match.wrong[0]})"
-        evidence = f"the reference with this mistake, on your weights, reproduces {what} to {match.error:.0e} under {len(wrong.cotangents)} cotangents"
+    for match in matches:
+        evidence = f"the reference with this mistake, on your weights, reproduces {_reproduced(wrong, match)}"
         if len(names) > 1:
             evidence += f"; so does {', '.join(name for name in names if name != match.bug.name)} at {wrong.case}"
         if elsewhere:
             evidence += f"; at {elsewhere} something else is wrong too"
-        causes.append(Cause(match.bug.name, match.bug.sentence, evidence, 0.9 if elsewhere else 1.0, match.bug.fix + _in_their_words(identification, match.bug)))
+        score = 0.9 if elsewhere else 1.0
+        causes.append(Cause(match.bug.name, match.bug.sentence, evidence, score, _fix(identification, match.bug)))
     return tuple(causes)
 
 
-def _told_apart(
-    wrong: WrongGradient, identification: Identification, matches: Sequence[Match], rerun: Rerun | None
-) -> tuple[Sequence[Match], str]:
-    """The matches that also hold at larger cases, and the case, if any, at which none of them does."""
-    if rerun is None or len(matches) == 1:
-        return matches, ""
-    for T in (5, 12, wrong.case.T + 7):
-        case = admissible(wrong.subject, Case(T=T, N=3, seed=wrong.case.seed))
-        if (case.T, case.N) <= (wrong.case.T, wrong.case.N):
-            continue
-        again = rerun(case)
-        survivors = {match.bug for match in matching_bugs(again, Reference(identification, again), [match.bug for match in matches])}
-        if not survivors:
-            return matches, str(case)
-        matches = [match for match in matches if match.bug in survivors]
-        if len(matches) == 1:
-            break
-    return matches, ""
+def _both(wrong: WrongGradient, identification: Identification, match: Match) -> tuple[Cause, ...]:
+    """Two mistakes as a cause each."""
+    one, other = match.bugs
+    return tuple(
+        Cause(
+            bug.name,
+            bug.sentence,
+            f"two mistakes: together with {partner.name}, on your weights, it reproduces {_reproduced(wrong, match)}",
+            1.0,
+            _fix(identification, bug),
+        )
+        for bug, partner in ((one, other), (other, one))
+    )
 
 
-def _in_their_words(identification: Identification, bug: Bug) -> str:
-    """A reminder where the subject's z is the reference's 1 - z."""
+def _reproduced(wrong: WrongGradient, match: Match) -> str:
+    count = len(match.wrong)
+    what = f"all {count} wrong tensors ({', '.join(match.wrong)})" if count > 1 else f"the wrong tensor ({match.wrong[0]})"
+    return f"{what} to {match.error:.0e} under {len(wrong.cotangents)} cotangents"
+
+
+def _fix(identification: Identification, bug: Bug) -> str:
+    """The mend, with a reminder where the subject's z is the reference's 1 - z."""
     opens = any(piece.gate == "z" and piece.sign < 0 for piece in identification.mapping.pieces)
-    return "   (for a z that keeps the old state; yours opens the new one: read 1 - z for z)" if opens and "z" in bug.fix else ""
+    return bug.fix + (
+        " (for a z that keeps the old state; yours opens the new one: read 1 - z for z)" if opens and "z" in bug.fix else ""
+    )

@@ -5,14 +5,13 @@ nor land in the wrong line when the reference is rewritten.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -44,6 +43,9 @@ class Place:
     lag: int | None = 0
 
 
+EVERYWHERE = Place()
+
+
 @dataclass(frozen=True)
 class Bug:
     """A mistake that people make, as an edit of the reference.
@@ -69,7 +71,7 @@ class Bug:
     after: str
     sentence: str
     fix: str
-    where: Place = Place()
+    where: Place = EVERYWHERE
     found_by: str = "GRD110"
     kind: Literal["backward", "forward"] = "backward"
     also: tuple[tuple[str, str], ...] = ()
@@ -95,37 +97,40 @@ class Planted:
     backward: Loop = unroll.backward
 
 
-def mutant(cell: Cell, bug: Bug) -> Cell:
-    """`cell` with `bug` in one of its own functions.  Raises PlantError where the bug's text is not there, or is in the loop over time."""
-    if bug.function == "backward":
-        raise PlantError(f"bug {bug.name}: it is in the loop over time, wanted one in a function of the cell; use plant()")
-    return replace(cell, **{bug.function: _edited(getattr(cell, bug.function), bug)})
+def mutant(cell: Cell, *bugs: Bug) -> Cell:
+    """`cell` with `bugs` in its own functions.  Raises PlantError where a text is not there, or is in the loop over time."""
+    for bug in bugs:
+        if bug.function == "backward":
+            raise PlantError(f"bug {bug.name}: it is in the loop over time, wanted one in a function of the cell; use plant()")
+    for name in dict.fromkeys(bug.function for bug in bugs):
+        edited: dict[str, Any] = {name: _edited(getattr(cell, name), [bug for bug in bugs if bug.function == name])}
+        cell = replace(cell, **edited)
+    return cell
 
 
 @lru_cache(maxsize=4096)
-def plant(cell: Cell, bug: Bug | None) -> Planted:
-    """`cell` and the loop over time with `bug` in whichever it belongs to; both right for None.  Raises PlantError."""
-    if bug is None:
-        return Planted(cell)
-    if bug.function == "backward":
-        return Planted(cell, _edited(unroll.backward, bug))
-    return Planted(mutant(cell, bug))
+def plant(cell: Cell, *bugs: Bug) -> Planted:
+    """`cell` and the loop over time, each bug in whichever it belongs to; both right without bugs.  Raises PlantError."""
+    of_loop = [bug for bug in bugs if bug.function == "backward"]
+    of_cell = [bug for bug in bugs if bug.function != "backward"]
+    return Planted(mutant(cell, *of_cell), _edited(unroll.backward, of_loop) if of_loop else unroll.backward)
 
 
-def _edited(function: Callable[..., Any], bug: Bug) -> Callable[..., Any]:
+def _edited(function: Callable[..., Any], bugs: Sequence[Bug]) -> Callable[..., Any]:
     if isinstance(function, partial):
-        return partial(_edited(function.func, bug), *function.args, **function.keywords)
+        return partial(_edited(function.func, bugs), *function.args, **function.keywords)
     text = _source(function)
-    for before, after in ((bug.before, bug.after), *bug.also):
-        text = _replaced(text, before, after, bug)
+    for bug in bugs:
+        for before, after in ((bug.before, bug.after), *bug.also):
+            text = _replaced(text, before, after, bug)
     namespace = dict(function.__globals__)
-    code = compile(text, f"<{function.__module__}.{function.__name__} with {bug.name}>", "exec", __future__.annotations.compiler_flag)
-    exec(code, namespace)  # the text is ours: the reference's source with the library's edit
+    name = f"<{function.__module__}.{function.__name__} with {', '.join(bug.name for bug in bugs)}>"
+    exec(compile(text, name, "exec", __future__.annotations.compiler_flag), namespace)  # our own source with the library's edit
     made: Callable[..., Any] = namespace[function.__name__]
     return made
 
 
-@lru_cache(maxsize=None)
+@cache
 def _source(function: Callable[..., Any]) -> str:
     return textwrap.dedent(inspect.getsource(function))
 
@@ -145,13 +150,13 @@ def _replaced(text: str, before: str, after: str, bug: Bug) -> str:
 
 @dataclass(frozen=True)
 class PlantedCell:
-    """A reference cell with a bug, as a plug-in contract object in the reference's own layout: a subject to test the harness on.
+    """A reference cell with bugs, as a plug-in contract object in the reference's own layout: a subject to test the harness on.
 
     It travels to worker processes, because it keeps names and edits and no functions.
     """
 
     name: str
-    bug: Bug | None = None
+    bugs: tuple[Bug, ...] = ()
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
         return self._cell.init(rng, input_size, hidden_size)
@@ -160,14 +165,18 @@ class PlantedCell:
         return self._cell.zero_state(params, batch_size)
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        ys, final, _ = unroll.forward(plant(self._cell, self.bug).cell, params, xs, state)
+        ys, final, _ = unroll.forward(self._planted.cell, params, xs, state)
         return ys, final
 
     def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> unroll.Gradients:
-        planted = plant(self._cell, self.bug)
+        planted = self._planted
         tapes = unroll.forward(planted.cell, params, xs, state)[2]
         return planted.backward(planted.cell, params, xs, tapes, dys, dfinal)
 
     @property
     def _cell(self) -> Cell:
         return refimpl.cell(self.name)
+
+    @property
+    def _planted(self) -> Planted:
+        return plant(self._cell, *self.bugs)

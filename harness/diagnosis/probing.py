@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 import refimpl.unroll
+from harness.calling import called
 from harness.cases import Data, named_arrays
-from harness.diagnosis.layouts import Block, Reading, readings
+from harness.diagnosis.layouts import Block
 from harness.diagnosis.mapping import Mapping as WeightMapping
 from harness.diagnosis.mapping import params_to_reference
-from harness.gradient.running import called, run
+from harness.gradient.running import run
 from harness.gradient.tangent import copies
 from harness.subject import Array, Arrays, Subject
 
@@ -122,6 +122,13 @@ def _relative(got: Arrays, want: Arrays) -> float:
     return worst / largest if largest > 0 else (float("inf") if worst > 0 else 0.0)
 
 
+def same(one: Observation, other: Observation) -> bool:
+    """Whether two observations are equal to the last bit."""
+    return np.array_equal(one.ys, other.ys) and all(
+        np.array_equal(value, other.finals[name]) for name, value in one.finals.items()
+    )
+
+
 # ---------------------------------------------------------------------------------------------------- what is known at once
 
 
@@ -132,25 +139,16 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
     if subject.bidirectional:
         raise Unidentified("it reads the sequence in both directions; only a single cell in one direction is searched for")
     D, H, N = _choose(subject, free)
-    dtype = np.dtype(subject.dtype)
-    made = named_arrays(called(subject, "init", subject.implementation.init, rng, D, H), f"{subject.name}.init")
-    template = {name: value.astype(dtype) if value.dtype.kind == "f" else value for name, value in made.items()}
-    if odd := [name for name, value in template.items() if value.dtype.kind != "f"]:
-        raise Unidentified(f"parameter {odd[0]!r} has dtype {template[odd[0]].dtype}, wanted real numbers")
+    dtype, implementation = np.dtype(subject.dtype), subject.implementation
+    template = named_arrays(called(subject, "init", implementation.init, rng, D, H), f"{subject.name}.init")
     if not template:
         raise Unidentified("it has no parameters")
-    zero = named_arrays(
-        called(subject, "zero_state", subject.implementation.zero_state, template, N), f"{subject.name}.zero_state"
-    )
-    if len(zero) > 2:
-        raise Unidentified(
-            f"its state has {len(zero)} entries ({', '.join(zero)}): several layers or directions are not searched for"
-        )
-    for name, value in zero.items():
-        if value.ndim != 2 or value.shape[0] != N:
-            raise Unidentified(
-                f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for"
-            )
+    for name, value in template.items():
+        if value.dtype.kind != "f":
+            raise Unidentified(f"parameter {name!r} has dtype {value.dtype}, wanted real numbers")
+    template = {name: value.astype(dtype) for name, value in template.items()}
+    zero = named_arrays(called(subject, "zero_state", implementation.zero_state, template, N), f"{subject.name}.zero_state")
+    _refuse_layers(zero, N)
     params, state = normal(rng, template, 0.5), normal(rng, {name: value.astype(dtype) for name, value in zero.items()}, 0.6)
     xs = rng.normal(size=(3, N, D)).astype(dtype)
     ys, final = _run(subject, params, xs, state)
@@ -164,11 +162,26 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
     return Probe(subject, {"D": D, "H": H, "P": ys.shape[2], "N": N}, template, names, rng)
 
 
+def _refuse_layers(zero: Arrays, N: int) -> None:
+    if len(zero) > 2:
+        names = ", ".join(zero)
+        raise Unidentified(f"its state has {len(zero)} entries ({names}): several layers or directions are not searched for")
+    for name, value in zero.items():
+        if value.ndim != 2 or value.shape[0] != N:
+            raise Unidentified(
+                f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for"
+            )
+
+
 def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:
     """Own names -> "h" (the last output) and "c" (the other one), in the subject's order."""
     if not zero:
         return {}
-    given = [name for name in zero if name in final and final[name].shape == ys[-1].shape]
+    for name, value in zero.items():
+        if name not in final or final[name].shape != value.shape:
+            got = f"of shape {final[name].shape}" if name in final else "missing"
+            raise Unidentified(f"its final state {name!r} is {got}, wanted {value.shape} as in zero_state")
+    given = [name for name in zero if final[name].shape == ys[-1].shape]
     hidden = [name for name in given if np.allclose(final[name], ys[-1], rtol=1e-6)]
     if not hidden:
         names = ", ".join(zero)
@@ -191,100 +204,3 @@ def _choose(subject: Subject, free: Mapping[str, int]) -> tuple[int, int, int]:
         D = pick(subject.input_sizes, free["D"], {1})
         H = pick(None, free["H"], {n for n in (5, 7, 11, 13) if D in {k * n for k in range(1, 5)}})
     return D, H, pick(subject.batch_sizes, free["N"], set())
-
-
-# ---------------------------------------------------------------------------------------------------- which reading is right
-
-
-def layouts(probe: Probe, interleaved: bool) -> list[tuple[Reading, ...]]:
-    """Every consistent choice of one reading a tensor, but those that its influence rules out.
-
-    Raises Unidentified naming a tensor that has none.
-    """
-    D, H, P = (probe.sizes[s] for s in "DHP")
-    remaining: list[list[Reading]] = []
-    for name, value in probe.template.items():
-        every = readings(name, value.shape, probe.sizes)
-        if not every:
-            raise Unidentified(
-                f"parameter {name!r} of shape {value.shape} is no arrangement of blocks over D={D} inputs and H={H} units"
-                + (f", P={P} outputs" if P != H else "")
-            )
-        chosen = [r for r in every if r.interleaved is interleaved or (interleaved and r.style == "vector")]
-        chosen = chosen or [r for r in every if not r.interleaved]
-        if len(chosen) > 1:
-            chosen = [r for r in chosen if _possible(probe, r)]
-            if not chosen:
-                acts = "acts neither as weights of the input nor of the state nor as a bias"
-                raise Unidentified(f"parameter {name!r} of shape {value.shape} {acts}")
-        remaining.append(chosen)
-    return _combined(remaining)
-
-
-def _combined(remaining: list[list[Reading]]) -> list[tuple[Reading, ...]]:
-    """Choices of one reading a tensor.  Square weights of one kind lie the same way in all tensors."""
-    found: dict[tuple[tuple[str, ...], ...], tuple[Reading, ...]] = {}
-    for x_style, h_style in product(("columns", "rows"), repeat=2):
-        options = []
-        for choices in remaining:
-            wanted = {"x": x_style, "h": h_style, "xh": h_style, "hx": h_style}
-            styled = [r for r in choices if wanted.get(r.order, r.style) == r.style]
-            options.append(styled or choices)
-        for combination in list(product(*options))[:8]:
-            found.setdefault(tuple((r.shape, r.order, r.style, str(r.interleaved)) for r in combination), combination)
-    return list(found.values())
-
-
-def _possible(probe: Probe, reading: Reading) -> bool:
-    """Whether each part of a reading acts as it should, at some of a few random points.
-
-    Input weights do nothing where x = 0; recurrent weights nothing in a first step from h = 0; all but input weights do something
-    at x = 0.
-    """
-    for kind in reading.kinds():
-        blocks = [block for block in reading.blocks if block.kind == kind]
-        points = [_point(probe, blocks) for _ in range(3)]
-        if not any(_acts(probe, point) for point in points):
-            return False
-        first_step = any(_acts(probe, point, T=1, h=0) for point in points)
-        if kind == "h" and first_step:
-            return False
-        if probe.names:
-            without_x = any(_acts(probe, point, x=(0, 0)) for point in points)
-            if without_x is (kind == "x"):
-                return False
-        elif kind in "xh":  # it starts from h = 0, so that x must come in for the recurrent weights to act
-            second_step = any(_acts(probe, point, x=(1, 0)) for point in points)
-            if (second_step and not first_step) is (kind == "x"):
-                return False
-    return True
-
-
-@dataclass(frozen=True)
-class _Point:
-    params: dict[str, Array]
-    moved: dict[str, Array]
-    xs: Array
-    state: dict[str, Array]
-
-
-def _point(probe: Probe, blocks: list[Block]) -> _Point:
-    params = normal(probe.rng, probe.template, 0.5)
-    moved = {name: value.copy() for name, value in params.items()}
-    for block in blocks:
-        moved[block.tensor][block.index] += 0.5
-    return _Point(params, moved, probe.inputs(2), probe.state(0.6))
-
-
-def _acts(probe: Probe, point: _Point, T: int = 2, x: tuple[int, int] = (1, 1), h: int = 1) -> bool:
-    """Whether moving the blocks changes anything in T steps; x and h: factors of the inputs of both steps and of the first h."""
-    xs = (point.xs * np.reshape(x, (2, 1, 1)).astype(point.xs.dtype))[:T]
-    state = {name: value * value.dtype.type(h) if name == "h" else value for name, value in point.state.items()}
-    return not same(probe.observe(point.params, xs, state), probe.observe(point.moved, xs, state))
-
-
-def same(one: Observation, other: Observation) -> bool:
-    """Whether two observations are equal to the last bit."""
-    return np.array_equal(one.ys, other.ys) and all(
-        np.array_equal(value, other.finals[name]) for name, value in one.finals.items()
-    )

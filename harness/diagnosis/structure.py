@@ -1,7 +1,7 @@
 """What the wrong numbers themselves say, where no known mistake reproduces them.
 
-Each test looks for one pattern (a constant factor, zeros, a transpose, a clip, ...) in yours against exact, over all cotangents at
-once, and gives a cause only where the pattern holds in every entry that it speaks of.  Where none holds, nothing is said.
+Each test looks for one pattern (a constant factor, zeros, a transpose, a clip, ...) in yours against exact, over all cotangents
+at once, and gives a cause only where the pattern holds in every entry that it speaks of.  Where none holds, nothing is said.
 """
 
 from __future__ import annotations
@@ -80,7 +80,12 @@ def _numbers(wrong: WrongGradient) -> Numbers:
     for pair in pairs:
         for region in wrong.regions:
             if region.tensor == pair.tensor and pair.tensor in wrong.data.params:
-                part = Pair(pair.tensor, region.gate, tuple(y[region.index] for y in pair.yours), tuple(e[region.index] for e in pair.exact))
+                part = Pair(
+                    pair.tensor,
+                    region.gate,
+                    tuple(y[region.index] for y in pair.yours),
+                    tuple(e[region.index] for e in pair.exact),
+                )
                 parts.append(part)
 
     def is_wrong(pair: Pair) -> bool:
@@ -142,7 +147,11 @@ def zeros(numbers: Numbers) -> Iterator[Cause]:
     yield from _zero_steps(numbers)
     for pair in numbers.whole:
         if pair.tensor.endswith("0") and pair.yours[0].ndim == 2:
-            dead = [n for n in range(len(pair.yours[0])) if not any(y[n].any() for y in pair.yours) and any(e[n].any() for e in pair.exact)]
+            dead = [
+                n
+                for n in range(len(pair.yours[0]))
+                if not any(y[n].any() for y in pair.yours) and any(e[n].any() for e in pair.exact)
+            ]
             if 0 < len(dead) < len(pair.yours[0]):
                 yield Cause(
                     "zero-rows",
@@ -205,10 +214,10 @@ def constant_factor(numbers: Numbers) -> Iterator[Cause]:
 
 
 def _factor(pair: Pair, numbers: Numbers) -> float | None:
-    """The number r with yours = r * exact; None where there is none, or it is 0 or 1, or one entry alone would decide."""
+    """The number r with yours = r * exact; None where there is none, or it is 0 or 1, or too few entries to say."""
     yours, exact = pair.flat()
     top = float(np.vdot(exact, exact))
-    if top == 0 or np.count_nonzero(exact) < 2:
+    if top == 0 or pair.size < 3 or np.count_nonzero(exact) < 3:
         return None
     r = float(np.vdot(exact, yours)) / top
     if r == 0 or abs(r - 1) <= 10 * numbers.same:
@@ -223,7 +232,11 @@ def _named_factor(r: float, wrong: WrongGradient) -> tuple[str, str]:
         (2.0, "doubled: its share is added twice", "add it once"),
         (1 / N, f"a mean over the batch where the sum is wanted (1 / N, N = {N})", "sum over the batch, without / N"),
         (1 / T, f"a mean over time where the sum is wanted (1 / T, T = {T})", "sum over the steps, without / T"),
-        (1 / (T * N), f"a mean over batch and time where the sum is wanted (1 / (T N), T = {T}, N = {N})", "sum, without / (T * N)"),
+        (
+            1 / (T * N),
+            f"a mean over batch and time where the sum is wanted (1 / (T N), T = {T}, N = {N})",
+            "sum, without / (T * N)",
+        ),
         (float(N), f"multiplied by the batch size (N = {N})", "without * N"),
         (float(T), f"multiplied by the number of steps (T = {T}): it is added once a step too often", "add it once"),
         (0.5, "halved", "without the factor 1/2"),
@@ -232,7 +245,9 @@ def _named_factor(r: float, wrong: WrongGradient) -> tuple[str, str]:
     fitting = [(words, fix) for value, words, fix in known if value != 1 and abs(r / value - 1) < 1e-5]
     if not fitting:
         return "", "look for a factor that should not be there"
-    return " or ".join(words for words, _ in fitting), fitting[0][1] if len(fitting) == 1 else " or ".join(fix for _, fix in fitting)
+    return " or ".join(words for words, _ in fitting), fitting[0][1] if len(fitting) == 1 else " or ".join(
+        fix for _, fix in fitting
+    )
 
 
 def factor_per_cotangent(numbers: Numbers) -> Iterator[Cause]:
@@ -259,7 +274,8 @@ def factor_per_cotangent(numbers: Numbers) -> Iterator[Cause]:
         yield Cause(
             "norm-clipped",
             f"the parameters' gradients are clipped to a norm of {clipped[0]:.6g}",
-            f"yours / exact is one factor a cotangent ({', '.join(f'{r:.3g}' for r in factors)}), and the norm is {clipped[0]:.6g} wherever it is below 1",
+            f"yours / exact is one factor a cotangent ({', '.join(f'{r:.3g}' for r in factors)}); where it is below 1, "
+            f"the norm is {clipped[0]:.6g}",
             0.95,
             "clip outside of the backward pass, or say dys_scale so that no clip is reached",
         )
@@ -271,11 +287,16 @@ def clipped(numbers: Numbers) -> Iterator[Cause]:
         yours, exact = pair.flat()
         bound = float(np.max(np.abs(yours)))
         at_bound = np.abs(yours) >= bound * (1 - numbers.same)
-        if bound > 0 and at_bound.sum() >= 2 and numbers.equal(yours, np.clip(exact, -bound, bound)) and (np.abs(exact[at_bound]) > bound).sum() >= 2:
+        if (
+            bound > 0
+            and at_bound.sum() >= 2
+            and numbers.equal(yours, np.clip(exact, -bound, bound))
+            and (np.abs(exact[at_bound]) > bound).sum() >= 2
+        ):
             yield Cause(
                 "entries-clipped",
                 f"the entries of {pair.label} are clipped to [-{bound:.6g}, {bound:.6g}]",
-                f"{int(at_bound.sum())} entries stand at {bound:.6g} and are larger in the exact gradient; the other {int((~at_bound).sum())} agree",
+                f"{int(at_bound.sum())} entries stand at {bound:.6g} and are larger in exact; {int((~at_bound).sum())} others agree",
                 0.95,
                 "clip outside of the backward pass, or say dys_scale so that no clip is reached",
             )
@@ -286,16 +307,19 @@ def other_block(numbers: Numbers) -> Iterator[Cause]:
     found: dict[tuple[str, str], list[str]] = {}
     for pair in numbers.parts:
         for other in (*numbers.parts, *numbers.right_parts):
-            if other.tensor == pair.tensor and other.gate != pair.gate and pair.gate and other.gate:
-                if any(e.any() for e in other.exact) and _same_shape(pair, other) and numbers.all_equal(pair.yours, other.exact):
-                    found.setdefault((pair.gate, other.gate), []).append(pair.tensor)
+            if other.tensor != pair.tensor or other.gate == pair.gate or not (pair.gate and other.gate):
+                continue
+            if any(e.any() for e in other.exact) and _same_shape(pair, other) and numbers.all_equal(pair.yours, other.exact):
+                found.setdefault((pair.gate, other.gate), []).append(pair.tensor)
     for (gate, other_gate), names in found.items():
         back = (other_gate, gate) in found
         if back and gate > other_gate:
             continue
         yield Cause(
             "gates-swapped" if back else "block-of-another-gate",
-            f"the gradients of gates {gate} and {other_gate} stand in each other's block" if back else f"gate {gate} is given the gradient of gate {other_gate}",
+            f"the gradients of gates {gate} and {other_gate} stand in each other's block"
+            if back
+            else f"gate {gate} is given the gradient of gate {other_gate}",
             f"yours of gate {gate} equals exact of gate {other_gate} in every entry of {', '.join(names)}",
             0.95,
             "lay the gates' gradients out in the order of the forward pass",
@@ -303,7 +327,7 @@ def other_block(numbers: Numbers) -> Iterator[Cause]:
 
 
 def _same_shape(a: Pair, b: Pair) -> bool:
-    return a.yours[0].shape == b.exact[0].shape
+    return bool(a.yours[0].shape == b.exact[0].shape)
 
 
 def transposed(numbers: Numbers) -> Iterator[Cause]:
@@ -316,7 +340,7 @@ def transposed(numbers: Numbers) -> Iterator[Cause]:
                 f"{pair.label} is transposed",
                 f"yours equals the transpose of exact in {pair.size} of {pair.size} entries",
                 0.95,
-                f"d{pair.tensor} += h_prev.T @ da (inputs of the product as rows, its outputs as columns, or the other way round)",
+                f"d{pair.tensor} += h_prev.T @ da (or da.T @ h_prev, where weights are rows)",
             )
 
 
@@ -352,7 +376,11 @@ def swapped_states(numbers: Numbers) -> Iterator[Cause]:
     states = [pair for pair in numbers.whole if pair.tensor in {f"{name}0" for name in numbers.wrong.data.state}]
     for k, one in enumerate(states):
         for other in states[k + 1 :]:
-            if _same_shape(one, other) and numbers.all_equal(one.yours, other.exact) and numbers.all_equal(other.yours, one.exact):
+            if (
+                _same_shape(one, other)
+                and numbers.all_equal(one.yours, other.exact)
+                and numbers.all_equal(other.yours, one.exact)
+            ):
                 yield Cause(
                     "states-swapped",
                     f"{one.label} and {other.label} stand in each other's place",
@@ -408,7 +436,7 @@ def rounded(numbers: Numbers) -> Iterator[Cause]:
         yield Cause(
             "float32-inside",
             "something inside the backward pass is computed in float32",
-            f"the relative error is about {middle:.0e} in all of {_listed([pair for pair, _ in about])}, the size of float32's rounding",
+            f"relative error about {middle:.0e}, the size of float32's rounding, in all of {_listed([p for p, _ in about])}",
             0.8,
             "keep every intermediate in the dtype of the parameters: look for astype, np.float32 or an array without dtype",
         )
@@ -458,7 +486,7 @@ def low_rank(numbers: Numbers) -> Iterator[Cause]:
             yield Cause(
                 "rank-one-error",
                 f"one step of one row of the batch is missing, wrong or counted twice in {pair.label}",
-                f"yours - exact has rank 1 of {min(error.shape)} (second singular value {values[1] / values[0]:.0e} of the first)",
+                f"yours - exact has rank 1 of {min(error.shape)} (singular values 1, {values[1] / values[0]:.0e}, ...)",
                 0.4,
                 f"check the first and the last step of the loop that adds up d{pair.tensor}",
             )

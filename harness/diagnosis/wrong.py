@@ -50,4 +50,6 @@ def relative_distance(a: Array, b: Array) -> float:
     with np.errstate(all="ignore"):
         apart = float(np.max(np.abs(a - b)))
         size = max(float(np.max(np.abs(a))), float(np.max(np.abs(b))))
-    return apart / size if apart > 0 or np.isnan(apart) else 0.0
+    if np.isnan(apart) or apart == 0:
+        return apart
+    return apart / size if np.isfinite(size) else float("inf")

@@ -39,7 +39,7 @@ class Block:
 
     def input(self, data: Data) -> Array:
         """The tensor of the input that this block lies in."""
-        return data.xs if self.source == "xs" else getattr(data, self.source)[self.tensor]  # type: ignore[no-any-return]  # as above
+        return data.xs if self.source == "xs" else np.asarray(getattr(data, self.source)[self.tensor])
 
     def direction_along(self, data: Data, u: Array) -> Direction:
         """The direction that moves this block by `u` and nothing else."""
@@ -79,6 +79,6 @@ def _of_parameter(name: str, value: Array, case: Case, regions: list[Region]) ->
 
 def _chosen_steps(T: int, most: int) -> list[int]:
     """All steps, or the first and last ones and some between."""
-    if T <= most:
+    if most >= T:
         return list(range(T))
-    return sorted({int(round(t)) for t in np.linspace(0, T - 1, most)})
+    return sorted({round(float(t)) for t in np.linspace(0, T - 1, most)})

@@ -30,7 +30,8 @@ from harness.subject import Array, Arrays, Region, Subject
 MISS_PER_DRAW = 0.08
 #: A direction costs one run by complex step and fifteen by differences.
 DRAWS_BY_DIFFERENCES = 3
-_SMALLEST = 1e-290
+#: Sums below this are where numbers of the dtype lose digits to underflow, on the way or in the end.
+_SMALLEST = {"float32": 1e-30, "float64": 1e-290}
 _MOST_CONFIRMED = 12
 
 Verdict = Literal["agrees", "rounding", "wrong", "not finite", "undecided", "not given"]
@@ -129,7 +130,9 @@ def judge(
         for j, gradient in enumerate(gradients):
             judged.append(_first_look(subject, block, j, gradient, us[i], values[i, :, j], errors[i, :, j], scales[i, :, j]))
     second = [_second_look(subject, case, data, vs, oracle, item) for item in judged]
-    return Examination(case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws)
+    return Examination(
+        case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws
+    )
 
 
 def _first_look(
@@ -140,6 +143,7 @@ def _first_look(
         return Judged(block, j, "not given", 0.0, float("nan"), float("nan"), us[0])
     unit = float(np.finfo(g.dtype if g.dtype.kind == "f" else np.float64).eps) / 2
     unit = max(unit, float(np.finfo(subject.dtype).eps) / 2)
+    smallest = _SMALLEST["float32" if unit > 1e-10 else "float64"]
     worst: Judged | None = None
     for u, value, error, scale in zip(us, values, errors, scales, strict=True):
         with np.errstate(all="ignore"):
@@ -149,8 +153,8 @@ def _first_look(
         if not np.isfinite(yours):
             return Judged(block, j, "not finite", float("inf"), float(value), float(yours), u)
         total = float(scale + terms)
-        relative = abs(float(value) - float(yours)) / total if total > _SMALLEST else 0.0
-        fine = abs(value - yours) <= 2**11 * unit * total + 30 * error or total <= _SMALLEST
+        relative = abs(float(value) - float(yours)) / total if total > smallest else 0.0
+        fine = abs(value - yours) <= 2**11 * unit * total + 30 * error or total <= smallest
         item = Judged(block, j, "agrees" if fine else "undecided", relative, float(value), float(yours), u)
         if worst is None or (item.verdict, item.relative) > (worst.verdict, worst.relative):
             worst = item
@@ -179,27 +183,38 @@ def _confirmed(subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Or
     first_of_tensor = {(judged[i].block.source, judged[i].block.tensor, judged[i].block.gate): i for i in reversed(candidates)}
     asked = sorted(set(candidates[:_MOST_CONFIRMED]) | set(first_of_tensor.values()))
     answers = {i: second_opinion(subject, data, vs[judged[i].cotangent], oracle, judged[i]) for i in asked}
-    trusted = any(answers.values())
+    trusted = "sides" in answers.values()
     result = list(judged)
     for i in candidates:
-        if i in answers and not answers[i] or i not in answers and not trusted:
-            result[i] = _with(judged[i], "undecided")
+        answer = answers.get(i, "sides" if trusted else "cannot see")
+        if answer != "sides":
+            below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
+            result[i] = _with(judged[i], "rounding" if below_rounding else "undecided")
     return result
 
 
-def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, item: Judged) -> bool:
-    """Whether an independent derivative sides with the first oracle against the subject."""
+Opinion = Literal["sides", "disagrees", "cannot see"]
+
+
+def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, item: Judged) -> Opinion:
+    """Whether an independent derivative sides with the first oracle against the subject.
+
+    'cannot see': the gap is below the rounding noise of the forward pass itself, even one step at a time.
+    """
     direction = item.block.direction_along(data, item.u)
     gap = abs(item.exact - item.yours)
 
-    def sides(value: float, error: float) -> bool:
-        return error <= 0.2 * gap and abs(value - item.exact) <= 0.3 * gap
+    def opinion(value: float, error: float) -> Opinion:
+        if not error <= 0.2 * gap:
+            return "cannot see"
+        return "sides" if abs(value - item.exact) <= 0.3 * gap else "disagrees"
 
     with np.errstate(all="ignore"):
-        if sides(*contracted((ladder if oracle.exact else fine_ladder)(subject, data, direction), v)):
-            return True
-        # one step at a time: the only difference that sees a gradient of 1e-43; no second opinion on differences, though
-        return oracle.exact and bool(data.state) and sides(*stepwise(subject, data, direction, v))
+        found = opinion(*contracted((ladder if oracle.exact else fine_ladder)(subject, data, direction), v))
+        if found == "cannot see" and oracle.exact and data.state:
+            # one step at a time: the only difference that sees a gradient of 1e-43
+            return opinion(*stepwise(subject, data, direction, v))
+        return found
 
 
 def _with(item: Judged, verdict: Verdict) -> Judged:

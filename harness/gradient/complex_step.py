@@ -14,7 +14,15 @@ from harness.gradient.tangent import Direction, Tangent, astype, moved, tiled
 from harness.subject import Array, Subject
 
 #: What code raises that cannot take complex numbers: these mean "use another oracle", and the reason is kept.
-CANNOT_TAKE_COMPLEX = (TypeError, ValueError, RuntimeError, NotImplementedError, AttributeError, np.exceptions.ComplexWarning, BpttError)
+CANNOT_TAKE_COMPLEX = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    AttributeError,
+    np.exceptions.ComplexWarning,
+    BpttError,
+)
 
 _MOST_ROWS = 512
 

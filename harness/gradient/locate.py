@@ -84,7 +84,7 @@ def wrong_entries(yours: Array, exact: Array) -> Array:
         apart = np.abs(yours - exact)
         size = float(np.max(np.abs(exact))) if exact.size else 0.0
         eps = float(np.finfo(yours.dtype).eps) if yours.dtype.kind == "f" else 2e-16
-        return ~(apart <= np.maximum(1e6 * eps * np.abs(exact), 1e4 * eps * size))
+        return np.asarray(~(apart <= np.maximum(1e6 * eps * np.abs(exact), 1e4 * eps * size)))
 
 
 def _first_to_show(wrong: Sequence[Judged]) -> Judged:

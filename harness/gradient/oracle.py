@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.cases import Cotangent, Data, generator
-from harness.cases import Case
+from harness.cases import Case, Cotangent, Data, generator
 from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, complex_steps_of_inputs
 from harness.gradient.differences import contracted, ladder, ladders, one_difference
 from harness.gradient.running import run, run_complex
@@ -76,7 +75,7 @@ def why_not_analytic(subject: Subject, case: Case, data: Data) -> str:
         return "run gives other values for complex inputs with imaginary part zero"
     if _agrees_with(tangent, _differences_along(subject, data, direction)):
         return ""
-    return "run is not analytic: its complex step and its differences disagree (abs, a cast or a comparison drops the imaginary part)"
+    return "run is not analytic: complex step and differences disagree (abs, a cast or a comparison drops the imaginary part)"
 
 
 def _differences_along(subject: Subject, data: Data, direction: Direction) -> Iterator[list[Tangent]]:
@@ -185,7 +184,7 @@ def _everywhere(case: Case, data: Data) -> Direction:
     rng = generator(case, "preflight")
 
     def signed(value: Array) -> Array:
-        return signed_directions(rng, value, 1)[0] / max(1.0, np.sqrt(value.size))
+        return np.asarray(signed_directions(rng, value, 1)[0] / max(1.0, np.sqrt(value.size)), value.dtype)
 
     return Direction(
         {k: signed(v) for k, v in data.params.items() if v.dtype.kind == "f"},

@@ -26,7 +26,7 @@ def rounding_noise(subject: Subject, data: Data, cotangent: Cotangent, block: Bl
     def nudged(value: Array) -> Array:
         if value.dtype.kind != "f":
             return value
-        return (value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape))).astype(value.dtype)
+        return np.asarray(value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape)), value.dtype)
 
     def projected(at: Data) -> float:
         part = block.of(backward(subject, at, cotangent))
@@ -74,11 +74,14 @@ def _discrepancy(subject: Subject, data: Data, cotangent: Cotangent, block: Bloc
     return float(abs(value - yours) / total) if total > 0 and np.isfinite(float(total)) else None
 
 
+_NARROWER = {np.dtype(np.longdouble): np.float64, np.dtype(np.float64): np.float32}
+
+
 def _genuine(g: Array, dtype: type) -> bool:
     """Whether numbers were computed in `dtype`, not in a narrower or wider one and then cast."""
     if g.dtype != dtype:
         return False
-    narrower = {np.longdouble: np.float64, np.float64: np.float32}.get(dtype)
+    narrower = _NARROWER.get(np.dtype(dtype))
     if narrower is None:
         return True
     with np.errstate(all="ignore"):

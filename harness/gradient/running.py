@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from harness.calling import called
 from harness.cases import Cotangent, Data, named_arrays
-from harness.errors import BpttError, ContractError, SubjectError
+from harness.errors import ContractError
 from harness.gradient.tangent import copies
 from harness.subject import Array, Subject
 
@@ -28,30 +27,6 @@ class Gradients:
 def run(subject: Subject, data: Data) -> tuple[Array, dict[str, Array]]:
     """Outputs ys (T, N, H) and final state, as copies.  Raises ContractError if run returns something else."""
     return outputs(subject, called(subject, "run", subject.implementation.run, data.params, data.xs, data.state))
-
-
-def called(subject: Subject, name: str, method: Callable[..., Any], *args: Any) -> Any:
-    """method(*args).  Raises SubjectError, with the user's line, for whatever the subject's own code raises."""
-    try:
-        return method(*args)
-    except BpttError:
-        raise
-    except Exception as error:  # the boundary to code that we did not write: raised again as ours, with where it came from
-        raise SubjectError(f"{subject.name}.{name} raised {type(error).__name__}: {first_line(error)}{_place(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, cut to a readable length."""
-    return (str(error).strip().splitlines() or ["(no message)"])[0][:200]
-
-
-def _place(error: BaseException) -> str:
-    """' at FILE:LINE' of the innermost line of the user's own code."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not any(part in f.filename for part in _NOT_THE_USERS)]
-    return f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-
-
-_NOT_THE_USERS = ("site-packages", "/harness/", "/refimpl/", "\\harness\\", "\\refimpl\\", "<frozen", "<__array_function__")
 
 
 def outputs(subject: Subject, returned: Any) -> tuple[Array, dict[str, Array]]:

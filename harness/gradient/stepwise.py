@@ -29,7 +29,7 @@ def stepwise(subject: Subject, data: Data, direction: Direction, cotangent: Cota
         along = Direction(direction.params, None if direction.xs is None else direction.xs[t : t + 1], state_dot)
         size = largest(along)
         if not any(np.any(part) for part in _parts(along)):
-            ys, state = run(subject, here)
+            _, state = run(subject, here)
             state_dot = {}
             continue
         tangent, errors = _one_step(subject, here, along)

@@ -120,7 +120,9 @@ def test_two_cells_of_one_name_get_ids_of_their_own(cells: pytest.Pytester) -> N
     cells.makepyfile(other=CELLS)
     found = ids(cells.runpytest("--cell", "cells.py:Right", "--cell", "other.py:Right", "--collect-only", "-q"))
     assert len(set(found)) == 2 * len(runner.catalogue())
-    assert "bptt::GRD110-other.Right" in found
+    assert "bptt::GRD110-other:Right" in found
+    cells.runpytest("--cell", "cells.py:Right", "--cell", "other.py:Right", "-k", "CON100", "--bptt-report", "run.json")
+    assert [found.target for found in read_run(cells.path / "run.json").results] == ["cells:Right", "other:Right"]
 
 
 def comparable(run: Run) -> list[tuple[str, str, str, object]]:
@@ -130,7 +132,9 @@ def comparable(run: Run) -> list[tuple[str, str, str, object]]:
 def test_the_report_is_the_same_with_workers(cells: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     options = ["--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--bptt-level", "smoke"]
-    alone = cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "alone.json", "--bptt-report", "alone.html")
+    alone = cells.runpytest_subprocess(
+        *options, "-p", "no:benchmark", "--bptt-report", "alone.json", "--bptt-report", "alone.html"
+    )
     many = cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "many.json", "-n", "2")
     assert (alone.ret, many.ret) == (1, 1)
     assert alone.parseoutcomes() == many.parseoutcomes()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from reports import view
-from reports.records import FAILING, STATUSES, Result, Status, Where
+from reports.records import FAILING, STATUSES, Finding, Result, Status, Where
 
 
 def test_blocked_checks_fold_under_their_root() -> None:
@@ -39,7 +39,9 @@ def test_the_sensitivity_is_that_of_the_least_sensitive_check() -> None:
 
 
 def test_places_read_as_the_field_writes_them() -> None:
-    assert view.place(Where("W_h", "f", (1, 5), 3, 2, "reverse", 1), 32, 32) == (
+    wrong = Finding("BUG", "dL/dW_h, gate f is wrong")
+    assert view.place(wrong, Where("W_h", "f", (1, 5), 3, 2, "reverse", 1), 32, 32) == (
         "dL/dW_h[1, 5], gate f, step 3, lag 2, layer 1, reverse direction (32 of 32 entries)"
     )
-    assert view.place(Where()) == ""
+    assert view.place(wrong, Where()) == ""
+    assert view.place(Finding("CONTRACT", "ys has shape (2, 7)"), Where("ys")) == "ys"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.diagnosis.bugs.families import wrong_h_in_dW
+from harness.diagnosis.bugs.families import h_of_wrong_step
 from harness.diagnosis.plant import Bug, Place
 
 CELLS = ("elman", "elman_relu", "elman_sigmoid", "elman_linear")
@@ -23,9 +23,19 @@ _RELU_FIX = "da = dh * (a > 0)"
 
 TANH = (
     _activation("elman", "derivative-missing", "dh", "missing derivative of the tanh", _TANH_FIX),
-    _activation("elman", "derivative-not-squared", "dh * (1 - tanh(a))", "derivative of the tanh is 1 - h: the square is missing", _TANH_FIX),
     _activation(
-        "elman", "derivative-of-pre-activation", "dh * (1 - a * a)", "derivative of the tanh is 1 - a**2: the pre-activation instead of h", _TANH_FIX
+        "elman",
+        "derivative-not-squared",
+        "dh * (1 - tanh(a))",
+        "derivative of the tanh is 1 - h: the square is missing",
+        _TANH_FIX,
+    ),
+    _activation(
+        "elman",
+        "derivative-of-pre-activation",
+        "dh * (1 - a * a)",
+        "derivative of the tanh is 1 - a**2: the pre-activation instead of h",
+        _TANH_FIX,
     ),
     _activation(
         "elman",
@@ -41,14 +51,30 @@ TANH = (
         "derivative of the tanh is built with h_(t-1) instead of h_t",
         _TANH_FIX,
     ),
-    _activation("elman", "derivative-plus", "dh * (1 + tanh(a) ** 2)", "derivative of the tanh is 1 + h**2 instead of 1 - h**2", _TANH_FIX),
-    _activation("elman", "derivative-of-sigmoid", "dh * tanh(a) * (1 - tanh(a))", "derivative of the sigmoid, h (1 - h), at a tanh", _TANH_FIX),
-    _activation("elman", "derivative-sign", "-dh * tanh_derivative(a)", "sign of the derivative of the tanh is flipped", _TANH_FIX),
+    _activation(
+        "elman", "derivative-plus", "dh * (1 + tanh(a) ** 2)", "derivative of the tanh is 1 + h**2 instead of 1 - h**2", _TANH_FIX
+    ),
+    _activation(
+        "elman",
+        "derivative-of-sigmoid",
+        "dh * tanh(a) * (1 - tanh(a))",
+        "derivative of the sigmoid, h (1 - h), at a tanh",
+        _TANH_FIX,
+    ),
+    _activation(
+        "elman", "derivative-sign", "-dh * tanh_derivative(a)", "sign of the derivative of the tanh is flipped", _TANH_FIX
+    ),
 )
 
 SIGMOID = (
     _activation("elman_sigmoid", "derivative-missing", "dh", "missing derivative of the sigmoid", _SIGMOID_FIX),
-    _activation("elman_sigmoid", "derivative-only-h", "dh * sigmoid(a)", "derivative of the sigmoid has lost a factor: h instead of h (1 - h)", _SIGMOID_FIX),
+    _activation(
+        "elman_sigmoid",
+        "derivative-only-h",
+        "dh * sigmoid(a)",
+        "derivative of the sigmoid has lost a factor: h instead of h (1 - h)",
+        _SIGMOID_FIX,
+    ),
     _activation(
         "elman_sigmoid",
         "derivative-only-one-minus-h",
@@ -56,7 +82,13 @@ SIGMOID = (
         "derivative of the sigmoid has lost a factor: 1 - h instead of h (1 - h)",
         _SIGMOID_FIX,
     ),
-    _activation("elman_sigmoid", "derivative-of-tanh", "dh * (1 - sigmoid(a) ** 2)", "derivative of tanh, 1 - h**2, at a sigmoid", _SIGMOID_FIX),
+    _activation(
+        "elman_sigmoid",
+        "derivative-of-tanh",
+        "dh * (1 - sigmoid(a) ** 2)",
+        "derivative of tanh, 1 - h**2, at a sigmoid",
+        _SIGMOID_FIX,
+    ),
     _activation(
         "elman_sigmoid",
         "derivative-at-value",
@@ -71,16 +103,38 @@ SIGMOID = (
         "derivative of the sigmoid is built with h_(t-1) instead of h_t",
         _SIGMOID_FIX,
     ),
-    _activation("elman_sigmoid", "derivative-sign", "-dh * sigmoid_derivative(a)", "sign of the derivative of the sigmoid is flipped", _SIGMOID_FIX),
+    _activation(
+        "elman_sigmoid",
+        "derivative-sign",
+        "-dh * sigmoid_derivative(a)",
+        "sign of the derivative of the sigmoid is flipped",
+        _SIGMOID_FIX,
+    ),
 )
 
 RELU = (
     _activation("elman_relu", "derivative-missing", "dh", "missing derivative of the relu", _RELU_FIX),
     _activation(
-        "elman_relu", "derivative-is-value", "dh * relu(a)", "the gradient is multiplied by relu(a) instead of by its derivative, 0 or 1", _RELU_FIX
+        "elman_relu",
+        "derivative-is-value",
+        "dh * relu(a)",
+        "the gradient is multiplied by relu(a) instead of by its derivative, 0 or 1",
+        _RELU_FIX,
     ),
-    _activation("elman_relu", "derivative-of-h-before", "dh * relu_derivative(h_prev)", "derivative of the relu is taken at h_(t-1) instead of at h_t", _RELU_FIX),
-    _activation("elman_relu", "derivative-inverted", "dh * relu_derivative(-a)", "derivative of the relu is 1 where a < 0: the wrong half passes", _RELU_FIX),
+    _activation(
+        "elman_relu",
+        "derivative-of-h-before",
+        "dh * relu_derivative(h_prev)",
+        "derivative of the relu is taken at h_(t-1) instead of at h_t",
+        _RELU_FIX,
+    ),
+    _activation(
+        "elman_relu",
+        "derivative-inverted",
+        "dh * relu_derivative(-a)",
+        "derivative of the relu is 1 where a < 0: the wrong half passes",
+        _RELU_FIX,
+    ),
     _activation(
         "elman_relu",
         "derivative-from-gradient",
@@ -88,20 +142,47 @@ RELU = (
         "negative gradients are set to zero: the relu is applied to dh instead of masking with a > 0",
         _RELU_FIX,
     ),
-    _activation("elman_relu", "derivative-leaky", "dh * np.where(a > 0, 1, 0.01)", "derivative of a leaky relu: 0.01 where a < 0 instead of 0", _RELU_FIX),
-    _activation("elman_relu", "derivative-of-tanh", "dh * (1 - relu(a) ** 2)", "derivative of tanh, 1 - h**2, at a relu", _RELU_FIX),
+    _activation(
+        "elman_relu",
+        "derivative-leaky",
+        "dh * np.where(a > 0, 1, 0.01)",
+        "derivative of a leaky relu: 0.01 where a < 0 instead of 0",
+        _RELU_FIX,
+    ),
+    _activation(
+        "elman_relu", "derivative-of-tanh", "dh * (1 - relu(a) ** 2)", "derivative of tanh, 1 - h**2, at a relu", _RELU_FIX
+    ),
 )
 
 LINEAR = (
-    _activation("elman_linear", "derivative-of-tanh", "dh * (1 - a * a)", "derivative of tanh, 1 - h**2, at a cell without an activation", "da = dh"),
-    _activation("elman_linear", "derivative-of-relu", "dh * (a > 0)", "derivative of relu at a cell without an activation", "da = dh"),
-    _activation("elman_linear", "derivative-sign", "-dh * identity_derivative(a)", "sign of the gradient of the pre-activation is flipped", "da = dh"),
+    _activation(
+        "elman_linear",
+        "derivative-of-tanh",
+        "dh * (1 - a * a)",
+        "derivative of tanh, 1 - h**2, at a cell without an activation",
+        "da = dh",
+    ),
+    _activation(
+        "elman_linear", "derivative-of-relu", "dh * (a > 0)", "derivative of relu at a cell without an activation", "da = dh"
+    ),
+    _activation(
+        "elman_linear",
+        "derivative-sign",
+        "-dh * identity_derivative(a)",
+        "sign of the gradient of the pre-activation is flipped",
+        "da = dh",
+    ),
 )
 
 COMMON = (
     *(
-        wrong_h_in_dW((cell,), "Outer(h_prev, da)", f"Outer({activation}(a), da)")
-        for cell, activation in (("elman", "tanh"), ("elman_relu", "relu"), ("elman_sigmoid", "sigmoid"), ("elman_linear", "identity"))
+        h_of_wrong_step((cell,), "Outer(h_prev, da)", f"Outer({activation}(a), da)")
+        for cell, activation in (
+            ("elman", "tanh"),
+            ("elman_relu", "relu"),
+            ("elman_sigmoid", "sigmoid"),
+            ("elman_linear", "identity"),
+        )
     ),
     Bug(
         "weights-not-transposed",

@@ -18,7 +18,11 @@ def sigmoid_gate(cells: tuple[str, ...], gate: str, where: Place, name: str | No
 
     return (
         bug("derivative-missing", f"d{s}", f"missing derivative of the sigmoid of {s}"),
-        bug("derivative-only-s", f"d{s} * {s}", f"derivative of the sigmoid of {s} has lost a factor: {s} instead of {s} (1 - {s})"),
+        bug(
+            "derivative-only-s",
+            f"d{s} * {s}",
+            f"derivative of the sigmoid of {s} has lost a factor: {s} instead of {s} (1 - {s})",
+        ),
         bug(
             "derivative-only-one-minus-s",
             f"d{s} * {s}_bar",
@@ -29,7 +33,7 @@ def sigmoid_gate(cells: tuple[str, ...], gate: str, where: Place, name: str | No
         bug(
             "derivative-at-value",
             f"d{s} * np.multiply(*sigmoid_pair({s}))",
-            f"derivative of the sigmoid of {s} taken at the value {s} instead of at the pre-activation a_{s}: the sigmoid is applied twice",
+            f"derivative of the sigmoid of {s} taken at the value {s} instead of at a_{s}: the sigmoid is applied twice",
         ),
         bug("derivative-squared", f"d{s} * ({s} * {s}_bar) ** 2", f"derivative of the sigmoid of {s} is applied twice"),
         bug("without-gradient", f"0 * d{s}", f"gate {s} gets no gradient"),
@@ -57,7 +61,7 @@ def tanh_gate(cells: tuple[str, ...], gate: str, where: Place) -> tuple[Bug, ...
         bug(
             "derivative-at-value",
             f"d{n} * tanh_derivative({n})",
-            f"derivative of the tanh of {n} taken at the value {n} instead of at the pre-activation a_{n}: the tanh is applied twice",
+            f"derivative of the tanh of {n} taken at the value {n} instead of at a_{n}: the tanh is applied twice",
         ),
         bug("derivative-of-sigmoid", f"d{n} * {n} * (1 - {n})", f"derivative of the sigmoid, {n} (1 - {n}), at the tanh of {n}"),
         bug("derivative-squared", f"d{n} * tanh_derivative(a_{n}) ** 2", f"derivative of the tanh of {n} is applied twice"),
@@ -171,7 +175,7 @@ def share_of_dx_lost(cells: tuple[str, ...], gates: str, result: str) -> tuple[B
     return tuple(found)
 
 
-def wrong_h_in_dW(cells: tuple[str, ...], before: str, after: str, where: str = "W_h") -> Bug:
+def h_of_wrong_step(cells: tuple[str, ...], before: str, after: str, where: str = "W_h") -> Bug:
     """dW_h with h_t where h_(t-1) should stand."""
     return Bug(
         "h-t-in-dW_h",

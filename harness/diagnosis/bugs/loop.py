@@ -24,7 +24,14 @@ def _start(name: str, cells: tuple[str, ...], after: str, sentence: str, fix: st
 
 
 def _step(
-    name: str, cells: tuple[str, ...], after: str, sentence: str, fix: str, where: Place, found_by: str = "GRD130", scale: float = 1.0
+    name: str,
+    cells: tuple[str, ...],
+    after: str,
+    sentence: str,
+    fix: str,
+    where: Place,
+    found_by: str = "GRD130",
+    scale: float = 1.0,
 ) -> Bug:
     return Bug(name, cells, "backward", _STEP, after, sentence, fix, where, found_by, scale=scale)
 
@@ -201,14 +208,27 @@ def _rows(which: str) -> str:
 
 _FIRST = "_gather(cell, params, xs[:1], daxs[-1:], shares[-1:], dstate)[0]"
 _LAST = "_gather(cell, params, xs[-1:], daxs[:1], shares[:1], dstate)[0]"
-_NOT_FIRST = "_gather(cell, params, xs[1:], daxs[-2::-1], shares[-2::-1], dstate)[0] if len(xs) > 1 else {k: 0 * g for k, g in dparams.items()}"
-_NOT_LAST = "_gather(cell, params, xs[:-1], daxs[:0:-1], shares[:0:-1], dstate)[0] if len(xs) > 1 else {k: 0 * g for k, g in dparams.items()}"
+_NOTHING = "{k: 0 * g for k, g in dparams.items()}"
+_NOT_FIRST = f"_gather(cell, params, xs[1:], daxs[-2::-1], shares[-2::-1], dstate)[0] if len(xs) > 1 else {_NOTHING}"
+_NOT_LAST = f"_gather(cell, params, xs[:-1], daxs[:0:-1], shares[:0:-1], dstate)[0] if len(xs) > 1 else {_NOTHING}"
 
 ADDED_UP = tuple(
-    _end(f"{tensor}-{name}", _replaced_by(tensor, other), f"{_WORDS[tensor]} {sentence}", _SUM[tensor], Place(_WHICH[tensor], lag=None), found_by)
+    _end(
+        f"{tensor}-{name}",
+        _replaced_by(tensor, other),
+        f"{_WORDS[tensor]} {sentence}",
+        _SUM[tensor],
+        Place(_WHICH[tensor], lag=None),
+        found_by,
+    )
     for tensor in ("all", "W_x", "W_h", "b")
     for name, other, sentence, found_by in (
-        ("only-first-step", _FIRST, "is overwritten in each step instead of added up: only the first step's share is left", "GRD130"),
+        (
+            "only-first-step",
+            _FIRST,
+            "is overwritten in each step instead of added up: only the first step's share is left",
+            "GRD130",
+        ),
         ("only-last-step", _LAST, "has only the last step's share", "GRD130"),
         ("without-first-step", _NOT_FIRST, "lacks the share of step 0", "GRD110"),
         ("without-last-step", _NOT_LAST, "lacks the last step's share", "GRD110"),
@@ -228,9 +248,21 @@ SCALED = tuple(
     )
     for tensor in ("all", "W_x", "W_h", "b")
     for name, factor, sentence, fix, found_by in (
-        ("mean-over-batch", "(1 / xs.shape[1])", "is the mean over the batch instead of the sum", "db = da.sum(axis=0), without / N", "GRD110"),
+        (
+            "mean-over-batch",
+            "(1 / xs.shape[1])",
+            "is the mean over the batch instead of the sum",
+            "db = da.sum(axis=0), without / N",
+            "GRD110",
+        ),
         ("mean-over-time", "(1 / len(xs))", "is the mean over time instead of the sum", "without / T", "GRD130"),
-        ("mean-over-batch-and-time", "(1 / (xs.shape[1] * len(xs)))", "is the mean over batch and time instead of the sum", "without / (N * T)", "GRD110"),
+        (
+            "mean-over-batch-and-time",
+            "(1 / (xs.shape[1] * len(xs)))",
+            "is the mean over batch and time instead of the sum",
+            "without / (N * T)",
+            "GRD110",
+        ),
         ("doubled", "2", "is twice what it should be: its share is added twice", _SUM[tensor], "GRD110"),
         ("sign", "(-1)", "has the wrong sign", _SUM[tensor], "GRD110"),
         ("zero", "0", "is never added up: it stays zero", _SUM[tensor], "GRD110"),
@@ -248,9 +280,21 @@ _EVERYTHING = tuple(
         found_by,
     )
     for name, factor, sentence, fix, found_by in (
-        ("mean-over-batch", "(1 / xs.shape[1])", "is divided by the batch size: the loss is a mean, but the gradients given are those of a sum", "without / N", "GRD110"),
+        (
+            "mean-over-batch",
+            "(1 / xs.shape[1])",
+            "is divided by the batch size: the loss is a mean, but the gradients given are those of a sum",
+            "without / N",
+            "GRD110",
+        ),
         ("mean-over-time", "(1 / len(xs))", "is divided by the number of steps", "without / T", "GRD130"),
-        ("mean-over-batch-and-time", "(1 / (xs.shape[1] * len(xs)))", "is divided by batch size and number of steps", "without / (N * T)", "GRD110"),
+        (
+            "mean-over-batch-and-time",
+            "(1 / (xs.shape[1] * len(xs)))",
+            "is divided by batch size and number of steps",
+            "without / (N * T)",
+            "GRD110",
+        ),
         ("sign", "(-1)", "has the wrong sign", "-1 times that", "GRD110"),
     )
 )
@@ -258,7 +302,8 @@ _EVERYTHING = tuple(
 WEIGHTS = (
     _end(
         "dW_x-with-x-before",
-        'earlier = np.concatenate([0 * xs[:1], xs[:-1]])\ndparams["W_x"] = _gather(cell, params, earlier, daxs[::-1], shares[::-1], dstate)[0]["W_x"]',
+        "earlier = np.concatenate([0 * xs[:1], xs[:-1]])\n"
+        'dparams["W_x"] = _gather(cell, params, earlier, daxs[::-1], shares[::-1], dstate)[0]["W_x"]',
         "dL/dW_x is built with x_(t-1) instead of x_t",
         "dW_x += x[t].T @ da",
         Place("W_x", lag=None),
@@ -309,8 +354,23 @@ WEIGHTS = (
 )
 
 INPUTS = (
-    _end("dh0-zero", 'dstate0["h"] = 0 * dstate0["h"]', "dL/dh_0 is zero", "dh0 = dh_prev of step 0", Place("h0", lag=None), "GRD120"),
-    _end("dc0-zero", 'dstate0["c"] = 0 * dstate0["c"]', "dL/dc_0 is zero", "dc0 = dc_prev of step 0", Place("c0", lag=None), "GRD120", LSTM),
+    _end(
+        "dh0-zero",
+        'dstate0["h"] = 0 * dstate0["h"]',
+        "dL/dh_0 is zero",
+        "dh0 = dh_prev of step 0",
+        Place("h0", lag=None),
+        "GRD120",
+    ),
+    _end(
+        "dc0-zero",
+        'dstate0["c"] = 0 * dstate0["c"]',
+        "dL/dc_0 is zero",
+        "dc0 = dc_prev of step 0",
+        Place("c0", lag=None),
+        "GRD120",
+        LSTM,
+    ),
     _end(
         "dh0-dc0-zero",
         "dstate0 = {name: 0 * d for name, d in dstate0.items()}",
@@ -329,8 +389,22 @@ INPUTS = (
         "GRD120",
         ("lstm", "lstm_peephole", "lstm_tf1"),
     ),
-    _end("dx-in-wrong-order", "dxs = dxs[::-1].copy()", "dL/dx comes in the wrong order of time: the list is not reversed", "dxs = dxs[::-1]", Place("xs"), "GRD130"),
-    _end("dx-only-last-step", "dxs[:-1] = 0", "dL/dx is given for the last step only", "dxs[t] = da @ W_x.T in every step", Place("xs", lag=1), "GRD130"),
+    _end(
+        "dx-in-wrong-order",
+        "dxs = dxs[::-1].copy()",
+        "dL/dx comes in the wrong order of time: the list is not reversed",
+        "dxs = dxs[::-1]",
+        Place("xs"),
+        "GRD130",
+    ),
+    _end(
+        "dx-only-last-step",
+        "dxs[:-1] = 0",
+        "dL/dx is given for the last step only",
+        "dxs[t] = da @ W_x.T in every step",
+        Place("xs", lag=1),
+        "GRD130",
+    ),
     _end("dx-zero", "dxs = 0 * dxs", "dL/dx is zero", "dxs[t] = da @ W_x.T", Place("xs"), "GRD120"),
 )
 
@@ -345,7 +419,7 @@ def truncations(T: int) -> tuple[Bug, ...]:
     """
     fix = "carry dh_next through all T steps (or say truncation = k)"
     found = []
-    for k in _windows(T):
+    for k in _windows(T - 2):
         found.append(
             Bug(
                 f"truncation-after-{k}",
@@ -360,11 +434,14 @@ def truncations(T: int) -> tuple[Bug, ...]:
                 case=f"T{max(k + 2, 5)}-N2-D3-H7",
             )
         )
-        if k < 2:
-            continue
+    for k in _windows(T - 1)[1:]:
         for name, cut, sentence in (
             (f"detached-every-{k}", f"t % {k} == 0", f"the gradient is cut at every {k}th step: dh_next starts from zero there"),
-            (f"detached-{k}-from-the-end", f"t == len(tapes) - {k}", f"the gradient stops {k} steps before the end of the sequence"),
+            (
+                f"detached-{k}-from-the-end",
+                f"t == len(tapes) - {k}",
+                f"the gradient stops {k} steps before the end of the sequence",
+            ),
         ):
             first = T % k or k if name.startswith("detached-every") else k
             found.append(
@@ -377,13 +454,13 @@ def truncations(T: int) -> tuple[Bug, ...]:
                     sentence,
                     fix,
                     Place(lag=first),
-                    "GRD130" if T <= 5 else "GRD150",
+                    "GRD130" if k < 5 else "GRD150",
                     case=f"T{T}-N2-D3-H7",
                 )
             )
     return tuple(found)
 
 
-def _windows(T: int) -> list[int]:
-    """Every k up to 12, then those that people choose."""
-    return [k for k in (*range(1, 13), 15, 16, 20, 24, 25, 30, 32, 35, 40, 48, 50) if k < T - 1]
+def _windows(most: int) -> list[int]:
+    """Every k up to 12, then those that people choose, none above `most`."""
+    return [k for k in (*range(1, 13), 15, 16, 20, 24, 25, 30, 32, 35, 40, 48, 50) if k <= most]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from harness.diagnosis.bugs.families import (
     blocks_swapped,
+    h_of_wrong_step,
     share_of_dh_lost,
     share_of_dx_lost,
     sigmoid_gate,
     tanh_gate,
     transposed_in_dh,
-    wrong_h_in_dW,
 )
-from harness.diagnosis.plant import Bug, Place
+from harness.diagnosis.plant import EVERYWHERE, Bug, Place
 
 PLAIN = ("lstm", "lstm_peephole")
 TF1 = ("lstm_tf1", "lstm_projected")
@@ -37,7 +37,14 @@ def _cell_state(cells: tuple[str, ...], dc: str) -> tuple[Bug, ...]:
             "df = dc * c_prev",
             Place(gates="f"),
         ),
-        bug("df-with-f", f"df = {dc} * c_prev", f"df = {dc} * f", "df is built with f instead of c_(t-1)", "df = dc * c_prev", Place(gates="f")),
+        bug(
+            "df-with-f",
+            f"df = {dc} * c_prev",
+            f"df = {dc} * f",
+            "df is built with f instead of c_(t-1)",
+            "df = dc * c_prev",
+            Place(gates="f"),
+        ),
         bug("di-with-i", f"di = {dc} * g", f"di = {dc} * i", "di is built with i instead of g", "di = dc * g", Place(gates="i")),
         bug("dg-with-g", f"dg = {dc} * i", f"dg = {dc} * g", "dg is built with g instead of i", "dg = dc * i", Place(gates="g")),
         bug("dg-without-i", f"dg = {dc} * i", f"dg = {dc}", "dg lacks the factor i", "dg = dc * i", Place(gates="g")),
@@ -55,7 +62,11 @@ def _carry(cell: str, before: str, dc: str) -> tuple[Bug, ...]:
     return (
         bug("dc-without-f", dc, "the gradient that goes back to c_(t-1) is not multiplied by the forget gate f"),
         bug("dc-with-i", f"{dc} * i", "the gradient that goes back to c_(t-1) is multiplied by i instead of by f"),
-        bug("dc-with-one-minus-f", f"{dc} * (1 - f)", "the gradient that goes back to c_(t-1) is multiplied by 1 - f instead of by f"),
+        bug(
+            "dc-with-one-minus-f",
+            f"{dc} * (1 - f)",
+            "the gradient that goes back to c_(t-1) is multiplied by 1 - f instead of by f",
+        ),
         bug(
             "dc-carries-only-dc_next",
             'dstate["c"] * f',
@@ -65,18 +76,37 @@ def _carry(cell: str, before: str, dc: str) -> tuple[Bug, ...]:
 
 
 def _output(cells: tuple[str, ...], dh: str, o: str) -> tuple[Bug, ...]:
-    """Mistakes in the derivatives of h' = o * tanh(c').   dh  what the cell's own lines call the gradient of o * tanh(c')   o  gates of a wrong do"""
+    """Mistakes in the derivatives of h' = o * tanh(c').
 
-    def bug(name: str, before: str, after: str, sentence: str, fix: str, where: Place = Place()) -> Bug:
+    dh  what the cell's own lines call the gradient of o * tanh(c')      o  the gates that a wrong do makes wrong within a step
+    """
+
+    def bug(name: str, before: str, after: str, sentence: str, fix: str, where: Place = EVERYWHERE) -> Bug:
         return Bug(name, cells, "step_backward", before, after, sentence, fix, where)
 
     do_fix, dc_fix = "do = dh * tanh(c)", "dc = dc_next + dh * o * (1 - tanh(c)**2)"
     not_o = Place(gates="ifg")
     return (
-        bug("do-without-tanh", f"do = {dh} * m", f"do = {dh} * c", "do is built with c instead of tanh(c)", do_fix, Place(gates=o)),
-        bug("do-with-old-c", f"do = {dh} * m", f"do = {dh} * tanh(c_prev)", "do is built with c_(t-1) instead of c_t", do_fix, Place(gates=o)),
+        bug(
+            "do-without-tanh", f"do = {dh} * m", f"do = {dh} * c", "do is built with c instead of tanh(c)", do_fix, Place(gates=o)
+        ),
+        bug(
+            "do-with-old-c",
+            f"do = {dh} * m",
+            f"do = {dh} * tanh(c_prev)",
+            "do is built with c_(t-1) instead of c_t",
+            do_fix,
+            Place(gates=o),
+        ),
         bug("do-without-c", f"do = {dh} * m", f"do = {dh}", "do lacks the factor tanh(c)", do_fix, Place(gates=o)),
-        bug("dc-without-tanh-derivative", _O_TO_C, 'dc = dstate["c"] + dm', "missing derivative of the tanh of c on the way from h to c", dc_fix, not_o),
+        bug(
+            "dc-without-tanh-derivative",
+            _O_TO_C,
+            'dc = dstate["c"] + dm',
+            "missing derivative of the tanh of c on the way from h to c",
+            dc_fix,
+            not_o,
+        ),
         bug(
             "dc-derivative-not-squared",
             _O_TO_C,
@@ -117,7 +147,14 @@ def _output(cells: tuple[str, ...], dh: str, o: str) -> tuple[Bug, ...]:
             dc_fix,
             not_o,
         ),
-        bug("dc-without-o", f"dm = {dh} * o", f"dm = {dh}", "the share of dc that comes from h lacks the output gate o", dc_fix, not_o),
+        bug(
+            "dc-without-o",
+            f"dm = {dh} * o",
+            f"dm = {dh}",
+            "the share of dc that comes from h lacks the output gate o",
+            dc_fix,
+            not_o,
+        ),
         bug(
             "dc-next-not-added",
             _O_TO_C,
@@ -165,11 +202,17 @@ def _all_gates(cells: tuple[str, ...], sigmoid_gates: str) -> tuple[Bug, ...]:
             sigmoids,
             sigmoid_gates,
         ),
-        bug("derivatives-missing", [line(s, f"d{s}") for s in "ifgo"], "missing derivative of every gate", sigmoids + ", da_g = dg * (1 - g**2)", ""),
+        bug(
+            "derivatives-missing",
+            [line(s, f"d{s}") for s in "ifgo"],
+            "missing derivative of every gate",
+            sigmoids + ", da_g = dg * (1 - g**2)",
+            "",
+        ),
         bug(
             "sigmoid-derivatives-at-value",
             [line(s, f"d{s} * np.multiply(*sigmoid_pair({s}))") for s in "ifo"],
-            "derivative of the sigmoid of i, f and o taken at the value instead of at the pre-activation: the sigmoid is applied twice",
+            "derivative of the sigmoid of i, f and o taken at the value instead of at a: the sigmoid is applied twice",
             sigmoids,
             sigmoid_gates,
         ),
@@ -195,8 +238,8 @@ BUGS = (
     *_carry("lstm_peephole", "dc_prev = dc * f + da_i * p_i + da_f * p_f", "dc"),
     *_carry("lstm_tf1", "dc_prev = du * f", "du"),
     *_carry("lstm_projected", "dc_prev = du * f", "du"),
-    wrong_h_in_dW(PLAIN, "Outer(h_prev, da)", "Outer(o * m, da)"),
-    wrong_h_in_dW(TF1, "Outer(h_prev, da)", "Outer(v, da)"),
+    h_of_wrong_step(PLAIN, "Outer(h_prev, da)", "Outer(o * m, da)"),
+    h_of_wrong_step(TF1, "Outer(h_prev, da)", "Outer(v, da)"),
     *blocks_swapped(ALL, "ifgo", _BLOCKS, "da = [da_i, da_f, da_g, da_o]"),
     *share_of_dh_lost(ALL, "ifgo", "da"),
     *transposed_in_dh(PLAIN, "ifgo", "da"),

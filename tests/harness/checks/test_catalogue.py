@@ -1,0 +1,63 @@
+"""Every check has a planted mistake that it sees, and it alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from harness.checks.registry import load as checks
+from harness.runner import RunHandle, catalogue, check
+from tests.harness.checks.planted import PLANTS, Plant, numbers
+
+
+def ran(made: type, id: str) -> RunHandle:
+    """All checks of level standard; one of a higher level by its name."""
+    above = [c.id for c in checks() if c.id == id and c.level in ("full", "exhaustive")]
+    return check(made, isolate=False, select=above, block=not above)
+
+
+def test_every_check_of_the_catalogue_has_a_plant() -> None:
+    assert [c.id for c in catalogue()] == sorted(PLANTS, key=[c.id for c in catalogue()].index)
+    assert len({c.id for c in catalogue()}) >= 35
+
+
+@pytest.mark.parametrize("id", PLANTS)
+def test_the_planted_mistake_makes_this_check_fail_and_no_other(id: str) -> None:
+    plant = PLANTS[id]
+    run = ran(plant.bad, id)
+    assert {r.check for r in run.failed} == ({id} if plant.status == "failed" else set()), run.text()
+    result = run[id]
+    assert result.status == plant.status
+    said = result.finding.headline if result.finding else result.reason
+    assert plant.words in str(said)
+    if plant.code is None:
+        return
+    assert result.finding is not None
+    assert result.finding.code == plant.code
+    place = asdict(result.finding.where)
+    assert {k: place[k] for k in plant.where} == dict(plant.where)
+    assert not [r for r in run.run.results if r.status == "error"]
+
+
+@pytest.mark.parametrize("id", PLANTS)
+def test_the_plant_changes_the_numbers(id: str) -> None:
+    plant = PLANTS[id]
+    clean, bad = list(numbers(plant.clean(), plant.at)), list(numbers(plant.bad(), plant.at))
+    assert len(clean) != len(bad) or not all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(clean, bad, strict=True))
+
+
+@pytest.mark.parametrize("clean", sorted({p.clean for p in PLANTS.values()}, key=lambda c: c.__name__), ids=lambda c: c.__name__)
+def test_the_clean_cell_passes_every_check(clean: type) -> None:
+    run = check(clean, isolate=False)
+    assert run.ok, run.text()
+    assert not [r for r in run.run.results if r.finding is not None], run.text()
+    for id in (id for id, p in PLANTS.items() if p.clean is clean):
+        result = run[id] if id in {r.check for r in run.run.results} else ran(clean, id)[id]
+        assert result.status == "passed" or (id == "PAR100" and result.status == "not_applicable"), (id, result.reason)
+
+
+def test_plants_share_the_form(plant: Plant = PLANTS["GRD110"]) -> None:
+    assert all(p.bad.__doc__ and p.clean.__doc__ for p in PLANTS.values())
+    assert plant.clean is not plant.bad

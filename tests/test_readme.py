@@ -1,0 +1,53 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(after: str, language: str) -> list[str]:
+    """The fenced blocks of a language that follow a marker, up to the next heading."""
+    part = README.split(f"<!-- {after} -->", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"```{language}\n(.*?)```", part, re.S)
+
+
+def stable(text: str) -> list[str]:
+    """Lines without what differs between runs and machines: times, spacing, where the repository lies, last digits."""
+    text = text.replace(f"{ROOT}/", "")
+    text = re.sub(r"\d+(\.\d+)? m?s\b", "TIME", text)
+    text = re.sub(r"\d(\.\d)?e-1\d", "TINY", text)
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def test_the_first_example_is_what_bptt_says() -> None:
+    (shown,) = blocks("wrong", "text")
+    line, _, said = shown.partition("\n")
+    assert line == "$ bptt check examples/numpy_gru_wrong.py:GRU"
+    command = [sys.executable, "-m", "harness.cli", *line.split()[2:]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert stable(said) == stable(done.stdout)
+
+
+def test_the_two_commands_do_their_own_set_up() -> None:
+    report, tests = (block.strip().split(" && ") for block in blocks("commands", "sh"))
+    assert report[:-1] == tests[:-1] == ["python3 -m venv .venv", ".venv/bin/pip install -c constraints.txt -e '.[test]'"]
+    assert (report[-1], tests[-1]) == (".venv/bin/bptt check", ".venv/bin/pytest")
+    assert re.search(r'/bin/pytest"$', (ROOT / ".ci" / "run").read_text(), re.M)
+
+
+def test_the_configuration_it_shows_is_read() -> None:
+    from harness.config import parse
+
+    (shown,) = re.findall(r"```toml\n(.*?)```", README, re.S)
+    config = parse(tomllib.loads(shown)["tool"]["bptt"], "README")
+    assert len(config.targets) == 2
+    assert config.expect
