@@ -4,9 +4,7 @@ from __future__ import annotations
 
 REASONS: dict[str, dict[str, str]] = {
     "contract": {
-        "why": (
-            "Every other check calls the implementation as the contract says: where it is broken, their numbers mean nothing."
-        ),
+        "why": ("Every other check calls the implementation as the contract says: where it is broken, their numbers mean nothing."),
         "judges": ("Shapes, dtypes, names and copies made before a call are compared with what stands there after it."),
     },
     "linearity": {
@@ -15,8 +13,7 @@ REASONS: dict[str, dict[str, str]] = {
             "clipping inside, something kept from the call before, a cast to fewer digits."
         ),
         "judges": (
-            "The backward of a combination of cotangents against the combination of the backwards, to rounding. No "
-            "reference needed."
+            "The backward of a combination of cotangents against the combination of the backwards, to rounding. No reference needed."
         ),
     },
     "gradient": {
@@ -34,14 +31,11 @@ REASONS: dict[str, dict[str, str]] = {
             "Weights mean the same in two implementations only where both follow the same convention: gate order, "
             "reset placement, direction of the update gate, number of biases."
         ),
-        "judges": (
-            "The weights are carried over to the published cell, both run on the same inputs, and must agree to rounding."
-        ),
+        "judges": ("The weights are carried over to the published cell, both run on the same inputs, and must agree to rounding."),
     },
     "time": {
         "why": (
-            "A recurrent cell is the same map at every step, fed by its own state. An implementation over whole "
-            "sequences can break that."
+            "A recurrent cell is the same map at every step, fed by its own state. An implementation over whole sequences can break that."
         ),
         "judges": ("Runs of the same weights on cut, changed and restarted sequences against each other. No reference needed."),
     },

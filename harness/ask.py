@@ -35,9 +35,7 @@ def identify(target: object, like: str | None = None, args: Args = None, seed: i
     return answers[0][1]
 
 
-def identify_each(
-    target: object, like: str | None = None, args: Args = None, seed: int = 0
-) -> list[tuple[Subject, Identification | None]]:
+def identify_each(target: object, like: str | None = None, args: Args = None, seed: int = 0) -> list[tuple[Subject, Identification | None]]:
     """As `identify`, for every subject that `target` names."""
     return [(subject, _identify(subject, like=like, seed=seed)) for subject in targets.load(target, args, like)]
 

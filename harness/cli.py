@@ -111,9 +111,7 @@ def bptt() -> None:
 @click.option("--ignore", multiple=True, metavar="ID", help="Not this check or family; repeatable.")
 @_seed
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Targets at a time.  [default: one a core]")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds a check may take.  [default: 60]"
-)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds a check may take.  [default: 60]")
 @_like
 @_args
 @click.option("--case", metavar="CASE", help="Only this case: T1-N1-D3-H4, or with a regime T12-N2-D3-H7-closed.")

@@ -144,11 +144,7 @@ def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterat
             yield ("unloadable", task.spec, f"{task.spec}: {lost.reason} while it was being loaded")
             return
         yield ("result", lost)
-        bad = {
-            (r.target, r.check)
-            for r in (*seen.values(), lost)
-            if r.status not in ("passed", "not_applicable", "skipped", "xpassed")
-        }
+        bad = {(r.target, r.check) for r in (*seen.values(), lost) if r.status not in ("passed", "not_applicable", "skipped", "xpassed")}
         done = {(r.target, r.check) for r in (*seen.values(), lost)}
         options = replace(options, skip=options.skip | done, failed=options.failed | bad)
 

@@ -8,13 +8,15 @@ import shlex
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from harness.cases import Case, admissible
+from harness.cases import Case, admissible, draw
 from harness.checks.evidence import Evidence, NotApplicable
+from harness.checks.linearity import NotLinear
 from harness.checks.registry import LEVELS, Check
 from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
@@ -26,12 +28,15 @@ from harness.events import Event, Options, Task
 from harness.flow import gradient_over_lag
 from harness.gradient.certificate import Examination
 from harness.gradient.locate import Located, locate
-from harness.gradient.running import Gradients
+from harness.gradient.running import Gradients, run
+from harness.network import as_cell
 from harness.subject import Subject
 from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target
 
 #: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
 _MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
+#: Longer sequences are shortened by halving, shorter ones are tried from one step up.
+_BISECTED_FROM = 5
 _DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
 
 
@@ -46,6 +51,28 @@ def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> li
         return wanted and not refused and subject.kind in c.kinds and (asked_by_name or LEVELS.index(c.level) <= rank)
 
     return [c for c in checks if chosen(c)]
+
+
+def admit(subject: Subject) -> None:
+    """One small run, before any verdict: what cannot even be run is a target that cannot be loaded.
+
+    Raises SubjectError where init, zero_state, run or loss raise, ContractError where they return something of another form.
+    """
+    case = admissible(subject, Case(T=2))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        runnable = subject if subject.kind == "cell" else as_cell(subject, case)
+        data = draw(runnable, case)
+        ys, final = run(runnable, data)
+    if subject.kind == "cell":
+        if ys.ndim != 3 or ys.shape[:2] != (case.T, case.N):
+            raise ContractError(f"{subject.name}.run: ys has shape {ys.shape}, wanted (T, N, width) = ({case.T}, {case.N}, ...)")
+        for name, value in data.state.items():
+            if name not in final or final[name].shape != value.shape:
+                got = f"shape {final[name].shape}" if name in final else f"no {name!r}"
+                raise ContractError(
+                    f"{subject.name}.run: the final state has {got}, wanted {name!r} of shape {value.shape} as in zero_state"
+                )
 
 
 def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Iterator[Event]:
@@ -128,9 +155,7 @@ def _judged(trial: Trial, c: Check, task: Task, failed: set[str], options: Optio
         said = f"the harness failed: {type(error).__name__}: {error} (at {where.filename}:{where.lineno})"
         return Result(name, c.id, "error", reason=said, cases=tally.cases, duration_s=time.perf_counter() - began)
     if tally.first is None and not tally.compared:
-        return Result(
-            name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began
-        )
+        return Result(name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began)
     chosen = tally.first or tally.warning
     metrics = dict(tally.metrics or {})
     if chosen is None:
@@ -214,7 +239,7 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         smallest_case=SmallestCase(shrunk.T, shrunk.N, shrunk.D, shrunk.H, shrunk.regime, shrunk.dtype, shrunk.seed),
         causes=_causes(trial, evidence),
         repro=_repro(c, task, trial.subject, shrunk),
-        source=Source(*source) if source is not None and "backward" in trial.subject.capabilities else None,
+        source=Source(_from_here(source[0]), source[1]) if source is not None else None,
     )
 
 
@@ -233,7 +258,11 @@ def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
         except (NotApplicable, BpttError):
             return False
 
+    if case.T > _BISECTED_FROM:
+        case = _bisected_in_time(trial, case, fails)
     for dimension in ("T", "N", "H", "D"):
+        if dimension == "T" and case.T > _BISECTED_FROM:
+            continue
         for size in range(1, getattr(case, dimension)):
             smaller = admissible(trial.subject, _resized(case, dimension, size))
             if getattr(smaller, dimension) != size:
@@ -247,16 +276,43 @@ def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
     return case
 
 
+def _bisected_in_time(trial: Trial, case: Case, fails: Callable[[Case], bool]) -> Case:
+    """The shortest failing sequence, for failures that do not go away when the sequence grows."""
+    below, above = 0, case.T
+    while above - below > 1:
+        T = (below + above) // 2
+        if fails(admissible(trial.subject, replace(case, T=T))):
+            above = T
+        else:
+            below = T
+    return admissible(trial.subject, replace(case, T=above))
+
+
 def _resized(case: Case, dimension: str, size: int) -> Case:
     sizes = {"T": case.T, "N": case.N, "D": case.D, "H": case.H} | {dimension: size}
     return replace(case, T=sizes["T"], N=sizes["N"], D=sizes["D"], H=sizes["H"])
 
 
 def _causes(trial: Trial, evidence: Evidence) -> tuple[Cause, ...]:
-    if not (isinstance(evidence.detail, tuple) and len(evidence.detail) == 2):
+    """Why, as far as the diagnosis can tell from the wrong numbers."""
+    detail = evidence.detail
+    if isinstance(detail, NotLinear):
+        return diagnosis.explain(
+            diagnosis.WrongGradient(
+                subject=trial.subject,
+                identification=trial.identification,
+                regions=trial.regions(detail.data.params),
+                case=detail.case,
+                data=detail.data,
+                cotangents=(detail.cotangent,),
+                yours=(detail.yours,),
+                exact=(detail.expected,),
+            )
+        )
+    if not isinstance(detail, tuple):
         return ()
-    examination, located = evidence.detail
-    if not isinstance(examination, Examination) or not isinstance(located, Located) or located.exact is None:
+    examination, located = detail
+    if located.exact is None and trial.identification is None:
         return ()
     return diagnosis.explain(_wrong_gradient(trial, examination, located), lambda case: _again(trial, case))
 
@@ -286,9 +342,9 @@ def _wrong_gradient(
 
 
 def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
-    spec = task.spec if isinstance(task.target, str) else subject.spec
+    spec = subject.spec
     command = ["bptt", "check", spec, "--select", c.id, "--case", str(case), "--seed", str(case.seed)]
-    call = [f"{spec!r}" if isinstance(task.target, str) else spec]
+    call = [repr(spec) if isinstance(task.target, str) else spec]
     if task.args:
         command += ["--args", json.dumps(dict(task.args), sort_keys=True)]
         call.append(f"args={dict(task.args)!r}")
@@ -298,6 +354,12 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
     python = f"import harness\nharness.check({', '.join(call)}).raise_for_failures()"
     return Repro(shlex.join(command), python)
+
+
+def _from_here(file: str) -> str:
+    """The path as seen from the current folder, where it lies inside it."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
 
 
 def _with_expectation(result: Result, options: Options) -> Result:
@@ -315,7 +377,5 @@ def _with_expectation(result: Result, options: Options) -> Result:
             reason=f"expected to fail ({known.get('reason', 'no reason given')}), it passes: remove the entry",
         )
     if result.finding is not None and known.get("code") not in (None, result.finding.code):
-        return replace(
-            result, status="changed", reason=f"expected to fail with {known['code']}, it fails with {result.finding.code}"
-        )
+        return replace(result, status="changed", reason=f"expected to fail with {known['code']}, it fails with {result.finding.code}")
     return replace(result, status="xfailed", reason=str(known.get("reason", "expected to fail")))

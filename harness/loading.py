@@ -10,9 +10,7 @@ from harness.events import Task
 from harness.runner import Unloadable
 from reports.records import CatalogueEntry, Result, Run, Target
 
-LOAD = CatalogueEntry(
-    "LOAD", "load", "the target can be loaded", "The module is found, the name is in it, the class can be made."
-)
+LOAD = CatalogueEntry("LOAD", "load", "the target can be loaded", "The module is found, the name is in it, the class can be made.")
 
 
 def tasks(entries: Sequence[TargetEntry]) -> list[Task]:

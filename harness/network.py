@@ -51,9 +51,7 @@ def as_cell(subject: Subject, case: Case) -> Subject:
     return replace(subject, kind="cell", implementation=LossAsOutput(subject.implementation, subject.name, *batch))
 
 
-def loss_and_gradients(
-    network: Any, name: str, params: Arrays, inputs: Any, targets: Any, state: Arrays
-) -> tuple[Array, dict[str, Array]]:
+def loss_and_gradients(network: Any, name: str, params: Arrays, inputs: Any, targets: Any, state: Arrays) -> tuple[Array, dict[str, Array]]:
     """The network's loss () and its gradients.  Raises ContractError where `loss` returns something else."""
     returned = network.loss(params, inputs, targets, dict(state))
     if not isinstance(returned, tuple | list) or len(returned) < 2 or not isinstance(returned[1], Mapping):

@@ -16,9 +16,7 @@ from harness.levels import LEVELS
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bptt", "recurrent cells put to the test")
-    group.addoption(
-        "--cell", action="append", default=[], dest="bptt_cells", metavar="TARGET", help="check this cell; repeatable"
-    )
+    group.addoption("--cell", action="append", default=[], dest="bptt_cells", metavar="TARGET", help="check this cell; repeatable")
     group.addoption(
         "--bptt-report",
         action="append",
@@ -27,9 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         help="write what was found of cells to a .html, .json, .jsonl, .xml or .md file; repeatable",
     )
-    group.addoption(
-        "--bptt-level", choices=LEVELS, default="standard", dest="bptt_level", help="how much is tried of each --cell"
-    )
+    group.addoption("--bptt-level", choices=LEVELS, default="standard", dest="bptt_level", help="how much is tried of each --cell")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,9 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A cell that does not conform is shown as the terminal shows it: where our own code raised says nothing."""
     report = yield
     runner = sys.modules.get("harness.runner")

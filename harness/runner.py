@@ -151,9 +151,7 @@ def check(
     """
     began = time.perf_counter()
     several = isinstance(target, list | tuple)
-    tasks = [
-        t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])
-    ]
+    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
     tasks = told_apart(tasks)
     options = _options(level, select, ignore, seed, case, block, expect or {})
     gathered = _Gathered(on_event)
@@ -183,9 +181,7 @@ def _options(
     checks = registry.load()
     known = {c.id for c in checks} | {c.family for c in checks}
     if isinstance(select, str) or isinstance(ignore, str):
-        raise UsageError(
-            f"select and ignore: got a string, wanted a list of check ids or families such as [{select or ignore!r}]"
-        )
+        raise UsageError(f"select and ignore: got a string, wanted a list of check ids or families such as [{select or ignore!r}]")
     for option, names in (("select", select), ("ignore", ignore), ("expect", expect)):
         for name in names:
             if name not in known:

@@ -50,8 +50,7 @@ def parse_args(text: str) -> dict[str, object]:
     except json.JSONDecodeError as error:
         near = text[max(error.pos - 12, 0) : error.pos + 12]
         raise UsageError(
-            f"--args: not JSON at character {error.pos + 1} ({error.msg}), near {near!r}, "
-            "wanted an object such as '{\"hidden_size\": 4}'"
+            f"--args: not JSON at character {error.pos + 1} ({error.msg}), near {near!r}, wanted an object such as '{{\"hidden_size\": 4}}'"
         ) from error
     if not isinstance(value, dict):
         raise UsageError(f"--args: got {json.dumps(value)[:60]}, wanted a JSON object such as '{{\"hidden_size\": 4}}'")
@@ -132,8 +131,7 @@ def _import_module(place: str, target: str) -> types.ModuleType:
                     hint = did_you_mean(parts[depth - 1], known)
                     asfile = f", did you mean {place}.py?" if not hint and Path(f"{place}.py").is_file() else ""
                     raise UsageError(
-                        f"{target}: no module named {name!r}"
-                        f"{hint or asfile or ', looked in the current folder and the installed packages'}"
+                        f"{target}: no module named {name!r}{hint or asfile or ', looked in the current folder and the installed packages'}"
                     )
                 importlib.import_module(name)
         return sys.modules[place]

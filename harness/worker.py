@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from harness.errors import UsageError
+from harness.errors import BpttError, UsageError
 from harness.events import Event, Options, Task
 
 
@@ -20,7 +20,7 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
     """Load the target and judge each subject in it.  A target that cannot be loaded is an event too."""
     from harness import targets
     from harness.checks import registry
-    from harness.judging import judge
+    from harness.judging import admit, judge
     from harness.subject import Subject
 
     try:
@@ -30,7 +30,12 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
         return
     checks = registry.load()
     for subject in _named(subjects, task):
-        yield from judge(subject, task, checks, options)
+        try:
+            admit(subject)
+        except BpttError as error:
+            yield ("unloadable", task.spec, f"{subject.spec}: {error}")
+        else:
+            yield from judge(subject, task, checks, options)
 
 
 def _named(subjects: list[Any], task: Task) -> list[Any]:

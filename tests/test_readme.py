@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""What the README shows is what happens.   `python tests/test_readme.py` writes its first example anew."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ def stable(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
+def run(line: str) -> subprocess.CompletedProcess[str]:
+    """`$ bptt ...`, run in the repository."""
+    command = [sys.executable, "-m", "harness.cli", *line.split()[2:]]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
 def test_the_first_example_is_what_bptt_says() -> None:
     (shown,) = blocks("wrong", "text")
     line, _, said = shown.partition("\n")
     assert line == "$ bptt check examples/numpy_gru_wrong.py:GRU"
-    command = [sys.executable, "-m", "harness.cli", *line.split()[2:]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = run(line)
     assert done.returncode == 1
     assert done.stderr == ""
     assert stable(said) == stable(done.stdout)
@@ -51,3 +56,10 @@ def test_the_configuration_it_shows_is_read() -> None:
     config = parse(tomllib.loads(shown)["tool"]["bptt"], "README")
     assert len(config.targets) == 2
     assert config.expect
+
+
+if __name__ == "__main__":
+    (old,) = blocks("wrong", "text")
+    first = old.partition("\n")[0]
+    new = f"{first}\n{run(first).stdout.replace(f'{ROOT}/', '').rstrip()}\n"
+    (ROOT / "README.md").write_text(README.replace(old, new), encoding="utf-8")

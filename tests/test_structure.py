@@ -16,7 +16,7 @@ ORDER = {
     "refimpl": "activations cells unroll layers stack attention seq2seq models training",
     "reports": "records errors serial merging store view svg charts terminal junit markdown html",
     "harness": (
-        "errors levels exit_codes words subject config environment report_files adapters targets cases network strategies "
+        "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
         "gradient checks diagnosis events flow judging worker isolation runner loading ask experiments "
         "_parametrize _pytest_cells pytest_plugin _cli_reasons _cli_follow _cli_check _cli_catalogue cli"
     ),
@@ -92,9 +92,7 @@ def test_the_reference_needs_numpy_alone() -> None:
 
 def test_nothing_imports_in_a_circle() -> None:
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for package in ORDER for path in files(package)}
-    graph = {
-        name: {known for target in imports(path) if (known := home(target, modules))} - {name} for name, path in modules.items()
-    }
+    graph = {name: {known for target in imports(path) if (known := home(target, modules))} - {name} for name, path in modules.items()}
     assert list(TopologicalSorter(graph).static_order())
 
 

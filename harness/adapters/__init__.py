@@ -31,9 +31,7 @@ def adapters(points: Iterable[EntryPoint] | None = None) -> tuple[EntryPoint, ..
     for point in entry_points(group=GROUP) if points is None else points:
         other = registered.setdefault(point.name, point)
         if other.value != point.value:
-            raise UsageError(
-                f"two adapters are called {point.name!r}: {other.value} and {point.value}, wanted one name each ({GROUP})"
-            )
+            raise UsageError(f"two adapters are called {point.name!r}: {other.value} and {point.value}, wanted one name each ({GROUP})")
     ours = [_own(name, registered) for name in OURS]
     return (*(registered[name] for name in sorted(registered.keys() - set(OURS))), *ours)
 

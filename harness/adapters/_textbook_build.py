@@ -88,9 +88,7 @@ def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Const
         yield _by_sizes(obj, extra, {needed[0].name: "input", needed[1].name: "hidden"}, given)
     else:
         unclear = [n for n in rest if not (KERNEL.match(n) or BIAS.match(n))]
-        raise CannotBuildError(
-            f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)"
-        )
+        raise CannotBuildError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
 
 
 def _size_role(name: str, names: set[str]) -> str | None:

@@ -17,9 +17,7 @@ from harness.adapters._textbook_names import own_method as own_method
 from harness.adapters._textbook_params import _gradient_names
 from harness.subject import Array
 
-X = re.compile(
-    r"^(x|X)(_?(t|s|in|cur|seq|batch|data|step))?$|^(inp|input|data|seq|sequence|embed|features|u_t|A|dataset).*$", re.I
-)
+X = re.compile(r"^(x|X)(_?(t|s|in|cur|seq|batch|data|step))?$|^(inp|input|data|seq|sequence|embed|features|u_t|A|dataset).*$", re.I)
 C = re.compile(
     r"^(c|ct)(_?(t|prev|old|last|next|0|in|tm1|t_1|n|state|init|initial))?$|^(prev|previous|last|init|old|initial)_?(c|cell|memory)(_?state)?$|cell|memory|^mem",
     re.I,
@@ -136,10 +134,7 @@ def find_states(
     """
     paths = [((k,), item) for k, item in enumerate(items_of(result))]
     nested = [
-        ((k, j), part)
-        for (k,), item in paths
-        if isinstance(item, tuple | list) and len(item) == count
-        for j, part in enumerate(item)
+        ((k, j), part) for (k,), item in paths if isinstance(item, tuple | list) and len(item) == count for j, part in enumerate(item)
     ]
     top = [(path, np.asarray(a)) for path, a in paths if isinstance(a, np.ndarray) and a.shape == shape]
     if count == 1:

@@ -23,9 +23,7 @@ def own_method(obj: Any, names: Sequence[str]) -> str | None:
     """The first of `names` that the object's class defines itself (not what every class has)."""
     owner = obj if isinstance(obj, type) else type(obj)
     for name in names:
-        if any(
-            callable(vars(c).get(name)) or isinstance(vars(c).get(name), staticmethod) for c in owner.__mro__ if c is not object
-        ):
+        if any(callable(vars(c).get(name)) or isinstance(vars(c).get(name), staticmethod) for c in owner.__mro__ if c is not object):
             return name
         if not isinstance(obj, type) and callable(getattr(obj, "__dict__", {}).get(name)):
             return name

@@ -119,10 +119,7 @@ def find_parameters(obj: Any, given: Mapping[str, Array]) -> list[Parameter]:
         chosen = [
             (s, a)
             for s, a in held
-            if not _is_view_of(a, ids)
-            and s not in gradients
-            and not _is_gradient_list(s)
-            and not _STATE_NAMES.match(str(s[-1].key))
+            if not _is_view_of(a, ids) and s not in gradients and not _is_gradient_list(s) and not _STATE_NAMES.match(str(s[-1].key))
         ]
     found: list[Parameter] = []
     for slot, array in chosen:
@@ -221,9 +218,7 @@ def _gradient_slots(slot: Slot) -> Iterator[Slot]:
     elif owner and owner[-1].kind == "attr":
         for box in [*GRADS_NAMES, *_gradient_names(str(owner[-1].key))]:
             siblings = (*owner[:-1], Step("attr", box))
-            yield from (
-                (*siblings, Step("item", key)) for key in ([last.key] if isinstance(last.key, int) else [last.key, *names])
-            )
+            yield from ((*siblings, Step("item", key)) for key in ([last.key] if isinstance(last.key, int) else [last.key, *names]))
         if not isinstance(last.key, int):
             yield from ((*owner[:-1], Step("attr", name)) for name in names[1:])
             yield from ((*owner, Step("item", name)) for name in names[1:])
@@ -242,9 +237,7 @@ def find_gradients(obj: Any, parameters: Sequence[Parameter], before: Mapping[Sl
     for parameter in parameters:
         shape = np.shape(read(obj, parameter.slot))
         fitting = [
-            s
-            for s in _gradient_slots(parameter.slot)
-            if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))
+            s for s in _gradient_slots(parameter.slot) if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))
         ]
         changed = [s for s in fitting if not np.array_equal(before.get(s, _MISSING), read(obj, s))]
         slot = next(iter(changed or fitting), None) or _by_position(obj, parameter.slot, shape)

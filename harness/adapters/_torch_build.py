@@ -154,9 +154,7 @@ def _named_values(function: Any, code: Any) -> Iterator[object]:
             yield from (function.__globals__[name] for name in constant.co_names if name in function.__globals__)
 
 
-def _from_signature(
-    make: Callable[..., object], given: dict[str, object], positional: tuple[object, ...], label: str, spec: str
-) -> Recipe:
+def _from_signature(make: Callable[..., object], given: dict[str, object], positional: tuple[object, ...], label: str, spec: str) -> Recipe:
     parameters = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
     named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
     if len(named) < len(parameters):  # nn.LSTM(*args, **kwargs): as torch documents it

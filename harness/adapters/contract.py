@@ -59,9 +59,7 @@ def _kind(obj: object, spec: str) -> Literal["cell", "network"] | None:
     for missing in wanted:
         if missing not in present:
             hint = f", it has {near[missing]}: did you mean {missing}?" if missing in near else ""
-            raise UsageError(
-                f"{spec}: {short_name(obj)} has {', '.join(present)} but no {missing}{hint} wanted {wanted[missing]}"
-            )
+            raise UsageError(f"{spec}: {short_name(obj)} has {', '.join(present)} but no {missing}{hint} wanted {wanted[missing]}")
     raise AssertionError("a contract without a missing method was returned above")
 
 

@@ -44,9 +44,7 @@ from harness.errors import ContractError, UsageError
 from harness.subject import Array, Arrays, Detection, Subject
 
 PROBE_T, PROBE_D, PROBE_H = 4, 3, 5
-CONTRACT_HINT = (
-    "wanted forward(xs) over (N, T, D) or (T, N, D) and backward(dhs), or the contract's init, zero_state, run, backward"
-)
+CONTRACT_HINT = "wanted forward(xs) over (N, T, D) or (T, N, D) and backward(dhs), or the contract's init, zero_state, run, backward"
 LAYOUTS = {"batch first": "xs (N, T, D)", "time first": "xs (T, N, D)", "no batch": "xs (T, D): one sequence at a time"}
 HIDDEN_NAMES = ("h", "h_prev", "hidden", "hidden_state", "h_state", "prev_h", "state", "h0", "_h", "h_t")
 CELL_NAMES = ("c", "c_prev", "cell", "cell_state", "c_state", "prev_c", "c0", "_c", "c_t")
@@ -148,9 +146,7 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, La
         )
         return None
     if way.input_size == 0 or way.hidden_size == 0:
-        sizes = [
-            (way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])
-        ]
+        sizes = [(way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])]
     else:
         sizes = [(way.input_size or PROBE_D, way.hidden_size or PROBE_H)]
     second_best: tuple[bool, LayerForm, int, int] | None = None
@@ -205,9 +201,7 @@ def _form(
         return np.array(calls.at(call(form, xs, kept_state, obj), form.ys_path))
 
     effects = has_effect(template, parameters, params, output, rng)
-    form = replace(
-        form, parameters=tuple(p for p in parameters if effects[p.name] or find_gradients(template, [p], {})[0].gradient)
-    )
+    form = replace(form, parameters=tuple(p for p in parameters if effects[p.name] or find_gradients(template, [p], {})[0].gradient))
     if np.asarray(calls.at(call(form, xs, kept_state), form.ys_path)).dtype == np.float32:
         form = replace(
             form,
@@ -220,9 +214,7 @@ def _form(
     return _with_backward(form, template, params, xs, kept_state, (T, N, D, H), rng)
 
 
-def _with_layout(
-    form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, state: Arrays, shape: tuple[int, int, int]
-) -> LayerForm:
+def _with_layout(form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, state: Arrays, shape: tuple[int, int, int]) -> LayerForm:
     """`form` with the layout in which an input reaches outputs at other positions of the time axis, not of the batch axis."""
     fits: list[tuple[bool, LayerForm]] = []
     failure: Exception | None = None
@@ -236,8 +228,7 @@ def _with_layout(
         path = _find_outputs(result, layout, shape)
         if path is None:
             failure = failure or ValueError(
-                f"{form.forward_name} returned {calls.shapes_in(result)}, "
-                f"wanted {into(layout, np.zeros(shape)).shape} for the outputs"
+                f"{form.forward_name} returned {calls.shapes_in(result)}, wanted {into(layout, np.zeros(shape)).shape} for the outputs"
             )
             continue
         guess = replace(guess, ys_path=path)
@@ -247,9 +238,7 @@ def _with_layout(
     through_time = [guess for remembers, guess in fits if remembers]
     chosen = through_time[0] if through_time else fits[0][1]
     why = (
-        "an input changes outputs at other positions of that axis"
-        if len(through_time) == 1 and len(layouts) > 1
-        else "the first that ran"
+        "an input changes outputs at other positions of that axis" if len(through_time) == 1 and len(layouts) > 1 else "the first that ran"
     )
     return replace(chosen, notes=(Detection("layout", f"{LAYOUTS[chosen.layout]}: {why}"),))
 
@@ -321,9 +310,7 @@ def _door(form: LayerForm, template: Any, fresh: Any, call: Any, xs: Array, stat
 def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tuple[int, int]) -> LayerForm:
     """`form` with the place of each final state; a state whose final value cannot be seen is left out."""
     if form.door.kind == "none":
-        return replace(
-            form, notes=(*form.notes, Detection("state", "none: no way was found to set it, every sequence starts from zeros"))
-        )
+        return replace(form, notes=(*form.notes, Detection("state", "none: no way was found to set it, every sequence starts from zeros")))
     N, H = shape
     obj = fresh()
     result = _call_forward(obj, form, xs, state)
@@ -351,9 +338,7 @@ def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tu
         form.door.kind
     ]
     given = ", ".join(final)
-    note = Detection(
-        "state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items())}"
-    )
+    note = Detection("state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items())}")
     return replace(form, final=final, notes=(*form.notes, note))
 
 
@@ -394,9 +379,7 @@ def _with_backward(
     before = gradients_before(obj, form.parameters)
     dys = rng.normal(size=(T, N, H))
     dfinal = {s: rng.normal(size=(N, H)) for s in form.final}
-    guess = replace(
-        form, backward_name=name, backward=roles, gradients={}, parameters=tuple(find_gradients(obj, form.parameters, {}))
-    )
+    guess = replace(form, backward_name=name, backward=roles, gradients={}, parameters=tuple(find_gradients(obj, form.parameters, {})))
     try:
         gave = _call_backward(obj, guess, result, dys, dfinal)
     except Exception as error:  # the user's backward is broken or not understood: the checks will run it again and say so
@@ -410,9 +393,7 @@ def _with_backward(
     x_shape = into(form.layout, np.zeros((T, N, D))).shape
     places: dict[str, tuple[str, Any]] = {
         r: ("result", p)
-        for r, p in calls.read_gradients(
-            gave, names, shapes, x_shape, (N, H), [f"d{s}" for s in form.final] or ["dh"], wanted
-        ).items()
+        for r, p in calls.read_gradients(gave, names, shapes, x_shape, (N, H), [f"d{s}" for s in form.final] or ["dh"], wanted).items()
     }
     if "dx" in places and np.size(calls.at_key(gave, places["dx"][1])) != T * N * D:
         places.pop("dx")
@@ -429,9 +410,7 @@ def _with_backward(
     guess = replace(guess, parameters=tuple(parameters), gradients=places)
     given = {n: g.shape for n, g in read_gradients(obj, parameters).items()}
     given |= {
-        r[2:]: like_shape(np.asarray(calls.at_key(gave, p)), shapes[r[2:]]).shape
-        for r, (_, p) in places.items()
-        if r.startswith("d:")
+        r[2:]: like_shape(np.asarray(calls.at_key(gave, p)), shapes[r[2:]]).shape for r, (_, p) in places.items() if r.startswith("d:")
     }
     complete = all(given.get(n) == shape for n, shape in shapes.items())
     return complete, replace(guess, notes=(*form.notes, *_gradient_notes(guess, template, params, xs, state, dys, dfinal)))
@@ -448,9 +427,7 @@ def _gradient_notes(
     grows = any(not np.array_equal(values[0][n], values[1][n]) for n in values[0] if n in values[1])
     words = []
     if kept:
-        place = ", ".join(
-            "".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept
-        )
+        place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
         words.append(f"kept in {place}; backward {'adds to' if grows else 'overwrites'} them")
     if returned := [r[2:] for r in places if r.startswith("d:")]:
         words.append(f"returned by backward: {', '.join(returned)}")
@@ -463,9 +440,7 @@ def _gradient_notes(
     ]
     found = [Detection("gradients", "; ".join([*words, ", ".join(inputs) or "no gradient of its inputs"]))]
     if closed := no_dfinal(form):
-        found.append(
-            Detection("final state", f"backward takes no gradient of the final {', '.join(closed)}: none is asked of it")
-        )
+        found.append(Detection("final state", f"backward takes no gradient of the final {', '.join(closed)}: none is asked of it"))
     return found
 
 
@@ -576,9 +551,7 @@ class LayerCell:
         result = _call_forward(obj, form, xs, self._filled(params, state, xs.shape[1]))
         refused = [s for s in no_dfinal(form) if s in dfinal and np.any(dfinal[s])]
         if refused:
-            raise ContractError(
-                f"backward was given a gradient of the final {', '.join(refused)}, which {form.backward_name} cannot take"
-            )
+            raise ContractError(f"backward was given a gradient of the final {', '.join(refused)}, which {form.backward_name} cannot take")
         gave = _call_backward(obj, form, result, dys, dfinal)
         N = xs.shape[1]
 

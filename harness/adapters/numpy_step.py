@@ -100,8 +100,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     if second_best:
         return second_best
     raise UsageError(
-        f"{spec}: {short_name(obj)} could not be driven step by step, "
-        f"tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}"
+        f"{spec}: {short_name(obj)} could not be driven step by step, tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}"
     )
 
 
@@ -118,15 +117,11 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, St
     if forward_name is None or not parameters:
         tried.setdefault(
             way.words,
-            ValueError(
-                "it holds no weights: no float arrays in params, weights or attributes" if forward_name else "it has no forward"
-            ),
+            ValueError("it holds no weights: no float arrays in params, weights or attributes" if forward_name else "it has no forward"),
         )
         return None
     if way.input_size == 0 or way.hidden_size == 0:
-        sizes = [
-            (way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])
-        ]
+        sizes = [(way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])]
     else:
         sizes = [(way.input_size or PROBE_D, way.hidden_size or PROBE_H)]
     second_best: tuple[bool, StepForm, int, int] | None = None
@@ -252,9 +247,7 @@ def _no_effect(
     template: Any, form: StepForm, params: Arrays, parameter: Parameter, x: Array, h: Array, c: Array, rng: np.random.Generator
 ) -> set[str]:
     def output(obj: Any) -> Array:
-        return np.array(
-            calls.at(_call_forward(obj, form.forward_name, form.roles, form.layout, x, {"h": h, "c": c}), form.states["h"])
-        )
+        return np.array(calls.at(_call_forward(obj, form.forward_name, form.roles, form.layout, x, {"h": h, "c": c}), form.states["h"]))
 
     effects = has_effect(template, form.parameters, params, output, rng)
     return {name for name, effect in effects.items() if not effect}
@@ -270,9 +263,7 @@ def _gradient_shapes(obj: Any, form: StepForm, gave: Any) -> dict[str, tuple[int
     return found
 
 
-def _gradient_note(
-    obj: Any, form: StepForm, x: Array, state: Arrays, dh: Array, dc: Array, params: Arrays, template: Any
-) -> Detection:
+def _gradient_note(obj: Any, form: StepForm, x: Array, state: Arrays, dh: Array, dc: Array, params: Arrays, template: Any) -> Detection:
     kept = [p for p in form.parameters if p.gradient]
     returned = [role[2:] for role in form.gradients or {} if role.startswith("d:")]
     missing = [p.name for p in form.parameters if not p.gradient and p.name not in returned]
@@ -286,9 +277,7 @@ def _gradient_note(
             values.append(read_gradients(fresh, kept))
         first, second = values
         grows = any(not np.array_equal(first[n], second[n]) for n in first)
-        place = ", ".join(
-            "".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept
-        )
+        place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
         words.append(f"kept in {place}; backward {'adds to' if grows else 'overwrites'} them")
     if returned:
         words.append(f"returned by backward: {', '.join(returned)}")
@@ -297,9 +286,7 @@ def _gradient_note(
     given = [role for role in ("dx", "dh", "dc") if role in (form.gradients or {})]
     return Detection(
         "gradients",
-        "; ".join(
-            [*words, f"backward({', '.join(form.backward or ())}) returns {', '.join(given) or 'no gradient of its inputs'}"]
-        ),
+        "; ".join([*words, f"backward({', '.join(form.backward or ())}) returns {', '.join(given) or 'no gradient of its inputs'}"]),
     )
 
 
@@ -349,9 +336,7 @@ def _subject(obj: object, spec: str, way: Construction, form: StepForm, D: int, 
     layout, only = LAYOUTS[form.layout]
     batch = only or way.batch_size
     found = [
-        Detection(
-            "form", f"a NumPy class that takes one step: {form.forward_name}({', '.join(form.roles)}) -> {', '.join(form.states)}"
-        ),
+        Detection("form", f"a NumPy class that takes one step: {form.forward_name}({', '.join(form.roles)}) -> {', '.join(form.states)}"),
         Detection("construction", way.words),
         Detection("layout", f"{layout}: the first that ran"),
         Detection("parameters", ", ".join(p.name for p in form.parameters)),

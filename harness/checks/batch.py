@@ -70,10 +70,7 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
     for n in range(case.N):
         dys = np.zeros_like(v.dys)
         dys[:, n] = v.dys[:, n]
-        dfinal = {
-            k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype)
-            for k, a in v.dfinal.items()
-        }
+        dfinal = {k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype) for k, a in v.dfinal.items()}
         g = backward(trial.subject, data, Cotangent(f"row {n}", dys, dfinal))
         others = [m for m in range(case.N) if m != n]
         if g.xs is not None:

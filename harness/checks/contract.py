@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,9 +62,7 @@ def outputs_have_the_dtype_of_the_inputs(trial: Trial, case: Case) -> Iterator[E
             yield holds()
 
 
-@check(
-    "CON130", family="contract", cases=(*_CASES, Case(regime="saturated", seed=3), Case(regime="open", seed=4)), needs=("CON110",)
-)
+@check("CON130", family="contract", cases=(*_CASES, Case(regime="saturated", seed=3), Case(regime="open", seed=4)), needs=("CON110",))
 def outputs_are_finite(trial: Trial, case: Case) -> Iterator[Evidence]:
     """No NaN and no infinity in outputs or final state, saturated gates included."""
     ys, final = trial.run(trial.data(case))
@@ -162,11 +161,50 @@ def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
     yield holds()
 
 
+@check("CON190", family="contract", cases=(Case(T=3),), needs=("CON110", "CON150"))
+def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Fortran order, every second element of a larger array, repeated cotangents (stride zero): outputs and gradients stay the same."""
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    with_backward = "backward" in trial.subject.capabilities
+    v = cotangents(trial.subject, case, ys, final)[0]
+    v = replace(v, dys=np.broadcast_to(v.dys[:1], v.dys.shape))  # the same at every step, so that it can have stride zero
+    packed = replace(v, dys=np.ascontiguousarray(v.dys))
+    expected = {"ys": ys} | {f"final {k}": a for k, a in final.items()}
+    gradients = _flat(backward(trial.subject, data, packed)) if with_backward else {}
+    tolerance = 1e5 * float(np.finfo(case.dtype).eps)
+    for layout, arranged in (("Fortran order", np.asfortranarray), ("strided", _strided)):
+        other = Data({k: arranged(p) for k, p in data.params.items()}, arranged(data.xs), {k: arranged(s) for k, s in data.state.items()})
+        for name, got in _outputs(trial, other).items():
+            yield agree(
+                f"{name} for {layout} inputs", got=got, expected=expected[name], tolerance=tolerance, than="those for contiguous ones"
+            )
+        for name, value in gradients.items():
+            for kind, dys in ((layout, arranged(packed.dys)), ("stride-zero", v.dys)):
+                got = _flat(backward(trial.subject, other, replace(v, dys=dys))).get(name)
+                if got is not None:
+                    yield agree(
+                        f"{name} for {kind} cotangents",
+                        got=got,
+                        expected=value,
+                        tolerance=tolerance,
+                        than="that for contiguous ones: it depends on the layout of arrays in memory",
+                        where=Where(tensor=name.removeprefix("dL/d")),
+                    )
+
+
+def _strided(value: Array) -> Array:
+    """The same numbers as every second element of a larger array."""
+    if not value.ndim:
+        return value
+    wide = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)
+    wide[..., ::2] = value
+    return wide[..., ::2]
+
+
 def _inputs(data: Data) -> dict[str, Array]:
     return copies(
-        {f"params[{k!r}]": v for k, v in data.params.items()}
-        | {"xs": data.xs}
-        | {f"state[{k!r}]": v for k, v in data.state.items()}
+        {f"params[{k!r}]": v for k, v in data.params.items()} | {"xs": data.xs} | {f"state[{k!r}]": v for k, v in data.state.items()}
     )
 
 

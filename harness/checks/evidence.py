@@ -65,9 +65,7 @@ def agree(
     got, expected = np.asarray(got), np.asarray(expected)
     where = where or Where(tensor=what)
     if got.shape != expected.shape:
-        return Evidence(
-            False, f"{what}: shape {got.shape}, wanted {expected.shape} as {than}", "CONTRACT", where=where, metrics=metrics
-        )
+        return Evidence(False, f"{what}: shape {got.shape}, wanted {expected.shape} as {than}", "CONTRACT", where=where, metrics=metrics)
     if not got.size:
         return Evidence(True, metrics=metrics)
     with np.errstate(all="ignore"):

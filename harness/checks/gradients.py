@@ -50,9 +50,7 @@ def gradients_carried_through_time_match_the_exact_derivative(trial: Trial, case
     "GRD140",
     family="gradient",
     level="standard",
-    cases=tuple(
-        Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))
-    ),
+    cases=tuple(Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))),
     needs=("GRD130",),
 )
 def gradients_are_right_in_every_regime(trial: Trial, case: Case) -> Iterator[Evidence]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, cotangents, generator
+from harness.cases import Case, Cotangent, Data, cotangents, generator
 from harness.checks.evidence import Evidence, agree
 from harness.checks.registry import check
 from harness.checks.trial import Trial
@@ -21,7 +22,7 @@ _CASES = (Case(), Case(T=1, seed=1))
 def zero_cotangents_give_zero_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
     """B(0) = 0."""
     trial.needs_backward()
-    for name, value in _gradients(trial, case, (0.0,))[0].items():
+    for name, value in _named(_at(trial, case, 0.0, 0.0)[1]).items():
         yield agree(
             f"dL/d{name} for zero cotangents",
             got=value,
@@ -32,19 +33,33 @@ def zero_cotangents_give_zero_gradients(trial: Trial, case: Case) -> Iterator[Ev
         )
 
 
+@dataclass(frozen=True)
+class NotLinear:
+    """For the diagnosis: gradients at a scaled cotangent, and what they should be if backward were linear."""
+
+    case: Case
+    data: Data
+    cotangent: Cotangent
+    yours: Gradients
+    expected: Gradients
+
+
 @check("LIN110", family="linearity", cases=_CASES, needs=("CON170",))
 def backward_is_linear_in_its_cotangents(trial: Trial, case: Case) -> Iterator[Evidence]:
     """B(v + 2 w) = B(v) + 2 B(w), and B(s v) = s B(v) for a large and a small s."""
     trial.needs_backward()
     eps = float(np.finfo(case.dtype).eps)
-    both, v, w = _gradients(trial, case, (1.0, 2.0), (1.0, 0.0), (0.0, 1.0))
+    limited = trial.subject.dys_scale is not None
+    v = _named(_at(trial, case, 1.0, 0.0)[1])
+    for scale in (0.5, 1e-3) if limited else (1e3, 1e-3):
+        cotangent, scaled = _at(trial, case, scale, 0.0)
+        detail = NotLinear(case, trial.data(case), cotangent, scaled, _times(scale, _at(trial, case, 1.0, 0.0)[1]))
+        for name, got in _named(scaled).items():
+            found = _linear(name, got, scale * v[name], eps, f"{scale:g} B(v)", abs(scale * v[name]))
+            yield replace(found, detail=detail)
+    both, w = (_named(_at(trial, case, *weights)[1]) for weights in ((1.0, 2.0), (0.0, 1.0)))
     for name in v:
         yield _linear(name, both[name], v[name] + 2 * w[name], eps, "B(v) + 2 B(w)", abs(v[name]) + 2 * abs(w[name]))
-    limited = trial.subject.dys_scale is not None
-    for scale in (0.5, 1e-3) if limited else (1e3, 1e-3):
-        (scaled,) = _gradients(trial, case, (scale, 0.0))
-        for name in v:
-            yield _linear(name, scaled[name], scale * v[name], eps, f"{scale:g} B(v)", abs(scale * v[name]))
 
 
 def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms: Array) -> Evidence:
@@ -62,8 +77,8 @@ def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms
     return found if not apart <= 2e5 * eps * size else Evidence(True, relative_error=apart / size if size else 0.0)
 
 
-def _gradients(trial: Trial, case: Case, *weights: tuple[float, ...]) -> list[dict[str, Array]]:
-    """B(a v + b w) for each pair of weights (a, b)."""
+def _at(trial: Trial, case: Case, a: float, b: float) -> tuple[Cotangent, Gradients]:
+    """The cotangent a v + b w, and B of it."""
     data = trial.data(case)
     ys, final = trial.run(data)
     v = cotangents(trial.subject, case, ys, final)[0]
@@ -73,14 +88,16 @@ def _gradients(trial: Trial, case: Case, *weights: tuple[float, ...]) -> list[di
     def like(value: Array) -> Array:
         return np.asarray(limit * rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1.0, 1.0], value.shape), value.dtype)
 
-    w = Cotangent("second", like(v.dys), {k: like(a) for k, a in v.dfinal.items()})
-    found = []
-    for pair in weights:
-        a, b = (*pair, 0.0)[:2]
-        mixed = Cotangent("mixed", _mix(a, v.dys, b, w.dys), {k: _mix(a, v.dfinal[k], b, w.dfinal[k]) for k in v.dfinal})
-        with np.errstate(all="ignore"):
-            found.append(_named(backward(trial.subject, data, mixed)))
-    return found
+    second = {k: like(x) if np.any(x) else x for k, x in v.dfinal.items()}
+    w = Cotangent("second", like(v.dys), second)
+    mixed = Cotangent(f"{a:g} times {v.name}", _mix(a, v.dys, b, w.dys), {k: _mix(a, v.dfinal[k], b, w.dfinal[k]) for k in v.dfinal})
+    with np.errstate(all="ignore"):
+        return mixed, backward(trial.subject, data, mixed)
+
+
+def _times(scale: float, g: Gradients) -> Gradients:
+    xs = None if g.xs is None else scale * g.xs
+    return Gradients({k: scale * p for k, p in g.params.items()}, xs, {k: scale * s for k, s in g.state.items()})
 
 
 def _mix(a: float, v: Array, b: float, w: Array) -> Array:

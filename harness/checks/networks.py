@@ -24,9 +24,7 @@ def the_loss_is_a_finite_number_with_gradients_of_the_right_shapes(trial: Trial,
     """loss(params, inputs, targets, state) gives one finite number, and dX has the shape of X for every parameter X it gives."""
     network, data = _on_a_batch(trial, case)
     loss, dparams = loss_and_gradients(network.network, network.name, data.params, network.inputs, network.targets, data.state)
-    yield Evidence(
-        bool(np.isfinite(loss)), f"the loss is {float(loss)}, wanted a finite number", "CONTRACT", where=Where(tensor="loss")
-    )
+    yield Evidence(bool(np.isfinite(loss)), f"the loss is {float(loss)}, wanted a finite number", "CONTRACT", where=Where(tensor="loss"))
     for name, value in dparams.items():
         wanted = data.params[name].shape if name in data.params else None
         ok = wanted == value.shape and bool(np.isfinite(value).all())
@@ -47,9 +45,7 @@ def the_loss_leaves_its_inputs_alone_and_remembers_nothing(trial: Trial, case: C
     for name, value in before.items():
         changed = not np.array_equal(value, data.params[name])
         yield Evidence(not changed, f"loss changed its input params[{name!r}] in place", "MUTATION", where=Where(tensor=name))
-    yield agree(
-        "the loss of a second call", got=again, expected=first, tolerance=0.0, than="that of the first", code="NONDETERMINISTIC"
-    )
+    yield agree("the loss of a second call", got=again, expected=first, tolerance=0.0, than="that of the first", code="NONDETERMINISTIC")
     for name, value in dfirst.items():
         yield agree(
             f"dL/d{name} of a second call",

@@ -110,9 +110,7 @@ def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -
         wanted += [("xs", g.xs, dxs)] + [(f"{k}0", g.state.get(k), dstate[theirs]) for k, theirs in mapping.state.items()]
         for name, got, wants in wanted:
             if got is not None:
-                yield agree(
-                    f"dL/d{name}", got=got, expected=wants, tolerance=1e2 * _tolerance(case), than=than, where=Where(tensor=name)
-                )
+                yield agree(f"dL/d{name}", got=got, expected=wants, tolerance=1e2 * _tolerance(case), than=than, where=Where(tensor=name))
 
 
 def _mapping(trial: Trial) -> Mapping:

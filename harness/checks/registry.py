@@ -70,9 +70,7 @@ def check(
         if not function.__doc__:
             raise UsageError(f"check {id} ({function.__name__}) has no docstring, wanted the property as its first line")
         if not cases or level not in LEVELS:
-            raise UsageError(
-                f"check {id} ({function.__name__}): got cases={cases!r}, level={level!r}, wanted cases and one of {LEVELS}"
-            )
+            raise UsageError(f"check {id} ({function.__name__}): got cases={cases!r}, level={level!r}, wanted cases and one of {LEVELS}")
         function.bptt_check = Check(id, family, function, tuple(cases), tuple(needs), level, tuple(kinds))  # type: ignore[attr-defined]  # the mark
         return function
 

@@ -79,8 +79,7 @@ def the_initial_state_matters(trial: Trial, case: Case) -> Iterator[Evidence]:
         # large steps both ways, because units of a relu may be off on one side
         moves = (0.5, -0.5, 5.0, -5.0, 50.0, -50.0)
         changed = any(
-            _changes(trial, short, {k: (v + v.dtype.type(e) if k == name else v) for k, v in data.state.items()}, ys, final)
-            for e in moves
+            _changes(trial, short, {k: (v + v.dtype.type(e) if k == name else v) for k, v in data.state.items()}, ys, final) for e in moves
         )
         yield Evidence(
             changed, f"the initial state {name!r} is ignored: changing it changes nothing", where=Where(tensor=f"{name}0", step=0)

@@ -267,9 +267,7 @@ def _confirmed(
         if len(matches) == 1 and T != _LARGER.T:
             break
         again = rerun(case)
-        survivors = {
-            match.bug for match in matching_bugs(again, Reference(identification, again), [match.bug for match in matches])
-        }
+        survivors = {match.bug for match in matching_bugs(again, Reference(identification, again), [match.bug for match in matches])}
         if not survivors:
             return matches, again
         matches = [match for match in matches if match.bug in survivors]
@@ -316,6 +314,4 @@ def _reproduced(wrong: WrongGradient, match: Match) -> str:
 def _fix(identification: Identification, bug: Bug) -> str:
     """The mend, with a reminder where the subject's z is the reference's 1 - z."""
     opens = any(piece.gate == "z" and piece.sign < 0 for piece in identification.mapping.pieces)
-    return bug.fix + (
-        " (for a z that keeps the old state; yours opens the new one: read 1 - z for z)" if opens and "z" in bug.fix else ""
-    )
+    return bug.fix + (" (for a z that keeps the old state; yours opens the new one: read 1 - z for z)" if opens and "z" in bug.fix else "")

@@ -84,9 +84,7 @@ class Bug:
 class Loop(Protocol):
     """The loop over time backwards, as `refimpl.unroll.backward`."""
 
-    def __call__(
-        self, cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State
-    ) -> unroll.Gradients: ...
+    def __call__(self, cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State) -> unroll.Gradients: ...
 
 
 @dataclass(frozen=True)

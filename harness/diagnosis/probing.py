@@ -124,9 +124,7 @@ def _relative(got: Arrays, want: Arrays) -> float:
 
 def same(one: Observation, other: Observation) -> bool:
     """Whether two observations are equal to the last bit."""
-    return np.array_equal(one.ys, other.ys) and all(
-        np.array_equal(value, other.finals[name]) for name, value in one.finals.items()
-    )
+    return np.array_equal(one.ys, other.ys) and all(np.array_equal(value, other.finals[name]) for name, value in one.finals.items())
 
 
 # ---------------------------------------------------------------------------------------------------- what is known at once
@@ -168,9 +166,7 @@ def _refuse_layers(zero: Arrays, N: int) -> None:
         raise Unidentified(f"its state has {len(zero)} entries ({names}): several layers or directions are not searched for")
     for name, value in zero.items():
         if value.ndim != 2 or value.shape[0] != N:
-            raise Unidentified(
-                f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for"
-            )
+            raise Unidentified(f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for")
 
 
 def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:

@@ -95,9 +95,7 @@ class Search:
         """The cells with this number of blocks and states."""
         n_x, n_h, probe = len(self.x), len(self.h), self.probe
         if n_x != n_h:
-            raise Failed(
-                0, f"its input weights make {n_x} blocks of H units, its recurrent weights {n_h}: wanted as many of both"
-            )
+            raise Failed(0, f"its input weights make {n_x} blocks of H units, its recurrent weights {n_h}: wanted as many of both")
         if n_x not in FAMILIES:
             raise Failed(0, f"its weights make {n_x} blocks of H units; known are 1 (Elman), 3 (GRU) and 4 (LSTM)")
         family = FAMILIES[n_x]
@@ -145,9 +143,7 @@ class Search:
             return
         value = float(np.log(typical / (1 - typical)))
         nice = round(value, 4 if self.exact else 1) + 0.0
-        self.extras = replace(
-            self.extras, forget_bias=nice if abs(value - nice) < 100 * self.tolerance or not self.exact else value
-        )
+        self.extras = replace(self.extras, forget_bias=nice if abs(value - nice) < 100 * self.tolerance or not self.exact else value)
 
     def _input_weights(self, family: tuple[str, ...], projection: tuple[Piece, ...]) -> Mapping:
         """Recurrent weights and biases zero: which gate each input block feeds."""
@@ -265,9 +261,7 @@ class Search:
                 fits = False  # parameters that are arranged in another way at another size
             if not fits:
                 small = f"D={other.sizes['D']}, H={other.sizes['H']}"
-                raise Failed(
-                    6, f"it is {_a(mapping.cell.name)} at D={sizes['D']}, H={sizes['H']}, but not the same one at {small}"
-                )
+                raise Failed(6, f"it is {_a(mapping.cell.name)} at D={sizes['D']}, H={sizes['H']}, but not the same one at {small}")
         return worst
 
     def _noise(self, mapping: Mapping, seen: Observation) -> float:
@@ -298,9 +292,7 @@ class Search:
         self.tried += 1
         return difference(mapping, seen)
 
-    def _pieces(
-        self, cell: Cell, blocks: list[Block], reference: str, order: Sequence[int], sign_z: float = 1
-    ) -> tuple[Piece, ...]:
+    def _pieces(self, cell: Cell, blocks: list[Block], reference: str, order: Sequence[int], sign_z: float = 1) -> tuple[Piece, ...]:
         """Block k of the subject is gate order[k] of the cell."""
         H = self.probe.sizes["H"]
         pieces = []

@@ -147,11 +147,7 @@ def zeros(numbers: Numbers) -> Iterator[Cause]:
     yield from _zero_steps(numbers)
     for pair in numbers.whole:
         if pair.tensor.endswith("0") and pair.yours[0].ndim == 2:
-            dead = [
-                n
-                for n in range(len(pair.yours[0]))
-                if not any(y[n].any() for y in pair.yours) and any(e[n].any() for e in pair.exact)
-            ]
+            dead = [n for n in range(len(pair.yours[0])) if not any(y[n].any() for y in pair.yours) and any(e[n].any() for e in pair.exact)]
             if 0 < len(dead) < len(pair.yours[0]):
                 yield Cause(
                     "zero-rows",
@@ -245,9 +241,7 @@ def _named_factor(r: float, wrong: WrongGradient) -> tuple[str, str]:
     fitting = [(words, fix) for value, words, fix in known if value != 1 and abs(r / value - 1) < 1e-5]
     if not fitting:
         return "", "look for a factor that should not be there"
-    return " or ".join(words for words, _ in fitting), fitting[0][1] if len(fitting) == 1 else " or ".join(
-        fix for _, fix in fitting
-    )
+    return " or ".join(words for words, _ in fitting), fitting[0][1] if len(fitting) == 1 else " or ".join(fix for _, fix in fitting)
 
 
 def factor_per_cotangent(numbers: Numbers) -> Iterator[Cause]:
@@ -296,7 +290,7 @@ def clipped(numbers: Numbers) -> Iterator[Cause]:
             yield Cause(
                 "entries-clipped",
                 f"the entries of {pair.label} are clipped to [-{bound:.6g}, {bound:.6g}]",
-                f"{int(at_bound.sum())} entries stand at {bound:.6g} and are larger in exact; {int((~at_bound).sum())} others agree",
+                f"{int(at_bound.sum())} entries stand at {bound:.6g} and larger in exact; {int((~at_bound).sum())} others agree",
                 0.95,
                 "clip outside of the backward pass, or say dys_scale so that no clip is reached",
             )
@@ -376,11 +370,7 @@ def swapped_states(numbers: Numbers) -> Iterator[Cause]:
     states = [pair for pair in numbers.whole if pair.tensor in {f"{name}0" for name in numbers.wrong.data.state}]
     for k, one in enumerate(states):
         for other in states[k + 1 :]:
-            if (
-                _same_shape(one, other)
-                and numbers.all_equal(one.yours, other.exact)
-                and numbers.all_equal(other.yours, one.exact)
-            ):
+            if _same_shape(one, other) and numbers.all_equal(one.yours, other.exact) and numbers.all_equal(other.yours, one.exact):
                 yield Cause(
                     "states-swapped",
                     f"{one.label} and {other.label} stand in each other's place",

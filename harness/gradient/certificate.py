@@ -130,9 +130,7 @@ def judge(
         for j, gradient in enumerate(gradients):
             judged.append(_first_look(subject, block, j, gradient, us[i], values[i, :, j], errors[i, :, j], scales[i, :, j]))
     second = [_second_look(subject, case, data, vs, oracle, item) for item in judged]
-    return Examination(
-        case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws
-    )
+    return Examination(case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws)
 
 
 def _first_look(

@@ -208,6 +208,23 @@ def test_a_target_that_cannot_be_made_is_answered_with_one_line(bptt: Bptt, code
     assert words in one_line(err)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("D, H = input_size, hidden_size", "raise ValueError('no table')", "init raised ValueError: no table"),
+        ("hs = self._hs(params, xs, state)\n        return", "return 1 / 0,", "run raised ZeroDivisionError"),
+        ("return hs[1:], {", "return hs[1:].swapaxes(0, 1), {", "shape"),
+        ("return hs[1:], {", "return {", "run returned"),
+    ],
+)
+def test_a_cell_that_cannot_be_run_is_answered_with_one_line(bptt: Bptt, before: str, after: str, words: str) -> None:
+    assert before in CELL
+    Path("bad.py").write_text(CELL.replace(before, after))
+    exit_code, _, err = bptt("check", "bad.py:Elman")
+    assert exit_code == 2
+    assert words in one_line(err)
+
+
 def test_a_refused_run_leaves_the_report_of_the_run_before_alone(bptt: Bptt) -> None:
     Path("run.json").write_text("precious")
     assert bptt("check", "cell.py:Elman", "--select", "GRD11", "--report", "run.json")[0] == 2

@@ -51,9 +51,7 @@ TANH = (
         "derivative of the tanh is built with h_(t-1) instead of h_t",
         _TANH_FIX,
     ),
-    _activation(
-        "elman", "derivative-plus", "dh * (1 + tanh(a) ** 2)", "derivative of the tanh is 1 + h**2 instead of 1 - h**2", _TANH_FIX
-    ),
+    _activation("elman", "derivative-plus", "dh * (1 + tanh(a) ** 2)", "derivative of the tanh is 1 + h**2 instead of 1 - h**2", _TANH_FIX),
     _activation(
         "elman",
         "derivative-of-sigmoid",
@@ -61,9 +59,7 @@ TANH = (
         "derivative of the sigmoid, h (1 - h), at a tanh",
         _TANH_FIX,
     ),
-    _activation(
-        "elman", "derivative-sign", "-dh * tanh_derivative(a)", "sign of the derivative of the tanh is flipped", _TANH_FIX
-    ),
+    _activation("elman", "derivative-sign", "-dh * tanh_derivative(a)", "sign of the derivative of the tanh is flipped", _TANH_FIX),
 )
 
 SIGMOID = (
@@ -149,9 +145,7 @@ RELU = (
         "derivative of a leaky relu: 0.01 where a < 0 instead of 0",
         _RELU_FIX,
     ),
-    _activation(
-        "elman_relu", "derivative-of-tanh", "dh * (1 - relu(a) ** 2)", "derivative of tanh, 1 - h**2, at a relu", _RELU_FIX
-    ),
+    _activation("elman_relu", "derivative-of-tanh", "dh * (1 - relu(a) ** 2)", "derivative of tanh, 1 - h**2, at a relu", _RELU_FIX),
 )
 
 LINEAR = (
@@ -162,9 +156,7 @@ LINEAR = (
         "derivative of tanh, 1 - h**2, at a cell without an activation",
         "da = dh",
     ),
-    _activation(
-        "elman_linear", "derivative-of-relu", "dh * (a > 0)", "derivative of relu at a cell without an activation", "da = dh"
-    ),
+    _activation("elman_linear", "derivative-of-relu", "dh * (a > 0)", "derivative of relu at a cell without an activation", "da = dh"),
     _activation(
         "elman_linear",
         "derivative-sign",

@@ -39,17 +39,11 @@ _DN, _DN_FIX = "dn = dh * z_bar", "dn = dh * (1 - z)"
 _Z_PATH_FIX = "dh_prev = dh * z + ..."
 
 UPDATE = (
-    _bug(
-        "dz-sign", BOTH, _DZ, "dz = dh * (n - h_prev)", "dz has the wrong sign: n - h instead of h - n", _DZ_FIX, Place(gates="z")
-    ),
+    _bug("dz-sign", BOTH, _DZ, "dz = dh * (n - h_prev)", "dz has the wrong sign: n - h instead of h - n", _DZ_FIX, Place(gates="z")),
     _bug("dz-without-n", BOTH, _DZ, "dz = dh * h_prev", "dz lacks the candidate: h instead of h - n", _DZ_FIX, Place(gates="z")),
     _bug("dz-without-h", BOTH, _DZ, "dz = -dh * n", "dz lacks the old state: -n instead of h - n", _DZ_FIX, Place(gates="z")),
-    _bug(
-        "dz-with-sum", BOTH, _DZ, "dz = dh * (h_prev + n)", "dz is built with h + n instead of h - n", _DZ_FIX, Place(gates="z")
-    ),
-    _bug(
-        "dz-with-new-h", BOTH, _DZ, f"dz = dh * ({_H} - n)", "dz is built with h_t instead of h_(t-1)", _DZ_FIX, Place(gates="z")
-    ),
+    _bug("dz-with-sum", BOTH, _DZ, "dz = dh * (h_prev + n)", "dz is built with h + n instead of h - n", _DZ_FIX, Place(gates="z")),
+    _bug("dz-with-new-h", BOTH, _DZ, f"dz = dh * ({_H} - n)", "dz is built with h_t instead of h_(t-1)", _DZ_FIX, Place(gates="z")),
     _bug("dn-with-z", BOTH, _DN, "dn = dh * z", "dn is multiplied by z instead of by 1 - z", _DN_FIX, Place(gates="rn")),
     _bug("dn-without-z", BOTH, _DN, "dn = dh", "dn lacks the factor 1 - z", _DN_FIX, Place(gates="rn")),
 )
@@ -117,9 +111,7 @@ RESET_AFTER = (
         _DR_FIX,
         Place(gates="r"),
     ),
-    _bug(
-        "dr-with-h", AFTER, _DR, "dr = da_n * h_prev", "dr is built with h instead of h @ W_hn + b_hn", _DR_FIX, Place(gates="r")
-    ),
+    _bug("dr-with-h", AFTER, _DR, "dr = da_n * h_prev", "dr is built with h instead of h @ W_hn + b_hn", _DR_FIX, Place(gates="r")),
     _bug(
         "dr-with-n",
         AFTER,

@@ -154,7 +154,7 @@ CARRIED = (
         "dh is rounded to float32 between the steps",
         "keep dh_next in the dtype of the parameters",
         _EARLIER,
-        "GRD120",
+        "LIN110",
     ),
     *(
         _step(
@@ -341,7 +341,7 @@ WEIGHTS = (
         "the parameters' gradients are rounded to float32",
         "allocate the gradients in the dtype of the parameters",
         Place(_WHICH["all"], lag=None),
-        "GRD110",
+        "LIN110",
     ),
     _end(
         "one-entry-of-W_h",

@@ -87,9 +87,7 @@ def _output(cells: tuple[str, ...], dh: str, o: str) -> tuple[Bug, ...]:
     do_fix, dc_fix = "do = dh * tanh(c)", "dc = dc_next + dh * o * (1 - tanh(c)**2)"
     not_o = Place(gates="ifg")
     return (
-        bug(
-            "do-without-tanh", f"do = {dh} * m", f"do = {dh} * c", "do is built with c instead of tanh(c)", do_fix, Place(gates=o)
-        ),
+        bug("do-without-tanh", f"do = {dh} * m", f"do = {dh} * c", "do is built with c instead of tanh(c)", do_fix, Place(gates=o)),
         bug(
             "do-with-old-c",
             f"do = {dh} * m",

@@ -56,7 +56,7 @@ def first_check(cell: str, found: Bug) -> str:
     """The first check that can see it: linearity, one step, several steps, long sequences."""
     case = parse_case(found.case)
     large, small = (gradients(cell, case, found, scale=scale) for scale in (found.scale, 1e-3 * found.scale))
-    if any(relative_distance(1e3 * small[name], large[name]) > 1e-5 for name in large):
+    if any(relative_distance(1e3 * small[name], large[name]) > 1e-9 for name in large):
         return "LIN110"
     after_one_step = wrong(cell, replace(case, T=1), found)
     if after_one_step:

@@ -15,9 +15,7 @@ from reports.records import Cause
 from tests.harness.diagnosis.planting import foreign_layout, wrong_gradient
 
 #: Every bug of the library once, in the first cell that has it.
-ONCE: list[tuple[str, Bug]] = list(
-    {(b.name, b.before): (cell, b) for cell in reversed(CELLS) for b in bugs_of(cell, T=7)}.values()
-)
+ONCE: list[tuple[str, Bug]] = list({(b.name, b.before): (cell, b) for cell in reversed(CELLS) for b in bugs_of(cell, T=7)}.values())
 
 
 def named(
@@ -40,9 +38,9 @@ def test_every_bug_is_named(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "lstm_peephole", "lstm_projected", "gru_reset_after", "gru_reset_before"])
-def test_every_third_bug_is_named_in_a_foreign_convention(cell: str) -> None:
+def test_every_fifth_bug_is_named_in_a_foreign_convention(cell: str) -> None:
     """Gates in reverse order, weights as rows, two biases, z opening the new state."""
-    for found in bugs_of(cell, T=7)[::3]:
+    for found in bugs_of(cell, T=7)[::5]:
         causes = named(cell, found, case=parse_case(found.case), mapping=foreign_layout(cell), scale=found.scale)
         assert [cause.code for cause in causes] == [found.name], f"{cell} {found.name}"
 

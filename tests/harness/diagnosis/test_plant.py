@@ -28,9 +28,7 @@ def test_a_mutant_differs_in_one_function_and_leaves_the_cell_alone() -> None:
     assert np.allclose(cell.step_backward(params, (a, a), np.ones((1, 2)), zero)[0], 1 - np.tanh(0.7) ** 2)
 
 
-@pytest.mark.parametrize(
-    ("before", "count"), [("da = dh * no_such_derivative(a)", 0), ("tape", 2)], ids=["not there", "there twice"]
-)
+@pytest.mark.parametrize(("before", "count"), [("da = dh * no_such_derivative(a)", 0), ("tape", 2)], ids=["not there", "there twice"])
 def test_a_plant_that_does_not_match_once_is_an_error_naming_bug_and_text(before: str, count: int) -> None:
     words = f"bug a-plant: {before!r} stands {count} times in step_backward, wanted 1"
     with pytest.raises(PlantError, match=f"^{re.escape(words)}$") as caught:
