@@ -96,8 +96,7 @@ class CellNode(pytest.Collector):
             wanted = {item.check for item in self.session.items if isinstance(item, CellItem) and item.parent is self}
             select = () if wanted == set(self._all) else tuple(check for check in self._all if check in wanted)
             try:
-                run = runner.check(self.task, level=self.config.option.bptt_level, select=select).run
-                self._run = renamed(run, self.task.prefix, self.task.suffix)
+                self._run = runner.check(self.task, level=self.config.option.bptt_level, select=select).run
                 self._curves = self._run.experiments
             except UsageError as error:
                 self._refused = str(error)
@@ -203,20 +202,6 @@ def gathered(runs: list[Run], command: str) -> Run:
         experiments=tuple(curves[key] for key in sorted(curves)),
         exit_code=DOES_NOT_CONFORM if failed else CONFORMS if executed else NOTHING_CHECKED,
         duration_s=sum(result.duration_s for result in results.values()),
-    )
-
-
-def renamed(run: Run, prefix: str, suffix: str) -> Run:
-    """`run` with the names that its targets have among all cells of the session (checked alone, a target has its own)."""
-
-    def name(own: str) -> str:
-        return f"{prefix}{own}{suffix}"
-
-    return replace(
-        run,
-        targets=tuple(replace(target, name=name(target.name)) for target in run.targets),
-        results=tuple(replace(result, target=name(result.target)) for result in run.results),
-        experiments=tuple(replace(e, target=name(e.target) if e.target else None) for e in run.experiments),
     )
 
 

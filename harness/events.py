@@ -73,6 +73,9 @@ def told_apart(tasks: Sequence[Task]) -> list[Task]:
         given = ", ".join(f"{key}={value}" for key, value in (task.args or {}).items())
         suffix = f"({given})" if given and len(same_home) > 1 and not home.startswith("torch") else ""
         twins = [j for j in same_home if tasks[j].args == task.args and j < k]
+        if task.prefix or task.suffix:
+            named.append(task)
+            continue
         named.append(replace(task, prefix=prefix, suffix=suffix + (f"#{len(twins) + 1}" if twins else "")))
     return named
 

@@ -119,7 +119,7 @@ def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterat
             worker = pool.worker()
             worker.send(bytes_)
         current: tuple[str, str] | None = None
-        seen: dict[str, Result] = {}
+        seen: list[Result] = []
         lost: Result | None = None
         began = time.perf_counter()
         while lost is None:
@@ -137,15 +137,17 @@ def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterat
                 if event[0] == "checking":
                     current, began = (event[1], event[2]), time.perf_counter()
                 elif event[0] == "result":
-                    seen[event[1].check] = event[1]
+                    seen.append(event[1])
                 yield event
         pool.discard()
         if current is None:
             yield ("unloadable", task.spec, f"{task.spec}: {lost.reason} while it was being loaded")
             return
+        if current in options.skip:
+            return  # lost after the last check, over something that is no check: all results are there
         yield ("result", lost)
-        bad = {(r.target, r.check) for r in (*seen.values(), lost) if r.status not in ("passed", "not_applicable", "skipped", "xpassed")}
-        done = {(r.target, r.check) for r in (*seen.values(), lost)}
+        bad = {(r.target, r.check) for r in (*seen, lost) if r.status not in ("passed", "not_applicable", "skipped", "xpassed")}
+        done = {(r.target, r.check) for r in (*seen, lost)}
         options = replace(options, skip=options.skip | done, failed=options.failed | bad)
 
 

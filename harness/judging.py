@@ -58,7 +58,7 @@ def admit(subject: Subject) -> None:
 
     Raises SubjectError where init, zero_state, run or loss raise, ContractError where they return something of another form.
     """
-    case = admissible(subject, Case(T=2))
+    case = admissible(subject, Case(T=3))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         runnable = subject if subject.kind == "cell" else as_cell(subject, case)
@@ -81,7 +81,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
     yield ("start", subject.name, len(plan))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        found, near = _identified(subject)
+        found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
         trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found))
         yield ("target", target_record(subject, found))
         failed = {check for name, check in options.failed if name == subject.name}
@@ -93,9 +93,20 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 failed.add(c.id)
             yield ("result", result)
-        experiment = gradient_over_lag(trial) if not options.select and options.case is None else None
+        wanted = not options.select and options.case is None and not _cannot_be_run(subject, options)
+        experiment = gradient_over_lag(trial) if wanted else None
         if experiment is not None:
             yield ("experiment", experiment)
+
+
+def first_check(subject: Subject) -> str:
+    """The check that a crash before any check is put down to: that the subject can be run at all."""
+    return "CON100" if subject.kind == "cell" else "CON200"
+
+
+def _cannot_be_run(subject: Subject, options: Options) -> bool:
+    """Whether an earlier worker was lost over it before any check."""
+    return (subject.name, first_check(subject)) in options.failed
 
 
 def target_record(subject: Subject, found: Identification | None) -> Target:
@@ -210,6 +221,8 @@ def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
     if evidence.relative_error is not None:
         new.setdefault("max_relative_error", evidence.relative_error)
     for key, value in new.items():
+        if value is None:
+            continue
         old = known.get(key)
         both = isinstance(old, int | float) and isinstance(value, int | float)
         known[key] = max(old, value) if both else value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
     """Load the target and judge each subject in it.  A target that cannot be loaded is an event too."""
     from harness import targets
     from harness.checks import registry
-    from harness.judging import admit, judge
+    from harness.judging import admit, first_check, judge
     from harness.subject import Subject
 
     try:
@@ -30,8 +31,10 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
         return
     checks = registry.load()
     for subject in _named(subjects, task):
+        yield ("checking", subject.name, first_check(subject))
         try:
-            admit(subject)
+            if (subject.name, first_check(subject)) not in options.skip:
+                admit(subject)
         except BpttError as error:
             yield ("unloadable", task.spec, f"{subject.spec}: {error}")
         else:
@@ -47,6 +50,7 @@ def _named(subjects: list[Any], task: Task) -> list[Any]:
 
 def main() -> None:
     """Serve tasks until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal; whoever started us ends us
     tasks, events = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     while True:

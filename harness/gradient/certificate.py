@@ -187,11 +187,12 @@ def _confirmed(subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Or
         answer = answers.get(i, "sides" if trusted else "cannot see")
         if answer != "sides":
             below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
-            result[i] = _with(judged[i], "rounding" if below_rounding else "undecided")
+            misled = answer == "sides with the subject" and not oracle.exact  # differences against finer ones: at a kink
+            result[i] = _with(judged[i], "rounding" if below_rounding or misled else "undecided")
     return result
 
 
-Opinion = Literal["sides", "disagrees", "cannot see"]
+Opinion = Literal["sides", "disagrees", "sides with the subject", "cannot see"]
 
 
 def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, item: Judged) -> Opinion:
@@ -205,7 +206,9 @@ def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, i
     def opinion(value: float, error: float) -> Opinion:
         if not error <= 0.2 * gap:
             return "cannot see"
-        return "sides" if abs(value - item.exact) <= 0.3 * gap else "disagrees"
+        if abs(value - item.exact) <= 0.3 * gap:
+            return "sides"
+        return "sides with the subject" if abs(value - item.yours) <= 0.3 * gap else "disagrees"
 
     with np.errstate(all="ignore"):
         found = opinion(*contracted((ladder if oracle.exact else fine_ladder)(subject, data, direction), v))

@@ -13,8 +13,8 @@ from harness.gradient.certificate import Examination
 _FORGIVEN = 2**11
 
 
-def smallest_error_found(examination: Examination) -> float:
-    """Relative error of one typical entry of the least sensitive block that would have been seen.   1.0 where nothing was compared."""
+def smallest_error_found(examination: Examination) -> float | None:
+    """Relative error of one typical entry of the least sensitive block that would have been seen.   None where nothing was compared."""
     unit = float(np.finfo(examination.data.xs.dtype).eps) / 2
     worst = 0.0
     for item in examination.judged:
@@ -26,4 +26,4 @@ def smallest_error_found(examination: Examination) -> float:
         if size > 0 and total > 0:
             floor = _FORGIVEN * unit * total + (0.0 if examination.oracle.exact else abs(item.exact - item.yours))
             worst = max(worst, floor / size)
-    return worst or 1.0
+    return worst or None

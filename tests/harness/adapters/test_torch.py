@@ -325,7 +325,7 @@ def test_bad_arguments_are_told_in_one_line() -> None:
         adapt(torch.nn.GRU(3, 4), "x", {"bias": False})
 
 
-@pytest.mark.parametrize("obj", [object(), 3, "nn.LSTM", dict, lambda a, b: {}, len, np.tanh], ids=repr)
+@pytest.mark.parametrize("obj", [object(), 3, "nn.LSTM", dict, lambda a, b: {}, len, np.tanh], ids=lambda obj: type(obj).__name__)
 def test_other_things_are_not_taken(obj: object) -> None:
     assert adapt(obj, "x", None) is None
 

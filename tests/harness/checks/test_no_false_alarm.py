@@ -1,0 +1,37 @@
+"""A right cell is never called wrong, however it is written, whatever the seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.runner import check
+from refimpl import CELLS
+from tests.harness.checks.right import RIGHT, Absolute, HardTanh, Relu, Softsign
+
+#: Differences over a kink may end without an answer, which is said, and is no failure.
+KINKED = (Absolute, HardTanh, Relu, Softsign)
+EXTREMES = ("T5-N1-D1-H1", "T5-N1-D1-H1-saturated", "T4-N2-D3-H7-saturated", "T1-N1-D3-H1-open", "T30-N1-D2-H3-closed")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_reference_cell_conforms(name: str, seed: int) -> None:
+    run = check(f"refimpl:{name}", isolate=False, seed=seed, level="smoke")
+    assert run.ok, run.text()
+    assert not [r for r in run.run.results if r.finding is not None], run.text()
+
+
+@pytest.mark.parametrize("cell", RIGHT, ids=lambda c: c.__name__)
+def test_a_right_variant_conforms(cell: type) -> None:
+    for seed in (0, 1):
+        run = check(cell, isolate=False, seed=seed)
+        assert run.ok, run.text()
+        findings = [r.finding for r in run.run.results if r.finding is not None]
+        assert not findings or (cell in KINKED and {f.code for f in findings} == {"INCONCLUSIVE"}), run.text()
+
+
+@pytest.mark.parametrize("case", EXTREMES)
+@pytest.mark.parametrize("target", [*(f"refimpl:{name}" for name in CELLS), *RIGHT], ids=lambda t: getattr(t, "__name__", t))
+def test_extreme_sizes_and_regimes_conform(target: object, case: str) -> None:
+    run = check(target, isolate=False, case=case, select=["GRD110", "GRD120", "GRD130", "linearity", "contract"])
+    assert not run.failed, run.text()

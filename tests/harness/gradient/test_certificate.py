@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.cases import Case, Cotangent, cotangents, draw
+from harness.gradient import certificate
+from harness.gradient.certificate import MISS_PER_DRAW, examine, second_opinion
+from harness.gradient.oracle import Contractions, Oracle, choose
+from harness.gradient.running import Gradients, backward, run
+from harness.gradient.tangent import Direction
+from refimpl import CELLS
+from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
+
+
+def regions_of(name: str) -> Callable[..., object]:
+    return reference(name).extra["regions"]  # type: ignore[no-any-return]  # extra is untyped
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_right_backward_agrees_in_every_block(name: str) -> None:
+    for case in (Case(), Case(T=3, N=1, D=1, H=1), Case(T=4, regime="saturated")):
+        found = examine(reference(name), case, draws=4)
+        assert found.oracle.exact
+        assert {j.verdict for j in found.judged} == {"agrees"}
+        assert max(j.relative for j in found.judged) < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_relative_error_of_1e_4_in_one_weight_is_found(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    subject, case = reference("lstm"), Case(T=3, seed=seed)
+    params = draw(subject, case).params
+    tensor = str(rng.choice(list(params)))
+    index = tuple(int(rng.integers(n)) for n in params[tensor].shape)
+    found = examine(changed(subject, one_entry(tensor, index, 1 + 1e-4)), case, regions_of("lstm"), draws=4)  # type: ignore[arg-type]  # a function of params
+    gate = "ifgo"[index[-1] // case.H]
+    assert {(j.block.tensor, j.block.gate) for j in found.wrong} == {(tensor, gate)}
+    assert not found.undecided
+
+
+def test_the_chance_of_a_miss_falls_with_the_draws() -> None:
+    subject = reference("elman")
+    assert [examine(subject, Case(), draws=k).miss_probability for k in (1, 4, 8)] == [MISS_PER_DRAW**k for k in (1, 4, 8)]
+    assert MISS_PER_DRAW**8 < 2e-9
+
+
+def test_what_is_not_given_is_said_and_not_called_right() -> None:
+    subject = changed(reference("lstm"), lambda g: Gradients({k: v for k, v in g.params.items() if k != "b"}, None, {}))
+    found = examine(subject, Case(), draws=2)
+    not_given = {j.block.tensor for j in found.judged if j.verdict == "not given"}
+    assert not_given == {"b", "xs", "h", "c"}
+    assert not found.wrong
+
+
+def test_a_gradient_that_is_not_finite_is_wrong() -> None:
+    def spoilt(g: Gradients) -> Gradients:
+        return replace(g, params=g.params | {"b": g.params["b"] * np.nan})
+
+    found = examine(changed(reference("elman"), spoilt), Case(), draws=2)
+    assert {(j.block.tensor, j.verdict) for j in found.wrong} == {("b", "not finite")}
+
+
+# ---------------------------------------------------------------------------------------------- an oracle that is itself wrong
+
+LIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "a tenth too large": lambda values: 1.1 * values,
+    "the wrong sign": lambda values: -values,
+    "zero": lambda values: 0 * values,
+    "shuffled": lambda values: values[::-1],
+    "one in a thousand": lambda values: values * 1.001,
+}
+
+
+@pytest.mark.parametrize("exact_or_not", [True, False])
+@pytest.mark.parametrize("lie", LIES)
+def test_an_oracle_that_is_wrong_never_makes_a_right_gradient_wrong(
+    lie: str, exact_or_not: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lying(*args: object) -> Oracle:
+        honest = choose(*args)  # type: ignore[arg-type]  # passed on
+
+        def contractions(directions: Sequence[Direction], vs: Sequence[Cotangent]) -> Contractions:
+            found = honest.contractions(directions, vs)
+            return replace(found, values=LIES[lie](found.values))
+
+        return Oracle("complex step", exact_or_not, "", contractions)
+
+    monkeypatch.setattr(certificate, "choose", lying)
+    for name in ("elman", "gru_reset_before", "lstm"):
+        for case in (Case(T=3), Case(T=3, regime="saturated", seed=1)):
+            found = examine(reference(name), case, draws=2)
+            assert not found.wrong
+            assert found.undecided
+
+
+def test_two_oracles_that_agree_do_make_it_wrong() -> None:
+    subject = changed(reference("elman"), one_entry("W_h", (1, 2), 1.5))
+    data = drawn(subject)
+    ys, final = run(subject, data)
+    v = cotangents(subject, Case(), ys, final)[0]
+    (wrong,) = {j.block.tensor for j in examine(subject, Case(), draws=2).wrong}
+    assert wrong == "W_h"
+    item = next(j for j in examine(subject, Case(), draws=2).wrong if j.cotangent == 0)
+    oracle = choose(subject, Case(), data)
+    assert second_opinion(subject, data, v, oracle, item) == "sides"
+    assert second_opinion(subject, data, v, oracle, replace(item, exact=item.exact + 3 * abs(item.exact))) == "disagrees"
+
+
+def test_gaps_below_the_rounding_of_the_forward_pass_are_not_called_wrong() -> None:
+    subject = changed(reference("elman"), one_entry("b", (0,), 1 + 3e-13))
+    found = examine(subject, Case(), draws=4)
+    assert not found.wrong
+
+
+def test_the_reference_of_these_tests_is_the_plain_backward() -> None:
+    subject = reference("lstm")
+    data = drawn(subject)
+    ys, final = run(subject, data)
+    v = cotangents(subject, Case(), ys, final)[0]
+    np.testing.assert_array_equal(exact("lstm", data, v).params["W_h"], backward(subject, data, v).params["W_h"])

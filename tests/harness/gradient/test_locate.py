@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.cases import Case, cotangents
+from harness.gradient.certificate import examine
+from harness.gradient.locate import exact_gradients, locate, wrong_entries
+from harness.gradient.oracle import choose
+from harness.gradient.running import Gradients, run
+from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
+
+REGIONS = reference("lstm").extra["regions"]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "index", "factor"),
+    [("W_h", (101, 3 * 128 + 77), 1 + 1e-4), ("W_x", (2, 128 + 5), 1.5), ("b", (2 * 128,), 0.0), ("W_h", (0, 0), -1.0)],
+)
+def test_bisection_finds_the_one_wrong_entry_of_a_large_lstm(tensor: str, index: tuple[int, ...], factor: float) -> None:
+    subject = changed(reference("lstm"), one_entry(tensor, index, factor))
+    found = locate(examine(subject, Case(T=2, H=128, regime="initial"), REGIONS, draws=2))
+    assert found.exact is None  # too many entries to compute them all
+    assert (found.where.tensor, found.where.gate, found.where.index) == (tensor, "ifgo"[index[-1] // 128], index)
+    assert found.observed == pytest.approx(factor * found.expected, rel=1e-9, abs=1e-12)
+    assert found.scope.startswith(f"gate {'ifgo'[index[-1] // 128]} only, in {tensor};")
+
+
+@pytest.mark.parametrize("name", ["elman", "lstm", "lstm_peephole", "gru_reset_after"])
+def test_all_entries_are_those_of_the_references_own_bptt(name: str) -> None:
+    subject, case = reference(name), Case(T=3)
+    data = drawn(subject, case)
+    ys, final = run(subject, data)
+    vs = cotangents(subject, case, ys, final)
+    found = examine(subject, case, draws=1)
+    computed = exact_gradients(choose(subject, case, data), data, vs, [j.block for j in found.judged])
+    for v, g in zip(vs, computed, strict=True):
+        truth = exact(name, data, v)
+        assert g.xs is not None
+        for a, b in [(g.xs, truth.xs), *((g.params[k], truth.params[k]) for k in truth.params), *((g.state[k], truth.state[k]) for k in truth.state)]:
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+            assert not wrong_entries(a, np.asarray(b)).any()
+
+
+def test_small_tensors_are_compared_entry_by_entry_with_a_heatmap() -> None:
+    found = locate(examine(changed(reference("lstm"), one_entry("W_h", (2, 16), 1.01)), Case(), REGIONS, draws=2))
+    assert found.where.index == (2, 16)
+    assert (found.bad, found.total) == (1, 49)
+    assert found.heatmap is not None
+    values = np.array(found.heatmap["values"])
+    assert values.shape == (7, 28)
+    assert np.argwhere(values).tolist() == [[2, 16]]
+    assert found.heatmap["columns"][16] == "g2"
+
+
+def test_a_wrong_step_of_the_inputs_is_told_with_its_lag() -> None:
+    def dropped(g: Gradients) -> Gradients:
+        assert g.xs is not None
+        xs = g.xs.copy()
+        xs[:-3] = 0
+        return replace(g, xs=xs)
+
+    found = locate(examine(changed(reference("gru_reset_after"), dropped), Case(T=6), draws=2), ("xs",))
+    assert found.where.tensor == "xs"
+    assert found.where.lag == 3
+    assert "dL/dxs at steps 0-2 wrong" in found.scope
+
+
+def test_rounding_is_no_wrong_entry_and_a_nan_is() -> None:
+    g = np.array([1.0, 1e-3, 0.0])
+    assert not wrong_entries(g * (1 + 1e-13), g).any()
+    assert wrong_entries(g + [0, 1e-6, 0], g).tolist() == [False, True, False]
+    assert wrong_entries(np.array([1.0, np.nan, 0.0]), g).tolist() == [False, True, False]

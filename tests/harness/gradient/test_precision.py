@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.cases import Case, Cotangent, Data, cotangents, generator
+from harness.gradient.blocks import Block
+from harness.gradient.certificate import examine
+from harness.gradient.precision import rounding_noise, shrinks_with_precision
+from harness.gradient.running import Gradients, backward, run
+from harness.gradient.tangent import signed_directions
+from harness.subject import Subject
+from harness.targets import load
+from tests.harness.checks.right import Float64Buffers, TextbookLSTM
+from tests.harness.gradient.support import changed, drawn
+
+W = Block("params", "W", (slice(None), slice(7, 14)), "f")
+
+
+def saturated(a: float) -> tuple[Subject, Data, Cotangent]:
+    """The textbook LSTM with forget gates at pre-activations of about `a`, and a cotangent on everything."""
+    (subject,) = load(TextbookLSTM)
+    data = drawn(subject, Case(T=2))
+    bias = data.params["b"].copy()
+    bias[7:14] = a
+    data = Data(data.params | {"b": bias}, data.xs, data.state)
+    ys, final = run(subject, data)
+    return subject, data, cotangents(subject, Case(T=2), ys, final)[0]
+
+
+@pytest.mark.parametrize("a", [20.0, 26.0, 30.0])
+def test_the_textbook_derivative_of_a_saturated_gate_is_rounding(a: float) -> None:
+    subject, data, v = saturated(a)
+    u = signed_directions(np.random.default_rng(0), data.params["W"][W.index], 1)[0]
+    assert shrinks_with_precision(subject, data, v, W, u) is True
+
+
+@pytest.mark.parametrize("a", [0.0, 8.0])
+def test_a_relative_error_of_1e_6_is_a_bug(a: float) -> None:
+    def wrong(g: Gradients) -> Gradients:
+        return replace(g, params=g.params | {"W": g.params["W"] * g.params["W"].dtype.type(1 + 1e-6)})
+
+    subject, data, v = saturated(a)
+    u = signed_directions(np.random.default_rng(0), data.params["W"][W.index], 1)[0]
+    assert shrinks_with_precision(changed(subject, wrong), data, v, W, u) is False
+    assert shrinks_with_precision(subject, data, v, W, u) is True
+
+
+def test_a_cast_to_float32_in_backward_does_not_shrink() -> None:
+    def cast(g: Gradients) -> Gradients:
+        dtype = g.params["W"].dtype
+        return replace(g, params={k: v.astype(np.float32).astype(dtype) for k, v in g.params.items()})
+
+    subject, data, v = saturated(0.0)
+    u = signed_directions(np.random.default_rng(0), data.params["W"][W.index], 1)[0]
+    assert shrinks_with_precision(changed(subject, cast), data, v, W, u) is not True
+    assert {j.block.tensor for j in examine(changed(subject, cast), Case(), draws=2).wrong} == {"W", "b"}
+
+
+def test_a_subject_with_one_precision_gives_no_answer() -> None:
+    (subject,) = load(Float64Buffers)
+    data = drawn(subject)
+    ys, final = run(subject, data)
+    v = cotangents(subject, Case(), ys, final)[0]
+    assert shrinks_with_precision(subject, data, v, Block("params", "b"), np.ones(7)) is None
+
+
+def test_the_noise_is_that_of_a_unit_in_the_last_place() -> None:
+    subject, data, v = saturated(0.0)
+    u = np.ones_like(data.params["W"][W.index])
+    size = abs(float(np.sum(u * backward(subject, data, v).params["W"][W.index])))
+    noise = rounding_noise(subject, data, v, W, u, generator(Case(), "noise"))
+    assert 0 < noise < 1e-12 * size
+    steep, there, w = saturated(30.0)
+    f_part = np.abs(backward(steep, there, w).params["W"][W.index]).sum()
+    assert rounding_noise(steep, there, w, W, u, generator(Case(), "noise")) > 1e-9 * f_part

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.gradient.stepwise import stepwise
+from harness.gradient.tangent import Direction
+from tests.harness.gradient.support import drawn, exact, forgetful_lstm, on, reference
+
+
+@pytest.mark.parametrize("lag", [0, 8, 30, 59])
+def test_differences_a_step_at_a_time_agree_at_any_lag_and_say_so(lag: int) -> None:
+    subject, data = forgetful_lstm(T=60)
+    v = on(subject, data, "last output only")
+    truth = exact("lstm", data, v).xs
+    assert truth is not None
+    u = np.zeros_like(data.xs)
+    u[59 - lag] = [[1.0, -0.7, 1.3]]
+    value, error = stepwise(subject, data, Direction(xs=u), v)
+    expected = float(np.sum(truth * u))
+    assert value == pytest.approx(expected, rel=1e-6, abs=0)
+    assert abs(value - expected) <= error <= 1e-6 * abs(expected)
+
+
+@pytest.mark.parametrize("name", ["elman", "lstm_peephole", "gru_reset_before"])
+def test_it_differentiates_along_parameters_and_states_too(name: str) -> None:
+    subject = reference(name)
+    data = drawn(subject)
+    v = on(subject, data, "every output and final state")
+    truth = exact(name, data, v)
+    for direction, g in (
+        (Direction(params={"W_h": np.ones_like(data.params["W_h"])}), truth.params["W_h"]),
+        (Direction(state={"h": np.ones_like(data.state["h"])}), truth.state["h"]),
+    ):
+        value, error = stepwise(subject, data, direction, v)
+        assert value == pytest.approx(float(g.sum()), rel=1e-8)
+        assert abs(value - float(g.sum())) <= error < 1e-6 * float(np.abs(g).sum())
