@@ -154,7 +154,7 @@ def measured_noise(subject: Subject, data: Data, direction: Direction) -> Tangen
         stack = np.stack([np.asarray(p, dtype=np.float64) for p in parts])
         found = np.abs(np.tensordot(_SIXTH, stack, axes=1)) / _SIXTH_NORM
         typical = float(np.sqrt(np.mean(found**2))) if found.size else 0.0
-        return np.asarray(np.maximum(np.maximum(found, typical), 2 * eps * np.abs(stack[3])))
+        return np.asarray(np.maximum(np.maximum(found, typical), 2 * eps * np.max(np.abs(stack), axis=0)))
 
     return Tangent(noise([v[0] for v in values]), {k: noise([v[1][k] for v in values]) for k in values[0][1]})
 

@@ -59,6 +59,17 @@ class TextbookLSTM:
         return {"W": dW, "b": db}, dxs, {"h": dh, "c": dc}
 
 
+class TextbookWithBuffers(TextbookLSTM):
+    """the same, its outputs written into np.zeros, which takes no complex number."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        tape, h, c = self._steps(params, xs, state)
+        ys = np.zeros((len(xs), *h.shape))
+        for t, step in enumerate(tape):
+            ys[t] = step[-1]
+        return ys, {"h": h, "c": c}
+
+
 class Simple:
     """h' = f(x W_x + h W_h + b)."""
 
@@ -210,6 +221,7 @@ class CellFirst(CleanLSTM):
 
 RIGHT = (
     TextbookLSTM,
+    TextbookWithBuffers,
     Float64Buffers,
     Float32Only,
     Absolute,
