@@ -84,5 +84,7 @@ def _hint(task: Task) -> tuple[str, str]:
     """Where a target comes from and what it is called there, as far as its text or the object tell."""
     if isinstance(task.target, str):
         home, _, attribute = task.target.rpartition(":") if ":" in task.target else (task.target, "", "")
+        if home == "torch.nn":
+            attribute = f"nn.{attribute}"  # the name that its adapter gives
         return home.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".py"), attribute
     return str(getattr(task.target, "__module__", "")), task.spec

@@ -17,7 +17,7 @@ import numpy as np
 from harness.cases import Case, admissible, draw
 from harness.checks.evidence import Evidence, NotApplicable
 from harness.checks.linearity import NotLinear
-from harness.checks.registry import LEVELS, Check
+from harness.checks.registry import Check
 from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
 from harness.diagnosis.identify import closest, identify
@@ -29,6 +29,7 @@ from harness.flow import gradient_over_lag
 from harness.gradient.certificate import Examination
 from harness.gradient.locate import Located, locate
 from harness.gradient.running import Gradients, run
+from harness.levels import LEVELS
 from harness.network import as_cell
 from harness.subject import Subject
 from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target

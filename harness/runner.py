@@ -20,6 +20,7 @@ from harness.errors import UsageError
 from harness.events import Event, OnEvent, Options, Task, told_apart
 from harness.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, NOTHING_CHECKED, USAGE, gravest
 from harness.isolation import Pool, isolated, packed
+from harness.levels import LEVELS
 from harness.worker import events_of
 from reports.records import FAILING, CatalogueEntry, Experiment, Result, Run, Target
 
@@ -176,8 +177,8 @@ def _options(
     block: bool,
     expect: Mapping[str, Mapping[str, str]],
 ) -> Options:
-    if level not in registry.LEVELS:
-        raise UsageError(f"level: got {level!r}, wanted one of {', '.join(registry.LEVELS)}{_near(level, registry.LEVELS)}")
+    if level not in LEVELS:
+        raise UsageError(f"level: got {level!r}, wanted one of {', '.join(LEVELS)}{_near(level, LEVELS)}")
     checks = registry.load()
     known = {c.id for c in checks} | {c.family for c in checks}
     if isinstance(select, str) or isinstance(ignore, str):

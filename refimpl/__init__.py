@@ -5,7 +5,7 @@ Each published cell is an attribute of its name: `refimpl.lstm`, `refimpl.gru_re
 
 from __future__ import annotations
 
-from refimpl.cells import CELLS, cell
+from refimpl.cells import CELLS, find
 from refimpl.cells.cell import Cell
 
 elman = CELLS["elman"]
@@ -19,4 +19,4 @@ lstm_projected = CELLS["lstm_projected"]
 gru_reset_after = CELLS["gru_reset_after"]
 gru_reset_before = CELLS["gru_reset_before"]
 
-__all__ = ["CELLS", "Cell", "cell", *CELLS]
+__all__ = ["CELLS", "Cell", "find", *CELLS]

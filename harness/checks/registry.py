@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from harness.cases import Case
 from harness.checks.evidence import Evidence
 from harness.checks.trial import Trial
 from harness.errors import UsageError
+from harness.levels import LEVELS, Level
 from reports.records import CatalogueEntry
 
-Level = Literal["smoke", "standard", "full", "exhaustive"]
-LEVELS: tuple[Level, ...] = ("smoke", "standard", "full", "exhaustive")
 #: Families in the order in which they run.
 FAMILIES = ("contract", "linearity", "numerics", "gradient", "parity", "time", "batch")
 

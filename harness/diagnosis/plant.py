@@ -173,7 +173,7 @@ class PlantedCell:
 
     @property
     def _cell(self) -> Cell:
-        return refimpl.cell(self.name)
+        return refimpl.find(self.name)
 
     @property
     def _planted(self) -> Planted:

@@ -33,7 +33,7 @@ _MODULES = (
 CELLS: dict[str, Cell] = {module.CELL.name: module.CELL for module in _MODULES}
 
 
-def cell(name: str) -> Cell:
+def find(name: str) -> Cell:
     """The published cell of this name.
 
     Raises LookupError, with the nearest names, where there is none.

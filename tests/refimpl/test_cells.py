@@ -35,14 +35,14 @@ def test_the_names_are_those_that_like_accepts() -> None:
     for name, cell in CELLS.items():
         assert cell.name == name
         assert getattr(refimpl, name) is cell
-        assert refimpl.cell(name) is cell
+        assert refimpl.find(name) is cell
 
 
 def test_an_unknown_name_says_which_is_near() -> None:
     with pytest.raises(LookupError, match="no published cell is called 'lsmt': did you mean 'lstm'\\? known are elman, "):
-        refimpl.cell("lsmt")
+        refimpl.find("lsmt")
     with pytest.raises(LookupError, match="no published cell is called 'transformer': known are elman, "):
-        refimpl.cell("transformer")
+        refimpl.find("transformer")
 
 
 @every_cell
