@@ -221,6 +221,28 @@ def cotangents(subject: Subject, case: Case, ys: Array, final: Arrays) -> list[C
     return chosen
 
 
+def drawn(subject: Subject, count: int, seed: int) -> list[Case]:
+    """`count` different cases from `strategy`, the same for the same seed."""
+    import hypothesis
+
+    found: dict[Case, None] = {}
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(strategy(subject, seed=seed))
+    def collect(case: Case) -> None:
+        found[case] = None
+
+    collect()
+    return list(found)
+
+
 def strategy(subject: Subject, *, seed: int = 0, max_T: int = 12, max_size: int = 7) -> SearchStrategy[Case]:
     """Hypothesis strategy over the cases that `subject` can take; shrinks towards T = N = D = H = 1 and the standard regime."""
     from hypothesis import strategies as st

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.cases import Case, admissible, draw
+from harness.cases import Case, admissible, draw, drawn
 from harness.checks.evidence import Evidence, NotApplicable
 from harness.checks.linearity import NotLinear
 from harness.checks.registry import Check
@@ -194,6 +194,8 @@ def _cases(subject: Subject, c: Check, options: Options) -> list[Case]:
     declared = c.cases[:1] if options.level == "smoke" else c.cases
     repeats = 5 if options.level in ("full", "exhaustive") else 1
     spread = [replace(case, seed=case.seed + 1000 * (options.seed + k)) for k in range(repeats) for case in declared]
+    if c.drawn and options.level != "smoke":
+        spread += drawn(subject, c.drawn * repeats, 1000 * options.seed)
     return list(dict.fromkeys(admissible(subject, case) for case in spread))
 
 

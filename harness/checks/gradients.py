@@ -90,6 +90,12 @@ def gradients_are_right_at_every_size(trial: Trial, case: Case) -> Iterator[Evid
     yield _certified(trial, _within_truncation(trial, case), _ALL, _FEWER)
 
 
+@check("GRD170", family="gradient", level="standard", cases=(Case(T=2, N=3, D=2, H=5, seed=12),), drawn=8, needs=("GRD130",))
+def gradients_are_right_wherever_hypothesis_looks(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """As GRD130 at cases that Hypothesis draws: any T up to 12, N up to 3, D and H up to 7, any regime."""
+    yield _certified(trial, _within_truncation(trial, case), _ALL, _FEWER)
+
+
 @check("GRD190", family="gradient", level="exhaustive", cases=(Case(), Case(T=3, regime="saturated", seed=1)), needs=("GRD130",))
 def every_entry_of_every_gradient_is_exact(trial: Trial, case: Case) -> Iterator[Evidence]:
     """Each entry of each gradient against its own column of the Jacobian, for every cotangent."""

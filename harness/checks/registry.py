@@ -31,6 +31,7 @@ class Check:
     """A check and what the runner needs to know of it.
 
     cases      at which it runs at level standard; smoke takes the first only
+    drawn      how many more cases are drawn by Hypothesis, of any size and regime
     needs      ids of checks whose failure makes this one meaningless ('blocked')
     level      lowest level at which it runs
     kinds      kinds of subject it is for
@@ -43,6 +44,7 @@ class Check:
     needs: tuple[str, ...]
     level: Level
     kinds: tuple[str, ...]
+    drawn: int = 0
 
     @property
     def sentence(self) -> str:
@@ -62,6 +64,7 @@ def check(
     needs: tuple[str, ...] = (),
     level: Level = "smoke",
     kinds: tuple[str, ...] = ("cell",),
+    drawn: int = 0,
 ) -> Callable[[F], F]:
     """Mark a generator function as a check.  Raises UsageError for one that could never yield or has no docstring."""
 
@@ -70,7 +73,7 @@ def check(
             raise UsageError(f"check {id} ({function.__name__}) has no docstring, wanted the property as its first line")
         if not cases or level not in LEVELS:
             raise UsageError(f"check {id} ({function.__name__}): got cases={cases!r}, level={level!r}, wanted cases and one of {LEVELS}")
-        function.bptt_check = Check(id, family, function, tuple(cases), tuple(needs), level, tuple(kinds))  # type: ignore[attr-defined]  # the mark
+        function.bptt_check = Check(id, family, function, tuple(cases), tuple(needs), level, tuple(kinds), drawn)  # type: ignore[attr-defined]  # the mark
         return function
 
     return mark

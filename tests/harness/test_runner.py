@@ -236,9 +236,9 @@ def test_the_same_seed_gives_the_same_record_whatever_the_number_of_jobs() -> No
 def test_events_come_in_order_from_start_to_done() -> None:
     seen: list[str] = []
     check(Clean, on_event=lambda e: seen.append(e[0]), isolate=False, **QUICK)
-    assert seen[:2] == ["start", "target"]
-    assert seen[-1] == "done"
-    assert seen.count("checking") == seen.count("result") > 5
+    assert seen.index("start") < seen.index("target") < seen.index("result")
+    assert (seen[-1], seen.count("done"), seen.count("start")) == ("done", 1, 1)
+    assert seen.count("checking") >= seen.count("result") > 5
 
 
 # -------------------------------------------------------------------------------------------------------------- what is asked
@@ -279,7 +279,7 @@ def test_an_expectation_runs_out() -> None:
         ({"select": ["GRD11"]}, "select: no check or family is called 'GRD11', did you mean GRD1"),
         ({"select": ["grd110"]}, "did you mean GRD110?"),
         ({"ignore": ["gradients"]}, "ignore: no check or family is called 'gradients', did you mean gradient?"),
-        ({"expect": {"CON15O": {}}}, "expect: no check or family is called 'CON15O', did you mean CON150?"),
+        ({"expect": {"CON1500": {}}}, "expect: no check or family is called 'CON1500', did you mean CON150?"),
         ({"level": "standart"}, "level: got 'standart', wanted one of smoke, standard, full, exhaustive, did you mean standard?"),
         ({"select": "GRD110"}, "got a string, wanted a list"),
         ({"case": "T5"}, "got 'T5', wanted sizes"),
@@ -312,9 +312,12 @@ def test_nothing_checked_is_no_success() -> None:
 
 def test_what_a_failure_blocks_names_it() -> None:
     run = check(ForgotSigmoidDerivative, isolate=False, select=["gradient"])
-    assert {r.check: r.blocked_by for r in run.run.results if r.status == "blocked"} == {
-        f"GRD{n}": "GRD110" for n in (120, 130, 140, 150, 160)
-    }
+    blocked = {r.check: str(r.blocked_by) for r in run.run.results if r.status == "blocked"}
+    assert set(blocked) == {f"GRD{n}" for n in (120, 130, 140, 150, 160)}
+    for why in blocked.values():
+        while why in blocked:
+            why = blocked[why]
+        assert why == "GRD110"
     assert "GRD110 failed" in str(run["GRD120"].reason)
     assert [r.check for r in run.failed] == ["GRD110"]
     unblocked = check(ForgotSigmoidDerivative, isolate=False, select=["GRD110", "GRD120"], block=False)

@@ -177,6 +177,16 @@ class NothingForTheState(Clean):
         return dparams, dxs, {}
 
 
+class BytesInOrder(Clean):
+    """run reads the memory of xs in the order in which it lies there, as compiled code does."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        return super().run(params, xs.ravel(order="K").reshape(xs.shape), state)
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        return super().backward(params, xs.ravel(order="K").reshape(xs.shape), state, dys, dfinal)
+
+
 # ---------------------------------------------------------------------------------------------------- linearity, numerics
 
 
@@ -584,6 +594,7 @@ PLANTS: dict[str, Plant] = {
     "CON165": Plant(CotangentInPlace, "backward changed its input dys in place", "MUTATION", {"tensor": "dys"}),
     "CON170": Plant(BiasAsARow, "dparams['b'] has shape (1, 7), wanted (7,) as b", "CONTRACT", {"tensor": "b"}),
     "CON180": Plant(NothingForTheState, "not given, so not checked: dL/dh0", None, status="not_applicable"),
+    "CON190": Plant(BytesInOrder, "for Fortran order inputs differ from those for contiguous ones", where={"tensor": None}),
     "CON200": Plant(LossWithShapelessBias, "dparams['b'] has shape (1,), wanted (7,)", "CONTRACT", {"tensor": "b"}, CleanNetwork),
     "CON210": Plant(LossThatAdds, "dL/dV of a second call differ", "NONDETERMINISTIC", {"tensor": "V"}, CleanNetwork),
     "CON220": Plant(LossWithoutBias, "not given, so not checked: dL/db", None, clean=CleanNetwork, status="not_applicable"),
@@ -634,6 +645,7 @@ def numbers(made: Any, case: Case) -> Iterator[Array]:
             ys, final = made.run(data.params, data.xs, data.state)
             yield from (np.array(ys), *(np.array(s) for s in final.values()), *(np.array(s) for s in data.state.values()))
         yield np.asarray(made.run(data.params, 1e3 * data.xs, data.state)[0])
+        yield np.asarray(made.run(data.params, np.asfortranarray(data.xs), data.state)[0])
         fresh = draw(subject, case)
         for v in (dense(made, fresh, 0.0), dense(made, fresh, 1.0), dense(made, fresh, 1e3)):
             dparams, dxs, dstate = made.backward(fresh.params, fresh.xs, fresh.state, v.dys, v.dfinal)
