@@ -17,12 +17,17 @@ _OURS = (str(Path(harness.__file__).parent), str(Path(refimpl.__file__).parent))
 
 def called(subject: Subject, name: str, method: Callable[..., Any], *args: Any) -> Any:
     """method(*args).  Raises SubjectError, with the user's line, for whatever the subject's own code raises."""
+    return called_as(f"{subject.name}.{name}", method, *args)
+
+
+def called_as(where: str, method: Callable[..., Any], *args: Any) -> Any:
+    """The same, for code known as `where` ("MyCell.run")."""
     try:
         return method(*args)
     except BpttError:
         raise
     except Exception as error:  # the boundary to code that we did not write: raised again as ours, with where it came from
-        raise SubjectError(f"{subject.name}.{name} raised {type(error).__name__}: {first_line(error)}{_place(error)}") from error
+        raise SubjectError(f"{where} raised {type(error).__name__}: {first_line(error)}{_place(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -53,8 +53,8 @@ class Worker:
     def send(self, pickled: bytes) -> None:
         """Hand over a task.  Raises OSError when the process is gone."""
         assert self._process.stdin is not None
-        pickle.dump((list(sys.path), os.getcwd()), self._process.stdin)
-        self._process.stdin.write(pickled)
+        # bytes in a pickle: a task that cannot be unpickled leaves no half of itself in the pipe
+        pickle.dump((list(sys.path), os.getcwd(), pickled), self._process.stdin)
         self._process.stdin.flush()
 
     def next(self, timeout: float) -> Event | None:

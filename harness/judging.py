@@ -219,7 +219,7 @@ def evidence_at(trial: Trial, c: Check, case: Case) -> Iterator[Evidence]:
 
 
 def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
-    """Largest error, weakest sensitivity and weakest certificate of all cases; the rest as it came last."""
+    """Largest error, best sensitivity and weakest certificate of all cases; the rest as it came last."""
     new = dict(evidence.metrics)
     if evidence.relative_error is not None:
         new.setdefault("max_relative_error", evidence.relative_error)
@@ -228,7 +228,8 @@ def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
             continue
         old = known.get(key)
         both = isinstance(old, int | float) and isinstance(value, int | float)
-        known[key] = max(old, value) if both else value
+        worse = min if key == "sensitivity" else max  # an error is caught where it is caught best
+        known[key] = worse(old, value) if both else value
     return known
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.calling import called
+from harness.calling import called, called_as
 from harness.cases import Case, generator, init, named_arrays
 from harness.errors import ContractError
 from harness.subject import Array, Arrays, Subject
@@ -52,8 +52,8 @@ def as_cell(subject: Subject, case: Case) -> Subject:
 
 
 def loss_and_gradients(network: Any, name: str, params: Arrays, inputs: Any, targets: Any, state: Arrays) -> tuple[Array, dict[str, Array]]:
-    """The network's loss () and its gradients.  Raises ContractError where `loss` returns something else."""
-    returned = network.loss(params, inputs, targets, dict(state))
+    """The network's loss () and its gradients.  Raises ContractError where `loss` returns something else, SubjectError where it raises."""
+    returned = called_as(f"{name}.loss", network.loss, params, inputs, targets, dict(state))
     if not isinstance(returned, tuple | list) or len(returned) < 2 or not isinstance(returned[1], Mapping):
         raise ContractError(f"{name}.loss returned a {type(returned).__name__}, wanted a pair (loss, dparams)")
     loss = np.asarray(returned[0])

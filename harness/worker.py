@@ -55,13 +55,13 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     while True:
         try:
-            path, cwd = pickle.load(tasks)
+            path, cwd, packed = pickle.load(tasks)
         except EOFError:
             return
         sys.path[:] = path
         os.chdir(cwd)
         try:
-            task, options = pickle.load(tasks)
+            task, options = pickle.loads(packed)
         except Exception as error:  # whatever an object's own unpickling raises: the run then checks it in its own process
             _send(events, ("cannot travel", f"{type(error).__name__}: {error}"))
             continue

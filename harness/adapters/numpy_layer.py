@@ -510,7 +510,10 @@ def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int,
         hidden_sizes=(H,) if fixed_H else None,
         dtype=form.dtype,
         source=source_of(obj, *(n for n in (form.backward_name, form.forward_name) if n)),
-        extra={"no_dfinal": no_dfinal(form)} if form.backward_name and no_dfinal(form) else {},
+        extra={
+            "no_dfinal": no_dfinal(form) if form.backward_name else (),
+            "inferred_final": tuple(s for s, place in form.final.items() if place[0] == "last"),
+        },
     )
 
 

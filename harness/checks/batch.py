@@ -95,6 +95,7 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
             total[name] = total[name] + value
     for name, value in total.items():
         size = float(np.max(np.abs(value))) if value.size else 0.0
+        size = max(size, 1e-3 * max((float(np.max(np.abs(g), initial=0.0)) for g in total.values()), default=0.0))
         if not value.size or float(np.max(np.abs(value - whole.params[name]))) <= 1e6 * eps * size:
             yield holds()
         else:

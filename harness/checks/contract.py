@@ -161,7 +161,7 @@ def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
     yield holds()
 
 
-@check("CON190", family="contract", cases=(Case(T=3),), needs=("CON110", "CON150"))
+@check("CON190", family="contract", cases=(Case(T=3),), needs=("CON110", "CON150", "CON165"))
 def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> Iterator[Evidence]:
     """Fortran order, every second element of a larger array, repeated cotangents (stride zero): outputs and gradients stay the same."""
     data = trial.data(case)
@@ -177,7 +177,12 @@ def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> 
         other = Data({k: arranged(p) for k, p in data.params.items()}, arranged(data.xs), {k: arranged(s) for k, s in data.state.items()})
         for name, got in _outputs(trial, other).items():
             yield agree(
-                f"{name} for {layout} inputs", got=got, expected=expected[name], tolerance=tolerance, than="those for contiguous ones"
+                f"{name} for {layout} inputs",
+                got=got,
+                expected=expected[name],
+                tolerance=tolerance,
+                than="those for contiguous ones",
+                where=Where(tensor=name),
             )
         for name, value in gradients.items():
             for kind, dys in ((layout, arranged(packed.dys)), ("stride-zero", v.dys)):

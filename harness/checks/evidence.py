@@ -70,7 +70,8 @@ def agree(
         return Evidence(True, metrics=metrics)
     with np.errstate(all="ignore"):
         error = np.abs(np.asarray(got - expected, dtype=np.float64))
-        size = max(float(np.max(np.abs(expected))), float(np.max(np.abs(got))))
+        sizes = np.abs(np.concatenate([expected.ravel(), got.ravel()]))
+        size = float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))  # an infinity would forgive everything
     error = np.where(np.isnan(error), np.inf, error)
     error = np.where((got == expected), 0.0, error)
     worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))

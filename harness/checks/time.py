@@ -23,6 +23,7 @@ def a_sequence_cut_in_two_gives_the_same_outputs(trial: Trial, case: Case) -> It
     data = trial.data(case)
     if not data.state:
         raise NotApplicable("it takes no initial state (zero_state is {}), so a sequence cannot be continued")
+    _whole_state(trial, data)
     ys, final = trial.run(data)
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
     for k in range(1, case.T):
@@ -89,6 +90,15 @@ def the_initial_state_matters(trial: Trial, case: Case) -> Iterator[Evidence]:
 def _changes(trial: Trial, data: Data, state: dict[str, Array], ys: Array, final: dict[str, Array]) -> bool:
     other_ys, other = trial.run(Data(data.params, data.xs, state))
     return not (np.array_equal(ys, other_ys) and all(np.array_equal(final[k], other[k]) for k in final))
+
+
+def _whole_state(trial: Trial, data: Data) -> None:
+    """An LSTM that starts its c at zero and keeps it to itself cannot be continued; nothing it returns says that it could."""
+    inferred = set(trial.subject.extra.get("inferred_final", ()))
+    H = next(iter(data.state.values())).shape[-1]
+    four_blocks = any(4 * H in v.shape for v in data.params.values())
+    if inferred == set(data.state) and "c" not in data.state and four_blocks:
+        raise NotApplicable("it returns no final state, and keeps a state inside (four blocks of weights, no c): it cannot be continued")
 
 
 def _unidirectional(trial: Trial) -> None:

@@ -52,6 +52,11 @@ class Trial:
             self._examined[key] = examine(subject, case, self.regions, draws, sources, self.mirror)
         return self._examined[key]
 
+    @property
+    def derivatives_are_exact(self) -> bool:
+        """Whether the examinations so far had a derivative without truncation error; True before the first."""
+        return all(e.oracle.exact for e in self._examined.values())
+
     def needs_backward(self) -> None:
         """Raises NotApplicable for a subject without gradients."""
         if "backward" not in self.subject.capabilities:

@@ -29,7 +29,7 @@ from harness.subject import Array, Arrays, Region, Subject
 #: Chance that one random direction misses a wrong block.
 MISS_PER_DRAW = 0.08
 #: A direction costs one run by complex step and fifteen by differences.
-DRAWS_BY_DIFFERENCES = 3
+DRAWS_BY_DIFFERENCES = 2
 #: Sums below this are where numbers of the dtype lose digits to underflow, on the way or in the end.
 _SMALLEST = {"float32": 1e-30, "float64": 1e-290}
 _MOST_CONFIRMED = 12
@@ -129,7 +129,10 @@ def judge(
     for i, block in enumerate(chosen):
         for j, gradient in enumerate(gradients):
             judged.append(_first_look(subject, block, j, gradient, us[i], values[i, :, j], errors[i, :, j], scales[i, :, j]))
-    second = [_second_look(subject, case, data, vs, oracle, item) for item in judged]
+    zeros = _zero_but_for_rounding(judged, gradients)
+    judged = [_with(item, "rounding") if k in zeros else item for k, item in enumerate(judged)]
+    largest = [_largest(g) for g in gradients]
+    second = [_second_look(subject, case, data, vs, oracle, item, largest[item.cotangent]) for item in judged]
     return Examination(case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws)
 
 
@@ -160,15 +163,38 @@ def _first_look(
     return worst
 
 
-def _second_look(subject: Subject, case: Case, data: Data, vs: Sequence[Cotangent], oracle: Oracle, item: Judged) -> Judged:
-    """Rounding, or a candidate for 'wrong'?"""
+def _largest(gradients: Gradients) -> float:
+    parts = [*gradients.params.values(), *gradients.state.values()] + ([] if gradients.xs is None else [gradients.xs])
+    return max((float(np.max(np.abs(g), initial=0.0)) for g in parts), default=0.0)
+
+
+def _zero_but_for_rounding(judged: Sequence[Judged], gradients: Sequence[Gradients]) -> set[int]:
+    """Candidates in a parameter that has no influence (a bias before a softmax, a layer norm over one unit): both sides are rounding.
+
+    A parameter acts at lag zero too, so its gradient is never honestly a unit roundoff of its neighbours'; an early input's may be.
+    """
+    found = set()
+    for j, gradient in enumerate(gradients):
+        largest = max((float(np.max(np.abs(g))) for g in gradient.params.values() if g.size and np.isfinite(g).all()), default=0.0)
+        for k, item in enumerate(judged):
+            if item.cotangent == j and item.verdict == "undecided" and item.block.source == "params":
+                g = item.block.of(gradient)
+                floor = 64 * float(np.finfo(g.dtype).eps) * largest * np.sqrt(g.size) if g is not None and g.dtype.kind == "f" else 0.0
+                if abs(item.exact) <= floor and abs(item.yours) <= floor:
+                    found.add(k)
+    return found
+
+
+def _second_look(subject: Subject, case: Case, data: Data, vs: Sequence[Cotangent], oracle: Oracle, item: Judged, largest: float) -> Judged:
+    """Rounding, or a candidate for 'wrong'?   `largest` is the largest entry of all gradients for this cotangent."""
     if item.verdict != "undecided" or not np.isfinite(item.relative):
         return item
     rng = generator(case, f"noise {item.block} {item.cotangent}")
     with np.errstate(all="ignore"):
-        if item.relative < 1e-3:
-            noise = rounding_noise(subject, data, vs[item.cotangent], item.block, item.u, rng)
-            if abs(item.exact - item.yours) <= 100 * noise:
+        gap = abs(item.exact - item.yours)
+        if item.relative < 1e-3 or gap < 1e-9 * largest:  # anything grosser is no rounding, and need not be asked
+            noise = rounding_noise(subject, data, vs[item.cotangent], item.block, item.u, item.yours, rng)
+            if gap <= 100 * noise:
                 return _with(item, "rounding")
         if oracle.name == "complex step" and shrinks_with_precision(subject, data, vs[item.cotangent], item.block, item.u):
             return _with(item, "rounding")
@@ -188,7 +214,8 @@ def _confirmed(subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Or
         if answer != "sides":
             below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
             misled = answer == "sides with the subject" and not oracle.exact  # differences against finer ones: at a kink
-            result[i] = _with(judged[i], "rounding" if below_rounding or misled else "undecided")
+            slight = answer == "cannot see" and judged[i].relative < 1e-8
+            result[i] = _with(judged[i], "rounding" if below_rounding or misled or slight else "undecided")
     return result
 
 
@@ -204,6 +231,8 @@ def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, i
     gap = abs(item.exact - item.yours)
 
     def opinion(value: float, error: float) -> Opinion:
+        if not oracle.exact and abs(value - item.yours) <= 30 * error and abs(value - item.exact) > 0.3 * gap:
+            return "sides with the subject"
         if not error <= 0.2 * gap:
             return "cannot see"
         if abs(value - item.exact) <= 0.3 * gap:

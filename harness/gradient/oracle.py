@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.calling import called
 from harness.cases import Case, Cotangent, Data, generator
-from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, complex_steps_of_inputs
-from harness.gradient.differences import contracted, ladder, ladders, one_difference
+from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
+from harness.gradient.differences import contracted, fine_ladder, ladder, ladders, one_difference
 from harness.gradient.running import run, run_complex
-from harness.gradient.tangent import Direction, Tangent, astype, contract, signed_directions, tiled
+from harness.gradient.tangent import Direction, Tangent, astype, contract, side_by_side, signed_directions, tiled
 from harness.subject import Array, Subject
 
 Tangents = Callable[[Sequence[Direction]], list[Tangent]]
@@ -57,7 +58,7 @@ def choose(subject: Subject, case: Case, data: Data, mirror: Subject | None = No
         # a detached value has no derivative in either mode of automatic differentiation: the function itself has to be asked
         if _agrees_with(forward_mode([direction])[0], _differences_along(subject, data, direction)):
             return _exact("forward-mode differentiation", reason, forward_mode)
-        reason += "; forward-mode differentiation disagrees with differences (a value is detached)"
+        reason += "; forward-mode differentiation disagrees with differences (a value may be detached)"
     return Oracle("central differences", False, reason, _by_differences(subject, data))
 
 
@@ -79,9 +80,10 @@ def why_not_analytic(subject: Subject, case: Case, data: Data) -> str:
 
 
 def _differences_along(subject: Subject, data: Data, direction: Direction) -> Iterator[list[Tangent]]:
-    """One coarse difference, and only if that is not enough a whole ladder."""
+    """One coarse difference; only if that is not enough a whole ladder; for steep functions one of much smaller steps."""
     yield [one_difference(subject, data, direction)]
     yield ladder(subject, data, direction).tangents[-4:]
+    yield fine_ladder(subject, data, direction).tangents
 
 
 def _agrees_with(tangent: Tangent, attempts: Iterable[list[Tangent]]) -> bool:
@@ -130,6 +132,23 @@ def _exact(name: str, why: str, tangents: Tangents) -> Oracle:
 
 
 def _by_complex_step(subject: Subject, data: Data) -> Tangents:
+    return _batched(subject, data, lambda at, u: complex_step(subject, at, u))
+
+
+def _by_forward_mode(subject: Subject, data: Data) -> Tangents:
+    def one(at: Data, u: Direction) -> Tangent:
+        params_dot = {k: np.asarray(u.params.get(k, np.zeros_like(v)), v.dtype) for k, v in at.params.items()}
+        xs_dot = np.zeros_like(at.xs) if u.xs is None else u.xs.astype(at.xs.dtype)
+        state_dot = {k: np.asarray(u.state.get(k, np.zeros_like(v)), v.dtype) for k, v in at.state.items()}
+        run_tangent = subject.implementation.run_tangent
+        ys_dot, final_dot = called(subject, "run_tangent", run_tangent, at.params, at.xs, at.state, params_dot, xs_dot, state_dot)
+        return Tangent(ys_dot, dict(final_dot))
+
+    return _batched(subject, astype(data, np.float64), one)
+
+
+def _batched(subject: Subject, data: Data, one: Callable[[Data, Direction], Tangent]) -> Tangents:
+    """Directions of inputs go side by side where rows of a batch stay apart; those of parameters one by one."""
     apart: list[bool] = []
 
     def tangents(directions: Sequence[Direction]) -> list[Tangent]:
@@ -137,24 +156,11 @@ def _by_complex_step(subject: Subject, data: Data) -> Tangents:
         if len(of_inputs) > 3 and not apart:
             apart.append(rows_stay_apart(subject, data))
         if len(of_inputs) > 3 and apart[0]:
-            batch = iter(complex_steps_of_inputs(subject, data, of_inputs))
-            return [next(batch) if not u.params else complex_step(subject, data, u) for u in directions]
-        return [complex_step(subject, data, u) for u in directions]
+            batch = iter(side_by_side(one, data, of_inputs))
+            return [next(batch) if not u.params else one(data, u) for u in directions]
+        return [one(data, u) for u in directions]
 
     return tangents
-
-
-def _by_forward_mode(subject: Subject, data: Data) -> Tangents:
-    exact = astype(data, np.float64)
-
-    def one(u: Direction) -> Tangent:
-        params_dot = {k: np.asarray(u.params.get(k, np.zeros_like(v)), v.dtype) for k, v in exact.params.items()}
-        xs_dot = np.zeros_like(exact.xs) if u.xs is None else u.xs.astype(exact.xs.dtype)
-        state_dot = {k: np.asarray(u.state.get(k, np.zeros_like(v)), v.dtype) for k, v in exact.state.items()}
-        ys_dot, final_dot = subject.implementation.run_tangent(exact.params, exact.xs, exact.state, params_dot, xs_dot, state_dot)
-        return Tangent(ys_dot, dict(final_dot))
-
-    return lambda directions: [one(u) for u in directions]
 
 
 def _by_differences(subject: Subject, data: Data) -> Callable[[Sequence[Direction], Sequence[Cotangent]], Contractions]:

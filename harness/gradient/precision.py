@@ -19,8 +19,10 @@ from harness.subject import Array, Subject
 U32, U64, U80 = (float(np.finfo(t).eps) / 2 for t in (np.float32, np.float64, np.longdouble))
 
 
-def rounding_noise(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array, rng: np.random.Generator) -> float:
-    """Largest change of <u, g> when every input moves by up to two units in the last place.   Three draws."""
+def rounding_noise(
+    subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array, here: float, rng: np.random.Generator
+) -> float:
+    """Largest change of <u, g> from `here` when every input moves by a unit in the last place.   Three draws."""
     eps = float(np.finfo(data.xs.dtype).eps)
 
     def nudged(value: Array) -> Array:
@@ -32,7 +34,6 @@ def rounding_noise(subject: Subject, data: Data, cotangent: Cotangent, block: Bl
         part = block.of(backward(subject, at, cotangent))
         return 0.0 if part is None else float(np.sum(u * part))
 
-    here = projected(data)
     moved = [
         Data({k: nudged(v) for k, v in data.params.items()}, nudged(data.xs), {k: nudged(v) for k, v in data.state.items()})
         for _ in range(3)

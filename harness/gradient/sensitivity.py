@@ -26,4 +26,4 @@ def smallest_error_found(examination: Examination) -> float | None:
         if size > 0 and total > 0:
             floor = _FORGIVEN * unit * total + (0.0 if examination.oracle.exact else abs(item.exact - item.yours))
             worst = max(worst, floor / size)
-    return worst or None
+    return min(worst, 1.0) or None

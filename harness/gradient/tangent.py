@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness.cases import Cotangent, Data
 from harness.subject import Array, Arrays
+
+_MOST_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,27 @@ def tiled(points: Sequence[Data]) -> Data:
         np.concatenate([p.xs for p in points], axis=1),
         {k: np.concatenate([p.state[k] for p in points]) for k in points[0].state},
     )
+
+
+def side_by_side(one: Callable[[Data, Direction], Tangent], data: Data, directions: Sequence[Direction]) -> list[Tangent]:
+    """J u for directions that move xs and the state only, as rows of one wide batch.   one(data, direction) gives one J u
+
+    The caller has made sure that the subject takes any batch size and keeps rows apart.
+    """
+    N = data.xs.shape[1]
+    per_pass = max(1, _MOST_ROWS // max(N, 1))
+    found: list[Tangent] = []
+    for start in range(0, len(directions), per_pass):
+        chunk = directions[start : start + per_pass]
+        joint = Direction(
+            xs=np.concatenate([np.zeros_like(data.xs) if u.xs is None else u.xs for u in chunk], axis=1),
+            state={k: np.concatenate([u.state.get(k, np.zeros_like(v)) for u in chunk]) for k, v in data.state.items()},
+        )
+        wide = one(tiled([data] * len(chunk)), joint)
+        for k in range(len(chunk)):
+            rows = slice(k * N, (k + 1) * N)
+            found.append(Tangent(wide.ys_dot[:, rows], {n: v[rows] for n, v in wide.final_dot.items()}))
+    return found
 
 
 def contract(tangent: Tangent, cotangent: Cotangent) -> tuple[float, float]:

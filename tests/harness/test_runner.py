@@ -313,7 +313,7 @@ def test_nothing_checked_is_no_success() -> None:
 def test_what_a_failure_blocks_names_it() -> None:
     run = check(ForgotSigmoidDerivative, isolate=False, select=["gradient"])
     blocked = {r.check: str(r.blocked_by) for r in run.run.results if r.status == "blocked"}
-    assert set(blocked) == {f"GRD{n}" for n in (120, 130, 140, 150, 160)}
+    assert set(blocked) >= {f"GRD{n}" for n in (120, 130, 140, 150, 160)}
     for why in blocked.values():
         while why in blocked:
             why = blocked[why]

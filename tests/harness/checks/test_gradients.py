@@ -10,7 +10,7 @@ import pytest
 from harness.runner import RunHandle, check
 from harness.subject import Array, Arrays
 from refimpl.unroll import forward, truncated_backward
-from tests.harness.checks.planted import Clean, CleanLSTM, CleanNetwork, Float32OnTheWay, Gradients, NothingBeyondEightSteps
+from tests.harness.checks.planted import ROAMING, Clean, CleanLSTM, CleanNetwork, Float32OnTheWay, Gradients, NothingBeyondEightSteps
 
 
 def ids(run: RunHandle) -> list[str]:
@@ -25,7 +25,7 @@ def test_dependencies_longer_than_8_steps_that_are_dropped_while_gradients_vanis
             return params
 
     run = check(Forgetful, isolate=False, select=["gradient"], block=False, seed=1)
-    assert ids(run) == ["GRD150"]
+    assert set(ids(run)) - ROAMING == {"GRD150"}
     finding = run["GRD150"].finding
     assert finding is not None
     assert (finding.code, finding.where.lag) == ("BUG", 9)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.gradient.complex_step import complex_step, complex_steps_of_inputs
-from harness.gradient.tangent import Direction, astype, contract
+from harness.gradient.complex_step import complex_step
+from harness.gradient.tangent import Direction, astype, contract, side_by_side
 from tests.harness.gradient.support import drawn, exact, forgetful_lstm, function, on, reference
 
 
@@ -34,7 +34,7 @@ def test_rows_of_one_batch_give_what_single_runs_give() -> None:
     subject = reference("lstm")
     data = drawn(subject)
     directions = [Direction(xs=np.ones_like(data.xs)), Direction(state={"c": np.ones_like(data.state["c"])})]
-    for together, u in zip(complex_steps_of_inputs(subject, data, directions), directions, strict=True):
+    for together, u in zip(side_by_side(lambda at, u: complex_step(subject, at, u), data, directions), directions, strict=True):
         alone = complex_step(subject, data, u)
         np.testing.assert_allclose(together.ys_dot, alone.ys_dot, rtol=1e-13, atol=1e-16)
         np.testing.assert_allclose(together.final_dot["c"], alone.final_dot["c"], rtol=1e-13, atol=1e-16)

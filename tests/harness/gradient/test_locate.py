@@ -39,7 +39,8 @@ def test_all_entries_are_those_of_the_references_own_bptt(name: str) -> None:
     for v, g in zip(vs, computed, strict=True):
         truth = exact(name, data, v)
         assert g.xs is not None
-        for a, b in [(g.xs, truth.xs), *((g.params[k], truth.params[k]) for k in truth.params), *((g.state[k], truth.state[k]) for k in truth.state)]:
+        pairs = [(g.params[k], truth.params[k]) for k in truth.params] + [(g.state[k], truth.state[k]) for k in truth.state]
+        for a, b in [(g.xs, truth.xs), *pairs]:
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
             assert not wrong_entries(a, np.asarray(b)).any()
 
@@ -71,5 +72,5 @@ def test_a_wrong_step_of_the_inputs_is_told_with_its_lag() -> None:
 def test_rounding_is_no_wrong_entry_and_a_nan_is() -> None:
     g = np.array([1.0, 1e-3, 0.0])
     assert not wrong_entries(g * (1 + 1e-13), g).any()
-    assert wrong_entries(g + [0, 1e-6, 0], g).tolist() == [False, True, False]
+    assert wrong_entries(g + np.array([0, 1e-6, 0]), g).tolist() == [False, True, False]
     assert wrong_entries(np.array([1.0, np.nan, 0.0]), g).tolist() == [False, True, False]

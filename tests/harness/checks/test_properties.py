@@ -1,0 +1,159 @@
+"""Linearity, numerics, parity, time and batch: what the table of plants does not hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.checks.trial import Trial
+from harness.runner import RunHandle, check
+from harness.subject import Array, Arrays
+from harness.targets import load
+from refimpl.cells.lstm import init as lstm_init
+from tests.harness.checks.planted import Clean, CleanGRU, CleanLSTM, CleanStateless, Clipped, Gradients, LooksAhead
+from tests.harness.checks.right import Float32Only
+
+
+def finding(run: RunHandle, id: str) -> Any:
+    found = run[id].finding
+    assert found is not None, run.text()
+    return found
+
+
+def test_weight_decay_in_the_gradient_is_not_linear() -> None:
+    class Decay(Clean):
+        def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+            dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+            return dparams | {"W_h": dparams["W_h"] + 1e-4 * params["W_h"]}, dxs, dstate
+
+    run = check(Decay, isolate=False, select=["linearity"])
+    assert [r.check for r in run.failed] == ["LIN100", "LIN110"]
+    assert finding(run, "LIN100").where.tensor == finding(run, "LIN110").where.tensor == "W_h"
+
+
+def test_a_clip_that_is_declared_is_not_reached() -> None:
+    assert check(type("Declared", (Clipped,), {"dys_scale": 1e-3}), isolate=False, select=["linearity", "GRD110", "GRD130"]).ok
+    assert not check(Clipped, isolate=False, select=["linearity"]).ok
+
+
+def test_a_loose_cast_and_a_narrow_dtype_are_told_apart() -> None:
+    assert check(Float32Only, isolate=False, select=["NUM100"]).ok
+
+    class Half(Clean):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return (ys.astype(np.float16).astype(ys.dtype) if ys.dtype.kind == "f" else ys), final
+
+    assert "a lower precision" in finding(check(Half, isolate=False, select=["NUM100"]), "NUM100").headline
+
+
+def test_a_cell_that_is_nothing_published_says_how_far_it_is_off() -> None:
+    class Leaky(CleanGRU):
+        like = "gru_reset_before"
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return 0.9 * ys, final
+
+        def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+            return super().backward(params, xs, state, 0.9 * dys, dfinal)
+
+    run = check(Leaky, isolate=False, select=["parity"])
+    found = finding(run, "PAR100")
+    assert "not those of gru_reset_before under any arrangement" in found.headline
+    assert {r.status for r in run.run.results} == {"failed", "blocked"}
+
+
+def test_weights_carried_by_to_reference_are_taken() -> None:
+    class Own(CleanLSTM):
+        like = "lstm"
+
+        def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+            return {"all": np.concatenate([p.ravel() for p in lstm_init(rng, input_size, hidden_size).values()])}
+
+        def to_reference(self, params: Arrays) -> dict[str, Array]:
+            n = 2 * 4 * 3 + 3 * 4 * 3  # D = 2, H = 3
+            flat = params["all"]
+            return {"W_x": flat[:24].reshape(2, 12), "W_h": flat[24:n].reshape(3, 12), "b": flat[n:]}
+
+        input_sizes, hidden_sizes = (2,), (3,)
+
+        def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+            return super().zero_state(self.to_reference(params), batch_size)
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            return super().run(self.to_reference(params), xs, state)
+
+        def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+            dparams, dxs, dstate = super().backward(self.to_reference(params), xs, state, dys, dfinal)
+            return {"all": np.concatenate([dparams[k].ravel() for k in ("W_x", "W_h", "b")])}, dxs, dstate
+
+    assert check(Own, isolate=False, select=["PAR100"]).run.results[0].status == "passed"
+    swapped = type("Swapped", (Own,), {"to_reference": lambda self, p: {k: v[::-1] for k, v in Own.to_reference(self, p).items()}})
+    carried = type("Carried", (Own,), {"run": Own.run, "wrong": True})
+    assert check(carried, isolate=False, select=["PAR100"]).ok
+    run = check(swapped, isolate=False, select=["PAR100"])
+    assert run.ok  # run and to_reference agree: another cell of the same kind, and so the same function
+
+    class Wrong(Own):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            return CleanLSTM.run(self, Own.to_reference(self, params), xs, state)
+
+        def to_reference(self, params: Arrays) -> dict[str, Array]:
+            return {k: 1.01 * v for k, v in super().to_reference(params).items()}
+
+    assert "with the weights of to_reference" in finding(check(Wrong, isolate=False, select=["PAR100"]), "PAR100").headline
+
+
+def test_what_is_bidirectional_may_look_ahead() -> None:
+    both = type("Both", (LooksAhead,), {"bidirectional": True})
+    run = check(both, isolate=False, select=["time"])
+    assert {r.check: r.status for r in run.run.results} == dict.fromkeys(("TIM100", "TIM110", "TIM120"), "not_applicable")
+    assert "bidirectional" in str(run["TIM110"].reason)
+
+
+def test_a_leak_from_a_later_step_is_seen_at_that_step() -> None:
+    class Peeks(CleanStateless):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            if len(xs) > 3:
+                ys = ys.copy()
+                ys[2] += 1e-3 * xs[3].sum()
+            return ys, final
+
+    found = finding(check(Peeks, isolate=False, select=["TIM110"]), "TIM110")
+    assert (found.where.step, found.where.index[0]) == (3, 2)
+
+
+def test_rows_that_mix_in_a_fixed_batch_are_seen_too() -> None:
+    class Mixed(Clean):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            return super().run(params, xs + 1e-3 * np.roll(xs, 1, axis=1), state)
+
+    for fixed in (None, (2,)):
+        run = check(type("Mixed", (Mixed,), {"batch_sizes": fixed}), isolate=False, select=["BAT100"])
+        assert [r.check for r in run.failed] == ["BAT100"]
+    alone = check(type("Alone", (Clean,), {"batch_sizes": (1,)}), isolate=False, select=["batch"])
+    assert {r.status for r in alone.run.results} == {"not_applicable"}
+
+
+@pytest.mark.parametrize("name", ["c", "h"])
+def test_each_state_on_its_own_matters(name: str) -> None:
+    class Ignores(CleanLSTM):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            return super().run(params, xs, {**state, name: 0 * state[name]})
+
+    assert finding(check(Ignores, isolate=False, select=["TIM120"]), "TIM120").where.tensor == f"{name}0"
+
+
+def test_an_examination_is_made_once() -> None:
+    (subject,) = load(Clean)
+    trial = Trial(subject)
+    from harness.cases import Case
+
+    assert trial.examine(Case(), ("params",)) is trial.examine(Case(), ("params",))
+    assert trial.examine(Case(), ("params",), 2).draws == 2
+    assert trial.mirror is None
+    assert trial.regions(subject.implementation.init(np.random.default_rng(0), 3, 7)) == ()
