@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import json
 import shlex
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,14 +86,14 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
         trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found))
         yield ("target", target_record(subject, found))
-        failed = {check for name, check in options.failed if name == subject.name}
+        roots = {check: check for name, check in options.failed if name == subject.name}
         for c in plan:
             if (subject.name, c.id) in options.skip:
                 continue
             yield ("checking", subject.name, c.id)
-            result = _with_expectation(_judged(trial, c, task, failed, options), options)
+            result = _with_expectation(_judged(trial, c, task, roots, options), options)
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
-                failed.add(c.id)
+                roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield ("result", result)
         wanted = not options.select and options.case is None and not _cannot_be_run(subject, options)
         experiment = gradient_over_lag(trial) if wanted else None
@@ -145,13 +146,14 @@ class _Tally:
     metrics: dict[str, object] | None = None
 
 
-def _judged(trial: Trial, c: Check, task: Task, failed: set[str], options: Options) -> Result:
+def _judged(trial: Trial, c: Check, task: Task, roots: Mapping[str, str], options: Options) -> Result:
     began = time.perf_counter()
     name = trial.subject.name
     if options.block:
         for need in c.needs:
-            if need in failed:
-                return Result(name, c.id, "blocked", blocked_by=need, reason=f"{need} failed, without which this says nothing")
+            if need in roots:
+                root = roots[need]
+                return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
     tally = _Tally()
     try:
         for case in _cases(trial.subject, c, options):
@@ -234,10 +236,11 @@ def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
 
 
 def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
-    shrunk = case
+    shrunk, worst = case, evidence
     if evidence.severity == "error" and options.case is None:
         shrunk = _shrunk(trial, c, evidence, case)
-    where = evidence.where
+        worst = _same_failure_at(trial, c, evidence, shrunk) if shrunk != case else evidence
+    where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
     if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
         where = replace(where, lag=shrunk.T - 1)
     elif where.step is not None and c.family == "gradient":
@@ -245,12 +248,12 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
     source = trial.subject.source
     return Finding(
         code=evidence.code,
-        headline=evidence.headline,
+        headline=worst.headline,
         where=where,
-        observed=evidence.observed,
-        expected=evidence.expected,
-        relative_error=evidence.relative_error,
-        noise=evidence.noise,
+        observed=worst.observed,
+        expected=worst.expected,
+        relative_error=worst.relative_error,
+        noise=worst.noise,
         bad=evidence.bad,
         total=evidence.total,
         smallest_case=SmallestCase(shrunk.T, shrunk.N, shrunk.D, shrunk.H, shrunk.regime, shrunk.dtype, shrunk.seed),
@@ -291,6 +294,15 @@ def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
                 case = smaller
                 break
     return case
+
+
+def _same_failure_at(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Evidence:
+    """The failure as it shows at the smallest case, so that the numbers shown are those that the line to paste gives."""
+    try:
+        failures = [e for e in evidence_at(trial, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
+    except NotApplicable:
+        return evidence
+    return next((e for e in failures if e.where.gate == evidence.where.gate), evidence)
 
 
 def _bisected_in_time(trial: Trial, case: Case, fails: Callable[[Case], bool]) -> Case:
@@ -359,9 +371,9 @@ def _wrong_gradient(
 
 
 def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
-    spec = subject.spec
+    spec = subject.spec if isinstance(task.target, str) else _importable(task.target, subject.spec)
     command = ["bptt", "check", spec, "--select", c.id, "--case", str(case), "--seed", str(case.seed)]
-    call = [repr(spec) if isinstance(task.target, str) else spec]
+    call = [repr(spec)]
     if task.args:
         command += ["--args", json.dumps(dict(task.args), sort_keys=True)]
         call.append(f"args={dict(task.args)!r}")
@@ -377,6 +389,16 @@ def _from_here(file: str) -> str:
     """The path as seen from the current folder, where it lies inside it."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
+
+
+def _importable(target: object, spec: str) -> str:
+    """A target string for an object: 'FILE.py:Name' of its class or function, where there is such a file."""
+    name = getattr(target, "__qualname__", type(target).__qualname__)
+    try:
+        file = inspect.getsourcefile(target if inspect.isclass(target) or inspect.isroutine(target) else type(target))
+    except TypeError:  # built in, or made without a file
+        return spec
+    return spec if file is None or "<" in name or "<" in file else f"{_from_here(file)}:{name}"
 
 
 def _with_expectation(result: Result, options: Options) -> Result:

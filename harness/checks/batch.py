@@ -10,13 +10,13 @@ from harness.cases import Case, Cotangent, Data, cotangents
 from harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from harness.checks.registry import check
 from harness.checks.trial import Trial
-from harness.gradient.running import backward
+from harness.gradient.running import Gradients, backward
 from reports.records import Where
 
-_CASES = (Case(N=3), Case(T=3, N=2, D=2, H=3, seed=1))
+_CASES = (Case(N=3), Case(T=3, N=2, D=2, H=3, seed=1), Case(T=2, N=9, seed=2))
 
 
-@check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150"))
+@check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150", "NUM100"))
 def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
     """Each row alone gives the outputs that it gives in the batch."""
     _several_rows(trial, case)
@@ -56,7 +56,7 @@ def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
             )
 
 
-@check("BAT110", family="batch", cases=_CASES, needs=("CON170", "LIN110"))
+@check("BAT110", family="batch", cases=_CASES, needs=("CON170", "LIN110", "NUM100"))
 def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[Evidence]:
     """A cotangent in row n gives dxs and dstate in row n only, and parameter gradients are the sum over rows, not the mean."""
     trial.needs_backward()
@@ -72,6 +72,7 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
         dys[:, n] = v.dys[:, n]
         dfinal = {k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype) for k, a in v.dfinal.items()}
         g = backward(trial.subject, data, Cotangent(f"row {n}", dys, dfinal))
+        alone = _alone(trial, data, v, n) if trial.subject.batch_sizes is None else g
         others = [m for m in range(case.N) if m != n]
         if g.xs is not None:
             yield agree(
@@ -91,7 +92,7 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
                 than="zero",
                 where=Where(tensor=f"{name}0"),
             )
-        for name, value in g.params.items():
+        for name, value in alone.params.items():
             total[name] = total[name] + value
     for name, value in total.items():
         size = float(np.max(np.abs(value))) if value.size else 0.0
@@ -104,9 +105,16 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
                 got=whole.params[name],
                 expected=value,
                 tolerance=0.0,
-                than="the sum over its rows",
+                than="the sum over its rows, each run alone: a mean, or a mixture",
                 where=Where(tensor=name),
             )
+
+
+def _alone(trial: Trial, data: Data, v: Cotangent, n: int) -> Gradients:
+    """Gradients of row n in a batch of one."""
+    row = slice(n, n + 1)
+    one = Data(data.params, data.xs[:, row], {k: s[row] for k, s in data.state.items()})
+    return backward(trial.subject, one, Cotangent(f"row {n} alone", v.dys[:, row], {k: a[row] for k, a in v.dfinal.items()}))
 
 
 def _several_rows(trial: Trial, case: Case) -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.calling import called
 from harness.cases import Case, Cotangent, Data, cotangents, draw_params, init, zero_state
 from harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from harness.checks.registry import check
 from harness.checks.trial import Trial
-from harness.gradient.running import Gradients, backward
+from harness.gradient.running import Gradients, backward, outputs
 from harness.gradient.tangent import copies
 from harness.subject import Array, Arrays
 from reports.records import Code, Where
@@ -98,6 +99,44 @@ def the_same_input_gives_the_same_output(trial: Trial, case: Case) -> Iterator[E
     )
 
 
+@check("CON152", family="contract", cases=_CASES[:1], needs=("CON150",))
+def results_are_not_overwritten_by_later_calls(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """What run has returned stays as it is while run is called on another input: outputs are no view of a buffer in use."""
+    subject, data = trial.subject, trial.data(case)
+    kept = called(subject, "run", subject.implementation.run, data.params, data.xs, data.state)
+    old_ys, old_final = outputs(subject, kept)
+    trial.run(Data(data.params, -0.7 * data.xs, {k: 0.3 * v for k, v in data.state.items()}))
+    ys, final = outputs(subject, kept)
+    for name, old, new in [("ys", old_ys, ys)] + [(f"final {k}", v, final[k]) for k, v in old_final.items()]:
+        yield agree(
+            f"{name} of an earlier run, after another",
+            got=new,
+            expected=old,
+            tolerance=0.0,
+            than="what was returned: a later run writes into it",
+            code="MUTATION",
+            where=Where(tensor=name),
+        )
+
+
+@check("CON155", family="contract", cases=_CASES[:1], needs=("CON150",))
+def a_layer_that_keeps_no_state_starts_each_sequence_fresh(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Two forward passes without a state handed in give the same outputs, where the class says that it is not stateful."""
+    twice = trial.subject.extra.get("starts_fresh")
+    if not callable(twice):
+        raise NotApplicable("its state is handed in at every call")
+    data = trial.data(case)
+    first, second = twice(data.params, data.xs)
+    yield agree(
+        "ys of a second sequence",
+        got=np.asarray(second),
+        expected=np.asarray(first),
+        tolerance=0.0,
+        than="those of the first: the state of the sequence before is kept although it is not stateful",
+        where=Where(tensor="ys"),
+    )
+
+
 @check("CON160", family="contract", cases=_CASES[:2], needs=("CON140", "CON150"))
 def gradients_do_not_depend_on_earlier_calls(trial: Trial, case: Case) -> Iterator[Evidence]:
     """backward twice: equal to the last bit; and once more after a forward and a backward on another input."""
@@ -146,6 +185,23 @@ def gradients_have_the_shapes_of_what_they_are_gradients_of(trial: Trial, case: 
         yield from _shapes("dxs", {"xs": g.xs}, {"xs": data.xs})
 
 
+@check("CON172", family="contract", cases=_CASES[:1], needs=("CON170",))
+def gradients_are_all_accumulated_or_all_overwritten(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """A second backward without zeroing adds to the gradient of every parameter, or replaces every one: never a mixture."""
+    mixed = trial.subject.extra.get("mixed_accumulation")
+    if not mixed:
+        if trial.subject.framework == "numpy" and "gradients" in {d.what for d in trial.subject.detected}:
+            yield holds()
+            return
+        raise NotApplicable("it returns its gradients")
+    added, replaced = ", ".join(mixed["accumulated"]), ", ".join(mixed["overwritten"])
+    yield Evidence(
+        False,
+        f"backward adds to the gradients of {added} but overwrites those of {replaced}: over several steps or calls one of them is wrong",
+        where=Where(tensor=mixed["overwritten"][0]),
+    )
+
+
 @check("CON180", family="contract", cases=_CASES[:1], needs=("CON170",))
 def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
     """backward returns a gradient for every parameter, the inputs and each initial state; what is left out is said, never called right."""
@@ -173,29 +229,24 @@ def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> 
     expected = {"ys": ys} | {f"final {k}": a for k, a in final.items()}
     gradients = _flat(backward(trial.subject, data, packed)) if with_backward else {}
     tolerance = 1e5 * float(np.finfo(case.dtype).eps)
+    if any(not e.holds for e in _same("", gradients, _flat(backward(trial.subject, data, packed)) if with_backward else {}, "BUG", "")):
+        raise NotApplicable("its gradients change from call to call")
     for layout, arranged in (("Fortran order", np.asfortranarray), ("strided", _strided)):
         other = Data({k: arranged(p) for k, p in data.params.items()}, arranged(data.xs), {k: arranged(s) for k, s in data.state.items()})
         for name, got in _outputs(trial, other).items():
             yield agree(
-                f"{name} for {layout} inputs",
-                got=got,
-                expected=expected[name],
-                tolerance=tolerance,
-                than="those for contiguous ones",
-                where=Where(tensor=name),
+                f"{name} for {layout} inputs", got=got, expected=expected[name], tolerance=tolerance, than="those for contiguous ones"
             )
-        for name, value in gradients.items():
-            for kind, dys in ((layout, arranged(packed.dys)), ("stride-zero", v.dys)):
-                given = _flat(backward(trial.subject, other, replace(v, dys=dys)))
-                if name in given:
-                    yield agree(
-                        f"{name} for {kind} cotangents",
-                        got=given[name],
-                        expected=value,
-                        tolerance=tolerance,
-                        than="that for contiguous ones: it depends on the layout of arrays in memory",
-                        where=Where(tensor=name.removeprefix("dL/d")),
-                    )
+        for kind, dys in ((layout, arranged(packed.dys)), ("stride-zero", v.dys)) if with_backward else ():
+            for name, got in _flat(backward(trial.subject, other, replace(v, dys=dys))).items():
+                yield agree(
+                    f"{name} for {kind} cotangents",
+                    got=got,
+                    expected=gradients[name],
+                    tolerance=tolerance,
+                    than="that for contiguous ones: it depends on the layout of arrays in memory",
+                    where=Where(tensor=name.removeprefix("dL/d")),
+                )
 
 
 def _strided(value: Array) -> Array:

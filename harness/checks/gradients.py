@@ -76,6 +76,18 @@ def gradients_are_right_at_long_lags(trial: Trial, case: Case) -> Iterator[Evide
 
 
 @check(
+    "GRD155",
+    family="gradient",
+    level="full",
+    cases=(Case(T=130, N=1, H=5, seed=16), Case(T=300, N=1, H=3, seed=17)),
+    needs=("GRD150",),
+)
+def gradients_are_right_in_very_long_sequences(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """As GRD150 at T = 130 and T = 300."""
+    yield from gradients_are_right_at_long_lags(trial, case)
+
+
+@check(
     "GRD160",
     family="gradient",
     level="standard",
@@ -85,15 +97,20 @@ def gradients_are_right_at_long_lags(trial: Trial, case: Case) -> Iterator[Evide
         Case(N=1, seed=9),
         Case(N=3, D=1, H=2, seed=10),
         Case(T=4, D=4, H=4, seed=11),
+        Case(T=2, D=11, H=5, seed=13),
+        Case(T=2, N=9, D=3, H=17, seed=14),
+        Case(T=3, N=1, D=5, H=33, seed=15),
     ),
     needs=("GRD130",),
 )
 def gradients_are_right_at_every_size(trial: Trial, case: Case) -> Iterator[Evidence]:
-    """As GRD130 with a batch of one, one unit, one input, and D == H."""
+    """As GRD130 with a batch of one and of nine, one unit and thirty-three, one input, D > H and D == H."""
     yield _certified(trial, _within_truncation(trial, case), _ALL, _FEWER)
 
 
-@check("GRD170", family="gradient", level="standard", cases=(Case(T=2, N=3, D=2, H=5, seed=12),), drawn=6, needs=("GRD130",))
+@check(
+    "GRD170", family="gradient", level="standard", cases=(Case(T=2, N=3, D=2, H=5, seed=12),), drawn=6, needs=("GRD140", "GRD150", "GRD160")
+)
 def gradients_are_right_wherever_hypothesis_looks(trial: Trial, case: Case) -> Iterator[Evidence]:
     """As GRD130 at cases that Hypothesis draws: any T up to 12, N up to 3, D and H up to 7, any regime."""
     yield _certified(trial, _within_truncation(trial, case), _ALL, 2)

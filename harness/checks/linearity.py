@@ -44,7 +44,7 @@ class NotLinear:
     expected: Gradients
 
 
-@check("LIN110", family="linearity", cases=_CASES, needs=("CON170",))
+@check("LIN110", family="linearity", cases=_CASES, needs=("CON170", "NUM100"))
 def backward_is_linear_in_its_cotangents(trial: Trial, case: Case) -> Iterator[Evidence]:
     """B(v + 2 w) = B(v) + 2 B(w), and B(s v) = s B(v) for a large and a small s."""
     trial.needs_backward()

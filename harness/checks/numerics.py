@@ -15,7 +15,7 @@ from harness.gradient.tangent import Direction, signed_directions
 from reports.records import Where
 
 
-@check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON150",))
+@check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON120", "CON150"))
 def the_forward_pass_works_in_the_precision_of_its_inputs(trial: Trial, case: Case) -> Iterator[Evidence]:
     """The measured rounding noise of the outputs is that of their dtype: no hidden cast to a narrower one on the way."""
     data = trial.data(case)

@@ -18,7 +18,7 @@ from refimpl.cells.cell import Cell
 from refimpl.unroll import backward as reference_backward
 from refimpl.unroll import forward as reference_forward
 from refimpl.unroll import truncated_backward
-from reports.records import Where
+from reports.records import Code, Where
 
 _CASES = (Case(seed=12), Case(T=3, N=1, D=2, H=3, seed=13), Case(T=4, regime="saturated", seed=14))
 
@@ -43,21 +43,17 @@ def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Ev
         )
     elif found is not None and found.cell == like:
         yield Evidence(True, metrics={"max_relative_error": found.max_error})
-    elif found is not None:
-        yield Evidence(
-            False,
-            f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}",
-            "CONVENTION",
-            relative_error=0.0,
-        )
     else:
-        near = trial.closest
-        off = f"; the closest arrangement, {near.convention}, is off by {near.max_error:.1e}" if near is not None else ""
-        yield Evidence(
-            False,
-            f"its outputs are not those of {like} under any arrangement of its weights{off}",
-            relative_error=near.max_error if near else None,
-        )
+        yield Evidence(False, *_said(trial, like), fails_at=lambda _: False)  # it was found out at sizes of its own
+
+
+def _said(trial: Trial, like: str) -> tuple[str, Code]:
+    """What it is instead, and whether that is a convention or a mistake."""
+    found, near = trial.identification, trial.closest
+    if found is not None:
+        return f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}", "CONVENTION"
+    off = f"; the closest arrangement, {near.convention}, is off by {near.max_error:.1e}" if near is not None else ""
+    return f"its outputs are not those of {like} under any arrangement of its weights{off}", "BUG"
 
 
 @check("PAR110", family="parity", cases=_CASES, needs=("PAR100",))

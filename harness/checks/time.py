@@ -16,7 +16,7 @@ from reports.records import Where
 _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1))
 
 
-@check("TIM100", family="time", cases=_CASES, needs=("CON110", "CON150"))
+@check("TIM100", family="time", cases=_CASES, needs=("CON110", "CON150", "NUM100"))
 def a_sequence_cut_in_two_gives_the_same_outputs(trial: Trial, case: Case) -> Iterator[Evidence]:
     """run(0..T) = run(0..k) then run(k..T) from the state in between, for every k."""
     _unidirectional(trial)

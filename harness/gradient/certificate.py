@@ -133,7 +133,9 @@ def judge(
     judged = [_with(item, "rounding") if k in zeros else item for k, item in enumerate(judged)]
     largest = [_largest(g) for g in gradients]
     second = [_second_look(subject, case, data, vs, oracle, item, largest[item.cotangent]) for item in judged]
-    return Examination(case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second)), draws)
+    return Examination(
+        case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second, gradients)), draws
+    )
 
 
 def _first_look(
@@ -171,17 +173,20 @@ def _largest(gradients: Gradients) -> float:
 def _zero_but_for_rounding(judged: Sequence[Judged], gradients: Sequence[Gradients]) -> set[int]:
     """Candidates in a parameter that has no influence (a bias before a softmax, a layer norm over one unit): both sides are rounding.
 
-    A parameter acts at lag zero too, so its gradient is never honestly a unit roundoff of its neighbours'; an early input's may be.
+    A parameter acts at lag zero too, so its gradient is never honestly a unit roundoff of the others; an early input's may be.
     """
     found = set()
     for j, gradient in enumerate(gradients):
-        largest = max((float(np.max(np.abs(g))) for g in gradient.params.values() if g.size and np.isfinite(g).all()), default=0.0)
+        largest = _largest(gradient)
         for k, item in enumerate(judged):
-            if item.cotangent == j and item.verdict == "undecided" and item.block.source == "params":
-                g = item.block.of(gradient)
-                floor = 64 * float(np.finfo(g.dtype).eps) * largest * np.sqrt(g.size) if g is not None and g.dtype.kind == "f" else 0.0
-                if abs(item.exact) <= floor and abs(item.yours) <= floor:
-                    found.add(k)
+            g = item.block.of(gradient) if item.cotangent == j and item.verdict == "undecided" else None
+            if g is None or g.dtype.kind != "f":
+                continue
+            floor = 64 * float(np.finfo(g.dtype).eps) * largest * np.sqrt(g.size)
+            # of an input, dust where the exact gradient is zero; never a zero where the exact gradient is small
+            dust = item.block.source == "params" or abs(item.exact) < 1e-3 * abs(item.yours)
+            if dust and abs(item.exact) <= floor and abs(item.yours) <= floor:
+                found.add(k)
     return found
 
 
@@ -201,11 +206,14 @@ def _second_look(subject: Subject, case: Case, data: Data, vs: Sequence[Cotangen
     return _with(item, "wrong")
 
 
-def _confirmed(subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Oracle, judged: list[Judged]) -> list[Judged]:
+def _confirmed(
+    subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Oracle, judged: list[Judged], gradients: Sequence[Gradients]
+) -> list[Judged]:
     """Ask a second oracle about the candidates: the largest ones, and each tensor at least once."""
     candidates = sorted((i for i, item in enumerate(judged) if item.verdict == "wrong"), key=lambda i: -judged[i].relative)
     first_of_tensor = {(judged[i].block.source, judged[i].block.tensor, judged[i].block.gate): i for i in reversed(candidates)}
     asked = sorted(set(candidates[:_MOST_CONFIRMED]) | set(first_of_tensor.values()))
+    floors = [64 * float(np.finfo(data.xs.dtype).eps) * _largest(g) for g in gradients]
     answers = {i: second_opinion(subject, data, vs[judged[i].cotangent], oracle, judged[i]) for i in asked}
     trusted = "sides" in answers.values()
     result = list(judged)
@@ -214,7 +222,8 @@ def _confirmed(subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Or
         if answer != "sides":
             below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
             misled = answer == "sides with the subject" and not oracle.exact  # differences against finer ones: at a kink
-            slight = answer == "cannot see" and judged[i].relative < 1e-8
+            tiny = max(abs(judged[i].exact), abs(judged[i].yours)) <= floors[judged[i].cotangent] * np.sqrt(judged[i].u.size)
+            slight = answer == "cannot see" and (judged[i].relative < 1e-8 or tiny)
             result[i] = _with(judged[i], "rounding" if below_rounding or misled or slight else "undecided")
     return result
 

@@ -189,7 +189,7 @@ def scope(e: Examination, cotangent: int) -> str:
         steps = sorted({b.step for b in others if b.step is not None})
         at = f" at step{'s' if len(steps) > 1 else ''} {_ranges(steps)}" if steps else ""
         also = "also wrong" if parts else "wrong"
-        parts.append(f"{', '.join('dL/d' + n for n in names)}{at} {also}")
+        parts.append(f"{', '.join('dL/d' + n + (at if n == 'xs' else '') for n in names)} {also}")
     right = [n for n in _unique(tensor_name(b) for b in fine if b.source != "params") if n not in names]
     if right:
         parts.append(f"{', '.join('dL/d' + n for n in right)} right")

@@ -258,14 +258,15 @@ class ForgotSigmoidDerivative(Clean):
         whole = CELLS[self.of]
 
         def step_backward(params: Arrays, tape: Any, dy: Array, dstate: Arrays) -> Any:
-            h_prev, s, s_bar, q, a_n, n = tape
+            h_prev, s, s_bar, *_ = tape
             H = h_prev.shape[1]
             dax, dprev, share = whole.step_backward(params, tape, dy, dstate)
             da_r = dax[:, :H] / (s[:, :H] * s_bar[:, :H])
             extra = da_r - dax[:, :H]
-            left = share["W_h"].parts[0]
+            columns: Any = share["W_h"]
+            left = columns.parts[0]
             right = np.concatenate([da_r, left.right[:, H:]], axis=1)
-            share = {"W_h": replace_first(share["W_h"], right)}
+            share = {"W_h": replace_first(columns, right)}
             dax = np.concatenate([da_r, dax[:, H:]], axis=1)
             return dax, {"h": dprev["h"] + extra @ params["W_h"][:, :H].T}, share
 

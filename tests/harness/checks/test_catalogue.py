@@ -48,7 +48,7 @@ def test_the_plant_changes_the_numbers(id: str) -> None:
     assert len(clean) != len(bad) or not all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(clean, bad, strict=True))
 
 
-@pytest.mark.parametrize("clean", sorted({p.clean for p in PLANTS.values()}, key=lambda c: c.__name__), ids=lambda c: c.__name__)
+@pytest.mark.parametrize("clean", sorted({p.clean for p in PLANTS.values()}, key=str), ids=lambda c: c.__name__)
 def test_the_clean_cell_passes_every_check(clean: type) -> None:
     run = check(clean, isolate=False)
     assert run.ok, run.text()

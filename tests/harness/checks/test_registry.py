@@ -9,9 +9,10 @@ import pytest
 from harness.cases import Case
 from harness.checks import registry
 from harness.checks.evidence import Evidence, holds
-from harness.checks.registry import FAMILIES, LEVELS, check, load
+from harness.checks.registry import FAMILIES, check, load
 from harness.checks.trial import Trial
 from harness.errors import UsageError
+from harness.levels import LEVELS
 
 
 def a_check(id: str = "XYZ100") -> types.ModuleType:

@@ -41,6 +41,7 @@ def test_all_entries_are_those_of_the_references_own_bptt(name: str) -> None:
         assert g.xs is not None
         pairs = [(g.params[k], truth.params[k]) for k in truth.params] + [(g.state[k], truth.state[k]) for k in truth.state]
         for a, b in [(g.xs, truth.xs), *pairs]:
+            assert b is not None
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
             assert not wrong_entries(a, np.asarray(b)).any()
 

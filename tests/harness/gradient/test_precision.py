@@ -70,9 +70,9 @@ def test_a_subject_with_one_precision_gives_no_answer() -> None:
 def test_the_noise_is_that_of_a_unit_in_the_last_place() -> None:
     subject, data, v = saturated(0.0)
     u = np.ones_like(data.params["W"][W.index])
-    size = abs(float(np.sum(u * backward(subject, data, v).params["W"][W.index])))
-    noise = rounding_noise(subject, data, v, W, u, generator(Case(), "noise"))
-    assert 0 < noise < 1e-12 * size
+    here = float(np.sum(u * backward(subject, data, v).params["W"][W.index]))
+    noise = rounding_noise(subject, data, v, W, u, here, generator(Case(), "noise"))
+    assert 0 < noise < 1e-12 * abs(here)
 
 
 @pytest.mark.parametrize("a", [20.0, 26.0, 34.0])

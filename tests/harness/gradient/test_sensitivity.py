@@ -14,6 +14,7 @@ def test_an_error_of_the_stated_size_is_found_and_one_far_below_is_not(name: str
     """In an entry of typical size of each tensor, with a factor of ten on either side."""
     subject, case = reference(name), Case(T=3)
     stated = smallest_error_found(examine(subject, case, draws=4))
+    assert stated is not None
     assert 1e-14 < stated < 1e-9
     data = draw(subject, case)
     g = exact(name, data, on(subject, data, "every output and final state", case)).params
