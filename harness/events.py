@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from harness.cases import Case
@@ -40,6 +42,7 @@ class Options:
 class Task:
     """One target to check: a string, an object or a Subject, with its arguments.
 
+    paste            a target string for an object, 'FILE.py:Name', where it has one
     prefix, suffix   put around the subject's own name, so that no two targets of a run have the same
     """
 
@@ -48,6 +51,7 @@ class Task:
     like: str | None = None
     prefix: str = ""
     suffix: str = ""
+    paste: str | None = None
 
     @property
     def spec(self) -> str:
@@ -56,6 +60,24 @@ class Task:
             return self.target
         spec = getattr(self.target, "spec", None)
         return spec if isinstance(spec, str) else str(getattr(self.target, "__name__", type(self.target).__name__))
+
+
+def pasteable(target: object) -> str | None:
+    """A target string for an object: 'FILE.py:Name' of its class or function, where there is such a file."""
+    if isinstance(target, str):
+        return None
+    name = getattr(target, "__qualname__", type(target).__qualname__)
+    try:
+        file = inspect.getsourcefile(target if inspect.isclass(target) or inspect.isroutine(target) else type(target))
+    except TypeError:  # built in, or made without a file
+        return None
+    return None if file is None or "<" in name or "<" in file else f"{from_here(file)}:{name}"
+
+
+def from_here(file: str) -> str:
+    """The path as seen from the current folder, where it lies inside it."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
 
 
 def told_apart(tasks: Sequence[Task]) -> list[Task]:

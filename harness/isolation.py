@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import cloudpickle
 
@@ -97,10 +99,31 @@ class Pool:
 
 def packed(task: Task, options: Options) -> bytes | str:
     """The task as bytes, or why it cannot travel to another process."""
+    by_value = _not_importable(task.target)
     try:
+        for module in by_value:
+            cloudpickle.register_pickle_by_value(module)
         return bytes(cloudpickle.dumps((task, options)))
     except Exception as error:  # pickling runs the object's own code, which may raise anything
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    finally:
+        for module in by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _not_importable(target: object) -> list[ModuleType]:
+    """Modules of the target's classes that another process could not import by name, as pytest loads test files: they go along."""
+    classes = getattr(target if isinstance(target, type) else type(target), "__mro__", ())
+    modules = {sys.modules[c.__module__] for c in classes if c.__module__ in sys.modules}
+
+    def found(module: ModuleType) -> bool:
+        file, parts = getattr(module, "__file__", None), module.__name__.split(".")
+        if file is None or module.__name__ == "__main__":
+            return True
+        stem = Path(*parts)
+        return any((Path(p) / stem).with_suffix(".py").is_file() or (Path(p) / stem / "__init__.py").is_file() for p in sys.path)
+
+    return [m for m in modules if not found(m) and m.__name__.split(".")[0] not in ("harness", "refimpl", "reports")]
 
 
 def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterator[Event]:

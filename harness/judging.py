@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import inspect
 import json
 import shlex
 import time
@@ -11,7 +10,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.mapping import Identification
 from harness.diagnosis.mirror import mirror
 from harness.errors import BpttError, ContractError, SubjectError
-from harness.events import Event, Options, Task
+from harness.events import Event, Options, Task, from_here
 from harness.flow import gradient_over_lag
 from harness.gradient.certificate import Examination
 from harness.gradient.locate import Located, locate
@@ -239,7 +237,7 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
     shrunk, worst = case, evidence
     if evidence.severity == "error" and options.case is None:
         shrunk = _shrunk(trial, c, evidence, case)
-        worst = _same_failure_at(trial, c, evidence, shrunk) if shrunk != case else evidence
+        worst = _same_failure_at(trial, c, evidence, shrunk) if shrunk != case and evidence.code != "CONTRACT" else evidence
     where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
     if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
         where = replace(where, lag=shrunk.T - 1)
@@ -259,7 +257,7 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         smallest_case=SmallestCase(shrunk.T, shrunk.N, shrunk.D, shrunk.H, shrunk.regime, shrunk.dtype, shrunk.seed),
         causes=_causes(trial, evidence),
         repro=_repro(c, task, trial.subject, shrunk),
-        source=Source(_from_here(source[0]), source[1]) if source is not None else None,
+        source=Source(from_here(source[0]), source[1]) if source is not None else None,
     )
 
 
@@ -371,7 +369,7 @@ def _wrong_gradient(
 
 
 def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
-    spec = subject.spec if isinstance(task.target, str) else _importable(task.target, subject.spec)
+    spec = task.paste or subject.spec
     command = ["bptt", "check", spec, "--select", c.id, "--case", str(case), "--seed", str(case.seed)]
     call = [repr(spec)]
     if task.args:
@@ -383,22 +381,6 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
     python = f"import harness\nharness.check({', '.join(call)}).raise_for_failures()"
     return Repro(shlex.join(command), python)
-
-
-def _from_here(file: str) -> str:
-    """The path as seen from the current folder, where it lies inside it."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
-
-
-def _importable(target: object, spec: str) -> str:
-    """A target string for an object: 'FILE.py:Name' of its class or function, where there is such a file."""
-    name = getattr(target, "__qualname__", type(target).__qualname__)
-    try:
-        file = inspect.getsourcefile(target if inspect.isclass(target) or inspect.isroutine(target) else type(target))
-    except TypeError:  # built in, or made without a file
-        return spec
-    return spec if file is None or "<" in name or "<" in file else f"{_from_here(file)}:{name}"
 
 
 def _with_expectation(result: Result, options: Options) -> Result:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from harness.cases import Case, parse_case
 from harness.checks import registry
 from harness.environment import environment
 from harness.errors import UsageError
-from harness.events import Event, OnEvent, Options, Task, told_apart
+from harness.events import Event, OnEvent, Options, Task, pasteable, told_apart
 from harness.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, NOTHING_CHECKED, USAGE, gravest
 from harness.isolation import Pool, isolated, packed
 from harness.levels import LEVELS
@@ -153,7 +153,7 @@ def check(
     began = time.perf_counter()
     several = isinstance(target, list | tuple)
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
-    tasks = told_apart(tasks)
+    tasks = [replace(task, paste=pasteable(task.target)) for task in told_apart(tasks)]
     options = _options(level, select, ignore, seed, case, block, expect or {})
     gathered = _Gathered(on_event)
     limit = DEFAULT_TIMEOUT if timeout is None else timeout

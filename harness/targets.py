@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 from harness.adapters import adapt, adapt_or_none
 from harness.adapters._objects import did_you_mean, has, is_torch, known_cell, raised_at, short_name
+from harness.adapters._textbook_functions import as_class, pairs
 from harness.adapters._textbook_names import FORWARD, own_method
 from harness.errors import UsageError
 from harness.subject import CELL_METHODS, NETWORK_METHODS, Subject
@@ -65,7 +67,7 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         return [adapt(_reference(attribute, target), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
     if attribute:
-        return [adapt(_attribute(module, attribute, target), target, args)]
+        return [adapt(_paired(module, _attribute(module, attribute, target), target), target, args)]
     return _all_of(module, place, args)
 
 
@@ -180,11 +182,36 @@ def _attribute(module: types.ModuleType, dotted: str, target: str) -> object:
     value: Any = module
     for depth, name in enumerate(dotted.split(".")):
         if not hasattr(value, name):
-            public = [n for n in dir(value) if not n.startswith("_")]
+            public = _offers(value)
             owner = ".".join([_display(module), *dotted.split(".")[:depth]])
             hint = did_you_mean(name, public) or f", it has {', '.join(public[:8]) or 'nothing public'}"
             raise UsageError(f"{target}: no {name!r} in {owner}{hint}")
         value = getattr(value, name)
+    return value
+
+
+def _offers(owner: Any) -> list[str]:
+    """Names that a target may have after the colon: of a module only what it defines itself, never what it imports."""
+    if isinstance(owner, types.ModuleType):
+        return [n for n, v in vars(owner).items() if not n.startswith("_") and _defined_here(owner, v)]
+    return [n for n in dir(owner) if not n.startswith("_")]
+
+
+def _paired(module: types.ModuleType, value: object, target: str) -> object:
+    """`value`, or the class made of it and its other half where it is one of a pair of functions x_forward, x_backward."""
+    if not isinstance(value, types.FunctionType):
+        return value
+    for forward, backward in pairs(vars(module)).values():
+        if value in (forward, backward):
+            return as_class(forward, backward)
+    name = value.__name__
+    if "backward" in name or "forward" in name and len(inspect.signature(value).parameters) > 1:
+        other = name.replace("backward", "forward") if "backward" in name else name.replace("forward", "backward")
+        has_other = "is there, but forward takes more than those" if isinstance(vars(module).get(other), types.FunctionType) else "is not there"
+        raise UsageError(
+            f"{target}: {name} is a function over data, {other} {has_other}, wanted a pair "
+            "x_forward(x, prev_h[, prev_c], weights) -> h[, c], cache and x_backward(dh[, dc], cache), or a class"
+        )
     return value
 
 
@@ -212,6 +239,9 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
         if subject is not None:
             found.append(subject)
     if not found:
+        halves = pairs({n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__})
+        found = [adapt(as_class(*pair), f"{place}:{name}", args) for name, pair in halves.items()]
+    if not found:
         if refused:
             raise refused[0]
         names = [n for n, v in vars(module).items() if isinstance(v, type) and _defined_here(module, v)]
@@ -223,7 +253,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
 
 
 def _defined_here(module: types.ModuleType, value: object) -> bool:
-    owner = value if isinstance(value, type) else type(value)
+    owner = value if isinstance(value, type | types.FunctionType) else type(value)
     return getattr(owner, "__module__", None) == module.__name__
 
 

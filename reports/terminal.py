@@ -42,15 +42,15 @@ def render_target(target: Target, results: Sequence[Result], run: Run, console: 
     if len(soft) > most:
         _print(console, f"… and {view.plural(len(soft) - most, 'more warning')} (-v prints them all)")
     for root, blocked in view.blocked_by(results).items():
-        ids = " ".join(dict.fromkeys(r.check for r in blocked))
         by = f" by {root}" if root else ""
-        _print(console, Text(one_line(f"{view.plural(len(blocked), 'check')} blocked{by}: {ids}"), LOOKS["blocked"].style))
+        names = view.blocked_text(blocked, run, every=detail == "verbose")
+        _print(console, Text(one_line(f"{view.plural(len(blocked), 'check')} blocked{by}: {names}"), LOOKS["blocked"].style))
     if failed or soft:
         _print(console, "")
 
 
 def render_summary(run: Run, console: Console, detail: Detail = "normal") -> None:
-    """Print the last line: counts, why some did not apply, sensitivity, exit code.  Of several targets, how many conform."""
+    """Print the last line: counts, sensitivity, exit code; if "verbose", why some did not apply.  Of several targets, how many conform."""
     targets = view.targets_of(run)
     wrong = [t.name for t in targets if not view.verdict(view.results_of(run, t)).conforms]
     if len(targets) > 1:
@@ -61,11 +61,10 @@ def render_summary(run: Run, console: Console, detail: Detail = "normal") -> Non
         )
     if not run.complete:
         _print(console, Text("incomplete: the run was cut off, and what is not listed was not checked", LOOKS["warning"].style))
-    not_applicable = [r for r in run.results if r.status == "not_applicable"]
-    why = f" ({one_line(view.reasons(not_applicable), 80)})" if view.reasons(not_applicable) and detail != "quiet" else ""
+    why = view.reasons(r for r in run.results if r.status == "not_applicable") if detail == "verbose" else ""
     known = view.sensitivity(run.results)
     parts = [
-        view.counts_text(run.results) + why,
+        view.counts_text(run.results) + (f" ({why})" if why else ""),
         f"sensitivity {view.short(known)}" if known is not None else "",
         f"exit {run.exit_code}" if run.complete else "",
     ]
@@ -83,9 +82,7 @@ def text_of(run: Run, detail: Detail = "normal", width: int = 118) -> str:
     return capture.get()
 
 
-def failure_lines(
-    result: Result, run: Run, symbol: Callable[[str], str] = lambda k: LOOKS[k].symbol, width: int = 118
-) -> list[Text]:
+def failure_lines(result: Result, run: Run, symbol: Callable[[str], str] = lambda k: LOOKS[k].symbol, width: int = 118) -> list[Text]:
     """One failure in at most ten lines: verdict, what, where, worst, case, cause, fix, repro."""
     kind = view.kind(result)
     finding = result.finding
@@ -102,7 +99,7 @@ def failure_lines(
         where = view.where_text(result)
         cause = view.best_cause(result)
         rows += [
-            ("what", finding.headline if finding.headline not in (words, where) else ""),
+            ("what", view.what_text(finding, words, where)),
             ("where", where),
             ("worst", view.worst_text(finding)),
             ("case", view.case_text(finding.smallest_case) if finding.smallest_case else ""),
@@ -113,16 +110,12 @@ def failure_lines(
     return lines + [_row(name, text) for name, text in rows if text]
 
 
-def warning_lines(
-    result: Result, run: Run, symbol: Callable[[str], str] = lambda k: LOOKS[k].symbol, width: int = 118
-) -> list[Text]:
+def warning_lines(result: Result, run: Run, symbol: Callable[[str], str] = lambda k: LOOKS[k].symbol, width: int = 118) -> list[Text]:
     """One warning in at most four lines."""
     finding = result.finding
     words = view.property_of(result, view.catalogue_of(run))
     code = f" ({finding.code})" if finding else ""
-    lines = [
-        Text(f"{symbol('warning')} {one_line(view.test_id(result))}  warning{code}: {one_line(words)}", LOOKS["warning"].style)
-    ]
+    lines = [Text(f"{symbol('warning')} {one_line(view.test_id(result))}  warning{code}: {one_line(words)}", LOOKS["warning"].style)]
     rows = [("what", finding.headline if finding else result.reason or "")]
     if finding:
         rows += [("worst", view.worst_text(finding) or view.where_text(result)), _fix_row(result, width)]

@@ -57,6 +57,8 @@ KINDS: tuple[str, ...] = tuple(LOOKS)
 assert set(KINDS) == {*STATUSES, "warning"}
 
 OTHER_FAMILY = "other"
+#: More blocked checks than this are counted by family instead of listed.
+MOST_IDS = 8
 
 
 def kind(result: Result) -> str:
@@ -143,9 +145,20 @@ def blocked_by(results: Iterable[Result]) -> dict[str, tuple[Result, ...]]:
 
 
 def sensitivity(results: Iterable[Result]) -> float | None:
-    """The smallest relative error that every check with a sensitivity would have caught: the largest of them."""
+    """The smallest relative error that every check with a sensitivity would have caught: the largest of them.
+
+    None where there is none, and where it is 1 or more: a check that lets an error of the gradient's own size pass sees nothing.
+    """
     known = [s for r in results if isinstance(s := r.metrics.get("sensitivity"), int | float) and not math.isnan(s)]
-    return max(known, default=None)
+    largest = max(known, default=None)
+    return largest if largest is not None and largest < 1 else None
+
+
+def blocked_text(blocked: Sequence[Result], run: Run, every: bool = False) -> str:
+    """ "GRD120 GRD130"; where they are many, "gradient 7, parity 2" unless `every` id is wanted."""
+    if len(blocked) > MOST_IDS and not every:
+        return ", ".join(f"{family} {len(members)}" for family, members in by_family(blocked, run).items())
+    return " ".join(dict.fromkeys(r.check for r in blocked))
 
 
 def reasons(results: Iterable[Result]) -> str:
@@ -196,6 +209,13 @@ def where_text(result: Result) -> str:
     return place(finding, finding.where, finding.bad, finding.total) if finding else ""
 
 
+def what_text(finding: Finding, property: str = "", where: str = "") -> str:
+    """The line 'what'.  Where the code raised, or returned what cannot be used, nothing was compared; the title is a property."""
+    if finding.code == "CONTRACT" and finding.where == Where():
+        return f"{finding.headline}; so this could not be compared"
+    return finding.headline if finding.headline not in (property, where) else ""
+
+
 def entry_text(finding: Finding) -> str:
     """ "dL/dW_h[1, 15], gate n": which entry the worst number is."""
     where = finding.where
@@ -212,11 +232,12 @@ def ratio(finding: Finding) -> float | None:
 
 
 def worst_text(finding: Finding) -> str:
-    """ "dL/dW_h[1, 15]   yours -1.731e-02   exact -4.159e-03   ratio 4.162" """
-    if finding.observed is None and finding.expected is None and finding.relative_error is None:
+    """ "dL/dW_h[1, 15]   yours -1.731e-02   exact -4.159e-03   ratio 4.162"; "" where the numbers say nothing of an entry."""
+    relative = finding.relative_error if finding.relative_error is not None and math.isfinite(finding.relative_error) else None
+    if (finding.observed is None and finding.expected is None and relative is None) or finding.code == "CONTRACT":
         return ""
     yours, exact = two_numbers(finding.observed, finding.expected)
-    times, relative = ratio(finding), finding.relative_error
+    times = ratio(finding)
     say_relative = relative is not None and (times is None or abs(times - 1) < 1e-3)
     parts = [
         entry_text(finding),

@@ -23,11 +23,13 @@ HIDDEN = re.compile(
     re.I,
 )
 BATCH = re.compile(r"^(N|batch|batch_?size|n_?batch|bs|minibatch_?size)$", re.I)
+ONE_SIZE = re.compile(r"^(n|d|k|dim|dims|size|width|features|channels|d_model|n_?units|model_?(size|dim))$", re.I)
 KERNEL = re.compile(r"^_?(W|U|V|w|u|kernel|weights?|theta|R|r)(_|[xhizrfocgnuas]|[A-Z]|\d|$).*|.*(kernel|weights?|_W)$")
 BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
 FROM_STATE = re.compile(r"(hh|h$|h_?[zrfiocgn]$|[zrfiocgn]h$|rec|hid|_h|^U|^R|h2h|_hh)", re.I)
 MULTIPLES = (1, 3, 4, 2)
 PROBE_BATCH = 2
+PROBE_D, PROBE_H = 3, 5
 
 
 class CannotBuildError(Exception):
@@ -42,6 +44,7 @@ class Construction:
     input_size, hidden_size    the only sizes possible, None for any, 0 for 'one only, to be found from its arrays'
     batch_size                 the only batch size, None for any
     unlikely                   tried only while nothing else ran
+    square                     one size for both: D == H
     """
 
     words: str
@@ -50,6 +53,7 @@ class Construction:
     hidden_size: int | None = None
     batch_size: int | None = None
     unlikely: bool = False
+    square: bool = False
 
 
 def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Construction]:
@@ -86,6 +90,8 @@ def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Const
         yield from _by_arrays(obj, extra, rest, {n: r for n, r in sizes.items() if n in {p.name for p in needed}})
     elif len(needed) == 2 and not any(KERNEL.match(n) or BIAS.match(n) for n in rest):
         yield _by_sizes(obj, extra, {needed[0].name: "input", needed[1].name: "hidden"}, given)
+    elif len(needed) == 1 and ONE_SIZE.match(rest[0]):
+        yield replace(_by_sizes(obj, extra, {rest[0]: "hidden"}, given), input_size=None, square=True)
     else:
         unclear = [n for n in rest if not (KERNEL.match(n) or BIAS.match(n))]
         raise CannotBuildError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
@@ -209,6 +215,12 @@ def instance_sizes(obj: Any, arrays: list[Array]) -> Iterator[tuple[int, int]]:
         inputs = sorted(named["input"]) or sorted({*sizes, *(n - H for n in sizes if n > H)}, key=lambda n: (n == H, n))
         for D in inputs:
             yield D, H
+
+
+def probe_sizes(way: Construction) -> tuple[int, int]:
+    """D and H at which a way is tried first."""
+    H = way.hidden_size or PROBE_H
+    return way.input_size or (H if way.square else PROBE_D), H
 
 
 def first_failure(tried: Mapping[str, BaseException]) -> str:

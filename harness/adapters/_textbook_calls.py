@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ from harness.adapters._textbook_names import BACKWARD as BACKWARD
 from harness.adapters._textbook_names import FORWARD as FORWARD
 from harness.adapters._textbook_names import own_method as own_method
 from harness.adapters._textbook_params import _gradient_names
+from harness.errors import UsageError
 from harness.subject import Array
 
 X = re.compile(r"^(x|X)(_?(t|s|in|cur|seq|batch|data|step))?$|^(inp|input|data|seq|sequence|embed|features|u_t|A|dataset).*$", re.I)
@@ -73,18 +76,62 @@ def forward_roles(needed: Sequence[str], optional: Sequence[str]) -> list[dict[s
     return []
 
 
-def backward_roles(needed: Sequence[str], optional: Sequence[str], has_c: bool) -> list[dict[str, str]]:
-    """Ways to read backward's arguments: {argument: 'dh' | 'dc' | 'dstate' | 'dy' | 'cache' | 'x' | 'h' | 'c'}."""
-    roles: dict[str, str] = {}
+def backward_roles(
+    needed: Sequence[str], optional: Sequence[str], has_c: bool, forward: Mapping[str, str] | None = None, returned: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Ways to read backward's arguments, the likeliest first; [] where one of them is not understood.
+
+    {argument: 'dh' | 'dc' | 'dstate' | 'dy' | 'cache' | 'x' | 'h' | 'c' | 'h_out' | 'c_out'}, the last two for forward's own results.
+    `forward` are the roles of forward's arguments and `returned` the names that it returns: an argument of the same name is the same thing.
+    """
+    saved: dict[str, tuple[str, ...]] = {}
     for name in needed:
-        if CACHE.search(name):
-            roles[name] = "cache"
-        elif X.match(name) and not name.lower().startswith("d"):
-            roles[name] = "x"
-        elif re.match(r"^(h|c)(_?(prev|old|t|tm1))?$", name, re.I):
-            roles[name] = name[0].lower()
+        meanings = ("cache",) if CACHE.search(name) else _saved(name, forward or {}, returned)
+        if meanings:
+            saved[name] = meanings
+    if {("h", "h_out"), ("h",)} <= set(saved.values()):  # beside an h_prev, h_t is what forward returned
+        saved = {n: ("h_out",) if m == ("h", "h_out") else m for n, m in saved.items()}
+    if {("c", "c_out"), ("c",)} <= set(saved.values()):
+        saved = {n: ("c_out",) if m == ("c", "c_out") else m for n, m in saved.items()}
+    incoming = _incoming([n for n in needed if n not in saved], optional, has_c)
+    readings = [dict(zip(saved, chosen, strict=True)) for chosen in itertools.product(*saved.values())]
+    order = [*needed, *optional]
+    return [{n: r for n in order if (r := (reading | new).get(n))} for reading in readings for new in incoming]
+
+
+_PREVIOUS = r"(prev|previous|old|last|tm1|t_1|0|init|in)"
+_OUTPUT = r"(next|new|out|cur|current)"
+
+
+def _saved(name: str, forward: Mapping[str, str], returned: Sequence[str]) -> tuple[str, ...]:
+    """What backward's argument `name` may be where it is no gradient: something of forward's, handed back to it; () if a gradient."""
+    if forward.get(name) in ("x", "h", "c"):
+        return (forward[name],)
+    if re.match(r"^(d(?!ata)|grad|delta|g(?!ate))", name, re.I):
+        return ()
+    if re.match(rf"^(h|a)_?{_PREVIOUS}_?(l|layer)$", name, re.I):
+        return ("x",)
+    for state, word in (("h", r"(h|a|s|hidden|state|hidden_state)"), ("c", r"(c|cell|cell_state)")):
+        if re.match(rf"^({word}_?{_PREVIOUS}(_?t)?|{_PREVIOUS}_?{word}(_?t)?)$", name, re.I):
+            return (state,)
+        if re.match(rf"^({word}_?{_OUTPUT}|{_OUTPUT}_?{word})$", name, re.I):
+            return (f"{state}_out",)
+        if re.match(rf"^{word}(_?t)?$", name, re.I):
+            return (f"{state}_out",) if name in returned else (state, f"{state}_out")
+    if re.match(r"^(y|out|output)(_?t)?$", name, re.I) and name in returned:
+        return ("h_out",)
+    return ("x",) if is_input(name) else ()
+
+
+def is_input(name: str) -> bool:
+    """Whether an argument of backward's is forward's x, handed back to it."""
+    return bool(X.match(name)) and not re.match(r"^[da]", name, re.I) or name in ("data", "data_t")
+
+
+def _incoming(needed: Sequence[str], optional: Sequence[str], has_c: bool) -> list[dict[str, str]]:
+    """Ways to read the gradients that come in; [] where there are none, or too many."""
     extra = [n for n in optional if DH.search(n) or DC.search(n)]
-    rest = [n for n in (*needed, *extra) if n not in roles]
+    rest = [*needed, *extra]
     if not rest:
         return []
     as_c = [n for n in rest if DC.search(n) and not (DH.search(n) and re.match(r"^dh", n, re.I))] if has_c else []
@@ -92,10 +139,35 @@ def backward_roles(needed: Sequence[str], optional: Sequence[str], has_c: bool) 
     if has_c and not as_c and len(as_h) >= 2:
         as_c, as_h = [as_h[-1]], as_h[:-1]
     if has_c and not as_c and len(rest) == 1:
-        return [roles | {rest[0]: "dstate"}, roles | {rest[0]: "dh"}]
+        return [{rest[0]: "dstate"}, {rest[0]: "dh"}]
     if len(as_h) == 2:
-        return [roles | {as_h[0]: "dy", as_h[1]: "dh"} | dict.fromkeys(as_c, "dc")]
-    return [roles | dict.fromkeys(as_h[:1], "dh") | dict.fromkeys(as_c[:1], "dc")] if len(as_h) == 1 else []
+        return [{as_h[0]: "dy", as_h[1]: "dh"} | dict.fromkeys(as_c, "dc")]
+    return [dict.fromkeys(as_h, "dh") | dict.fromkeys(as_c[:1], "dc")] if len(as_h) == 1 else []
+
+
+def refuse_near_backward(obj: Any, where: str) -> None:
+    """Raises UsageError where `obj` has no backward but a method that is called almost so: never is it left out in silence."""
+    owner = obj if isinstance(obj, type) else type(obj)
+    own = [n for c in owner.__mro__ if c is not object for n, v in vars(c).items() if not n.startswith("_") and callable(v)]
+    known = [*difflib.get_close_matches("backward", [n.lower() for n in own], n=3, cutoff=0.7)]
+    for name in own:
+        if name.lower() in known or re.match(r"^(back|bakw|bwd|bptt|grad(ient)?s?$|(compute|calc|calculate|get)_grad)", name, re.I):
+            needed, optional = arguments(owner, name)
+            if not needed and not optional:
+                continue  # a getter
+            raise UsageError(
+                f"{where} has {name}({', '.join((*needed, *optional))}) but no backward: did you mean backward? Got nothing that is driven "
+                f"as its backward pass, wanted backward(dh[, dc]); to check the forward pass alone, call it otherwise, such as _{name}"
+            )
+
+
+def not_understood(obj: Any, where: str, name: str, tried: str, wanted: str) -> UsageError:
+    """The error for a backward that is there but cannot be driven."""
+    needed, optional = arguments(obj, name)
+    return UsageError(
+        f"{where}.{name}({', '.join((*needed, *optional))}) is not understood, tried {tried}, wanted {wanted}; "
+        f"to check the forward pass alone, call it otherwise, such as _{name}, or offer the contract's init, zero_state, run"
+    )
 
 
 def returned_names(function: Any) -> list[str]:

@@ -318,6 +318,22 @@ def read_gradients(obj: Any, parameters: Sequence[Parameter]) -> dict[str, Array
     return found
 
 
+def accumulation(first: Arrays, second: Arrays) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The kept gradients that a second backward adds to, and those that it overwrites; one that is 0 tells nothing.
+
+    `first` and `second` are what the object holds after one and after two equal passes.
+    """
+    both = [n for n in first if n in second and np.any(first[n])]
+    added = tuple(n for n in both if not np.array_equal(first[n], second[n]))
+    return added, tuple(n for n in both if n not in added)
+
+
+def accumulation_words(added: Sequence[str], replaced: Sequence[str]) -> str:
+    if added and replaced:
+        return f"backward adds to those of {', '.join(added)}, but overwrites those of {', '.join(replaced)}"
+    return f"backward {'adds to' if added else 'overwrites'} them"
+
+
 def like_shape(value: Array, shape: tuple[int, ...]) -> Array:
     """(1, k), (k, 1) and (k,) are the same bias; any other difference of shape is left for the checks to see."""
     squeezed = tuple(n for n in value.shape if n != 1)

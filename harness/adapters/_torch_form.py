@@ -109,6 +109,7 @@ class Form:
     passing      "none", "one" (a single argument) or "spread" (an argument for each tensor)
     returns      what comes back; "ys" (alone, or first of several): no final state
     output       width of y
+    listed       a layer's ys come as a list of T tensors (N, O)
     """
 
     kind: Literal["cell", "layer"]
@@ -117,6 +118,7 @@ class Form:
     returns: Returns
     output: Width
     batch_first: bool = False
+    listed: bool = False
 
     def call(self, module: torch.nn.Module, x: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """y and the new state of one call.  Raises ContractError where the module returns something of another structure."""
@@ -128,6 +130,8 @@ class Form:
     def split(self, result: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         try:
             y, final = self._parts(result)
+            if self.listed and not isinstance(y, torch.Tensor):
+                y = torch.stack(list(y), 1 if self.batch_first else 0)
         except (TypeError, ValueError, IndexError) as error:
             raise ContractError(f"the module returned {describe(result)}, wanted {self.returns} as before ({error})") from error
         if not isinstance(y, torch.Tensor):
@@ -136,6 +140,8 @@ class Form:
 
     def _parts(self, result: Any) -> tuple[Any, dict[str, torch.Tensor]]:
         if self.returns == "ys":
+            if self.listed and all(isinstance(y, torch.Tensor) for y in result):
+                return result, {}
             return (result[0] if isinstance(result, tuple | list) else result), {}
         assert self.tree is not None  # every other form returns a state
         if self.returns in ("h", "state"):
@@ -148,16 +154,29 @@ class Form:
 
     def unroll(self, module: torch.nn.Module, xs: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """ys (T, N, O) and the final state of time-major xs (T, N, D)."""
+        ys, final = self.unroll_native(module, self.native(xs), state)
+        return self.time_major(ys), final
+
+    def unroll_native(self, module: torch.nn.Module, xs: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The same with xs and ys in the module's own order of axes: (N, T, ...) where it is batch first."""
         if self.kind == "layer":
-            if not self.batch_first:
-                return self.call(module, xs, state)
-            ys, final = self.call(module, xs.transpose(0, 1).contiguous(), state)
-            return ys.transpose(0, 1), final
+            return self.call(module, xs, state)
         outputs, now = [], dict(state)
-        for x in xs:
+        for x in xs.unbind(0):
             y, now = self.call(module, x, now)
             outputs.append(y)
         return torch.stack(outputs), now
+
+    def native(self, value: torch.Tensor) -> torch.Tensor:
+        """Time-major xs or dys in the module's own order; contiguous ones stay contiguous, as a caller of the module has them."""
+        if not self.batch_first:
+            return value
+        swapped = value.transpose(0, 1)
+        return swapped.contiguous() if value.is_contiguous() else swapped
+
+    def time_major(self, value: torch.Tensor) -> torch.Tensor:
+        """The inverse of `native`."""
+        return value.transpose(0, 1) if self.batch_first else value
 
 
 def own_form(module: torch.nn.Module) -> Form | None:

@@ -202,12 +202,13 @@ class Prober:
         x = self.random(*axes.shape, D)
         if self.least < 2:
             free = self.call("layer without a state" if self.most > 1 else "layer", x, _Given(None, "none"), axes.batch, D, H)
-            split = _split_layer(free, axes.shape)
+            split = _split_layer(_stacked(free, axes), axes.shape)
             if split is not None:
                 ys, state, _ = split
+                listed = _stacked(free, axes) is not free
                 tree = None if state is None else self._tree_of(state, axes.batch, D, H)
                 if tree is None or self.most < 2:
-                    return Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first)
+                    return Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first, listed)
                 tries = [_Given(tree, "one"), _Given(tree, "spread"), _Given(_retyped(tree), "one")]
                 fitting = self._first_fitting(axes, tries, D, H)
                 if fitting is not None:
@@ -236,13 +237,15 @@ class Prober:
         for given in candidates:
             if given.passing == "spread" and isinstance(given.tree, Slot):
                 continue
-            split = _split_layer(self.call("layer", x, given, axes.batch, D, H), axes.shape)
+            result = self.call("layer", x, given, axes.batch, D, H)
+            split = _split_layer(_stacked(result, axes), axes.shape)
             if split is None:
                 continue
             ys, state, returns = split
             want = [_shape(slot, axes.batch, D, H) for slot in slots(given.tree)]
             if state is None or [tuple(t.shape) for t in _tensors(state)] == want:
-                return Form("layer", given.tree, given.passing, returns, Width.of(ys.shape[-1], D, H), axes.batch_first)
+                width, listed = Width.of(ys.shape[-1], D, H), _stacked(result, axes) is not result
+                return Form("layer", given.tree, given.passing, returns, width, axes.batch_first, listed)
         return None
 
     def _tree_of(self, value: Any, N: int, D: int, H: int) -> Tree | None:
@@ -358,6 +361,8 @@ def _probed(form: Form, prober: Prober, D: int, H: int, unit: int, why_axis: str
         passed = "arguments of their own" if form.passing == "spread" else f"a {container}"
         detected.append(Detection(f"state {names}, {passed}", f"named by position; shapes {_shapes(form.tree, D, H)}"))
         detected.append(Detection("state required" if prober.least > 1 else "state optional", why))
+    if form.listed:
+        detected.append(Detection("outputs as a list", "one tensor (N, W) a step"))
     if form.kind == "layer":
         detected.append(Detection("batch first" if form.batch_first else "time major", why_axis))
         if prober.directions == 2:
@@ -411,6 +416,25 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def _shape(slot: Slot, N: int, D: int, H: int) -> tuple[int, ...]:
     return tuple({"N": N, "K": len(slot.names), "W": slot.width.at(D, H)}[axis] for axis in slot.axes)
+
+
+def _stacked(result: Any, axes: _Axes) -> Any:
+    """`result` with outputs that are a list of T tensors (N, W) as one tensor; `result` itself where they are not."""
+    T, N = reversed(axes.shape) if axes.batch_first else axes.shape
+
+    def is_list(value: Any) -> bool:
+        if not isinstance(value, tuple | list) or len(value) != T:
+            return False
+        return all(isinstance(t, torch.Tensor) and t.ndim == 2 and len(t) == N and t.shape == value[0].shape for t in value)
+
+    def stacked(value: Any) -> torch.Tensor:
+        return torch.stack(list(value), 1 if axes.batch_first else 0)
+
+    if is_list(result):
+        return stacked(result)
+    if isinstance(result, tuple | list) and len(result) >= 2 and is_list(result[0]):
+        return (stacked(result[0]), *result[1:])
+    return result
 
 
 def _split_layer(result: Any, shape: tuple[int, int]) -> tuple[torch.Tensor, Any, Returns] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from harness.adapters._torch_build import Recipe, one_line
 from harness.adapters._torch_form import Form, slots
 from harness.adapters._torch_gates import gate_regions
+from harness.adapters._torch_layout import copied, from_leaf, tensor_of
 from harness.errors import ContractError, UsageError
 from harness.subject import Array, Arrays, Region
 
@@ -32,6 +33,10 @@ FACTORIES = frozenset({torch.zeros, torch.ones, torch.empty, torch.eye})
 
 _Key = tuple[tuple[str, tuple[int, ...]], ...]
 _Tensors = dict[str, torch.Tensor]
+#: (xs, state, dys, dfinal)
+_Pass = tuple[Array, Arrays, Array, Arrays]
+#: (dparams, dxs, dstate)
+_Gradients = tuple[dict[str, Array], Array, dict[str, Array]]
 
 
 @dataclass
@@ -77,8 +82,13 @@ class TorchModule:
         dtype = _common_dtype(params, xs, state)
         with default_dtype(dtype, self.complex_zeros), torch.no_grad():
             module, _ = self._loaded(params, dtype)
-            inputs = {name: _tensor(value, dtype) for name, value in state.items()}
-            ys, final = self.form.unroll(module, _tensor(xs, dtype), inputs)
+            inputs = {name: tensor_of(value, dtype) for name, value in state.items()}
+            x = tensor_of(xs, dtype)
+            given = self.form.native(x)
+            ys, final = self.form.unroll_native(module, given, inputs)
+            if given is not x:
+                x.copy_(given.transpose(0, 1))  # a module that writes into its inputs must be seen through the copy, too
+            ys = self.form.time_major(ys)
             out = _array(ys), {name: _array(value) for name, value in final.items()}
         if dtype.is_complex and not all(np.isfinite(value).all() for value in (out[0], *out[1].values())):
             raise RuntimeError(f"{self.recipe.label} gives no finite numbers in {dtype}")
@@ -91,25 +101,58 @@ class TorchModule:
 
         Raises TypeError for complex numbers, because torch's complex gradients are conjugates.
         """
+        with self._differentiable(params, xs, state) as graph_of:
+            return graph_of(xs, state).gradients(dys, dfinal)
+
+    def interleaved(self, params: Arrays, first: _Pass, second: _Pass) -> tuple[_Gradients, _Gradients]:
+        """Gradients of `first` = (xs, state, dys, dfinal): alone, and with a forward pass of `second` before its backward.
+
+        Each is (dparams, dxs, dstate).  They differ where a backward pass reads what the latest forward pass left behind.
+        """
+        with self._differentiable(params, *first[:2]) as graph_of:
+            alone = graph_of(*first[:2]).gradients(*first[2:])
+            graph = graph_of(*first[:2])
+            graph_of(*second[:2])
+            return alone, graph.gradients(*first[2:])
+
+    def partially_frozen(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+    ) -> list[tuple[str, tuple[dict[str, Array], Array | None, dict[str, Array]]]]:
+        """What was frozen, and the gradients of all the rest: the inputs, the initial states, each second parameter both ways.
+
+        The gradient of what is frozen is left out (None for xs).
+        """
+        names = list(params)
+        groups: list[tuple[str, _Frozen]] = [("the inputs", _Frozen(xs=True))]
+        groups += [("the initial states", _Frozen(state=True))] if state else []
+        groups += [(", ".join(half), _Frozen(frozenset(half))) for half in (names[::2], names[1::2]) if half]
+        with self._differentiable(params, xs, state) as graph_of:
+            return [(what, graph_of(xs, state, frozen).gradients_left(dys, dfinal)) for what, frozen in groups]
+
+    @contextmanager
+    def _differentiable(self, params: Arrays, xs: Array, state: Arrays) -> Iterator[Callable[..., _Graph]]:
+        """The forward pass of a module with `params` in it, as a function (xs, state[, frozen]) -> _Graph, in the common dtype."""
         dtype = _common_dtype(params, xs, state)
         if dtype.is_complex:
             raise TypeError(f"{self.recipe.label}: backward got {dtype}, wanted real numbers")
         with default_dtype(dtype), torch.enable_grad():
             module, weights = self._loaded(params, dtype)
-            x_leaf = _tensor(xs, dtype, own=True).requires_grad_()
-            state_leaves = {name: _tensor(value, dtype, own=True).requires_grad_() for name, value in state.items()}
-            # clones, because a module may write into its inputs, and autograd forbids that on leaves only
-            ys, final = self.form.unroll(module, x_leaf.clone(), {name: leaf.clone() for name, leaf in state_leaves.items()})
-            pairs = [(ys, dys), *((final[name], dfinal[name]) for name in final if name in dfinal)]
-            reached = [(out, _tensor(d, out.dtype)) for out, d in pairs if out.requires_grad]
-            leaves = [*weights.values(), x_leaf, *state_leaves.values()]
-            grads: Any = [None] * len(leaves)
-            if reached:
-                outs, cotangents = zip(*reached, strict=True)
-                grads = torch.autograd.grad(outs, leaves, cotangents, allow_unused=True)
-        arrays = [_array(torch.zeros_like(leaf) if g is None else g) for leaf, g in zip(leaves, grads, strict=True)]
-        n = len(weights)
-        return dict(zip(weights, arrays, strict=False)), arrays[n], dict(zip(state_leaves, arrays[n + 1 :], strict=True))
+
+            def graph_of(xs: Array, state: Arrays, frozen: _Frozen | None = None) -> _Graph:
+                frozen = frozen or _Frozen()
+                x_leaf = self.form.native(_own(xs, dtype)).requires_grad_(not frozen.xs)
+                leaves = {name: _own(value, dtype).requires_grad_(not frozen.state) for name, value in state.items()}
+                given = {name: from_leaf(leaf) for name, leaf in leaves.items()}
+                try:
+                    for name, p in weights.items():
+                        p.requires_grad_(name not in frozen.params)
+                    ys, final = self.form.unroll_native(module, from_leaf(x_leaf), given)
+                finally:
+                    for p in weights.values():
+                        p.requires_grad_()
+                return _Graph(self.form, ys, final, weights, x_leaf, leaves, frozen)
+
+            yield graph_of
 
     def run_tangent(
         self, params: Arrays, xs: Array, state: Arrays, params_dot: Arrays, xs_dot: Array, state_dot: Arrays
@@ -121,11 +164,11 @@ class TorchModule:
             module, parameters = self._loaded(params, dtype)
 
             def dual(value: torch.Tensor, dot: Array | None) -> torch.Tensor:
-                return value if dot is None else _dual(value, _tensor(dot, dtype, own=True))
+                return value if dot is None else _dual(value, _own(dot, dtype))
 
             weights = {f"module.{name}": dual(p.detach(), params_dot.get(name)) for name, p in parameters.items()}
-            x = dual(_tensor(xs, dtype, own=True), xs_dot)
-            h = {name: dual(_tensor(value, dtype, own=True), state_dot.get(name)) for name, value in state.items()}
+            x = dual(_own(xs, dtype), xs_dot)
+            h = {name: dual(_own(value, dtype), state_dot.get(name)) for name, value in state.items()}
             ys, final = torch.func.functional_call(_Unrolled(module, self.form), weights, (x, h))
             return _tangent(ys), {name: _tangent(value) for name, value in final.items()}
 
@@ -147,8 +190,58 @@ class TorchModule:
             loaded = self._copies[key, dtype] = module, _trainable(module)
         with torch.no_grad():
             for name, p in loaded[1].items():
-                p.copy_(_tensor(params[name], dtype))
+                p.copy_(tensor_of(params[name], dtype))
         return loaded
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """What requires no gradient: parameters by name, the inputs, the initial states."""
+
+    params: frozenset[str] = frozenset()
+    xs: bool = False
+    state: bool = False
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A forward pass that can be differentiated.   ys and x in the module's own order of axes"""
+
+    form: Form
+    ys: torch.Tensor
+    final: _Tensors
+    weights: _Tensors
+    x: torch.Tensor
+    state: _Tensors
+    frozen: _Frozen
+
+    def gradients(self, dys: Array, dfinal: Arrays) -> _Gradients:
+        """Of <dys, ys> + <dfinal, final>; zero where no path leads."""
+        outs = [(self.ys, dys), *((self.final[name], dfinal[name]) for name in self.final if name in dfinal)]
+        reached = [(out, tensor_of(d, out.dtype)) for out, d in outs if out.requires_grad]
+        leaves = [*self.weights.values(), self.x, *self.state.values()]
+        asked = [leaf for leaf in leaves if leaf.requires_grad]
+        grads: dict[int, torch.Tensor | None] = {}
+        if reached and asked:
+            cotangents = [self.form.native(d) if out is self.ys else d for out, d in reached]
+            found = torch.autograd.grad([out for out, _ in reached], asked, cotangents, allow_unused=True)
+            grads = {id(leaf): g for leaf, g in zip(asked, found, strict=True)}
+
+        def of(leaf: torch.Tensor) -> torch.Tensor:
+            g = grads.get(id(leaf))
+            return torch.zeros_like(leaf) if g is None else g
+
+        return (
+            {name: _array(of(leaf)) for name, leaf in self.weights.items()},
+            _array(self.form.time_major(of(self.x))),
+            {name: _array(of(leaf)) for name, leaf in self.state.items()},
+        )
+
+    def gradients_left(self, dys: Array, dfinal: Arrays) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
+        """Without those of what is frozen."""
+        dparams, dxs, dstate = self.gradients(dys, dfinal)
+        left = {name: g for name, g in dparams.items() if name not in self.frozen.params}
+        return left, None if self.frozen.xs else dxs, {} if self.frozen.state else dstate
 
 
 class _Unrolled(torch.nn.Module):
@@ -198,15 +291,9 @@ def _common_dtype(params: Arrays, xs: Array, state: Arrays) -> torch.dtype:
     return TORCH_DTYPES[common]
 
 
-def _tensor(value: Array, dtype: torch.dtype, own: bool = False) -> torch.Tensor:
-    """`value` in `dtype`.
-
-    Shares memory where it can and `own` is not asked for, so that a module that writes into its inputs is seen.
-    """
-    array = np.asarray(value)
-    if own or not array.flags.writeable or not array.flags.c_contiguous:
-        array = np.array(array, order="C")
-    return torch.from_numpy(array).to(dtype)
+def _own(value: Array, dtype: torch.dtype) -> torch.Tensor:
+    """As `tensor_of`, never sharing memory with `value`."""
+    return copied(tensor_of(value, dtype))
 
 
 def _array(value: torch.Tensor) -> Array:

@@ -60,6 +60,10 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         *_mode(module),
         derivatives,
     )
+    both_ways = _both_ways(module)
+    if both_ways and getattr(module, "bidirectional", False) is not True:
+        why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
+        detected = (*detected, Detection("bidirectional inside", why))
     dys_scale, truncation = (_claim(module, name, (int, float)) for name in ("dys_scale", "truncation"))
     return Subject(
         name=_name(recipe, module, own),
@@ -74,7 +78,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         input_sizes=(D,) if found.input_fixed else _admissible(implementation, found, "D"),
         hidden_sizes=(H,) if found.hidden_fixed else _admissible(implementation, found, "H"),
         square=found.square and not found.hidden_fixed,
-        bidirectional=getattr(module, "bidirectional", False) is True,
+        bidirectional=both_ways is not None,
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
@@ -272,6 +276,14 @@ def _mode(module: torch.nn.Module) -> tuple[Detection, ...]:
     rates = [float(rate) for m in module.modules() for rate in (getattr(m, "dropout", 0), getattr(m, "p", 0))
              if isinstance(rate, int | float) and rate > 0]  # fmt: skip
     return (Detection("evaluation mode", f"dropout {max(rates):g} is off"),) if rates else ()
+
+
+def _both_ways(module: torch.nn.Module) -> str | None:
+    """The first module inside, itself included, that says bidirectional=True."""
+    for name, inner in module.named_modules():
+        if getattr(inner, "bidirectional", False) is True:
+            return f"its {name} ({type(inner).__name__})" if name else "it"
+    return None
 
 
 def _name(recipe: Recipe, module: torch.nn.Module, own: bool) -> str:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,12 @@ from harness.adapters._textbook_build import (
     constructions,
     first_failure,
     instance_sizes,
+    probe_sizes,
 )
 from harness.adapters._textbook_params import (
     Parameter,
+    accumulation,
+    accumulation_words,
     arrays_in,
     draw,
     find_gradients,
@@ -43,11 +47,13 @@ from harness.adapters._textbook_params import (
 from harness.errors import ContractError, UsageError
 from harness.subject import Array, Arrays, Detection, Subject
 
-PROBE_T, PROBE_D, PROBE_H = 4, 3, 5
+PROBE_T = 4
 CONTRACT_HINT = "wanted forward(xs) over (N, T, D) or (T, N, D) and backward(dhs), or the contract's init, zero_state, run, backward"
 LAYOUTS = {"batch first": "xs (N, T, D)", "time first": "xs (T, N, D)", "no batch": "xs (T, D): one sequence at a time"}
 HIDDEN_NAMES = ("h", "h_prev", "hidden", "hidden_state", "h_state", "prev_h", "state", "h0", "_h", "h_t")
 CELL_NAMES = ("c", "c_prev", "cell", "cell_state", "c_state", "prev_c", "c0", "_c", "c_t")
+
+RESETS = ("reset_state", "reset_states", "reset", "reset_hidden")
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,11 @@ class LayerForm:
     """How to drive one object.
 
     final       'h' 'c' -> ("result", path) in what forward returns, ("attribute", name), or ("last", None): the last output
-    backward    backward's arguments -> 'dys' 'dh' 'dc' 'cache'; {} where there is none
+    backward    backward's arguments -> 'dys' 'dh' 'dc' 'cache' 'xs' 'h' 'c'; {} where there is none
     gradients   'dx' 'dh' 'dc' 'd:<parameter>' -> ("result", path) or ("attribute", name)
+    mixed       {"accumulated": names, "overwritten": names} where backward adds to some kept gradients and overwrites others, else {}
+    ys_are_h    the last output is the final h: a gradient of the one is a gradient of the other
+    refusal     why a backward that is there cannot be driven
     """
 
     forward_name: str
@@ -86,7 +95,10 @@ class LayerForm:
     backward: Mapping[str, str] | None = None
     gradients: Mapping[str, tuple[str, Any]] | None = None
     dtype: str = "float64"
+    ys_are_h: bool = True
     notes: tuple[Detection, ...] = ()
+    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refusal: UsageError | None = None
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
@@ -99,21 +111,25 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
         return None
     tried: dict[str, BaseException] = {}
     second_best: Subject | None = None
+    refusal: UsageError | None = None
     try:
         for way in constructions(obj, args):
             if way.unlikely and second_best:
                 break
-            found = _probe(way, tried)
+            found = _probe(way, tried, f"{spec}: {short_name(obj)}")
             if found:
                 complete, form, D, H = found
-                subject = _subject(obj, spec, way, form, D, H)
+                subject = _subject(obj, spec, way, form, D, H, args)
                 if complete:
                     return subject
+                refusal = refusal or form.refusal
                 second_best = second_best or subject
     except CannotBuildError as error:
         if _takes_steps(obj):
             return None
         raise UsageError(f"{spec}: {short_name(obj)}: {error}, {CONTRACT_HINT}") from error
+    if refusal:
+        raise refusal
     if second_best or _takes_steps(obj):
         return second_best
     raise UsageError(
@@ -130,10 +146,10 @@ def _takes_steps(obj: object) -> bool:
     return len(needed) > 1 or any(len(roles) > 1 for roles in calls.forward_roles(needed, optional))
 
 
-def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, LayerForm, int, int] | None:
+def _probe(way: Construction, tried: dict[str, BaseException], where: str) -> tuple[bool, LayerForm, int, int] | None:
     rng = np.random.default_rng(0)
     try:
-        template, given = way.make(rng, way.input_size or PROBE_D, way.hidden_size or PROBE_H)
+        template, given = way.make(rng, *probe_sizes(way))
     except Exception as error:  # a guess at the constructor's shapes may raise anything: kept for the message
         tried[way.words] = error
         return None
@@ -148,13 +164,15 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, La
     if way.input_size == 0 or way.hidden_size == 0:
         sizes = [(way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])]
     else:
-        sizes = [(way.input_size or PROBE_D, way.hidden_size or PROBE_H)]
+        sizes = [probe_sizes(way)]
     second_best: tuple[bool, LayerForm, int, int] | None = None
     for D, H in dict.fromkeys(sizes):
         for layout in ("batch first", "no batch"):
             N = 1 if layout == "no batch" else way.batch_size or PROBE_BATCH
             try:
-                complete, form = _form(template, parameters, name, layout, (N, D, H), rng)
+                complete, form = _form(template, parameters, name, layout, (N, D, H), rng, where)
+            except UsageError:
+                raise
             except Exception as error:  # a guess at the layout may raise anything: kept for the message
                 tried.setdefault(f"{way.words}, {LAYOUTS[layout]}", error)
                 continue
@@ -165,7 +183,13 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, La
 
 
 def _form(
-    template: Any, parameters: Sequence[Parameter], name: str, layout: str, sizes: tuple[int, int, int], rng: np.random.Generator
+    template: Any,
+    parameters: Sequence[Parameter],
+    name: str,
+    layout: str,
+    sizes: tuple[int, int, int],
+    rng: np.random.Generator,
+    where: str,
 ) -> tuple[bool, LayerForm]:
     """How to drive the object in this layout, and whether its backward gives everything in the right shapes."""
     N, D, H = sizes
@@ -211,7 +235,7 @@ def _form(
                 Detection("dtype", "float32: forward returns float32 for float64 inputs"),
             ),
         )
-    return _with_backward(form, template, params, xs, kept_state, (T, N, D, H), rng)
+    return _with_backward(form, template, params, xs, kept_state, (T, N, D, H), rng, where)
 
 
 def _with_layout(form: LayerForm, layouts: Sequence[str], call: Any, xs: Array, state: Arrays, shape: tuple[int, int, int]) -> LayerForm:
@@ -253,13 +277,15 @@ def _remembers(form: LayerForm, call: Any, xs: Array, state: Arrays) -> bool:
 
 
 def _find_outputs(result: Any, layout: str, shape: tuple[int, int, int]) -> tuple[int, ...] | None:
+    """Where the outputs stand: of width H if any are, else of any width over the same steps and sequences."""
     wanted = into(layout, np.zeros(shape)).shape
-    if isinstance(result, list) and calls.shape_of(result) == wanted:
+    if isinstance(result, list) and (calls.shape_of(result) or ())[:-1] == wanted[:-1]:
         return ()
-    for k, item in enumerate(calls.items_of(result)):
-        if calls.shape_of(item) == wanted:
-            return (k,)
-    return None
+    shapes = [calls.shape_of(item) or () for item in calls.items_of(result)]
+    fitting = [k for k, s in enumerate(shapes) if s == wanted] or [
+        k for k, s in enumerate(shapes) if len(s) == 3 and len(wanted) == 3 and s[:-1] == wanted[:-1]
+    ]
+    return (fitting[0],) if fitting else None
 
 
 def into(layout: str, a: Array) -> Array:
@@ -304,7 +330,18 @@ def _door(form: LayerForm, template: Any, fresh: Any, call: Any, xs: Array, stat
             continue
         if not np.array_equal(zero, one):
             return door
+    for door in candidates:
+        if door.kind == "arguments" and _runs(call, replace(form, door=door), xs, state):
+            return door  # a state that is taken and ignored is the checks' business
     return StateDoor()
+
+
+def _runs(call: Any, form: LayerForm, xs: Array, state: Arrays) -> bool:
+    try:
+        call(form, xs, {s: state[s] for s in form.door.states})
+    except Exception:  # a guess at what the argument means may raise anything
+        return False
+    return True
 
 
 def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tuple[int, int]) -> LayerForm:
@@ -328,7 +365,10 @@ def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tu
             (n for n in (HIDDEN_NAMES if s == "h" else CELL_NAMES) if _size_of(obj, n) == N * H), None)  # fmt: skip
         if s == "h":
             returned = same or (other if len(other) == len(form.door.states) else [])
-            final[s] = ("result", returned[0]) if returned else ("last", None)
+            if returned:
+                final[s] = ("result", returned[0])
+            elif last.shape == shape:
+                final[s] = ("last", None)
             other = [path for path in other if path not in returned[:1]]
         elif other:
             final[s] = ("result", other[0])
@@ -337,9 +377,15 @@ def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tu
     words = {"arguments": f"arguments of {form.forward_name}", "setter": f"{form.door.setter}()", "attributes": "attributes"}[
         form.door.kind
     ]
-    given = ", ".join(final)
-    note = Detection("state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items())}")
-    return replace(form, final=final, notes=(*form.notes, note))
+    given = ", ".join(form.door.states)
+    note = Detection("state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items()) or 'not given'}")
+    same_h = "h" in final and (final["h"][0] == "last" or last.shape == shape and np.array_equal(last, _final_of(obj, result, final["h"], N)))
+    return replace(form, final=final, ys_are_h=same_h, notes=(*form.notes, note))
+
+
+def _final_of(obj: Any, result: Any, place: tuple[str, Any], N: int) -> Array:
+    kind, key = place
+    return np.array(calls.at(result, key) if kind == "result" else getattr(obj, key)).reshape(N, -1)
 
 
 def _size_of(obj: Any, attribute: str) -> int:
@@ -360,28 +406,37 @@ def _with_backward(
     state: Arrays,
     sizes: tuple[int, int, int, int],
     rng: np.random.Generator,
+    where: str,
 ) -> tuple[bool, LayerForm]:
     T, N, D, H = sizes
     name = calls.own_method(template, calls.BACKWARD)
     if name is None:
+        calls.refuse_near_backward(template, where)
         return True, replace(
             form, notes=(*form.notes, Detection("gradients", "none: it has no backward, so only its forward pass is checked"))
         )
     needed, optional = calls.arguments(template, name)
     roles: dict[str, str] = {a: "cache" for a in needed if calls.CACHE.search(a)}
+    handed = {form.x_name: "xs"} | {a: s for s, a in (form.door.names or {}).items() if form.door.kind == "arguments"}
+    roles |= {a: role for a in needed if (role := handed.get(a) or ("xs" if calls.is_input(a) else None))}
     rest = [a for a in needed if a not in roles] + [
         a for a in optional if (calls.DH.search(a) or calls.DC.search(a)) and calls.FINAL.search(a)
     ]
     roles |= dict(zip(rest, ("dys", "dh", "dc"), strict=False))
-    roles |= {a: "dc" for a in rest[1:] if calls.DC.search(a) and not calls.DH.search(a)}
+    if "c" in form.final:
+        roles |= {a: "dc" for a in rest[1:] if calls.DC.search(a) and not calls.DH.search(a)}
+    if any(a not in roles for a in needed) or "dys" not in roles.values():
+        words = ", ".join(f"{a} as {role}" for a, role in roles.items()) or "no reading fits its arguments"
+        refusal = calls.not_understood(template, where, name, words, "backward(dhs[, dh][, dc][, cache])")
+        return False, replace(form, refusal=refusal)
     obj = substitute(template, form.parameters, params)
     result = _call_forward(obj, form, xs, state)
     before = gradients_before(obj, form.parameters)
-    dys = rng.normal(size=(T, N, H))
+    dys = rng.normal(size=outputs(form, result, N).shape)
     dfinal = {s: rng.normal(size=(N, H)) for s in form.final}
     guess = replace(form, backward_name=name, backward=roles, gradients={}, parameters=tuple(find_gradients(obj, form.parameters, {})))
     try:
-        gave = _call_backward(obj, guess, result, dys, dfinal)
+        gave = _call_backward(obj, guess, result, dys, dfinal, xs, state)
     except Exception as error:  # the user's backward is broken or not understood: the checks will run it again and say so
         return False, replace(
             guess, notes=(*form.notes, Detection("gradients", f"{name} did not run at the first try: {raised_at(error)}"))
@@ -413,22 +468,22 @@ def _with_backward(
         r[2:]: like_shape(np.asarray(calls.at_key(gave, p)), shapes[r[2:]]).shape for r, (_, p) in places.items() if r.startswith("d:")
     }
     complete = all(given.get(n) == shape for n, shape in shapes.items())
-    return complete, replace(guess, notes=(*form.notes, *_gradient_notes(guess, template, params, xs, state, dys, dfinal)))
+    return complete, _with_gradient_notes(guess, template, params, xs, state, dys, dfinal)
 
 
-def _gradient_notes(
+def _with_gradient_notes(
     form: LayerForm, template: Any, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
-) -> list[Detection]:
+) -> LayerForm:
     places, kept = form.gradients or {}, [p for p in form.parameters if p.gradient]
     obj, values = substitute(template, form.parameters, params), []
     for _ in range(2):
-        _call_backward(obj, form, _call_forward(obj, form, xs, state), dys, dfinal)
+        _call_backward(obj, form, _call_forward(obj, form, xs, state), dys, dfinal, xs, state)
         values.append(read_gradients(obj, kept))
-    grows = any(not np.array_equal(values[0][n], values[1][n]) for n in values[0] if n in values[1])
+    added, replaced = accumulation(*values)
     words = []
     if kept:
         place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
-        words.append(f"kept in {place}; backward {'adds to' if grows else 'overwrites'} them")
+        words.append(f"kept in {place}; {accumulation_words(added, replaced)}")
     if returned := [r[2:] for r in places if r.startswith("d:")]:
         words.append(f"returned by backward: {', '.join(returned)}")
     if missing := [p.name for p in form.parameters if not p.gradient and f"d:{p.name}" not in places]:
@@ -441,13 +496,14 @@ def _gradient_notes(
     found = [Detection("gradients", "; ".join([*words, ", ".join(inputs) or "no gradient of its inputs"]))]
     if closed := no_dfinal(form):
         found.append(Detection("final state", f"backward takes no gradient of the final {', '.join(closed)}: none is asked of it"))
-    return found
+    mixed = {"accumulated": added, "overwritten": replaced} if added and replaced else {}
+    return replace(form, mixed=mixed, notes=(*form.notes, *found))
 
 
 def no_dfinal(form: LayerForm) -> tuple[str, ...]:
-    """Final states whose gradient backward cannot be given; h's is added to that of the last output."""
+    """Final states whose gradient backward cannot be given; h's is added to that of the last output where this is h itself."""
     roles = set((form.backward or {}).values())
-    return tuple(s for s in form.final if f"d{s}" not in roles and s != "h")
+    return tuple(s for s in form.final if f"d{s}" not in roles and not (s == "h" and form.ys_are_h))
 
 
 def _call_forward(obj: Any, form: LayerForm, xs: Array, state: Arrays) -> Any:
@@ -462,16 +518,16 @@ def _call_forward(obj: Any, form: LayerForm, xs: Array, state: Arrays) -> Any:
         for s, attribute in (door.names or {}).items():
             setattr(obj, attribute, values[s])
     else:
-        reset = calls.own_method(obj, ("reset_state", "reset_states", "reset", "reset_hidden"))
+        reset = calls.own_method(obj, RESETS)
         if reset and not required(getattr(obj, reset)):
             getattr(obj, reset)()
     return getattr(obj, form.forward_name)(**arguments)
 
 
-def _call_backward(obj: Any, form: LayerForm, result: Any, dys: Array, dfinal: Arrays) -> Any:
+def _call_backward(obj: Any, form: LayerForm, result: Any, dys: Array, dfinal: Arrays, xs: Array, state: Arrays) -> Any:
     roles = form.backward or {}
     N = dys.shape[1]
-    if "dh" not in roles.values() and "h" in dfinal:
+    if "dh" not in roles.values() and "h" in dfinal and form.ys_are_h:
         dys = dys.copy()
         dys[-1] += dfinal["h"]
     taken = {form.ys_path[0]} if form.ys_path else {0}
@@ -481,11 +537,12 @@ def _call_backward(obj: Any, form: LayerForm, result: Any, dys: Array, dfinal: A
     flat = form.layout == "no batch"
     values: dict[str, Any] = {"dys": into(form.layout, dys)}
     values |= {f"d{s}": v[0] if flat and N == 1 else v for s, v in dfinal.items()}
+    values |= {"xs": into(form.layout, xs)} | {s: v[0] if flat else v for s, v in state.items()}
     arguments = {a: next(caches, None) if role == "cache" else values.get(role, 0) for a, role in roles.items()}
     return getattr(obj, form.backward_name or "backward")(**arguments)
 
 
-def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int, H: int) -> Subject:
+def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int, H: int, args: Mapping[str, object] | None) -> Subject:
     found = [
         Detection("form", f"a NumPy class that takes a whole sequence: {form.forward_name}({form.x_name})"),
         Detection("construction", way.words),
@@ -496,12 +553,14 @@ def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int,
     if fixed_D or fixed_H:
         found.append(Detection("sizes", f"fixed: D={D} H={H}"))
     batch = 1 if form.layout == "no batch" else way.batch_size
+    cell = LayerCell(way, form)
     return Subject(
         name=short_name(obj),
         spec=spec,
         framework="numpy",
         kind="cell",
-        implementation=LayerCell(way, form),
+        implementation=cell,
+        square=way.square,
         like=getattr(obj, "like", None),
         capabilities=frozenset({"backward"} if form.backward_name else ()),
         detected=tuple(found),
@@ -513,8 +572,16 @@ def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int,
         extra={
             "no_dfinal": no_dfinal(form) if form.backward_name else (),
             "inferred_final": tuple(s for s, place in form.final.items() if place[0] == "last"),
-        },
+        }
+        | ({"mixed_accumulation": form.mixed} if form.mixed else {})
+        | ({"starts_fresh": fresh} if (fresh := _starts_fresh(cell, args)) else {}),
     )
+
+
+def _starts_fresh(cell: LayerCell, args: Mapping[str, object] | None) -> Callable[[Arrays, Array], tuple[Array, Array]] | None:
+    """`cell.starts_fresh` where the class has a `stateful` flag that the user has not set, and forward needs no state."""
+    claims = not (args or {}).get("stateful") and cell.has_flag
+    return cell.starts_fresh if claims else None
 
 
 class LayerCell:
@@ -555,7 +622,7 @@ class LayerCell:
         refused = [s for s in no_dfinal(form) if s in dfinal and np.any(dfinal[s])]
         if refused:
             raise ContractError(f"backward was given a gradient of the final {', '.join(refused)}, which {form.backward_name} cannot take")
-        gave = _call_backward(obj, form, result, dys, dfinal)
+        gave = _call_backward(obj, form, result, dys, dfinal, xs, self._filled(params, state, xs.shape[1]))
         N = xs.shape[1]
 
         def value(place: tuple[str, Any]) -> Array:
@@ -566,6 +633,29 @@ class LayerCell:
         dparams |= {r[2:]: like_shape(value(p), params[r[2:]].shape) for r, p in places.items() if r.startswith("d:")}
         dstate = {s: value(places[f"d{s}"]).reshape(N, -1) for s in form.final if f"d{s}" in places}
         return dparams, out_of(form.layout, value(places["dx"])).copy() if "dx" in places else None, dstate
+
+    @property
+    def has_flag(self) -> bool:
+        """Whether the object has an attribute ``stateful`` that can be switched off, and forward takes nothing but xs."""
+        template, _ = self._way.make(np.random.default_rng(0), *probe_sizes(self._way))
+        needed, _ = calls.arguments(template, self._form.forward_name)
+        return isinstance(getattr(template, "stateful", None), bool) and needed == [self._form.x_name]
+
+    def starts_fresh(self, params: Arrays, xs: Array) -> tuple[Array, Array]:
+        """The outputs (T, N, P) of two passes over the same xs (T, N, D) on one copy with ``stateful = False``, no state handed over.
+
+        They are equal where every sequence starts from zeros.
+        """
+        obj = substitute(self._template(params)[0], self._form.parameters, params)
+        obj.stateful = False
+        reset = calls.own_method(obj, RESETS)
+        if reset and not required(getattr(obj, reset)):
+            getattr(obj, reset)()
+        first, second = (
+            outputs(self._form, getattr(obj, self._form.forward_name)(**{self._form.x_name: into(self._form.layout, xs)}), xs.shape[1])
+            for _ in range(2)
+        )
+        return first, second
 
     def _final(self, obj: Any, result: Any, ys: Array, s: str, place: tuple[str, Any]) -> Array:
         kind, key = place

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -22,9 +22,12 @@ from harness.adapters._textbook_build import (
     constructions,
     first_failure,
     instance_sizes,
+    probe_sizes,
 )
 from harness.adapters._textbook_params import (
     Parameter,
+    accumulation,
+    accumulation_words,
     arrays_in,
     draw,
     find_gradients,
@@ -40,7 +43,6 @@ from harness.adapters._textbook_params import (
 from harness.errors import ContractError, UsageError
 from harness.subject import Array, Arrays, Detection, Subject
 
-PROBE_D, PROBE_H = 3, 5
 CONTRACT_HINT = "wanted forward(x, h_prev[, c_prev]) and backward(dh[, dc]), or the contract's init, zero_state, run, backward"
 
 #: How one step's x (N, D) is handed over: words, N or None for any.
@@ -58,8 +60,10 @@ class StepForm:
     """How to drive one object.
 
     roles       forward's arguments -> 'x' 'h' 'c' 'state'             states    'h' (and 'c') -> where forward's result has it
-    backward    backward's arguments -> 'dh' 'dc' 'dstate' 'dy' 'cache' 'x' 'h' 'c'; {} where there is none
+    backward    backward's arguments -> 'dh' 'dc' 'dstate' 'dy' 'cache' 'x' 'h' 'c' 'h_out' 'c_out'; {} where there is none
     gradients   'dx' 'dh' 'dc' 'd:<parameter>' -> where backward's result has it
+    mixed       {"accumulated": names, "overwritten": names} where backward adds to some kept gradients and overwrites others, else {}
+    refusal     why a backward that is there cannot be driven
     """
 
     forward_name: str
@@ -72,6 +76,8 @@ class StepForm:
     gradients: Mapping[str, tuple[Any, ...]] | None = None
     dtype: str = "float64"
     notes: tuple[Detection, ...] = ()
+    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refusal: UsageError | None = None
 
     @property
     def has_c(self) -> bool:
@@ -84,19 +90,23 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
         return None
     tried: dict[str, BaseException] = {}
     second_best: Subject | None = None
+    refusal: UsageError | None = None
     try:
         for way in constructions(obj, args):
             if way.unlikely and second_best:
                 break
-            found = _probe(way, tried)
+            found = _probe(way, tried, f"{spec}: {short_name(obj)}")
             if found:
                 complete, form, D, H = found
                 subject = _subject(obj, spec, way, form, D, H)
                 if complete:
                     return subject
+                refusal = refusal or form.refusal
                 second_best = second_best or subject
     except CannotBuildError as error:
         raise UsageError(f"{spec}: {short_name(obj)}: {error}, {CONTRACT_HINT}") from error
+    if refusal:
+        raise refusal
     if second_best:
         return second_best
     raise UsageError(
@@ -104,11 +114,11 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     )
 
 
-def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, StepForm, int, int] | None:
+def _probe(way: Construction, tried: dict[str, BaseException], where: str) -> tuple[bool, StepForm, int, int] | None:
     """The first form in which all runs at probe sizes (True), else the first in which forward does (False); its D and H."""
     rng = np.random.default_rng(0)
     try:
-        template, given = way.make(rng, way.input_size or PROBE_D, way.hidden_size or PROBE_H)
+        template, given = way.make(rng, *probe_sizes(way))
     except Exception as error:  # a guess at the constructor's shapes may raise anything: kept for the message
         tried[way.words] = error
         return None
@@ -123,7 +133,7 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, St
     if way.input_size == 0 or way.hidden_size == 0:
         sizes = [(way.input_size or D, way.hidden_size or H) for D, H in instance_sizes(template, [a for _, a in arrays_in(template)])]
     else:
-        sizes = [(way.input_size or PROBE_D, way.hidden_size or PROBE_H)]
+        sizes = [probe_sizes(way)]
     second_best: tuple[bool, StepForm, int, int] | None = None
     for D, H in dict.fromkeys(sizes):
         for layout in LAYOUTS:
@@ -137,7 +147,7 @@ def _probe(way: Construction, tried: dict[str, BaseException]) -> tuple[bool, St
                 except Exception as error:  # a guess at the layout may raise anything: kept for the message
                     tried.setdefault(f"{way.words}, {LAYOUTS[layout][0]}", error)
                     continue
-                complete, form = _backward_form(template, form, (N, D, H), rng)
+                complete, form = _backward_form(template, form, (N, D, H), rng, where)
                 if complete:
                     return True, form, D, H
                 second_best = second_best or (False, form, D, H)
@@ -180,67 +190,119 @@ def _has_gradient_slot(template: Any, parameter: Parameter) -> bool:
     return find_gradients(template, [parameter], {})[0].gradient is not None
 
 
-def _backward_form(template: Any, form: StepForm, sizes: tuple[int, int, int], rng: np.random.Generator) -> tuple[bool, StepForm]:
-    """`form` with backward understood, and whether everything that it gives has the shape it should have."""
+def _backward_form(
+    template: Any, form: StepForm, sizes: tuple[int, int, int], rng: np.random.Generator, where: str
+) -> tuple[bool, StepForm]:
+    """`form` with backward understood, and whether everything that it gives has the shape it should have.
+
+    Where several readings of its arguments do (h_t: the state before the step, or after?), the one whose gradients are right
+    at a probe is taken, else the likeliest.  Raises UsageError where there is none but something called almost so.
+    """
     N, D, H = sizes
     name = calls.own_method(template, calls.BACKWARD)
     if name is None:
+        calls.refuse_near_backward(template, where)
         note = Detection("gradients", "none: it has no backward, so only its forward pass is checked")
         return True, replace(form, notes=(*form.notes, note))
     params = draw(template, form.parameters, rng, H)
     x, h, c = rng.normal(size=(N, D)), 0.5 * rng.normal(size=(N, H)), 0.5 * rng.normal(size=(N, H))
     dh, dc = rng.normal(size=(N, H)), rng.normal(size=(N, H))
+    probe = _Probe(template, params, x, {"h": h, "c": c}, dh, dc)
+    returned = calls.returned_names(getattr(template, form.forward_name))
+    readings = calls.backward_roles(*calls.arguments(template, name), form.has_c, form.roles, returned)
     failure: BaseException | None = None
-    for roles in calls.backward_roles(*calls.arguments(template, name), form.has_c):
-        obj = substitute(template, form.parameters, params)
-        result = _call_forward(obj, form.forward_name, form.roles, form.layout, x, {"h": h, "c": c})
-        before = gradients_before(obj, form.parameters)
-        guess = replace(form, backward_name=name, backward=roles, gradients={})
+    ran: list[tuple[bool, StepForm]] = []
+    for roles in readings:
         try:
-            gave = _call_backward(obj, guess, x, {"h": h, "c": c}, result, dh, dc)
+            ran.append(_read_backward(replace(form, backward_name=name, backward=roles, gradients={}), probe, rng))
         except Exception as error:  # a guess at the arguments may raise anything: kept for the message
             failure = failure or error
-            continue
-        parameters = find_gradients(obj, form.parameters, before)
-        kept = {p.name for p in parameters if p.gradient}
-        shapes = {p.name: np.shape(read(obj, p.slot)) for p in parameters}
-        wanted = [p.name for p in parameters if p.name not in kept]
-        order = [roles[a] for a in chain(*calls.arguments(template, name)) if roles.get(a) in ("dh", "dc")]
-        order = order if len(order) == 2 or not form.has_c else ["dh", "dc"]
-        names, x_shape, h_shape = calls.returned_names(getattr(obj, name)), into(form.layout, x).shape, into(form.layout, h).shape
-        places = calls.read_gradients(gave, names, shapes, x_shape, h_shape, order, wanted)
-        parameters = [
-            p
-            for p in parameters
-            if p.gradient or f"d:{p.name}" in places or p.name not in _no_effect(template, form, params, p, x, h, c, rng)
-        ]
-        form = replace(guess, parameters=tuple(parameters), gradients=places)
-        form = replace(form, notes=(*form.notes, _gradient_note(obj, form, x, {"h": h, "c": c}, dh, dc, params, template)))
-        right = all(read_shape == shapes[n] for n, read_shape in _gradient_shapes(obj, form, gave).items())
-        complete = (
-            right
-            and "dh" in places
-            and (not form.has_c or "dc" in places)
-            and all(p.gradient or f"d:{p.name}" in places for p in parameters)
-        )
-        return complete, form
-    why = (
-        f"its arguments {', '.join(calls.arguments(template, name)[0]) or '()'} are not understood"
-        if failure is None
-        else raised_at(failure)
-    )
-    note = Detection("gradients", f"{name} did not run at the first try: {why}")
-    readings = calls.backward_roles(*calls.arguments(template, name), form.has_c)
-    first = readings[0] if readings else None
+    complete = [guess for is_complete, guess in ran if is_complete]
+    if complete:
+        right = [guess for guess in complete if len(complete) > 1 and _right_at_probe(guess, probe, rng)]
+        chosen = (right or complete)[0]
+        if len(set(map(str, (guess.backward for guess in complete)))) > 1:
+            why = "the only one with right gradients at a probe" if len(right) == 1 else "the likeliest by name"
+            words = ", ".join(f"{a} as {role}" for a, role in (chosen.backward or {}).items())
+            chosen = replace(chosen, notes=(*chosen.notes, Detection("backward's arguments", f"{words}: {why}")))
+        return True, chosen
+    if ran:
+        return ran[0]
+    if not readings:
+        refusal = calls.not_understood(template, where, name, "no reading fits its arguments", "backward(dh[, dc][, cache])")
+        return False, replace(form, refusal=refusal)
+    note = Detection("gradients", f"{name} did not run at the first try: {raised_at(failure) if failure else 'no reading'}")
     found = find_gradients(template, form.parameters, {})
-    return False, replace(
-        form,
-        backward_name=name if first else None,
-        backward=first,
-        gradients={},
-        parameters=tuple(found),
-        notes=(*form.notes, note),
+    return False, replace(form, backward_name=name, backward=readings[0], gradients={}, parameters=tuple(found), notes=(*form.notes, note))
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Random values at which one reading of backward is tried."""
+
+    template: Any
+    params: Arrays
+    x: Array
+    state: Arrays
+    dh: Array
+    dc: Array
+
+    def forward(self, form: StepForm, obj: Any = None, x: Array | None = None, h: Array | None = None) -> tuple[Any, Any]:
+        obj = substitute(self.template, form.parameters, self.params) if obj is None else obj
+        state = self.state if h is None else {**self.state, "h": h}
+        return obj, _call_forward(obj, form.forward_name, form.roles, form.layout, self.x if x is None else x, state)
+
+
+def _read_backward(guess: StepForm, probe: _Probe, rng: np.random.Generator) -> tuple[bool, StepForm]:
+    """`guess` with the places of the gradients, and whether each is there in its shape.  Raises whatever backward raises."""
+    form, template, x, h, c = guess, probe.template, probe.x, probe.state["h"], probe.state["c"]
+    roles, name = form.backward or {}, form.backward_name or ""
+    obj, result = probe.forward(form)
+    before = gradients_before(obj, form.parameters)
+    gave = _call_backward(obj, form, x, probe.state, result, probe.dh, probe.dc)
+    parameters = find_gradients(obj, form.parameters, before)
+    kept = {p.name for p in parameters if p.gradient}
+    shapes = {p.name: np.shape(read(obj, p.slot)) for p in parameters}
+    wanted = [p.name for p in parameters if p.name not in kept]
+    order = [roles[a] for a in chain(*calls.arguments(template, name)) if roles.get(a) in ("dh", "dc")]
+    order = order if len(order) == 2 or not form.has_c else ["dh", "dc"]
+    names, x_shape, h_shape = calls.returned_names(getattr(obj, name)), into(form.layout, x).shape, into(form.layout, h).shape
+    places = calls.read_gradients(gave, names, shapes, x_shape, h_shape, order, wanted)
+    parameters = [
+        p
+        for p in parameters
+        if p.gradient or f"d:{p.name}" in places or p.name not in _no_effect(template, form, probe.params, p, x, h, c, rng)
+    ]
+    form = replace(form, parameters=tuple(parameters), gradients=places)
+    form = _with_gradient_notes(obj, form, probe)
+    right = all(read_shape == shapes[n] for n, read_shape in _gradient_shapes(obj, form, gave).items())
+    complete = (
+        right and "dh" in places and (not form.has_c or "dc" in places) and all(p.gradient or f"d:{p.name}" in places for p in parameters)
     )
+    return complete, form
+
+
+def _right_at_probe(form: StepForm, probe: _Probe, rng: np.random.Generator) -> bool:
+    """Whether dx and dh are those of central differences: only to choose between readings of the same backward."""
+    obj, result = probe.forward(form)
+    gave = _call_backward(obj, form, probe.x, probe.state, result, probe.dh, probe.dc)
+    N, places = len(probe.x), form.gradients or {}
+
+    def loss(x: Array, h: Array) -> float:
+        _, result = probe.forward(form, x=x, h=h)
+        values = {s: out_of(form.layout, calls.at(result, path), N) for s, path in form.states.items()}
+        return float(sum((values[s] * g).sum() for s, g in (("h", probe.dh), ("c", probe.dc)) if s in values))
+
+    for role, at, other in (("dx", probe.x, probe.state["h"]), ("dh", probe.state["h"], probe.x)):
+        if role not in places:
+            continue
+        step = 1e-5 * rng.normal(size=at.shape)
+        pair = [(at + k * step, other) if role == "dx" else (other, at + k * step) for k in (1, -1)]
+        exact = (loss(*pair[0]) - loss(*pair[1])) / 2
+        given = float((np.array(out_of(form.layout, calls.at_key(gave, places[role]), N)) * step).sum())
+        if abs(given - exact) > 1e-4 * (abs(exact) + abs(given)) + 1e-12:
+            return False
+    return True
 
 
 def _no_effect(
@@ -263,31 +325,29 @@ def _gradient_shapes(obj: Any, form: StepForm, gave: Any) -> dict[str, tuple[int
     return found
 
 
-def _gradient_note(obj: Any, form: StepForm, x: Array, state: Arrays, dh: Array, dc: Array, params: Arrays, template: Any) -> Detection:
+def _with_gradient_notes(obj: Any, form: StepForm, probe: _Probe) -> StepForm:
     kept = [p for p in form.parameters if p.gradient]
     returned = [role[2:] for role in form.gradients or {} if role.startswith("d:")]
     missing = [p.name for p in form.parameters if not p.gradient and p.name not in returned]
-    words = []
+    words, mixed = [], {}
     if kept:
-        fresh = substitute(template, form.parameters, params)
+        fresh = substitute(probe.template, form.parameters, probe.params)
         values = []
         for _ in range(2):
-            result = _call_forward(fresh, form.forward_name, form.roles, form.layout, x, state)
-            _call_backward(fresh, form, x, state, result, dh, dc)
+            _, result = probe.forward(form, fresh)
+            _call_backward(fresh, form, probe.x, probe.state, result, probe.dh, probe.dc)
             values.append(read_gradients(fresh, kept))
-        first, second = values
-        grows = any(not np.array_equal(first[n], second[n]) for n in first)
+        added, replaced = accumulation(*values)
         place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
-        words.append(f"kept in {place}; backward {'adds to' if grows else 'overwrites'} them")
+        words.append(f"kept in {place}; {accumulation_words(added, replaced)}")
+        mixed = {"accumulated": added, "overwritten": replaced} if added and replaced else {}
     if returned:
         words.append(f"returned by backward: {', '.join(returned)}")
     if missing:
         words.append(f"not given: {', '.join(missing)}")
     given = [role for role in ("dx", "dh", "dc") if role in (form.gradients or {})]
-    return Detection(
-        "gradients",
-        "; ".join([*words, f"backward({', '.join(form.backward or ())}) returns {', '.join(given) or 'no gradient of its inputs'}"]),
-    )
+    words.append(f"backward({', '.join(form.backward or ())}) returns {', '.join(given) or 'no gradient of its inputs'}")
+    return replace(form, mixed=mixed, notes=(*form.notes, Detection("gradients", "; ".join(words))))
 
 
 def into(layout: str, a: Array) -> Array:
@@ -324,6 +384,7 @@ def _call_backward(obj: Any, form: StepForm, x: Array, state: Arrays, result: An
         "x": into(layout, x),
         "h": into(layout, state["h"]),
     }
+    values |= {f"{s}_out": calls.at(result, path) for s, path in form.states.items()}
     if dc is not None:
         values |= {"dc": into(layout, dc), "dstate": (values["dh"], into(layout, dc))}
     if "c" in state:
@@ -359,6 +420,8 @@ def _subject(obj: object, spec: str, way: Construction, form: StepForm, D: int, 
         hidden_sizes=(H,) if fixed_H else None,
         dtype=form.dtype,
         source=source_of(obj, *(n for n in (form.backward_name, form.forward_name) if n)),
+        square=way.square,
+        extra={"mixed_accumulation": form.mixed} if form.mixed else {},
     )
 
 

@@ -13,7 +13,7 @@ from harness.checks.trial import Trial
 from harness.gradient.running import Gradients, backward
 from reports.records import Where
 
-_CASES = (Case(N=3), Case(T=3, N=2, D=2, H=3, seed=1), Case(T=2, N=9, seed=2))
+_CASES = (Case(N=3), Case(T=3, N=2, D=4, H=5, seed=1), Case(T=2, N=9, seed=2))
 
 
 @check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150", "NUM100"))
@@ -56,7 +56,7 @@ def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
             )
 
 
-@check("BAT110", family="batch", cases=_CASES, needs=("CON170", "LIN110", "NUM100"))
+@check("BAT110", family="batch", cases=_CASES, needs=("BAT100", "CON170", "LIN110", "NUM100"))
 def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[Evidence]:
     """A cotangent in row n gives dxs and dstate in row n only, and parameter gradients are the sum over rows, not the mean."""
     trial.needs_backward()

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.calling import called
 from harness.cases import Case, Cotangent, Data, cotangents, draw_params, init, zero_state
-from harness.checks.evidence import Evidence, NotApplicable, agree, holds
+from harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
 from harness.checks.registry import check
 from harness.checks.trial import Trial
 from harness.gradient.running import Gradients, backward, outputs
@@ -235,7 +235,12 @@ def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> 
         other = Data({k: arranged(p) for k, p in data.params.items()}, arranged(data.xs), {k: arranged(s) for k, s in data.state.items()})
         for name, got in _outputs(trial, other).items():
             yield agree(
-                f"{name} for {layout} inputs", got=got, expected=expected[name], tolerance=tolerance, than="those for contiguous ones"
+                f"{name} for {layout} inputs",
+                got=got,
+                expected=expected[name],
+                tolerance=tolerance,
+                than="those for contiguous ones",
+                where=Where(tensor=name),
             )
         for kind, dys in ((layout, arranged(packed.dys)), ("stride-zero", v.dys)) if with_backward else ():
             for name, got in _flat(backward(trial.subject, other, replace(v, dys=dys))).items():
@@ -246,6 +251,7 @@ def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> 
                     tolerance=tolerance,
                     than="that for contiguous ones: it depends on the layout of arrays in memory",
                     where=Where(tensor=name.removeprefix("dL/d")),
+                    floor=dust(gradients, float(np.finfo(case.dtype).eps)),
                 )
 
 

@@ -55,12 +55,14 @@ def agree(
     than: str,
     code: Code = "BUG",
     where: Where | None = None,
+    floor: float = 0.0,
     **metrics: Any,
 ) -> Evidence:
     """Whether `got` equals `expected` within `tolerance` times the largest expected entry.   Equal shapes; NaN never agrees.
 
     what    the thing compared ("outputs of run(0..3) then run(3..5)")
     than    what it is held against, for the headline ("those of run(0..5)")
+    floor   a difference up to this one is rounding whatever the size: see `dust`
     """
     got, expected = np.asarray(got), np.asarray(expected)
     where = where or Where(tensor=what)
@@ -75,7 +77,7 @@ def agree(
     error = np.where(np.isnan(error), np.inf, error)
     error = np.where((got == expected), 0.0, error)
     worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
-    bad = int(np.sum(error > tolerance * size))
+    bad = int(np.sum(error > max(tolerance * size, floor)))
     relative = float(error[worst] / size) if size > 0 else 0.0
     if not bad:
         return Evidence(True, relative_error=relative, metrics=metrics)
@@ -91,3 +93,9 @@ def agree(
         total=int(error.size),
         metrics=metrics,
     )
+
+
+def dust(gradients: Mapping[str, Array], eps: float) -> float:
+    """What is rounding beside the largest entry of all gradients: a parameter without influence has a gradient of that size."""
+    largest = max((float(np.max(np.abs(g), initial=0.0)) for g in gradients.values()), default=0.0)
+    return 64 * eps * largest

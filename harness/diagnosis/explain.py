@@ -7,7 +7,7 @@ the numbers themselves are looked at (structure.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -18,6 +18,9 @@ from harness.cases import Case, Cotangent, admissible
 from harness.diagnosis import structure
 from harness.diagnosis.bugs import bugs_of
 from harness.diagnosis.mapping import Identification, gradients_from_reference, params_to_reference, resized
+from harness.diagnosis.mends import in_words_of
+from harness.diagnosis.narrowing import Rerun, narrowed
+from harness.diagnosis.numbers import numbers_of
 from harness.diagnosis.plant import Bug, Planted, PlantError, plant
 from harness.diagnosis.wrong import WrongGradient, relative_distance, tensors
 from harness.gradient.running import Gradients
@@ -26,8 +29,6 @@ from refimpl import unroll
 from reports.records import Cause
 
 __all__ = ["Reference", "WrongGradient", "explain", "matching_bugs", "two_mistakes"]
-
-Rerun = Callable[[Case], WrongGradient]
 
 #: A bug is named where it comes this close to the subject's numbers in every tensor (relative to its largest entry) ...
 _CLOSE = {"float32": 1e-3, "float64": 1e-8, "longdouble": 1e-8}
@@ -40,6 +41,9 @@ _MOST_STEPS = 20
 #: A tensor is wrong where it is farther than this from the right one.
 _WRONG = {"float32": 3e-3, "float64": 1e-9, "longdouble": 1e-9}
 
+#: Where a gradient with so few entries is wrong, its exact entries are always computed.
+_ALWAYS_EXACT = 500
+
 
 def explain(wrong: WrongGradient, rerun: Rerun | None = None) -> tuple[Cause, ...]:
     """Likely causes of a wrong gradient, best first; () where nothing is known.   A score of 1 reproduces every number.
@@ -47,12 +51,39 @@ def explain(wrong: WrongGradient, rerun: Rerun | None = None) -> tuple[Cause, ..
     rerun   gives the same subject's gradients at another case: to tell apart bugs that are the same at this one, to confirm
             what a small case suggests, and to look at more numbers than it has
     """
+    found = _found(wrong, rerun)
+    if rerun is not None and not any(cause.score == 1 for cause in found) and not agrees(wrong, wrong):
+        found = narrowed(found, wrong, rerun, lambda again: agrees(again, wrong))
+    return tuple(in_words_of(wrong.subject, cause) for cause in found)
+
+
+def _found(wrong: WrongGradient, rerun: Rerun | None) -> tuple[Cause, ...]:
     if wrong.identification is not None:
         if named := _named(wrong, wrong.identification, rerun):
             return named
         if pair := two_mistakes(wrong, wrong.identification, rerun):
             return pair
     return structure.causes(_with_enough_numbers(wrong, rerun))
+
+
+def agrees(wrong: WrongGradient, beside: WrongGradient) -> bool:
+    """Whether every gradient is right after all; False where too little is known to say so.
+
+    beside   the gradient that was found wrong: where nothing exact is known of a smaller one, nothing was wrong with it
+    """
+    if wrong.identification is not None:
+        limit = _WRONG.get(wrong.subject.dtype, 1e-9)
+        return all(d <= limit for distances in _apart(wrong, Reference(wrong.identification, wrong)) for d in distances.values())
+    if any(True for exact in wrong.exact for _ in tensors(exact)):
+        return not numbers_of(wrong).whole
+    if wrong is beside or not any(True for exact in beside.exact for _ in tensors(exact)):
+        return False
+    return _entries(wrong) <= max(_ALWAYS_EXACT, _entries(beside))
+
+
+def _entries(wrong: WrongGradient) -> int:
+    data = wrong.data
+    return data.xs.size + sum(value.size for value in (*data.params.values(), *data.state.values()))
 
 
 def _named(wrong: WrongGradient, identification: Identification, rerun: Rerun | None) -> tuple[Cause, ...]:
@@ -62,7 +93,7 @@ def _named(wrong: WrongGradient, identification: Identification, rerun: Rerun | 
     kept, elsewhere = _confirmed(wrong, identification, matches, rerun)
     if elsewhere is None:
         return _causes(wrong, identification, kept)
-    return _with_partner(elsewhere, identification, kept) or _causes(wrong, identification, kept, elsewhere=elsewhere.case)
+    return _with_partner(elsewhere, identification, kept) or _causes(wrong, identification, kept, elsewhere)
 
 
 def _with_partner(wrong: WrongGradient, identification: Identification, matches: Sequence[Match]) -> tuple[Cause, ...]:
@@ -275,29 +306,42 @@ def _confirmed(
 
 
 def _causes(
-    wrong: WrongGradient, identification: Identification, matches: Sequence[Match], elsewhere: Case | None = None
+    wrong: WrongGradient, identification: Identification, matches: Sequence[Match], elsewhere: WrongGradient | None = None
 ) -> tuple[Cause, ...]:
-    names = [match.bug.name for match in matches]
+    right_there = elsewhere is not None and agrees(elsewhere, wrong)
     causes = []
     for match in matches:
         evidence = f"the reference with this mistake, on your weights, reproduces {_reproduced(wrong, match)}"
-        if len(names) > 1:
-            evidence += f"; so does {', '.join(name for name in names if name != match.bug.name)} at {wrong.case}"
+        if len(matches) > 1:
+            evidence += f"; {_so_do(match, matches)} at {wrong.case}"
         if elsewhere:
-            evidence += f"; at {elsewhere} something else is wrong too"
+            evidence += f"; at {elsewhere.case} " + ("nothing is wrong" if right_there else "something else is wrong too")
         score = 0.9 if elsewhere else 1.0
         causes.append(Cause(match.bug.name, match.bug.sentence, evidence, score, _fix(identification, match.bug)))
     return tuple(causes)
 
 
+def _so_do(match: Match, matches: Sequence[Match]) -> str:
+    """Which other mistakes give the same numbers: "so does 'dL/dh_0 is zero'", or how many beside two of them."""
+    others = [f"'{other.bug.sentence}'" for other in matches if other is not match]
+    shown = " and ".join(others[:2])
+    return f"so do{'es' * (len(others) == 1)} {shown}" + (f" and {len(others) - 2} more" if len(others) > 2 else "")
+
+
 def _both(wrong: WrongGradient, identification: Identification, match: Match) -> tuple[Cause, ...]:
-    """Two mistakes as a cause each."""
+    """Two mistakes as a cause each; as one, where they are the two sides of a path that is cut."""
     one, other = match.bugs
+    for state in wrong.data.state:
+        own = identification.mapping.state.get(state, state)
+        if {one.name, other.name} == {f"d{own}-next-dropped", f"d{own}0-zero"}:
+            evidence = f"the reference with this mistake, on your weights, reproduces {_reproduced(wrong, match)}"
+            said = f"nothing goes back to {own}_(t-1): neither to dL/d{own}_0 nor to the step before"
+            return (Cause(f"nothing-back-to-{own}", said, evidence, 1.0, _fix(identification, one)),)
     return tuple(
         Cause(
             bug.name,
             bug.sentence,
-            f"two mistakes: together with {partner.name}, on your weights, it reproduces {_reproduced(wrong, match)}",
+            f"two mistakes: together with '{partner.sentence}', on your weights, it reproduces {_reproduced(wrong, match)}",
             1.0,
             _fix(identification, bug),
         )

@@ -95,7 +95,7 @@ def test_a_crash_is_the_result_of_its_check_and_the_others_go_on(tmp_path: Path,
     run = check(f"{path}:Crashing", select=["contract", "numerics", "time"])
     found = statuses(run)
     assert found.pop("NUM110") == "crashed"
-    assert set(found.values()) == {"passed"}
+    assert set(found.values()) <= {"passed", "not_applicable"}
     assert words in str(run["NUM110"].reason)
     assert list(found)[-1].startswith("TIM")
     assert run.exit_code == 1
@@ -171,7 +171,7 @@ def test_a_local_class_travels_by_value() -> None:
 
     run = check(Local, **QUICK)
     assert run.ok
-    assert "checked_in_this_process" not in run.run.env
+    assert "checked_in_this_process" not in run.run.env, run.run.env["checked_in_this_process"]
 
 
 def test_a_class_of_a_script_without_a_main_guard_is_checked(tmp_path: Path) -> None:

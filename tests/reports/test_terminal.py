@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from reports import terminal, view
-from reports.records import Finding, Run
+from reports.records import Finding, Run, Where
 from reports.terminal import failure_lines, text_of, warning_lines
 
 
@@ -30,16 +30,14 @@ def test_a_failing_gate_says_what_where_worst_case_cause_fix_and_repro(failing_r
     assert named["repro"] == "bptt check examples/gru_wrong.py:MyGRU --select GRD110 --case T2-N1-D3-H4 --seed 0"
     assert "3 checks blocked by GRD110: GRD120 GRD130 PAR110" in lines
     assert lines[-1].split("        ") == [
-        "1 failed · 1 warning · 3 blocked · 11 passed · 1 not applicable (no lengths)",
+        "1 failed · 1 warning · 3 blocked · 11 passed · 1 not applicable",
         "sensitivity 2e-12",
         "exit 1",
     ]
 
 
 def test_a_warning_has_its_own_short_block_and_is_no_failure(failing_run: Run) -> None:
-    only = replace(
-        failing_run, results=tuple(r for r in failing_run.results if r.status != "blocked" and r.check != "GRD110"), exit_code=0
-    )
+    only = replace(failing_run, results=tuple(r for r in failing_run.results if r.status != "blocked" and r.check != "GRD110"), exit_code=0)
     text = text_of(only)
     assert "! NUM100  warning (PRECISION_LOSS): rounding errors shrink with the precision" in text
     assert "failed" not in text and text.rstrip().endswith("exit 0")
@@ -94,6 +92,41 @@ def test_verbose_has_every_check_with_status_and_reason(failing_run: Run) -> Non
     assert "- LEN100  padding does not matter  — not applicable: no lengths" in text
 
 
+def test_reasons_are_left_to_verbose_and_are_whole_there(failing_run: Run) -> None:
+    long = "it was not identified as a published cell, so there is nothing to hold its parameters' gradients against"
+    results = tuple(replace(r, reason=long) if r.status == "not_applicable" else r for r in failing_run.results)
+    run = replace(failing_run, results=results)
+    assert "1 not applicable        " in text_of(run).splitlines()[-1] and long not in text_of(run)
+    assert f"1 not applicable ({long})        " in text_of(run, "verbose").splitlines()[-1]
+    assert "…" not in text_of(run, "verbose").splitlines()[-1]
+
+
+def test_many_blocked_checks_are_counted_by_family(failing_run: Run) -> None:
+    blocked = [r for r in failing_run.results if r.status == "blocked"]
+    more = tuple(replace(blocked[0], params={"k": k}) for k in range(view.MOST_IDS))
+    run = replace(failing_run, results=(*failing_run.results, *more))
+    line = next(line for line in text_of(run).splitlines() if " blocked by " in line)
+    assert line == "11 checks blocked by GRD110: gradient 10, parity 1"
+    assert "11 checks blocked by GRD110: GRD120 GRD130 PAR110" in text_of(run, "verbose")
+
+
+@pytest.mark.parametrize("value", [1.0, 3.7, 7.9e4, float("inf")])
+def test_a_sensitivity_that_is_none_is_not_printed(failing_run: Run, value: float) -> None:
+    blind = replace(failing_run.results[0], metrics={"sensitivity": value})
+    assert view.sensitivity((blind,)) is None
+    assert "sensitivity" not in text_of(replace(failing_run, results=(blind,)))
+
+
+def test_code_that_raises_is_not_said_to_break_the_property_of_the_title(failing_run: Run) -> None:
+    failed = next(r for r in failing_run.results if r.check == "GRD110")
+    raised = replace(failed, metrics={}, finding=Finding("CONTRACT", "Cell.backward raised KeyError: 'h'"))
+    rows = [line.plain for line in failure_lines(raised, failing_run)]
+    assert "  what    Cell.backward raised KeyError: 'h'; so this could not be compared" in rows
+    assert not any(row.startswith("  worst") for row in rows)
+    shape = Finding("CONTRACT", "run: ys has shape (2, 7)", Where(tensor="ys"))
+    assert view.what_text(shape) == "run: ys has shape (2, 7)"
+
+
 def test_an_incomplete_run_says_so_and_claims_no_exit_code(failing_run: Run) -> None:
     text = text_of(replace(failing_run, complete=False))
     assert "incomplete: the run was cut off" in text and "exit 1" not in text
@@ -117,16 +150,18 @@ def test_many_failures_are_counted_unless_verbose(failing_run: Run) -> None:
         ({"observed": 0.0, "expected": 2.0}, "yours 0.000e+00   exact 2.000e+00   ratio 0"),
         (
             {"observed": 1.0, "expected": 0.0, "relative_error": float("inf")},
-            "yours 1.000e+00   exact 0.000e+00   relative error inf",
+            "yours 1.000e+00   exact 0.000e+00",
         ),
         (
             {"observed": float("nan"), "expected": 1.0, "relative_error": float("nan")},
-            "yours nan   exact 1.000e+00   relative error nan",
+            "yours nan   exact 1.000e+00",
         ),
         ({"observed": 1e-320, "expected": 1e-320}, "yours 9.9998886718268301e-321   exact 9.9998886718268301e-321   ratio 1"),
         ({"observed": 1e300, "expected": 1e-300}, "yours 1.000e+300   exact 1.000e-300"),
         ({}, ""),
+        ({"relative_error": float("inf")}, ""),
+        ({"code": "CONTRACT", "observed": 0.0, "expected": 0.0}, ""),
     ],
 )
 def test_odd_numbers(change: dict[str, Any], words: str) -> None:
-    assert view.worst_text(Finding("BUG", "x", **change)) == words
+    assert view.worst_text(Finding(**{"code": "BUG", "headline": "x"} | change)) == words

@@ -1,0 +1,80 @@
+"""What else a gradient of torch can depend on: other forward passes before its backward, and what requires no gradient.
+
+The methods that are asked for here are those of the torch adapter; a subject without them is not applicable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.calling import called
+from harness.cases import Case, Data, cotangents
+from harness.checks.evidence import Evidence, NotApplicable, agree, dust
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.subject import Array
+from reports.records import Where
+
+#: In units of eps: what is frozen may change the order of additions, and nothing else.
+_ROUNDING = 1e4
+
+
+@check("CON192", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160",))
+def interleaved_forward_passes_do_not_disturb_each_other(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Gradients of a forward pass are the same, to the last bit, with another forward pass between it and its backward."""
+    method = _method(trial, "interleaved", "keeps a forward pass for a later backward")
+    data = trial.data(case)
+    v = cotangents(trial.subject, case, *trial.run(data))[0]
+    other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
+    first, second = ((at.xs, at.state, v.dys, v.dfinal) for at in (data, other))
+    alone, together = called(trial.subject, "interleaved", method, data.params, first, second)
+    got = _named(together)
+    for name, expected in _named(alone).items():
+        yield agree(
+            f"{name} after another forward pass in between",
+            got=got[name],
+            expected=expected,
+            tolerance=0.0,
+            than="that of its own forward pass alone: backward reads what the latest forward pass left behind",
+            where=Where(tensor=name.removeprefix("dL/d")),
+        )
+
+
+@check("CON194", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160",))
+def what_is_frozen_does_not_change_the_other_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """With the inputs, the initial states, or each second parameter not requiring a gradient, all other gradients stay the same."""
+    method = _method(trial, "partially_frozen", "can be told what needs no gradient")
+    data = trial.data(case)
+    v = cotangents(trial.subject, case, *trial.run(data))[0]
+    at = (data.params, data.xs, data.state, v.dys, v.dfinal)
+    eps = float(np.finfo(case.dtype).eps)
+    full = _named(called(trial.subject, "backward", trial.subject.implementation.backward, *at))
+    for frozen, gradients in called(trial.subject, "partially_frozen", method, *at):
+        for name, got in _named(gradients).items():
+            yield agree(
+                f"{name} with {frozen} frozen",
+                got=got,
+                expected=full[name],
+                tolerance=_ROUNDING * eps,
+                than="that with nothing frozen: look at ctx.needs_input_grad and requires_grad",
+                where=Where(tensor=name.removeprefix("dL/d")),
+                floor=dust(full, eps),
+                frozen=frozen,
+            )
+
+
+def _method(trial: Trial, name: str, what: str) -> Callable[..., Any]:
+    trial.needs_backward()
+    method = getattr(trial.subject.implementation, name, None)
+    if not callable(method):
+        raise NotApplicable(f"only for what {what}, such as a torch module")
+    return method  # type: ignore[no-any-return]  # whatever a user's object has there
+
+
+def _named(gradients: Any) -> dict[str, Array]:
+    dparams, dxs, dstate = gradients
+    found = {f"dL/d{k}": g for k, g in dparams.items()} | {f"dL/d{k}0": g for k, g in dstate.items()}
+    return found if dxs is None else found | {"dL/dxs": dxs}

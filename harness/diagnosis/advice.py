@@ -1,0 +1,130 @@
+"""What usually stands behind a failure of a check that compares no gradients with exact ones, and what to write instead.
+
+Such a failure has no numbers to match against known mistakes: its check and its code are all there is to go by, so what is
+said here is where to look first, with a score that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.subject import CELL_METHODS, NETWORK_METHODS
+from reports.records import Cause
+
+_SCORE = 0.5
+_CELL = "; ".join((*CELL_METHODS.values(), "backward(params, xs, state, dys, dfinal) -> dparams, dxs, dstate"))
+_NETWORK = "; ".join(NETWORK_METHODS.values())
+_KEPT = "something is kept between calls: an attribute, a cache or a buffer that is not made anew"
+_FRESH = "make every buffer inside the call: np.zeros_like(W), not self.dW from the call before; draw no random numbers in it"
+_COPY_OF_GRADIENT = "dh = dys[t] + dh_next instead of dys[t] += dh_next"
+
+#: (check, code of its finding) -> (what it is likely to be, what to do)
+ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("CON100", "BUG"): (
+        "init draws parameters that are not finite",
+        "look for a division by a fan-in of zero, a log or root of a negative number, or np.empty that is never filled",
+    ),
+    ("CON100", "CONTRACT"): ("init or zero_state return something of another form", _CELL),
+    ("CON110", "CONTRACT"): (
+        "outputs or final state come in another layout: the batch before time, the last step only, or states under other names",
+        "ys has one output a step, (T, N, H); the final state has the names and shapes that zero_state gives",
+    ),
+    ("CON120", "CONTRACT"): (
+        "an array is made in a dtype of its own",
+        "np.zeros(shape, dtype=xs.dtype) (torch: dtype=x.dtype, no .float()), so that outputs have the dtype of the inputs",
+    ),
+    ("CON130", "BUG"): (
+        "an exponential overflows, or something is divided by zero",
+        "branch on the sign of a in the sigmoid; subtract the maximum before a softmax; add an eps under a root or a division",
+    ),
+    ("CON140", "MUTATION"): ("run writes into its input", "h = h.copy() before h *= ..., h += ... or h[:] = ..."),
+    ("CON150", "NONDETERMINISTIC"): (_KEPT + ", or random numbers are drawn", "let h start from the state that is handed in; " + _FRESH),
+    ("CON152", "MUTATION"): (
+        "run returns a view of a buffer that the next call writes into",
+        "return ys.copy() (torch: .clone()), or make the buffer anew in each call",
+    ),
+    ("CON155", "BUG"): (
+        "the state of the sequence before is kept, although the class says that it is not stateful",
+        "self.h, self.c = None at the start of each forward pass unless stateful",
+    ),
+    ("CON160", "NONDETERMINISTIC"): (_KEPT, _FRESH),
+    ("CON160", "CONTRACT"): (
+        "backward does not return what it should, or raises: a cache of the forward pass may be missing",
+        "backward(params, xs, state, dys, dfinal) -> dparams, dxs, dstate, each dict by the names of params and state",
+    ),
+    ("CON165", "MUTATION"): ("backward writes into its input", f"dh = dh.copy() before dh *= ... or dh += ...: {_COPY_OF_GRADIENT}"),
+    ("CON170", "BUG"): (
+        "a division by zero or an overflow in backward",
+        "take derivatives from values, s * (1 - s) and 1 - h**2, and divide by nothing that a gate can make zero",
+    ),
+    ("CON170", "CONTRACT"): (
+        "a gradient has another shape or name than what it is the gradient of",
+        "dX has the shape of X: sum a bias's gradient over the batch, da.sum(axis=0), and mind the order of a product: x.T @ da",
+    ),
+    ("CON172", "BUG"): (
+        "some gradients are written with +=, others with =",
+        "self.dW[...] = 0 before the loop and += inside it for every parameter, or = for every one",
+    ),
+    ("CON180", "CONTRACT"): ("backward leaves gradients out", "return one gradient a parameter, dxs, and one a state"),
+    ("CON190", "BUG"): (
+        "the code reads memory in an order of its own: reshape, ravel, view or a pointer that takes arrays for contiguous ones",
+        "np.ascontiguousarray(a) first (torch: .contiguous(), or .reshape in the place of .view), or index along named axes",
+    ),
+    ("CON200", "CONTRACT"): ("loss does not return what it should, or raises", _NETWORK),
+    ("CON210", "MUTATION"): ("loss writes into its input", "W = W - lr * dW belongs outside of loss; copy before *=, += and [:] ="),
+    ("CON210", "NONDETERMINISTIC"): (_KEPT, _FRESH),
+    ("CON210", "BUG"): (_KEPT, _FRESH),
+    ("CON220", "CONTRACT"): ("loss leaves gradients out", "return one gradient a parameter in dparams"),
+    ("LIN100", "BUG"): (
+        "gradients do not start from zero: those of an earlier call, or a share that does not come from dys or dfinal, are in them",
+        "dW = np.zeros_like(W) at the start of backward; no weight decay and no loss inside it",
+    ),
+    ("LIN110", "BUG"): (
+        "backward does more than multiply and add its cotangents: a clip, a norm, a rounding or a test on dys or dh",
+        "clip outside of backward, or say dys_scale so that no clip is reached; do not skip steps where dys is small or zero",
+    ),
+    ("NUM100", "PRECISION_LOSS"): (
+        "a value on the way has a lower precision than the inputs",
+        "look for astype(np.float32), dtype=np.float32, .float(), and arrays or constants made without a dtype in torch",
+    ),
+    ("NUM110", "BUG"): (
+        "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a",
+        "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2))",
+    ),
+    ("TIM100", "BUG"): (
+        "something of the past is not in the state, or depends on where a sequence starts or ends",
+        "start from the state that is handed in, return the last step's state, and treat no step apart (t == 0, t == T - 1, t % k)",
+    ),
+    ("TIM110", "BUG"): (
+        "output t reads an input later than t: e.g. a backward direction, a shift by one, a softmax over time",
+        "use xs[t] and h_(t-1) only; average, normalise and reverse along no axis of time; say bidirectional=True if it is meant",
+    ),
+    ("TIM120", "BUG"): (
+        "the state that is handed in is not used: run makes its own, of zeros or from the call before",
+        "h = state['h'] before the first step (torch: hand hx on to the cell), not np.zeros((N, H))",
+    ),
+    ("BAT100", "BUG"): (
+        "an average, a norm or a reshape over the batch axis mixes rows",
+        "normalise over the last axis, axis=-1; reshape (T, N, D) to (T * N, D) and not to (N * T, D); transpose, do not reshape",
+    ),
+    ("BAT110", "BUG"): (
+        "backward mixes rows, or gives a mean over the batch where the sum is wanted",
+        "db += da.sum(axis=0), not .mean(axis=0), without / N; multiply dh row by row",
+    ),
+}
+#: For codes that mean the same whichever check found them.
+ANYWHERE: Mapping[str, tuple[str, str]] = {
+    "CONTRACT": ("the code raises, or returns something of another form than it should", _CELL),
+    "MUTATION": ("an input is written into", "copy before *=, += and [:] ="),
+    "NONDETERMINISTIC": (_KEPT, _FRESH),
+    "PRECISION_LOSS": ADVICE["NUM100", "PRECISION_LOSS"],
+}
+
+
+def causes_of(check_id: str, finding_code: str) -> tuple[Cause, ...]:
+    """The likely cause of a failure by its check and code alone; () where these say nothing, as of a wrong gradient."""
+    found = ADVICE.get((check_id, finding_code)) or ANYWHERE.get(finding_code)
+    if found is None:
+        return ()
+    hypothesis, fix = found
+    return (Cause(f"{check_id}-{finding_code}".lower().replace("_", "-"), hypothesis, "", _SCORE, fix),)
