@@ -19,6 +19,7 @@ from harness.checks.linearity import NotLinear
 from harness.checks.registry import Check
 from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
+from harness.diagnosis.advice import causes_of
 from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.mapping import Identification
 from harness.diagnosis.mirror import mirror
@@ -255,7 +256,7 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         bad=evidence.bad,
         total=evidence.total,
         smallest_case=SmallestCase(shrunk.T, shrunk.N, shrunk.D, shrunk.H, shrunk.regime, shrunk.dtype, shrunk.seed),
-        causes=_causes(trial, evidence),
+        causes=_causes(trial, c, evidence),
         repro=_repro(c, task, trial.subject, shrunk),
         source=Source(from_here(source[0]), source[1]) if source is not None else None,
     )
@@ -320,7 +321,7 @@ def _resized(case: Case, dimension: str, size: int) -> Case:
     return replace(case, T=sizes["T"], N=sizes["N"], D=sizes["D"], H=sizes["H"])
 
 
-def _causes(trial: Trial, evidence: Evidence) -> tuple[Cause, ...]:
+def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
     if isinstance(detail, NotLinear):
@@ -337,7 +338,7 @@ def _causes(trial: Trial, evidence: Evidence) -> tuple[Cause, ...]:
             )
         )
     if not isinstance(detail, tuple):
-        return ()
+        return causes_of(c.id, evidence.code)
     examination, located = detail
     if located.exact is None and trial.identification is None:
         return ()
@@ -348,7 +349,7 @@ def _again(trial: Trial, case: Case) -> diagnosis.WrongGradient:
     """The same question at another case, to tell candidates apart that agree on the first one."""
     examination = trial.examine(admissible(trial.subject, case), ("params", "xs", "state"))
     located = locate(examination) if examination.wrong else None
-    exact = located.exact if located is not None else None
+    exact = located.exact if located is not None else examination.gradients  # where nothing is wrong, they are exact
     return _wrong_gradient(trial, examination, None, exact)
 
 

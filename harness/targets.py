@@ -191,9 +191,10 @@ def _attribute(module: types.ModuleType, dotted: str, target: str) -> object:
 
 
 def _offers(owner: Any) -> list[str]:
-    """Names that a target may have after the colon: of a module only what it defines itself, never what it imports."""
+    """Names that a target may have after the colon: of a module only what its own package defines, never np."""
     if isinstance(owner, types.ModuleType):
-        return [n for n, v in vars(owner).items() if not n.startswith("_") and _defined_here(owner, v)]
+        package = owner.__name__.partition(".")[0]
+        return [n for n, v in vars(owner).items() if not n.startswith("_") and _home(v).partition(".")[0] == package]
     return [n for n in dir(owner) if not n.startswith("_")]
 
 
@@ -205,9 +206,11 @@ def _paired(module: types.ModuleType, value: object, target: str) -> object:
         if value in (forward, backward):
             return as_class(forward, backward)
     name = value.__name__
-    if "backward" in name or "forward" in name and len(inspect.signature(value).parameters) > 1:
+    if "backward" in name or ("forward" in name and len(inspect.signature(value).parameters) > 1):
         other = name.replace("backward", "forward") if "backward" in name else name.replace("forward", "backward")
-        has_other = "is there, but forward takes more than those" if isinstance(vars(module).get(other), types.FunctionType) else "is not there"
+        has_other = (
+            "is there, but forward takes more than those" if isinstance(vars(module).get(other), types.FunctionType) else "is not there"
+        )
         raise UsageError(
             f"{target}: {name} is a function over data, {other} {has_other}, wanted a pair "
             "x_forward(x, prev_h[, prev_c], weights) -> h[, c], cache and x_backward(dh[, dc], cache), or a class"
@@ -225,7 +228,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
     refused: list[UsageError] = []
     if all(has(module, m) for m in CELL_METHODS) or all(has(module, m) for m in NETWORK_METHODS):
         return [adapt(module, place, args)]
-    for name, value in vars(module).items():
+    for name, value in list(vars(module).items()):
         if name.startswith("_") or not _defined_here(module, value) or not _plausible(value):
             continue
         spec = f"{place}:{name}"
@@ -239,12 +242,12 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
         if subject is not None:
             found.append(subject)
     if not found:
-        halves = pairs({n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__})
+        halves = pairs({n: v for n, v in list(vars(module).items()) if _home(v) == module.__name__})
         found = [adapt(as_class(*pair), f"{place}:{name}", args) for name, pair in halves.items()]
     if not found:
         if refused:
             raise refused[0]
-        names = [n for n, v in vars(module).items() if isinstance(v, type) and _defined_here(module, v)]
+        names = [n for n, v in list(vars(module).items()) if isinstance(v, type) and _defined_here(module, v)]
         raise UsageError(
             f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, "
             "wanted one with forward and backward, or with init, zero_state, run"
@@ -253,8 +256,13 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
 
 
 def _defined_here(module: types.ModuleType, value: object) -> bool:
+    return not isinstance(value, types.FunctionType) and _home(value) == module.__name__
+
+
+def _home(value: object) -> str:
+    """The module that defines a class or function, or the class of an object; '' for a module."""
     owner = value if isinstance(value, type | types.FunctionType) else type(value)
-    return getattr(owner, "__module__", None) == module.__name__
+    return "" if isinstance(value, types.ModuleType) else str(getattr(owner, "__module__", ""))
 
 
 def _plausible(value: object) -> bool:

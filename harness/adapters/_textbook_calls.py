@@ -125,7 +125,7 @@ def _saved(name: str, forward: Mapping[str, str], returned: Sequence[str]) -> tu
 
 def is_input(name: str) -> bool:
     """Whether an argument of backward's is forward's x, handed back to it."""
-    return bool(X.match(name)) and not re.match(r"^[da]", name, re.I) or name in ("data", "data_t")
+    return (bool(X.match(name)) and not re.match(r"^[da]", name, re.I)) or name in ("data", "data_t")
 
 
 def _incoming(needed: Sequence[str], optional: Sequence[str], has_c: bool) -> list[dict[str, str]]:

@@ -44,7 +44,7 @@ def as_class(forward: types.FunctionType, backward: types.FunctionType) -> type:
         raise ValueError(f"{forward.__name__} takes {', '.join(inspect.signature(forward).parameters)}, wanted x, a state and weights")
     handed, weights = split
 
-    def __init__(self: Any, **arrays: Any) -> None:
+    def keep(self: Any, **arrays: Any) -> None:
         vars(self).update(arrays)
 
     @functools.wraps(forward)
@@ -67,7 +67,7 @@ def as_class(forward: types.FunctionType, backward: types.FunctionType) -> type:
             "__module__": forward.__module__,
             "__doc__": forward.__doc__,
             "__signature__": inspect.Signature([inspect.Parameter(n, kind) for n in weights]),
-            "__init__": __init__,
+            "__init__": keep,
             "forward": call_forward,
             "backward": call_backward,
         },

@@ -158,7 +158,19 @@ class Form:
         return self.time_major(ys), final
 
     def unroll_native(self, module: torch.nn.Module, xs: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The same with xs and ys in the module's own order of axes: (N, T, ...) where it is batch first."""
+        """The same with xs and ys in the module's own order of axes: (N, T, ...) where it is batch first.
+
+        A module that says `view` of inputs that lie otherwise refuses them aloud, and is given contiguous ones: its numbers
+        cannot be wrong by it.
+        """
+        try:
+            return self._unroll_native(module, xs, state)
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error) or all(t.is_contiguous() for t in (xs, *state.values())):
+                raise
+        return self._unroll_native(module, xs.contiguous(), {name: value.contiguous() for name, value in state.items()})
+
+    def _unroll_native(self, module: torch.nn.Module, xs: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         if self.kind == "layer":
             return self.call(module, xs, state)
         outputs, now = [], dict(state)

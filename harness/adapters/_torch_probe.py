@@ -84,7 +84,9 @@ class Prober:
         except Exception as error:  # whatever a user's forward raises: see docstring
             self.trouble.setdefault(kind, f"module({text}) raised {one_line(error)}")
             return None
-        self.trouble.setdefault(kind, f"module({text}) returned {describe(result)}")
+        last_only = kind.startswith("layer") and isinstance(result, torch.Tensor) and result.ndim == 2 and len(result) in x.shape[:2]
+        only = ", one output a sequence where one a step is wanted" if last_only else ""
+        self.trouble.setdefault(kind, f"module({text}) returned {describe(result)}{only}")
         return result
 
     # cells

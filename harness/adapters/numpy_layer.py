@@ -11,9 +11,9 @@ whichever changes the output; a layer that offers none of these always starts fr
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ from harness.adapters._textbook_params import (
     reset_gradients,
     substitute,
 )
+from harness.adapters._textbook_walk import walks
 from harness.errors import ContractError, UsageError
 from harness.subject import Array, Arrays, Detection, Subject
 
@@ -113,7 +114,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     second_best: Subject | None = None
     refusal: UsageError | None = None
     try:
-        for way in constructions(obj, args):
+        for way in chain(constructions(obj, args), walks(obj, constructions(obj, args))):
             if way.unlikely and second_best:
                 break
             found = _probe(way, tried, f"{spec}: {short_name(obj)}")
@@ -378,8 +379,12 @@ def _with_final(form: LayerForm, fresh: Any, xs: Array, state: Arrays, shape: tu
         form.door.kind
     ]
     given = ", ".join(form.door.states)
-    note = Detection("state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items()) or 'not given'}")
-    same_h = "h" in final and (final["h"][0] == "last" or last.shape == shape and np.array_equal(last, _final_of(obj, result, final["h"], N)))
+    note = Detection(
+        "state", f"{given} handed over as {words}; final {', '.join(f'{s} from {_where(f)}' for s, f in final.items()) or 'not given'}"
+    )
+    same_h = "h" in final and (
+        final["h"][0] == "last" or (last.shape == shape and np.array_equal(last, _final_of(obj, result, final["h"], N)))
+    )
     return replace(form, final=final, ys_are_h=same_h, notes=(*form.notes, note))
 
 
@@ -432,7 +437,7 @@ def _with_backward(
     obj = substitute(template, form.parameters, params)
     result = _call_forward(obj, form, xs, state)
     before = gradients_before(obj, form.parameters)
-    dys = rng.normal(size=outputs(form, result, N).shape)
+    dys = np.asarray(rng.normal(size=outputs(form, result, N).shape))
     dfinal = {s: rng.normal(size=(N, H)) for s in form.final}
     guess = replace(form, backward_name=name, backward=roles, gradients={}, parameters=tuple(find_gradients(obj, form.parameters, {})))
     try:
@@ -471,9 +476,7 @@ def _with_backward(
     return complete, _with_gradient_notes(guess, template, params, xs, state, dys, dfinal)
 
 
-def _with_gradient_notes(
-    form: LayerForm, template: Any, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
-) -> LayerForm:
+def _with_gradient_notes(form: LayerForm, template: Any, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> LayerForm:
     places, kept = form.gradients or {}, [p for p in form.parameters if p.gradient]
     obj, values = substitute(template, form.parameters, params), []
     for _ in range(2):

@@ -56,7 +56,7 @@ def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
             )
 
 
-@check("BAT110", family="batch", cases=_CASES, needs=("BAT100", "CON170", "LIN110", "NUM100"))
+@check("BAT110", family="batch", cases=_CASES, needs=("BAT100", "GRD130"))
 def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[Evidence]:
     """A cotangent in row n gives dxs and dstate in row n only, and parameter gradients are the sum over rows, not the mean."""
     trial.needs_backward()

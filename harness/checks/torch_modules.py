@@ -22,7 +22,7 @@ from reports.records import Where
 _ROUNDING = 1e4
 
 
-@check("CON192", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160",))
+@check("CON192", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
 def interleaved_forward_passes_do_not_disturb_each_other(trial: Trial, case: Case) -> Iterator[Evidence]:
     """Gradients of a forward pass are the same, to the last bit, with another forward pass between it and its backward."""
     method = _method(trial, "interleaved", "keeps a forward pass for a later backward")
@@ -43,7 +43,7 @@ def interleaved_forward_passes_do_not_disturb_each_other(trial: Trial, case: Cas
         )
 
 
-@check("CON194", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160",))
+@check("CON194", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
 def what_is_frozen_does_not_change_the_other_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
     """With the inputs, the initial states, or each second parameter not requiring a gradient, all other gradients stay the same."""
     method = _method(trial, "partially_frozen", "can be told what needs no gradient")

@@ -70,6 +70,14 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "the code reads memory in an order of its own: reshape, ravel, view or a pointer that takes arrays for contiguous ones",
         "np.ascontiguousarray(a) first (torch: .contiguous(), or .reshape in the place of .view), or index along named axes",
     ),
+    ("CON192", "BUG"): (
+        "a forward pass leaves what its backward needs where the next forward pass writes: an attribute, a global or a shared buffer",
+        "ctx.save_for_backward(...) in a torch.autograd.Function, and no self.cache or module-level cache between forward and backward",
+    ),
+    ("CON194", "BUG"): (
+        "backward mixes up its gradients, or leaves some out, where ctx.needs_input_grad is False for an input",
+        "return one gradient or None an input, in the order of forward's arguments; test ctx.needs_input_grad for each by itself",
+    ),
     ("CON200", "CONTRACT"): ("loss does not return what it should, or raises", _NETWORK),
     ("CON210", "MUTATION"): ("loss writes into its input", "W = W - lr * dW belongs outside of loss; copy before *=, += and [:] ="),
     ("CON210", "NONDETERMINISTIC"): (_KEPT, _FRESH),

@@ -111,7 +111,8 @@ def _with_enough_numbers(wrong: WrongGradient, rerun: Rerun | None) -> WrongGrad
     if rerun is None or min(case.T, 2) * min(case.N, 2) * min(case.D, 3) * min(case.H, 5) >= 2 * 2 * 3 * 5:
         return wrong
     larger = rerun(admissible(wrong.subject, replace(_LARGER, seed=case.seed)))
-    return larger if all(any(True for _ in tensors(exact)) for exact in larger.exact) else wrong
+    known = all(any(True for _ in tensors(exact)) for exact in larger.exact)
+    return larger if known and numbers_of(larger).whole else wrong
 
 
 @dataclass(frozen=True)
@@ -352,7 +353,7 @@ def _both(wrong: WrongGradient, identification: Identification, match: Match) ->
 def _reproduced(wrong: WrongGradient, match: Match) -> str:
     count = len(match.wrong)
     what = f"all {count} wrong tensors ({', '.join(match.wrong)})" if count > 1 else f"the wrong tensor ({match.wrong[0]})"
-    return f"{what} to {match.error:.0e} under {len(wrong.cotangents)} cotangents"
+    return f"{what} to {match.error:.0e} under {len(wrong.cotangents)} cotangent{'s' * (len(wrong.cotangents) > 1)}"
 
 
 def _fix(identification: Identification, bug: Bug) -> str:

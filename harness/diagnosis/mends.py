@@ -16,7 +16,7 @@ _LOST = re.compile(
     r"|gradient stops|direct path z|nothing goes back"
 )
 #: A line of NumPy that adds up or hands on a gradient; autograd writes these itself.
-_BY_HAND = re.compile(r"\bd\w+(\[\w+\])?( \+)?= ")
+_BY_HAND = re.compile(r"\bd\w+(\[\w+\])? \+?= ")
 
 
 def in_words_of(subject: Subject, cause: Cause) -> Cause:

@@ -5,6 +5,7 @@ Each answer is measured: the same subject's gradients are asked for at another c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,20 @@ IsRight = Callable[[WrongGradient], bool]
 #: What a small sequence's numbers suggest and a single step's disprove.
 _OF_ONE_PLACE = frozenset({"single-entry", "single-row", "single-column"})
 _SHAPES = "look for a product without its transpose, a reshape or a broadcast that shapes cannot tell apart where"
+_BOUNDS = "look for a clip or clamp, an eps, a test on the numbers, or a derivative taken where a gate is saturated"
+_LENGTHS = "look for a buffer of fixed length, a test on t or T, a cut of the gradient, or a number of steps in the code"
+#: Regimes in words that fit behind "only".
+_REGIMES = {
+    "small": "with small weights",
+    "saturated": "with large weights, which saturate gates",
+    "open": "with open gates (biases shifted by +3)",
+    "closed": "with closed gates (biases shifted by -2)",
+    "initial": "with parameters as init draws them",
+}
+#: The shortest wrong sequence is looked for so long; how long it may take depends on the subject.
+_MOST_SECONDS = 6.0
+#: In longer sequences than this, other sizes and regimes are not looked at: they are slow, and shorter ones tell sizes apart.
+_MOST_STEPS = 20
 _SCORE = 0.6
 
 
@@ -29,7 +44,7 @@ class Condition:
 
     words, look   what to say, and where to look
     without       a case beside the failing one that lacks the property
-    again         another case that has it, which must be wrong too; None where the property has no other case
+    again         another case that has it, which must be wrong too; None for the same sizes with other values
     """
 
     code: str
@@ -41,18 +56,23 @@ class Condition:
 
 def narrowed(causes: Sequence[Cause], wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> tuple[Cause, ...]:
     """`causes` with the sizes at which alone they hold; a cause of its own where there was none."""
-    known = tuple(causes)
-    unsaid = wrong.case.T > 1 and all(cause.code in _OF_ONE_PLACE for cause in known)
-    if unsaid and (over_time := tuple(_over_time(wrong, rerun, is_right))):
-        return over_time
+    known, case = tuple(causes), wrong.case
+    if case.T > 1 and all(cause.code in _OF_ONE_PLACE for cause in known):
+        if case.regime != "standard" and case.T <= _MOST_STEPS and _right_at(replace(case, regime="standard"), wrong, rerun, is_right):
+            return (_of_regime(wrong),)
+        if over_time := tuple(_over_time(wrong, rerun, is_right)):
+            return over_time
+    if case.T > _MOST_STEPS:
+        return known
     for condition in _conditions(wrong):
         if not _right_at(condition.without, wrong, rerun, is_right):
             continue
-        if condition.again is not None and _right_at(condition.again, wrong, rerun, is_right) is not False:
+        again = condition.again or _other_values(case)
+        if _right_at(again, wrong, rerun, is_right) is not False:
             continue
         right = f"right at {condition.without}"
         if not known:
-            return (Cause(condition.code, condition.words, f"wrong at {wrong.case}, {right}", _SCORE, condition.look),)
+            return (Cause(condition.code, condition.words, f"wrong at {case}, {right}", _SCORE, condition.look),)
         return tuple(
             replace(
                 cause,
@@ -62,7 +82,30 @@ def narrowed(causes: Sequence[Cause], wrong: WrongGradient, rerun: Rerun, is_rig
             )
             for cause in known
         )
+    if not known and _right_at(_other_values(case), wrong, rerun, is_right):
+        return (_of_values(wrong),)
     return known
+
+
+def _other_values(case: Case) -> Case:
+    """The same sizes with other numbers: what is right there is not a matter of sizes."""
+    return replace(case, seed=case.seed + 1)
+
+
+def _of_regime(wrong: WrongGradient) -> Cause:
+    regime = wrong.case.regime
+    return Cause(
+        "only-in-regime",
+        f"only {_REGIMES.get(regime, regime)}",
+        f"wrong in the regime {regime}, right with the same sizes in the standard one",
+        _SCORE,
+        _BOUNDS,
+    )
+
+
+def _of_values(wrong: WrongGradient) -> Cause:
+    evidence = f"wrong at {wrong.case} with seed {wrong.case.seed}, right with seed {wrong.case.seed + 1}"
+    return Cause("only-some-values", "only for some values of the same sizes", evidence, _SCORE, _BOUNDS)
 
 
 def _conditions(wrong: WrongGradient) -> Iterator[Condition]:
@@ -96,15 +139,20 @@ def _conditions(wrong: WrongGradient) -> Iterator[Condition]:
 
 
 def _over_time(wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> Iterator[Cause]:
-    """What the length of the shortest sequence that is wrong says, where one step is right."""
+    """What the length of the shortest sequence that is wrong says, where one step is right; nothing where other values say otherwise."""
 
-    def right(T: int) -> bool | None:
-        return _right_at(admissible(wrong.subject, replace(wrong.case, T=T)), wrong, rerun, is_right)
+    def right(T: int, case: Case = wrong.case) -> bool | None:
+        return _right_at(replace(case, T=T), wrong, rerun, is_right)
 
     if not right(1):
         return
     below, above = 1, wrong.case.T
+    began = time.perf_counter()
     while above - below > 1:
+        if time.perf_counter() - began > _MOST_SECONDS:
+            words = f"only for sequences longer than some number of steps from {below} to {above - 1}"
+            yield Cause("only-some-lengths", words, f"right with {below} step{'s' * (below > 1)}, wrong with {above}", _SCORE, _LENGTHS)
+            return
         T = (below + above) // 2
         if right(T):
             below = T
@@ -112,6 +160,8 @@ def _over_time(wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> Iterato
             above = T
     if above == 2:
         yield _carried(wrong)
+        return
+    if right(above, _other_values(wrong.case)) is not False or not right(below, _other_values(wrong.case)):
         return
     only = right(above + 1) is True
     words = f"only for sequences of {above} steps" if only else f"only for sequences longer than {below} steps"
@@ -121,22 +171,22 @@ def _over_time(wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> Iterato
         words,
         f"right with {beyond} steps, wrong with {above}",
         _SCORE,
-        f"look for a number of steps in the code ({below}, {above}), a buffer of fixed length, a test on t or T, or a cut of the gradient",
+        f"{_LENGTHS} ({below}, {above})",
     )
 
 
 def _carried(wrong: WrongGradient) -> Cause:
     """One step is right, two are not: the sum over the steps, or the gradient that goes from one to the one before."""
     numbers = numbers_of(wrong)
-    params = wrong.data.params
+    others = {"xs", *(f"{state}0" for state in wrong.data.state)}
     spoiled = [f"dL/d{pair.tensor}" for pair in numbers.whole]
     right = [f"dL/d{pair.tensor}" for pair in numbers.right]
     evidence = (
         f"with one step every gradient is right, with two {_are(spoiled)} wrong" if spoiled else "right with one step, wrong with two"
     )
     evidence += f"; {_are(right)} right" if spoiled and right else ""
-    inputs_known = any(pair.tensor not in params for pair in (*numbers.whole, *numbers.right))
-    inputs_wrong = any(pair.tensor not in params for pair in numbers.whole)
+    inputs_known = any(pair.tensor in others for pair in (*numbers.whole, *numbers.right))
+    inputs_wrong = any(pair.tensor in others for pair in numbers.whole)
     carry = "the gradient carried from one step to the previous one is wrong or lost"
     sums = "the parameters' gradients are not added up over the steps as they should be"
     mend = "dh = dys[t] + dh_next in every step, and dh_next = da @ W_h.T at its end (dc_next the same way)"

@@ -23,12 +23,12 @@ def constant_factor(numbers: Numbers) -> Iterator[Cause]:
         if pair.tensor not in explained and (r := _factor(pair, numbers)) is not None:
             by_factor.setdefault(float(f"{r:.6g}"), []).append(pair)
     for r, pairs in by_factor.items():
-        entries = sum(pair.size for pair in pairs)
+        entries, many = sum(pair.size for pair in pairs), len(pairs[0].yours)
         words, fix = _named_factor(r, numbers.wrong)
         yield Cause(
             "constant-factor",
             f"{listed(pairs)} {'is' if len(pairs) == 1 else 'are'} {words or f'{r:.6g} times what it should be'}",
-            f"yours / exact = {r:.6g} in {entries} of {entries} entries under {len(pairs[0].yours)} cotangents",
+            f"yours / exact = {r:.6g} in {entries} of {entries} entries under {many} cotangent{'s' * (many > 1)}",
             0.9 if words else 0.7,
             fix,
         )

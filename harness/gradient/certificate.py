@@ -223,7 +223,7 @@ def _confirmed(
             below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
             misled = answer == "sides with the subject" and not oracle.exact  # differences against finer ones: at a kink
             tiny = max(abs(judged[i].exact), abs(judged[i].yours)) <= floors[judged[i].cotangent] * np.sqrt(judged[i].u.size)
-            slight = judged[i].relative < 1e-8 or answer == "cannot see" and tiny  # no difference is good to eight digits of these
+            slight = judged[i].relative < 1e-8 or (answer == "cannot see" and tiny)  # no difference is good to eight digits of these
             result[i] = _with(judged[i], "rounding" if below_rounding or misled or slight else "undecided")
     return result
 

@@ -242,16 +242,12 @@ def test_one_target_of_several_that_cannot_be_loaded(bptt: Bptt, fake: Callable[
     assert found["cell.py:Elman", runner.catalogue()[0].id] == "passed"
 
 
-@pytest.mark.parametrize(
-    ("ends", "exit_code", "words"), [(KeyboardInterrupt(), 130, "interrupted"), (ZeroDivisionError("odd"), 3, "odd")]
-)
+@pytest.mark.parametrize(("ends", "exit_code", "words"), [(KeyboardInterrupt(), 130, "interrupted"), (ZeroDivisionError("odd"), 3, "odd")])
 def test_what_ends_a_run_early_leaves_a_valid_partial_record(
     bptt: Bptt, fake: Callable[..., Any], ends: BaseException, exit_code: int, words: str
 ) -> None:
     fake("passed", "failed", ends=ends)
-    found, out, err = bptt(
-        "check", "cell.py:Elman", "b.py:B", "--report", "run.json", "--report", "run.jsonl", "--report", "x.md"
-    )
+    found, out, err = bptt("check", "cell.py:Elman", "b.py:B", "--report", "run.json", "--report", "run.jsonl", "--report", "x.md")
     assert found == exit_code
     assert words in one_line(err)
     assert "incomplete" in out

@@ -38,8 +38,6 @@ def test_a_distribution_that_is_not_there_has_no_version() -> None:
 
 
 def test_frameworks_are_looked_up_and_not_imported() -> None:
-    code = (
-        "import sys; from harness.environment import environment as e; e(); print({'torch', 'jax', 'keras'} & set(sys.modules))"
-    )
+    code = "import sys; from harness.environment import environment as e; e(); print({'torch', 'jax', 'keras'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -132,9 +132,7 @@ def comparable(run: Run) -> list[tuple[str, str, str, object]]:
 def test_the_report_is_the_same_with_workers(cells: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     options = ["--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--bptt-level", "smoke"]
-    alone = cells.runpytest_subprocess(
-        *options, "-p", "no:benchmark", "--bptt-report", "alone.json", "--bptt-report", "alone.html"
-    )
+    alone = cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "alone.json", "--bptt-report", "alone.html")
     many = cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "many.json", "-n", "2")
     assert (alone.ret, many.ret) == (1, 1)
     assert alone.parseoutcomes() == many.parseoutcomes()

@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.targets import load, parse_args
+from tests.harness.adapters.conftest import gradient_errors
 
 CELL = """
 import numpy as np
@@ -113,15 +114,11 @@ def test_errors_are_one_line_and_say_what_is_near(folder: Path, target: str, wor
     with pytest.raises(UsageError, match=words) as error:
         load(target)
     assert "\n" not in str(error.value)
-    assert not any(
-        name.startswith("bptt_target_") and name.split("_")[2] in ("broken", "syntax", "exits") for name in sys.modules
-    )
+    assert not any(name.startswith("bptt_target_") and name.split("_")[2] in ("broken", "syntax", "exits") for name in sys.modules)
 
 
 def test_a_recurrent_class_that_cannot_be_understood_is_not_passed_over(folder: Path) -> None:
-    (folder / "two.py").write_text(
-        CELL + "\nclass OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n"
-    )
+    (folder / "two.py").write_text(CELL + "\nclass OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n")
     with pytest.raises(UsageError, match="OtherGRU"):
         load("two.py")
 
@@ -137,3 +134,44 @@ def test_parse_args() -> None:
         parse_args('{"hidden_size" 4}')
     with pytest.raises(UsageError, match=r"got \[1\], wanted a JSON object"):
         parse_args("[1]")
+
+
+FUNCTIONS = """
+import numpy as np
+
+def helper(x): return x
+
+def rnn_step_forward(x, prev_h, Wx, Wh, b):
+    next_h = np.tanh(x @ Wx + prev_h @ Wh + b)
+    return next_h, (x, prev_h, Wx, Wh, next_h)
+
+def rnn_step_backward(dnext_h, cache):
+    x, prev_h, Wx, Wh, next_h = cache
+    da = dnext_h * (1 - next_h ** 2)
+    return da @ Wx.T, da @ Wh.T, x.T @ da, prev_h.T @ da, da.sum(0)
+
+def lone_step_forward(x, prev_h, Wx): return x
+"""
+
+
+@pytest.mark.parametrize("attribute", ["", ":rnn_step_forward", ":rnn_step_backward"])
+def test_a_pair_of_functions_is_a_cell(folder: Path, attribute: str) -> None:
+    (folder / "functions.py").write_text(FUNCTIONS)
+    [subject] = load(f"functions.py{attribute}")
+    assert subject.name == "rnn_step_forward"
+    errors = gradient_errors(subject)
+    assert errors.keys() == {"p:Wx", "p:Wh", "p:b", "xs", "s:h"}
+    assert max(errors.values()) < 1e-12
+
+
+def test_one_half_of_a_pair_is_refused_with_what_is_missing(folder: Path) -> None:
+    (folder / "functions.py").write_text(FUNCTIONS)
+    with pytest.raises(UsageError, match="lone_step_forward is a function over data, lone_step_backward is not there"):
+        load("functions.py:lone_step_forward")
+
+
+def test_a_missing_name_is_never_answered_with_an_import(folder: Path) -> None:
+    (folder / "functions.py").write_text(FUNCTIONS)
+    with pytest.raises(UsageError) as failure:
+        load("functions.py:npp")
+    assert "it has helper, rnn_step_forward" in str(failure.value) and " np" not in str(failure.value)

@@ -27,9 +27,7 @@ def test_gradients_over_time_are_those_of_the_outputs(target: Any, errors_of: An
     assert max(errors.values()) < 1e-12
     states = {"s:h", "s:c"} if target is textbook.ColumnLSTM else {"s:h"}
     assert {"xs"} | states <= errors.keys()
-    assert {k for k in errors if k.startswith("p:")} == {
-        f"p:{k}" for k in subject.implementation.init(np.random.default_rng(0), 3, 7)
-    }
+    assert {k for k in errors if k.startswith("p:")} == {f"p:{k}" for k in subject.implementation.init(np.random.default_rng(0), 3, 7)}
 
 
 def test_a_wrong_gradient_stays_wrong(errors_of: Any) -> None:
@@ -128,3 +126,100 @@ def test_what_cannot_be_understood_is_one_line(args: Any, words: str) -> None:
 def test_other_kinds_are_left_to_others() -> None:
     assert adapt(3, "t", None) is None
     assert adapt(type("Plain", (), {}), "t", None) is None
+
+
+class Handed:
+    """Elman without a cache of its own: backward is given what it needs, h_t being forward's own output."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.Wx, self.Wh, self.b = np.zeros((input_size, hidden_size)), np.zeros((hidden_size, hidden_size)), np.zeros(hidden_size)
+        self.dWx, self.dWh, self.db = (np.zeros_like(a) for a in (self.Wx, self.Wh, self.b))
+
+    def forward(self, x: Any, h_prev_t: Any) -> Any:
+        return np.tanh(x @ self.Wx + h_prev_t @ self.Wh + self.b)
+
+    def backward(self, delta: Any, h_t: Any, h_prev_l: Any, h_prev_t: Any) -> Any:
+        return self.of_output(delta, h_t, h_prev_l, h_prev_t)
+
+    def of_output(self, dh: Any, h: Any, x: Any, h_prev: Any) -> Any:
+        da = dh * (1 - h * h)
+        self.dWx += x.T @ da
+        self.dWh += h_prev.T @ da
+        self.db += da.sum(0)
+        return da @ self.Wx.T, da @ self.Wh.T
+
+
+def test_backward_is_given_the_output_the_input_and_the_state_before(errors_of: Any) -> None:
+    subject = adapt(Handed, "t", None)
+    assert subject is not None and "backward" in subject.capabilities
+    errors = errors_of(subject)
+    assert errors.keys() == {"p:Wx", "p:Wh", "p:b", "xs", "s:h"}
+    assert max(errors.values()) < 1e-12
+
+
+def test_a_gross_mistake_in_such_a_backward_is_not_read_away(errors_of: Any) -> None:
+    class Gross(Handed):
+        def of_output(self, dh: Any, h: Any, x: Any, h_prev: Any) -> Any:
+            return super().of_output(42 * dh, h, x, h_prev)
+
+    assert min(errors_of(adapt(Gross, "t", None)).values()) > 1
+
+
+def test_an_ambiguous_h_is_read_so_that_the_gradients_are_right(errors_of: Any) -> None:
+    class Output(Handed):
+        def forward(self, x: Any, state: Any) -> Any:
+            self.cache = x, state
+            return super().forward(x, state)
+
+        def backward(self, dh: Any, h: Any) -> Any:  # type: ignore[override]  # other arguments on purpose
+            return self.of_output(dh, h, *self.cache)
+
+    class Before(Output):
+        def backward(self, dh: Any, h: Any) -> Any:  # type: ignore[override]  # as above
+            x, _ = self.cache
+            return self.of_output(dh, super().forward(x, h), x, h)
+
+    for cls in (Output, Before):
+        subject = adapt(cls, "t", None)
+        assert max(errors_of(subject).values()) < 1e-12
+        assert subject is not None and "right gradients at a probe" in found(subject, "backward's arguments")
+
+
+def test_a_backward_that_cannot_be_driven_is_never_left_out() -> None:
+    class Strange(Handed):
+        def backward(self, alpha: Any, dh: Any, lr: Any, mask: Any, foo: Any) -> Any:  # type: ignore[override]  # as above
+            return dh
+
+    with pytest.raises(
+        UsageError, match=r"Strange\.backward\(alpha, dh, lr, mask, foo\) is not understood, tried .*, wanted backward\(dh"
+    ) as e:
+        adapt(Strange, "t", None)
+    assert "forward pass alone" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["backwards", "bakward", "back", "Backward", "compute_gradients"])
+def test_a_method_called_almost_backward_is_a_hint(name: str) -> None:
+    body = {"__init__": Handed.__init__, "forward": Handed.forward, name: lambda self, dh: dh}
+    with pytest.raises(UsageError, match=rf"has {name}\(dh\) but no backward: did you mean backward"):
+        adapt(type("Typo", (), body), "t", None)
+
+
+def test_a_class_without_a_backward_is_still_taken() -> None:
+    body = {"__init__": Handed.__init__, "forward": Handed.forward, "zero_grad": lambda self: None}
+    subject = adapt(type("Forward", (), body), "t", None)
+    assert subject is not None and "backward" not in subject.capabilities
+
+
+def test_gradients_that_are_partly_added_and_partly_overwritten_are_told() -> None:
+    class Mixed(Handed):
+        def of_output(self, dh: Any, h: Any, x: Any, h_prev: Any) -> Any:
+            self.db[...] = 0
+            return super().of_output(dh, h, x, h_prev)
+
+    subject = adapt(Mixed, "t", None)
+    assert subject is not None
+    assert subject.extra["mixed_accumulation"] == {"accumulated": ("Wx", "Wh"), "overwritten": ("b",)}
+    assert "adds to those of Wx, Wh, but overwrites those of b" in found(subject, "gradients")
+    for whole in (Handed, textbook.TupleElman):
+        subject = adapt(whole, "t", None)
+        assert subject is not None and "mixed_accumulation" not in subject.extra

@@ -204,9 +204,7 @@ def test_read_only_and_strided_arrays_are_taken() -> None:
     for value in odd.values():
         value.flags.writeable = False
     wide = np.repeat(xs, 2, axis=2)[:, ::-1, ::2][:, ::-1]
-    np.testing.assert_array_equal(
-        subject.implementation.run(odd, wide, state)[0], subject.implementation.run(params, xs, state)[0]
-    )
+    np.testing.assert_array_equal(subject.implementation.run(odd, wide, state)[0], subject.implementation.run(params, xs, state)[0])
 
 
 def test_an_instance_has_its_sizes_and_stays_as_it_is() -> None:
@@ -216,9 +214,7 @@ def test_an_instance_has_its_sizes_and_stays_as_it_is() -> None:
     assert (subject.input_sizes, subject.hidden_sizes) == ((3,), (4,))
     params, xs, state = drawn(subject, 3, 4)
     np.testing.assert_array_equal(params["weight_hh_l0"], before["weight_hh_l0"].numpy().astype(float))
-    subject.implementation.backward(
-        {k: 2 * v for k, v in params.items()}, xs, state, *subject.implementation.run(params, xs, state)
-    )
+    subject.implementation.backward({k: 2 * v for k, v in params.items()}, xs, state, *subject.implementation.run(params, xs, state))
     assert module.training
     assert all(torch.equal(value, before[name]) and value.dtype == torch.float32 for name, value in module.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in module.parameters())
@@ -331,7 +327,5 @@ def test_other_things_are_not_taken(obj: object) -> None:
 
 
 def test_torch_is_not_imported_for_other_things() -> None:
-    code = (
-        "import sys; from harness.adapters.torch import adapt; assert adapt(dict, 'x') is None; assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from harness.adapters.torch import adapt; assert adapt(dict, 'x') is None; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -171,6 +171,38 @@ class TwoWays(nn.Module):
         return torch.cat([torch.stack(fs), torch.stack(bs)], -1), torch.stack([f, b])
 
 
+class TwoWaysInside(nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(input_size, hidden_size, bidirectional=True, batch_first=True)
+        self.fc = nn.Linear(2 * hidden_size, hidden_size)
+
+    def forward(self, xs: Any) -> Any:
+        return self.fc(self.rnn(xs)[0])
+
+
+class ListOfOutputs(GRU):
+    """(outputs, h) with one tensor (N, H) a step."""
+
+    def forward(self, xs: Any, h: Any = None) -> Any:
+        h, hs = xs.new_zeros(xs.shape[1], self.h.in_features) if h is None else h, []
+        for x in xs:
+            h = super().forward(x, h)
+            hs.append(h)
+        return hs, h
+
+
+class OnlyListOfOutputs(nn.Module):
+    """Batch first, and no state."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = ListOfOutputs(input_size, hidden_size)
+
+    def forward(self, xs: Any) -> Any:
+        return tuple(self.rnn(xs.transpose(0, 1))[0])
+
+
 class Square(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -375,6 +407,30 @@ def test_only_a_module_that_says_so_is_bidirectional() -> None:
     assert not subject_of(GRU).bidirectional
 
 
+def test_a_bidirectional_layer_inside_is_found_and_told() -> None:
+    subject = subject_of(TwoWaysInside)
+    assert subject.bidirectional
+    (said,) = (d for d in subject.detected if d.what == "bidirectional inside")
+    assert "rnn (GRU) is bidirectional: outputs may depend on later inputs, which in a language model is a leak" in said.why
+    assert not [d for d in subject_of(TwoWays).detected if d.what == "bidirectional inside"]
+
+
+@pytest.mark.parametrize(("cls", "state"), [(ListOfOutputs, {"h": 7}), (OnlyListOfOutputs, {})])
+def test_outputs_as_a_list_are_stacked_over_time(cls: type[nn.Module], state: dict[str, int]) -> None:
+    subject = subject_of(cls)
+    rng = np.random.default_rng(0)
+    params = subject.implementation.init(rng, 3, 7)
+    xs, start = rng.normal(size=(5, 2, 3)), {k: rng.normal(size=(2, w)) for k, w in state.items()}
+    ys, final = subject.implementation.run(params, xs, start)
+    assert ys.shape == (5, 2, 7)
+    assert names_and_widths(subject) == state
+    if final:
+        np.testing.assert_array_equal(ys[-1], final["h"])
+    np.testing.assert_array_equal(ys[:3], subject.implementation.run(params, xs[:3], start)[0])
+    assert dot_test(subject) < 1e-12
+    assert "outputs as a list" in [d.what for d in subject.detected]
+
+
 def test_state_required_or_optional_is_told() -> None:
     assert "state required" in [d.what for d in subject_of(GRU).detected]
     assert "state optional" in [d.what for d in subject_of(BatchFirst).detected]
@@ -492,6 +548,15 @@ class LastOnly(BatchFirst):
         return h
 
 
+class ManyToOne(nn.Module):
+    def __init__(self, D: int, H: int) -> None:
+        super().__init__()
+        self.rnn, self.fc = nn.RNN(D, H, batch_first=True), nn.Linear(H, 4)
+
+    def forward(self, xs: Any) -> Any:
+        return self.fc(self.rnn(xs)[0][:, -1])
+
+
 class NoRecurrence(nn.Linear):
     pass
 
@@ -521,8 +586,12 @@ BAD: list[tuple[Any, str]] = [
     ),
     (
         NeedsMore,
-        "t: NeedsMore needs 'temperature' besides its sizes, got nothing for it, wanted it in --args, "
-        "such as '{\"temperature\": ...}'",
+        "t: NeedsMore needs 'temperature' besides its sizes, got nothing for it, wanted it in --args, such as '{\"temperature\": ...}'",
+    ),
+    (
+        ManyToOne,
+        "t: ManyToOne(D=11, H=13): as a layer, module(x (7, 9, 11)) returned tensor (7, 4), one output a sequence where one a "
+        f"step is wanted; {WANTED}",
     ),
     (
         LastOnly,

@@ -208,9 +208,6 @@ class BytesInOrder(Clean):
         return super().backward(params, xs.ravel(order="K").reshape(xs.shape), state, dys, dfinal)
 
 
-# ---------------------------------------------------------------------------------------------------- linearity, numerics
-
-
 class CleanGraph(Clean):
     """The reference cell with a forward pass kept for a later backward, and parts that need no gradient: no mistake."""
 
@@ -246,6 +243,9 @@ class WrongNeed(CleanGraph):
 
     def given(self, dxs: Array) -> Array:
         return np.zeros_like(dxs)
+
+
+# ---------------------------------------------------------------------------------------------------- linearity, numerics
 
 
 class CotangentNormalised(Clean):
@@ -383,6 +383,14 @@ class WrongAtLengthsNobodyNames(Clean):
     def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
         dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
         return (dparams | {"b": 0.9 * dparams["b"]} if 6 <= len(xs) <= 11 else dparams), dxs, dstate
+
+
+class WrongBeyondHundredSteps(Clean):
+    """Adds a tenth to db in sequences longer than a hundred steps."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        return dparams | {"b": dparams["b"] * (1.1 if len(xs) > 100 else 1.0)}, dxs, dstate
 
 
 class WrongForOneInput(Clean):
@@ -691,6 +699,7 @@ PLANTS: dict[str, Plant] = {
     "GRD130": Plant(OneStepOnly, "is wrong", where={"lag": 1}),
     "GRD140": Plant(WrongWhenOpen, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=3, regime="open", seed=4)),
     "GRD150": Plant(NothingBeyondEightSteps, "is wrong", where={"lag": 9}, clean=CleanLSTM, at=Case(T=12, seed=5)),
+    "GRD155": Plant(WrongBeyondHundredSteps, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=130)),
     "GRD160": Plant(WrongForOneInput, "dL/dW_x, gate h is wrong", where={"tensor": "W_x"}, at=Case(N=3, D=1, H=2, seed=10)),
     "GRD170": Plant(WrongAtLengthsNobodyNames, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=7)),
     "GRD190": Plant(OneSmallEntry, "dL/dW_h is wrong in single entries", where={"tensor": "W_h"}),

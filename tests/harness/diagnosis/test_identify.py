@@ -104,9 +104,7 @@ def test_closest_carries_on_where_the_cell_is_wrong(mistake: str) -> None:
     assert "blocks f g i o" in near.convention
 
 
-@pytest.mark.parametrize(
-    "name", ["lstm as torch", "lstm as haiku", "gru as torch", "gru as haiku", "gru a tensor a gate", "elman relu"]
-)
+@pytest.mark.parametrize("name", ["lstm as torch", "lstm as haiku", "gru as torch", "gru as haiku", "gru a tensor a gate", "elman relu"])
 def test_a_cell_that_keeps_no_state_is_named_too(name: str) -> None:
     variant, cell, words = TABLE[name]
     found = identify(subject(Stateless(variant)))

@@ -23,9 +23,7 @@ SIZES = {"D": 7, "H": 5, "P": 5}
         ((3, 5), "3 H", "vector", "", 3),
     ],
 )
-def test_a_shape_of_unequal_primes_has_one_reading(
-    shape: tuple[int, ...], words: str, style: str, order: str, blocks: int
-) -> None:
+def test_a_shape_of_unequal_primes_has_one_reading(shape: tuple[int, ...], words: str, style: str, order: str, blocks: int) -> None:
     (reading,) = [r for r in readings("W", shape, SIZES) if not r.interleaved]
     assert (reading.shape, reading.style, reading.order, len(reading.blocks)) == (words, style, order, blocks)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.cases import Case, admissible
+from harness.cases import REGIMES, Case, admissible
+from harness.diagnosis import narrowing
 from harness.diagnosis.bugs import bug
 from harness.diagnosis.explain import agrees, explain
 from harness.diagnosis.wrong import WrongGradient
@@ -86,7 +87,7 @@ def test_a_known_mistake_at_equal_sizes_only_is_named_with_them() -> None:
 
 @pytest.mark.parametrize("k", [3, 7, 16])
 def test_a_mistake_in_long_sequences_is_told_by_their_length(k: int) -> None:
-    (cause,) = unnamed(Case(T=24, N=2, D=1, H=2), lambda c: c.T > k)
+    (cause,) = unnamed(Case(T=24, N=2, D=1, H=2), lambda c: k < c.T)
     assert cause.hypothesis == f"only for sequences longer than {k} steps"
     assert cause.evidence == f"right with {k} steps, wrong with {k + 1}"
 
@@ -94,6 +95,28 @@ def test_a_mistake_in_long_sequences_is_told_by_their_length(k: int) -> None:
 def test_a_mistake_at_one_length_is_not_said_to_be_in_all_longer_ones() -> None:
     (cause,) = unnamed(Case(T=8, N=2, D=1, H=2), lambda c: c.T == 8)
     assert (cause.hypothesis, cause.evidence) == ("only for sequences of 8 steps", "right with 7 and 9 steps, wrong with 8")
+
+
+def test_a_search_that_takes_too_long_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(narrowing, "_MOST_SECONDS", 0.0)
+    (cause,) = unnamed(Case(T=24, N=2, D=1, H=2), lambda c: c.T > 7)
+    assert cause.hypothesis == "only for sequences longer than some number of steps from 1 to 23"
+
+
+def test_every_regime_has_words() -> None:
+    assert narrowing._REGIMES.keys() == REGIMES.keys() - {"standard"}
+
+
+def test_a_mistake_in_one_regime_is_told_by_it() -> None:
+    (cause,) = unnamed(Case(T=5, regime="saturated"), lambda c: c.regime == "saturated")
+    assert cause.code == "only-in-regime" and cause.hypothesis.startswith("only with large weights")
+
+
+@pytest.mark.parametrize("case", [Case(T=5, seed=4), Case(T=1, N=1, seed=4)])
+def test_a_mistake_at_some_values_is_not_laid_to_the_sizes(case: Case) -> None:
+    (cause,) = unnamed(case, lambda c: c == case)
+    assert cause.hypothesis == "only for some values of the same sizes"
+    assert cause.evidence.endswith("with seed 4, right with seed 5")
 
 
 def lost_carry(loss_only: bool) -> Callable[[Case], WrongGradient]:

@@ -221,9 +221,7 @@ class Variant:
         if self.biases == "none":
             return [dict.fromkeys(gates, np.zeros(H))]
         if self.biases.startswith("split"):
-            return [
-                {gate: params[f"b{side}_{gate}"] for gate in gates} for side in ("xh" if self.biases == "split_two" else ("",))
-            ]
+            return [{gate: params[f"b{side}_{gate}"] for gate in gates} for side in ("xh" if self.biases == "split_two" else ("",))]
         rows = {
             "one": lambda: [params["b"]],
             "two": lambda: [params["b_x"], params["b_h"]],

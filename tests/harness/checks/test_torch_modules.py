@@ -1,0 +1,152 @@
+"""Mistakes of torch functions that show only with another forward pass in between, or with something frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from harness.adapters.torch import adapt  # noqa: E402 - torch comes first, or the whole module is skipped
+from harness.runner import check  # noqa: E402 - as above
+from tests.harness.checks.planted import Clean  # noqa: E402 - as above
+
+
+class Scan(torch.autograd.Function):
+    """h_t = tanh(x_t W + h_(t-1) U) over a whole sequence, with a backward written by hand.  No mistake."""
+
+    latest: Any = None
+
+    @staticmethod
+    def forward(ctx: Any, xs: Any, h: Any, W: Any, U: Any) -> Any:
+        hs = [h]
+        for x in xs:
+            hs.append(torch.tanh(x @ W + hs[-1] @ U))
+        Scan.latest = torch.stack(hs)
+        ctx.save_for_backward(xs, W, U, Scan.latest)
+        return torch.stack(hs[1:])
+
+    @classmethod
+    def tape(cls, ctx: Any) -> tuple[Any, Any, Any, Any]:
+        return ctx.saved_tensors
+
+    @classmethod
+    def backward(cls, ctx: Any, dys: Any) -> Any:
+        xs, W, U, hs = cls.tape(ctx)
+        dh, das = torch.zeros_like(hs[0]), []
+        for t in reversed(range(len(xs))):
+            das.insert(0, (dh + dys[t]) * (1 - hs[t + 1] ** 2))
+            dh = das[0] @ U.T
+        da = torch.stack(das)
+        return cls.given(ctx, (da @ W.T, dh, torch.einsum("tnd,tnh->dh", xs, da), torch.einsum("tnk,tnh->kh", hs[:-1], da)))
+
+    @classmethod
+    def given(cls, ctx: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        return grads
+
+
+class OfTheClass(Scan):
+    """The tape is that of the latest forward pass."""
+
+    @classmethod
+    def tape(cls, ctx: Any) -> tuple[Any, Any, Any, Any]:
+        return (*ctx.saved_tensors[:3], Scan.latest)
+
+
+class WrongNumber(Scan):
+    """dL/dh0 is given where W needs a gradient."""
+
+    @classmethod
+    def given(cls, ctx: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (grads[0], grads[1] if ctx.needs_input_grad[2] else None, *grads[2:])
+
+
+class Layer(torch.nn.Module):
+    scan: Any = Scan
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.W = torch.nn.Parameter(0.4 * torch.randn(input_size, hidden_size))
+        self.U = torch.nn.Parameter(0.4 * torch.randn(hidden_size, hidden_size))
+
+    def forward(self, xs: Any, h: Any) -> Any:
+        ys = self.scan.apply(xs, h, self.W, self.U)
+        return ys, ys[-1]
+
+
+class LayerOfTheClass(Layer):
+    scan = OfTheClass
+
+
+class LayerWithWrongNumber(Layer):
+    scan = WrongNumber
+
+
+SELECTED = ["CON160", "CON192", "CON194"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "id", "words", "tensor"),
+    [
+        (LayerOfTheClass, "CON192", "dL/dW after another forward pass in between differ from that of its own", "W"),
+        (LayerWithWrongNumber, "CON194", "dL/dh0 with W frozen differ from that with nothing frozen", "h0"),
+    ],
+)
+def test_only_the_check_that_is_there_for_it_sees_the_mistake(bad: type, id: str, words: str, tensor: str) -> None:
+    run = check(bad, isolate=False, select=["contract"])
+    finding = run[id].finding
+    assert [r.check for r in run.failed] == [id], run.text()
+    assert finding is not None
+    assert words in finding.headline
+    assert finding.where.tensor == tensor
+
+
+@pytest.mark.parametrize("right", [Layer, torch.nn.LSTM, torch.nn.GRUCell])
+def test_right_ones_pass(right: type) -> None:
+    run = check(right, isolate=False, select=["contract"])
+    assert run.ok, run.text()
+    assert [run[id].status for id in SELECTED] == ["passed"] * 3
+
+
+def test_an_object_without_the_methods_is_not_applicable() -> None:
+    run = check(Clean, isolate=False, select=SELECTED)
+    assert [run[id].status for id in SELECTED] == ["passed", "not_applicable", "not_applicable"]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_no_finding() -> None:
+    run = check(Mixture, isolate=False, select=["contract"])
+    assert run.ok, run.text()
+
+
+class Mixture(torch.nn.Module):
+    """The softmax takes `shift` out again."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.gate, self.shift = torch.nn.Linear(input_size + hidden_size, 3), torch.nn.Parameter(torch.zeros(1))
+        self.experts = torch.nn.ModuleList([torch.nn.Linear(input_size + hidden_size, hidden_size) for _ in range(3)])
+
+    def forward(self, x: Any, h: Any) -> Any:
+        z = torch.cat([x, h], 1)
+        w = torch.softmax(self.gate(z) + self.shift, -1)
+        return sum(w[:, k : k + 1] * torch.tanh(expert(z)) for k, expert in enumerate(self.experts))
+
+
+def test_the_plants_change_the_numbers() -> None:
+    rng = np.random.default_rng(0)
+    for bad, method in ((LayerOfTheClass, "interleaved"), (LayerWithWrongNumber, "partially_frozen")):
+        found = []
+        for cls in (Layer, bad):
+            subject = adapt(cls, "spec")
+            assert subject is not None
+            impl = subject.implementation
+            params = impl.init(np.random.default_rng(1), 3, 7)
+            at = (np.ones((4, 2, 3)), {"h": np.full((2, 7), 0.3)}, np.ones((4, 2, 7)), {"h": np.zeros((2, 7))})
+            other = (rng.normal(size=(4, 2, 3)), *at[1:])
+            if method == "interleaved":
+                found.append(impl.interleaved(params, at, other)[1][0]["W"])
+            else:
+                found.append(dict(impl.partially_frozen(params, *at))["W"][2]["h"])
+        assert not np.allclose(*found)
