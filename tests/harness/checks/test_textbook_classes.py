@@ -66,8 +66,8 @@ class Step:
     """An Elman cell whose gradients pile up until they are zeroed."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
-        self.Wx = 0.4 * np.random.randn(input_size, hidden_size)
-        self.Wh = 0.4 * np.random.randn(hidden_size, hidden_size)
+        self.Wx = 0.4 * np.random.uniform(-1, 1, (input_size, hidden_size))  # noqa: NPY002  # as textbooks write it
+        self.Wh = 0.4 * np.random.uniform(-1, 1, (hidden_size, hidden_size))  # noqa: NPY002  # as above
         self.b = np.zeros(hidden_size)
         self.dWx, self.dWh, self.db = (np.zeros_like(p) for p in (self.Wx, self.Wh, self.b))
 
