@@ -115,6 +115,15 @@ class TorchModule:
             graph_of(*second[:2])
             return alone, graph.gradients(*first[2:])
 
+    def twice(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> tuple[_Gradients, _Gradients]:
+        """Gradients of two backward passes over one forward pass (retain_graph=True), each (dparams, dxs, dstate).
+
+        They differ where backward writes into what forward has saved for it.
+        """
+        with self._differentiable(params, xs, state) as graph_of:
+            graph = graph_of(xs, state)
+            return graph.gradients(dys, dfinal, keep=True), graph.gradients(dys, dfinal)
+
     def partially_frozen(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> list[tuple[str, tuple[dict[str, Array], Array | None, dict[str, Array]]]]:
@@ -215,8 +224,8 @@ class _Graph:
     state: _Tensors
     frozen: _Frozen
 
-    def gradients(self, dys: Array, dfinal: Arrays) -> _Gradients:
-        """Of <dys, ys> + <dfinal, final>; zero where no path leads."""
+    def gradients(self, dys: Array, dfinal: Arrays, keep: bool = False) -> _Gradients:
+        """Of <dys, ys> + <dfinal, final>; zero where no path leads.   keep: for another backward pass"""
         outs = [(self.ys, dys), *((self.final[name], dfinal[name]) for name in self.final if name in dfinal)]
         reached = [(out, tensor_of(d, out.dtype)) for out, d in outs if out.requires_grad]
         leaves = [*self.weights.values(), self.x, *self.state.values()]
@@ -224,7 +233,7 @@ class _Graph:
         grads: dict[int, torch.Tensor | None] = {}
         if reached and asked:
             cotangents = [self.form.native(d) if out is self.ys else d for out, d in reached]
-            found = torch.autograd.grad([out for out, _ in reached], asked, cotangents, allow_unused=True)
+            found = torch.autograd.grad([out for out, _ in reached], asked, cotangents, retain_graph=keep, allow_unused=True)
             grads = {id(leaf): g for leaf, g in zip(asked, found, strict=True)}
 
         def of(leaf: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,26 @@ def interleaved_forward_passes_do_not_disturb_each_other(trial: Trial, case: Cas
         )
 
 
+@check("CON196", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
+def a_second_backward_over_the_same_forward_gives_the_same(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Two backward passes over one forward pass give equal gradients: backward does not write into what forward has saved."""
+    method = _method(trial, "twice", "keeps a forward pass for a later backward")
+    data = trial.data(case)
+    v = cotangents(trial.subject, case, *trial.run(data))[0]
+    first, second = called(trial.subject, "twice", method, data.params, data.xs, data.state, v.dys, v.dfinal)
+    got = _named(second)
+    for name, expected in _named(first).items():
+        yield agree(
+            f"{name} of a second backward over the same forward pass",
+            got=got[name],
+            expected=expected,
+            tolerance=0.0,
+            than="that of the first: backward writes into what forward has saved",
+            code="NONDETERMINISTIC",
+            where=Where(tensor=name.removeprefix("dL/d")),
+        )
+
+
 @check("CON194", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
 def what_is_frozen_does_not_change_the_other_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
     """With the inputs, the initial states, or each second parameter not requiring a gradient, all other gradients stay the same."""

@@ -78,6 +78,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "backward mixes up its gradients, or leaves some out, where ctx.needs_input_grad is False for an input",
         "return one gradient or None an input, in the order of forward's arguments; test ctx.needs_input_grad for each by itself",
     ),
+    ("CON196", "NONDETERMINISTIC"): (
+        "backward works in place on tensors that forward has saved: zero_(), mul_(), copy_() or out= on a saved tensor",
+        "work on a copy: dh = saved.clone() before any in-place operation",
+    ),
     ("CON200", "CONTRACT"): ("loss does not return what it should, or raises", _NETWORK),
     ("CON210", "MUTATION"): ("loss writes into its input", "W = W - lr * dW belongs outside of loss; copy before *=, += and [:] ="),
     ("CON210", "NONDETERMINISTIC"): (_KEPT, _FRESH),

@@ -221,6 +221,14 @@ class CleanGraph(Clean):
         """What backward reads of its own forward pass and of the latest."""
         return mine
 
+    def twice(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> tuple[Gradients, Gradients]:
+        first = self.backward(params, xs, state, dys, dfinal)
+        return first, self.again(self.backward(params, xs, state, dys, dfinal))
+
+    def again(self, second: Gradients) -> Gradients:
+        """What a second backward over the same forward pass gives."""
+        return second
+
     def partially_frozen(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> list[tuple[str, Gradients]]:
         dparams, dxs, dstate = self.backward(params, xs, state, dys, dfinal)
         without_w_x = {k: g for k, g in dparams.items() if k != "W_x"}
@@ -236,6 +244,13 @@ class TapeOfTheClass(CleanGraph):
 
     def kept(self, mine: list[Any], latest: list[Any]) -> list[Any]:
         return latest
+
+
+class SavedTensorsOverwritten(CleanGraph):
+    """A second backward over the same forward pass finds the saved tensors at zero."""
+
+    def again(self, second: Gradients) -> Gradients:
+        return {k: 0 * g for k, g in second[0].items()}, *second[1:]
 
 
 class WrongNeed(CleanGraph):
@@ -686,6 +701,13 @@ PLANTS: dict[str, Plant] = {
         where={"tensor": "W_x"},
         clean=CleanGraph,
     ),
+    "CON196": Plant(
+        SavedTensorsOverwritten,
+        "dL/dW_x of a second backward over the same forward pass differ",
+        "NONDETERMINISTIC",
+        {"tensor": "W_x"},
+        CleanGraph,
+    ),
     "CON194": Plant(WrongNeed, "dL/dxs with W_x frozen differ", where={"tensor": "xs"}, clean=CleanGraph),
     "CON200": Plant(LossWithShapelessBias, "dparams['b'] has shape (1,), wanted (7,)", "CONTRACT", {"tensor": "b"}, CleanNetwork),
     "CON210": Plant(LossThatAdds, "dL/dV of a second call differ", "NONDETERMINISTIC", {"tensor": "V"}, CleanNetwork),
@@ -754,6 +776,7 @@ def numbers(made: Any, case: Case) -> Iterator[Array]:
             at = (fresh.xs, fresh.state, v.dys, v.dfinal)
             yield from made.interleaved(fresh.params, at, (-fresh.xs, *at[1:]))[1][0].values()
             yield from (g for _, (_, g, _) in made.partially_frozen(fresh.params, *at) if g is not None)
+            yield from made.twice(fresh.params, *at)[1][0].values()
 
 
 def dense(made: Any, data: Data, scale: float) -> Cotangent:
