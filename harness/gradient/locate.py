@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Cotangent, Data, generator
+from harness.cases import Cotangent, Data, generator, is_bias
 from harness.gradient.blocks import Block
 from harness.gradient.certificate import Examination, Judged
 from harness.gradient.oracle import Oracle
@@ -47,7 +47,7 @@ def locate(examination: Examination, sources: Sequence[str] = ("params", "xs", "
     e = examination
     entries = sum(v.size for v in e.data.params.values()) + e.data.xs.size + sum(v.size for v in e.data.state.values())
     budget = _MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 8
-    first = _first_to_show([j for j in e.wrong if j.block.source in sources])
+    first = _first_to_show([j for j in e.wrong if j.block.source in sources], e.data)
     if entries > budget:
         return _bisected(e, first)
     exact = exact_gradients(e.oracle, e.data, e.cotangents, [j.block for j in e.judged])
@@ -87,10 +87,18 @@ def wrong_entries(yours: Array, exact: Array) -> Array:
         return np.asarray(~(apart <= np.maximum(1e6 * eps * np.abs(exact), 1e4 * eps * size)))
 
 
-def _first_to_show(wrong: Sequence[Judged]) -> Judged:
-    """The wrong block to talk about: parameters before inputs, a cotangent with everything before partial ones, the largest error."""
+def _first_to_show(wrong: Sequence[Judged], data: Data) -> Judged:
+    """The wrong block to talk about.
+
+    A cotangent with everything before partial ones, parameters before inputs, matrices before biases, then the largest error.
+    """
     order = {"params": 0, "state": 1, "xs": 2}
-    return min(wrong, key=lambda j: (j.cotangent != 0, order[j.block.source], -np.nan_to_num(j.relative, nan=1.0, posinf=2.0)))
+
+    def rank(j: Judged) -> tuple[bool, int, bool, float]:
+        relative = float(np.nan_to_num(j.relative, nan=1.0, posinf=2.0))
+        return j.cotangent != 0, order[j.block.source], is_bias(j.block.input(data)), -relative
+
+    return min(wrong, key=rank)
 
 
 def _compared(e: Examination, first: Judged, exact: tuple[Gradients, ...]) -> Located:
