@@ -8,7 +8,7 @@ import shlex
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from harness.diagnosis.advice import causes_of
 from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.mapping import Identification
 from harness.diagnosis.mirror import mirror
-from harness.errors import BpttError, ContractError, SubjectError
+from harness.errors import BpttError, ContractError
 from harness.events import Event, Options, Task, from_here
 from harness.flow import gradient_over_lag
 from harness.gradient.certificate import Examination
@@ -31,13 +31,10 @@ from harness.gradient.locate import Located, locate
 from harness.gradient.running import Gradients, run
 from harness.levels import LEVELS
 from harness.network import as_cell
+from harness.shrinking import evidence_at, same_failure_at, shrunk
 from harness.subject import Subject
 from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target
 
-#: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
-_MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
-#: Longer sequences are shortened by halving, shorter ones are tried from one step up.
-_BISECTED_FROM = 5
 _DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
 
 
@@ -211,14 +208,6 @@ def _add(tally: _Tally, trial: Trial, c: Check, case: Case) -> None:
         tally.metrics = _merged(tally.metrics or {}, evidence)
 
 
-def evidence_at(trial: Trial, c: Check, case: Case) -> Iterator[Evidence]:
-    """What a check yields at one case; code of the subject that raises is evidence against it."""
-    try:
-        yield from c.function(trial, case)
-    except (ContractError, SubjectError) as error:
-        yield Evidence(False, str(error), "CONTRACT")
-
-
 def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
     """Largest error, best sensitivity and weakest certificate of all cases; the rest as it came last."""
     new = dict(evidence.metrics)
@@ -235,15 +224,15 @@ def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
 
 
 def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
-    shrunk, worst = case, evidence
+    smallest, worst = case, evidence
     if evidence.severity == "error" and options.case is None:
-        shrunk = _shrunk(trial, c, evidence, case)
-        worst = _same_failure_at(trial, c, evidence, shrunk) if shrunk != case and evidence.code != "CONTRACT" else evidence
+        smallest = shrunk(trial, c, evidence, case)
+        worst = same_failure_at(trial, c, evidence, smallest) if smallest != case and evidence.code != "CONTRACT" else evidence
     where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
     if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
-        where = replace(where, lag=shrunk.T - 1)
+        where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
-        where = replace(where, lag=shrunk.T - 1 if where.lag is None else where.lag)
+        where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
     source = trial.subject.source
     return Finding(
         code=evidence.code,
@@ -255,70 +244,11 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         noise=worst.noise,
         bad=evidence.bad,
         total=evidence.total,
-        smallest_case=SmallestCase(shrunk.T, shrunk.N, shrunk.D, shrunk.H, shrunk.regime, shrunk.dtype, shrunk.seed),
+        smallest_case=SmallestCase(smallest.T, smallest.N, smallest.D, smallest.H, smallest.regime, smallest.dtype, smallest.seed),
         causes=_causes(trial, c, evidence),
-        repro=_repro(c, task, trial.subject, shrunk),
+        repro=_repro(c, task, trial.subject, smallest),
         source=Source(from_here(source[0]), source[1]) if source is not None else None,
     )
-
-
-def _shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
-    """The smallest case found that fails with the same code at the same gate: one dimension after the other, from below."""
-    tried, began = 0, time.perf_counter()
-
-    def fails(smaller: Case) -> bool:
-        try:
-            if evidence.fails_at is not None:
-                return evidence.fails_at(smaller)
-            return any(
-                not e.holds and e.severity == "error" and e.code == evidence.code and e.where.gate == evidence.where.gate
-                for e in evidence_at(trial, c, smaller)
-            )
-        except (NotApplicable, BpttError):
-            return False
-
-    if case.T > _BISECTED_FROM:
-        case = _bisected_in_time(trial, case, fails)
-    for dimension in ("T", "N", "H", "D"):
-        if dimension == "T" and case.T > _BISECTED_FROM:
-            continue
-        for size in range(1, getattr(case, dimension)):
-            smaller = admissible(trial.subject, _resized(case, dimension, size))
-            if getattr(smaller, dimension) != size:
-                continue
-            if tried >= _MOST_SHRINKS or time.perf_counter() - began > _MOST_SECONDS:
-                return case
-            tried += 1
-            if fails(smaller):
-                case = smaller
-                break
-    return case
-
-
-def _same_failure_at(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Evidence:
-    """The failure as it shows at the smallest case, so that the numbers shown are those that the line to paste gives."""
-    try:
-        failures = [e for e in evidence_at(trial, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
-    except NotApplicable:
-        return evidence
-    return next((e for e in failures if e.where.gate == evidence.where.gate), evidence)
-
-
-def _bisected_in_time(trial: Trial, case: Case, fails: Callable[[Case], bool]) -> Case:
-    """The shortest failing sequence, for failures that do not go away when the sequence grows."""
-    below, above = 0, case.T
-    while above - below > 1:
-        T = (below + above) // 2
-        if fails(admissible(trial.subject, replace(case, T=T))):
-            above = T
-        else:
-            below = T
-    return admissible(trial.subject, replace(case, T=above))
-
-
-def _resized(case: Case, dimension: str, size: int) -> Case:
-    sizes = {"T": case.T, "N": case.N, "D": case.D, "H": case.H} | {dimension: size}
-    return replace(case, T=sizes["T"], N=sizes["N"], D=sizes["D"], H=sizes["H"])
 
 
 def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:

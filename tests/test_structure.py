@@ -17,7 +17,7 @@ ORDER = {
     "reports": "records errors serial merging store view svg charts terminal junit markdown html",
     "harness": (
         "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
-        "gradient checks diagnosis events flow judging worker isolation runner loading ask experiments "
+        "gradient checks diagnosis events flow shrinking judging worker isolation runner loading ask experiments "
         "_parametrize _pytest_cells pytest_plugin _cli_reasons _cli_follow _cli_check _cli_catalogue cli"
     ),
 }
