@@ -221,20 +221,22 @@ def _confirmed(
         answer = answers.get(i, "sides" if trusted else "cannot see")
         if answer != "sides":
             below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
-            misled = answer == "sides with the subject" and not oracle.exact  # differences against finer ones: at a kink
+            # finer differences at a kink; or all is saturated, and the function in these numbers is as flat as the subject says
+            two_to_one = answer == "flat" or (answer == "sides with the subject" and not oracle.exact)
             tiny = max(abs(judged[i].exact), abs(judged[i].yours)) <= floors[judged[i].cotangent] * np.sqrt(judged[i].u.size)
             slight = judged[i].relative < 1e-8 or (answer == "cannot see" and tiny)  # no difference is good to eight digits of these
-            result[i] = _with(judged[i], "rounding" if below_rounding or misled or slight else "undecided")
+            result[i] = _with(judged[i], "rounding" if below_rounding or two_to_one or slight else "undecided")
     return result
 
 
-Opinion = Literal["sides", "disagrees", "sides with the subject", "cannot see"]
+Opinion = Literal["sides", "disagrees", "sides with the subject", "flat", "cannot see"]
 
 
 def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, item: Judged) -> Opinion:
     """Whether an independent derivative sides with the first oracle against the subject.
 
     'cannot see': the gap is below the rounding noise of the forward pass itself, even one step at a time.
+    'flat': one step at a time, the forward pass in these numbers has the derivative that the subject says.
     """
     direction = item.block.direction_along(data, item.u)
     gap = abs(item.exact - item.yours)
@@ -252,7 +254,8 @@ def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, i
         found = opinion(*contracted((ladder if oracle.exact else fine_ladder)(subject, data, direction), v))
         if found == "cannot see" and oracle.exact and data.state:
             # one step at a time: the only difference that sees a gradient of 1e-43
-            return opinion(*stepwise(subject, data, direction, v))
+            by_steps = opinion(*stepwise(subject, data, direction, v))
+            return "flat" if by_steps == "sides with the subject" else by_steps
         return found
 
 

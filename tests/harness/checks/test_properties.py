@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.cases import Case
+from harness.checks import numerics
 from harness.checks.trial import Trial
 from harness.runner import RunHandle, check
 from harness.subject import Array, Arrays
@@ -36,6 +39,24 @@ def test_weight_decay_in_the_gradient_is_not_linear() -> None:
 def test_a_clip_that_is_declared_is_not_reached() -> None:
     assert check(type("Declared", (Clipped,), {"dys_scale": 1e-3}), isolate=False, select=["linearity", "GRD110", "GRD130"]).ok
     assert not check(Clipped, isolate=False, select=["linearity"]).ok
+
+
+def test_a_kink_beside_the_data_is_no_cast() -> None:
+    class KinkAtTheData(CleanStateless):
+        kink = 0.0
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return ys + np.maximum(xs[:1, :1, :1] - self.kink, 0), final
+
+    made = KinkAtTheData()
+    (subject,) = load(made)
+    trial = Trial(subject)
+    data = trial.data(Case())
+    made.kink = float(data.xs[0, 0, 0]) + 3e-7
+    at_the_kink = [trial.run(replace(data, xs=data.xs + e))[0] for e in (0, 1e-6)]
+    assert not np.array_equal(at_the_kink[1] - at_the_kink[0], np.zeros_like(at_the_kink[0]))
+    assert all(e.holds for e in numerics.the_forward_pass_works_in_the_precision_of_its_inputs(trial, Case()))
 
 
 def test_a_loose_cast_and_a_narrow_dtype_are_told_apart() -> None:
