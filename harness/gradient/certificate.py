@@ -182,7 +182,10 @@ def _zero_but_for_rounding(judged: Sequence[Judged], gradients: Sequence[Gradien
             g = item.block.of(gradient) if item.cotangent == j and item.verdict == "undecided" else None
             if g is None or g.dtype.kind != "f":
                 continue
-            floor = 64 * float(np.finfo(g.dtype).eps) * largest * np.sqrt(g.size)
+            eps = float(np.finfo(g.dtype).eps)
+            floor = 64 * eps * largest * np.sqrt(g.size)
+            if abs(item.exact) < 1e-6 * abs(item.yours):  # a sum that cancels, and was multiplied by 1 / sqrt(1e-5) on the way
+                floor = max(floor, 0.01 * np.sqrt(eps) * largest)
             # of an input, dust where the exact gradient is zero; never a zero where the exact gradient is small
             dust = item.block.source == "params" or abs(item.exact) < 1e-3 * abs(item.yours)
             if dust and abs(item.exact) <= floor and abs(item.yours) <= floor:
