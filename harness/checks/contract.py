@@ -80,7 +80,7 @@ def run_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
     yield from _unchanged("run", before, _inputs(data))
 
 
-@check("CON150", family="contract", cases=_CASES[:2], needs=("CON110", "CON140"))
+@check("CON150", family="contract", cases=_CASES[:2], needs=("CON110", "CON130", "CON140"))
 def the_same_input_gives_the_same_output(trial: Trial, case: Case) -> Iterator[Evidence]:
     """run twice: equal to the last bit; and once more after a run on another input, so nothing is remembered between calls."""
     data = trial.data(case)

@@ -102,3 +102,14 @@ def test_code_that_raises_at_some_sizes_is_evidence_with_its_line() -> None:
     assert "Raising.run raised IndexError: too many indices (at " in result.finding.headline
     assert result.finding.smallest_case is not None
     assert result.finding.smallest_case.N == 1
+
+
+def test_outputs_that_are_no_numbers_are_called_that_and_nothing_else() -> None:
+    class LogOfAnything(Clean):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return np.log(ys), final
+
+    run = check(LogOfAnything, isolate=False)
+    assert [r.check for r in run.failed] == ["CON130"], run.text()
+    assert run["CON150"].blocked_by == "CON130"
