@@ -183,12 +183,98 @@ class Series:
     log_y: bool = False
 
 
+ClaimVerdict = Literal["agrees", "differs", "explained", "not judged"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured number beside what theory, or a publication, says that it should be.
+
+    agrees       |measured - expected| <= tolerance, or what `comparison` says instead
+    explained    it does not agree, and `words` say why that is known and expected of this setting
+    not judged   nothing exact is known: `words` say what it is held against
+    """
+
+    name: str
+    measured: float
+    expected: float | None = None
+    tolerance: float | None = None
+    comparison: Literal["within", "at most", "at least"] = "within"
+    source: str | None = None
+    verdict: ClaimVerdict = "not judged"
+    words: str | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A number over two axes, drawn as a heatmap: `values` has one row for each of `y`.  `contours` are levels of the value."""
+
+    name: str
+    x_label: str
+    y_label: str
+    value_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    contours: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often a value falls between `edges[i]` and `edges[i + 1]`, as a density, and the density that theory gives (may be empty)."""
+
+    name: str
+    x_label: str
+    edges: tuple[float, ...]
+    density: tuple[float, ...]
+    law_x: tuple[float, ...] = ()
+    law_density: tuple[float, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its confidence interval (95 % unless the table's note says otherwise)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns; a cell is text, a number, or an `Interval`."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | Interval, ...], ...]
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text that a model wrote, and what it was asked."""
+
+    name: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Experiment:
+    """What an experiment measured.  `words` is its answer in a sentence, `question` what was asked, `settings` make it repeatable."""
+
     name: str
     target: str | None
     series: tuple[Series, ...]
     words: str | None = None
+    question: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    tables: tuple[Table, ...] = ()
+    texts: tuple[Text, ...] = ()
+    duration_s: float = 0.0
 
 
 @dataclass(frozen=True)

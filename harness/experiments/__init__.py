@@ -1,0 +1,1 @@
+"""Gradient-flow and training experiments, one a file: what is measured stands beside what theory says it should be."""
