@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from harness._parametrize import parametrize as parametrize
     from harness.ask import describe as describe
     from harness.ask import identify as identify
+    from harness.comparison import compare as compare
+    from harness.conversion import conventions as conventions
+    from harness.conversion import convert as convert
     from harness.runner import check as check
 
-__all__ = ["check", "describe", "identify", "parametrize", "strategies"]
+__all__ = ["check", "compare", "conventions", "convert", "describe", "identify", "parametrize", "strategies"]
 
 _HOME = {
     "check": "harness.runner",
+    "compare": "harness.comparison",
+    "conventions": "harness.conversion",
+    "convert": "harness.conversion",
     "describe": "harness.ask",
     "identify": "harness.ask",
     "parametrize": "harness._parametrize",

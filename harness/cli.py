@@ -183,6 +183,22 @@ def identify(target: str, like: str | None, args: dict[str, Any] | None, seed: i
 
 
 @bptt.command()
+@click.argument("a")
+@click.argument("b")
+@_args
+@click.option("--args-b", callback=_json_object, metavar="JSON", help="Arguments of B's class, as --args are of A's.")
+@_seed
+@_no_color
+def compare(a: str, b: str, args: dict[str, Any] | None, args_b: dict[str, Any] | None, seed: int, no_color: bool) -> int:
+    """Carry the weights of A to B, and hold outputs, states and gradients against each other."""
+    from harness import comparison
+
+    found = comparison.compare(a, b, args, args_b, seed)
+    _print(_console(no_color), *comparison.lines(found))
+    return CONFORMS if found.ok else DOES_NOT_CONFORM
+
+
+@bptt.command()
 @click.argument("target")
 @_like
 @_args
