@@ -54,5 +54,5 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_an_unknown_name_is_answered_with_those_that_are_there() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'chek', it has check, describe"):
+    with pytest.raises(AttributeError, match="no attribute 'chek', it has check, compare"):
         harness.chek  # type: ignore[attr-defined]  # the mistake under test  # noqa: B018
