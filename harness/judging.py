@@ -21,6 +21,7 @@ from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
 from harness.diagnosis.advice import causes_of
 from harness.diagnosis.identify import closest, identify
+from harness.diagnosis.lines import line_of
 from harness.diagnosis.mapping import Identification
 from harness.diagnosis.mirror import mirror
 from harness.errors import BpttError, ContractError
@@ -33,7 +34,7 @@ from harness.levels import LEVELS
 from harness.network import as_cell
 from harness.shrinking import evidence_at, same_failure_at, shrunk
 from harness.subject import Subject
-from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target
+from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target, Where
 
 _DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
 
@@ -233,7 +234,7 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
-    source = trial.subject.source
+    causes = _causes(trial, c, evidence)
     return Finding(
         code=evidence.code,
         headline=worst.headline,
@@ -245,10 +246,18 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         bad=evidence.bad,
         total=evidence.total,
         smallest_case=SmallestCase(smallest.T, smallest.N, smallest.D, smallest.H, smallest.regime, smallest.dtype, smallest.seed),
-        causes=_causes(trial, c, evidence),
+        causes=causes,
         repro=_repro(c, task, trial.subject, smallest),
-        source=Source(from_here(source[0]), source[1]) if source is not None else None,
+        source=_source(trial.subject, c, where, causes),
     )
+
+
+def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...]) -> Source | None:
+    """The line that writes the wrong gradient, or the function or class that it is in."""
+    if subject.source is None:
+        return None
+    line = line_of(subject.source, where, causes) if c.family == "gradient" else None
+    return Source(from_here(subject.source[0]), line or subject.source[1])
 
 
 def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:

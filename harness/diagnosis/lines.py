@@ -1,0 +1,126 @@
+"""Which line of a person's backward writes a wrong gradient, when its text says so.
+
+Names are compared without case and underscores: dL/dW_h is written by dW_h, dwh, grad_W_h, grads["W_h"], self.W_h_grad.  Zeros that
+a gradient starts from are no writing.  What cannot be told is None: the caller then points at the function.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from reports.records import Cause, Where
+
+_BACKWARD = re.compile(r"backward|backprop|bptt|grad|loss|step", re.I)
+_CONTAINER = re.compile(r"grad|^d|delta|param", re.I)
+#: What people put before or after a tensor's name to name its gradient.
+_PREFIXES = ("d", "grad", "dldw", "g", "dl", "delta", "dloss", "dld")
+_SUFFIXES = ("grad", "gradient", "bar", "delta")
+_STARTS = frozenset({"zeros", "zeros_like", "empty", "empty_like", "full", "full_like"})
+Assignment = tuple[str, bool, int, ast.expr]
+
+
+def line_of(source: tuple[str, int], where: Where, causes: Sequence[Cause] = ()) -> int | None:
+    """The line that writes what is wrong: the left side of a certain cause's mend, else the gate's, else the tensor's gradient.
+
+    source  file and line of the subject's backward or class
+    """
+    function = _functions(source)
+    if not function:
+        return None
+    written = [found for f in function for found in _assignments(f)]
+    asked: list[frozenset[str]] = []
+    mend = next((cause.fix for cause in causes if cause.score == 1.0), "")
+    if match := re.match(r"(\w+)(\[\W?\w+\W?\])? [+]?= ", mend):
+        asked.append(frozenset({_plain(match[1])}))
+    if where.gate:
+        gate = _plain(where.gate)
+        asked.append(frozenset(form for name in (gate, f"a{gate}", f"z{gate}") for form in (f"d{name}", f"grad{name}", f"delta{name}")))
+    if where.tensor:
+        asked.append(_names_of_gradient(where.tensor))
+    for names in asked:
+        lines = [line for name, keyed, line, _ in written if name in names or (keyed and f"d{name}" in names)]
+        if lines:
+            return lines[-1] if len(set(lines)) > 1 and names is not asked[-1] else lines[0]
+    return None
+
+
+def _names_of_gradient(tensor: str) -> frozenset[str]:
+    """The plain names under which dL/d(tensor) may be written."""
+    plain = _plain(tensor)
+    forms = {plain, plain.removesuffix("0"), plain.removesuffix("s")}
+    found = {prefix + form for form in forms for prefix in _PREFIXES} | {form + suffix for form in forms for suffix in _SUFFIXES}
+    if plain.endswith("0") or plain in ("h", "c"):
+        found |= {f"d{plain.removesuffix('0')}{when}" for when in ("prev", "next")}
+    return frozenset(found)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+@lru_cache(maxsize=64)
+def _functions(source: tuple[str, int]) -> tuple[ast.FunctionDef, ...]:
+    """The function that `source` points at, or those of the class there that look like a backward; () where there is no text."""
+    try:
+        tree = ast.parse(Path(source[0]).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
+        return ()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            continue
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        if not first <= source[1] <= node.lineno:
+            continue
+        if isinstance(node, ast.FunctionDef):
+            return (node,)
+        return tuple(f for f in node.body if isinstance(f, ast.FunctionDef) and _BACKWARD.search(f.name))
+    return ()
+
+
+def _assignments(function: ast.FunctionDef) -> Iterator[Assignment]:
+    """(plain name, whether it is a key of a dict, line, value) of all that the function writes, in the order of its lines."""
+    found: list[Assignment] = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                found += _targets(target, node.value, node.lineno)
+        elif isinstance(node, ast.AugAssign):
+            found += _targets(node.target, node.value, node.lineno)
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str) and not isinstance(value, ast.Name):
+                    found.append((_plain(key.value), True, value.lineno, value))
+    yield from sorted((a for a in found if not _is_start(a[3])), key=lambda a: a[2])
+
+
+def _targets(target: ast.expr, value: ast.expr, line: int) -> list[Assignment]:
+    match target:
+        case ast.Tuple(elts) | ast.List(elts):
+            values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(elts) else [value] * len(elts)
+            return [found for t, v in zip(elts, values, strict=True) for found in _targets(t, v, line)]
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            if isinstance(target, ast.Attribute) and name == "grad" and isinstance(target.value, ast.Attribute | ast.Name):
+                return [found for found in _targets(target.value, value, line) for found in ((found[0] + "grad", *found[1:]),)]
+            return [(_plain(name), False, line, value)]
+        case ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
+            holder = inner.id if isinstance(inner, ast.Name) else inner.attr if isinstance(inner, ast.Attribute) else ""
+            return [(_plain(key), bool(_CONTAINER.search(holder)), line, value)]
+        case ast.Subscript(value=inner) | ast.Starred(value=inner):
+            return _targets(inner, value, line)
+    return []
+
+
+def _is_start(value: ast.expr) -> bool:
+    """Whether it is only what a sum starts from: zeros, np.zeros_like(W), 0."""
+    if isinstance(value, ast.Constant):
+        return True
+    if isinstance(value, ast.Call):
+        name = value.func.attr if isinstance(value.func, ast.Attribute) else value.func.id if isinstance(value.func, ast.Name) else ""
+        return name in _STARTS
+    return isinstance(value, ast.GeneratorExp | ast.ListComp | ast.DictComp) and _is_start(
+        value.value if isinstance(value, ast.DictComp) else value.elt
+    )
