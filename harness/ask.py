@@ -9,6 +9,7 @@ from harness import targets
 from harness.diagnosis.identify import identify as _identify
 from harness.diagnosis.identify import nothing_found_reason
 from harness.diagnosis.mapping import Identification
+from harness.diagnosis.variation import variation
 from harness.errors import UsageError
 from harness.subject import Subject
 
@@ -43,6 +44,12 @@ def identify_each(target: object, like: str | None = None, args: Args = None, se
 def identification_lines(subject: Subject, found: Identification | None, seed: int = 0) -> list[str]:
     """The answer in words.  The error is relative to the largest output of the reference with the weights carried over."""
     if found is None:
+        if (varied := variation(subject, subject.like, seed)) is not None:
+            return [
+                f"{subject.name}  {subject.framework} · {varied.convention}",
+                f"  cell    none; nearest {varied.identification.cell}",
+                f"  error   {varied.identification.max_error:.2g} of the largest output, against the reference with that difference",
+            ]
         reason = nothing_found_reason(subject, seed)
         return [
             f"{subject.name}  {subject.framework} · none of the published cells in any convention that we know",

@@ -22,8 +22,9 @@ from harness.diagnosis import explain as diagnosis
 from harness.diagnosis.advice import causes_of
 from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.lines import line_of
-from harness.diagnosis.mapping import Identification
+from harness.diagnosis.mapping import Identification, Variation
 from harness.diagnosis.mirror import mirror
+from harness.diagnosis.variation import variation
 from harness.errors import BpttError, ContractError
 from harness.events import Event, Options, Task, from_here
 from harness.flow import gradient_over_lag
@@ -81,8 +82,9 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
-        trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found))
-        yield ("target", target_record(subject, found))
+        varied = None if found is not None or _cannot_be_run(subject, options) else variation(subject, subject.like)
+        trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found), varied)
+        yield ("target", target_record(subject, found, varied))
         roots = {check: check for name, check in options.failed if name == subject.name}
         for c in plan:
             if (subject.name, c.id) in options.skip:
@@ -108,13 +110,14 @@ def _cannot_be_run(subject: Subject, options: Options) -> bool:
     return (subject.name, first_check(subject)) in options.failed
 
 
-def target_record(subject: Subject, found: Identification | None) -> Target:
+def target_record(subject: Subject, found: Identification | None, varied: Variation | None = None) -> Target:
+    known = found or (varied.identification if varied is not None else None)
     return Target(
         subject.name,
         subject.spec,
         subject.framework,
         subject.like,
-        None if found is None else Identified(found.cell, found.convention, found.max_error),
+        None if known is None else Identified(known.cell, (found or varied or known).convention, known.max_error),
         tuple(sorted(subject.capabilities)),
     )
 
@@ -147,7 +150,7 @@ def _judged(trial: Trial, c: Check, task: Task, roots: Mapping[str, str], option
     began = time.perf_counter()
     name = trial.subject.name
     if options.block:
-        for need in c.needs:
+        for need in _needs(trial, c):
             if need in roots:
                 root = roots[need]
                 return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
@@ -185,6 +188,11 @@ def _judged(trial: Trial, c: Check, task: Task, roots: Mapping[str, str], option
         finding=finding,
         metrics={k: v for k, v in metrics.items() if v is not None},
     )
+
+
+def _needs(trial: Trial, c: Check) -> tuple[str, ...]:
+    """What must hold first; what a known difference in the forward pass does to time and batch is no second fault."""
+    return (*c.needs, "PAR100") if trial.variation is not None and c.family in ("time", "batch") else c.needs
 
 
 def _cases(subject: Subject, c: Check, options: Options) -> list[Case]:
@@ -276,6 +284,9 @@ def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
                 exact=(detail.expected,),
             )
         )
+    if c.id == "PAR100" and (varied := trial.variation) is not None:
+        said = f"the reference with this difference, on your weights, gives your outputs to {varied.identification.max_error:.0e}"
+        return (Cause(varied.code, varied.difference, said, 1.0, varied.fix),)
     if not isinstance(detail, tuple):
         return causes_of(c.id, evidence.code)
     examination, located = detail

@@ -28,7 +28,11 @@ def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Ev
     """Some arrangement of its weights (gate order, transposes, biases) makes the outputs of the cell it is `like` equal to its own."""
     like = trial.subject.like
     if like is None:
-        raise NotApplicable("it does not say which published cell it is (like)")
+        varied = trial.variation
+        raise NotApplicable(
+            "it does not say which published cell it is (like)"
+            + (f"; its outputs are those of {varied.convention}" if varied is not None else "")
+        )
     found, own = trial.identification, getattr(trial.subject.implementation, "to_reference", None)
     if own is not None:
         data = trial.data(case)
@@ -49,9 +53,12 @@ def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Ev
 
 def _said(trial: Trial, like: str) -> tuple[str, Code]:
     """What it is instead, and whether that is a convention or a mistake."""
-    found, near = trial.identification, trial.closest
+    found, near, varied = trial.identification, trial.closest, trial.variation
     if found is not None:
         return f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}", "CONVENTION"
+    if varied is not None:
+        to = f", to {varied.identification.max_error:.0e} of the largest output"
+        return f"it claims to be {like}; its outputs are those of {varied.convention}{to}", "CONVENTION" if varied.published else "BUG"
     off = f"; the closest arrangement, {near.convention}, is off by {near.max_error:.1e}" if near is not None else ""
     return f"its outputs are not those of {like} under any arrangement of its weights{off}", "BUG"
 

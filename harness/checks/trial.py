@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.cases import Case, Data, draw
 from harness.checks.evidence import NotApplicable
-from harness.diagnosis.mapping import Identification, regions
+from harness.diagnosis.mapping import Identification, Variation, regions
 from harness.gradient.certificate import Examination, examine
 from harness.gradient.running import run
 from harness.network import as_cell
@@ -21,6 +21,7 @@ class Trial:
     draws            random directions a block
     closest          the nearest candidate of the cell it claims to be, where it was not found to be that cell
     mirror           the reference in the subject's clothes, where it was identified
+    variation        the published cell that it is but for one known difference, where it is none of them
     """
 
     subject: Subject
@@ -28,6 +29,7 @@ class Trial:
     draws: int = 8
     closest: Identification | None = None
     mirror: Subject | None = None
+    variation: Variation | None = None
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
 
     def data(self, case: Case) -> Data:
@@ -38,8 +40,9 @@ class Trial:
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
         """The gates' blocks in `params`: from the identified cell, or as the adapter knows them, or ()."""
-        if self.identification is not None:
-            return regions(self.identification.mapping, params)
+        known = self.identification or (self.variation.identification if self.variation else None)
+        if known is not None:
+            return regions(known.mapping, params)
         of_adapter = self.subject.extra.get("regions")
         return tuple(of_adapter(params)) if callable(of_adapter) else self.subject.regions
 

@@ -90,6 +90,8 @@ def _biases(mapping: Mapping) -> str:
     """How many biases a gate has; the GRU's n counts its two (inside and outside of r) apart."""
     biases = [piece for piece in mapping.pieces if piece.reference in {"b", "b_x", "b_h"}]
     counts = Counter(piece.gate for piece in biases)
+    if mapping.cell.name == "gru_reset_after" and counts["n"] == 2 and {p.reference for p in biases if p.gate == "n"} == {"b_x"}:
+        return "two biases, both of n outside of the reset"
     most = max(counts.values(), default=0)
     if most == 1 and ("b_h", "n") in {(piece.reference, piece.gate) for piece in biases}:
         return "one bias, that of n multiplied by r"

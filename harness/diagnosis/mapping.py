@@ -71,6 +71,30 @@ class Identification:
     tried: int
 
 
+@dataclass(frozen=True)
+class Variation:
+    """A published cell but for one known difference in its forward pass.
+
+    code            the difference's name in the library: "c-of-tanh-c"
+    difference      in a sentence: "f multiplies tanh(c_(t-1)) and not c_(t-1)"
+    fix             a line of code to write instead
+    published       where the same thing is meant; "" for a plain mistake
+    identification  the cell and the arrangement, with the largest error of the outputs against the reference with the difference planted
+    """
+
+    code: str
+    difference: str
+    fix: str
+    published: str
+    identification: Identification
+
+    @property
+    def convention(self) -> str:
+        """ "an LSTM, blocks i f g o, one bias, but f multiplies tanh(c_(t-1)) and not c_(t-1)"."""
+        meant = f" ({self.published})" if self.published else ""
+        return f"{self.identification.convention}, but {self.difference}{meant}"
+
+
 def params_to_reference(mapping: Mapping, params: Arrays) -> dict[str, Array]:
     """Canonical parameters that make the reference compute what the subject computes with `params`.
 

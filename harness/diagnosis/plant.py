@@ -22,7 +22,8 @@ from harness.subject import Array, Arrays
 from refimpl import unroll
 from refimpl.cells.cell import Cell, Params, State, Tape
 
-Function = Literal["step", "step_backward", "project_inputs", "project_inputs_backward", "backward"]
+_LOOPS = ("forward", "backward")
+Function = Literal["step", "step_backward", "project_inputs", "project_inputs_backward", "forward", "backward"]
 
 
 class PlantError(BpttError):
@@ -62,6 +63,7 @@ class Bug:
     also       further edits (before, after) of the same function
     occurrences, which   `before` stands in the text this often, and the edit takes this one (from 1)
     case       the smallest default-like case in which it shows;   scale   of the cotangents there
+    published  where the same thing is meant, as a convention; "" for a plain mistake
     """
 
     name: str
@@ -79,6 +81,7 @@ class Bug:
     which: int = 1
     case: str = "T5-N2-D3-H7"
     scale: float = 1.0
+    published: str = ""
 
 
 class Loop(Protocol):
@@ -87,18 +90,25 @@ class Loop(Protocol):
     def __call__(self, cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State) -> unroll.Gradients: ...
 
 
+class ForwardLoop(Protocol):
+    """The loop over time, as `refimpl.unroll.forward`."""
+
+    def __call__(self, cell: Cell, params: Params, xs: Array, state: State) -> tuple[Array, dict[str, Array], list[Tape]]: ...
+
+
 @dataclass(frozen=True)
 class Planted:
-    """A cell and a loop over time, one of them with a bug in it (or neither)."""
+    """A cell and its loops over time, one of them with a bug in it (or none)."""
 
     cell: Cell
     backward: Loop = unroll.backward
+    forward: ForwardLoop = unroll.forward
 
 
 def mutant(cell: Cell, *bugs: Bug) -> Cell:
     """`cell` with `bugs` in its own functions.  Raises PlantError where a text is not there, or is in the loop over time."""
     for bug in bugs:
-        if bug.function == "backward":
+        if bug.function in _LOOPS:
             raise PlantError(f"bug {bug.name}: it is in the loop over time, wanted one in a function of the cell; use plant()")
     for name in dict.fromkeys(bug.function for bug in bugs):
         edited: dict[str, Any] = {name: _edited(getattr(cell, name), [bug for bug in bugs if bug.function == name])}
@@ -108,10 +118,13 @@ def mutant(cell: Cell, *bugs: Bug) -> Cell:
 
 @lru_cache(maxsize=4096)
 def plant(cell: Cell, *bugs: Bug) -> Planted:
-    """`cell` and the loop over time, each bug in whichever it belongs to; both right without bugs.  Raises PlantError."""
-    of_loop = [bug for bug in bugs if bug.function == "backward"]
-    of_cell = [bug for bug in bugs if bug.function != "backward"]
-    return Planted(mutant(cell, *of_cell), _edited(unroll.backward, of_loop) if of_loop else unroll.backward)
+    """`cell` and its loops over time, each bug in whichever it belongs to; all right without bugs.  Raises PlantError."""
+    back, ahead = ([bug for bug in bugs if bug.function == name] for name in ("backward", "forward"))
+    return Planted(
+        mutant(cell, *(bug for bug in bugs if bug.function not in _LOOPS)),
+        _edited(unroll.backward, back) if back else unroll.backward,
+        _edited(unroll.forward, ahead) if ahead else unroll.forward,
+    )
 
 
 def _edited(function: Callable[..., Any], bugs: Sequence[Bug]) -> Callable[..., Any]:
@@ -163,12 +176,13 @@ class PlantedCell:
         return self._cell.zero_state(params, batch_size)
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        ys, final, _ = unroll.forward(self._planted.cell, params, xs, state)
+        planted = self._planted
+        ys, final, _ = planted.forward(planted.cell, params, xs, state)
         return ys, final
 
     def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> unroll.Gradients:
         planted = self._planted
-        tapes = unroll.forward(planted.cell, params, xs, state)[2]
+        tapes = planted.forward(planted.cell, params, xs, state)[2]
         return planted.backward(planted.cell, params, xs, tapes, dys, dfinal)
 
     @property

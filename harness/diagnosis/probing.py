@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import refimpl.unroll
 from harness.calling import called
 from harness.cases import Data, named_arrays
 from harness.diagnosis.layouts import Block
 from harness.diagnosis.mapping import Mapping as WeightMapping
 from harness.diagnosis.mapping import params_to_reference
+from harness.diagnosis.plant import ForwardLoop
 from harness.gradient.running import run
 from harness.gradient.tangent import copies
 from harness.subject import Array, Arrays, Subject
+from refimpl import unroll
 
 #: Unequal primes: almost every shape can be read in one way only (7 is neither 3, as peepholes are, nor a multiple of 5).
 FREE_SIZES = {"D": 7, "H": 5, "N": 2}
@@ -92,9 +93,9 @@ def _run(subject: Subject, params: Arrays, xs: Array, state: Arrays) -> tuple[Ar
         return run(subject, given)
 
 
-def difference(mapping: WeightMapping, seen: Observation) -> float:
+def difference(mapping: WeightMapping, seen: Observation, forward: ForwardLoop = unroll.forward) -> float:
     """Largest difference of outputs and final states to the reference, relative to the largest of them; inf where not finite."""
-    return _relative({"y": seen.ys, **seen.finals}, reference_run(mapping, seen, np.float64))
+    return _relative({"y": seen.ys, **seen.finals}, reference_run(mapping, seen, np.float64, forward))
 
 
 def rounding(mapping: WeightMapping, seen: Observation) -> float:
@@ -102,13 +103,15 @@ def rounding(mapping: WeightMapping, seen: Observation) -> float:
     return _relative(reference_run(mapping, seen, seen.ys.dtype.type), reference_run(mapping, seen, np.float64))
 
 
-def reference_run(mapping: WeightMapping, seen: Observation, dtype: type[np.generic]) -> dict[str, Array]:
+def reference_run(
+    mapping: WeightMapping, seen: Observation, dtype: type[np.generic], forward: ForwardLoop = unroll.forward
+) -> dict[str, Array]:
     """Outputs "y" and final states "h", "c" of the reference with the weights carried over."""
     canonical = {name: value.astype(dtype) for name, value in params_to_reference(mapping, seen.params).items()}
     zeros = mapping.cell.zero_state(canonical, seen.xs.shape[1])
     state = {name: seen.state.get(name, zero).astype(dtype) for name, zero in zeros.items()}
     with np.errstate(all="ignore"):
-        ys, final, _ = refimpl.unroll.forward(mapping.cell, canonical, seen.xs.astype(dtype), state)
+        ys, final, _ = forward(mapping.cell, canonical, seen.xs.astype(dtype), state)
     return {"y": ys, **final}
 
 
@@ -170,7 +173,7 @@ def _refuse_layers(zero: Arrays, N: int) -> None:
 
 
 def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:
-    """Own names -> "h" (the last output) and "c" (the other one), in the subject's order."""
+    """Own names -> "h" (the last output, or the first where it reads backwards) and "c" (the other one), in the subject's order."""
     if not zero:
         return {}
     for name, value in zero.items():
@@ -178,7 +181,8 @@ def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:
             got = f"of shape {final[name].shape}" if name in final else "missing"
             raise Unidentified(f"its final state {name!r} is {got}, wanted {value.shape} as in zero_state")
     given = [name for name in zero if final[name].shape == ys[-1].shape]
-    hidden = [name for name in given if np.allclose(final[name], ys[-1], rtol=1e-6)]
+    ends = (ys[-1], ys[0])
+    hidden = next((same for end in ends if (same := [name for name in given if np.allclose(final[name], end, rtol=1e-6)])), [])
     if not hidden:
         names = ", ".join(zero)
         raise Unidentified(f"none of its final states ({names}) is its last output: something stands between state and output")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, replace
 from itertools import groupby, permutations
 
@@ -11,6 +12,7 @@ import numpy as np
 from harness.diagnosis.conventions import Extras, sentence
 from harness.diagnosis.layouts import Block, Reading
 from harness.diagnosis.mapping import Identification, Index, Mapping, Piece
+from harness.diagnosis.plant import ForwardLoop
 from harness.diagnosis.probing import (
     OTHER_SIZES,
     Observation,
@@ -24,7 +26,7 @@ from harness.diagnosis.probing import (
 )
 from harness.errors import ContractError
 from harness.subject import Array
-from refimpl import CELLS
+from refimpl import CELLS, unroll
 from refimpl.cells.cell import Cell
 from refimpl.cells.lstm_tf1 import Options, make
 
@@ -66,11 +68,22 @@ class Search:
     """The search under one reading of the shapes.
 
     exact    fail at the first step that nothing fits; otherwise go on with the nearest arrangement of the cell `like`
+    cells    what each name computes: the published cells, or some of them with a difference planted (then `like` alone is searched for)
+    forward  the loop over time, or one with a difference planted
     tried    candidates that were run so far
     """
 
-    def __init__(self, probe: Probe, layout: tuple[Reading, ...], like: str | None, exact: bool) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        layout: tuple[Reading, ...],
+        like: str | None,
+        exact: bool,
+        cells: Mapping_[str, Cell] = CELLS,
+        forward: ForwardLoop = unroll.forward,
+    ) -> None:
         self.probe, self.layout, self.like, self.exact = probe, layout, like, exact
+        self.cells, self.forward, self.altered = cells, forward, cells is not CELLS or forward is not unroll.forward
         self.tolerance = TOLERANCE.get(probe.subject.dtype, 1e-9)
         self.tried = 0
         self.extras = Extras()
@@ -99,7 +112,7 @@ class Search:
         if n_x not in FAMILIES:
             raise Failed(0, f"its weights make {n_x} blocks of H units; known are 1 (Elman), 3 (GRU) and 4 (LSTM)")
         family = FAMILIES[n_x]
-        if self.like and not self.exact and self.like not in family:
+        if self.like and (self.altered or not self.exact) and self.like not in family:
             raise Failed(0, f"its weights make {n_x} blocks, not those of {self.like}")
         if probe.names and probe.has_cell_state != (family is LSTM):
             states = ", ".join(probe.names)
@@ -111,7 +124,8 @@ class Search:
 
     def _only(self, cells: Sequence[str]) -> list[str]:
         """The cells to try: those of the family, `like` first, or `like` alone where its nearest arrangement is wanted."""
-        return sorted((name for name in cells if self.exact or name == self.like), key=lambda name: name != self.like)
+        every = self.exact and not self.altered
+        return sorted((name for name in cells if every or name == self.like), key=lambda name: name != self.like)
 
     def _projection(self) -> tuple[Piece, ...]:
         return tuple(Piece(b.tensor, b.index, "W_p", (slice(None), slice(None)), "projection", b.transposed) for b in self.p)
@@ -120,7 +134,7 @@ class Search:
 
     def _clips(self) -> None:
         """All weights zero, states or the projection very large: where there is a clip, different values come out as one."""
-        if not (self.exact or self.like == "lstm_tf1"):
+        if self.altered or not (self.exact or self.like == "lstm_tf1"):
             return
         draw, cell_clip, proj_clip = self.probe.draw, None, None
         if self.probe.has_cell_state:
@@ -131,8 +145,8 @@ class Search:
 
     def _forget_bias(self) -> None:
         """All weights zero: i = o = 1/2, g = 0, so that c' = sigmoid(forget bias) * c."""
-        if not self.probe.has_cell_state:
-            return
+        if self.altered or not self.probe.has_cell_state:
+            return  # with a difference planted, what is left of c may be another function: both usual values are tried
         scale = min(0.6, 0.2 * (self.extras.cell_clip or 3.0)) if self.exact else NEAR_ZERO
         seen = self.probe.draw(self.p, T=1, state_scale=scale)
         ratio = seen.finals["c"].astype(np.float64) / seen.state["c"]
@@ -153,22 +167,22 @@ class Search:
         def candidates() -> Iterator[_Candidate]:
             if family is ELMAN:
                 for name in self._only(ELMAN):
-                    yield self._candidate(CELLS[name], self._pieces(CELLS[name], self.x, "W_x", (0,)))
+                    yield self._candidate(self.cells[name], self._pieces(self.cells[name], self.x, "W_x", (0,)))
             elif family is GRU:
-                cell = CELLS[self._only(GRU)[0]]
+                cell = self.cells[self._only(GRU)[0]]
                 for order in permutations(range(3)):
                     for sign in (1.0, -1.0):
                         yield self._candidate(cell, self._pieces(cell, self.x, "W_x", order, sign))
             else:
                 cell = self._lstm(peepholes=False)
                 known = self.extras.forget_bias
-                for bias in (known,) if self.probe.has_cell_state else (0.0, 1.0):
+                for bias in (known,) if self.probe.has_cell_state and not self.altered else (0.0, 1.0):
                     for order in permutations(range(4)):
                         yield self._candidate(cell, (*projection, *self._pieces(cell, self.x, "W_x", order)), bias)
 
         reason = "with recurrent weights and biases zero, no order of the gates over its input weights gives its outputs"
         best = self._best(2, candidates(), seen, reason)
-        if family is LSTM and not self.probe.has_cell_state:
+        if family is LSTM and (self.altered or not self.probe.has_cell_state):
             self.extras = replace(self.extras, forget_bias=best.constants["b"][1] if "b" in best.constants else 0.0)
         return best
 
@@ -176,7 +190,7 @@ class Search:
         """Biases zero: which gate each recurrent block feeds, and where the reset gate applies."""
         seen = self._draws([*self.x, *self.h, *self.p])
         sign = next((p.sign for p in mapping.pieces if p.gate == "z"), 1.0)
-        cells = [CELLS[name] for name in self._only(GRU)] if mapping.cell.name in GRU else [mapping.cell]
+        cells = [self.cells[name] for name in self._only(GRU)] if mapping.cell.name in GRU else [mapping.cell]
         orders = permutations(range(len(self.h))) if self.exact else [self._order(mapping)]
 
         def candidates() -> Iterator[_Candidate]:
@@ -290,7 +304,7 @@ class Search:
 
     def _difference(self, mapping: Mapping, seen: Observation) -> float:
         self.tried += 1
-        return difference(mapping, seen)
+        return difference(mapping, seen, self.forward)
 
     def _pieces(self, cell: Cell, blocks: list[Block], reference: str, order: Sequence[int], sign_z: float = 1) -> tuple[Piece, ...]:
         """Block k of the subject is gate order[k] of the cell."""
@@ -337,7 +351,7 @@ class Search:
                 proj_clip=extras.proj_clip,
             )
             return make(options)
-        return CELLS["lstm_projected" if self._projected else "lstm_peephole" if peepholes else "lstm"]
+        return self.cells["lstm_projected" if self._projected else "lstm_peephole" if peepholes else "lstm"]
 
 
 def _described(mapping: Mapping) -> _Candidate:

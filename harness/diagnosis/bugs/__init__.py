@@ -1,20 +1,29 @@
-"""The library of mistakes that people make in the backward pass of a recurrent cell.
+"""The library of mistakes that people make in a recurrent cell, backward and forward.
 
-It has two uses: the harness is scored on it, and a wrong gradient is named with it.
+It has two uses: the harness is scored on it, and what is wrong is named with it.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from harness.diagnosis.bugs import elman, gru, loop, lstm, lstm_peephole
+from harness.diagnosis.bugs import elman, forward, gru, loop, lstm, lstm_peephole
 from harness.diagnosis.plant import Bug
 from harness.words import did_you_mean
 
-__all__ = ["BUGS", "Bug", "bug", "bugs_of"]
+__all__ = ["BUGS", "FORWARD_BUGS", "Bug", "bug", "bugs_of", "forward_bugs_of"]
 
-#: All bugs but the truncations, of which there are as many as there are steps.  Likelier ones first within a cell.
+#: All bugs of the backward pass but the truncations, of which there are as many as there are steps.  Likelier ones first within a cell.
 BUGS: tuple[Bug, ...] = (*elman.BUGS, *lstm.BUGS, *lstm_peephole.BUGS, *gru.BUGS, *loop.BUGS)
+
+#: Differences in the forward pass: mistakes, and conventions that look like one.
+FORWARD_BUGS: tuple[Bug, ...] = forward.BUGS
+
+
+@lru_cache(maxsize=32)
+def forward_bugs_of(cell: str) -> tuple[Bug, ...]:
+    """The forward differences that fit the reference cell of this name."""
+    return tuple(bug for bug in FORWARD_BUGS if cell in bug.cells)
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,63 @@
+"""Naming a wrong forward pass: the published cell with one known difference, in some arrangement of its weights.
+
+The search for a cell (`search.py`) is made once for each known difference, with the difference planted in the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from harness.diagnosis.bugs import Bug, forward_bugs_of
+from harness.diagnosis.influence import layouts
+from harness.diagnosis.layouts import Reading
+from harness.diagnosis.mapping import Identification, Variation
+from harness.diagnosis.plant import plant
+from harness.diagnosis.probing import Probe, Unidentified, open_probe
+from harness.diagnosis.search import FAMILIES, Search
+from harness.errors import BpttError
+from harness.subject import Subject
+from refimpl.cells import CELLS
+from refimpl.cells.cell import Cell
+
+#: Names that differ by options only, searched for under the plainest.
+_BY_OPTIONS = ("lstm_tf1", "lstm_projected")
+
+
+def variation(subject: Subject, like: str | None = None, seed: int = 0) -> Variation | None:
+    """The one known difference to a published cell that gives the subject's outputs to rounding; None where none does.
+
+    Only for a subject that is no published cell; `like` is tried first.
+    """
+    try:
+        probe = open_probe(subject, np.random.default_rng([seed, 1]))
+        arrangements = list(layouts(probe, interleaved=False))
+        for name in _names(arrangements, like):
+            for bug in forward_bugs_of(name):
+                found = _found(probe, arrangements, name, bug, seed)
+                if found is not None:
+                    return Variation(bug.name, bug.sentence, bug.fix, bug.published, found)
+    except (Unidentified, BpttError):  # no single cell, or one that cannot be run: other checks say so
+        return None
+    return None
+
+
+def _names(arrangements: Sequence[tuple[Reading, ...]], like: str | None) -> Iterator[str]:
+    """Names of the cells with as many gates as the weights have blocks, `like` first."""
+    counts = {sum(block.kind == "x" for reading in layout for block in reading.blocks) for layout in arrangements}
+    names = [name for count in sorted(counts & set(FAMILIES)) for name in FAMILIES[count] if name not in _BY_OPTIONS]
+    yield from sorted(names, key=lambda name: name != like)
+
+
+def _found(probe: Probe, arrangements: Sequence[tuple[Reading, ...]], name: str, bug: Bug, seed: int) -> Identification | None:
+    cells: dict[str, Cell] = CELLS | {cell: plant(CELLS[cell], bug).cell for cell in bug.cells}
+    loop = plant(CELLS[name], bug).forward
+    for layout in arrangements:
+        try:
+            found = Search(probe, layout, name, exact=True, cells=cells, forward=loop).run(seed)
+        except Unidentified:
+            continue
+        if found.cell in bug.cells:
+            return found
+    return None
