@@ -43,6 +43,10 @@ REASONS: dict[str, dict[str, str]] = {
         "why": ("Rows of a batch are independent sequences. A wrong axis or a broadcast mixes them, and averages hide it."),
         "judges": ("A row in a batch against the same row alone, or beside other rows. No reference needed."),
     },
+    "options": {
+        "why": ("What is switched on in training and off in evaluation is wrong in one of them for long before anybody looks."),
+        "judges": ("The same batch with given masks, with masks of ones and without, in turn. No reference needed."),
+    },
     "numerics": {
         "why": ("A cast to fewer digits or an overflow spoils long sequences first, where nobody looks."),
         "judges": ("The forward pass in the precision of its inputs against the same in more, and at inputs far from zero."),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class LossAsOutput:
     name: str
     inputs: Any
     targets: Any
+    masks: tuple[Array, ...] | None = None
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> Any:
         return self.network.init(rng, input_size, hidden_size)
@@ -30,13 +32,13 @@ class LossAsOutput:
         return self.network.zero_state(params, batch_size)
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        loss, _ = loss_and_gradients(self.network, self.name, params, self.inputs, self.targets, state)
+        loss, _ = loss_and_gradients(self.network, self.name, params, self.inputs, self.targets, state, self.masks)
         return loss.reshape(1, 1, 1), {}
 
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], None, dict[str, Array]]:
-        _, dparams = loss_and_gradients(self.network, self.name, params, self.inputs, self.targets, state)
+        _, dparams = loss_and_gradients(self.network, self.name, params, self.inputs, self.targets, state, self.masks)
         factor = dys.reshape(())
         return {name: factor * g for name, g in dparams.items()}, None, {}
 
@@ -51,9 +53,24 @@ def as_cell(subject: Subject, case: Case) -> Subject:
     return replace(subject, kind="cell", implementation=LossAsOutput(subject.implementation, subject.name, *batch))
 
 
-def loss_and_gradients(network: Any, name: str, params: Arrays, inputs: Any, targets: Any, state: Arrays) -> tuple[Array, dict[str, Array]]:
+def with_masks(subject: Subject, masks: Sequence[Array]) -> Subject:
+    """A network as a cell, with these dropout masks in every call."""
+    return replace(subject, implementation=replace(subject.implementation, masks=tuple(masks)))
+
+
+def loss_and_gradients(
+    network: Any,
+    name: str,
+    params: Arrays,
+    inputs: Any,
+    targets: Any,
+    state: Arrays,
+    masks: tuple[Array, ...] | None = None,
+) -> tuple[Array, dict[str, Array]]:
     """The network's loss () and its gradients.  Raises ContractError where `loss` returns something else, SubjectError where it raises."""
-    returned = called_as(f"{name}.loss", network.loss, params, inputs, targets, dict(state))
+    given = (params, inputs, targets, dict(state))
+    loss_of = network.loss if masks is None else partial(network.loss, masks=masks)
+    returned = called_as(f"{name}.loss", loss_of, *given)
     if not isinstance(returned, tuple | list) or len(returned) < 2 or not isinstance(returned[1], Mapping):
         raise ContractError(f"{name}.loss returned a {type(returned).__name__}, wanted a pair (loss, dparams)")
     loss = np.asarray(returned[0])

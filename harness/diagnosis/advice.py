@@ -119,6 +119,30 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "an average, a norm or a reshape over the batch axis mixes rows",
         "normalise over the last axis, axis=-1; reshape (T, N, D) to (T * N, D) and not to (N * T, D); transpose, do not reshape",
     ),
+    ("TIM200", "BUG"): (
+        "a backward direction, a look at the whole sequence, or targets shifted the wrong way let the network see what it has to predict",
+        "one direction only; targets[t] = inputs[t + 1]; attention over the past only. It would reach perplexity 1 and generate nonsense",
+    ),
+    ("BAT200", "BUG"): (
+        "an average, a norm or a reshape over the batch axis mixes rows",
+        "normalise over the last axis, axis=-1; transpose (N, T) to (T, N), do not reshape or view it",
+    ),
+    ("OPT100", "BUG"): (
+        "the mask is not scaled by 1/(1-p), is drawn once and kept, or has another share of zeros than its scale says",
+        "mask = (rng.random(shape) >= p) / (1 - p), anew for every call and step",
+    ),
+    ("OPT100", "CONVENTION"): (
+        "one mask for all steps (variational dropout) or all rows; dropout between layers draws one anew for each",
+        "mask = (rng.random((T, N, H)) >= p) / (1 - p), unless it is meant",
+    ),
+    ("OPT120", "BUG"): (
+        "evaluation still drops, or scales by 1 - p although the masks of training are scaled by 1/(1-p) already",
+        "with inverted scaling nothing happens in evaluation: return x",
+    ),
+    ("OPT110", "BUG"): (
+        "the mask of the last training call is kept and used where there is none",
+        "hand the mask from forward to backward, None in evaluation, and keep it on no object",
+    ),
     ("BAT110", "BUG"): (
         "backward mixes rows, or gives a mean over the batch where the sum is wanted",
         "db += da.sum(axis=0), not .mean(axis=0), without / N; multiply dh row by row",
