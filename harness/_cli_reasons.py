@@ -43,6 +43,10 @@ REASONS: dict[str, dict[str, str]] = {
         "why": ("Rows of a batch are independent sequences. A wrong axis or a broadcast mixes them, and averages hide it."),
         "judges": ("A row in a batch against the same row alone, or beside other rows. No reference needed."),
     },
+    "lengths": {
+        "why": ("A batch of sequences of different lengths is padded. What stands in the padding must be seen by nobody, in no direction."),
+        "judges": ("The padded batch against the same sequences alone, and against other numbers in the padding. No reference needed."),
+    },
     "options": {
         "why": ("What is switched on in training and off in evaluation is wrong in one of them for long before anybody looks."),
         "judges": ("The same batch with given masks, with masks of ones and without, in turn. No reference needed."),

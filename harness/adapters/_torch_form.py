@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from harness.errors import ContractError
 
@@ -169,6 +170,16 @@ class Form:
             if "view size is not compatible" not in str(error) or all(t.is_contiguous() for t in (xs, *state.values())):
                 raise
         return self._unroll_native(module, xs.contiguous(), {name: value.contiguous() for name, value in state.items()})
+
+    def unroll_packed(
+        self, module: torch.nn.Module, xs: torch.Tensor, state: Tensors, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """`unroll_native` of one of torch's own layers for sequences of these lengths (N,), packed.   ys are zero in the padding."""
+        assert self.tree is not None  # torch's own layers have a state
+        steps = xs.shape[1 if self.batch_first else 0]
+        packed = pack_padded_sequence(xs, lengths, batch_first=self.batch_first, enforce_sorted=False)
+        ys, final = module(packed, pack(self.tree, state))
+        return pad_packed_sequence(ys, batch_first=self.batch_first, total_length=steps)[0], unpack(self.tree, final)
 
     def _unroll_native(self, module: torch.nn.Module, xs: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         if self.kind == "layer":

@@ -74,8 +74,10 @@ class TorchModule:
         dtype = np.result_type(*params.values()) if params else np.dtype(self.params_dtype)
         return {name: np.zeros((batch_size, slot.width.at(D, H)), dtype) for slot in slots(self.form.tree) for name in slot.names}
 
-    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+    def run(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[Array, dict[str, Array]]:
         """ys (T, N, O) and the final state.  Raises what the module raises, and ContractError where it returns another structure.
+
+        lengths   (N,), for torch's own layers only: the sequences are packed
 
         In complex numbers a result with NaN raises RuntimeError: torch's complex functions overflow where its real ones don't.
         """
@@ -85,7 +87,7 @@ class TorchModule:
             inputs = {name: tensor_of(value, dtype) for name, value in state.items()}
             x = tensor_of(xs, dtype)
             given = self.form.native(x)
-            ys, final = self.form.unroll_native(module, given, inputs)
+            ys, final = self._unrolled(module, given, inputs, lengths)
             if given is not x:
                 x.copy_(given.transpose(0, 1))  # a module that writes into its inputs must be seen through the copy, too
             ys = self.form.time_major(ys)
@@ -94,15 +96,22 @@ class TorchModule:
             raise RuntimeError(f"{self.recipe.label} gives no finite numbers in {dtype}")
         return out
 
+    def _unrolled(
+        self, module: torch.nn.Module, xs: torch.Tensor, state: _Tensors, lengths: Array | None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if lengths is None:
+            return self.form.unroll_native(module, xs, state)
+        return self.form.unroll_packed(module, xs, state, torch.from_numpy(np.asarray(lengths, np.int64)))
+
     def backward(
-        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays, lengths: Array | None = None
     ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
-        """Gradients of <dys, ys> + <dfinal, final> by autograd, from a forward pass of its own.
+        """Gradients of <dys, ys> + <dfinal, final> by autograd, from a forward pass of its own.   lengths: as for `run`
 
         Raises TypeError for complex numbers, because torch's complex gradients are conjugates.
         """
         with self._differentiable(params, xs, state) as graph_of:
-            return graph_of(xs, state).gradients(dys, dfinal)
+            return graph_of(xs, state, lengths=lengths).gradients(dys, dfinal)
 
     def interleaved(self, params: Arrays, first: _Pass, second: _Pass) -> tuple[_Gradients, _Gradients]:
         """Gradients of `first` = (xs, state, dys, dfinal): alone, and with a forward pass of `second` before its backward.
@@ -147,7 +156,7 @@ class TorchModule:
         with default_dtype(dtype), torch.enable_grad():
             module, weights = self._loaded(params, dtype)
 
-            def graph_of(xs: Array, state: Arrays, frozen: _Frozen | None = None) -> _Graph:
+            def graph_of(xs: Array, state: Arrays, frozen: _Frozen | None = None, lengths: Array | None = None) -> _Graph:
                 frozen = frozen or _Frozen()
                 x_leaf = self.form.native(_own(xs, dtype)).requires_grad_(not frozen.xs)
                 leaves = {name: _own(value, dtype).requires_grad_(not frozen.state) for name, value in state.items()}
@@ -155,7 +164,7 @@ class TorchModule:
                 try:
                     for name, p in weights.items():
                         p.requires_grad_(name not in frozen.params)
-                    ys, final = self.form.unroll_native(module, from_leaf(x_leaf), given)
+                    ys, final = self._unrolled(module, from_leaf(x_leaf), given, lengths)
                 finally:
                     for p in weights.values():
                         p.requires_grad_()

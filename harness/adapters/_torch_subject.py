@@ -82,6 +82,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
+        lengths=own and isinstance(module, torch.nn.RNNBase),
         source=None if own else source_of(module),
     )
 

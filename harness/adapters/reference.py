@@ -13,8 +13,12 @@ from harness.subject import Array, Arrays, Detection, Region, Subject
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
-    """A `refimpl.cells.cell.Cell`."""
-    if is_torch(obj) or type(obj).__name__ != "Cell":
+    """A `refimpl.cells.cell.Cell`, or a `refimpl.stack.Stack` of them: made already, or the class with args."""
+    if is_torch(obj):
+        return None
+    if getattr(obj, "__module__", "") == "refimpl.stack" and "Stack" in (type(obj).__name__, getattr(obj, "__name__", "")):
+        return _stack(obj, spec, args)
+    if type(obj).__name__ != "Cell":
         return None
     from refimpl.cells.cell import Cell
 
@@ -50,6 +54,76 @@ def subject(cell: object, spec: str | None = None) -> Subject:
         source=(file, inspect.getsourcelines(backward)[1]) if file else None,
         extra={"regions": implementation.regions},
     )
+
+
+def _stack(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject:
+    """A Stack, or the class made with {"cells": ["lstm", "lstm"], "bidirectional": true}."""
+    from refimpl.cells import find
+    from refimpl.stack import Stack
+
+    if isinstance(obj, Stack):
+        names, both = tuple(cell.name for cell in obj.cells), obj.bidirectional
+    else:
+        given = dict(args or {"cells": ["lstm", "lstm"]})
+        cells = given.pop("cells", None)
+        both = bool(given.pop("bidirectional", False))
+        if given or not isinstance(cells, list | tuple) or not cells:
+            raise UsageError(f'{spec}: --args {args}, wanted {{"cells": ["lstm", ...], "bidirectional": true or false}}')
+        try:
+            names = tuple(find(str(name)).name for name in cells)
+        except LookupError as error:
+            raise UsageError(f"{spec}: {error}") from None
+    words = f"{len(names)} layer{'s' if len(names) > 1 else ''} ({', '.join(names)}){', in both directions' if both else ''}"
+    return Subject(
+        name=f"Stack({', '.join(names)}{', bidirectional' if both else ''})",
+        spec=spec,
+        framework="reference",
+        kind="cell",
+        implementation=ReferenceStack(names, both),
+        capabilities=frozenset({"backward"}),
+        detected=(Detection("form", f"the reference's stack: {words}"),),
+        bidirectional=both,
+        lengths=True,
+    )
+
+
+@dataclass(frozen=True)
+class ReferenceStack:
+    """The reference's stack by the names of its cells, with the contract's methods."""
+
+    names: tuple[str, ...]
+    bidirectional: bool
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        from refimpl.stack import init
+
+        return init(self._stack, rng, input_size, hidden_size)
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        from refimpl.stack import zero_state
+
+        return zero_state(self._stack, params, batch_size)
+
+    def run(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[Array, dict[str, Array]]:
+        from refimpl.stack import forward
+
+        ys, final, _ = forward(self._stack, params, xs, state, lengths)
+        return ys, final
+
+    def backward(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays, lengths: Array | None = None
+    ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+        from refimpl.stack import backward, forward
+
+        _, _, tape = forward(self._stack, params, xs, state, lengths)
+        return backward(self._stack, params, tape, dys, dfinal)
+
+    @property
+    def _stack(self):  # type: ignore[no-untyped-def]  # a Stack; its module is imported only when it is used
+        from refimpl import CELLS
+        from refimpl.stack import Stack
+
+        return Stack(tuple(CELLS[name] for name in self.names), self.bidirectional)
 
 
 @dataclass(frozen=True)

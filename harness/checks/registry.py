@@ -20,7 +20,7 @@ from harness.levels import LEVELS, Level
 from reports.records import CatalogueEntry
 
 #: Families in the order in which they run.
-FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "options")
+FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths", "options")
 
 CheckFunction = Callable[[Trial, Case], Iterator[Evidence]]
 F = TypeVar("F", bound=CheckFunction)

@@ -127,6 +127,22 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "an average, a norm or a reshape over the batch axis mixes rows",
         "normalise over the last axis, axis=-1; transpose (N, T) to (T, N), do not reshape or view it",
     ),
+    ("LEN100", "BUG"): (
+        "with lengths another way through the code is taken, and it computes something else",
+        "mask the state where t >= length, and leave all else as it is",
+    ),
+    ("LEN110", "BUG"): (
+        "padding is read: the backward direction starts in it, or the state goes on through it",
+        "state = np.where(t < lengths, new, old); turn only the first `length` steps of each row around for the backward direction",
+    ),
+    ("LEN120", "BUG"): (
+        "the last state is that of step T - 1, or the backward direction starts at T - 1 and not at the last valid step",
+        "state = np.where(t < lengths[:, None], new, old) at every step, one length for each row; reverse the valid steps only",
+    ),
+    ("LEN130", "BUG"): (
+        "the gradient goes on through the padding, or the gradient of a masked step is not masked",
+        "where a step is padding: dstate passes unchanged, dx = 0, and nothing is added to dW",
+    ),
     ("OPT100", "BUG"): (
         "the mask is not scaled by 1/(1-p), is drawn once and kept, or has another share of zeros than its scale says",
         "mask = (rng.random(shape) >= p) / (1 - p), anew for every call and step",

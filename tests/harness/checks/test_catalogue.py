@@ -9,12 +9,12 @@ import pytest
 
 from harness.checks.registry import load as checks
 from harness.runner import RunHandle, catalogue, check
-from tests.harness.checks import planted_models
-from tests.harness.checks.planted import PLANTS as CELLS
-from tests.harness.checks.planted import ROAMING, Plant, numbers
+from tests.harness.checks import planted, planted_lengths, planted_models
+from tests.harness.checks.planted import ROAMING, Plant
 from tests.harness.checks.test_textbook_classes import PLANTS as TEXTBOOK
 
-PLANTS = CELLS | planted_models.PLANTS
+MODULES = (planted, planted_models, planted_lengths)
+PLANTS = {id: plant for module in MODULES for id, plant in module.PLANTS.items()}
 
 
 def ran(made: type, id: str) -> RunHandle:
@@ -50,8 +50,8 @@ def test_the_planted_mistake_makes_this_check_fail_and_no_other(id: str) -> None
 @pytest.mark.parametrize("id", PLANTS)
 def test_the_plant_changes_the_numbers(id: str) -> None:
     plant = PLANTS[id]
-    of = planted_models.numbers if id in planted_models.PLANTS else numbers
-    clean, bad = list(of(plant.clean(), plant.at)), list(of(plant.bad(), plant.at))
+    (numbers,) = [module.numbers for module in MODULES if id in module.PLANTS]
+    clean, bad = list(numbers(plant.clean(), plant.at)), list(numbers(plant.bad(), plant.at))
     assert len(clean) != len(bad) or not all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(clean, bad, strict=True))
 
 

@@ -1,0 +1,166 @@
+"""Sequences of different lengths in one batch: run(..., lengths=), backward(..., lengths=).   lengths (N,), the rest is padding"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from harness.cases import Case, Cotangent, Data, generator
+from harness.checks.evidence import Evidence, NotApplicable, agree
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.gradient.running import Gradients, backward, run
+from harness.subject import Array, Arrays, Subject
+from reports.records import Where
+
+_CASES = (Case(N=3), Case(T=4, N=2, D=5, H=3, regime="saturated", seed=1))
+Run = tuple[Array, dict[str, Array]]
+
+
+@check("LEN100", family="lengths", cases=_CASES, needs=("CON110",))
+def full_lengths_change_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """run(..., lengths=(T, ..., T)) is run(...): outputs and final state."""
+    data = _data(trial, case)
+    ys, final = _run(trial.subject, data, np.full(data.xs.shape[1], len(data.xs)))
+    expected, expected_final = trial.run(data)
+    than = "those without lengths"
+    yield agree("ys with full lengths", got=ys, expected=expected, tolerance=_close(case), than=than, where=Where(tensor="ys"))
+    for name, value in expected_final.items():
+        yield agree(f"final {name} with full lengths", got=final[name], expected=value, tolerance=_close(case), than=than)
+
+
+@check("LEN110", family="lengths", cases=_CASES, needs=("LEN100",))
+def what_stands_in_the_padding_does_not_matter(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Other numbers in the padding of xs leave every valid output and the final state as they are."""
+    data, lengths = _data(trial, case), _lengths(case)
+    valid = _valid(data.xs, lengths)
+    ys, final = _run(trial.subject, data, lengths)
+    other = data.xs.copy()
+    other[~valid] = 100 * generator(case, "padding").normal(size=other[~valid].shape)
+    again, again_final = _run(trial.subject, Data(data.params, other, data.state), lengths)
+    than = "those with other numbers in the padding"
+    yield agree("valid ys", got=ys[valid], expected=again[valid], tolerance=_close(case), than=than, where=Where(tensor="ys"))
+    for name, value in again_final.items():
+        where = Where(tensor=f"final {name}")
+        yield agree(f"final {name}", got=final[name], expected=value, tolerance=_close(case), than=than, where=where)
+
+
+@check("LEN120", family="lengths", cases=_CASES, needs=("LEN110",))
+def a_padded_sequence_gives_what_it_gives_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """Row n with its padding gives the outputs and the final state of its first lengths[n] steps alone: the last valid state, and a
+    backward direction that starts at the last valid step."""
+    data, lengths = _data(trial, case), _lengths(case)
+    ys, final = _run(trial.subject, data, lengths)
+    for n, length in enumerate(lengths):
+        expected, expected_final = trial.run(_row(trial, data, n, length))
+        than = f"those of its first {length} of {len(data.xs)} steps alone"
+        what, where = f"valid ys of row {n}", Where(tensor="ys")
+        yield agree(what, got=ys[:length, n : n + 1], expected=expected, tolerance=_close(case), than=than, where=where)
+        for name, value in expected_final.items():
+            where = Where(tensor=f"final {name}")
+            mine = final[name][n : n + 1]
+            yield agree(f"final {name} of row {n}", got=mine, expected=value, tolerance=_close(case), than=than, where=where)
+
+
+@check("LEN130", family="lengths", cases=_CASES, needs=("LEN120", "GRD130"))
+def padding_gets_no_gradient_and_gives_none(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """dL/dxs is exactly zero in the padding, and every gradient is the sum, or the rows, of those of the sequences alone."""
+    if not trial.subject.lengths:
+        raise NotApplicable("it takes no lengths")
+    trial.needs_backward()
+    if "lengths" not in _parameters(trial.subject.implementation.backward):
+        raise NotApplicable("its backward takes no lengths")
+    data, lengths = _data(trial, case), _lengths(case)
+    valid = _valid(data.xs, lengths)
+    ys, final = _run(trial.subject, data, lengths)
+    rng = generator(case, "cotangents of lengths")
+    dys = np.asarray(rng.normal(size=ys.shape) * valid[..., None], case.dtype)
+    dfinal = {name: np.asarray(rng.normal(size=value.shape), case.dtype) for name, value in final.items()}
+    g = _backward(trial.subject, data, Cotangent("all", dys, dfinal), lengths)
+    alone = []
+    for n, length in enumerate(lengths):
+        rows = {name: d[n : n + 1] for name, d in dfinal.items()}
+        alone.append(_backward(trial.subject, _row(trial, data, n, length), Cotangent("all", dys[:length, n : n + 1], rows), None))
+    if g.xs is not None:
+        padding = g.xs[~valid]
+        yield agree(
+            "dL/dxs in the padding", got=padding, expected=np.zeros_like(padding), tolerance=0.0, than="zero", where=Where(tensor="xs")
+        )
+    than, close = "that of the sequences alone", 1e3 * _close(case)
+    for name, value in g.params.items():
+        expected = sum((a.params[name] for a in alone), start=np.zeros_like(value))
+        yield agree(f"dL/d{name}", got=value, expected=expected, tolerance=close, than=than, where=Where(tensor=name))
+    for n, (row, length) in enumerate(zip(alone, lengths, strict=True)):
+        if g.xs is not None and row.xs is not None:
+            mine = g.xs[:length, n : n + 1]
+            yield agree(f"dL/dxs of row {n}", got=mine, expected=row.xs, tolerance=close, than=than, where=Where(tensor="xs"))
+        for name, value in row.state.items():
+            mine = g.state[name][n : n + 1]
+            yield agree(f"dL/d{name}0 of row {n}", got=mine, expected=value, tolerance=close, than=than, where=Where(tensor=f"{name}0"))
+
+
+def _data(trial: Trial, case: Case) -> Data:
+    if not trial.subject.lengths:
+        raise NotApplicable("it takes no lengths")
+    return trial.data(case)
+
+
+def _lengths(case: Case) -> Array:
+    """One for each row: the first a full one, the second of a single step, the rest anything from 1 to T - 1."""
+    rng = generator(case, "lengths")
+    lengths = rng.integers(1, max(case.T, 2), size=case.N)
+    lengths[:2] = (case.T, 1)[: len(lengths)]
+    return np.asarray(lengths)
+
+
+def _valid(xs: Array, lengths: Array) -> Array:
+    """(T, N): which steps are no padding."""
+    return np.asarray(np.arange(len(xs))[:, None] < lengths)
+
+
+def _row(trial: Trial, data: Data, n: int, length: int) -> Data:
+    """Row n alone, its valid steps.  Raises NotApplicable where the subject can't take one row."""
+    sizes = trial.subject.batch_sizes
+    if sizes is not None and 1 not in sizes:
+        raise NotApplicable("it does not take a batch of one row")
+    return Data(data.params, data.xs[:length, n : n + 1], {name: value[n : n + 1] for name, value in data.state.items()})
+
+
+def _run(subject: Subject, data: Data, lengths: Array) -> Run:
+    return run(replace(subject, implementation=_WithLengths(subject.implementation, lengths)), data)
+
+
+def _backward(subject: Subject, data: Data, v: Cotangent, lengths: Array | None) -> Gradients:
+    if lengths is not None:
+        subject = replace(subject, implementation=_WithLengths(subject.implementation, lengths))
+    return backward(subject, data, v)
+
+
+@dataclass(frozen=True)
+class _WithLengths:
+    """The contract's run and backward, with lengths in every call."""
+
+    implementation: Any
+    lengths: Array
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> Any:
+        return self.implementation.run(params, xs, state, lengths=self.lengths.copy())
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Any:
+        return self.implementation.backward(params, xs, state, dys, dfinal, lengths=self.lengths.copy())
+
+
+def _parameters(method: object) -> set[str]:
+    try:
+        return set(inspect.signature(method).parameters)  # type: ignore[arg-type]  # whatever the subject calls its backward
+    except (TypeError, ValueError):
+        return set()
+
+
+def _close(case: Case) -> float:
+    """Rounding of two runs that differ in their sizes: their products are added up in another order."""
+    return 1e-4 if case.dtype == "float32" else 1e-11
