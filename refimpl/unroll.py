@@ -3,14 +3,17 @@
     forward             axs = project(xs)                      y_t, s_t = step(ax_t, s_{t-1})
     backward            dax_t, ds_{t-1} = step_backward(dy_t, ds_t)            from the last step to the first
     truncated_backward  the error of step t goes back to the steps t, t-1, ..., t-window and no further
+    forward_projected   y_t, s_t = step(ax_t, s_{t-1})         axs are given: a table's rows, or one product for two layers
+    backward_projected  dax_t, ds_{t-1} = step_backward(dy_t, ds_t)
 
-Shapes: xs (T, N, D), ys dys (T, N, H), a state {name: (N, H)}; T and N may be 0.  All results have one dtype, the
-common one of what goes in.  Backward functions return the gradients of <dys, ys> + <dfinal, final_state>.
+Shapes: xs (T, N, D), axs (T, N, G*H), ys dys (T, N, H), a state {name: (N, H)}; T and N may be 0.  All results have one dtype,
+the common one of what goes in.  Backward functions return the gradients of <dys, ys> + <dfinal, final_state>.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,7 +38,7 @@ def forward(cell: Cell, params: Params, xs: Array, state: State) -> tuple[Array,
 def backward(cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State) -> Gradients:
     """dparams, dxs and dstate0: full backpropagation through time."""
     dtype = np.result_type(xs, dys, *params.values(), *dfinal.values())
-    params, xs, dys = _for_transposes(_cast(params, dtype)), xs.astype(dtype, copy=False), dys.astype(dtype, copy=False)
+    params, xs, dys = for_transposes(_cast(params, dtype)), xs.astype(dtype, copy=False), dys.astype(dtype, copy=False)
     dstate = _cast(dfinal, dtype)
     shares: list[dict[str, Share]] = []
     daxs: list[Array] = []
@@ -44,6 +47,26 @@ def backward(cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: 
         daxs.append(dax)
         shares.append(share)
     return _gather(cell, params, xs, daxs[::-1], shares[::-1], dstate)
+
+
+def forward_projected(cell: Cell, params: Params, axs: Array, state: State) -> tuple[Array, dict[str, Array], list[Tape]]:
+    """`forward` where the inputs' share of the pre-activations is there already: axs = cell.project_inputs(params, xs)."""
+    return forward(_without_projection(cell), params, axs, state)
+
+
+def backward_projected(
+    cell: Cell, params: Params, tapes: Sequence[Tape], dys: Array, dfinal: State
+) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+    """daxs (T, N, G*H), the recurrent part's share of dparams (nothing of W_x), and dstate0.
+
+    `backward` is this with `cell.project_inputs_backward(params, xs, daxs)` after it, and the two shares of dparams added up.
+    """
+    T, N = dys.shape[:2]
+    W_x = params["W_x"]
+    axs = np.broadcast_to(np.zeros((), np.result_type(dys, W_x)), (T, N, W_x.shape[1]))  # asked for its shape and dtype alone
+    recurrent = {name: p for name, p in params.items() if name != "W_x"}
+    dparams, daxs, dstate0 = backward(_without_projection(cell), recurrent, axs, tapes, dys, dfinal)
+    return daxs, dparams, dstate0
 
 
 def truncated_backward(
@@ -85,7 +108,8 @@ def truncated_backward(
         dstate = {name: d[N:] for name, d in dstate.items()}
     assert daxs is not None  # T > window + 1 > 0, so there was a pass
     projected, dxs = cell.project_inputs_backward(params, xs, daxs.reshape(T, N, daxs.shape[1]))
-    return {name: _sum_of(name, projected, dparams) for name in params}, dxs, dstate0
+    dparams = summed(projected, dparams)
+    return {name: dparams[name] for name in params if name in dparams}, dxs, dstate0
 
 
 def gradient_by_lag(cell: Cell, params: Params, tapes: Sequence[Tape], dfinal: State) -> Array:
@@ -112,7 +136,12 @@ def gradient_by_lag(cell: Cell, params: Params, tapes: Sequence[Tape], dfinal: S
     return logs
 
 
-def _for_transposes(params: Params) -> dict[str, Array]:
+def _without_projection(cell: Cell) -> Cell:
+    """The same cell for inputs that are projected already: its own projection is the identity, and has no parameters."""
+    return replace(cell, project_inputs=lambda params, axs: axs, project_inputs_backward=lambda params, axs, daxs: ({}, daxs))
+
+
+def for_transposes(params: Params) -> dict[str, Array]:
     """The same parameters in column order: W.T, which a backward pass multiplies with at every step, is then contiguous."""
     return {name: np.asfortranarray(p) for name, p in params.items()}
 
@@ -131,14 +160,24 @@ def _gather(cell: Cell, params: Params, xs: Array, daxs: list[Array], shares: li
             {name: d.copy() for name, d in dstate.items()},
         )
     projected, dxs = cell.project_inputs_backward(params, xs, np.concatenate(daxs).reshape(T, N, daxs[0].shape[1]))
-    recurrent = {name: _total([share[name] for share in shares]) for name in shares[0]}
-    return {name: _sum_of(name, projected, recurrent) for name in params}, dxs, dict(dstate)
+    dparams = summed(projected, gathered(params, shares))
+    return {name: dparams[name] for name in params if name in dparams}, dxs, dict(dstate)
 
 
-def _sum_of(name: str, projected: Mapping[str, Array], recurrent: Mapping[str, Array]) -> Array:
-    if name in projected and name in recurrent:
-        return np.asarray(projected[name] + recurrent[name])
-    return projected[name] if name in projected else recurrent[name]
+def gathered(params: Params, shares: Sequence[Mapping[str, Share]]) -> dict[str, Array]:
+    """The recurrent part's gradients: each parameter's shares of all steps, in the order of time, added up.  Zeros without a step."""
+    if not shares:
+        return {name: np.zeros_like(p) for name, p in params.items()}
+    return {name: _total([share[name] for share in shares]) for name in shares[0]}
+
+
+def summed(*gradients: Mapping[str, Array]) -> dict[str, Array]:
+    """The shares that several parts of a network have in the gradients, added up by name."""
+    sums: dict[str, Array] = {}
+    for share in gradients:
+        for name, d in share.items():
+            sums[name] = np.asarray(sums[name] + d) if name in sums else d
+    return sums
 
 
 def _total(shares: Sequence[Share]) -> Array:

@@ -13,12 +13,12 @@ import pytest
 STANDARD = sys.stdlib_module_names
 ROOT = Path(__file__).parents[1]
 ORDER = {
-    "refimpl": "activations cells unroll layers lengths stack attention tasks seq2seq models training",
+    "refimpl": "activations cells unroll lengths layers stack attention tasks seq2seq models training",
     "reports": "records errors serial merging store view svg charts terminal junit markdown html",
     "harness": (
         "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
         "gradient checks diagnosis events flow shrinking judging worker isolation runner loading ask comparison conversion experiments "
-        "_parametrize _pytest_cells pytest_plugin _cli_reasons _cli_follow _cli_check _cli_catalogue cli"
+        "lockstep _parametrize _pytest_cells pytest_plugin _cli_reasons _cli_follow _cli_check _cli_catalogue _cli_experiment _cli_lockstep cli"
     ),
 }
 #: Files that only say what things are, or how a subject lies over a published cell: any other may import them.

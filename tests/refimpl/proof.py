@@ -8,7 +8,7 @@ has to keep a distance from them that is far longer than the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from refimpl.cells.cell import Array, Cell
 
 Group = Literal["params", "xs", "state"]
 Key = tuple[Group, str]
+#: A change of one input: where it is, in words; the input's name; what is added to it, times the step.
+Direction = tuple[str, str, Array]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,40 @@ def worst_error(cell: Cell, case: Case, step: str = "1e-20") -> tuple[float, str
     return worst, where
 
 
+def worst_along(
+    directions: Iterator[Direction],
+    loss: Callable[[dict[str, Array]], Any],
+    inputs: Mapping[str, Array],
+    hand: Mapping[str, Array],
+    step: str = "1e-20",
+) -> tuple[float, str]:
+    """The largest relative error of <hand, v> against L's quotient along each v, and where it is; inputs and hand are exact arrays."""
+    h = Number(step)
+    worst, where = 0.0, ""
+    for place, name, v in directions:
+        v = exact(v)
+        rise = loss({**inputs, name: inputs[name] + v * h}) - loss({**inputs, name: inputs[name] - v * h})
+        quotient = rise / (2 * h)
+        error = abs(float((hand[name] * v).sum() - quotient)) / max(abs(float(quotient)), 1e-3)
+        if not error <= worst:
+            worst, where = error, f"dL/d{place}"
+    return worst, where
+
+
+def each_entry(inputs: Mapping[str, Array]) -> Iterator[Direction]:
+    for name, a in inputs.items():
+        for index in np.ndindex(a.shape):
+            v = np.zeros(a.shape)
+            v[index] = 1
+            yield f"{name}{list(index)}", name, v
+
+
+def one_random_direction(inputs: Mapping[str, Array], rng: np.random.Generator) -> Iterator[Direction]:
+    """One for each input: a wrong entry shows in it, because every entry has its own random weight."""
+    for name, a in inputs.items():
+        yield name, name, rng.normal(size=a.shape)
+
+
 def complex_step(cell: Cell, case: Case, group: Group, name: str, h: float = 1e-30) -> Array:
     """dL/d(input) by complex step: Im L(x + ih) / h, without any subtraction."""
     a = next(a for g, n, a in case.inputs() if (g, n) == (group, name))
@@ -110,4 +146,17 @@ def complex_step(cell: Cell, case: Case, group: Group, name: str, h: float = 1e-
     return derivative
 
 
-__all__ = ["Case", "Key", "complex_step", "gradients", "keyed", "loss", "random_case", "worst_error"]
+__all__ = [
+    "Case",
+    "Direction",
+    "Key",
+    "complex_step",
+    "each_entry",
+    "gradients",
+    "keyed",
+    "loss",
+    "one_random_direction",
+    "random_case",
+    "worst_along",
+    "worst_error",
+]
