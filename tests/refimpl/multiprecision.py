@@ -54,6 +54,9 @@ class Number:
     def __neg__(self) -> Number:
         return Number(-self.value)
 
+    def log(self) -> Number:
+        return Number(CONTEXT.log(self.value))
+
     def __abs__(self) -> Number:
         return Number(abs(self.value))
 
