@@ -24,7 +24,7 @@ from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.lines import line_of
 from harness.diagnosis.mapping import Identification, Variation
 from harness.diagnosis.mirror import mirror
-from harness.diagnosis.variation import variation
+from harness.diagnosis.variation import backward_is_that_of_the_right_cell, variation
 from harness.errors import BpttError, ContractError
 from harness.events import Event, Options, Task, from_here
 from harness.flow import gradient_over_lag
@@ -84,13 +84,17 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
         varied = None if found is not None or _cannot_be_run(subject, options) else variation(subject, subject.like)
         trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found), varied)
+        forward_first = _is_the_forward_pass_to_be_mended(trial)
+        if forward_first:
+            plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
         yield ("target", target_record(subject, found, varied))
         roots = {check: check for name, check in options.failed if name == subject.name}
         for c in plan:
             if (subject.name, c.id) in options.skip:
                 continue
             yield ("checking", subject.name, c.id)
-            result = _with_expectation(_judged(trial, c, task, roots, options), options)
+            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(trial, c)
+            result = _with_expectation(_judged(trial, c, needs, task, roots, options), options)
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield ("result", result)
@@ -146,11 +150,11 @@ class _Tally:
     metrics: dict[str, object] | None = None
 
 
-def _judged(trial: Trial, c: Check, task: Task, roots: Mapping[str, str], options: Options) -> Result:
+def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options) -> Result:
     began = time.perf_counter()
     name = trial.subject.name
     if options.block:
-        for need in _needs(trial, c):
+        for need in needs:
             if need in roots:
                 root = roots[need]
                 return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
@@ -188,6 +192,14 @@ def _judged(trial: Trial, c: Check, task: Task, roots: Mapping[str, str], option
         finding=finding,
         metrics={k: v for k, v in metrics.items() if v is not None},
     )
+
+
+def _is_the_forward_pass_to_be_mended(trial: Trial) -> bool:
+    """Whether a mistake in the forward pass of what claims to be a published cell is all that is wrong: its backward is that cell's."""
+    varied, subject = trial.variation, trial.subject
+    if varied is None or varied.published or subject.like is None or "backward" not in subject.capabilities:
+        return False
+    return backward_is_that_of_the_right_cell(subject, varied)
 
 
 def _needs(trial: Trial, c: Check) -> tuple[str, ...]:

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from harness.cases import Case, admissible, cotangents, draw
 from harness.diagnosis.bugs import Bug, forward_bugs_of
 from harness.diagnosis.influence import layouts
 from harness.diagnosis.layouts import Reading
-from harness.diagnosis.mapping import Identification, Variation
+from harness.diagnosis.mapping import Identification, Variation, gradients_from_reference, params_to_reference
 from harness.diagnosis.plant import plant
 from harness.diagnosis.probing import Probe, Unidentified, open_probe
 from harness.diagnosis.search import FAMILIES, Search
+from harness.diagnosis.wrong import relative_distance
 from harness.errors import BpttError
+from harness.gradient.running import backward, run
 from harness.subject import Subject
+from refimpl import unroll
 from refimpl.cells import CELLS
 from refimpl.cells.cell import Cell
 
@@ -41,6 +45,29 @@ def variation(subject: Subject, like: str | None = None, seed: int = 0) -> Varia
     except (Unidentified, BpttError):  # no single cell, or one that cannot be run: other checks say so
         return None
     return None
+
+
+def backward_is_that_of_the_right_cell(subject: Subject, found: Variation) -> bool:
+    """Whether its backward was derived from the equations without the difference: then forward and backward do not belong together,
+    and it is the forward pass that has to be mended."""
+    case = admissible(subject, Case())
+    mapping, cell = found.identification.mapping, CELLS[found.identification.cell]
+    try:
+        data = draw(subject, case)
+        ys, final = run(subject, data)
+        v = cotangents(subject, case, ys, final)[0]
+        yours = backward(subject, data, v)
+    except BpttError:
+        return False
+    params = params_to_reference(mapping, data.params)
+    zero = cell.zero_state(params, case.N)
+    state = {**zero, **{theirs: data.state[mine] for mine, theirs in mapping.state.items()}}
+    dfinal = {**zero, **{theirs: v.dfinal[mine] for mine, theirs in mapping.state.items() if mine in v.dfinal}}
+    tapes = unroll.forward(cell, params, data.xs, state)[2]
+    dparams, _, _ = unroll.backward(cell, params, data.xs, tapes, v.dys, dfinal)
+    right = gradients_from_reference(mapping, dparams, data.params)
+    compared = [relative_distance(right[name], value) for name, value in yours.params.items() if name in right]
+    return bool(compared) and max(compared) < 1e-8
 
 
 def _names(arrangements: Sequence[tuple[Reading, ...]], like: str | None) -> Iterator[str]:

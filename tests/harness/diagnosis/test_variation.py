@@ -10,7 +10,7 @@ from harness.diagnosis.identify import identify
 from harness.diagnosis.plant import Bug, PlantedCell, plant
 from harness.diagnosis.variation import variation
 from harness.subject import Array, Arrays
-from refimpl import CELLS
+from refimpl import CELLS, unroll
 from refimpl.unroll import forward
 from tests.harness.diagnosis.table import TABLE, WRONG
 from tests.harness.diagnosis.variants import subject
@@ -135,3 +135,34 @@ def test_a_wrong_forward_pass_is_one_failure_with_its_cause(cell: type, code: st
     assert words in finding.headline
     assert finding.causes[0].score == 1.0
     assert {result.check for result in run.results if result.blocked_by == "PAR100"} >= {"TIM100", "BAT100", "PAR110"}
+
+
+class IntendedBackward(TanhOfC):
+    """c = f * tanh(c) + i * g forward, and the backward pass of the LSTM that was meant."""
+
+    def backward(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+    ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+        D, H = xs.shape[2], len(params["bias"]) // 4
+        order = np.r_[H : 2 * H, 2 * H : 3 * H, 3 * H : 4 * H, 0:H]
+        ours = {"W_x": params["kernel"][:D, order], "W_h": params["kernel"][D:, order], "b": params["bias"][order]}
+        tapes = forward(CELLS["lstm"], ours, xs, state)[2]
+        dparams, dxs, dstate = unroll.backward(CELLS["lstm"], ours, xs, tapes, dys, dfinal)
+        dkernel = np.concatenate([dparams["W_x"], dparams["W_h"]])[:, np.argsort(order)]
+        return {"kernel": dkernel, "bias": dparams["b"][np.argsort(order)]}, dxs, dstate
+
+
+def test_a_backward_of_the_cell_that_was_meant_is_not_a_second_failure() -> None:
+    run = harness.check(IntendedBackward(), isolate=False).run
+    assert [result.check for result in run.results if result.status == "failed"] == ["PAR100"]
+    assert {result.check for result in run.results if result.blocked_by == "PAR100"} >= {"GRD110", "GRD130", "LIN110"}
+
+
+def test_an_exact_backward_of_the_wrong_forward_pass_is_still_judged() -> None:
+    bug = next(bug for bug in FORWARD_BUGS if bug.name == "c-of-tanh-c")
+
+    class Forward(PlantedCell):
+        like = "lstm"
+
+    run = harness.check(Forward("lstm", (bug,)), isolate=False, select=["GRD110", "PAR100"]).run
+    assert {result.check: result.status for result in run.results}["PAR100"] == "failed"
