@@ -129,7 +129,11 @@ def _batch(trial: Trial, case: Case) -> _Batch:
     """Raises NotApplicable where inputs and targets are no arrays over the same steps, or the loss does not tell of the scores."""
     subject, another = as_cell(trial.subject, case), as_cell(trial.subject, replace(case, seed=case.seed + 50))
     network, data = subject.implementation, draw(subject, case)
-    arrays = [np.asarray(a) for a in (network.inputs, network.targets, another.implementation.inputs, another.implementation.targets)]
+    given = (network.inputs, network.targets, another.implementation.inputs, another.implementation.targets)
+    try:
+        arrays = [np.asarray(a) for a in given]
+    except ValueError as ragged:  # several arrays of different shapes
+        raise NotApplicable("its inputs and targets are not arrays of numbers") from ragged
     inputs, targets = arrays[:2]
     if any(a.dtype.kind not in "iuf" for a in arrays) or arrays[0].shape != arrays[2].shape or arrays[1].shape != arrays[3].shape:
         raise NotApplicable("its inputs and targets are not arrays of numbers")
