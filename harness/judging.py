@@ -24,6 +24,7 @@ from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.lines import line_of
 from harness.diagnosis.mapping import Identification, Variation
 from harness.diagnosis.mirror import mirror
+from harness.diagnosis.tutorial import causes as causes_of_network
 from harness.diagnosis.variation import backward_is_that_of_the_right_cell, variation
 from harness.errors import BpttError, ContractError
 from harness.events import Event, Options, Task, from_here
@@ -302,6 +303,10 @@ def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
     if not isinstance(detail, tuple):
         return causes_of(c.id, evidence.code)
     examination, located = detail
+    if trial.subject.kind == "network":
+        network = as_cell(trial.subject, examination.case).implementation
+        if named := causes_of_network(network, examination.data, examination.cotangents, examination.gradients):
+            return named
     if located.exact is None and trial.identification is None:
         return ()
     return diagnosis.explain(_wrong_gradient(trial, examination, located), lambda case: _again(trial, case))
