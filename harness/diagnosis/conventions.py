@@ -59,7 +59,7 @@ def _blocks(mapping: Mapping, layout: tuple[Reading, ...]) -> str:
     orders = {reference: _gates(p for p in mapping.pieces if p.reference == reference) for reference in ("W_x", "W_h")}
     fused = [reading for reading in layout if reading.kinds() & {"x", "h"} and len(reading.blocks) > len(reading.kinds())]
     if not fused:
-        one_kernel = any(reading.order in ("xh", "hx") for reading in layout)  # "one kernel a gate" says it all
+        one_kernel = any(len(reading.order) > 1 for reading in layout)  # "one kernel a gate" says it all
         return "" if one_kernel else "one tensor a gate"
     words = "gates of a unit side by side, in order" if any(reading.interleaved for reading in layout) else "blocks"
     if orders["W_x"] == orders["W_h"]:
@@ -75,8 +75,8 @@ def _weights(layout: tuple[Reading, ...]) -> str:
     matrices = [reading for reading in layout if reading.order]
     orders = {reading.order for reading in matrices}
     shapes = dict.fromkeys(f"({', '.join(reading.shape.split())})" for reading in matrices)
-    if orders & {"xh", "hx"}:
-        which = " or ".join("[x, h]" if order == "xh" else "[h, x]" for order in sorted(orders))
+    if any(len(order) > 1 for order in orders):
+        which = " or ".join(f"[{', '.join(order)}]" for order in sorted(orders))
         count = {1: "one kernel", 2: "two kernels"}.get(len(matrices), "one kernel a gate")
         return f"{count} on {which} {' '.join(shapes)}"
     styles = {reading.style for reading in matrices}

@@ -37,7 +37,7 @@ class Reading:
 
     shape   in words: "D+H 4H"
     style   "columns" (inputs first), "rows" (units first), "vector" or "projection"
-    order   what the axis of inputs holds: "x", "h", "xh" or "hx"; "" for vectors
+    order   what the axis of inputs holds: "x", "h", "xh" or "hx", with a 1 where the bias is a row of it; "" for vectors
     """
 
     tensor: str
@@ -85,6 +85,12 @@ def _matrix(tensor: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> li
         if inputs == D + P:
             axes.append(("xh", f"D+{h}", [("x", slice(0, D)), ("h", slice(D, D + P))]))
             axes.append(("hx", f"{h}+D", [("h", slice(0, P)), ("x", slice(P, P + D))]))
+        if inputs == D + P + 1:  # the bias as one row more, for an input that is always 1
+            last = slice(D + P, D + P + 1)
+            axes.append(("1xh", f"1+D+{h}", [("x", slice(1, D + 1)), ("h", slice(D + 1, D + P + 1)), ("b", slice(0, 1))]))
+            axes.append(("1hx", f"1+{h}+D", [("h", slice(1, P + 1)), ("x", slice(P + 1, D + P + 1)), ("b", slice(0, 1))]))
+            axes.append(("xh1", f"D+{h}+1", [("x", slice(0, D)), ("h", slice(D, D + P)), ("b", last)]))
+            axes.append(("hx1", f"{h}+D+1", [("h", slice(0, P)), ("x", slice(P, P + D)), ("b", last)]))
         for order, words, parts in axes:
             for interleaved in (False, True) if count > 1 else (False,):
                 found.append(_weights(tensor, transposed, order, words, parts, count, H, interleaved))

@@ -190,13 +190,15 @@ def _sizes_of(mapping: Mapping, params: Arrays) -> dict[str, int]:
         if len(axes) != len(shape):
             raise ContractError(f"parameter {name!r} has shape {shape}, wanted ({', '.join(axes)})")
         for axis, length in zip(axes, shape, strict=True):
-            coefficients = dict.fromkeys(symbols, 0)
+            coefficients, fixed = dict.fromkeys(symbols, 0), 0
             for count, symbol in terms(axis):
                 if symbol:
                     coefficients[symbol] += count
+                else:
+                    fixed += count
             if any(coefficients.values()):
                 rows.append([coefficients[symbol] for symbol in symbols])
-                lengths.append(length)
+                lengths.append(length - fixed)
     solution = np.linalg.lstsq(np.array(rows, float), np.array(lengths, float), rcond=None)[0]
     sizes = {symbol: round(float(value)) for symbol, value in zip(symbols, solution, strict=True)}
     for name, words in mapping.tensors.items():

@@ -10,6 +10,7 @@ from harness.diagnosis.identify import closest, identify, nothing_found_reason
 from harness.diagnosis.mapping import params_to_reference
 from harness.errors import BpttError, ContractError, SubjectError
 from harness.subject import Array, Arrays
+from harness.targets import load
 from refimpl import CELLS
 from refimpl.cells.lstm_tf1 import Options, make
 from refimpl.unroll import forward
@@ -333,3 +334,37 @@ def test_the_mapping_holds_at_other_sizes() -> None:
     assert found is not None
     canonical = params_to_reference(found.mapping, variant.init(np.random.default_rng(0), 3, 11))
     assert {name: value.shape for name, value in canonical.items()} == {"W_x": (3, 44), "W_h": (11, 44), "b": (44,)}
+
+
+class BiasInTheKernel:
+    """An LSTM, blocks i f o g, whose bias is a row of its one kernel: first or last, inputs or state first."""
+
+    def __init__(self, order: str) -> None:
+        self.order = order
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        return {"K": rng.normal(scale=0.4, size=(1 + input_size + hidden_size, 4 * hidden_size))}
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return {name: np.zeros((batch_size, params["K"].shape[1] // 4)) for name in "ch"}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        c, h, ys = state["c"], state["h"], []
+        for x in xs:
+            parts = {"1": np.ones((len(x), 1)), "x": x, "h": h}
+            i, f, o, g = np.split(np.concatenate([parts[key] for key in self.order], axis=1) @ params["K"], 4, axis=1)
+            i, f, o = (1 / (1 + np.exp(-a)) for a in (i, f, o))
+            c = f * c + i * np.tanh(g)
+            h = o * np.tanh(c)
+            ys.append(h)
+        return np.stack(ys), {"c": c, "h": h}
+
+
+@pytest.mark.parametrize("order", ["1xh", "1hx", "xh1", "hx1"])
+def test_a_bias_that_is_a_row_of_the_kernel(order: str) -> None:
+    found = identify(load(BiasInTheKernel(order))[0])
+    assert found is not None and found.cell == "lstm"
+    assert f"blocks i f o g, one kernel on [{', '.join(order)}]" in found.convention
+    assert "one bias" in found.convention
+    carried = params_to_reference(found.mapping, {"K": np.ones((1 + 3 + 4, 16))})  # at other sizes too
+    assert {name: value.shape for name, value in carried.items()} == {"W_x": (3, 16), "W_h": (4, 16), "b": (16,)}
