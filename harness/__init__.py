@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from harness.comparison import compare as compare
     from harness.conversion import conventions as conventions
     from harness.conversion import convert as convert
+    from harness.experiments.run import experiment as experiment
     from harness.runner import check as check
 
-__all__ = ["check", "compare", "conventions", "convert", "describe", "identify", "parametrize", "strategies"]
+__all__ = ["check", "compare", "conventions", "convert", "describe", "experiment", "identify", "parametrize", "strategies"]
 
 _HOME = {
     "check": "harness.runner",
@@ -29,6 +30,7 @@ _HOME = {
     "conventions": "harness.conversion",
     "convert": "harness.conversion",
     "describe": "harness.ask",
+    "experiment": "harness.experiments.run",
     "identify": "harness.ask",
     "parametrize": "harness._parametrize",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import threading
 import time
@@ -83,16 +82,9 @@ class RunHandle:
 
     def text(self) -> str:
         """What the terminal shows, without colour."""
-        from rich.console import Console
+        from reports import terminal
 
-        from reports import terminal, view
-
-        written = io.StringIO()
-        console = Console(file=written, width=140, no_color=True, highlight=False, force_terminal=False)
-        for target in self.run.targets:
-            terminal.render_target(target, view.results_of(self.run, target), self.run, console, "normal")
-        terminal.render_summary(self.run, console, "normal")
-        return written.getvalue()
+        return terminal.text_of(self.run, "normal", width=140)
 
     def to_json(self, path: str | Path) -> None:
         from reports.store import write_json

@@ -1,8 +1,5 @@
 """Charts as small inline SVG: a heatmap of signed errors, curves, benchmark ratios.
 
-Each chart is one Vega-Lite specification, made with altair and drawn by vl-convert, without network.  Colours are
-placeholders that `reports.svg` turns into classes of the page's style sheet; legends are HTML and belong to the page.
-
 Logarithmic axes are linear axes over log10(y) made here, with one rule for what has no logarithm: a value that is 0 or
 negative is drawn as a mark at the lower edge, an infinite one at the upper edge, NaN is a gap; each is counted in the
 chart's notes.  Denormals (1e-320) are drawn.
@@ -13,40 +10,36 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
+from reports.drawing import (
+    BAD,
+    BAND,
+    BUDGET,
+    CURVE,
+    EXPECTED,
+    GOOD,
+    HEAT,
+    INK,
+    PAPER,
+    Chart,
+    Spec,
+    draw,
+    log_ticks,
+    padded,
+    spread_by_ratio,
+    styled,
+    text,
+    title,
+)
 from reports.records import Bench, Series
-from reports.svg import tidy
-from reports.view import plural, without_controls
-
-Spec = Any  # an altair chart: altair is imported when the first chart is drawn, and has no types of use here
+from reports.view import plural
 
 #: Lower bounds of |relative error| of the heatmap's levels 1 to 5; below the first is level 0.
 LEVELS = (1e-12, 1e-8, 1e-4, 1e-2, 1.0)
 MOST_ROWS, MOST_COLUMNS, MOST_CELLS, MOST_SIGNS = 40, 48, 960, 300
-MOST_CURVES, MOST_POINTS, MOST_BENCHES = 6, 160, 36
-
-_INK, _SOFT, _PAPER = "#101010", "#202020", "#303030"
-_HEAT = {level: f"#40{level + 5:02x}00" for level in range(-5, 6)}
-_CURVE = tuple(f"#50{i:02x}00" for i in range(MOST_CURVES))
-_EXPECTED, _GOOD, _BAD, _BUDGET = "#600000", "#600100", "#600200", "#600300"
-_CLASSES = (
-    {_INK: "ink", _SOFT: "soft", _PAPER: "paper", _EXPECTED: "expected", _GOOD: "good", _BAD: "bad", _BUDGET: "budget"}
-    | {colour: f"h{'n' if level < 0 else 'p'}{abs(level)}" if level else "h0" for level, colour in _HEAT.items()}
-    | {colour: f"k{i}" for i, colour in enumerate(_CURVE)}
-)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """`svg` to put into a page, the sentences that must stand beside it, and the names of its curves (classes k0, k1, ...)."""
-
-    svg: str
-    notes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    has_expected: bool = False
-
+MOST_CURVES, MOST_POINTS, MOST_BENCHES = len(CURVE), 160, 36
 
 def heatmap(table: Mapping[str, Any], chart_id: str) -> Chart | None:
     """Signed relative errors, `table` as `Result.metrics["heatmap"]` has it.  None where it holds no numbers.
@@ -74,33 +67,36 @@ def heatmap(table: Mapping[str, Any], chart_id: str) -> Chart | None:
     notes += [] if signed else ["too many cells to mark their signs: the colour tells them"]
     odd = sum(not math.isfinite(v) for row in values for v in row)
     notes += [f"{plural(odd, 'entry' if odd == 1 else 'entrie')} not finite: framed cells"] if odd else []
-    title = _text(table.get("title")) or "signed relative error"
-    spec = _heatmap_spec(cells, rows, columns, _text(table.get("row_label")), _text(table.get("column_label")), size)
-    return Chart(_draw(spec, chart_id, f"Heatmap: {title}"), tuple(notes))
+    title = text(table.get("title")) or "signed relative error"
+    spec = _heatmap_spec(cells, rows, columns, text(table.get("row_label")), text(table.get("column_label")), size)
+    return Chart(draw(spec, chart_id, f"Heatmap: {title}"), tuple(notes))
 
 
 def curves(series: Sequence[Series], chart_id: str) -> Chart | None:
     """Curves that share axes (the labels are those of the first), at most six.  None where there is no point to draw."""
-    shown = series[:MOST_CURVES]
+    shown = list(series[:MOST_CURVES])
     if not shown or not any(s.x for s in shown):
         return None
-    log = any(s.log_y for s in shown)
+    log, log_x = any(s.log_y for s in shown), all(spread_by_ratio(s.x) for s in shown if s.x)
+    if log_x:
+        shown = [replace(s, x=tuple(map(math.log10, s.x))) for s in shown]
     notes = [f"{len(series) - len(shown)} more curves are in the record"] if len(series) > len(shown) else []
     lines: list[dict[str, Any]] = []
     odd: list[tuple[float, str, str]] = []
     for i, s in enumerate(shown):
-        for values, colour in ((s.y, _CURVE[i]), (s.expected, _EXPECTED)):
+        for values, colour in ((s.y, CURVE[i]), (s.expected, EXPECTED)):
             points, edges = _points(s.x, values, log)
             lines += [{"x": x, "y": y, "g": f"{i}{colour}{part}", "k": colour} for part, x, y in _thinned(points)]
             odd += [(x, edge, colour) for x, edge in edges]
     ys = [p["y"] for p in lines] or [0.0]
-    low, high = _padded(min(ys), max(ys))
+    low, high = padded(min(ys), max(ys))
+    bands = [b for i, s in enumerate(shown) for b in _band(s, i, log, (low, high))]
     marks = [{"x": x, "y": low if edge == "low" else high, "k": colour, "e": edge} for x, edge, colour in odd if edge != "gap"]
     notes += _edge_notes([edge for _, edge, _ in odd], log)
-    spec = _curves_spec(lines, marks[:40], shown[0], log, (low, high))
-    names = tuple(_text(s.name) for s in shown)
-    title = f"Curve: {_text(shown[0].y_label)} over {_text(shown[0].x_label)}"
-    return Chart(_draw(spec, chart_id, title), tuple(notes), names, any(s.expected for s in shown))
+    spec = _curves_spec(lines, bands, marks[:40], shown[0], log, log_x, (low, high))
+    names = tuple(text(s.name) for s in shown)
+    words = f"Curve: {text(shown[0].y_label)} over {text(shown[0].x_label)}"
+    return Chart(draw(spec, chart_id, words), tuple(notes), names, any(s.expected for s in shown), bool(bands))
 
 
 def ratios(benches: Sequence[Bench], chart_id: str) -> Chart | None:
@@ -110,14 +106,7 @@ def ratios(benches: Sequence[Bench], chart_id: str) -> Chart | None:
         return None
     left_out = len(benches) - len(shown)
     notes = (f"{plural(left_out, 'benchmark')} not drawn (see the table)",) if left_out else ()
-    return Chart(_draw(_ratios_spec(shown), chart_id, "Benchmark ratios, ours / theirs"), notes)
-
-
-def _draw(spec: Spec, chart_id: str, title: str) -> str:
-    import vl_convert  # takes a while to start: only a page with charts should pay for it
-
-    svg = vl_convert.vegalite_to_svg(spec.to_dict())
-    return tidy(svg, prefix=chart_id, title=title, classes=_CLASSES)
+    return Chart(draw(_ratios_spec(shown), chart_id, "Benchmark ratios, ours / theirs"), notes)
 
 
 def _heatmap_spec(
@@ -143,29 +132,41 @@ def _heatmap_spec(
     base = alt.Chart(alt.InlineData(values=cells))
     layers = [
         base.mark_rect().encode(x=x, y=y, color=colour),
-        base.transform_filter("abs(datum.s) == 1").mark_rect(width=sign, height=1.5, color=_INK).encode(x=x, y=y),
-        base.transform_filter("datum.s == 1").mark_rect(width=1.5, height=sign, color=_INK).encode(x=x, y=y),
-        base.transform_filter("datum.s == 2").mark_rect(width=size - 4, height=size - 4, color=_PAPER).encode(x=x, y=y),
+        base.transform_filter("abs(datum.s) == 1").mark_rect(width=sign, height=1.5, color=INK).encode(x=x, y=y),
+        base.transform_filter("datum.s == 1").mark_rect(width=1.5, height=sign, color=INK).encode(x=x, y=y),
+        base.transform_filter("datum.s == 2").mark_rect(width=size - 4, height=size - 4, color=PAPER).encode(x=x, y=y),
     ]
     step = alt.Step(size)
-    return _styled(alt.layer(*layers).properties(width=step, height=step))
+    return styled(alt.layer(*layers).properties(width=step, height=step))
 
 
 def _curves_spec(
-    lines: list[dict[str, Any]], edges: list[dict[str, Any]], like: Series, log: bool, domain: tuple[float, float]
+    lines: list[dict[str, Any]],
+    bands: list[dict[str, Any]],
+    edges: list[dict[str, Any]],
+    like: Series,
+    log: bool,
+    log_x: bool,
+    domain: tuple[float, float],
 ) -> Spec:
     import altair as alt
 
-    ticks, expression = _log_ticks(*domain) if log else (None, "format(datum.value, '~g')")
+    ticks, expression = log_ticks(*domain) if log else (None, "format(datum.value, '~g')")
     ticking = {"values": ticks} if ticks is not None else {"tickCount": 5}
-    y_axis = alt.Axis(labelExpr=expression, title=_text(like.y_label) or None, **ticking)
-    x = alt.X(
-        "x:Q", axis=alt.Axis(title=_text(like.x_label) or None, tickCount=6, grid=False), scale=alt.Scale(nice=False, zero=False)
-    )
+    y_axis = alt.Axis(labelExpr=expression, title=title(like.y_label, 26), **ticking)
+    across: dict[str, Any] = {"tickCount": 6}
+    if log_x:
+        x_ticks, x_expression = log_ticks(min(p["x"] for p in lines), max(p["x"] for p in lines)) if lines else ([], "''")
+        across = {"values": x_ticks, "labelExpr": x_expression}
+    x = alt.X("x:Q", axis=alt.Axis(title=title(like.x_label, 50), grid=False, **across), scale=alt.Scale(nice=False, zero=False))
     y = alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=list(domain), nice=False, zero=False))
     colour = alt.Color("k:N", scale=None, legend=None)
     single = [p for p in lines if sum(q["g"] == p["g"] for q in lines) == 1] if len(lines) < 2000 else []
-    layers = [alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, detail="g:N")]
+    layers = []
+    if bands:
+        area = alt.Chart(alt.InlineData(values=bands)).mark_area(color=BAND)
+        layers.append(area.encode(x=x, y=y, y2="y2:Q", detail="g:N"))
+    layers += [alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, detail="g:N")]
     if single:
         layers.append(
             alt.Chart(alt.InlineData(values=single)).mark_point(filled=True, size=14, opacity=1).encode(x=x, y=y, color=colour)
@@ -175,7 +176,22 @@ def _curves_spec(
         if marks:
             point = alt.Chart(alt.InlineData(values=marks)).mark_point(filled=True, size=30, opacity=1, shape=shape, clip=False)
             layers.append(point.encode(x=x, y=y, color=colour))
-    return _styled(alt.layer(*layers).properties(width=290, height=150))
+    return styled(alt.layer(*layers).properties(width=290, height=150))
+
+
+def _band(s: Series, i: int, log: bool, domain: tuple[float, float]) -> list[dict[str, Any]]:
+    """Where the curve may run, where that is wide enough to be seen.  On a logarithmic axis the tolerance is relative."""
+    if not s.tolerance or not s.expected or not math.isfinite(s.tolerance):
+        return []
+    points, _ = _points(s.x, s.expected, log)
+    if not log:
+        below = above = s.tolerance
+    else:
+        below, above = -math.log10(max(1 - s.tolerance, 1e-300)), math.log10(1 + s.tolerance)
+    if below + above < 0.01 * (domain[1] - domain[0]):
+        return []
+    low, high = domain
+    return [{"x": x, "y": max(y - below, low), "y2": min(y + above, high), "g": f"{i}.{part}"} for part, x, y in _thinned(points)]
 
 
 def _ratios_spec(benches: Sequence[Bench]) -> Spec:
@@ -193,14 +209,14 @@ def _ratios_spec(benches: Sequence[Bench]) -> Spec:
             "x": at,
             "low": at if low is None else low,
             "high": at if high is None else high,
-            "k": _BAD if over else _GOOD,
+            "k": BAD if over else GOOD,
             "over": over,
         }
         rows.append(row if budget is None else {**row, "budget": budget})
-    labels = [" ".join(p for p in (_text(b.size), _text(b.dtype)) if p) or _text(b.name) for b in benches]
+    labels = [" ".join(p for p in (text(b.size), text(b.dtype)) if p) or text(b.name) for b in benches]
     known = [v for r in rows for key in ("x", "low", "high", "budget") if (v := r.get(key)) is not None]
-    domain = _padded(min(*known, 0.0), max(*known, 0.0))
-    ticks, expression = _log_ticks(*domain)
+    domain = padded(min(*known, 0.0), max(*known, 0.0))
+    ticks, expression = log_ticks(*domain)
     base = alt.Chart(alt.InlineData(values=rows))
     y = alt.Y(
         "i:O",
@@ -210,9 +226,9 @@ def _ratios_spec(benches: Sequence[Bench]) -> Spec:
     x = alt.X("x:Q", scale=scale, axis=alt.Axis(values=ticks, labelExpr=expression, title="ours / theirs (below 1 is faster)"))
     colour = alt.Color("k:N", scale=None, legend=None)
     layers = [
-        alt.Chart(alt.InlineData(values=[{"x": 0.0}])).mark_rule(color=_INK).encode(x=alt.X("x:Q", scale=scale)),
+        alt.Chart(alt.InlineData(values=[{"x": 0.0}])).mark_rule(color=INK).encode(x=alt.X("x:Q", scale=scale)),
         base.transform_filter("isValid(datum.budget)")
-        .mark_tick(color=_BUDGET, thickness=2, size=12)
+        .mark_tick(color=BUDGET, thickness=2, size=12)
         .encode(x=alt.X("budget:Q", scale=scale), y=y),
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour),
         base.transform_filter("!datum.over").mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, color=colour),
@@ -220,18 +236,7 @@ def _ratios_spec(benches: Sequence[Bench]) -> Spec:
         .mark_point(filled=True, size=50, opacity=1, shape="diamond")
         .encode(x=x, y=y, color=colour),
     ]
-    return _styled(alt.layer(*layers).properties(width=250, height=alt.Step(17)), left=2 + min(30, max(map(len, labels))))
-
-
-def _styled(chart: Spec, left: int = 2) -> Spec:
-    """`left` is room for labels in a font that is wider than the one they were measured with."""
-    axis = {"labelColor": _INK, "titleColor": _INK, "gridColor": _SOFT, "domainColor": _SOFT, "tickColor": _SOFT}
-    sizes = {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "titlePadding": 11}
-    return (
-        chart.configure(background="transparent", padding={"left": left, "right": 8, "top": 2, "bottom": 2}, font="sans-serif")
-        .configure_axis(**axis, **sizes)
-        .configure_view(stroke=None)
-    )
+    return styled(alt.layer(*layers).properties(width=250, height=alt.Step(17)), left=2 + min(30, max(map(len, labels))))
 
 
 def _points(
@@ -280,31 +285,6 @@ def _edge_notes(edges: Sequence[str], log: bool) -> list[str]:
     return [f"{n} {named[edge][n > 1]}: {marks[edge]}" for edge in named if (n := edges.count(edge))]
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    margin = 0.04 * (high - low) or max(0.5, 0.1 * abs(high))
-    return low - margin, high + margin
-
-
-def _log_ticks(low: float, high: float) -> tuple[list[float], str]:
-    """Places of ticks on an axis of log10 values, and the Vega expression that labels them."""
-    first, last = math.ceil(low), math.floor(high)
-    if last - first >= 2:
-        step = math.ceil((last - first + 1) / 7)
-        return [float(t) for t in range(first, last + 1) if t % step == 0], "'1e' + datum.value"
-    if high - low < 0.9:
-        ticks = [math.log10(t) for t in _nice_steps(10**low, 10**high)]
-    else:
-        ticks = [math.log10(m) + e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
-    return [t for t in ticks if low <= t <= high], "format(pow(10, datum.value), '.4~g')"
-
-
-def _nice_steps(low: float, high: float) -> list[float]:
-    """Three to eight multiples of 1, 2 or 5 times a power of ten between two positive numbers."""
-    power = 10.0 ** math.floor(math.log10((high - low) / 3))
-    step = max((m * power for m in (1, 2, 5) if m * power <= (high - low) / 3), default=power)
-    return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
 def _matrix(values: Any) -> list[list[float]]:
     """`values` as a rectangle of floats, short rows filled up with NaN."""
     if not isinstance(values, list | tuple) or not values or not all(isinstance(row, list | tuple) for row in values):
@@ -315,7 +295,7 @@ def _matrix(values: Any) -> list[list[float]]:
 
 
 def _labels(names: Any, count: int) -> list[str]:
-    given = [_text(n) for n in names] if isinstance(names, list | tuple) else []
+    given = [text(n) for n in names] if isinstance(names, list | tuple) else []
     return (given + [str(i) for i in range(len(given), count)])[:count]
 
 
@@ -326,9 +306,9 @@ def _largest(values: Sequence[float]) -> float:
 
 def _heat_colour(value: float) -> str:
     if not math.isfinite(value):
-        return _INK
+        return INK
     level = sum(abs(value) >= bound for bound in LEVELS)
-    return _HEAT[level if value > 0 else -level]
+    return HEAT[level if value > 0 else -level]
 
 
 def _sign(value: float, signed: bool) -> int:
@@ -336,7 +316,3 @@ def _sign(value: float, signed: bool) -> int:
     if not math.isfinite(value):
         return 2
     return 0 if abs(value) < LEVELS[0] or not signed else 1 if value > 0 else -1
-
-
-def _text(value: Any) -> str:
-    return without_controls(str(value))[:60] if value is not None else ""

@@ -11,9 +11,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from reports import charts, view
-from reports.charts import Chart
-from reports.records import Bench, Experiment, Result, Run, Series, Target
+from reports import charts, claims, view
+from reports.answers import answers, by_axes
+from reports.drawing import Chart
+from reports.records import Bench, ClaimVerdict, Result, Run, Target
 from reports.serial import dumps, to_dict
 from reports.store import StrPath, write_bytes
 from reports.view import LOOKS
@@ -124,6 +125,8 @@ def page(run: Run) -> str:
             families=view.families_of(run),
             cards=_cards(sections),
             flows=_flows(run),
+            answers=answers(run),
+            every_claim=[c for e in claims.experiments_of(run) for c in e.claims],
             speeds=_speeds(run),
             unchecked=_unchecked(run),
             environment=_environment(run),
@@ -141,6 +144,10 @@ def page(run: Run) -> str:
 def _headline(run: Run, sections: Sequence[Section]) -> tuple[str, str]:
     """Kind and words of the page's first line."""
     wrong = [s for s in sections if not s.verdict.conforms]
+    experiments = claims.experiments_of(run)
+    if not sections and experiments:
+        gravest = min((claims.verdict(e) for e in experiments), key=list(claims.LOOKS).index)
+        return claims.KINDS[gravest] if gravest != "explained" else "passed", claims.headline(experiments)
     if not sections:
         return ("passed", "Benchmarks") if run.benches else ("not_applicable", "Nothing was checked")
     if len(sections) == 1:
@@ -238,21 +245,14 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
 
 def _flows(run: Run) -> tuple[Flow, ...]:
     flows: list[Flow] = []
-    for experiment in run.experiments:
-        for series in _by_axes(experiment):
+    answered = claims.experiments_of(run)
+    for experiment in (e for e in run.experiments if e not in answered):
+        for series in by_axes(experiment):
             chart = charts.curves(series, f"e{len(flows)}") if len(flows) < MOST_FLOWS else None
             if chart:
                 words = dict.fromkeys(w for w in (experiment.words, *(s.words for s in series)) if w)
                 flows.append(Flow(experiment.name.replace("_", " "), experiment.target or "", tuple(words), chart))
     return tuple(flows)
-
-
-def _by_axes(experiment: Experiment) -> list[tuple[Series, ...]]:
-    """The experiment's curves, together where they share their axes."""
-    grouped: dict[tuple[str, str, bool], list[Series]] = {}
-    for s in experiment.series:
-        grouped.setdefault((s.x_label, s.y_label, s.log_y), []).append(s)
-    return [tuple(g[i : i + charts.MOST_CURVES]) for g in grouped.values() for i in range(0, len(g), charts.MOST_CURVES)]
 
 
 def _speeds(run: Run) -> tuple[Speed, ...]:
@@ -318,6 +318,13 @@ def badge(kind: str, text: str | None = None) -> Markup:
     )
 
 
+def claim_badge(verdict: ClaimVerdict) -> Markup:
+    """A claim's verdict as symbol and word."""
+    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(
+        claims.KINDS[verdict], claims.LOOKS[verdict].symbol, claims.LOOKS[verdict].word
+    )
+
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -340,9 +347,11 @@ def _templates() -> Any:
     )
     env.globals |= {
         "view": view,
+        "claims": claims,
         "LOOKS": LOOKS,
         "MEANINGS": view.MEANINGS,
         "badge": badge,
+        "claim_badge": claim_badge,
         "symbol": symbol,
         "safe": Markup,
         "escape": escape,

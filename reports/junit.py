@@ -1,4 +1,4 @@
-"""The run as JUnit XML: a testsuite per target, a testcase per check.
+"""The run as JUnit XML: a testsuite per target, a testcase per check; a testsuite per experiment, a testcase per claim.
 
 failure   failed, changed, xpassed
 error     error, crashed, timeout
@@ -10,13 +10,15 @@ A warning is a testcase that passes, with its lines in <system-out>.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from reports import view
-from reports.records import CatalogueEntry, Result, Run, Target
+from reports import claims, view
+from reports.records import CatalogueEntry, Experiment, Result, Run, Target
 from reports.store import StrPath, write_bytes
 from reports.terminal import failure_lines, warning_lines
+from reports.terminal_experiments import claim_lines
 from reports.view import LOOKS
 
 _ELEMENT = {
@@ -35,7 +37,9 @@ def write_junit(run: Run, path: StrPath) -> None:
 
 def junit(run: Run) -> str:
     suites = [_suite(target, view.results_of(run, target), run) for target in view.targets_of(run)]
-    root = ET.Element("testsuites", {"name": run.tool, **_totals(run.results), "time": _time(run.duration_s)})
+    suites += [_claims_suite(e, run) for e in claims.experiments_of(run)]
+    totals = {name: str(sum(int(s.attrib[name]) for s in suites)) for name in _totals(())}
+    root = ET.Element("testsuites", {"name": run.tool, **totals, "time": _time(run.duration_s)})
     root.extend(suites)
     for element in root.iter():
         element.attrib = {k: _clean(v) for k, v in element.attrib.items()}
@@ -60,6 +64,25 @@ def _suite(target: Target, results: Sequence[Result], run: Run) -> ET.Element:
     _properties(suite, facts)
     catalogue = view.catalogue_of(run)
     suite.extend(_case(r, run, catalogue) for r in results)
+    return suite
+
+
+def _claims_suite(e: Experiment, run: Run) -> ET.Element:
+    """A claim that differs is a failure, one that is explained or not judged is skipped: nothing was held against it."""
+    counted = Counter(c.verdict for c in e.claims)
+    totals = {"tests": len(e.claims), "failures": counted["differs"], "errors": 0, "skipped": counted["explained"] + counted["not judged"]}
+    suite = ET.Element("testsuite", {"name": claims.label(e), **{k: str(v) for k, v in totals.items()}, "time": _time(e.duration_s)})
+    facts = {"question": e.question or "", "answer": e.words or "", "seed": str(run.seed), "command": run.command}
+    _properties(suite, facts | {"complete": str(run.complete).lower()})
+    for c in e.claims:
+        case = ET.SubElement(suite, "testcase", {"classname": claims.label(e), "name": c.name, "time": _time(0.0)})
+        numbers = {"measured": repr(c.measured), "expected": claims.expected_text(c)}
+        _properties(case, numbers | {"source": c.source or "", "verdict": c.verdict})
+        lines = [line.plain for line in claim_lines(c)]
+        if c.verdict == "differs":
+            ET.SubElement(case, "failure", {"message": view.one_line(lines[0]), "type": "differs"}).text = "\n".join(lines)
+        elif c.verdict != "agrees":
+            ET.SubElement(case, "skipped", {"message": view.one_line(c.words or c.verdict), "type": c.verdict})
     return suite
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from reports import view
-from reports.records import Bench, Result, Run
+from reports import claims, view
+from reports.records import Bench, ClaimVerdict, Experiment, Result, Run
 from reports.store import StrPath, write_bytes
 from reports.terminal import failure_lines, warning_lines
+from reports.terminal_experiments import experiment_lines
 from reports.view import LOOKS
 
 #: More failures than this are counted; summary pages have a size limit.
@@ -23,7 +25,9 @@ def markdown(run: Run) -> str:
     targets = view.targets_of(run)
     verdicts = {t.name: view.verdict(view.results_of(run, t)) for t in targets}
     wrong = [name for name, v in verdicts.items() if not v.conforms]
-    parts = [f"## {_headline(len(targets), len(wrong))}"]
+    experiments = claims.experiments_of(run)
+    parts = [f"## {_headline(len(targets), len(wrong))}"] if targets or not experiments else []
+    parts += [f"## {claims.LOOKS[_gravest(experiments)].symbol} bptt: {_text(claims.headline(experiments))}"] if experiments else []
     if not run.complete:
         parts.append("**Incomplete:** the run was cut off; what is not listed was not checked.")
     if targets:
@@ -36,13 +40,17 @@ def markdown(run: Run) -> str:
         parts.append(f"… and {view.plural(len(failed) - MOST_BLOCKS, 'more failure')}")
     soft = view.warnings(run.results)
     parts += [_block(r, "\n".join(line.plain for line in warning_lines(r, run)), open_=False) for r in soft[:MOST_BLOCKS]]
+    if experiments:
+        parts.append(_experiments_table(experiments))
+        told = [e for e in experiments if claims.verdict(e) in ("differs", "explained")]
+        parts += [_experiment(e, open_=len(told) <= 3) for e in told[:MOST_BLOCKS]]
     if run.benches:
         parts.append(_benches_table(run.benches))
     known = view.sensitivity(run.results)
     facts = [
         view.counts_text(run.results) if run.results else "",
         f"sensitivity {view.short(known)}" if known is not None else "",
-        f"exit {run.exit_code}" if run.complete and run.results else "",
+        f"exit {run.exit_code}" if run.complete and (run.results or experiments) else "",
         _code(run.command) if run.command else "",
     ]
     parts.append(" · ".join(f for f in facts if f))
@@ -74,6 +82,26 @@ def _block(result: Result, lines: str, *, open_: bool) -> str:
     title = f"{LOOKS[view.kind(result)].symbol} {view.test_id(result)} on {result.target}: {LOOKS[view.kind(result)].word}"
     fence = _fence(lines)
     return f"<details{' open' if open_ else ''}><summary>{_text(title)}</summary>\n\n{fence}text\n{lines}\n{fence}\n\n</details>"
+
+
+def _gravest(experiments: Sequence[Experiment]) -> ClaimVerdict:
+    return min((claims.verdict(e) for e in experiments), key=tuple(claims.LOOKS).index)
+
+
+def _experiments_table(experiments: Sequence[Experiment]) -> str:
+    rows = ["| | Experiment | Answer | Claims |", "|---|---|---|---|"]
+    for e in experiments:
+        cells = (claims.label(e), e.words or e.question or "", claims.counts_text(e.claims))
+        rows.append(f"| {claims.LOOKS[claims.verdict(e)].symbol} | " + " | ".join(map(_text, cells)) + " |")
+    return "\n".join(rows)
+
+
+def _experiment(e: Experiment, *, open_: bool) -> str:
+    look = claims.LOOKS[claims.verdict(e)]
+    lines = "\n".join(line.plain for line in experiment_lines(e))
+    fence = _fence(lines)
+    title = _text(f"{look.symbol} {claims.label(e)}: {look.word}")
+    return f"<details{' open' if open_ else ''}><summary>{title}</summary>\n\n{fence}text\n{lines}\n{fence}\n\n</details>"
 
 
 def _benches_table(benches: tuple[Bench, ...]) -> str:

@@ -3,7 +3,7 @@
 Order is that of the files.  The same target, named the same and given the same way, is one target: of the same check
 with the same parameters the later file's result stays.  Another target under a name already taken is renamed
 "name (spec)".  Curves and benchmarks of the same name: the later stay.  The run is complete when all are; its exit code
-is the gravest, but a 1 whose failures were all replaced by later passes is 0.
+is the gravest, but a 1 whose failures, and claims that differ, were all replaced by later ones that pass is 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def _merge_two(a: Run, b: Run) -> Run:
     results = _later_wins((*a.results, *b.results), _result_key)
     replaced = len(results) < len(a.results) + len(b.results)
     exit_code = _gravest(a, b)
-    if replaced and exit_code == 1 and not any(r.status in FAILING and r.severity == "error" for r in results):
+    experiments = _later_wins((*a.experiments, *b.experiments), lambda e: (e.name, e.target))
+    replaced = replaced or len(experiments) < len(a.experiments) + len(b.experiments)
+    failing = any(r.status in FAILING and r.severity == "error" for r in results)
+    if replaced and exit_code == 1 and not failing and not any(c.verdict == "differs" for e in experiments for c in e.claims):
         exit_code = 0
     only_benches = not a.command and not a.results
     return Run(
@@ -42,7 +45,7 @@ def _merge_two(a: Run, b: Run) -> Run:
         targets=_later_wins((*a.targets, *b.targets), lambda t: t.name),
         catalogue=_later_wins((*a.catalogue, *b.catalogue), lambda c: c.id),
         results=results,
-        experiments=_later_wins((*a.experiments, *b.experiments), lambda e: (e.name, e.target)),
+        experiments=experiments,
         benches=_later_wins((*a.benches, *b.benches), lambda x: (x.name, x.group, x.size, x.dtype)),
         complete=a.complete and b.complete,
         exit_code=exit_code,

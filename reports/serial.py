@@ -65,8 +65,10 @@ def loads(text: str | bytes) -> Json:
 
 def record_to_dict(record: Any, *, compact: bool = False, place: str = "record") -> dict[str, Json]:
     """Any dataclass of reports.records as a JSON dict."""
+    cls: type = type(record)
+    mixed = _mixed(cls)
     return {
-        f.name: _dump(getattr(record, f.name), compact, f"{place}.{f.name}")
+        f.name: _dump(getattr(record, f.name), compact, f"{place}.{f.name}", f.name in mixed)
         for f in fields(record)
         if not (compact and getattr(record, f.name) == _default(f))
     }
@@ -83,17 +85,19 @@ def record_from_dict(cls: type[R], data: Json, *, place: str = "record") -> R:
     return cls(**{f.name: _load(types_of[f.name], data[f.name], f"{place}.{f.name}") for f in known if f.name in data})
 
 
-def _dump(value: Any, compact: bool, place: str) -> Json:
+def _dump(value: Any, compact: bool, place: str, mixed: bool) -> Json:
+    """`mixed`: where a number may stand too, a string is written as in a free-form mapping."""
     if is_dataclass(value):
         return record_to_dict(value, compact=compact, place=place)
     if isinstance(value, tuple):
-        return [_dump(v, compact, f"{place}[{i}]") for i, v in enumerate(value)]
-    if isinstance(value, str):
+        return [_dump(v, compact, f"{place}[{i}]", mixed) for i, v in enumerate(value)]
+    if isinstance(value, str) and not mixed:
         return value
-    return _dump_free(value, place)
+    return dump_free(value, place)
 
 
-def _dump_free(value: Any, place: str) -> Json:
+def dump_free(value: Any, place: str) -> Json:
+    """What stands in a free-form mapping, as JSON.  Raises RecordError naming the place of what JSON has no word for."""
     match value:
         case None | bool():
             return value
@@ -107,11 +111,11 @@ def _dump_free(value: Any, place: str) -> Json:
             wrong = [k for k in value if not isinstance(k, str)]
             if wrong:
                 raise RecordError(f"{place}: found the key {wrong[0]!r}, wanted a string")
-            return {k: _dump_free(v, f"{place}.{k}") for k, v in value.items()}
+            return {k: dump_free(v, f"{place}.{k}") for k, v in value.items()}
         case list() | tuple():
-            return [_dump_free(v, f"{place}[{i}]") for i, v in enumerate(value)]
+            return [dump_free(v, f"{place}[{i}]") for i, v in enumerate(value)]
     if hasattr(value, "tolist"):  # arrays and scalars of NumPy, without importing it
-        return _dump_free(value.tolist(), place)
+        return dump_free(value.tolist(), place)
     raise RecordError(f"{place}: found {type(value).__name__}, wanted what JSON can hold: numbers, strings, lists, objects, None")
 
 
@@ -121,16 +125,17 @@ def _dump_float(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _load_free(value: Json) -> Any:
+def load_free(value: Json) -> Any:
+    """What `dump_free` wrote; lists come back as tuples."""
     match value:
         case str():
             if value in _NON_FINITE:
                 return _NON_FINITE[value]
             return value[1:] if value.startswith("\\") and value.lstrip("\\") in _NON_FINITE else value
         case list():
-            return tuple(_load_free(v) for v in value)
+            return tuple(load_free(v) for v in value)
         case dict():
-            return {k: _load_free(v) for k, v in value.items()}
+            return {k: load_free(v) for k, v in value.items()}
     return value
 
 
@@ -139,6 +144,8 @@ def _load(kind: Any, value: Json, place: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         wanted = [a for a in args if a is not type(None)]
+        if len(wanted) > 1:
+            return _load_mixed(wanted, value, place)
         return None if value is None and len(wanted) < len(args) else _load(wanted[0], value, place)
     if origin is Literal:
         if value not in args:
@@ -151,10 +158,21 @@ def _load(kind: Any, value: Json, place: str) -> Any:
     if origin is Mapping:
         if not isinstance(value, dict):
             raise RecordError(f"{place}: found {_kind(value)}, wanted an object")
-        return _load_free(value)
+        return load_free(value)
     if is_dataclass(kind):
         return record_from_dict(kind, value, place=place)  # type: ignore[arg-type]  # a type hint that is a dataclass is a class
     return _SCALARS[kind](value, place)
+
+
+def _load_mixed(kinds: list[Any], value: Json, place: str) -> Any:
+    """A string, a number or a record, whichever it is."""
+    record = next((k for k in kinds if is_dataclass(k)), None)
+    if isinstance(value, dict) and record is not None:
+        return record_from_dict(record, value, place=place)  # type: ignore[arg-type]  # as above
+    free = load_free(value) if isinstance(value, str) else value
+    if isinstance(free, str) and str in kinds:
+        return free
+    return _load_float(value, place)
 
 
 def _load_float(value: Json, place: str) -> float:
@@ -188,6 +206,17 @@ _SCALARS: dict[type, Callable[[Json, str], Any]] = {
 @cache
 def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
+
+
+@cache
+def _mixed(cls: type) -> frozenset[str]:
+    """Fields in which strings and numbers may stand side by side."""
+
+    def both(kind: Any) -> bool:
+        args = get_args(kind)
+        return (get_origin(kind) in (Union, types.UnionType) and str in args and float in args) or any(map(both, args))
+
+    return frozenset(name for name, kind in _hints(cls).items() if get_origin(kind) is not Mapping and both(kind))
 
 
 def _default(f: Field[Any]) -> Any:

@@ -6,16 +6,16 @@ Detail   "quiet": one line a target     "normal": families, failures, warnings  
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
 
-from reports import view
+from reports import claims, view
+from reports.lines import Detail as Detail  # callers name it where they name the views
+from reports.lines import apart, is_plain, print_lines, row
 from reports.records import Result, Run, Target
+from reports.terminal_experiments import render_experiment
 from reports.view import LOOKS, one_line
-
-Detail = Literal["quiet", "normal", "verbose"]
 
 #: More failures of one target than this are counted, not printed, unless the detail is "verbose".
 MOST_BLOCKS = 8
@@ -25,51 +25,58 @@ def render_target(target: Target, results: Sequence[Result], run: Run, console: 
     """Print what was found of one target."""
     symbol = _symbols(console)
     if detail == "quiet":
-        _print(console, _quiet_line(target, results, symbol))
+        print_lines(console, _quiet_line(target, results, symbol))
         return
-    _print(console, _header(target, results, run, console.width))
-    _print(console, _family_line(results, run, symbol))
+    print_lines(console, _header(target, results, run, console.width))
+    print_lines(console, _family_line(results, run, symbol))
     if detail == "verbose":
-        _print(console, *_every_check(results, run, symbol))
+        print_lines(console, *_every_check(results, run, symbol))
     failed, soft = view.failures(results), view.warnings(results)
     most = len(failed) if detail == "verbose" else MOST_BLOCKS
     for result in failed[:most]:
-        _print(console, *failure_lines(result, run, symbol, console.width))
+        print_lines(console, *failure_lines(result, run, symbol, console.width))
     if len(failed) > most:
-        _print(console, f"… and {view.plural(len(failed) - most, 'more failure')} (-v prints them all)")
+        print_lines(console, f"… and {view.plural(len(failed) - most, 'more failure')} (-v prints them all)")
     for result in soft[:most]:
-        _print(console, *warning_lines(result, run, symbol, console.width))
+        print_lines(console, *warning_lines(result, run, symbol, console.width))
     if len(soft) > most:
-        _print(console, f"… and {view.plural(len(soft) - most, 'more warning')} (-v prints them all)")
+        print_lines(console, f"… and {view.plural(len(soft) - most, 'more warning')} (-v prints them all)")
     for root, blocked in view.blocked_by(results).items():
         by = f" by {root}" if root else ""
         names = view.blocked_text(blocked, run, every=detail == "verbose")
-        _print(console, Text(one_line(f"{view.plural(len(blocked), 'check')} blocked{by}: {names}"), LOOKS["blocked"].style))
+        print_lines(console, Text(one_line(f"{view.plural(len(blocked), 'check')} blocked{by}: {names}"), LOOKS["blocked"].style))
     if failed or soft:
-        _print(console, "")
+        print_lines(console, "")
 
 
 def render_summary(run: Run, console: Console, detail: Detail = "normal") -> None:
     """Print the last line: counts, sensitivity, exit code; if "verbose", why some did not apply.  Of several targets, how many conform."""
-    targets = view.targets_of(run)
+    targets, experiments = view.targets_of(run), claims.experiments_of(run)
     wrong = [t.name for t in targets if not view.verdict(view.results_of(run, t)).conforms]
     if len(targets) > 1:
         names = f": {', '.join(map(one_line, wrong))}" if wrong and len(wrong) <= 8 else ""
-        _print(
+        print_lines(
             console,
             f"{len(targets) - len(wrong)} of {len(targets)} targets conform" + (f", {len(wrong)} do not{names}" if wrong else ""),
         )
+    differing = claims.differing(experiments)
+    if differing and len(experiments) > 1:
+        print_lines(console, f"{claims.headline(experiments)}: {', '.join(map(claims.label, differing))}")
     if not run.complete:
-        _print(console, Text("incomplete: the run was cut off, and what is not listed was not checked", LOOKS["warning"].style))
+        what = "checked" if targets or not experiments else "measured"
+        words = f"incomplete: the run was cut off, and what is not listed was not {what}"
+        print_lines(console, Text(words, LOOKS["warning"].style))
     why = view.reasons(r for r in run.results if r.status == "not_applicable") if detail == "verbose" else ""
     known = view.sensitivity(run.results)
+    every = [c for e in experiments for c in e.claims]
     parts = [
-        view.counts_text(run.results) + (f" ({why})" if why else ""),
+        view.counts_text(run.results) + (f" ({why})" if why else "") if run.results or not experiments else "",
         f"sensitivity {view.short(known)}" if known is not None else "",
+        f"{view.plural(len(experiments), 'experiment')}: {claims.counts_text(every)}" if experiments else "",
         f"exit {run.exit_code}" if run.complete else "",
     ]
     style = "bold red" if run.exit_code or not run.complete else "bold green"
-    _print(console, Text("        ".join(p for p in parts if p), style))
+    print_lines(console, Text("        ".join(p for p in parts if p), style))
 
 
 def text_of(run: Run, detail: Detail = "normal", width: int = 118) -> str:
@@ -78,6 +85,8 @@ def text_of(run: Run, detail: Detail = "normal", width: int = 118) -> str:
     with console.capture() as capture:
         for target in view.targets_of(run):
             render_target(target, view.results_of(run, target), run, console, detail)
+        for experiment in claims.experiments_of(run):
+            render_experiment(experiment, console, detail)
         render_summary(run, console, detail)
     return capture.get()
 
@@ -89,7 +98,7 @@ def failure_lines(result: Result, run: Run, symbol: Callable[[str], str] = lambd
     words = view.property_of(result, view.catalogue_of(run))
     title = f"{symbol(kind)} {one_line(view.test_id(result))}  {one_line(words or LOOKS[kind].word)}"
     source = f"{finding.source.file}:{finding.source.line}" if finding and finding.source else ""
-    lines = [Text(_apart(title, one_line(source), width), LOOKS[kind].style)]
+    lines = [Text(apart(title, one_line(source), width), LOOKS[kind].style)]
     rows: list[tuple[str, str]] = []
     if kind != "failed":
         rows.append(("verdict", f"{LOOKS[kind].word}: {view.MEANINGS[kind]}"))
@@ -107,7 +116,7 @@ def failure_lines(result: Result, run: Run, symbol: Callable[[str], str] = lambd
         ]
         rows.append(_fix_row(result, width))
         rows.append(("repro", finding.repro.command if finding.repro else ""))
-    return lines + [_row(name, text) for name, text in rows if text]
+    return lines + [row(name, text) for name, text in rows if text]
 
 
 def warning_lines(result: Result, run: Run, symbol: Callable[[str], str] = lambda k: LOOKS[k].symbol, width: int = 118) -> list[Text]:
@@ -119,16 +128,11 @@ def warning_lines(result: Result, run: Run, symbol: Callable[[str], str] = lambd
     rows = [("what", finding.headline if finding else result.reason or "")]
     if finding:
         rows += [("worst", view.worst_text(finding) or view.where_text(result)), _fix_row(result, width)]
-    return lines + [_row(name, text) for name, text in rows if text]
-
-
-def _print(console: Console, *lines: str | Text) -> None:
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return lines + [row(name, text) for name, text in rows if text]
 
 
 def _symbols(console: Console) -> Callable[[str], str]:
-    plain = not console.encoding.lower().replace("-", "").startswith("utf")
+    plain = is_plain(console)
     return lambda kind: LOOKS[kind].plain if plain else LOOKS[kind].symbol
 
 
@@ -137,7 +141,7 @@ def _header(target: Target, results: Sequence[Result], run: Run, width: int) -> 
     settings = [view.identity(target), f"seed {run.seed}", f"level {level}" if level else ""]
     left = f"{one_line(target.name)}  {' · '.join(p for p in settings if p)}"
     right = f"{view.plural(len(results), 'check')}, {view.seconds(sum(r.duration_s for r in results))}"
-    text = Text(_apart(left, right, width))
+    text = Text(apart(left, right, width))
     text.stylize("bold", 0, len(one_line(target.name)))
     return text
 
@@ -174,15 +178,4 @@ def _every_check(results: Sequence[Result], run: Run, symbol: Callable[[str], st
 
 def _fix_row(result: Result, width: int) -> tuple[str, str]:
     cause, explain = view.best_cause(result), f"bptt explain {result.check}"
-    return ("fix", _apart(one_line(cause.fix), explain, width - 10)) if cause and cause.fix else ("help", explain)
-
-
-def _row(name: str, text: str) -> Text:
-    row = Text(f"  {name:<7} {view.without_controls(text)}")
-    row.stylize("dim", 2, 2 + len(name))
-    return row
-
-
-def _apart(left: str, right: str, width: int) -> str:
-    """`right` at the right edge where it fits, else two spaces after `left`."""
-    return left + (" " * max(2, width - len(left) - len(right)) + right if right else "")
+    return ("fix", apart(one_line(cause.fix), explain, width - 10)) if cause and cause.fix else ("help", explain)

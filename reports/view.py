@@ -254,9 +254,10 @@ def case_text(case: SmallestCase) -> str:
 
 
 def exit_word(run: Run) -> str:
+    measured = not run.results and any(e.claims for e in run.experiments)
     words = {
-        0: "conforms",
-        1: "does not conform",
+        0: "as theory says" if measured else "conforms",
+        1: "differs from theory" if measured else "does not conform",
         2: "usage",
         3: "the harness failed",
         4: "nothing was checked",

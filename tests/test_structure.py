@@ -14,7 +14,10 @@ STANDARD = sys.stdlib_module_names
 ROOT = Path(__file__).parents[1]
 ORDER = {
     "refimpl": "activations cells unroll lengths layers stack attention tasks seq2seq models training",
-    "reports": "records errors serial merging store view svg charts terminal junit markdown html",
+    "reports": (
+        "records errors serial merging store view svg claims contours drawing charts pictures answers lines terminal_experiments "
+        "terminal junit markdown html"
+    ),
     "harness": (
         "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
         "gradient checks diagnosis events flow shrinking judging worker isolation runner loading ask comparison conversion experiments "
@@ -22,7 +25,7 @@ ORDER = {
     ),
 }
 #: Files that only say what things are, or how a subject lies over a published cell: any other may import them.
-FOR_ALL = {"refimpl": ("refimpl.cells.cell.",), "harness": ("harness.diagnosis.mapping.", "harness.diagnosis.mirror.")}
+FOR_ALL = {"refimpl": ("refimpl.cells.cell.",), "harness": ("harness.diagnosis.mapping.", "harness.diagnosis.mirror.", "harness.diagnosis.published")}
 OWN = {"refimpl": {"refimpl"}, "reports": {"reports"}, "harness": {"harness", "refimpl", "reports"}}
 
 

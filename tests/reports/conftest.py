@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reports.records import Run
-from tests.reports.samples import empty_run, failing_run, many_run, nasty_run, passing_run
+from tests.reports.samples import empty_run, experiments_run, failing_run, many_run, nasty_run, passing_run
 
 
 @pytest.fixture(name="failing_run")
@@ -28,7 +28,19 @@ def _nasty_run() -> Run:
     return nasty_run()
 
 
-@pytest.fixture(name="any_run", params=["failing", "passing", "many", "nasty", "empty"])
+@pytest.fixture(name="experiments_run")
+def _experiments_run() -> Run:
+    return experiments_run()
+
+
+@pytest.fixture(name="any_run", params=["failing", "passing", "many", "nasty", "experiments", "empty"])
 def _any_run(request: pytest.FixtureRequest) -> Run:
-    runs = {"failing": failing_run, "passing": passing_run, "many": many_run, "nasty": nasty_run, "empty": empty_run}
+    runs = {
+        "failing": failing_run,
+        "passing": passing_run,
+        "many": many_run,
+        "nasty": nasty_run,
+        "experiments": experiments_run,
+        "empty": empty_run,
+    }
     return runs[request.param]()

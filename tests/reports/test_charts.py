@@ -158,3 +158,27 @@ def test_ids_differ_from_chart_to_chart() -> None:
 
 def test_the_same_record_gives_the_same_chart() -> None:
     assert charts.heatmap(table(), "a") == charts.heatmap(table(), "a")
+
+
+def test_a_tolerance_is_a_band_where_it_can_be_seen() -> None:
+    x, y = (0.0, 1.0, 2.0), (1.0, 2.0, 4.0)
+    wide, thin = (charts.curves((Series("s", "x", "y", x, y, y, tolerance),), "x") for tolerance in (0.5, 1e-10))
+    assert wide is not None and wide.has_band and cells(parsed(wide), "band") == 1
+    assert thin is not None and not thin.has_band and cells(parsed(thin), "band") == 0
+    parsed(charts.curves((Series("s", "x", "y", x, y, y, 0.3, log_y=True),), "x"))
+    parsed(charts.curves((Series("s", "x", "y", x, y, y, 3.0, log_y=True),), "x"))
+    assert charts.curves((Series("s", "x", "y", x, y, (), 0.5),), "x") is not None
+
+
+def test_places_spread_by_ratio_have_a_logarithmic_axis() -> None:
+    places = ((1.0, 10.0, 100.0, 1e3), (1.0, 2.0, 3.0, 4.0))
+    by_ratio, evenly = (charts.curves((Series("s", "x", "y", x, (1.0,) * 4),), "x") for x in places)
+    assert {"1e0", "1e3"} <= {t.text for t in parsed(by_ratio).iter("text")}
+    assert "1e0" not in {t.text for t in parsed(evenly).iter("text")}
+
+
+def test_long_titles_stand_in_lines() -> None:
+    words = "the largest Lyapunov exponent of all of the states"
+    root = parsed(charts.curves((Series("s", "x", words, (0.0, 1.0), (1.0, 2.0)),), "x"))
+    assert not any(t.text == words for t in root.iter())
+    assert {"the largest Lyapunov", "exponent of all of the", "states"} <= {t.text for t in root.iter()}

@@ -182,3 +182,57 @@ def test_an_experiment_of_nothing_is_left_out(failing_run: Run) -> None:
 def test_metrics_of_another_kind_are_no_crash(failing_run: Run, name: str) -> None:
     results = tuple(replace(r, metrics={name: "something else"}) for r in failing_run.results)
     Page(page(replace(failing_run, results=results)))
+
+
+def test_an_experiment_is_told_from_question_to_settings(experiments_run: Run) -> None:
+    text = Page(page(experiments_run)).text
+    order = [
+        "1 of 2 experiments differs from theory",
+        "2 experiments: 1 differs",
+        "exit 1, differs from theory",
+        "For which gains can a gradient travel a hundred steps?",
+        "The norm at lag 100 crosses 1 at gain 1.555",
+        "width of the trainable band, in log-gain",
+        "at least 0.93 - 0.1",
+        "Chen et al. 2018",
+        "at H = 256 one seed is 0.02 off",
+        "log10 norm by gain and lag",
+        "its tolerance",
+        "0.5, 0.631579, 0.763158, … 3 (20 values)",
+        "How are the eigenvalues of a random matrix distributed?",
+        "semicircle law",
+        "0.93 (0.83 to 0.98)",
+        "the sea is <b>blue</b>",
+    ]
+    at = 0
+    for words in order:
+        assert words in text[at:], f"{words!r} is missing, or comes too early"
+        at = text.index(words, at)
+    assert 'id="flow"' not in page(experiments_run)
+
+
+def test_many_claims_that_agree_are_folded_and_no_other(experiments_run: Run) -> None:
+    e = experiments_run.experiments[0]
+    text = page(replace(experiments_run, experiments=(replace(e, claims=e.claims * 10),)))
+    folded = text[text.index("<details><summary>20 claims agree") :]
+    folded = folded[: folded.index("</details>")]
+    assert folded.count("gain at which") == 10 and "differs" not in folded
+    shown = text[: text.index('id="record"')]
+    assert all(shown.count(f">{c.name}<") == 10 for c in e.claims)
+
+
+def test_a_flood_of_claims_stays_small(experiments_run: Run) -> None:
+    e = replace(experiments_run.experiments[0], grids=(), series=())
+    text = page(replace(experiments_run, experiments=(replace(e, claims=e.claims * 400),)))
+    assert "1600 more claims in the record" in text  # 1200 that do not agree and 800 that do, less 200 of each
+
+
+def test_twenty_pictures_keep_their_budget(experiments_run: Run) -> None:
+    first, second = experiments_run.experiments
+    e = replace(first, grids=first.grids * 4, series=tuple(replace(s, x_label=f"{s.x_label} {k}") for k in range(4) for s in first.series))
+    e = replace(e, histograms=second.histograms * 2)
+    text = page(replace(experiments_run, experiments=(e, replace(e, name="again"))))
+    assert text.count("<svg") == 20
+    assert len(text.encode()) <= 1.5 * 1024 * 1024
+    more = page(replace(experiments_run, experiments=(replace(e, grids=first.grids * 20),)))
+    assert more.count("<svg") == 12 and "14 more pictures can be drawn from the record" in more

@@ -11,7 +11,8 @@ def test_every_run_is_well_formed_and_counts_add_up(any_run: Run, tmp_path: Path
     write_junit(any_run, tmp_path / "a" / "x.xml")
     root = ET.parse(tmp_path / "a" / "x.xml").getroot()
     cases = list(root.iter("testcase"))
-    assert root.get("tests") == str(len(cases)) == str(len(any_run.results))
+    claims = sum(len(e.claims) for e in any_run.experiments)
+    assert root.get("tests") == str(len(cases)) == str(len(any_run.results) + claims)
     for name, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         assert root.get(name) == str(len(list(root.iter(element))))
         assert root.get(name) == str(sum(int(s.get(name, "")) for s in root.iter("testsuite")))
@@ -38,3 +39,13 @@ def test_a_warning_passes_and_is_printed(failing_run: Run) -> None:
 def test_names_hold_family_and_target(failing_run: Run) -> None:
     case = ET.fromstring(junit(failing_run)).find(".//testcase[@name='GRD110']")
     assert case is not None and case.get("classname") == "MyGRU.gradient"
+
+
+def test_a_claim_is_a_testcase_and_one_that_is_not_judged_is_no_pass(experiments_run: Run) -> None:
+    root = ET.fromstring(junit(experiments_run))
+    suite = root.find(".//testsuite[@name='gain_by_lag (refimpl:elman)']")
+    assert suite is not None and [suite.get(k) for k in ("tests", "failures", "skipped")] == ["5", "1", "2"]
+    failure = suite.find("testcase[@name='width of the trainable band, in log-gain']/failure")
+    assert failure is not None and "measured 0.31 expected at least 0.93 - 0.1" in failure.get("message", "")
+    skipped = suite.find("testcase[@name='share of norms in [1e-3, 1e3]']/skipped")
+    assert skipped is not None and skipped.get("message") == "held against no theory: one seed"

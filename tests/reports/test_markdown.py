@@ -34,3 +34,11 @@ def test_benchmarks_are_ratios_with_budgets() -> None:
 
 def test_a_passing_run_is_short(passing_run: Run) -> None:
     assert "✓ bptt: 1 target conforming" in markdown(passing_run) and "<details" not in markdown(passing_run)
+
+
+def test_experiments_have_a_table_and_what_differs_its_lines(experiments_run: Run) -> None:
+    text = markdown(experiments_run)
+    assert text.startswith("## ✗ bptt: 1 of 2 experiments differs from theory\n")
+    assert "| ✓ | spectrum | The eigenvalues fall as the semicircle says. | 1 agrees |" in text
+    assert "✗ width of the trainable band, in log-gain   measured 0.31   expected at least 0.93 - 0.1" in text
+    assert "no target" not in text and "exit 1" in text

@@ -52,3 +52,12 @@ def test_other_facts_of_the_environment_stand_beside_the_first(failing_run: Run,
     other = replace(passing_run, env={"numpy": "2.0", "jax": "0.5"})
     env = merge_runs([failing_run, other]).env
     assert env["numpy"] == "2.4.0" and env["numpy (also)"] == "2.0" and env["jax"] == "0.5"
+
+
+def test_the_later_experiment_stays_and_its_verdict_counts(experiments_run: Run) -> None:
+    agreeing = tuple(replace(e, claims=tuple(replace(c, verdict="agrees") for c in e.claims)) for e in experiments_run.experiments)
+    mended = replace(experiments_run, experiments=agreeing, exit_code=0)
+    assert merge_runs([experiments_run, mended]) == replace(mended, duration_s=0.0)
+    assert merge_runs([mended, experiments_run]).exit_code == 1
+    half = replace(mended, experiments=agreeing[1:])
+    assert merge_runs([experiments_run, half]).exit_code == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.errors import RecordError
-from reports.records import Finding, Result, Run, Series
+from reports.records import Experiment, Finding, Interval, Result, Run, Series, Table
 from reports.serial import dumps, from_dict, loads, to_dict
 
 
@@ -103,3 +103,20 @@ def test_what_json_has_no_word_for_is_refused_when_writing() -> None:
         to_dict(Run("x", 0, results=(Result("a", "B", "passed", metrics={"f": {1}}),)))
     with pytest.raises(RecordError, match=r"run\.env: found the key 1"):
         to_dict(Run("x", 0, env={1: 2}))  # type: ignore[dict-item]  # the mistake under test
+
+
+cells = st.text() | st.floats(allow_nan=False) | st.sampled_from(["NaN", "\\NaN"]) | st.just(Interval(0.5, -math.inf, math.inf))
+
+
+@given(rows=st.lists(st.lists(cells, max_size=3).map(tuple), max_size=3).map(tuple))
+def test_the_cells_of_a_table_come_back_as_what_they_were(rows: tuple[tuple[str | float | Interval, ...], ...]) -> None:
+    run = Run("x", 0, experiments=(Experiment("e", None, (), tables=(Table("t", ("a",), rows),)),))
+    back = from_dict(loads(dumps(to_dict(run))))
+    assert back == run and repr(back) == repr(run)
+
+
+def test_a_cell_that_is_none_of_these_is_refused() -> None:
+    data = to_dict(Run("x", 0, experiments=(Experiment("e", None, (), tables=(Table("t", ("a",), ((1.0,),)),)),)))
+    data["experiments"][0]["tables"][0]["rows"][0][0] = None
+    with pytest.raises(RecordError, match=r"experiments\[0\].tables\[0\].rows\[0\]\[0\]: found null, wanted a number"):
+        from_dict(data)

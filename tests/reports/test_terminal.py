@@ -11,6 +11,7 @@ from rich.console import Console
 from reports import terminal, view
 from reports.records import Finding, Run, Where
 from reports.terminal import failure_lines, text_of, warning_lines
+from reports.terminal_experiments import experiment_lines
 
 
 def test_a_failing_gate_says_what_where_worst_case_cause_fix_and_repro(failing_run: Run) -> None:
@@ -165,3 +166,31 @@ def test_many_failures_are_counted_unless_verbose(failing_run: Run) -> None:
 )
 def test_odd_numbers(change: dict[str, Any], words: str) -> None:
     assert view.worst_text(Finding(**{"code": "BUG", "headline": "x"} | change)) == words
+
+
+def test_an_experiment_says_its_answer_and_what_does_not_agree(experiments_run: Run) -> None:
+    lines = text_of(experiments_run).splitlines()
+    assert lines[:5] == [
+        "✗ gain_by_lag (refimpl:elman)  For which gains can a gradient travel a hundred steps?"
+        "  1 differs · 1 explained · 2 agree · 1 not judged",
+        "  answer  The norm at lag 100 crosses 1 at gain 1.555; above it gradients explode.",
+        "  ✗ width of the trainable band, in log-gain   measured 0.31   expected at least 0.93 - 0.1   (Chen et al. 2018)",
+        "  ≈ exponent at g = 1.5   measured 0.0453   expected 0.0652 ± 0.006   (Sompolinsky 1988)",
+        "    at H = 256 one seed is 0.02 off",
+    ]
+    assert lines[-2:] == [
+        "1 of 2 experiments differs from theory: gain_by_lag (refimpl:elman)",
+        "2 experiments: 1 differs · 1 explained · 3 agree · 1 not judged        exit 1",
+    ]
+    assert "gain at which" not in text_of(experiments_run) and "gain at which" in text_of(experiments_run, "verbose")
+    assert len(text_of(experiments_run, "quiet").splitlines()) == 4
+
+
+def test_no_experiment_is_longer_than_ten_lines_unless_verbose(experiments_run: Run) -> None:
+    e = experiments_run.experiments[0]
+    many = replace(e, claims=e.claims * 20)
+    assert len(experiment_lines(many)) == 10
+    assert experiment_lines(many)[-1].plain == "  … and 33 more claims (-v prints them all)"
+    assert len(experiment_lines(many, "verbose")) > 100
+    assert experiment_lines(e, plain=True)[0].plain.startswith("F gain_by_lag")
+    assert experiment_lines(e, seconds=1.5, width=150)[0].plain.endswith("1 not judged  1.5 s")

@@ -1,0 +1,119 @@
+"""What the page shows of experiments: claims in the order of their gravity, pictures, tables, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from reports import charts, claims, pictures
+from reports.drawing import Chart
+from reports.records import Claim, ClaimVerdict, Experiment, Grid, Histogram, Run, Series, Table
+
+#: More pictures of one experiment, and more of one run, than these stay in the record; more agreeing claims than the third are folded.
+MOST_FIGURES, MOST_PICTURES, MOST_OPEN_CLAIMS = 12, 60, 12
+#: More claims of one experiment than these, open and folded, are counted.
+MOST_CLAIMS = 200
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture of an experiment, and what stands beside it."""
+
+    title: str
+    words: tuple[str, ...]
+    chart: Chart
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that the page says of one experiment that answers a question; `folded` claims agree and are many."""
+
+    anchor: str
+    experiment: Experiment
+    verdict: ClaimVerdict
+    counts: str
+    claims: tuple[Claim, ...]
+    folded: tuple[Claim, ...]
+    not_listed: int
+    figures: tuple[Figure, ...]
+    not_drawn: int
+    tables: tuple[tuple[Table, Chart | None], ...]
+    settings: tuple[tuple[str, str], ...]
+
+
+def answers(run: Run) -> tuple[Answer, ...]:
+    """The run's experiments that answer a question."""
+    room = MOST_PICTURES
+    found: list[Answer] = []
+    for i, experiment in enumerate(claims.experiments_of(run)):
+        answer = _answer(experiment, f"x{i}", min(room, MOST_FIGURES))
+        room -= len(answer.figures)
+        found.append(answer)
+    return tuple(found)
+
+
+def _answer(e: Experiment, anchor: str, room: int) -> Answer:
+    figures: list[Figure] = []
+    not_drawn = 0
+    for make in _pictures(e, anchor):
+        figure = make() if len(figures) < room else None
+        not_drawn += len(figures) >= room
+        figures += [figure] if figure else []
+    ranked = sorted(e.claims, key=lambda c: tuple(claims.LOOKS).index(c.verdict))
+    fold = len(ranked) > MOST_OPEN_CLAIMS
+    agreeing = [c for c in ranked if c.verdict == "agrees"] if fold else []
+    opened = [c for c in ranked if c.verdict != "agrees" or not fold]
+    return Answer(
+        anchor=anchor,
+        experiment=e,
+        verdict=claims.verdict(e),
+        counts=claims.counts_text(e.claims),
+        claims=tuple(opened[:MOST_CLAIMS]),
+        folded=tuple(agreeing[:MOST_CLAIMS]),
+        not_listed=max(len(opened) - MOST_CLAIMS, 0) + max(len(agreeing) - MOST_CLAIMS, 0),
+        figures=tuple(figures),
+        not_drawn=not_drawn,
+        tables=tuple((t, pictures.intervals(t, f"{anchor}-i{k}")) for k, t in enumerate(e.tables)),
+        settings=tuple((name, _plain(value)) for name, value in e.settings.items()),
+    )
+
+
+def _pictures(e: Experiment, anchor: str) -> Iterator[Callable[[], Figure | None]]:
+    """How each picture is made: heatmaps first, then curves, then histograms."""
+
+    def heatmap(k: int, grid: Grid) -> Figure | None:
+        chart = pictures.heatmap(grid, f"{anchor}-g{k}")
+        return Figure(grid.name, (grid.value_label,) if grid.value_label not in grid.name else (), chart) if chart else None
+
+    def curves(k: int, series: tuple[Series, ...]) -> Figure | None:
+        chart = charts.curves(series, f"{anchor}-s{k}")
+        words = tuple(dict.fromkeys(s.words for s in series if s.words))
+        sources = tuple(dict.fromkeys(f"expected: {s.source}" for s in series if s.source and s.expected))
+        title = series[0].name if len(series) == 1 else f"{series[0].y_label} over {series[0].x_label}"
+        return Figure(title, (*words, *sources), chart) if chart else None
+
+    def histogram(k: int, h: Histogram) -> Figure | None:
+        chart = pictures.histogram(h, f"{anchor}-d{k}")
+        return Figure(h.name, (), chart) if chart else None
+
+    yield from (partial(heatmap, k, grid) for k, grid in enumerate(e.grids))
+    yield from (partial(curves, k, series) for k, series in enumerate(by_axes(e)))
+    yield from (partial(histogram, k, h) for k, h in enumerate(e.histograms))
+
+
+def _plain(value: Any) -> str:
+    """A setting: a word, a number, or the few values that were swept."""
+    if isinstance(value, tuple | list):
+        texts = [_plain(v) for v in value]
+        return ", ".join(texts) if len(texts) <= 12 else f"{', '.join(texts[:3])}, … {texts[-1]} ({len(texts)} values)"
+    return claims.number(value, 6) if isinstance(value, float) else str(value)
+
+
+def by_axes(experiment: Experiment) -> list[tuple[Series, ...]]:
+    """The experiment's curves, together where they share their axes."""
+    grouped: dict[tuple[str, str, bool], list[Series]] = {}
+    for s in experiment.series:
+        grouped.setdefault((s.x_label, s.y_label, s.log_y), []).append(s)
+    return [tuple(g[i : i + charts.MOST_CURVES]) for g in grouped.values() for i in range(0, len(g), charts.MOST_CURVES)]
