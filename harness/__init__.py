@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from harness.conversion import conventions as conventions
     from harness.conversion import convert as convert
     from harness.experiments.run import experiment as experiment
+    from harness.lockstepping.run import lockstep as lockstep
     from harness.runner import check as check
 
-__all__ = ["check", "compare", "conventions", "convert", "describe", "experiment", "identify", "parametrize", "strategies"]
+__all__ = ["check", "compare", "conventions", "convert", "describe", "experiment", "identify", "lockstep", "parametrize", "strategies"]
 
 _HOME = {
     "check": "harness.runner",
@@ -31,6 +32,7 @@ _HOME = {
     "convert": "harness.conversion",
     "describe": "harness.ask",
     "experiment": "harness.experiments.run",
+    "lockstep": "harness.lockstepping.run",
     "identify": "harness.ask",
     "parametrize": "harness._parametrize",
 }

@@ -166,6 +166,46 @@ def check(
 
 
 @bptt.command()
+@click.argument("words", nargs=-1, metavar="[NAME]... [SETTING=GRID]...")
+@click.option("--cell", "cells", multiple=True, metavar="TARGET", help="Put this cell into the experiments that take one; repeatable.")
+@click.option("--quick", "size", flag_value="quick", help="Smaller sizes: all of it in three minutes on two cores.")
+@click.option("--full", "size", flag_value="full", help="The sizes of the publications.")
+@click.option("--grid", "grids", multiple=True, metavar="GRID", help="gain=0.5:3:20, seed=0:9 or b=0,1,3 in place of a setting.")
+@click.option("--corpus", metavar="PATH", help="The text that language models read: a file, a CSV, a directory with ptb.*.txt.")
+@click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Is added to every seed.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one a core]")
+@click.option("--backend", type=click.Choice(("loky", "dask")), default="loky", show_default=True, help="Where points are measured.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of dask: tcp://host:8786.")
+@click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="PATH", help="Take over this file's points; add to it.")
+@click.option("-q", "--quiet", is_flag=True, help="One line an experiment.")
+@click.option("-v", "--verbose", is_flag=True, help="Every claim.")
+@_no_color
+def experiment(
+    words: tuple[str, ...], grids: tuple[str, ...], size: str | None, no_color: bool, quiet: bool, verbose: bool, **options: Any
+) -> int:
+    """Run gradient-flow experiments: each NAME, or the whole catalogue, held against theory.
+
+    \b
+    bptt experiment book
+    bptt experiment --grid gain=0.5:3:20 seed=0:9
+
+    A sweep that was cut off goes on where it stopped: the same command finds its points in build/experiments/points.jsonl.
+    """
+    from harness import _cli_experiment
+
+    return _cli_experiment.experiment(
+        tuple(word for word in words if "=" not in word),
+        (*grids, *(word for word in words if "=" in word)),
+        size="quick" if size == "quick" else "full" if size == "full" else "normal",
+        console=_console(no_color),
+        progress=None if quiet or not sys.stderr.isatty() else _console(no_color, stderr=True),
+        detail="verbose" if verbose else "quiet" if quiet else "normal",
+        **options,
+    )
+
+
+@bptt.command()
 @click.argument("target")
 @_like
 @_args
@@ -209,6 +249,28 @@ def describe(target: str, like: str | None, args: dict[str, Any] | None, no_colo
 
     _print(_console(no_color), ask.describe(target, like=like, args=args))
     return CONFORMS
+
+
+@bptt.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--with", "own", metavar="TARGET", help="Your own loop in place of torch's: path/file.py:loop.")
+@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Batches, one a step.")
+@click.option("--optimizer", metavar="NAME", help="sgd, momentum or adam.  [default: sgd and adam]")
+@_seed
+@click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
+@_no_color
+@click.pass_context
+def lockstep(ctx: click.Context, /, models: tuple[str, ...], no_color: bool, **options: Any) -> int:
+    """Train each MODEL in NumPy and in torch, and hold every loss and every parameter together step by step.
+
+    \b
+    MODEL    rnn  gru  lstm  better-rnnlm  bigru  seq2seq (-dot, -additive)        none: all of them
+    bptt lockstep lstm --with path/file.py:loop
+             loop(params, batches, settings) yields (loss, params) after each step
+    """
+    from harness import _cli_lockstep
+
+    return _cli_lockstep.run(models, command=ctx.obj, console=_console(no_color), **options)
 
 
 @bptt.command(name="list")
