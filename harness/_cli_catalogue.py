@@ -10,6 +10,7 @@ from harness._cli_reasons import REASONS
 from harness.diagnosis.bugs import BUGS
 from harness.environment import FRAMEWORKS, Facts, environment, installed
 from harness.errors import UsageError
+from harness.experiments.catalogue import definitions
 from harness.words import did_you_mean
 from refimpl.cells import CELLS
 from reports.records import CatalogueEntry
@@ -21,14 +22,17 @@ EXTRAS = dict.fromkeys(("jax", "flax", "equinox", "dm-haiku"), "jax") | {"keras"
 
 
 def list_lines() -> list[str]:
-    """Checks (id, family, property) and published cells (name, summary)."""
-    catalogue = runner.catalogue()
+    """Checks (id, family, property), published cells (name, summary) and experiments (name, question)."""
+    catalogue, experiments = runner.catalogue(), definitions()
     return [
         f"{len(catalogue)} checks (bptt explain ID)",
         *_table([(entry.id, entry.family, entry.property) for entry in catalogue]),
         "",
         f"{len(CELLS)} published cells (--like NAME, or as a target: refimpl:NAME)",
         *_table([(name, cell.summary) for name, cell in CELLS.items()]),
+        "",
+        f"{len(experiments)} experiments (bptt experiment NAME)",
+        *_table([(each.name, each.question) for each in experiments]),
     ]
 
 

@@ -429,7 +429,8 @@ def test_report_merges_runs_into_every_format(bptt: Bptt, fake: Callable[..., An
 def test_help_lists_the_commands_that_work(bptt: Bptt, arguments: tuple[str, ...]) -> None:
     exit_code, out, _ = bptt(*arguments)
     assert exit_code == 0
-    assert re.findall(r"^  ([a-z]+)  ", out, re.M) == ["check", "experiment", "identify", "compare", "describe", "lockstep", "list", "explain", "report", "doctor"]
+    commands = ["check", "experiment", "identify", "compare", "describe", "lockstep", "list", "explain", "report", "doctor"]
+    assert re.findall(r"^  ([a-z]+)  ", out, re.M) == commands
 
 
 def test_a_terminal_without_unicode_gets_plain_symbols(bptt: Bptt) -> None:
