@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ def experiment(
     console: Console,
     progress: Console | None,
     detail: terminal.Detail,
+    corpus: str | None = None,
     **options: Any,
 ) -> int:
     """Measure, print and write; returns the exit code.  Raises UsageError for what is unknown, malformed or cannot be loaded."""
@@ -42,6 +44,11 @@ def experiment(
     for cell in cells:
         _load_one(cell)
     command = command_of(names, cells=cells, size=size, seed=seed, grids=grids)
+    if corpus is not None:
+        from harness.experiments.corpora import with_corpus  # most experiments read no text
+
+        planned = with_corpus(planned, corpus, named=bool(names))
+        command = f"{command} {shlex.join(['--corpus', corpus])}"
     follower = _Follower(progress, resume or DEFAULT_STORE)
     with follower:
         ran = run_planned(planned, command, seed=seed, resume=resume, on_point=follower, **options)

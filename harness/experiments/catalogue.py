@@ -15,7 +15,9 @@ from harness.words import did_you_mean
 #: Modules of this folder, each with a constant DEFINITION of the same name.
 MODULES: tuple[str, ...] = (
     *("book", "nonnormal", "isometry", "moments", "newman", "gain", "driven_gain", "zero_state"),
-    *("trainable_band", "half_life", "chrono", "bounds", "memory_curse", "truncation", "clipping", "regulariser", "flow_of_cell", "charlm"),
+    *("trainable_band", "half_life", "chrono", "bounds", "memory_curse", "truncation", "clipping", "regulariser", "flow_of_cell"),
+    *("flossing", "temporal_order", "adding", "copy_parity"),
+    *("charlm", "wordlm", "better_rnnlm", "sine", "addition", "date"),
 )
 #: Where other packages put theirs: an entry point that is a Definition, or a module that has one as DEFINITION.
 ENTRY_POINTS = "bptt.experiments"

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import datetime
+import re
+
+from harness.experiments.date import DEFINITION, pairs
+from harness.experiments.definition import Point
+from harness.experiments.seq2seq_training import gathered
+from tests.harness.experiments.measuring import wrong
+
+
+def test_answers_are_days_written_in_one_way() -> None:
+    found = pairs({**DEFINITION.settings, "pairs": 200, "held": 20})
+    for source, answer in (*found.train, *found.held):
+        day = datetime.date.fromisoformat(answer)
+        assert str(day.day) in source and re.search(r"\d", source)
+    assert found.longest() == 11
+    assert len({re.sub(r"[A-Za-z]+", "a", re.sub(r"\d+", "0", source)) for source, _ in found.train}) > 5
+
+
+def test_the_default_asks_for_nine_of_ten() -> None:
+    values = {"losses": [2.0, 0.01], "first": [2.0], "exact": 0.89, "sums": 0.0, "attention": [1.0], "attention rows": 1}
+    values |= {"sources": ["1 May 2000"], "answers": ["2000-05-01"], "wanted": ["2000-05-01"]}
+    settings = {**DEFINITION.settings, "cell": "lstm"}
+    assert len(wrong(gathered("date", [Point(settings, values)]))) == 1  # type: ignore[arg-type]
+    assert wrong(gathered("date", [Point(settings, {**values, "exact": 0.9})])) == []  # type: ignore[arg-type]
