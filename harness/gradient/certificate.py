@@ -11,19 +11,21 @@ does? does it stay when the precision grows? does a second, independent oracle s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from harness.cases import Case, Cotangent, Data, cotangents, draw, generator
 from harness.gradient.blocks import Block, blocks
-from harness.gradient.differences import contracted, fine_ladder, ladder
-from harness.gradient.oracle import Oracle, choose
-from harness.gradient.precision import rounding_noise, shrinks_with_precision
+from harness.gradient.chain import NoChain
+from harness.gradient.differences import contracted, ladder
+from harness.gradient.every_entry import through_single_steps
+from harness.gradient.oracle import Contractions, Oracle, choose
+from harness.gradient.precision import Noise, shrinks_with_precision
 from harness.gradient.running import Gradients, backward, run
-from harness.gradient.stepwise import stepwise
-from harness.gradient.tangent import dot, signed_directions
+from harness.gradient.stepwise import OneStepAtATime
+from harness.gradient.tangent import signed_directions
 from harness.subject import Array, Arrays, Region, Subject
 
 #: Chance that one random direction misses a wrong block.
@@ -33,6 +35,8 @@ DRAWS_BY_DIFFERENCES = 2
 #: Sums below this are where numbers of the dtype lose digits to underflow, on the way or in the end.
 _SMALLEST = {"float32": 1e-30, "float64": 1e-290}
 _MOST_CONFIRMED = 12
+#: Entries of the parameters from which on all of them by single steps cost less than a few whole runs a block.
+_MANY = 50_000
 
 Verdict = Literal["agrees", "rounding", "wrong", "not finite", "undecided", "not given"]
 
@@ -52,7 +56,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Examination:
-    """All blocks of one case, judged, with what is needed to look closer."""
+    """All blocks of one case, judged, with what is needed to look closer.   exact: where every entry is known already"""
 
     case: Case
     data: Data
@@ -61,6 +65,7 @@ class Examination:
     oracle: Oracle
     judged: tuple[Judged, ...]
     draws: int
+    exact: tuple[Gradients, ...] | None = None
 
     @property
     def wrong(self) -> tuple[Judged, ...]:
@@ -122,20 +127,68 @@ def judge(
     chosen = [b for b in blocks(case, data, regions) if b.source in sources]
     rng = generator(case, "directions")
     us = [signed_directions(rng, b.input(data)[b.index], draws) for b in chosen]
-    found = oracle.contractions([b.direction_along(data, u) for b, many in zip(chosen, us, strict=True) for u in many], vs)
+    exact = _every_entry_of_many(oracle, case, data, vs, chosen)
+    if exact is None:
+        found = oracle.contractions([b.direction_along(data, u) for b, many in zip(chosen, us, strict=True) for u in many], vs)
+    else:
+        found = _contracted(exact, chosen, us)
     values = found.values.reshape(len(chosen), draws, len(vs))
     errors, scales = found.errors.reshape(values.shape), found.scales.reshape(values.shape)
     judged: list[Judged] = []
     for i, block in enumerate(chosen):
         for j, gradient in enumerate(gradients):
             judged.append(_first_look(subject, block, j, gradient, us[i], values[i, :, j], errors[i, :, j], scales[i, :, j]))
+    candidates = rounding_or_wrong(subject, case, data, vs, oracle, judged, gradients)
+    confirmed = confirmed_by_another(subject, data, vs, oracle, candidates, gradients)
+    if exact is not None:
+        confirmed = [_without_direction(item) for item in confirmed]  # a hundred megabytes of directions
+        exact = exact if any(item.verdict in ("wrong", "not finite") for item in confirmed) else None
+    return Examination(case, data, tuple(vs), tuple(gradients), oracle, tuple(confirmed), draws, exact)
+
+
+def _without_direction(item: Judged) -> Judged:
+    """An item that agrees, with ones for its direction, whose entries are one in the mean."""
+    return replace(item, u=np.broadcast_to(1.0, item.u.shape)) if item.verdict in ("agrees", "rounding", "not given") else item
+
+
+def _every_entry_of_many(
+    oracle: Oracle, case: Case, data: Data, vs: Sequence[Cotangent], chosen: Sequence[Block]
+) -> tuple[Gradients, ...] | None:
+    """Exact gradients where there are so many entries that all of them by single steps cost less than a few runs a block."""
+    if sum(b.input(data)[b.index].size for b in chosen if b.source == "params") < _MANY:
+        return None
+    try:
+        return through_single_steps(oracle, data, vs, chosen, generator(case, "every entry"))
+    except NoChain:
+        return None
+
+
+def _contracted(exact: Sequence[Gradients], chosen: Sequence[Block], us: Sequence[Sequence[Array]]) -> Contractions:
+    """<u, g> for the exact g."""
+    values, scales = [], []
+    for block, many in zip(chosen, us, strict=True):
+        columns = np.stack([np.ravel(whole[block.index]) for g in exact if (whole := block.whole(g)) is not None], axis=1)  # (size, V)
+        lines = np.stack([u.reshape(-1) for u in many])
+        values.append(lines @ columns)
+        scales.append(np.abs(lines) @ np.abs(columns))
+    return Contractions(np.concatenate(values), np.zeros((len(values) * len(us[0]), len(exact))), np.concatenate(scales))
+
+
+def rounding_or_wrong(
+    subject: Subject,
+    case: Case,
+    data: Data,
+    vs: Sequence[Cotangent],
+    oracle: Oracle,
+    judged: Sequence[Judged],
+    gradients: Sequence[Gradients],
+) -> list[Judged]:
+    """The same, with what was undecided at first sight found to be rounding, or a candidate for 'wrong'."""
     zeros = _zero_but_for_rounding(judged, gradients)
-    judged = [_with(item, "rounding") if k in zeros else item for k, item in enumerate(judged)]
+    judged = [with_verdict(item, "rounding") if k in zeros else item for k, item in enumerate(judged)]
     largest = [_largest(g) for g in gradients]
-    second = [_second_look(subject, case, data, vs, oracle, item, largest[item.cotangent]) for item in judged]
-    return Examination(
-        case, data, tuple(vs), tuple(gradients), oracle, tuple(_confirmed(subject, data, vs, oracle, second, gradients)), draws
-    )
+    noise = Noise(subject, case, data, vs)
+    return [_second_look(noise, oracle, item, largest[item.cotangent]) for item in judged]
 
 
 def _first_look(
@@ -148,9 +201,10 @@ def _first_look(
     unit = max(unit, float(np.finfo(subject.dtype).eps) / 2)
     smallest = _SMALLEST["float32" if unit > 1e-10 else "float64"]
     worst: Judged | None = None
-    for u, value, error, scale in zip(us, values, errors, scales, strict=True):
-        with np.errstate(all="ignore"):
-            yours, terms = dot([(u, g)])
+    lines, flat = np.stack([u.reshape(-1) for u in us]), g.reshape(-1)
+    with np.errstate(all="ignore"):
+        all_yours, all_terms = lines @ flat, np.abs(lines) @ np.abs(flat)
+    for u, value, error, scale, yours, terms in zip(us, values, errors, scales, all_yours, all_terms, strict=True):
         if not np.isfinite(value):
             return Judged(block, j, "undecided", float("nan"), float(value), float(yours), u)
         if not np.isfinite(yours):
@@ -193,31 +247,36 @@ def _zero_but_for_rounding(judged: Sequence[Judged], gradients: Sequence[Gradien
     return found
 
 
-def _second_look(subject: Subject, case: Case, data: Data, vs: Sequence[Cotangent], oracle: Oracle, item: Judged, largest: float) -> Judged:
+def _second_look(noise: Noise, oracle: Oracle, item: Judged, largest: float) -> Judged:
     """Rounding, or a candidate for 'wrong'?   `largest` is the largest entry of all gradients for this cotangent."""
     if item.verdict != "undecided" or not np.isfinite(item.relative):
         return item
-    rng = generator(case, f"noise {item.block} {item.cotangent}")
+    v = noise.cotangents[item.cotangent]
     with np.errstate(all="ignore"):
         gap = abs(item.exact - item.yours)
-        if item.relative < 1e-3 or gap < 1e-9 * largest:  # anything grosser is no rounding, and need not be asked
-            noise = rounding_noise(subject, data, vs[item.cotangent], item.block, item.u, item.yours, rng)
-            if gap <= 100 * noise:
-                return _with(item, "rounding")
-        if oracle.name == "complex step" and shrinks_with_precision(subject, data, vs[item.cotangent], item.block, item.u):
-            return _with(item, "rounding")
-    return _with(item, "wrong")
+        gross = item.relative >= 1e-3 and gap >= 1e-9 * largest  # that is no rounding, and need not be asked
+        if not gross and gap <= 100 * noise.of(item.block, item.cotangent, item.u, item.yours):
+            return with_verdict(item, "rounding")
+        if oracle.name == "complex step" and shrinks_with_precision(noise.subject, noise.data, v, item.block, item.u):
+            return with_verdict(item, "rounding")
+    return with_verdict(item, "wrong")
 
 
-def _confirmed(
-    subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Oracle, judged: list[Judged], gradients: Sequence[Gradients]
-) -> list[Judged]:
-    """Ask a second oracle about the candidates: the largest ones, and each tensor at least once."""
+def to_be_asked(judged: Sequence[Judged]) -> tuple[list[int], list[int]]:
+    """The candidates, largest first, and those for a second oracle: the largest ones, and each tensor and gate at least once."""
     candidates = sorted((i for i, item in enumerate(judged) if item.verdict == "wrong"), key=lambda i: -judged[i].relative)
     first_of_tensor = {(judged[i].block.source, judged[i].block.tensor, judged[i].block.gate): i for i in reversed(candidates)}
-    asked = sorted(set(candidates[:_MOST_CONFIRMED]) | set(first_of_tensor.values()))
+    return candidates, sorted(set(candidates[:_MOST_CONFIRMED]) | set(first_of_tensor.values()))
+
+
+def confirmed_by_another(
+    subject: Subject, data: Data, vs: Sequence[Cotangent], oracle: Oracle, judged: list[Judged], gradients: Sequence[Gradients]
+) -> list[Judged]:
+    """Ask a second oracle about the candidates; without one that sides with the first, nothing is called wrong."""
+    candidates, asked = to_be_asked(judged)
     floors = [64 * float(np.finfo(data.xs.dtype).eps) * _largest(g) for g in gradients]
-    answers = {i: second_opinion(subject, data, vs[judged[i].cotangent], oracle, judged[i]) for i in asked}
+    by_steps = OneStepAtATime(subject, data)
+    answers = {i: second_opinion(by_steps, vs[judged[i].cotangent], oracle, judged[i]) for i in asked}
     trusted = "sides" in answers.values()
     result = list(judged)
     for i in candidates:
@@ -228,19 +287,20 @@ def _confirmed(
             two_to_one = answer == "flat" or (answer == "sides with the subject" and not oracle.exact)
             tiny = max(abs(judged[i].exact), abs(judged[i].yours)) <= floors[judged[i].cotangent] * np.sqrt(judged[i].u.size)
             slight = judged[i].relative < 1e-8 or (answer == "cannot see" and tiny)  # no difference is good to eight digits of these
-            result[i] = _with(judged[i], "rounding" if below_rounding or two_to_one or slight else "undecided")
+            result[i] = with_verdict(judged[i], "rounding" if below_rounding or two_to_one or slight else "undecided")
     return result
 
 
 Opinion = Literal["sides", "disagrees", "sides with the subject", "flat", "cannot see"]
 
 
-def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, item: Judged) -> Opinion:
+def second_opinion(by_steps: OneStepAtATime, v: Cotangent, oracle: Oracle, item: Judged) -> Opinion:
     """Whether an independent derivative sides with the first oracle against the subject.
 
     'cannot see': the gap is below the rounding noise of the forward pass itself, even one step at a time.
     'flat': one step at a time, the forward pass in these numbers has the derivative that the subject says.
     """
+    subject, data = by_steps.subject, by_steps.data
     direction = item.block.direction_along(data, item.u)
     gap = abs(item.exact - item.yours)
 
@@ -254,13 +314,15 @@ def second_opinion(subject: Subject, data: Data, v: Cotangent, oracle: Oracle, i
         return "sides with the subject" if abs(value - item.yours) <= 0.3 * gap else "disagrees"
 
     with np.errstate(all="ignore"):
-        found = opinion(*contracted((ladder if oracle.exact else fine_ladder)(subject, data, direction), v))
-        if found == "cannot see" and oracle.exact and data.state:
+        if not oracle.exact:
+            return opinion(*by_steps.finer(direction, v))
+        found = opinion(*contracted(ladder(subject, data, direction), v))
+        if found == "cannot see" and data.state:
             # one step at a time: the only difference that sees a gradient of 1e-43
-            by_steps = opinion(*stepwise(subject, data, direction, v))
-            return "flat" if by_steps == "sides with the subject" else by_steps
+            closer = opinion(*by_steps.along(direction, v))
+            return "flat" if closer == "sides with the subject" else closer
         return found
 
 
-def _with(item: Judged, verdict: Verdict) -> Judged:
-    return Judged(item.block, item.cotangent, verdict, item.relative, item.exact, item.yours, item.u)
+def with_verdict(item: Judged, verdict: Verdict) -> Judged:
+    return replace(item, verdict=verdict)

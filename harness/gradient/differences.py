@@ -1,24 +1,26 @@
 """Central differences on a ladder of steps, for black boxes, with an honest error.
 
-The ladder is extrapolated (Neville's table in h^2). The error of an entry is the largest difference to its neighbours in the table,
-plus the rounding floor noise / h with the noise of the function measured and not assumed (differences of order six along the
-direction kill the smooth part and leave the noise; after Hamming, and More and Wild, ECnoise, SIAM J. Sci. Comput. 33, 2011). Steps
-with a kink between their points are left out; where a kink lies inside all of them, half the derivative's jump is part of the error.
+The ladder is extrapolated (`extrapolation`); its rounding floor is noise / h with the noise of the function measured and not
+assumed (differences of order six along the direction kill the smooth part and leave the noise; after Hamming, and More and Wild,
+ECnoise, SIAM J. Sci. Comput. 33, 2011).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.cases import Cotangent, Data
+from harness.gradient.extrapolation import limit
 from harness.gradient.running import run
-from harness.gradient.tangent import Direction, Tangent, contract, moved, tiled
+from harness.gradient.tangent import Direction, Tangent, contract_all, moved, tiled
 from harness.subject import Array, Subject
 
 _STEPS = {"float64": 2.0 ** -np.arange(4, 11), "float32": 2.0 ** -np.arange(2, 7)}
+#: Factor on the steps of the ladder that is misled by other things.
+FINER = {"float64": 2.0**-9, "float32": 2.0**-4}
 _SIXTH = np.array([1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0])
 _SIXTH_NORM = float(np.sqrt(np.sum(_SIXTH**2)))
 _MOST_ROWS = 512
@@ -48,7 +50,7 @@ def ladder(subject: Subject, data: Data, direction: Direction) -> Ladder:
 
 def fine_ladder(subject: Subject, data: Data, direction: Direction) -> Ladder:
     """A ladder of much smaller steps: less accurate, and blind to whatever has misled the other."""
-    return ladders(subject, data, [direction], False, 2.0**-4 if data.xs.dtype == np.float32 else 2.0**-9)[0]
+    return ladders(subject, data, [direction], False, FINER[data.xs.dtype.name])[0]
 
 
 def ladders(subject: Subject, data: Data, directions: Sequence[Direction], rows_apart: bool, finer: float = 1.0) -> list[Ladder]:
@@ -85,60 +87,40 @@ def one_difference(subject: Subject, data: Data, direction: Direction) -> Tangen
 
 def contracted(found: Ladder, cotangent: Cotangent) -> tuple[float, float]:
     """<v, J u> by extrapolation, and the error of that value."""
-    absolute = Tangent(np.abs(found.noise.ys_dot), {k: np.abs(v) for k, v in found.noise.final_dot.items()})
-    noise = contract(absolute, _absolute(cotangent))[0]
-    column = np.array([contract(t, cotangent)[0] for t in found.tangents])
-    bends = np.array([contract(t, cotangent)[0] for t in found.bends])
-    smooth = smooth_from(bends, found.steps, noise, float(np.max(np.abs(column))))
-    if len(column) - smooth < 3:
-        spread = abs(float(column[-1] - column[-2])) + abs(float(bends[-1])) + 2 * noise / float(found.steps[-1])
-        return float(column[-1]), spread
-    value, error = extrapolated(column[smooth:], found.steps[smooth:], noise)
-    return value, error + jump(bends)
+    values, errors, _ = contracted_all(found, [cotangent])
+    return float(values[0]), float(errors[0])
 
 
-def extrapolated(column: Array, steps: Array, noise: float) -> tuple[float, float]:
-    """Best entry of Neville's table for values at steps halving each time, and its error.   column (K,)   steps (K,)"""
-    best, smallest = float(column[-1]), np.inf
-    previous: list[float] = []
-    for k, value in enumerate(column):
-        row = [float(value)]
-        for j in range(1, k + 1):
-            row.append(row[-1] + (row[-1] - previous[j - 1]) / (4.0**j - 1))
-        for j in range(len(row)):
-            neighbours = [abs(row[j] - previous[i]) for i in (j - 1, j) if 0 <= i < len(previous)]
-            if j > 0:
-                neighbours.append(abs(row[j] - row[j - 1]))
-            error = (max(neighbours) if neighbours else np.inf) + 2 * noise / float(steps[k])
-            if error < smallest:
-                best, smallest = row[j], error
-        previous = row
-    return best, float(smallest)
+def contracted_all(found: Ladder, cotangents: Sequence[Cotangent]) -> tuple[Array, Array, Array]:
+    """The same for every cotangent, and the sums of the sizes of the terms.   (V,) each"""
+    columns, scales = contract_all(found.tangents, cotangents)
+    bends, _ = contract_all(found.bends, cotangents)
+    noise = contract_all([found.noise], cotangents)[1][0]
+    values, errors = limit(columns, bends, found.steps, noise)
+    return values, errors, scales[-3]
 
 
-def smooth_from(bends: Array, steps: Array, noise: float, size: float) -> int:
-    """Index of the first step from which on no kink lies between the points: there the bend halves with h.
+def entries(found: Ladder) -> tuple[Tangent, Tangent]:
+    """J u entry by entry, and the errors."""
 
-    At a kink inside every step the bend stays; at one that the smaller steps no longer reach it drops out at once. Large steps may
-    deviate more, because the next term of the bend goes with h^3.
-    """
-    first = len(bends) - 1
-    for k in range(len(bends) - 1, 0, -1):
-        small = abs(float(bends[k - 1])) <= 40 * noise / float(steps[k]) + 1e-9 * size
-        slack = 0.05 + 0.25 * float(steps[k] / steps[1])
-        if not small and abs(abs(float(bends[k] / bends[k - 1])) - 0.5) > slack:
-            break
-        first = k - 1
-    return first
+    def part(of: Callable[[Tangent], Array]) -> tuple[Array, Array]:
+        columns, bends = (np.stack([of(t) for t in many]) for many in (found.tangents, found.bends))
+        return limit(columns, bends, found.steps, of(found.noise))
+
+    ys = part(lambda t: t.ys_dot)
+    final = {k: part(lambda t, k=k: t.final_dot[k]) for k in found.noise.final_dot}  # type: ignore[misc]  # k is bound at once
+    return Tangent(ys[0], {k: v[0] for k, v in final.items()}), Tangent(ys[1], {k: v[1] for k, v in final.items()})
 
 
-def jump(bends: Array) -> float:
-    """What is left of the bend as h goes to zero, half the jump of the derivative at a kink.
-
-    A smooth f has bends a h + b h^3 + ...; two eliminations leave the constant, and of a smooth f only h^5.
-    """
-    linear = 2 * bends[1:] - bends[:-1]
-    return abs(float(8 * linear[-1] - linear[-2])) / 7
+def slope(f: Callable[[float], Array], size: float, finer: float = 1.0) -> tuple[Array, Array]:
+    """df/dh at 0 of a float64 function (n,) of the step, and its error.   size: of the direction, so that steps are relative to it"""
+    steps = finer * _STEPS["float64"] / size
+    centre = f(0.0)
+    ups, downs = (np.stack([f(sign * float(h)) for h in steps]) for sign in (1, -1))
+    over = 2 * steps[:, None]
+    near = np.stack([f(1e-3 / size * i) for i in range(-3, 4)])
+    noise = np.maximum(np.abs(_SIXTH @ near) / _SIXTH_NORM, 2 * float(np.finfo(np.float64).eps) * np.max(np.abs(near), axis=0))
+    return limit((ups - downs) / over, (ups + downs - 2 * centre) / over, steps, noise)
 
 
 def measured_noise(subject: Subject, data: Data, direction: Direction) -> Tangent:
@@ -213,7 +195,3 @@ def _combined(up: Outputs, down: Outputs, centre: Outputs | None, over: float) -
         quotient(up[0], down[0], None if centre is None else centre[0]),
         {k: quotient(up[1][k], down[1][k], None if centre is None else centre[1][k]) for k in up[1]},
     )
-
-
-def _absolute(cotangent: Cotangent) -> Cotangent:
-    return Cotangent(cotangent.name, np.abs(cotangent.dys), {k: np.abs(v) for k, v in cotangent.dfinal.items()})

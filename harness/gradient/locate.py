@@ -11,7 +11,8 @@ import numpy as np
 from harness.cases import Cotangent, Data, generator, is_bias
 from harness.gradient.blocks import Block
 from harness.gradient.certificate import Examination, Judged
-from harness.gradient.oracle import Oracle
+from harness.gradient.chain import NoChain
+from harness.gradient.every_entry import exact_gradients, through_single_steps
 from harness.gradient.running import Gradients
 from harness.gradient.tangent import signed_directions
 from harness.subject import Array
@@ -45,37 +46,19 @@ class Located:
 def locate(examination: Examination, sources: Sequence[str] = ("params", "xs", "state")) -> Located:
     """The place of the failure of `examination`, which has at least one wrong block in `sources`."""
     e = examination
+    if e.exact is not None:
+        return _compared(e, _first_to_show([j for j in e.wrong if j.block.source in sources], e.data), e.exact)
     entries = sum(v.size for v in e.data.params.values()) + e.data.xs.size + sum(v.size for v in e.data.state.values())
     budget = _MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 8
     first = _first_to_show([j for j in e.wrong if j.block.source in sources], e.data)
-    if entries > budget:
+    whole = [j.block for j in e.judged]
+    rng = generator(e.case, "every entry")
+    if entries <= budget:
+        return _compared(e, first, exact_gradients(e.oracle, e.data, e.cotangents, whole, rng))
+    try:
+        return _compared(e, first, through_single_steps(e.oracle, e.data, e.cotangents, whole, rng))
+    except NoChain:
         return _bisected(e, first)
-    exact = exact_gradients(e.oracle, e.data, e.cotangents, [j.block for j in e.judged])
-    return _compared(e, first, exact)
-
-
-def exact_gradients(oracle: Oracle, data: Data, cotangents: Sequence[Cotangent], of: Sequence[Block]) -> tuple[Gradients, ...]:
-    """Every entry of the tensors that the blocks lie in, for every cotangent: one column of the Jacobian an entry."""
-    whole = list(dict.fromkeys((b.source, b.tensor) for b in of))
-    directions, sizes = [], []
-    for source, tensor in whole:
-        block = Block(source, tensor)
-        like = block.input(data)
-        unit = np.zeros(like.size, like.dtype)
-        for k in range(like.size):
-            unit[k] = 1
-            directions.append(block.direction_along(data, unit.reshape(like.shape)))
-            unit[k] = 0
-        sizes.append(like.size)
-    values = oracle.contractions(directions, cotangents).values
-    columns = np.split(values, np.cumsum(sizes)[:-1])
-    found = []
-    for j in range(len(cotangents)):
-        parts: dict[str, dict[str, Array]] = {"params": {}, "state": {}, "xs": {}}
-        for (source, tensor), column in zip(whole, columns, strict=True):
-            parts[source][tensor] = column[:, j].reshape(Block(source, tensor).input(data).shape)
-        found.append(Gradients(parts["params"], parts["xs"].get("xs"), parts["state"]))
-    return tuple(found)
 
 
 def wrong_entries(yours: Array, exact: Array) -> Array:

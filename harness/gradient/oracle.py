@@ -15,9 +15,10 @@ import numpy as np
 from harness.calling import called
 from harness.cases import Case, Cotangent, Data, generator
 from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
-from harness.gradient.differences import contracted, fine_ladder, ladder, ladders, one_difference
+from harness.gradient.differences import FINER, contracted_all, fine_ladder, ladder, ladders, one_difference
 from harness.gradient.running import run, run_complex
-from harness.gradient.tangent import Direction, Tangent, astype, contract, side_by_side, signed_directions, tiled
+from harness.gradient.slopes import Differentiate, by_complex_step, by_differences, by_forward_mode
+from harness.gradient.tangent import Direction, Tangent, astype, contract_all, side_by_side, signed_directions, tiled
 from harness.subject import Array, Subject
 
 Tangents = Callable[[Sequence[Direction]], list[Tangent]]
@@ -33,33 +34,50 @@ class Contractions:
 
 
 @dataclass(frozen=True)
+class Stepping:
+    """How single steps can be differentiated: whose, from which inputs, and by what.
+
+    again    another derivative, less accurate, for what is not exact: it is misled by other things
+    """
+
+    subject: Subject
+    data: Data
+    differentiate: Differentiate
+    again: Differentiate | None = None
+
+
+@dataclass(frozen=True)
 class Oracle:
     """name    what it is, for the record      exact  whether its error is rounding only
     why     reason for falling back on it, "" for the first choice
-    contractions(directions, cotangents) -> Contractions
+    contractions(directions, cotangents) -> Contractions of whole runs
+    steps   the same derivative for single steps
     """
 
     name: str
     exact: bool
     why: str
     contractions: Callable[[Sequence[Direction], Sequence[Cotangent]], Contractions]
+    steps: Stepping | None = None
 
 
 def choose(subject: Subject, case: Case, data: Data, mirror: Subject | None = None) -> Oracle:
     """The best oracle that works on this input.   `mirror` computes what the subject was found to compute, where it was identified."""
     reason = why_not_analytic(subject, case, data)
     if not reason:
-        return _exact("complex step", "", _by_complex_step(subject, data))
+        return _complex("complex step", "", subject, data)
     if mirror is not None and _same_outputs(subject, mirror, data):
-        return _exact(f"complex step through {mirror.name}", reason, _by_complex_step(mirror, data))
+        return _complex(f"complex step through {mirror.name}", reason, mirror, data)
     if "forward_ad" in subject.capabilities:
         forward_mode = _by_forward_mode(subject, data)
         direction = _everywhere(case, data)
         # a detached value has no derivative in either mode of automatic differentiation: the function itself has to be asked
         if _agrees_with(forward_mode([direction])[0], _differences_along(subject, data, direction)):
-            return _exact("forward-mode differentiation", reason, forward_mode)
+            steps = Stepping(subject, astype(data, np.float64), by_forward_mode(subject))
+            return _exact("forward-mode differentiation", reason, forward_mode, steps)
         reason += "; forward-mode differentiation disagrees with differences (a value may be detached)"
-    return Oracle("central differences", False, reason, _by_differences(subject, data))
+    steps = Stepping(subject, data, by_differences(subject), by_differences(subject, finer=FINER[subject.dtype]))
+    return Oracle("central differences", False, reason, _by_differences(subject, data), steps)
 
 
 def why_not_analytic(subject: Subject, case: Case, data: Data) -> str:
@@ -123,12 +141,17 @@ def rows_stay_apart(subject: Subject, data: Data) -> bool:
     )
 
 
-def _exact(name: str, why: str, tangents: Tangents) -> Oracle:
-    def contractions(directions: Sequence[Direction], cotangents: Sequence[Cotangent]) -> Contractions:
-        pairs = np.array([[contract(t, v) for v in cotangents] for t in tangents(directions)]).reshape(len(directions), -1, 2)
-        return Contractions(pairs[..., 0], np.zeros(pairs.shape[:2]), pairs[..., 1])
+def _complex(name: str, why: str, subject: Subject, data: Data) -> Oracle:
+    steps = Stepping(subject, astype(data, np.float64), by_complex_step(subject))
+    return _exact(name, why, _by_complex_step(subject, data), steps)
 
-    return Oracle(name, True, why, contractions)
+
+def _exact(name: str, why: str, tangents: Tangents, steps: Stepping) -> Oracle:
+    def contractions(directions: Sequence[Direction], cotangents: Sequence[Cotangent]) -> Contractions:
+        values, scales = contract_all(tangents(directions), cotangents)
+        return Contractions(values, np.zeros(values.shape), scales)
+
+    return Oracle(name, True, why, contractions, steps)
 
 
 def _by_complex_step(subject: Subject, data: Data) -> Tangents:
@@ -169,9 +192,7 @@ def _by_differences(subject: Subject, data: Data) -> Callable[[Sequence[Directio
         values, errors, scales = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         apart = len(directions) > 1 and rows_stay_apart(subject, data)
         for k, found in enumerate(ladders(subject, data, directions, apart)):
-            for j, v in enumerate(cotangents):
-                values[k, j], errors[k, j] = contracted(found, v)
-                scales[k, j] = contract(found.tangents[-3], v)[1]
+            values[k], errors[k], scales[k] = contracted_all(found, cotangents)
         return Contractions(values, errors, scales)
 
     return contractions

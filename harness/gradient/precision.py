@@ -6,15 +6,20 @@ of a fixed dtype), the answer is None and the second oracle decides alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from harness.cases import Cotangent, Data
+from harness.cases import Case, Cotangent, Data, generator
 from harness.gradient.blocks import Block
 from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
-from harness.gradient.running import backward
+from harness.gradient.running import Gradients, backward
 from harness.gradient.tangent import astype, contract, dot
 from harness.subject import Array, Subject
 
+#: Entries of the parameters up to which 80-bit numbers are affordable: their products are not done by BLAS.
+_MOST_WIDE = 50_000
 #: Unit roundoffs.
 U32, U64, U80 = (float(np.finfo(t).eps) / 2 for t in (np.float32, np.float64, np.longdouble))
 
@@ -23,27 +28,49 @@ def rounding_noise(
     subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array, here: float, rng: np.random.Generator
 ) -> float:
     """Largest change of <u, g> from `here` when every input moves by a unit in the last place.   Three draws."""
-    eps = float(np.finfo(data.xs.dtype).eps)
-
-    def nudged(value: Array) -> Array:
-        if value.dtype.kind != "f":
-            return value
-        return np.asarray(value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape)), value.dtype)
 
     def projected(at: Data) -> float:
         part = block.of(backward(subject, at, cotangent))
         return 0.0 if part is None else float(np.sum(u * part))
 
-    moved = [
-        Data({k: nudged(v) for k, v in data.params.items()}, nudged(data.xs), {k: nudged(v) for k, v in data.state.items()})
-        for _ in range(3)
-    ]
-    return max(abs(projected(at) - here) for at in moved)
+    return max(abs(projected(nudged(data, rng)) - here) for _ in range(3))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The same for many blocks: gradients at three sets of moved inputs for each cotangent, computed when first asked for."""
+
+    subject: Subject
+    case: Case
+    data: Data
+    cotangents: Sequence[Cotangent]
+    known: dict[int, list[Gradients]] = field(default_factory=dict)
+
+    def of(self, block: Block, cotangent: int, u: Array, here: float) -> float:
+        if cotangent not in self.known:
+            rng = generator(self.case, f"noise {cotangent}")
+            moved = [nudged(self.data, rng) for _ in range(3)]
+            self.known[cotangent] = [backward(self.subject, at, self.cotangents[cotangent]) for at in moved]
+        parts = [block.of(g) for g in self.known[cotangent]]
+        return max(0.0 if part is None else abs(float(np.sum(u * part)) - here) for part in parts)
+
+
+def nudged(data: Data, rng: np.random.Generator) -> Data:
+    """`data` with every number moved by a unit in the last place, up or down or not at all."""
+    eps = float(np.finfo(data.xs.dtype if data.xs.dtype.kind == "f" else np.float64).eps)
+
+    def one(value: Array) -> Array:
+        if value.dtype.kind != "f":
+            return value
+        return np.asarray(value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape)), value.dtype)
+
+    return Data({k: one(v) for k, v in data.params.items()}, one(data.xs), {k: one(v) for k, v in data.state.items()})
 
 
 def shrinks_with_precision(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array) -> bool | None:
     """True: the discrepancy is rounding.  False: it is not.  None: this subject has only one precision."""
-    if U80 < U64 and data.xs.dtype == np.float64:
+    entries = sum(p.size for p in data.params.values())
+    if U80 < U64 and data.xs.dtype == np.float64 and entries < _MOST_WIDE:
         here = _discrepancy(subject, data, cotangent, block, u, np.float64)
         wide = _discrepancy(subject, data, cotangent, block, u, np.longdouble)
         if here is not None and wide is not None:

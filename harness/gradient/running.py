@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +42,18 @@ def outputs(subject: Subject, returned: Any) -> tuple[Array, dict[str, Array]]:
     return np.array(ys), copies(named_arrays({} if final is None else final, f"{where}: final_state"))
 
 
-def run_complex(subject: Subject, data: Data) -> tuple[Array, dict[str, Array]]:
-    """As `run`, for complex inputs: a dropped imaginary part is an error, not a warning."""
-    with warnings.catch_warnings():
+@contextmanager
+def dropped_parts_are_errors() -> Iterator[None]:
+    """For runs in complex numbers: a dropped imaginary part is an error, not a warning."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
-        with np.errstate(all="ignore"):
-            return run(subject, data)
+        yield
+
+
+def run_complex(subject: Subject, data: Data) -> tuple[Array, dict[str, Array]]:
+    """As `run`, for complex inputs."""
+    with dropped_parts_are_errors():
+        return run(subject, data)
 
 
 def backward(subject: Subject, data: Data, cotangent: Cotangent) -> Gradients:

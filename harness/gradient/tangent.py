@@ -84,6 +84,27 @@ def contract(tangent: Tangent, cotangent: Cotangent) -> tuple[float, float]:
     return dot(pairs)
 
 
+def contract_all(tangents: Iterable[Tangent], cotangents: Sequence[Cotangent]) -> tuple[Array, Array]:
+    """<v, J u> for every tangent and cotangent, and the sums of the sizes of their terms.   (K, V) each; tangents are let go of in turn"""
+    values, scales = [], []
+    vs: Array | None = None
+    for tangent in tangents:
+        names = [k for k in (cotangents[0].dfinal if cotangents else ()) if k in tangent.final_dot]
+        if vs is None:
+            vs = np.stack([_flat(v.dys, v.dfinal, names) for v in cotangents])
+            sizes = np.abs(vs)
+        line = _flat(tangent.ys_dot, tangent.final_dot, names)
+        values.append(vs @ line)
+        scales.append(sizes @ np.abs(line))
+    shape = (len(values), len(cotangents))
+    return np.array(values, dtype=np.float64).reshape(shape), np.array(scales, dtype=np.float64).reshape(shape)
+
+
+def _flat(ys: Array, final: Mapping[str, Array], names: Sequence[str]) -> Array:
+    """All entries in a row, in float64."""
+    return np.concatenate([np.ravel(ys), *(np.ravel(final[k]) for k in names)]).astype(np.float64, copy=False)
+
+
 def dot(pairs: Iterable[tuple[Array, Array]]) -> tuple[float, float]:
     """Sum of products over pairs of arrays, and the sum of their absolute values."""
     value, scale = 0.0, 0.0

@@ -426,6 +426,24 @@ class OneSmallEntry(Clean):
         return dparams | {"W_h": dW_h}, dxs, dstate
 
 
+class WrongBandOfLags(CleanLSTM):
+    """What reaches an input from outputs 20 to 29 steps later gets a hundredth too much, and nothing else."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        _, _, tapes = forward(self.cell, params, xs, state)
+        upto = {k: truncated_backward(self.cell, params, xs, tapes, dys, dfinal, k)[1] for k in (19, 29)}
+        return dparams, dxs + 0.01 * (upto[29] - upto[19]), dstate
+
+
+class FactorOnOneGradient(CleanGRU):
+    """backward gives a thousandth too much of dL/db_h alone: no function has these gradients."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        return dparams | {"b_h": 1.001 * dparams["b_h"]}, dxs, dstate
+
+
 # ------------------------------------------------------------------------------------------------------------------- parity
 
 
@@ -724,7 +742,20 @@ PLANTS: dict[str, Plant] = {
     "GRD155": Plant(WrongBeyondHundredSteps, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=130)),
     "GRD160": Plant(WrongForOneInput, "dL/dW_x, gate h is wrong", where={"tensor": "W_x"}, at=Case(N=3, D=1, H=2, seed=10)),
     "GRD170": Plant(WrongAtLengthsNobodyNames, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=7)),
+    "GRD180": Plant(
+        WrongBandOfLags,
+        "dL/dxs is wrong at lags 20 to 29 and at no other",
+        where={"tensor": "xs", "lag": 20},
+        clean=CleanLSTM,
+        at=Case(T=60, seed=18),
+    ),
     "GRD190": Plant(OneSmallEntry, "dL/dW_h is wrong in single entries", where={"tensor": "W_h"}),
+    "GRD230": Plant(
+        FactorOnOneGradient,
+        "backward is not the gradient of any function: dL/db_h",
+        where={"tensor": "b_h"},
+        clean=CleanGRU,
+    ),
     "GRD210": Plant(LossMean, "dL/dV is wrong", where={"tensor": "V", "lag": 0}, clean=CleanNetwork),
     "GRD220": Plant(LossOneStep, "is wrong", where={"lag": 1}, clean=CleanNetwork),
     "PAR100": Plant(ClaimsTheOtherGRU, "its outputs are those of gru_reset_after", "CONVENTION", clean=CleanGRU),

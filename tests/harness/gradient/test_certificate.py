@@ -11,6 +11,7 @@ from harness.gradient import certificate
 from harness.gradient.certificate import MISS_PER_DRAW, examine, second_opinion
 from harness.gradient.oracle import Contractions, Oracle, choose
 from harness.gradient.running import Gradients, backward, run
+from harness.gradient.stepwise import OneStepAtATime
 from harness.gradient.tangent import Direction
 from refimpl import CELLS
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
@@ -104,8 +105,8 @@ def test_two_oracles_that_agree_do_make_it_wrong() -> None:
     assert wrong == "W_h"
     item = next(j for j in examine(subject, Case(), draws=2).wrong if j.cotangent == 0)
     oracle = choose(subject, Case(), data)
-    assert second_opinion(subject, data, v, oracle, item) == "sides"
-    assert second_opinion(subject, data, v, oracle, replace(item, exact=item.exact + 3 * abs(item.exact))) != "sides"
+    assert second_opinion(OneStepAtATime(subject, data), v, oracle, item) == "sides"
+    assert second_opinion(OneStepAtATime(subject, data), v, oracle, replace(item, exact=item.exact + 3 * abs(item.exact))) != "sides"
 
 
 def test_gaps_below_the_rounding_of_the_forward_pass_are_not_called_wrong() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cases import Cotangent, Data
-from harness.gradient.differences import contracted, ladder, ladders, measured_noise, smooth_from
+from harness.gradient.differences import contracted, ladder, ladders, measured_noise
+from harness.gradient.extrapolation import smooth_from
 from harness.gradient.tangent import Direction
 from tests.harness.gradient.support import drawn, exact, function, on, reference
 

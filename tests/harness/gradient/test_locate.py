@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from harness.cases import Case, cotangents
+from harness.gradient import certificate
+from harness.gradient import locate as locating
 from harness.gradient.certificate import examine
-from harness.gradient.locate import exact_gradients, locate, wrong_entries
+from harness.gradient.chain import NoChain
+from harness.gradient.every_entry import exact_gradients
+from harness.gradient.locate import locate, wrong_entries
 from harness.gradient.oracle import choose
 from harness.gradient.running import Gradients, run
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
@@ -15,13 +19,34 @@ from tests.harness.gradient.support import changed, drawn, exact, one_entry, ref
 REGIONS = reference("lstm").extra["regions"]
 
 
-@pytest.mark.parametrize(
+ONE_ENTRY = pytest.mark.parametrize(
     ("tensor", "index", "factor"),
     [("W_h", (101, 3 * 128 + 77), 1 + 1e-4), ("W_x", (2, 128 + 5), 1.5), ("b", (2 * 128,), 0.0), ("W_h", (0, 0), -1.0)],
 )
-def test_bisection_finds_the_one_wrong_entry_of_a_large_lstm(tensor: str, index: tuple[int, ...], factor: float) -> None:
+LARGE = Case(T=2, H=128, regime="initial")
+
+
+@ONE_ENTRY
+def test_the_one_wrong_entry_of_a_large_lstm_is_named_from_the_factors_of_its_steps(
+    tensor: str, index: tuple[int, ...], factor: float
+) -> None:
+    found = locate(examine(changed(reference("lstm"), one_entry(tensor, index, factor)), LARGE, REGIONS, draws=2))
+    assert found.exact is not None
+    assert (found.bad, found.where.tensor, found.where.gate, found.where.index) == (1, tensor, "ifgo"[index[-1] // 128], index)
+    assert found.observed == pytest.approx(factor * found.expected, rel=1e-9, abs=1e-12)
+
+
+@ONE_ENTRY
+def test_bisection_finds_it_where_the_steps_have_no_factors(
+    tensor: str, index: tuple[int, ...], factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*args: object) -> None:
+        raise NoChain("this one has none")
+
+    for module in (certificate, locating):
+        monkeypatch.setattr(module, "through_single_steps", none)
     subject = changed(reference("lstm"), one_entry(tensor, index, factor))
-    found = locate(examine(subject, Case(T=2, H=128, regime="initial"), REGIONS, draws=2))
+    found = locate(examine(subject, LARGE, REGIONS, draws=2))
     assert found.exact is None  # too many entries to compute them all
     assert (found.where.tensor, found.where.gate, found.where.index) == (tensor, "ifgo"[index[-1] // 128], index)
     assert found.observed == pytest.approx(factor * found.expected, rel=1e-9, abs=1e-12)
@@ -35,7 +60,7 @@ def test_all_entries_are_those_of_the_references_own_bptt(name: str) -> None:
     ys, final = run(subject, data)
     vs = cotangents(subject, case, ys, final)
     found = examine(subject, case, draws=1)
-    computed = exact_gradients(choose(subject, case, data), data, vs, [j.block for j in found.judged])
+    computed = exact_gradients(choose(subject, case, data), data, vs, [j.block for j in found.judged], np.random.default_rng(0))
     for v, g in zip(vs, computed, strict=True):
         truth = exact(name, data, v)
         assert g.xs is not None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.gradient.stepwise import stepwise
+from harness.gradient.stepwise import OneStepAtATime, stepwise
 from harness.gradient.tangent import Direction
 from tests.harness.gradient.support import drawn, exact, forgetful_lstm, on, reference
 
@@ -16,10 +16,12 @@ def test_differences_a_step_at_a_time_agree_at_any_lag_and_say_so(lag: int) -> N
     assert truth is not None
     u = np.zeros_like(data.xs)
     u[59 - lag] = [[1.0, -0.7, 1.3]]
-    value, error = stepwise(subject, data, Direction(xs=u), v)
     expected = float(np.sum(truth * u))
-    assert value == pytest.approx(expected, rel=1e-6, abs=0)
-    assert abs(value - expected) <= error <= 1e-6 * abs(expected)
+    together = OneStepAtATime(subject, data)
+    assert together.chain is not None
+    for value, error in (together.along(Direction(xs=u), v), stepwise(subject, data, Direction(xs=u), v)):
+        assert value == pytest.approx(expected, rel=1e-6, abs=0)
+        assert abs(value - expected) <= error <= 1e-6 * abs(expected)
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm_peephole", "gru_reset_before"])
@@ -32,6 +34,6 @@ def test_it_differentiates_along_parameters_and_states_too(name: str) -> None:
         (Direction(params={"W_h": np.ones_like(data.params["W_h"])}), truth.params["W_h"]),
         (Direction(state={"h": np.ones_like(data.state["h"])}), truth.state["h"]),
     ):
-        value, error = stepwise(subject, data, direction, v)
-        assert value == pytest.approx(float(g.sum()), rel=1e-8)
-        assert abs(value - float(g.sum())) <= error < 1e-6 * float(np.abs(g).sum())
+        for value, error in (OneStepAtATime(subject, data).along(direction, v), stepwise(subject, data, direction, v)):
+            assert value == pytest.approx(float(g.sum()), rel=1e-8)
+            assert abs(value - float(g.sum())) <= error < 1e-6 * float(np.abs(g).sum())
