@@ -51,6 +51,16 @@ REASONS: dict[str, dict[str, str]] = {
         "why": ("What is switched on in training and off in evaluation is wrong in one of them for long before anybody looks."),
         "judges": ("The same batch with given masks, with masks of ones and without, in turn. No reference needed."),
     },
+    "training": {
+        "why": (
+            "Around a right gradient stand a clip, an optimiser and a measure. A wrong one still trains, only worse, and its perplexity "
+            "cannot be held against anybody's."
+        ),
+        "judges": (
+            "The part's own numbers against the published formula on the same arrays, below and above a threshold, over one step and a "
+            "hundred. Known mistakes are computed beside them: what gives the same wrong numbers to rounding is the cause."
+        ),
+    },
     "numerics": {
         "why": ("A cast to fewer digits or an overflow spoils long sequences first, where nobody looks."),
         "judges": ("The forward pass in the precision of its inputs against the same in more, and at inputs far from zero."),

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.cases import Case, admissible, draw, drawn
+from harness.checks.asking import Named
 from harness.checks.evidence import Evidence, NotApplicable
 from harness.checks.linearity import NotLinear
 from harness.checks.registry import Check
 from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
 from harness.diagnosis.advice import causes_of
+from harness.diagnosis.bugs.training import variants_of
 from harness.diagnosis.identify import closest, identify
 from harness.diagnosis.lines import line_of
 from harness.diagnosis.mapping import Identification, Variation
@@ -49,7 +51,8 @@ def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> li
         wanted = not options.select or c.id in options.select or c.family in options.select
         asked_by_name = c.id in options.select
         refused = c.id in options.ignore or c.family in options.ignore
-        return wanted and not refused and subject.kind in c.kinds and (asked_by_name or LEVELS.index(c.level) <= rank)
+        for_it = subject.kind in c.kinds or subject.like in c.kinds
+        return wanted and not refused and for_it and (asked_by_name or LEVELS.index(c.level) <= rank)
 
     return [c for c in checks if chosen(c)]
 
@@ -59,6 +62,8 @@ def admit(subject: Subject) -> None:
 
     Raises SubjectError where init, zero_state, run or loss raise, ContractError where they return something of another form.
     """
+    if subject.kind == "part":
+        return  # its adapter has called it
     case = admissible(subject, Case(T=3))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -84,7 +89,8 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         warnings.simplefilter("ignore")
         found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
         varied = None if found is not None or _cannot_be_run(subject, options) else variation(subject, subject.like)
-        trial = Trial(subject, found, _DRAWS[options.level], near, None if found is None else mirror(subject, found), varied)
+        beside = None if found is None else mirror(subject, found)
+        trial = Trial(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
         forward_first = _is_the_forward_pass_to_be_mended(trial)
         if forward_first:
             plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
@@ -107,7 +113,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
 
 def first_check(subject: Subject) -> str:
     """The check that a crash before any check is put down to: that the subject can be run at all."""
-    return "CON100" if subject.kind == "cell" else "CON200"
+    return {"cell": "CON100", "network": "CON200", "part": "TRN100"}[subject.kind]
 
 
 def _cannot_be_run(subject: Subject, options: Options) -> bool:
@@ -198,7 +204,7 @@ def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: M
 def _is_the_forward_pass_to_be_mended(trial: Trial) -> bool:
     """Whether a mistake in the forward pass of what claims to be a published cell is all that is wrong: its backward is that cell's."""
     varied, subject = trial.variation, trial.subject
-    if varied is None or varied.published or subject.like is None or "backward" not in subject.capabilities:
+    if varied is None or subject.like is None or "backward" not in subject.capabilities:
         return False
     return backward_is_that_of_the_right_cell(subject, varied)
 
@@ -284,6 +290,8 @@ def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...])
 def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
+    if isinstance(detail, Named):
+        return detail.causes
     if isinstance(detail, NotLinear):
         return diagnosis.explain(
             diagnosis.WrongGradient(

@@ -12,6 +12,17 @@ or, for a network with its loss inside, `init`, `zero_state` and
     batch(rng, params, T, N)                      -> inputs, targets
     loss(params, inputs, targets, state)          -> loss, dparams
 
+A part of a training loop (`PARTS`) has one method: `answer` takes what the part is asked and gives {(name, step): array},
+with step None where there is only one:
+
+    clip_...                           answer(grads, threshold)            gradients by name
+    sgd, momentum, nesterov, adam      answer(params, gradients, rates)    parameters by name after each step
+    perplexity                         answer(losses, counts)              "perplexity"
+    dropout                            answer(rng, shape, p)               "mask"
+    halve_on_rise, divide_on_plateau   answer(losses, lr)                  "lr" after each evaluation
+
+with a dict of gradients for each step, and rates a learning rate for each, or None: the one that the optimiser was made with.
+
 Adapters (harness/adapters/) turn classes of frameworks and textbooks into an object with exactly these methods.
 An adapter's object follows the dtype of the params it is given (float32, float64, and complex128 where the
 framework can), and may have one more method, where the framework has forward-mode differentiation:
@@ -42,6 +53,21 @@ NETWORK_METHODS = {
     "loss": "loss(params, inputs, targets, state) -> loss, dparams",
 }
 
+CLIPS = ("clip_global_norm", "clip_global_norm_torch", "clip_elementwise")
+OPTIMISERS = ("sgd", "momentum", "nesterov", "adam")
+SCHEDULES = ("halve_on_rise", "divide_on_plateau")
+_CLIP = "f(grads: {name: array}, threshold) -> grads, or None where it changes them in place"
+_STEP = "a class made with its learning rate, and step(params: {name: array}, grads) -> params, or None where it changes them in place"
+_RATE = "f(losses so far, lr) -> the next lr, or a class made with lr and step(loss) -> lr"
+#: What a part of a training loop may claim to be (`like`), and the form in which it is written.
+PARTS = {
+    **dict.fromkeys(CLIPS, _CLIP),
+    **dict.fromkeys(OPTIMISERS, _STEP),
+    "perplexity": "f(losses, counts) -> number, or f(losses): mean losses of batches, and how many symbols each has counted",
+    "dropout": "f(rng, shape, p) -> mask, 0 with probability p and 1/(1-p) elsewhere",
+    **dict.fromkeys(SCHEDULES, _RATE),
+}
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -68,9 +94,9 @@ class Subject:
 
     name            short name, used in ids ("MyGRU", "nn.LSTM"): never an address in it
     spec            what the user wrote (target string), or a readable stand-in for an object
-    kind            "cell" (run, backward) or "network" (batch, loss)
+    kind            "cell" (run, backward), "network" (batch, loss) or "part" (of a training loop)
     implementation  the object with the methods above
-    like            the published cell it claims to be, or None
+    like            the published cell, or the part, that it claims to be, or None
     capabilities    words: "backward" (it has gradients), "forward_ad" (it has run_tangent)
     detected        what the adapter found out, for `describe`
     regions         blocks of its parameters by gate where the adapter knows them; () otherwise
@@ -87,7 +113,7 @@ class Subject:
     name: str
     spec: str
     framework: str
-    kind: Literal["cell", "network"]
+    kind: Literal["cell", "network", "part"]
     implementation: Any
     like: str | None = None
     capabilities: frozenset[str] = frozenset()

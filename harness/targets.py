@@ -21,8 +21,9 @@ from harness.adapters import adapt, adapt_or_none
 from harness.adapters._objects import did_you_mean, has, is_torch, known_cell, raised_at, short_name
 from harness.adapters._textbook_functions import as_class, pairs
 from harness.adapters._textbook_names import FORWARD, own_method
+from harness.adapters.parts import part
 from harness.errors import UsageError
-from harness.subject import CELL_METHODS, NETWORK_METHODS, Subject
+from harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
 
 _RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
 
@@ -32,17 +33,32 @@ def load(target: object, args: Mapping[str, object] | None = None, like: str | N
 
     target  an object, class or factory, or a string ``pkg.mod:Attr``, ``path/file.py:Attr``, ``pkg.mod``, ``path/file.py``
     args    keyword arguments for the class or factory
-    like    the published cell it claims to be, in place of its own word
+    like    the published cell, or the part of a training loop, that it claims to be, in place of its own word
 
     Raises UsageError, one line, where it cannot be found, imported, made or understood.
     """
     if like is not None:
         known_cell(like, "--like")
+    if like in PARTS:
+        return [_part(target, args, str(like))]
     subjects = _load_string(target, args) if isinstance(target, str) else [adapt(target, f"<{short_name(target)}>", args)]
     for subject in subjects:
         if subject.like is not None and like is None:
             known_cell(subject.like, subject.spec)
+        if subject.kind == "part" and like is not None:
+            raise UsageError(f"--like {like}: {subject.spec} is a part of a training loop, wanted one of {', '.join(PARTS)}")
     return [replace(subject, like=like) for subject in subjects] if like is not None else subjects
+
+
+def _part(target: object, args: Mapping[str, object] | None, like: str) -> Subject:
+    """The one object that `target` names, as the part of a training loop that it is said to be.  Raises UsageError."""
+    if not isinstance(target, str):
+        return part(target, f"<{short_name(target)}>", args, like)
+    place, attribute = _split(target)
+    if not place or not attribute:
+        raise UsageError(f"{target!r}: it names no function or class, wanted pkg.mod:NAME or path/file.py:NAME with --like {like}")
+    module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
+    return part(_attribute(module, attribute, target), target, args, like)
 
 
 def parse_args(text: str) -> dict[str, object]:
@@ -256,7 +272,13 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
 
 
 def _defined_here(module: types.ModuleType, value: object) -> bool:
-    return not isinstance(value, types.FunctionType) and _home(value) == module.__name__
+    return (not isinstance(value, types.FunctionType) or _is_part(value)) and _home(value) == module.__name__
+
+
+def _is_part(value: object) -> bool:
+    """Whether it says that it is a part of a training loop."""
+    like = getattr(value, "like", None)
+    return isinstance(like, str) and like in PARTS
 
 
 def _home(value: object) -> str:
@@ -267,4 +289,4 @@ def _home(value: object) -> str:
 
 def _plausible(value: object) -> bool:
     contract = any(has(value, m) for m in ("run", "zero_state", "loss"))
-    return contract or is_torch(value) or own_method(value, FORWARD) is not None
+    return contract or is_torch(value) or _is_part(value) or own_method(value, FORWARD) is not None

@@ -167,7 +167,8 @@ class CatalogueEntry:
 class Series:
     """One curve: y over x, beside what theory or a reference says it should be.
 
-    `tolerance` is absolute, relative where `log_y`.  `expected` and `tolerance` may be empty/None; `words` is the sentence a person reads ("vanishing 0.71 a step, half-life 2.0 steps").
+    `tolerance` is absolute, relative where `log_y`.  `expected` and `tolerance` may be empty/None; `words` is the sentence that a
+    person reads ("vanishing 0.71 a step, half-life 2.0 steps").
     """
 
     name: str

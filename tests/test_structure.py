@@ -21,11 +21,15 @@ ORDER = {
     "harness": (
         "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
         "gradient checks diagnosis events flow shrinking judging worker isolation runner loading ask comparison conversion experiments "
-        "lockstepping _parametrize _pytest_cells pytest_plugin _cli_reasons _cli_follow _cli_check _cli_catalogue _cli_experiment _cli_lockstep cli"
+        "lockstepping _parametrize _pytest_cells pytest_plugin "
+        "_cli_reasons _cli_follow _cli_check _cli_catalogue _cli_experiment _cli_lockstep cli"
     ),
 }
 #: Files that only say what things are, or how a subject lies over a published cell: any other may import them.
-FOR_ALL = {"refimpl": ("refimpl.cells.cell.",), "harness": ("harness.diagnosis.mapping.", "harness.diagnosis.mirror.", "harness.diagnosis.published")}
+FOR_ALL = {
+    "refimpl": ("refimpl.cells.cell.",),
+    "harness": ("harness.diagnosis.mapping.", "harness.diagnosis.mirror.", "harness.diagnosis.published"),
+}
 OWN = {"refimpl": {"refimpl"}, "reports": {"reports"}, "harness": {"harness", "refimpl", "reports"}}
 
 

@@ -19,7 +19,7 @@ from harness.subject import Subject
 Adapter = Callable[[object, str, Mapping[str, object] | None], Subject | None]
 
 GROUP = "bptt.adapters"
-OURS = ("reference", "contract", "torch", "numpy_layer", "numpy_step")
+OURS = ("parts", "reference", "contract", "torch", "numpy_layer", "numpy_step")
 
 
 def adapters(points: Iterable[EntryPoint] | None = None) -> tuple[EntryPoint, ...]:
@@ -47,7 +47,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
     if found is None:
         raise UsageError(
             f"{spec}: no adapter takes {_kind(obj)}, wanted a torch module, a NumPy class with forward and backward, "
-            "or an object with init, zero_state, run[, backward]"
+            "an object with init, zero_state, run[, backward], or a part of a training loop with --like"
         )
     return found
 

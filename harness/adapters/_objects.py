@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.errors import UsageError
+from harness.subject import PARTS
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
@@ -20,13 +21,14 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
 
 
 def known_cell(name: object, where: str) -> str:
-    """`name`, if it is one of the published cells.  Raises UsageError."""
+    """`name`, if it is one of the published cells, or of the parts of a training loop.  Raises UsageError."""
     from refimpl import CELLS
 
     if not isinstance(name, str):
         raise UsageError(f"{where}: like is {name!r}, wanted the name of a published cell, such as 'lstm'")
-    if name not in CELLS:
-        raise UsageError(f"{where}: like is {name!r}{did_you_mean(name, CELLS)} wanted one of {', '.join(sorted(CELLS))}")
+    if name not in CELLS and name not in PARTS:
+        hint = did_you_mean(name, [*CELLS, *PARTS])
+        raise UsageError(f"{where}: like is {name!r}{hint} wanted one of {', '.join([*sorted(CELLS), *PARTS])}")
     return name
 
 

@@ -20,7 +20,7 @@ from harness.levels import LEVELS, Level
 from reports.records import CatalogueEntry
 
 #: Families in the order in which they run.
-FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths", "options")
+FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths", "options", "training")
 
 CheckFunction = Callable[[Trial, Case], Iterator[Evidence]]
 F = TypeVar("F", bound=CheckFunction)
@@ -34,7 +34,7 @@ class Check:
     drawn      how many more cases are drawn by Hypothesis, of any size and regime
     needs      ids of checks whose failure makes this one meaningless ('blocked')
     level      lowest level at which it runs
-    kinds      kinds of subject it is for
+    kinds      kinds of subject it is for, or what a part of a training loop claims to be
     """
 
     id: str

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.cases import Case, Data, draw
+from harness.checks.asking import Named, Question, Variant, named
 from harness.checks.evidence import NotApplicable
 from harness.diagnosis.mapping import Identification, Variation, regions
 from harness.gradient.certificate import Examination, examine
 from harness.gradient.running import run
 from harness.network import as_cell
 from harness.subject import Array, Arrays, Region, Subject
+
+#: How close, beside its largest entry, a known mistake must come to every array that a part answers, to be named.
+NAMED_WITHIN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Trial:
     closest          the nearest candidate of the cell it claims to be, where it was not found to be that cell
     mirror           the reference in the subject's clothes, where it was identified
     variation        the published cell that it is but for one known difference, where it is none of them
+    variants         known differences to the part of a training loop that it claims to be
     """
 
     subject: Subject
@@ -30,7 +36,9 @@ class Trial:
     closest: Identification | None = None
     mirror: Subject | None = None
     variation: Variation | None = None
+    variants: tuple[Variant, ...] = ()
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
+    _named: dict[str, Named | None] = field(default_factory=dict, repr=False, compare=False)
 
     def data(self, case: Case) -> Data:
         return draw(self.subject, case)
@@ -59,6 +67,16 @@ class Trial:
     def derivatives_are_exact(self) -> bool:
         """Whether the examinations so far had a derivative without truncation error; True before the first."""
         return all(e.oracle.exact for e in self._examined.values())
+
+    def named(self, groups: Mapping[str, Sequence[Question]]) -> Named:
+        """What a part's wrong answers are put down to: by the first group of questions for which anything is known (see asking.named).
+        A group that is asked for twice by its name is computed once."""
+        for name, questions in groups.items():
+            if name not in self._named:
+                self._named[name] = named(self.subject, self.variants, questions, NAMED_WITHIN)
+            if (found := self._named[name]) is not None:
+                return found
+        return Named(())
 
     def needs_backward(self) -> None:
         """Raises NotApplicable for a subject without gradients."""

@@ -87,6 +87,14 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
     ("CON210", "NONDETERMINISTIC"): (_KEPT, _FRESH),
     ("CON210", "BUG"): (_KEPT, _FRESH),
     ("CON220", "CONTRACT"): ("loss leaves gradients out", "return one gradient a parameter in dparams"),
+    ("GRD180", "BUG"): (
+        "the path back through time is cut, scaled or duplicated at these lags: a chunk, a window, a buffer or a tile of that length",
+        "look for a constant near these lags in backward (truncation window, chunk or tile size), and for an index or a state at its edges",
+    ),
+    ("GRD230", "BUG"): (
+        "a factor, a term or a path is in one gradient and not in the others: a mean for a sum, a detached value, a forgotten derivative",
+        "derive the gradient named here again; where the checks against the forward pass agree, look at where backward branches on values",
+    ),
     ("LIN100", "BUG"): (
         "gradients do not start from zero: those of an earlier call, or a share that does not come from dys or dfinal, are in them",
         "dW = np.zeros_like(W) at the start of backward; no weight decay and no loss inside it",
@@ -159,6 +167,55 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "the mask of the last training call is kept and used where there is none",
         "hand the mask from forward to backward, None in evaluation, and keep it on no object",
     ),
+    ("TIM210", "BUG"): (
+        "the targets are not the sequence shifted by one",
+        "x, y = words[:-1], words[1:]",
+    ),
+    ("TRN100", "CONTRACT"): (
+        "names or shapes are not those that were handed in, or a number is not finite",
+        "one array a name, of the shape that it was given; one number for a measure",
+    ),
+    ("TRN110", "MUTATION"): (
+        "what was handed in is written into on the way to the result",
+        "g = g * scale in the place of g *= scale, on what is not the part's to change",
+    ),
+    ("TRN120", "NONDETERMINISTIC"): (
+        "averages are kept on the class or in a default argument, and shared by all objects; or random numbers come from np.random",
+        "self.v = {} in __init__; rng.random(shape) with the generator that is handed in",
+    ),
+    ("TRN130", "CONTRACT"): (
+        "a NumPy number in float64 (a norm, np.sqrt of a correction) makes the product float64",
+        "float(norm) before it multiplies an array, or .astype(g.dtype) at the end",
+    ),
+    ("TRN130", "PRECISION_LOSS"): (
+        "squares of float32 are added up in float32, or overflow",
+        "add squares up in float64: np.sum(g * g, dtype=np.float64)",
+    ),
+    ("TRN200", "CONTRACT"): ("it raises, or gives something else, where nothing is to be clipped", "return the gradients as they are"),
+    ("TRN210", "CONTRACT"): ("it raises, or gives something else, where gradients are large", "g * (theta / norm), one array a name"),
+    ("TRN220", "CONTRACT"): (
+        "a division by a norm of zero raises where the norm is a plain Python number",
+        "if norm > theta: around the division",
+    ),
+    ("TRN300", "CONTRACT"): ("it raises, or gives something else, in its first step", "make averages of zeros for a name that is new"),
+    ("TRN310", "CONTRACT"): ("it raises, or gives something else, after its first step", "keep averages by the name of a parameter"),
+    ("TRN320", "CONTRACT"): (
+        "it raises where the names come in another order: averages belong to places",
+        "self.v[name], not self.v[k] with k from enumerate",
+    ),
+    ("TRN330", "CONTRACT"): ("it raises where the learning rate has changed", "read self.lr in step, and nowhere else"),
+    ("TRN340", "CONTRACT"): (
+        "a division by zero raises where numbers are plain Python ones",
+        "add epsilon to what is divided by: np.sqrt(v) + eps",
+    ),
+    ("TRN400", "CONTRACT"): ("it raises, or gives no number", "float(np.exp((losses * counts).sum() / counts.sum()))"),
+    ("TRN410", "CONTRACT"): ("it raises, or gives no number", "float(np.exp((losses * counts).sum() / counts.sum()))"),
+    ("TRN500", "CONTRACT"): ("it raises, or gives a mask of another shape", "(rng.random(shape) >= p) / (1 - p)"),
+    ("TRN510", "BUG"): (
+        "a mask is drawn once and kept",
+        "draw it anew in every call, from the generator that is handed in",
+    ),
+    ("TRN600", "CONTRACT"): ("it raises, or gives no number", "return the next learning rate after every evaluation"),
     ("BAT110", "BUG"): (
         "backward mixes rows, or gives a mean over the batch where the sum is wanted",
         "db += da.sum(axis=0), not .mean(axis=0), without / N; multiply dh row by row",

@@ -159,10 +159,9 @@ TORCH = [
 @pytest.mark.parametrize(("name", "attribute", "args", "cell"), TORCH)
 def test_torch_computes_what_the_reference_does_with_its_weights(name: str, attribute: str, args: dict[str, object], cell: str) -> None:
     torch = pytest.importorskip("torch")
+    from refimpl import CELLS
     from refimpl.stack import Stack, zero_state
     from refimpl.stack import forward as stack_forward
-
-    from refimpl import CELLS
 
     torch.manual_seed(0)
     layer = getattr(torch.nn, attribute)(3, 5, **args).double()

@@ -9,11 +9,11 @@ import pytest
 
 from harness.checks.registry import load as checks
 from harness.runner import RunHandle, catalogue, check
-from tests.harness.checks import planted, planted_lengths, planted_models
+from tests.harness.checks import planted, planted_lengths, planted_models, planted_parts
 from tests.harness.checks.planted import ROAMING, Plant
 from tests.harness.checks.test_textbook_classes import PLANTS as TEXTBOOK
 
-MODULES = (planted, planted_models, planted_lengths)
+MODULES = (planted, planted_models, planted_lengths, planted_parts)
 PLANTS = {id: plant for module in MODULES for id, plant in module.PLANTS.items()}
 
 

@@ -1,0 +1,44 @@
+"""Clipping of gradients: by the norm of all of them together, and entry by entry.   Formulas: refimpl/training/clipping.py"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.cases import Case
+from harness.checks.asking import Question
+from harness.checks.evidence import Evidence
+from harness.checks.parts import NAMING, held_against
+from harness.checks.questions import above, below, none_at_all
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.subject import CLIPS
+
+_CASES = (Case(T=1), Case(T=1, N=1, D=4, H=3, seed=1), Case(T=1, N=3, D=16, H=32, seed=2))
+#: Rounding of a norm of up to ten thousand numbers, in any order, in units in the last place.
+_UNITS = 256.0
+
+
+@check("TRN200", family="training", cases=_CASES, kinds=CLIPS, needs=("TRN120",))
+def gradients_below_the_threshold_stay_as_they_are(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """g' = g where ||g|| < theta (elementwise: where every |g_i| < theta)."""
+    yield from held_against(trial, "TRN200", below(trial.subject, case), _groups(trial, "TRN200", below(trial.subject, NAMING)), 4.0)
+
+
+@check("TRN210", family="training", cases=_CASES, kinds=CLIPS, needs=("TRN200",))
+def gradients_above_the_threshold_are_clipped_as_the_formula_says(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """g' = g theta / ||g||, with ||g|| over all tensors together    torch's: g theta / (||g|| + 1e-6)
+    elementwise: g_i' = theta where g_i > theta, -theta where g_i < -theta, g_i elsewhere
+    """
+    yield from held_against(trial, "TRN210", above(trial.subject, case), _groups(trial, "TRN210", above(trial.subject, NAMING)), _UNITS)
+
+
+@check("TRN220", family="training", cases=_CASES[:1], kinds=CLIPS, needs=("TRN200",))
+def gradients_of_zero_stay_zero(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """g' = g for g = 0, where a norm is nothing to divide by, and for g near 1e-300, whose squares are zero."""
+    yield from held_against(trial, "TRN220", none_at_all(case), _groups(trial, "TRN220", none_at_all(NAMING)), 4.0)
+
+
+def _groups(trial: Trial, id: str, own: list[Question]) -> dict[str, list[Question]]:
+    """All questions; those that nobody raises at; and the check's own."""
+    usual = [*below(trial.subject, NAMING), *above(trial.subject, NAMING)]
+    return {"all": [*usual, *none_at_all(NAMING)], "usual": usual, id: own} if id != "TRN220" else {id: own}

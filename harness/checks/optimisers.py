@@ -1,0 +1,65 @@
+"""Steps of optimisers: gradient descent, momentum, Nesterov's, Adam.   Formulas: refimpl/training/optimisers.py"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harness.cases import Case
+from harness.checks.asking import Question
+from harness.checks.evidence import Evidence, NotApplicable
+from harness.checks.parts import NAMING, held_against
+from harness.checks.questions import first_step, many_steps, no_gradient, other_rates, reordered
+from harness.checks.registry import check
+from harness.checks.trial import Trial
+from harness.subject import OPTIMISERS
+
+_CASES = (Case(T=2), Case(T=7, N=1, D=4, H=3, seed=1), Case(T=100, N=1, D=2, H=3, seed=2))
+#: Rounding of a hundred steps in any order of operations, in units in the last place of the largest parameter.
+_UNITS = 1e3
+
+
+@check("TRN300", family="training", cases=(Case(T=1), Case(T=1, N=1, D=4, H=3, seed=1)), kinds=OPTIMISERS, needs=("TRN120",))
+def the_first_step_is_that_of_the_formula(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """sgd: p' = p - lr g    momentum: the same    nesterov: p - lr (1 + mu) g    adam: p - lr g / (|g| + eps)"""
+    yield from held_against(trial, "TRN300", first_step(case), _groups(trial, "TRN300", first_step(NAMING)), _UNITS / 16)
+
+
+@check("TRN310", family="training", cases=_CASES, kinds=OPTIMISERS, needs=("TRN300",))
+def many_steps_are_those_of_the_formula(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """momentum: v' = mu v + g, p' = p - lr v'    nesterov: p' = p - lr (g + mu v')    adam: m, v freed of their start at zero at every t"""
+    yield from held_against(trial, "TRN310", many_steps(case), _groups(trial, "TRN310", many_steps(NAMING)), _UNITS)
+
+
+@check("TRN320", family="training", cases=(Case(T=3),), kinds=OPTIMISERS, needs=("TRN310",))
+def state_is_kept_by_the_name_of_a_parameter(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """The same parameters and gradients in another order give the same numbers: an average belongs to a name and not to a place."""
+    if getattr(trial.subject.implementation, "container", None) != "dict":
+        raise NotApplicable("it takes no names: its parameters are told apart by their places")
+    yield from held_against(trial, "TRN320", reordered(case), {"TRN320": reordered(replace(NAMING, T=3))}, _UNITS)
+
+
+@check("TRN330", family="training", cases=(Case(T=5),), kinds=OPTIMISERS, needs=("TRN310",))
+def a_new_learning_rate_holds_from_the_next_step_on(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """lr' = lr / 4 after two steps: the third is that of the formula with lr', as a rule for the learning rate needs it."""
+    if not trial.subject.implementation.rate_can_change:
+        raise NotApplicable("it has no attribute with the learning rate that could be changed")
+    yield from held_against(trial, "TRN330", _rates(trial, case), _groups(trial, "TRN330", _rates(trial, NAMING)), _UNITS)
+
+
+@check("TRN340", family="training", cases=(Case(T=3),), kinds=OPTIMISERS, needs=("TRN310",))
+def gradients_of_zero_leave_finite_parameters(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """g = 0 and g near 1e-300, whose square is zero, give the formula's step: nothing is divided by zero."""
+    yield from held_against(trial, "TRN340", no_gradient(case), _groups(trial, "TRN340", no_gradient(NAMING)), _UNITS)
+
+
+def _rates(trial: Trial, case: Case) -> list[Question]:
+    return other_rates(case, float(trial.subject.implementation.hyper["lr"]))
+
+
+def _groups(trial: Trial, id: str, own: list[Question]) -> dict[str, list[Question]]:
+    """All questions; those that nobody raises at; and the check's own."""
+    usual = [*first_step(NAMING), *many_steps(NAMING)]
+    if trial.subject.implementation.rate_can_change:
+        usual += _rates(trial, NAMING)
+    return {"all": [*usual, *no_gradient(NAMING)], "usual": usual, id: own}
