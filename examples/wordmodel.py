@@ -57,9 +57,9 @@ class WordModel:
         for t in range(T):
             dV += ss[t + 1].T @ dlogits[t]
             ds = dlogits[t] @ V.T
-            for k in range(t, max(t - window, -1), -1):
+            for k in range(t, max(t - window - 1, -1), -1):
                 da = ds * (1 - ss[k + 1] ** 2)
                 np.add.at(dU, inputs[k], da)
                 dW += ss[k].T @ da
                 ds = da @ W.T
-        return loss, {"U": dU, "W": dW, "V": dV}
+        return loss, {"U": dU, "W": dW, "V": dV}, {"h": ss[-1]}

@@ -11,6 +11,7 @@ from harness.diagnosis.bugs import BUGS
 from harness.environment import FRAMEWORKS, Facts, environment, installed
 from harness.errors import UsageError
 from harness.experiments.catalogue import definitions
+from harness.subject import PARTS
 from harness.words import did_you_mean
 from refimpl.cells import CELLS
 from reports.records import CatalogueEntry
@@ -30,6 +31,9 @@ def list_lines() -> list[str]:
         "",
         f"{len(CELLS)} published cells (--like NAME, or as a target: refimpl:NAME)",
         *_table([(name, cell.summary) for name, cell in CELLS.items()]),
+        "",
+        f"{len(PARTS)} parts of a training loop (--like NAME)",
+        *_table(list(PARTS.items())),
         "",
         f"{len(experiments)} experiments (bptt experiment NAME)",
         *_table([(each.name, each.question) for each in experiments]),

@@ -211,7 +211,7 @@ def _one(target: object, args: Args) -> Subject:
     if len(subjects) != 1:
         raise UsageError(f"compare: {target!r} names {len(subjects)} subjects ({', '.join(s.name for s in subjects)}), wanted one")
     if subjects[0].kind != "cell":
-        raise UsageError(f"compare: {target!r} is a network with its loss inside, wanted a cell or a layer")
+        raise UsageError(f"compare: {target!r} is a {subjects[0].kind}, wanted a cell or a layer")
     return subjects[0]
 
 

@@ -9,6 +9,8 @@ from harness.diagnosis.advice import ADVICE, ANYWHERE, causes_of
 from reports.records import Code
 
 CHECKS = {c.id: c for c in load()}
+#: They look at lags and at symmetry: what fails has no tensor whose numbers could be matched.
+NO_WRONG_NUMBERS = ("GRD180", "GRD230")
 
 
 @pytest.mark.parametrize("c", [c for c in CHECKS.values() if c.family not in ("gradient", "parity")], ids=lambda c: c.id)
@@ -18,7 +20,8 @@ def test_every_check_that_compares_no_gradients_has_advice(c: Check) -> None:
 
 @pytest.mark.parametrize(("check", "code"), ADVICE)
 def test_advice_is_for_a_check_and_a_code_that_exist_and_is_modest(check: str, code: str) -> None:
-    assert CHECKS[check].family not in ("gradient", "parity") and code in get_args(Code)
+    assert CHECKS[check].family not in ("gradient", "parity") or check in NO_WRONG_NUMBERS
+    assert code in get_args(Code)
     (cause,) = causes_of(check, code)
     assert (cause.hypothesis, cause.fix) == ADVICE[check, code]
     assert cause.hypothesis and cause.fix and cause.score == 0.5
