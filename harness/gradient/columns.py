@@ -105,7 +105,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class _Proofs:
-    """J u for random directions u in the blocks of one parameter, which no guess has seen; each is asked for once."""
+    """J u for random directions u in some of the blocks, which no guess has seen; each is asked for once."""
 
     columns: Columns
     blocks: Sequence[Block]
@@ -115,10 +115,10 @@ class _Proofs:
     def of(self, which: tuple[int, ...]) -> Slopes:
         if which not in self.known:
             here = self.columns.steps.here
-            whole = np.zeros_like(self.blocks[0].input(here))
+            params = {self.blocks[k].tensor: np.zeros_like(self.blocks[k].input(here)) for k in which}
             for k in which:
-                whole[self.blocks[k].index] = self.us[k]
-            self.known[which] = self.columns.differentiate(here, [Direction(params={self.blocks[0].tensor: whole})])
+                params[self.blocks[k].tensor][self.blocks[k].index] = self.us[k]
+            self.known[which] = self.columns.differentiate(here, [Direction(params=params)])
         return self.known[which]
 
     def stand(self, guesses: Mapping[int, Guess]) -> bool:
@@ -133,52 +133,73 @@ class _Proofs:
             allowed = allowed + 30 * actual.errors[0]
         return bool(np.all(np.abs(actual.values[0] - expected) <= allowed))
 
+    def standing(self, guesses: Mapping[int, Guess]) -> dict[int, Guess]:
+        """Those that stand: all at once, or parameter by parameter, or block by block."""
+        if not guesses or self.stand(guesses):
+            return dict(guesses)
+        by_tensor = {name: {k: g for k, g in guesses.items() if g.block.tensor == name} for name in {g.block.tensor for g in guesses.values()}}
+        if len(by_tensor) > 1:
+            return {k: g for mine in by_tensor.values() for k, g in self.standing(mine).items()}
+        return {k: g for k, g in guesses.items() if len(guesses) > 1 and self.stand({k: g})}
+
 
 def forms(columns: Columns, blocks: Sequence[Block]) -> list[Guess | None]:
-    """The form of each block of one parameter, proven; None for a block of neither form."""
-    whole = blocks[0].input(columns.steps.here)
-    proofs = _Proofs(columns, blocks, [signed_directions(columns.rng, whole[b.index], 1)[0] for b in blocks])
+    """The form of each block of the parameters, proven; None for a block of neither form."""
+    here = columns.steps.here
+    proofs = _Proofs(columns, blocks, [signed_directions(columns.rng, b.input(here)[b.index], 1)[0] for b in blocks])
     found: list[Guess | None] = [None] * len(blocks)
-    pending = {k: _guesses(columns, block) for k, block in enumerate(blocks)}
+    seen: list[Guess] = []
+    pending = {k: _guesses(columns, block, seen) for k, block in enumerate(blocks)}
     while pending:
-        guesses = {k: guess for k, more in pending.items() if (guess := next(more, None)) is not None}
-        standing = guesses if guesses and proofs.stand(guesses) else {k: g for k, g in guesses.items() if proofs.stand({k: g})}
+        guesses: dict[int, Guess] = {}
+        for k, more in pending.items():
+            if (guess := next(more, None)) is not None:
+                guesses[k] = guess
+                seen.append(guess)
+        standing = proofs.standing(guesses)
         for k, guess in standing.items():
             found[k] = guess
         pending = {k: more for k, more in pending.items() if k in guesses and k not in standing}
     return found
 
 
-def tensor(columns: Columns, outputs: Array, blocks: Sequence[Block], known: Sequence[Guess | None]) -> Array:
-    """dL/dp of the parameter that the blocks make up, for each cotangent.   outputs (V, M, O+S) -> (V, *p.shape)"""
-    whole = blocks[0].input(columns.steps.here)
-    found = np.zeros((len(outputs), *whole.shape))
-    for block, guess in zip(blocks, known, strict=True):
-        part = _one_by_one(columns, outputs, block) if guess is None else guess.gradients(outputs, whole[block.index].shape)
-        found[(slice(None), *block.index)] = part
-    return found
+def part(columns: Columns, outputs: Array, block: Block, form: Guess | None) -> Array:
+    """One block of dL/dp for each cotangent.   outputs (V, M, O+S) -> (V, *block.shape)"""
+    if form is None:
+        return _one_by_one(columns, outputs, block)
+    return form.gradients(outputs, block.input(columns.steps.here)[block.index].shape)
 
 
-def _guesses(columns: Columns, block: Block) -> Iterator[Guess]:
-    """From the cheapest: outer, then own unit, each with the units along one axis and then the other."""
+def _guesses(columns: Columns, block: Block, seen: Sequence[Guess]) -> Iterator[Guess]:
+    """From the cheapest: what a matrix of the same gate does, outer, own unit; with the units along one axis and then the other."""
     steps = columns.steps
     shape = block.input(steps.here)[block.index].shape
     edges = np.cumsum([0, steps.O, *steps.widths])
     cut = [k for k, s in enumerate(block.index) if s != slice(None)]  # a gate is cut out along the axis of its units
     axes = sorted(range(len(shape)), key=lambda k: (k not in cut, -k))
     groups = {k: tuple(slice(int(a), int(b)) for a, b in pairwise(edges) if b - a == shape[k]) for k in axes}
+    if len(shape) == 1 and groups[0]:
+        alike = [g for g in seen if g.multiplied and g.groups == groups[0] and _start(g.block, g.axis) == _start(block, 0)]
+        yield from (Guess(block, 0, None, None, g.responses, g.groups) for g in alike)
     for axis in (k for k in axes if groups[k] and len(shape) == 2):
-        if many := _multiplied(columns, shape[1 - axis]):
+        if many := _multiplied(columns, block.tensor, shape[1 - axis]):
             yield from _outer(columns, block, shape, axis, groups[axis], many)
     for axis in (k for k in axes if groups[k] and np.prod(shape) <= columns.most_runs * shape[k]):
         yield _own_unit(columns, block, shape, axis, groups[axis])
 
 
-def _multiplied(columns: Columns, R: int) -> list[tuple[str, Array]]:
-    """What a matrix of R rows may be multiplied with: the input "xs", and each state of this width.   (M, R) each"""
+def _start(block: Block, axis: int) -> int:
+    """Where a gate begins along the axis of its units."""
+    cut = block.index[axis] if len(block.index) > axis else slice(None)
+    return cut if isinstance(cut, int) else cut.start or 0
+
+
+def _multiplied(columns: Columns, tensor: str, R: int) -> list[tuple[str, Array]]:
+    """What a matrix of R rows may be multiplied with: the input "xs", and each state of this width; the likelier first.   (M, R) each"""
     here = columns.steps.here
     inputs = [("xs", here.xs[0])] if columns.steps.D == R else []
-    return inputs + [(name, v) for name, v in here.state.items() if v.ndim == 2 and v.shape[1] == R]
+    states = [(name, v) for name, v in here.state.items() if v.ndim == 2 and v.shape[1] == R]
+    return inputs + states if "x" in tensor or "ih" in tensor else states + inputs
 
 
 def _outer(

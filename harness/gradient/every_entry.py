@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from harness.cases import Cotangent, Data
 from harness.gradient.blocks import Block
 from harness.gradient.chain import MOST_NUMBERS, Adjoints, NoChain, adjoints, jacobians, single_steps
-from harness.gradient.columns import Columns, Guess, forms, tensor
+from harness.gradient.columns import Columns, Guess, forms, part
 from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
 from harness.gradient.factored import carried_back, factored
 from harness.gradient.oracle import Oracle
@@ -45,23 +45,19 @@ def through_single_steps(
     if oracle.steps is None:
         raise NoChain(f"{oracle.name} is of whole runs only")
     steps = single_steps(oracle.steps.subject, oracle.steps.data)
-    blocks: dict[str, list[Block]] = {}
-    for block in of:
-        if block.source == "params" and block not in blocks.setdefault(block.tensor, []):
-            blocks[block.tensor].append(block)
+    blocks: list[Block] = []
+    blocks += (b for b in of if b.source == "params" and b not in blocks)
+    large = steps.numbers > MOST_NUMBERS
     with _no_chain_where_it_raises():
-        if steps.numbers <= MOST_NUMBERS:
-            columns = Columns(steps, oracle.steps.differentiate, rng)
-            known = {name: forms(columns, many) for name, many in blocks.items()}
-            pairs = [pair for name, many in blocks.items() for pair in zip(many, known[name], strict=True)]
-            singly = sum(block.input(data)[block.index].size for block, form in pairs if form is None)
-            if singly > _MOST_SINGLY:
-                raise NoChain(f"{singly} entries act in a way that takes a run each")
-            carried = adjoints(jacobians(steps, oracle.steps.differentiate), cotangents)
+        columns = Columns(steps, oracle.steps.differentiate, rng, _MOST_RUNS) if large else Columns(steps, oracle.steps.differentiate, rng)
+        known = forms(columns, blocks)
+        singly = sum(block.input(data)[block.index].size for block, form in zip(blocks, known, strict=True) if form is None)
+        if singly > _MOST_SINGLY:
+            raise NoChain(f"{singly} entries act in a way that takes a run each")
+        if large:
+            carried = carried_back(steps, factored(columns, known), cotangents)
         else:
-            columns = Columns(steps, oracle.steps.differentiate, rng, _MOST_RUNS)
-            known = {name: forms(columns, many) for name, many in blocks.items()}
-            carried = carried_back(steps, factored(columns, [form for many in known.values() for form in many]), cotangents)
+            carried = adjoints(jacobians(steps, oracle.steps.differentiate), cotangents)
         found = _assembled(columns, carried, blocks, known)
     _hold_against_whole_runs(oracle, data, cotangents, found, rng)
     return found
@@ -78,17 +74,17 @@ def _no_chain_where_it_raises() -> Iterator[None]:
         raise NoChain(str(error)) from error
 
 
-def _assembled(
-    columns: Columns, carried: Adjoints, blocks: Mapping[str, list[Block]], known: Mapping[str, list[Guess | None]]
-) -> tuple[Gradients, ...]:
+def _assembled(columns: Columns, carried: Adjoints, blocks: Sequence[Block], known: Sequence[Guess | None]) -> tuple[Gradients, ...]:
     """The gradients, one for each cotangent of `carried`."""
     steps, V = columns.steps, len(carried.state)
     outputs = carried.outputs.reshape(V, steps.T * steps.N, -1)
-    params = {name: tensor(columns, outputs, many, known[name]) for name, many in blocks.items()}
+    params = {block.tensor: np.zeros((V, *block.input(steps.here).shape)) for block in blocks}
+    for block, form in zip(blocks, known, strict=True):
+        params[block.tensor][(slice(None), *block.index)] = part(columns, outputs, block, form)
     cuts = np.cumsum(steps.widths)[:-1]
     states = {
-        name: part.reshape(V, steps.N, *steps.here.state[name].shape[1:])
-        for name, part in zip(steps.here.state, np.split(carried.state, cuts, axis=-1), strict=True)
+        name: mine.reshape(V, steps.N, *steps.here.state[name].shape[1:])
+        for name, mine in zip(steps.here.state, np.split(carried.state, cuts, axis=-1), strict=True)
     }
     return tuple(
         Gradients({k: g[v] for k, g in params.items()}, carried.xs[v] if steps.D else None, {k: s[v] for k, s in states.items()})

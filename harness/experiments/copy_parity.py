@@ -1,0 +1,197 @@
+"""Copying and parity: the loss that is left without memory, exactly, and what a short training makes of it.
+
+Without memory the best scores for copying are certain of the blank in the first T + 10 steps, and equal over the eight symbols in the last
+ten: 10 ln 8 / (T + 20) a step.  For parity they are equal: ln 2.  Both are played on drawn sequences, with the reference's cross-entropy.
+Then a model of the library is trained on the task with Adam, gradients clipped by their global norm: it has to come down to that loss, and
+below it where its memory reaches.
+
+Sources   Arjovsky, Shah, Bengio 2016, arXiv:1511.06464, section 5.1 (copying); Hochreiter and Schmidhuber 1997 (parity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from harness.experiments.definition import Definition, Point, Settings, Values, claim
+from harness.experiments.estimates import mean
+from harness.experiments.reading import real, reals, text, whole
+from harness.experiments.sequence_tasks import (
+    BLANK,
+    KEPT,
+    PARITY_BASELINE,
+    SYMBOLS,
+    Drawn,
+    copying,
+    copying_baseline,
+    parity,
+)
+from harness.subject import Array
+from refimpl.layers import cross_entropy
+from refimpl.models.shapes import ManyToMany, ManyToOne
+from refimpl.training import Adam, Batch, Constant, Setup, begin, clip_by_global_norm, train
+from reports.records import Claim, Experiment, Interval, Series, Table
+
+#: A score that leaves nothing of an answer: exp(-1000) is 0 in float64.
+NEVER = -1000.0
+#: How far above the loss without memory the mean of the last batches may be.
+SLACK = 0.02
+CELLS = {"tanh": "elman", "GRU": "gru_reset_after", "LSTM": "lstm"}
+_STEP = 1e-30
+
+
+@dataclass(frozen=True)
+class Task:
+    """draw (rng, T, N), `scores` (T, N) of the best guess without memory, shaped as `cross_entropy` takes them, and its loss at T."""
+
+    draw: Callable[[np.random.Generator, int, int], Batch]
+    scores: Callable[[int, int], Array]
+    baseline: Callable[[int], float]
+    inputs: int
+    classes: int
+    model: type[ManyToMany] | type[ManyToOne]
+
+
+def blind_copying(T: int, N: int) -> Array:
+    """(T + 20, N, 9)"""
+    scores = np.full((T + 2 * KEPT, N, SYMBOLS + 1), NEVER)
+    scores[:-KEPT, :, BLANK] = 0
+    scores[-KEPT:, :, :SYMBOLS] = 0
+    return scores
+
+
+def blind_parity(T: int, N: int) -> Array:
+    """(1, N, 2)"""
+    return np.zeros((1, N, 2))
+
+
+TASKS = {
+    "copying": Task(copying, blind_copying, copying_baseline, SYMBOLS + 2, SYMBOLS + 1, ManyToMany),
+    "parity": Task(parity, blind_parity, lambda T: PARITY_BASELINE, 1, 2, ManyToOne),
+}
+
+
+def point(settings: Settings) -> Values:
+    task, T, N, every = TASKS[text(settings, "task")], whole(settings, "T"), whole(settings, "N"), whole(settings, "every")
+    seed = whole(settings, "seed")
+    init, blind, checks = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    model = task.model((CELLS[text(settings, "cell")],), output_size=task.classes)
+    params = model.init(init, task.inputs, whole(settings, "H"))
+    setup = Setup(
+        model, Drawn(partial(_batch, task, T, N), every), Adam(), Constant(real(settings, "lr")), partial(clip_by_global_norm, theta=1.0)
+    )
+    state = begin(setup, {name: p.astype(np.float32) for name, p in params.items()}, seed)
+    losses = [record.loss for record, _ in train(setup, state, whole(settings, "iterations") // every)]
+    return {"losses": losses, "blind": played(task, T, 64, blind), "derivative": derivative_error(task, settings, checks)}
+
+
+def _batch(task: Task, T: int, N: int, rng: np.random.Generator) -> Batch:
+    batch = task.draw(rng, T, N)
+    return Batch(batch.inputs.astype(np.float32), batch.targets, fresh=True)
+
+
+def played(task: Task, T: int, N: int, rng: np.random.Generator) -> float:
+    """Mean loss of the best guess without memory on N sequences."""
+    targets = task.draw(rng, T, N).targets
+    losses, _ = cross_entropy(task.scores(T, N), targets.reshape(-1, N))
+    return float(np.mean(losses))
+
+
+def derivative_error(task: Task, settings: Settings, rng: np.random.Generator) -> float:
+    """Error of dL along a random direction against a complex step, over the sum of all |terms|, float64."""
+    model = task.model((CELLS[text(settings, "cell")],), output_size=task.classes)
+    params = model.init(rng, task.inputs, 8)
+    batch = task.draw(rng, 5, 3)
+    directions = {name: rng.normal(size=p.shape) for name, p in params.items()}
+    moved = {name: p + _STEP * 1j * directions[name] for name, p in params.items()}
+    _, grads, _ = model.loss(params, batch.inputs, batch.targets, model.zero_state(params, 3))
+    exact, _, _ = model.loss(moved, batch.inputs, batch.targets, model.zero_state(moved, 3))
+    terms = np.concatenate([(grads[name] * directions[name]).ravel() for name in params])
+    return abs(float(np.sum(terms)) - float(np.imag(exact)) / _STEP) / float(np.sum(np.abs(terms)))
+
+
+def gather(points: Sequence[Point]) -> Experiment:
+    groups: dict[tuple[str, int, str], list[Point]] = {}
+    for p in points:
+        groups.setdefault((text(p.settings, "task"), whole(p.settings, "T"), text(p.settings, "cell")), []).append(p)
+    return Experiment(
+        "copy_parity",
+        None,
+        tuple(_curve(group, some) for group, some in groups.items()),
+        words=_words(groups),
+        claims=tuple(c for group, some in groups.items() for c in _claims(group, some)),
+        tables=(_table(groups),),
+    )
+
+
+def _baseline(group: tuple[str, int, str]) -> float:
+    return TASKS[group[0]].baseline(group[1])
+
+
+def _last(points: Sequence[Point]) -> list[float]:
+    return [reals(p.values, "losses")[-1] for p in points]
+
+
+def _claims(group: tuple[str, int, str], points: Sequence[Point]) -> list[Claim]:
+    (task, T, cell), expected = group, _baseline(group)
+    at, formula = f"{task}, T = {T}, {cell}: ", "10 ln 8 / (T + 20)" if task == "copying" else "ln 2"
+    blind = max((real(p.values, "blind") for p in points), key=lambda b: abs(b - expected))
+    worst, last = max(real(p.values, "derivative") for p in points), max(_last(points)) / expected
+    end = f"{at}loss after the training over that without memory, largest of {len(points)} seeds"
+    return [
+        claim(f"{at}loss of the best guess without memory", blind, expected, 1e-14, source=formula),
+        claim(f"{at}relative error of dL along a random direction", worst, 0.0, 1e-13, source="complex step"),
+        claim(end, last, 1.0, SLACK, comparison="at most", source=formula),
+    ]
+
+
+def _curve(group: tuple[str, int, str], points: Sequence[Point]) -> Series:
+    task, T, cell = group
+    y = np.mean([reals(p.values, "losses") for p in points], axis=0)
+    x = tuple(float(whole(points[0].settings, "every") * (k + 1)) for k in range(len(y)))
+    share = float(np.mean(_last(points))) / _baseline(group)
+    expected, words = (_baseline(group),) * len(x), f"{cell}: {share:.2f} of the loss without memory"
+    return Series(cell, f"iteration, {task}, T = {T}", "loss", x, tuple(map(float, y)), expected, source="without memory", words=words)
+
+
+def _table(groups: dict[tuple[str, int, str], list[Point]]) -> Table:
+    rows = []
+    for group, some in groups.items():
+        last = _last(some)
+        measured: float | Interval = mean(last).interval if len(last) > 1 else last[0]
+        rows.append((*group, _baseline(group), measured, float(np.mean(last)) / _baseline(group)))
+    columns = ("task", "T", "cell", "without memory", "after the training", "share that is left")
+    return Table("Losses", columns, tuple(rows), "intervals: 95 % over seeds")
+
+
+def _words(groups: dict[tuple[str, int, str], list[Point]]) -> str:
+    shares = {group: float(np.mean(_last(some))) / _baseline(group) for group, some in groups.items()}
+    below = [f"{cell} to {shares[task, T, cell]:.2f} on {task}" for task, T, cell in shares if shares[task, T, cell] < 1 - SLACK]
+    rest = len(shares) - len(below)
+    said = "below the loss without memory come " + ", ".join(below) if below else "no training comes below the loss without memory"
+    return f"{said}; {rest} of {len(shares)} stay at it" if below and rest else said
+
+
+DEFINITION = Definition(
+    name="copy_parity",
+    question="Does a short training reach the loss that is left without memory, and come below it?",
+    source="Arjovsky, Shah, Bengio 2016, Unitary evolution recurrent neural networks, ICML; Hochreiter and Schmidhuber 1997",
+    settings={
+        "task": tuple(TASKS),
+        "T": 10,
+        "cell": tuple(CELLS),
+        "H": 64,
+        "N": 50,
+        "lr": 1e-2,
+        "iterations": 1000,
+        "every": 50,
+        "seed": (0, 1, 2),
+    },
+    point=point,
+    gather=gather,
+    quick={"T": 3, "H": 32, "N": 20, "iterations": 400, "seed": (0,)},
+    full={"T": (10, 100), "iterations": 1500},
+)
