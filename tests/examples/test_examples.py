@@ -50,7 +50,7 @@ def test_the_word_model_loss_and_gradient_agree(window: int | None) -> None:
     params = impl.init(rng, 5, 7)
     inputs, targets = impl.batch(rng, params, 6, 2)
     state = {"h": rng.normal(size=(2, 7))}
-    _, dparams = impl.loss(params, inputs, targets, state)
+    _, dparams, _ = impl.loss(params, inputs, targets, state)
     for name in params:
         direction = rng.normal(size=params[name].shape)
         moved = {k: v + 1e-30j * direction if k == name else v.astype(complex) for k, v in params.items()}

@@ -12,7 +12,7 @@ from refimpl import layers
 from refimpl.training import Batch
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"T": 1, "H": 12, "N": 12, "lr": 0.02, "iterations": 75, "every": 25, "seed": (0,)}
+SMALL = {"T": 1, "H": 16, "N": 12, "lr": 0.04, "iterations": 200, "every": 50, "seed": (0,)}
 ONE: Settings = {**DEFINITION.settings, **SMALL, "task": "parity", "cell": "GRU", "seed": 0}
 
 
