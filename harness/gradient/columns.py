@@ -137,7 +137,8 @@ class _Proofs:
         """Those that stand: all at once, or parameter by parameter, or block by block."""
         if not guesses or self.stand(guesses):
             return dict(guesses)
-        by_tensor = {name: {k: g for k, g in guesses.items() if g.block.tensor == name} for name in {g.block.tensor for g in guesses.values()}}
+        names = {g.block.tensor for g in guesses.values()}
+        by_tensor = {name: {k: g for k, g in guesses.items() if g.block.tensor == name} for name in names}
         if len(by_tensor) > 1:
             return {k: g for mine in by_tensor.values() for k, g in self.standing(mine).items()}
         return {k: g for k, g in guesses.items() if len(guesses) > 1 and self.stand({k: g})}
