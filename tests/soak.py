@@ -1,6 +1,6 @@
 """Checks correct cells over many seeds and counts false alarms.
 
-    python -P tests/soak.py --seeds 200 [--jobs 2] [--first 0] [TARGET...]
+    python -P tests/soak.py --seeds 200 [--jobs 2] [--first 0] [--backend dask --scheduler tcp://host:8786] [TARGET...]
 
 Targets are those of [tool.bptt] in pyproject.toml unless named. -P keeps this folder off the path: its
 folders are named as the packages are. Not part of the test suite: it takes about a second a cell and seed.
@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 
 from harness.config import TargetEntry, read
 from harness.events import Task
@@ -36,6 +38,18 @@ def one(task: Task, seeds: range) -> tuple[str, Counter[str], list[str]]:
     return task.spec, counted, lines
 
 
+@contextmanager
+def _workers(backend: str, scheduler: str | None) -> Iterator[None]:
+    """Processes of this machine, or the workers of a dask scheduler: joblib makes the same call of both."""
+    if backend == "loky":
+        yield
+        return
+    from dask.distributed import Client
+
+    with Client(scheduler), parallel_config("dask"):
+        yield
+
+
 def _words(counted: Counter[str]) -> str:
     return f"{counted['passed']} passed, {counted['failures']} failed, {counted['warnings']} warnings"
 
@@ -46,14 +60,19 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--backend", choices=("loky", "dask"), default="loky")
+    parser.add_argument("--scheduler", help="of dask: tcp://host:8786")
     options = parser.parse_args()
+    if options.backend == "dask" and options.scheduler is None:
+        parser.error("--backend dask: wanted --scheduler tcp://host:8786 with it")
     entries = [TargetEntry(t) for t in options.targets] or list(read(Path(__file__).parents[1] / "pyproject.toml").targets)
     tasks = [Task(e.target, e.args, e.like) for e in entries]
     seeds = range(options.first, options.first + options.seeds)
     total: Counter[str] = Counter()
-    for spec, counted, lines in Parallel(n_jobs=options.jobs, return_as="generator")(delayed(one)(task, seeds) for task in tasks):
-        total += counted
-        print(f"{spec}: {_words(counted)}", *lines, sep="\n  ", flush=True)
+    with _workers(options.backend, options.scheduler):
+        for spec, counted, lines in Parallel(n_jobs=options.jobs, return_as="generator")(delayed(one)(task, seeds) for task in tasks):
+            total += counted
+            print(f"{spec}: {_words(counted)}", *lines, sep="\n  ", flush=True)
     print(f"{len(tasks)} targets x {len(seeds)} seeds: {_words(total)}")
     return 1 if total["failures"] else 0
 
