@@ -22,7 +22,7 @@ from harness.gradient.chain import NoChain
 from harness.gradient.differences import contracted, ladder
 from harness.gradient.every_entry import through_single_steps
 from harness.gradient.oracle import Contractions, Oracle, choose
-from harness.gradient.precision import Noise, shrinks_with_precision
+from harness.gradient.precision import Noise, Precisions
 from harness.gradient.running import Gradients, backward, run
 from harness.gradient.stepwise import OneStepAtATime
 from harness.gradient.tangent import signed_directions
@@ -187,8 +187,8 @@ def rounding_or_wrong(
     zeros = _zero_but_for_rounding(judged, gradients)
     judged = [with_verdict(item, "rounding") if k in zeros else item for k, item in enumerate(judged)]
     largest = [_largest(g) for g in gradients]
-    noise = Noise(subject, case, data, vs)
-    return [_second_look(noise, oracle, item, largest[item.cotangent]) for item in judged]
+    noise, precisions = Noise(subject, case, data, vs), Precisions(subject, data, vs)
+    return [_second_look(noise, precisions, oracle, item, largest[item.cotangent]) for item in judged]
 
 
 def _first_look(
@@ -247,17 +247,16 @@ def _zero_but_for_rounding(judged: Sequence[Judged], gradients: Sequence[Gradien
     return found
 
 
-def _second_look(noise: Noise, oracle: Oracle, item: Judged, largest: float) -> Judged:
+def _second_look(noise: Noise, precisions: Precisions, oracle: Oracle, item: Judged, largest: float) -> Judged:
     """Rounding, or a candidate for 'wrong'?   `largest` is the largest entry of all gradients for this cotangent."""
     if item.verdict != "undecided" or not np.isfinite(item.relative):
         return item
-    v = noise.cotangents[item.cotangent]
     with np.errstate(all="ignore"):
         gap = abs(item.exact - item.yours)
         gross = item.relative >= 1e-3 and gap >= 1e-9 * largest  # that is no rounding, and need not be asked
         if not gross and gap <= 100 * noise.of(item.block, item.cotangent, item.u, item.yours):
             return with_verdict(item, "rounding")
-        if oracle.name == "complex step" and shrinks_with_precision(noise.subject, noise.data, v, item.block, item.u):
+        if oracle.name == "complex step" and precisions.shrinks(item.block, item.cotangent, item.u):
             return with_verdict(item, "rounding")
     return with_verdict(item, "wrong")
 

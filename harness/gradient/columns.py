@@ -34,6 +34,8 @@ from harness.subject import Array
 _AT_ONCE = 64
 #: How well a guess must foretell a random direction: of the terms added up in an entry (by differences, or exactly), and of the largest.
 _FORETOLD, _FLOOR = (1e-6, 1e-9), 1e-12
+#: What a block does at most when it is not scaled up to what the others do: zero, but for underflow.
+_SHUT = 1e-200
 #: A sum of which less than this is left has lost digits.
 _CANCELS = 0.01
 
@@ -43,13 +45,15 @@ class Columns:
     """What moves the parameters in single steps.
 
     rng         for guesses and their proofs
+    exact       whether `differentiate` errs by rounding only, so that a direction may be of any size
     most_runs   a block that has its own unit may take
     """
 
     steps: Steps
     differentiate: Differentiate
     rng: np.random.Generator
-    most_runs: int = 100_000
+    exact: bool
+    most_runs: int
 
     def along(self, block: Block, us: Sequence[Array]) -> Slopes:
         """J u for directions inside a block."""
@@ -105,11 +109,15 @@ class Guess:
 
 @dataclass(frozen=True)
 class _Proofs:
-    """J u for random directions u in some of the blocks, which no guess has seen; each is asked for once."""
+    """J u for random directions u in some of the blocks, which no guess has seen; each is asked for once.
+
+    A gate that is shut does little, and must not hide behind the others: each block's u is scaled so that all of them do as much.
+    """
 
     columns: Columns
     blocks: Sequence[Block]
     us: Sequence[Array]
+    scales: dict[int, float] = field(default_factory=dict)
     known: dict[tuple[int, ...], Slopes] = field(default_factory=dict)
 
     def of(self, which: tuple[int, ...]) -> Slopes:
@@ -117,17 +125,18 @@ class _Proofs:
             here = self.columns.steps.here
             params = {self.blocks[k].tensor: np.zeros_like(self.blocks[k].input(here)) for k in which}
             for k in which:
-                params[self.blocks[k].tensor][self.blocks[k].index] = self.us[k]
+                params[self.blocks[k].tensor][self.blocks[k].index] = self.scales[k] * self.us[k]
             self.known[which] = self.columns.differentiate(here, [Direction(params=params)])
         return self.known[which]
 
     def stand(self, guesses: Mapping[int, Guess]) -> bool:
         """Whether these guesses, by the number of their block, give J u in all their blocks together."""
+        foretold = {k: guess.foretold(self.us[k], self.columns.steps.O + self.columns.steps.S) for k, guess in guesses.items()}
+        for k, (value, _) in foretold.items():
+            largest = float(np.max(np.abs(value), initial=0.0))
+            self.scales.setdefault(k, 1 / largest if self.columns.exact and largest > _SHUT else 1.0)
         actual = self.of(tuple(guesses))
-        expected, terms = np.zeros((2, *actual.values.shape[1:]))
-        for k, guess in guesses.items():
-            value, sizes = guess.foretold(self.us[k], actual.values.shape[2])
-            expected, terms = expected + value, terms + sizes
+        expected, terms = (sum(self.scales[k] * pair[i] for k, pair in foretold.items()) for i in (0, 1))
         allowed = _FORETOLD[actual.errors is None] * terms + _FLOOR * np.max(terms, initial=0.0)
         if actual.errors is not None:
             allowed = allowed + 30 * actual.errors[0]
@@ -137,7 +146,7 @@ class _Proofs:
         """Those that stand: all at once, or parameter by parameter, or block by block."""
         if not guesses or self.stand(guesses):
             return dict(guesses)
-        names = {g.block.tensor for g in guesses.values()}
+        names = dict.fromkeys(g.block.tensor for g in guesses.values())
         by_tensor = {name: {k: g for k, g in guesses.items() if g.block.tensor == name} for name in names}
         if len(by_tensor) > 1:
             return {k: g for mine in by_tensor.values() for k, g in self.standing(mine).items()}

@@ -27,6 +27,11 @@ CANNOT_TAKE_COMPLEX = (
 
 def complex_step(subject: Subject, data: Data, direction: Direction) -> Tangent:
     """J u by one run in complex numbers.  Raises what the subject raises when it cannot take them."""
+    return value_and_slope(subject, data, direction)[1]
+
+
+def value_and_slope(subject: Subject, data: Data, direction: Direction) -> tuple[Tangent, Tangent]:
+    """The outputs and J u, from the same run."""
     wide = data.xs.dtype == np.longdouble
     real, imaginary = (np.longdouble, np.clongdouble) if wide else (np.float64, np.complex128)
     h = np.longdouble("1e-1000") if wide else np.float64(1e-30)
@@ -35,4 +40,5 @@ def complex_step(subject: Subject, data: Data, direction: Direction) -> Tangent:
     if ys.dtype != imaginary:
         raise TypeError(f"run returned {ys.dtype} outputs for {np.dtype(imaginary)} inputs")
     # h is applied twice in float64, so that a tangent below 1e-278 is not flushed to zero on the way back
-    return Tangent((ys.imag / h).astype(real), {k: (np.imag(v) / h).astype(real) for k, v in final.items()})
+    slope = Tangent((ys.imag / h).astype(real), {k: (np.imag(v) / h).astype(real) for k, v in final.items()})
+    return Tangent(ys.real, {k: np.real(v) for k, v in final.items()}), slope

@@ -49,7 +49,7 @@ def through_single_steps(
     blocks += (b for b in of if b.source == "params" and b not in blocks)
     large = steps.numbers > MOST_NUMBERS
     with _no_chain_where_it_raises():
-        columns = Columns(steps, oracle.steps.differentiate, rng, _MOST_RUNS) if large else Columns(steps, oracle.steps.differentiate, rng)
+        columns = Columns(steps, oracle.steps.differentiate, rng, oracle.exact, _MOST_RUNS if large else _MOST_SINGLY)
         known = forms(columns, blocks)
         singly = sum(block.input(data)[block.index].size for block, form in zip(blocks, known, strict=True) if form is None)
         if singly > _MOST_SINGLY:

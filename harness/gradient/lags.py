@@ -15,10 +15,11 @@ import numpy as np
 from harness.cases import Case, Cotangent, Data, draw, generator
 from harness.errors import BpttError
 from harness.gradient.blocks import Block
-from harness.gradient.chain import Chain, NoChain, chain_of, moved_by_errors
+from harness.gradient.chain import Chain, NoChain, chain_of, jacobians, moved_by_errors
 from harness.gradient.oracle import Oracle, choose
-from harness.gradient.precision import rounding_noise
+from harness.gradient.precision import nudged, rounding_noise
 from harness.gradient.running import Gradients, backward, run
+from harness.gradient.slopes import Differentiate
 from harness.gradient.tangent import signed_directions, tiled
 from harness.subject import Array, Subject
 
@@ -99,6 +100,7 @@ def lag_map(subject: Subject, case: Case, mirror: Subject | None = None) -> Lags
     if any(judge.candidates(given.parts[n], exact.parts[n], [o.parts[n] for o in others]).any() for n in names):
         own = your_own_steps(subject, chain)
         others += [] if own is None else [exact_blocks(own, v)]
+        others += [exact_blocks(_beside(chain, oracle.steps.differentiate, rng), v) for _ in range(2)]
     parts = {name: judge.part(name, given.parts[name], exact.parts[name], [o.parts[name] for o in others]) for name in names}
     return Lags(case, oracle, parts, {name: exact.parts[name].shape[2:] for name in parts})
 
@@ -143,6 +145,11 @@ def your_blocks(subject: Subject, data: Data, v: Array, final: dict[str, Array])
     return Blocks({name: np.concatenate(many) for name, many in found.items()})
 
 
+def _beside(chain: Chain, differentiate: Differentiate, rng: np.random.Generator) -> Chain:
+    """The chain of steps whose inputs, states and parameters are moved by a unit in the last place: what rounding may make of it."""
+    return jacobians(replace(chain.steps, here=nudged(chain.steps.here, rng)), differentiate)
+
+
 def your_own_steps(subject: Subject, chain: Chain) -> Chain | None:
     """The chain with the Jacobians that the subject's own backward gives for single steps, or None where it gives others.
 
@@ -170,7 +177,8 @@ def your_own_steps(subject: Subject, chain: Chain) -> Chain | None:
         own[k] = np.concatenate([g.xs[0][:, : steps.D], *(g.state[n].reshape(M, -1) for n in dfinal)], axis=1)
     jacobians = np.moveaxis(own, 0, 1).reshape(chain.jacobians.shape)
     sizes = np.abs(chain.jacobians).max(axis=(2, 3), keepdims=True)
-    near = bool(np.all(np.abs(jacobians - chain.jacobians) <= _SLIGHT * sizes))
+    rounding = 1e3 * float(np.finfo(subject.dtype).eps) * np.max(sizes)  # where every unit is saturated, all of a step is small
+    near = bool(np.all(np.abs(jacobians - chain.jacobians) <= np.maximum(_SLIGHT * sizes, rounding)))
     return replace(chain, jacobians=jacobians, errors=None) if near else None
 
 
@@ -204,8 +212,8 @@ class _Judge:
             furthest = np.nan_to_num(np.abs(a - b), nan=np.inf).max(axis=2)
             sizes = np.abs(b).max(axis=2)
             spread = np.max([np.abs(_flat(o) - b).max(axis=2) for o in others], axis=0) if others else 0.0
-            held = np.maximum(max(held_to, 0.0 if self.oracle.exact else _BY_DIFFERENCES) * sizes, 30 * spread)
-            return np.asarray(furthest > np.where(sizes < smallest, 1e3 * smallest, held))
+            held = np.where(sizes < smallest, 1e3 * smallest, max(held_to, 0.0 if self.oracle.exact else _BY_DIFFERENCES) * sizes)
+            return np.asarray(furthest > np.maximum(held, 30 * spread))
 
     def part(self, name: str, yours: Array, exact: Array, others: list[Array]) -> Part:
         a, b = _flat(yours), _flat(exact)

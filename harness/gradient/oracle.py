@@ -14,9 +14,9 @@ import numpy as np
 
 from harness.calling import called
 from harness.cases import Case, Cotangent, Data, generator
-from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
+from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, value_and_slope
 from harness.gradient.differences import FINER, contracted_all, fine_ladder, ladder, ladders, one_difference
-from harness.gradient.running import run, run_complex
+from harness.gradient.running import run
 from harness.gradient.slopes import Differentiate, by_complex_step, by_differences, by_forward_mode
 from harness.gradient.tangent import Direction, Tangent, astype, contract_all, side_by_side, signed_directions, tiled
 from harness.subject import Array, Subject
@@ -85,12 +85,11 @@ def why_not_analytic(subject: Subject, case: Case, data: Data) -> str:
     direction = _everywhere(case, data)
     real_ys, real_final = run(subject, data)
     try:
-        tangent = complex_step(subject, data, direction)
-        ys, final = run_complex(subject, astype(data, np.complex128))
+        value, tangent = value_and_slope(subject, data, direction)
     except CANNOT_TAKE_COMPLEX as error:
         return f"run cannot take complex numbers ({type(error).__name__}: {_first_line(error)})"
     tolerance = 1e-3 if data.xs.dtype == np.float32 else 1e-9
-    if not _close(ys.real, real_ys, tolerance) or any(not _close(final[k].real, real_final[k], tolerance) for k in real_final):
+    if not _close(value.ys_dot, real_ys, tolerance) or any(not _close(value.final_dot[k], v, tolerance) for k, v in real_final.items()):
         return "run gives other values for complex inputs with imaginary part zero"
     if _agrees_with(tangent, _differences_along(subject, data, direction)):
         return ""

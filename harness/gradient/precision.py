@@ -69,37 +69,60 @@ def nudged(data: Data, rng: np.random.Generator) -> Data:
 
 def shrinks_with_precision(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array) -> bool | None:
     """True: the discrepancy is rounding.  False: it is not.  None: this subject has only one precision."""
-    entries = sum(p.size for p in data.params.values())
-    if U80 < U64 and data.xs.dtype == np.float64 and entries < _MOST_WIDE:
-        here = _discrepancy(subject, data, cotangent, block, u, np.float64)
-        wide = _discrepancy(subject, data, cotangent, block, u, np.longdouble)
-        if here is not None and wide is not None:
-            return not (wide > 2**5 * (U80 / U64) * here and wide > 1e5 * U80)
-    if data.xs.dtype == np.float64:
-        here = _discrepancy(subject, data, cotangent, block, u, np.float64)
-        narrow = _discrepancy(subject, data, cotangent, block, u, np.float32)
-        if here is not None and narrow is not None:
-            return not (here > 2**11 * (U64 / U32) * narrow and here > 1e3 * U64)
-    return None
+    return Precisions(subject, data, [cotangent]).shrinks(block, 0, u)
 
 
-def _discrepancy(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array, dtype: type) -> float | None:
-    """|v'Ju - u'g| / sum|terms| with everything computed in `dtype`; None where the subject does not really compute in it."""
-    at = astype(data, dtype)
-    v = Cotangent(cotangent.name, cotangent.dys.astype(dtype), {k: a.astype(dtype) for k, a in cotangent.dfinal.items()})
-    exact_at = at if dtype is np.longdouble else astype(at, np.float64)
-    try:
-        with np.errstate(all="ignore"):
-            g = block.of(backward(subject, at, v))
-            tangent = complex_step(subject, exact_at, block.direction_along(exact_at, u.astype(exact_at.xs.dtype)))
-    except CANNOT_TAKE_COMPLEX:
-        return None
-    if g is None or not _genuine(g, dtype):
-        return None
-    value, scale = contract(tangent, v)
-    yours, terms = dot([(u.astype(g.dtype), g)])
-    total = scale + terms
-    return float(abs(value - yours) / total) if total > 0 and np.isfinite(float(total)) else None
+@dataclass(frozen=True)
+class Precisions:
+    """The same for many blocks: gradients in each precision for each cotangent, computed when first asked for."""
+
+    subject: Subject
+    data: Data
+    cotangents: Sequence[Cotangent]
+    known: dict[tuple[type, int], tuple[Cotangent, Gradients] | None] = field(default_factory=dict)
+
+    def shrinks(self, block: Block, cotangent: int, u: Array) -> bool | None:
+        if self.data.xs.dtype != np.float64:
+            return None
+        here = self.discrepancy(block, cotangent, u, np.float64)
+        if here is None:
+            return None
+        if U80 < U64 and sum(p.size for p in self.data.params.values()) < _MOST_WIDE:
+            wide = self.discrepancy(block, cotangent, u, np.longdouble)
+            if wide is not None:
+                return not (wide > 2**5 * (U80 / U64) * here and wide > 1e5 * U80)
+        narrow = self.discrepancy(block, cotangent, u, np.float32)
+        return None if narrow is None else not (here > 2**11 * (U64 / U32) * narrow and here > 1e3 * U64)
+
+    def discrepancy(self, block: Block, cotangent: int, u: Array, dtype: type) -> float | None:
+        """|v'Ju - u'g| / sum|terms| with everything computed in `dtype`; None where the subject does not really compute in it."""
+        found = self._gradients(cotangent, dtype)
+        g = None if found is None else block.of(found[1])
+        if found is None or g is None or not _genuine(g, dtype):
+            return None
+        at = astype(astype(self.data, dtype), dtype if dtype is np.longdouble else np.float64)
+        try:
+            with np.errstate(all="ignore"):
+                tangent = complex_step(self.subject, at, block.direction_along(at, u.astype(at.xs.dtype)))
+        except CANNOT_TAKE_COMPLEX:
+            return None
+        value, scale = contract(tangent, found[0])
+        yours, terms = dot([(u.astype(g.dtype), g)])
+        total = scale + terms
+        return float(abs(value - yours) / total) if total > 0 and np.isfinite(float(total)) else None
+
+    def _gradients(self, cotangent: int, dtype: type) -> tuple[Cotangent, Gradients] | None:
+        """The cotangent in `dtype` and the subject's gradients for it."""
+        key = (dtype, cotangent)
+        if key not in self.known:
+            v = self.cotangents[cotangent]
+            cast = Cotangent(v.name, v.dys.astype(dtype), {k: a.astype(dtype) for k, a in v.dfinal.items()})
+            try:
+                with np.errstate(all="ignore"):
+                    self.known[key] = cast, backward(self.subject, astype(self.data, dtype), cast)
+            except CANNOT_TAKE_COMPLEX:
+                self.known[key] = None
+        return self.known[key]
 
 
 _NARROWER = {np.dtype(np.longdouble): np.float64, np.dtype(np.float64): np.float32}

@@ -154,3 +154,44 @@ def test_a_network_is_certified_through_its_loss() -> None:
     run = check(CleanNetwork, isolate=False)
     assert run.ok
     assert {r.check for r in run.run.results} >= {"CON200", "CON210", "CON220", "GRD210", "GRD220"}
+
+
+class RealBand(Clean):
+    """A cell that takes no complex numbers, and whose dxs has a hundredth too much at lags 25 to 31."""
+
+    of = "lstm"
+    low, high = 25, 31
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        if xs.dtype.kind == "c" or any(p.dtype.kind == "c" for p in params.values()):
+            raise TypeError("real numbers only")
+        ys, final = super().run(params, xs, state)
+        return 1.5 * ys, final  # so that it is no published cell
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, 1.5 * dys, dfinal)
+        _, _, tapes = forward(self.cell, params, xs, state)
+        upto = {k: truncated_backward(self.cell, params, xs, tapes, 1.5 * dys, dfinal, k)[1] for k in (self.low - 1, self.high)}
+        return dparams, dxs + 0.01 * (upto[self.high] - upto[self.low - 1]), dstate
+
+
+def test_a_band_of_long_lags_is_seen_by_differences_of_single_steps() -> None:
+    run = check(RealBand, isolate=False, select=["GRD150"], block=False)
+    finding = run["GRD150"].finding
+    assert finding is not None
+    assert run["GRD150"].metrics["oracle"] == "central differences"
+    assert "dL/dxs is wrong at lags 25 to 31 and at no other" in finding.headline
+    assert finding.where.lag == 25
+
+
+def test_the_map_of_lags_is_in_the_record() -> None:
+    run = check(CleanLSTM, isolate=False, select=["GRD180"], case="T50-N1-D2-H3-closed")
+    metrics = run["GRD180"].metrics
+    assert metrics["max_relative_error"] < 1e-10
+    assert metrics["blocks"] == 50 * 51 // 2 + 2 * 50
+    assert metrics["decades"] > 20
+    table = metrics["heatmap"]
+    assert len(table["rows"]) == len(table["values"]) <= 40
+    assert all(len(row) == len(table["columns"]) <= 42 for row in table["values"])
+    assert table["columns"][:3] == ["h0", "c0", "0"]
+    assert all(abs(x) < 1e-10 for row in table["values"] for x in row)
