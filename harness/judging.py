@@ -167,7 +167,7 @@ def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: M
                 return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
     tally = _Tally()
     try:
-        for case in _cases(trial.subject, c, options):
+        for case in cases_of(trial.subject, c, options):
             tally.cases += 1
             _add(tally, trial, c, case)
             if tally.first is not None:
@@ -214,7 +214,7 @@ def _needs(trial: Trial, c: Check) -> tuple[str, ...]:
     return (*c.needs, "PAR100") if trial.variation is not None and c.family in ("time", "batch") else c.needs
 
 
-def _cases(subject: Subject, c: Check, options: Options) -> list[Case]:
+def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
     if options.case is not None:
         return [admissible(subject, options.case)]
     declared = c.cases[:1] if options.level == "smoke" else c.cases
