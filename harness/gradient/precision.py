@@ -82,6 +82,8 @@ class Precisions:
     known: dict[tuple[type, int], tuple[Cotangent, Gradients] | None] = field(default_factory=dict)
 
     def shrinks(self, block: Block, cotangent: int, u: Array) -> bool | None:
+        if self.data.xs.dtype == np.float32:
+            return self._shrinks_in_float64(block, cotangent, u)
         if self.data.xs.dtype != np.float64:
             return None
         here = self.discrepancy(block, cotangent, u, np.float64)
@@ -93,6 +95,10 @@ class Precisions:
                 return not (wide > 2**5 * (U80 / U64) * here and wide > 1e5 * U80)
         narrow = self.discrepancy(block, cotangent, u, np.float32)
         return None if narrow is None else not (here > 2**11 * (U64 / U32) * narrow and here > 1e3 * U64)
+
+    def _shrinks_in_float64(self, block: Block, cotangent: int, u: Array) -> bool | None:
+        here, wide = (self.discrepancy(block, cotangent, u, dtype) for dtype in (np.float32, np.float64))
+        return None if here is None or wide is None else not (wide > 2**11 * (U64 / U32) * here and wide > 1e5 * U64)
 
     def discrepancy(self, block: Block, cotangent: int, u: Array, dtype: type) -> float | None:
         """|v'Ju - u'g| / sum|terms| with everything computed in `dtype`; None where the subject does not really compute in it."""

@@ -11,7 +11,7 @@ from harness.gradient.certificate import examine
 from harness.gradient.precision import rounding_noise, shrinks_with_precision
 from harness.gradient.running import Gradients, backward, run
 from harness.gradient.tangent import signed_directions
-from harness.subject import Array, Subject
+from harness.subject import Array, Region, Subject
 from harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM, TextbookWithBuffers
 from tests.harness.gradient.support import changed, drawn
@@ -93,3 +93,30 @@ def test_a_saturated_textbook_cell_is_not_called_wrong(cell: type, a: float) -> 
         assert not found.undecided
         assert found.oracle.exact == (exact is not None or cell is TextbookLSTM)
         assert not found.oracle.exact or "rounding" in {j.verdict for j in found.judged}
+
+
+@pytest.mark.parametrize(
+    ("cell", "case"),
+    [("GRU", Case(20, 1, 5, 1, "open", "float32", 1471221746)), ("LSTM", Case(8, 7, 1, 7, "open", "float32", 1506479442))],
+)
+def test_digits_that_saturation_costs_a_float32_module_are_no_mistake(cell: str, case: Case) -> None:
+    """Its own float64 shows it: there the same gradient is right."""
+    pytest.importorskip("torch", reason="needs torch")
+    (subject,) = load(f"torch.nn:{cell}", {"bidirectional": True})
+    found = examine(replace(subject, dtype="float32"), case)
+    assert not found.wrong
+    assert not found.undecided
+
+
+def test_an_error_of_a_thousandth_in_float32_is_no_rounding() -> None:
+    def wrong(g: Gradients) -> Gradients:
+        dW = g.params["W"].copy()
+        dW[:, 7:14] *= dW.dtype.type(1 + 1e-3)  # gate f
+        return replace(g, params=g.params | {"W": dW})
+
+    (subject,) = load(TextbookLSTM)
+    bad = changed(replace(subject, dtype="float32"), wrong)
+    for regime in ("standard", "saturated", "open"):
+        case = Case(regime=regime, dtype="float32")
+        assert {j.block.tensor for j in examine(bad, case, lambda params: (Region("W", (slice(None), slice(7, 14)), "f"),)).wrong} == {"W"}
+        assert not examine(replace(subject, dtype="float32"), case).wrong

@@ -1,0 +1,108 @@
+"""How many mistakes of the library the whole check finds, places and names, with one root failure each.
+
+    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT]
+
+Each mistake of the backward and of the forward pass is planted in one of the cells that it fits (in all of them with --every-cell).
+Named: the first cause is the mistake itself, or one that gives the very same gradients. Prints what falls short, and last the totals;
+exit code 1 when a mistake was not found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.cases import cotangents, draw, parse_case
+from harness.diagnosis.bugs import BUGS, FORWARD_BUGS, Bug, bug, forward_bugs_of
+from harness.diagnosis.plant import PlantedCell, PlantError
+from harness.gradient.running import backward, run
+from harness.runner import check
+from reports.records import FAILING, Result
+from tests.scores.working import options, planted, spread
+
+
+def one(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
+    cell, mistake, seed = job
+    results = check(PlantedCell(cell, (mistake,)), like=cell, isolate=False, seed=seed).run.results
+    failed = [r for r in results if r.status in FAILING]
+    counted = Counter(planted=1, found=bool(failed), roots=len(failed) == 1)
+    if not failed:
+        return counted, [f"{cell} {mistake.name}: not found"]
+    lines = [] if len(failed) == 1 else [f"{cell} {mistake.name}: {len(failed)} root failures: {', '.join(r.check for r in failed)}"]
+    said = [cause.code for r in failed if r.finding for cause in r.finding.causes]
+    named = bool(said) and (said[0] == mistake.name or same(cell, mistake, said[0]))
+    counted.update(named=named, placed=placed(mistake, failed[0], named))
+    if not named:
+        among = "among the causes" if mistake.name in said else "not among the causes"
+        lines.append(f"{cell} {mistake.name}: {among}, first {said[0] if said else 'unknown'}")
+    if not counted["placed"] and failed[0].finding:
+        where = failed[0].finding.where
+        lines.append(f"{cell} {mistake.name}: placed at {where.tensor} {where.gate} lag {where.lag}, wanted {mistake.where}")
+    return counted, lines
+
+
+def same(cell: str, mistake: Bug, name: str) -> bool:
+    """Whether the mistake of this name gives what this one gives, to rounding, in the case in which this one shows."""
+    try:
+        other = bug(cell, name) if mistake.kind == "backward" else {b.name: b for b in forward_bugs_of(cell)}[name]
+        case, results = parse_case(mistake.case), []
+        for subject in (planted(cell, mistake), planted(cell, other)):
+            data = draw(subject, case)
+            ys, final = run(subject, data)
+            results.append((ys, [backward(subject, data, v) for v in cotangents(subject, case, ys, final)]))
+    except (LookupError, PlantError):
+        return False
+    return equal(results[0], results[1])
+
+
+def equal(a: object, b: object) -> bool:
+    """Whether two nests of arrays are equal but for rounding."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return bool(np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, float(np.max(np.abs(a), initial=0.0)))))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, Sequence) and isinstance(b, Sequence):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a is b if not hasattr(a, "__dict__") else equal(vars(a), vars(b))
+
+
+def placed(mistake: Bug, result: Result, named: bool) -> bool:
+    """Whether the failure is put where the mistake shows: one of its tensors, its gate where it has one, and its first lag."""
+    if result.finding is None:
+        return False
+    where, wanted = result.finding.where, mistake.where
+    if mistake.kind == "forward":
+        return named
+    tensors = wanted.tensors.split()
+    tensor = where.tensor is None or tensors == ["all"] or where.tensor in tensors
+    gate = len(wanted.gates) != 1 or where.gate == wanted.gates or where.tensor in ("xs", "h0", "c0")
+    lag = where.lag is None or wanted.lag is None or where.lag == wanted.lag or where.tensor not in ("xs",)
+    return tensor and gate and lag
+
+
+def one_of(cells: Sequence[str], k: int) -> str:
+    return cells[k % len(cells)]
+
+
+def main() -> int:
+    parser = options(__doc__, seed=0)
+    parser.add_argument("--every-cell", action="store_true")
+    parser.add_argument("--of", default="")
+    asked = parser.parse_args()
+    library = [b for b in (*BUGS, *FORWARD_BUGS) if asked.of in b.name]
+    jobs = [(c, b, asked.seed) for k, b in enumerate(library) for c in (b.cells if asked.every_cell else [one_of(b.cells, k + asked.seed)])]
+    total = {"backward": Counter[str](), "forward": Counter[str]()}
+    for (_, mistake, _), (counted, lines) in zip(jobs, spread(asked.jobs, one, jobs), strict=True):
+        total[mistake.kind] += counted
+        print(*(f"{line}\n" for line in lines), sep="", end="", flush=True)
+    for kind, n in total.items():
+        counts = f"{n['found']} found, {n['placed']} placed, {n['named']} named first, {n['roots']} with one root failure"
+        print(f"{kind}: {n['planted']} planted, {counts}")
+    return 1 if any(n["found"] < n["planted"] for n in total.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
