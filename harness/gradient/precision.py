@@ -14,12 +14,15 @@ import numpy as np
 from harness.cases import Case, Cotangent, Data, generator
 from harness.gradient.blocks import Block
 from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
+from harness.gradient.digits import discrepancy_in_digits
 from harness.gradient.running import Gradients, backward
 from harness.gradient.tangent import astype, contract, dot
 from harness.subject import Array, Subject
 
 #: Entries of the parameters up to which 80-bit numbers are affordable: their products are not done by BLAS.
 _MOST_WIDE = 50_000
+#: What a right formula keeps to when it is computed in eighty digits.
+_FIFTY_DIGITS = 1e-40
 #: Unit roundoffs.
 U32, U64, U80 = (float(np.finfo(t).eps) / 2 for t in (np.float32, np.float64, np.longdouble))
 
@@ -93,6 +96,10 @@ class Precisions:
             wide = self.discrepancy(block, cotangent, u, np.longdouble)
             if wide is not None:
                 return not (wide > 2**5 * (U80 / U64) * here and wide > 1e5 * U80)
+        if U80 == U64:  # this machine has nothing wider than a double
+            digits = discrepancy_in_digits(self.subject, self.data, self.cotangents[cotangent], block, u)
+            if digits is not None:
+                return digits < _FIFTY_DIGITS
         narrow = self.discrepancy(block, cotangent, u, np.float32)
         return None if narrow is None else not (here > 2**11 * (U64 / U32) * narrow and here > 1e3 * U64)
 
