@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from harness.cases import Case, Data
-from harness.checks.evidence import Evidence, NotApplicable, agree
+from harness.cases import Case, Data, cotangents
+from harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from harness.checks.registry import check
 from harness.checks.trial import Trial
+from harness.errors import ContractError, SubjectError
+from harness.gradient.running import backward
 from harness.subject import Array
 from reports.records import Where
 
@@ -99,6 +102,46 @@ def _whole_state(trial: Trial, data: Data) -> None:
     four_blocks = any(4 * H in v.shape for v in data.params.values())
     if inferred == set(data.state) and "c" not in data.state and four_blocks:
         raise NotApplicable("it returns no final state, and keeps a state inside (four blocks of weights, no c): it cannot be continued")
+
+
+@check("TIM130", family="time", level="standard", cases=_CASES[:1], needs=("CON110", "CON150", "CON170", "LIN100"))
+def an_empty_sequence_or_batch_changes_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """T = 0: the final state is the initial one, and hands its cotangent on.   T = 0 or N = 0: dL/dparams = 0.   Refusing both is allowed."""
+    answered = False
+    for empty in (replace(case, T=0), replace(case, N=0)):
+        try:
+            found = list(_of_nothing(trial, empty))
+        except (ContractError, SubjectError):
+            continue
+        answered = answered or bool(found)
+        yield from found
+    if not answered:
+        raise NotApplicable("it refuses empty sequences and batches")
+
+
+def _of_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
+    data = trial.data(case)
+    ys, final = trial.run(data)
+    what = "no step (T = 0)" if case.T == 0 else "no sequence (N = 0)"
+    if ys.shape[:2] != (case.T, case.N) or {k: v.shape for k, v in final.items()} != {k: v.shape for k, v in data.state.items()}:
+        return
+    for name, value in final.items():
+        yield _is(f"final {name} after {what}", value, data.state[name], "the initial state", name)
+    if "backward" not in trial.subject.capabilities:
+        return
+    v = cotangents(trial.subject, case, ys, final)[0]
+    g = backward(trial.subject, data, v)
+    for name, value in g.params.items():
+        yield _is(f"dL/d{name} for {what}", value, np.zeros_like(data.params[name]), "zero", name)
+    for name, value in g.state.items():
+        if name in v.dfinal and name not in trial.subject.extra.get("no_dfinal", ()):
+            yield _is(f"dL/d{name}0 for {what}", value, v.dfinal[name], "the final state's cotangent", f"{name}0")
+
+
+def _is(what: str, got: Array, wanted: Array, words: str, tensor: str) -> Evidence:
+    if got.shape == wanted.shape and np.array_equal(got, wanted):
+        return holds()
+    return Evidence(False, f"{what} is not {words}", where=Where(tensor=tensor), total=wanted.size)
 
 
 def _unidirectional(trial: Trial) -> None:

@@ -123,6 +123,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "the state that is handed in is not used: run makes its own, of zeros or from the call before",
         "h = state['h'] before the first step (torch: hand hx on to the cell), not np.zeros((N, H))",
     ),
+    ("TIM130", "BUG"): (
+        "something is divided by T or N, or set before the loop over time, which then never runs",
+        "state and its gradient start as what is handed in, sums start at zero, and a mean over the batch or over time belongs to the loss",
+    ),
     ("BAT100", "BUG"): (
         "an average, a norm or a reshape over the batch axis mixes rows",
         "normalise over the last axis, axis=-1; reshape (T, N, D) to (T * N, D) and not to (N * T, D); transpose, do not reshape",

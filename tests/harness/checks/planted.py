@@ -182,6 +182,14 @@ class CotangentInPlace(Clean):
         return super().backward(params, xs, state, dys, {"h": 0 * dfinal["h"]})
 
 
+class ForgetsTheLastCotangent(Clean):
+    """backward starts from zero and adds dfinal inside the loop, which an empty sequence never enters."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        return dparams, dxs, dstate if len(xs) else {"h": np.zeros_like(dfinal["h"])}
+
+
 class BiasAsARow(Clean):
     """backward keeps the axis of the sum over the batch in db."""
 
@@ -772,6 +780,9 @@ PLANTS: dict[str, Plant] = {
     "TIM100": Plant(CountsItsSteps, "differ from those of run(0..2)", where={}),
     "TIM110": Plant(LooksAhead, "an output depends on a later input", where={"tensor": "ys", "step": 1}, clean=CleanStateless),
     "TIM120": Plant(NoRecurrence, "the initial state 'h' is ignored", where={"tensor": "h0"}),
+    "TIM130": Plant(
+        ForgetsTheLastCotangent, "dL/dh0 for no step (T = 0) is not the final state's cotangent", where={"tensor": "h0"}, at=Case(T=0)
+    ),
     "BAT100": Plant(MeanOverTheBatch, "outputs of row 0 alone differ", where={}),
     "BAT110": Plant(RowLeaks, "dL/dxs in other rows for a cotangent in row 0", where={"tensor": "xs"}, at=Case(N=3)),
 }
