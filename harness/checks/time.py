@@ -106,7 +106,7 @@ def _whole_state(trial: Trial, data: Data) -> None:
 
 @check("TIM130", family="time", level="standard", cases=_CASES[:1], needs=("CON110", "CON150", "CON170", "LIN100"))
 def an_empty_sequence_or_batch_changes_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
-    """T = 0: the final state is the initial one, and hands its cotangent on.   T = 0 or N = 0: dL/dparams = 0.   Refusing both is allowed."""
+    """T = 0: the final state is the initial one, and hands its cotangent on.   T = 0 or N = 0: dL/dparams = 0.   It may refuse either."""
     answered = False
     for empty in (replace(case, T=0), replace(case, N=0)):
         try:
