@@ -81,6 +81,8 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
     if place == "refimpl" and attribute:
         return [adapt(_reference(attribute, target), target, args)]
+    if target.endswith(".onnx"):
+        return [adapt(Path(target).expanduser(), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
     if attribute:
         return [adapt(_paired(module, _attribute(module, attribute, target), target), target, args)]
@@ -109,7 +111,7 @@ def _reference(name: str, target: str) -> object:
 def _import_file(place: str, target: str) -> types.ModuleType:
     path = Path(place).expanduser()
     if path.suffix == ".onnx":
-        raise UsageError(f"{target}: ONNX models are not read yet, wanted a Python file or module")
+        raise UsageError(f"{target}: an ONNX model has no attributes, wanted the path alone")
     if not path.is_file():
         if not path.parent.is_dir():
             raise UsageError(f"{target}: no such folder {path.parent}, looked in {Path.cwd()}")

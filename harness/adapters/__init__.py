@@ -19,7 +19,8 @@ from harness.subject import Subject
 Adapter = Callable[[object, str, Mapping[str, object] | None], Subject | None]
 
 GROUP = "bptt.adapters"
-OURS = ("parts", "reference", "contract", "torch", "numpy_layer", "numpy_step")
+#: Keras before torch: on that backend its layers are torch modules too.
+OURS = ("parts", "reference", "contract", "onnx", "keras", "flax", "equinox", "torch", "numpy_layer", "numpy_step")
 
 
 def adapters(points: Iterable[EntryPoint] | None = None) -> tuple[EntryPoint, ...]:

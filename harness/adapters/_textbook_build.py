@@ -15,11 +15,11 @@ from harness.adapters._objects import is_factory, raised_at
 from harness.subject import Array
 
 INPUT = re.compile(
-    r"^(input|in|inp|n_?in|d_?in|x)(_?(size|dim|dims|features|units|channels|shape|d|width|len|length))?$|^(D|n_?x|nx|idim|dim_?(in|d|x|input)|(n|num|size)_?inputs?|(num|n)_?features|embed(ding)?_?(size|dim)|(vec|wordvec|word_?vec)_?size|vocab_?size|input_?n)$",
+    r"^(input|in|inp|n_?in|d_?in|x)(_?(size|dim|dims|features|units|channels|shape|d|width|len|length))?$|^(D|n_?x|nx|idim|dim_?(in|d|x|input)|(n|num|size)_?inputs?|(num|n)_?features|embed(ding)?_?(size|dim)|(vec|wordvec|word_?vec)_?size|vocab_?size|input_?n|(units|dims?|size|features|channels|width|neurons)_?in(put)?s?)$",
     re.I,
 )
 HIDDEN = re.compile(
-    r"^(hidden|state|cell|h|rnn|lstm|gru)(_?(size|dim|dims|units|features|state_size|n|nodes|layer_size|width))?$|^(H|units|n_?h|nh|n_?a|(n|num|size)_?(hidden|units|cells|hiddens|neurons|state)(_?units)?|dim_?(h|hidden|state|out)|out_?(dim|size|features|put_size|put_dim)?|n_?out|output_?(size|dim)|mem_cell_ct|d_?(h|hidden|model|out)|hdim)$",
+    r"^(hidden|state|cell|h|rnn|lstm|gru)(_?(size|dim|dims|units|features|state_size|n|nodes|layer_size|width))?$|^(H|units|n_?h|nh|n_?a|(n|num|size)_?(hidden|units|cells|hiddens|neurons|state)(_?units)?|dim_?(h|hidden|state|out)|out_?(dim|size|features|put_size|put_dim)?|n_?out|output_?(size|dim)|mem_cell_ct|d_?(h|hidden|model|out)|hdim|(units|dims?|size|features|width|neurons)_?(out|hidden|state|h))$",
     re.I,
 )
 BATCH = re.compile(r"^(N|batch|batch_?size|n_?batch|bs|minibatch_?size)$", re.I)
@@ -88,6 +88,8 @@ def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Const
         yield _by_sizes(obj, extra, {n: r for n, r in sizes.items() if r != "batch" or n in {p.name for p in needed}}, given)
     elif all(KERNEL.match(n) or BIAS.match(n) for n in rest):
         yield from _by_arrays(obj, extra, rest, {n: r for n, r in sizes.items() if n in {p.name for p in needed}})
+        if len(needed) == 2:  # names that sound like weights may be sizes still
+            yield _by_sizes(obj, extra, {needed[0].name: "input", needed[1].name: "hidden"}, given)
     elif len(needed) == 2 and not any(KERNEL.match(n) or BIAS.match(n) for n in rest):
         yield _by_sizes(obj, extra, {needed[0].name: "input", needed[1].name: "hidden"}, given)
     elif len(needed) == 1 and ONE_SIZE.match(rest[0]):

@@ -16,7 +16,7 @@ from reports.records import Where
 _CASES = (Case(N=3), Case(T=3, N=2, D=4, H=5, seed=1), Case(T=2, N=9, seed=2))
 
 
-@check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150", "NUM100"))
+@check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150", "NUM100", "TIM110"))
 def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
     """Each row alone gives the outputs that it gives in the batch."""
     _several_rows(trial, case)

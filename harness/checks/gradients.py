@@ -42,7 +42,7 @@ def one_step_gradients_of_input_and_state_match_the_exact_derivative(trial: Tria
     "GRD130",
     family="gradient",
     cases=(Case(T=2, seed=2), Case(), Case(T=3, N=7, D=5, H=7, seed=3)),
-    needs=("GRD120",),
+    needs=("GRD120", "CON192"),
 )
 def gradients_carried_through_time_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
     """<u, dL/dX> = d/de L(X + e u) over several steps, for every parameter, input step and initial state, N == H among the cases."""

@@ -11,13 +11,11 @@ from harness.checks.evidence import Evidence, NotApplicable, agree
 from harness.checks.registry import check
 from harness.checks.trial import Trial
 from harness.diagnosis.mapping import Mapping, gradients_from_reference, params_to_reference
+from harness.diagnosis.mirror import reference_backward, reference_forward, reference_zero_state
 from harness.gradient.running import backward
 from harness.subject import Array
 from refimpl import CELLS
-from refimpl.cells.cell import Cell
-from refimpl.unroll import backward as reference_backward
-from refimpl.unroll import forward as reference_forward
-from refimpl.unroll import truncated_backward
+from refimpl.unroll import forward, truncated_backward
 from reports.records import Code, Where
 
 _CASES = (Case(seed=12), Case(T=3, N=1, D=2, H=3, seed=13), Case(T=4, regime="saturated", seed=14))
@@ -37,7 +35,7 @@ def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Ev
     if own is not None:
         data = trial.data(case)
         ys, _ = trial.run(data)
-        expected, _, _ = reference_forward(CELLS[like], own(data.params), data.xs, data.state)
+        expected, _, _ = forward(CELLS[like], own(data.params), data.xs, data.state)
         yield agree(
             "outputs",
             got=ys,
@@ -69,8 +67,8 @@ def outputs_equal_those_of_the_published_cell(trial: Trial, case: Case) -> Itera
     mapping = _mapping(trial)
     data = trial.data(case)
     ys, final = trial.run(data)
-    expected, expected_final, _ = reference_forward(*_reference(mapping, data))
-    than = f"those of the reference {mapping.cell.name}"
+    expected, expected_final, _ = reference_forward(mapping, *_reference(mapping, data))
+    than = f"those of the reference {_name(trial)}"
     yield agree("outputs", got=ys, expected=expected, tolerance=_tolerance(case), than=than, where=Where(tensor="ys"))
     for name, theirs in mapping.state.items():
         yield agree(f"final {name}", got=final[name], expected=expected_final[theirs], tolerance=_tolerance(case), than=than)
@@ -93,22 +91,28 @@ def truncated_gradients_equal_truncated_bptt(trial: Trial, case: Case) -> Iterat
     window = trial.subject.truncation
     if window is None:
         raise NotApplicable("its backward is not truncated")
-    yield from _gradients(trial, case, _mapping(trial), window)
+    mapping = _mapping(trial)
+    if mapping.stack is not None:
+        raise NotApplicable("truncated backpropagation through several layers at once has no reference here")
+    yield from _gradients(trial, case, mapping, window)
 
 
 def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -> Iterator[Evidence]:
     data = trial.data(case)
     ys, final = trial.run(data)
-    cell, params, xs, state = _reference(mapping, data)
-    _, _, tapes = reference_forward(cell, params, xs, state)
+    params, xs, state = _reference(mapping, data)
+    _, _, tape = reference_forward(mapping, params, xs, state)
     for v in cotangents(trial.subject, case, ys, final):
         dfinal = {mapping.state[k]: a for k, a in v.dfinal.items() if k in mapping.state}
         dfinal = {k: dfinal.get(k, np.zeros_like(s)) for k, s in state.items()}
-        args = (cell, params, xs, tapes, v.dys, dfinal)
-        dparams, dxs, dstate = reference_backward(*args) if window is None else truncated_backward(*args, window)
+        args = (params, xs, tape, v.dys, dfinal)
+        if window is None:
+            dparams, dxs, dstate = reference_backward(mapping, *args)
+        else:
+            dparams, dxs, dstate = truncated_backward(mapping.cell, *args, window)
         g = backward(trial.subject, data, v)
         expected = gradients_from_reference(mapping, dparams, data.params)
-        than = f"that of the reference {cell.name}, cotangent on {v.name}"
+        than = f"that of the reference {_name(trial)}, cotangent on {v.name}"
         wanted: list[tuple[str, Array | None, Array]] = [(k, g.params.get(k), e) for k, e in expected.items()]
         wanted += [("xs", g.xs, dxs)] + [(f"{k}0", g.state.get(k), dstate[theirs]) for k, theirs in mapping.state.items()]
         for name, got, wants in wanted:
@@ -122,12 +126,17 @@ def _mapping(trial: Trial) -> Mapping:
     return trial.identification.mapping
 
 
-def _reference(mapping: Mapping, data: Data) -> tuple[Cell, dict[str, Array], Array, dict[str, Array]]:
+def _name(trial: Trial) -> str:
+    assert trial.identification is not None
+    return trial.identification.cell if trial.identification.mapping.stack is None else f"stack of {trial.identification.cell}"
+
+
+def _reference(mapping: Mapping, data: Data) -> tuple[dict[str, Array], Array, dict[str, Array]]:
     wide = np.float64 if data.xs.dtype == np.float32 else data.xs.dtype
     params = {k: v.astype(wide) for k, v in params_to_reference(mapping, data.params).items()}
     state = {theirs: data.state[mine].astype(wide) for mine, theirs in mapping.state.items()}
-    missing = {k: v for k, v in mapping.cell.zero_state(params, data.xs.shape[1]).items() if k not in state}
-    return mapping.cell, params, data.xs.astype(wide), state | missing
+    missing = {k: v for k, v in reference_zero_state(mapping, params, data.xs.shape[1]).items() if k not in state}
+    return params, data.xs.astype(wide), state | missing
 
 
 def _tolerance(case: Case) -> float:

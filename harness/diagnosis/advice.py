@@ -116,8 +116,8 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "start from the state that is handed in, return the last step's state, and treat no step apart (t == 0, t == T - 1, t % k)",
     ),
     ("TIM110", "BUG"): (
-        "output t reads an input later than t: e.g. a backward direction, a shift by one, a softmax over time",
-        "use xs[t] and h_(t-1) only; average, normalise and reverse along no axis of time; say bidirectional=True if it is meant",
+        "output t reads an input later than t: a backward direction, a shift by one, a softmax over time, a view that takes batch for time",
+        "use xs[t] and h_(t-1) only; swap axes by transpose, not view; no average or reversal over time; bidirectional=True if meant",
     ),
     ("TIM120", "BUG"): (
         "the state that is handed in is not used: run makes its own, of zeros or from the call before",

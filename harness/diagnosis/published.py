@@ -114,6 +114,7 @@ _ALL = (
     _lstm("keras.layers.LSTM", _keras("4H", "ifgo", Tensor("4H", "b", "ifgo", needed=False))),
     _lstm("flax.linen.LSTMCell", _LINEN_LSTM),
     _lstm("flax.linen.OptimizedLSTMCell", _LINEN_LSTM),
+    _lstm("flax.nnx.LSTMCell", {name.replace("if/", "if_/"): tensor for name, tensor in _LINEN_LSTM.items()}),
     _lstm(
         "flax.nnx.OptimizedLSTMCell",
         {
@@ -142,6 +143,15 @@ _ALL = (
         "keras.layers.GRU(reset_after=False)", "gru_reset_before", _keras("3H", "zrn", Tensor("3H", "b_x", "zrn", needed=False))
     ),
     Convention("flax.linen.GRUCell", "gru_reset_after", _LINEN_GRU),
+    Convention(
+        "flax.nnx.GRUCell",
+        "gru_reset_after",
+        {
+            "dense_i/kernel": Tensor("D 3H", "x", "rzn"),
+            "dense_i/bias": Tensor("3H", "b_x", "rzn"),
+            "dense_h/kernel": Tensor("H 3H", "h", "rzn"),
+        },
+    ),
     Convention(
         "equinox.nn.GRUCell",
         "gru_reset_after",
@@ -181,13 +191,18 @@ _ALL = (
         {"i/kernel": Tensor("D H", "x", "h"), "i/bias": Tensor("H", "b", "h"), "h/kernel": Tensor("H H", "h", "h")},
     ),
     Convention(
+        "flax.nnx.SimpleCell",
+        "elman",
+        {"dense_i/kernel": Tensor("D H", "x", "h"), "dense_i/bias": Tensor("H", "b", "h"), "dense_h/kernel": Tensor("H H", "h", "h")},
+    ),
+    Convention(
         "haiku.VanillaRNN",
         "elman_relu",
         {
-            "input_to_hidden/w": Tensor("D H", "x", "h"),
-            "input_to_hidden/b": Tensor("H", "b", "h"),
-            "hidden_to_hidden/w": Tensor("H H", "h", "h"),
-            "hidden_to_hidden/b": Tensor("H", "b", "h", needed=False),
+            "linear/w": Tensor("D H", "x", "h"),
+            "linear/b": Tensor("H", "b", "h"),
+            "linear_1/w": Tensor("H H", "h", "h"),
+            "linear_1/b": Tensor("H", "b", "h", needed=False),
         },
     ),
     Convention("onnx.RNN", "elman", _onnx(1, "h", _LSTM_BIASES)),

@@ -2,8 +2,8 @@
 
     python -m tests.scores.right [--cases 10000] [--first 0] [--jobs 2] [--of TEXT] [--dtype float32]
 
-`--of torch` keeps the targets whose name holds "torch".  Each case goes through the checks of linearity, numerics and gradients of the
-standard level.  Prints each doubt, and last a line of totals for each dtype; exit code 1 when there was a failure.
+`--of torch` keeps the targets whose name holds "torch".  Each case is looked at for hidden casts, for linearity, for the gradient of every
+block and for every pair of steps.  Prints each doubt, and last a line of totals for each dtype; exit code 1 when there was a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.events import Options
 from harness.subject import Subject
 from tests.scores.working import options, spread
 
-_FAMILIES = ("numerics", "linearity", "gradient")
+_CHECKS = ("NUM100", "LIN100", "LIN110", "GRD130", "GRD180")
 _AT_ONCE = 50
 
 
@@ -57,7 +57,7 @@ def some(job: tuple[int, int, list[int], str | None]) -> tuple[Counter[str], lis
         dtype = only or str(rng.choice(["float64", "float32"], p=[0.75, 0.25]))
         case = random_case(rng, dtype)
         counted[dtype] += 1
-        asked = Options(case=case, select=_FAMILIES)
+        asked = Options(case=case, select=_CHECKS)
         for doubt in doubts(replace(subject, dtype=dtype), load(), asked):
             counted[f"{dtype} {doubt.evidence.severity}"] += 1
             lines.append(f"{subject.name} {subject.framework} {case} {dtype} seed {case.seed}: {doubt.check}: {doubt.evidence.headline}")

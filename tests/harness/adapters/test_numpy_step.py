@@ -93,6 +93,22 @@ def test_a_factory_is_a_constructor(errors_of: Any) -> None:
     assert max(errors_of(subject).values()) < 1e-12
 
 
+def units(units_in: int, units: int) -> Any:
+    return textbook.ColumnLSTM(units_in, units)
+
+
+def sounds_like_weights(w_in: int, w_out: int) -> Any:
+    return textbook.ColumnLSTM(w_in, w_out)
+
+
+@pytest.mark.parametrize("made", [units, sounds_like_weights])
+def test_sizes_are_known_by_many_names(made: Any, errors_of: Any) -> None:
+    subject = adapt(made, "t", None)
+    assert subject is not None
+    assert (subject.input_sizes, subject.hidden_sizes) == (None, None)
+    assert max(errors_of(subject).values()) < 1e-12
+
+
 def test_args_fix_sizes() -> None:
     subject = adapt(textbook.ColumnLSTM, "t", {"n_in": 2, "n_hidden": 4})
     assert subject is not None

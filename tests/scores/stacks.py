@@ -1,0 +1,52 @@
+"""How many mistakes of the library of stacks the whole check finds, places and names, with one root failure each.
+
+    python -m tests.scores.stacks [--jobs 2] [--of TEXT]
+
+Each mistake that needs no dropout mask is planted in a stack of the layers and directions that it needs.  Placed: at a layer, or at dxs.
+Prints what falls short, and last the totals; exit code 1 when a mistake was not found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+from harness.diagnosis.bugs.stacks import STACK_BUGS
+from harness.diagnosis.plant_stack import PlantedStack, StackBug
+from harness.runner import check
+from reports.records import FAILING
+from tests.scores.working import options, spread
+
+_FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths")
+
+
+def one(bug: StackBug) -> tuple[Counter[str], list[str]]:
+    names = ("elman",) * (3 if "three layers" in bug.needs else 2)
+    made = PlantedStack(names, bool({"directions", "lengths"} & set(bug.needs)), (bug,))
+    failed = [r for r in check(made, isolate=False, select=_FAMILIES).run.results if r.status in FAILING]
+    counted = Counter(planted=1, found=bool(failed), roots=len(failed) == 1)
+    causes = [cause.code for r in failed if r.finding for cause in r.finding.causes]
+    first = failed[0].finding if failed else None
+    named = causes[:1] == [bug.name]
+    counted.update(named=named, placed=first is not None and (first.where.layer is not None or first.where.tensor is not None))
+    said = ", ".join(r.check for r in failed) or "nothing"
+    return counted, [] if named and len(failed) == 1 else [f"{bug.name}: {said} failed, first cause {causes[0] if causes else 'unknown'}"]
+
+
+def main() -> int:
+    parser = options(__doc__)
+    parser.add_argument("--of", default="")
+    asked = parser.parse_args()
+    bugs = [bug for bug in STACK_BUGS if asked.of in bug.name and "masks" not in bug.needs]
+    total = {"backward": Counter[str](), "forward": Counter[str]()}
+    for bug, (counted, lines) in zip(bugs, spread(asked.jobs, one, bugs), strict=True):
+        total[bug.kind] += counted
+        print(*(f"{line}\n" for line in lines), sep="", end="", flush=True)
+    for kind, n in total.items():
+        counts = f"{n['found']} found, {n['placed']} placed, {n['named']} named first, {n['roots']} with one root failure"
+        print(f"{kind}: {n['planted']} planted, {counts}")
+    return 1 if any(n["found"] < n["planted"] for n in total.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
