@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import targets
-from harness.diagnosis.identify import identify as _identify
+from harness.diagnosis.identify import identify_layers as _identify
 from harness.diagnosis.identify import nothing_found_reason
 from harness.diagnosis.mapping import Identification
 from harness.diagnosis.variation import variation

@@ -10,7 +10,8 @@ import numpy as np
 from harness import targets
 from harness.cases import Case, Cotangent, Data, admissible, cotangents, draw, zero_state
 from harness.diagnosis.carrying import Carried, carry, refuse_other_cell
-from harness.diagnosis.identify import identify, nothing_found_reason
+from harness.diagnosis.identify import identify_layers as identify
+from harness.diagnosis.identify import nothing_found_reason
 from harness.diagnosis.mapping import Identification
 from harness.errors import UsageError
 from harness.gradient.running import backward, run

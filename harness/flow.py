@@ -7,11 +7,10 @@ import numpy as np
 from harness.cases import Case, admissible, cotangents
 from harness.checks.trial import Trial
 from harness.diagnosis.mapping import params_to_reference
+from harness.diagnosis.mirror import reference_backward, reference_forward, reference_zero_state
 from harness.errors import BpttError
 from harness.gradient.running import backward
 from harness.subject import Array
-from refimpl.unroll import backward as reference_backward
-from refimpl.unroll import forward as reference_forward
 from reports.records import Experiment, Series
 
 _CASE = Case(T=40, N=2, regime="initial", seed=20)
@@ -40,10 +39,10 @@ def gradient_over_lag(trial: Trial) -> Experiment | None:
     if trial.identification is not None:
         mapping = trial.identification.mapping
         params = params_to_reference(mapping, data.params)
-        state = mapping.cell.zero_state(params, case.N) | {theirs: data.state[mine] for mine, theirs in mapping.state.items()}
-        _, _, tapes = reference_forward(mapping.cell, params, data.xs, state)
+        state = reference_zero_state(mapping, params, case.N) | {theirs: data.state[mine] for mine, theirs in mapping.state.items()}
+        _, _, tape = reference_forward(mapping, params, data.xs, state)
         none = {k: np.zeros_like(s) for k, s in state.items()}
-        expected = _norms(reference_backward(mapping.cell, params, data.xs, tapes, v.dys, none)[1])
+        expected = _norms(reference_backward(mapping, params, data.xs, tape, v.dys, none)[1])
     said = words(y)
     series = Series(
         "gradient norm over lag",

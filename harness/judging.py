@@ -22,7 +22,9 @@ from harness.checks.trial import Trial
 from harness.diagnosis import explain as diagnosis
 from harness.diagnosis.advice import causes_of
 from harness.diagnosis.bugs.training import variants_of
-from harness.diagnosis.identify import closest, identify
+from harness.diagnosis.explain_lengths import causes_with_lengths
+from harness.diagnosis.identify import closest
+from harness.diagnosis.identify import identify_layers as identify
 from harness.diagnosis.lines import line_of
 from harness.diagnosis.mapping import Identification, Variation
 from harness.diagnosis.mirror import mirror
@@ -36,6 +38,7 @@ from harness.gradient.locate import Located, locate
 from harness.gradient.running import Gradients, run
 from harness.levels import LEVELS
 from harness.network import as_cell
+from harness.reproducing import script
 from harness.shrinking import evidence_at, same_failure_at, shrunk
 from harness.subject import Subject
 from reports.records import Cause, Finding, Identified, Repro, Result, SmallestCase, Source, Target, Where
@@ -274,7 +277,7 @@ def _finding(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case,
         total=evidence.total,
         smallest_case=SmallestCase(smallest.T, smallest.N, smallest.D, smallest.H, smallest.regime, smallest.dtype, smallest.seed),
         causes=causes,
-        repro=_repro(c, task, trial.subject, smallest),
+        repro=_repro(c, task, trial.subject, smallest, worst, case if worst is evidence else smallest),
         source=_source(trial.subject, c, where, causes),
     )
 
@@ -290,6 +293,8 @@ def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...])
 def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
+    if c.family == "lengths" and (named := causes_with_lengths(trial.subject, trial.identification)):
+        return named
     if isinstance(detail, Named):
         return detail.causes
     if isinstance(detail, NotLinear):
@@ -344,7 +349,11 @@ def _wrong_gradient(
     )
 
 
-def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
+def _repro(c: Check, task: Task, subject: Subject, case: Case, worst: Evidence, seen_at: Case) -> Repro:
+    """Lines for the shell, and a script that needs NumPy alone, or, where there is none that fails by itself, lines that call us.
+
+    seen_at    the case at which `worst` is the entry
+    """
     spec = task.paste or subject.spec
     command = ["bptt", "check", spec, "--select", c.id, "--case", str(case), "--seed", str(case.seed)]
     call = [repr(spec)]
@@ -356,6 +365,8 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case) -> Repro:
         call.append(f"like={task.like!r}")
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
     python = f"import harness\nharness.check({', '.join(call)}).raise_for_failures()"
+    if c.family == "gradient" and worst.code == "BUG":
+        python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.metrics.get("oracle")) or python
     return Repro(shlex.join(command), python)
 
 

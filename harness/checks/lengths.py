@@ -110,10 +110,10 @@ def _data(trial: Trial, case: Case) -> Data:
 
 
 def _lengths(case: Case) -> Array:
-    """One for each row: the first a full one, the second of a single step, the rest anything from 1 to T - 1."""
+    """One for each row: the first a single step, the second a full one, the rest anything from 1 to T - 1; so never in falling order."""
     rng = generator(case, "lengths")
     lengths = rng.integers(1, max(case.T, 2), size=case.N)
-    lengths[:2] = (case.T, 1)[: len(lengths)]
+    lengths[:2] = (1, case.T) if case.N > 1 else (case.T,)
     return np.asarray(lengths)
 
 

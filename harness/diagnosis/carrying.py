@@ -7,18 +7,20 @@ and zeros into the rest.  A run-time constant (a forget bias) is added or taken 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from harness.diagnosis.mapping import Mapping, Piece, resized, shape_of
+from harness.diagnosis.mapping import Mapping, Piece, place_of, resized, shape_of
 from harness.errors import UsageError
 from harness.subject import Array, Arrays
 
 #: Biases that are only ever added to the bias of x: all of a GRU that resets before, r and z of one that resets after.
 _SAME_BIAS = {"gru_reset_before": ("r", "z", "n"), "gru_reset_after": ("r", "z")}
 Key = tuple[str, str]
+_OF_LAYER = re.compile(r"(.+?)(_l\d+(?:_reverse)?)")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ def carry(params: Arrays, source: Mapping, target: Mapping, names: tuple[str, st
 
 def refuse_other_cell(source: Mapping, target: Mapping, names: tuple[str, str]) -> None:
     """Raise UsageError where no weights make the target's cell compute what the source's does."""
+    if source.stack is not None or target.stack is not None:
+        one, other = _layers(source), _layers(target)
+        if one != other:
+            raise UsageError(f"{names[0]} is {one} and {names[1]} is {other}; no weights of the one make it the other")
+        return
     a, b = source.cell.name, target.cell.name
     if a == b or (a.startswith("lstm") and b.startswith("lstm")):
         return
@@ -69,6 +76,14 @@ def refuse_other_cell(source: Mapping, target: Mapping, names: tuple[str, str]) 
     if {a, b} == {"gru_reset_after", "gru_reset_before"}:
         why = ": they are equal only where r does not change or where nothing is multiplied by it"
     raise UsageError(f"{names[0]} computes {a} and {names[1]} computes {b}; no weights of the one make it the other{why}")
+
+
+def _layers(mapping: Mapping) -> str:
+    """The layers in words, as far as two stacks must have them in common."""
+    cells = (mapping.cell,) if mapping.stack is None else mapping.stack.cells
+    both = mapping.stack is not None and mapping.stack.bidirectional
+    kinds = ["lstm" if cell.name.startswith("lstm") else cell.name for cell in cells]
+    return f"{len(cells)} layer{'s' * (len(cells) > 1)} ({', '.join(kinds)}) in {'both directions' if both else 'one direction'}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ def _pairs(params: Arrays, source: Mapping, target: Mapping, names: tuple[str, s
             _refuse_unless_zero(params, key, pieces, names)
     for key, places in theirs.items():
         offset = _constant(source, key) - _constant(target, key)
-        if key not in ours and key[0] == "W_p":
+        if key not in ours and _layer(key[0])[0] == "W_p":
             raise UsageError(f"{names[1]} has a projection and {names[0]} has none: there are no weights to put there")
         pieces = ours.get(key, [])
         copies: tuple[tuple[tuple[Piece, ...], Piece], ...]
@@ -100,11 +115,11 @@ def _pairs(params: Arrays, source: Mapping, target: Mapping, names: tuple[str, s
 
 
 def _refuse_unless_zero(params: Arrays, key: Key, pieces: list[Piece], names: tuple[str, str]) -> None:
-    what = {"p": "peephole", "W_p": "projection"}.get(key[0], "bias" if key[0].startswith("b") else "weight")
+    what = {"p": "peephole", "W_p": "projection"}.get(_layer(key[0])[0], "bias" if key[0].startswith("b") else "weight")
     largest = max(float(np.max(np.abs(_read(params, piece)), initial=0.0)) for piece in pieces)
     if what == "projection" or largest > 0:
         tensor = ", ".join(dict.fromkeys(piece.tensor for piece in pieces))
-        gate = f" of gate {key[1]} on h" if key[0] == "b_h" else f" of gate {key[1]}" if what != "projection" else ""
+        gate = f" of gate {key[1]} on h" if _layer(key[0])[0] == "b_h" else f" of gate {key[1]}" if what != "projection" else ""
         size = "" if what == "projection" else f" (up to {largest:.3g})"
         raise UsageError(f"{names[0]} has a {what}{gate} in {tensor}{size}, and {names[1]} has no place for it")
 
@@ -117,9 +132,17 @@ def _by_block(mapping: Mapping) -> dict[Key, list[Piece]]:
 
 
 def _key(mapping: Mapping, piece: Piece) -> Key:
-    if piece.reference == "b_h" and piece.gate in _SAME_BIAS.get(mapping.cell.name, ()):
-        return "b_x", piece.gate
+    base, layer = _layer(piece.reference)
+    cell = mapping.cell if mapping.stack is None else mapping.stack.cells[place_of(piece.reference)[0]]
+    if base == "b_h" and piece.gate in _SAME_BIAS.get(cell.name, ()):
+        return f"b_x{layer}", piece.gate
     return piece.reference, piece.gate
+
+
+def _layer(name: str) -> tuple[str, str]:
+    """A canonical name without its layer, and that: "W_x_l1_reverse" -> ("W_x", "_l1_reverse")."""
+    match = _OF_LAYER.fullmatch(name)
+    return (match[1], match[2]) if match else (name, "")
 
 
 def _constants(mapping: Mapping) -> dict[Key, tuple[Piece | None, float]]:

@@ -7,7 +7,7 @@ the numbers themselves are looked at (structure.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -15,11 +15,12 @@ from itertools import combinations
 import numpy as np
 
 from harness.cases import Case, Cotangent, admissible
-from harness.diagnosis import structure
+from harness.diagnosis import explain_stack, structure
 from harness.diagnosis.bugs import bugs_of
 from harness.diagnosis.mapping import Identification, gradients_from_reference, params_to_reference, resized
 from harness.diagnosis.mends import in_words_of
 from harness.diagnosis.narrowing import Rerun, narrowed
+from harness.diagnosis.nearness import bound_of, distances, limit_of
 from harness.diagnosis.numbers import numbers_of
 from harness.diagnosis.plant import Bug, Planted, PlantError, plant
 from harness.diagnosis.wrong import WrongGradient, relative_distance, tensors
@@ -30,17 +31,10 @@ from reports.records import Cause
 
 __all__ = ["Reference", "WrongGradient", "explain", "matching_bugs", "two_mistakes"]
 
-#: A bug is named where it comes this close to the subject's numbers in every tensor (relative to its largest entry) ...
-_CLOSE = {"float32": 1e-3, "float64": 1e-8, "longdouble": 1e-8}
-#: ... and this many times closer than the right gradient does.
-_CLOSER_THAN_RIGHT = 100.0
 #: The case at which what a smaller one suggests is confirmed.
 _LARGER = Case(T=5, N=3)
 #: A longer case than this is not run again: it is long enough to tell most things apart, and a longer one takes seconds.
 _MOST_STEPS = 20
-#: A tensor is wrong where it is farther than this from the right one.
-_WRONG = {"float32": 3e-3, "float64": 1e-9, "longdouble": 1e-9}
-
 #: Where a gradient with so few entries is wrong, its exact entries are always computed.
 _ALWAYS_EXACT = 500
 
@@ -58,6 +52,10 @@ def explain(wrong: WrongGradient, rerun: Rerun | None = None) -> tuple[Cause, ..
 
 
 def _found(wrong: WrongGradient, rerun: Rerun | None) -> tuple[Cause, ...]:
+    if wrong.identification is not None and wrong.identification.mapping.stack is not None:
+        if (named := explain_stack.causes(wrong, wrong.identification, rerun)) and named[0].score == 1:
+            return named
+        return (*named, *structure.causes(_with_enough_numbers(wrong, rerun)))
     if wrong.identification is not None:
         if named := _named(wrong, wrong.identification, rerun):
             return named
@@ -72,8 +70,11 @@ def agrees(wrong: WrongGradient, beside: WrongGradient) -> bool:
     beside   the gradient that was found wrong: where nothing exact is known of a smaller one, nothing was wrong with it
     """
     if wrong.identification is not None:
-        limit = _WRONG.get(wrong.subject.dtype, 1e-9)
-        return all(d <= limit for distances in _apart(wrong, Reference(wrong.identification, wrong)) for d in distances.values())
+        if wrong.identification.mapping.stack is not None:
+            apart = explain_stack.apart(wrong, wrong.identification)
+        else:
+            apart = _apart(wrong, Reference(wrong.identification, wrong))
+        return all(d <= limit_of(wrong) for far in apart for d in far.values())
     if any(True for exact in wrong.exact for _ in tensors(exact)):
         return not numbers_of(wrong).whole
     if wrong is beside or not any(True for exact in beside.exact for _ in tensors(exact)):
@@ -176,11 +177,11 @@ def matching_bugs(
     together_with   a bug that is planted beside each of them
     """
     apart = _apart(wrong, reference)
-    limit = _WRONG.get(wrong.subject.dtype, 1e-9)
-    names = tuple(dict.fromkeys(name for distances in apart for name, distance in distances.items() if not distance <= limit))
+    limit = limit_of(wrong)
+    names = tuple(dict.fromkeys(name for far in apart for name, distance in far.items() if not distance <= limit))
     if not names:
         return ()
-    bound = _bound(wrong, apart)
+    bound = bound_of(wrong, apart)
     order = sorted(range(len(apart)), key=lambda j: -max(apart[j].values(), default=0.0))
     found = []
     for bug in bugs_of(reference.cell.name, len(wrong.data.xs)) if among is None else among:
@@ -203,7 +204,7 @@ def two_mistakes(wrong: WrongGradient, identification: Identification, rerun: Re
     if wrong is not first and (singles := matching_bugs(first, reference)):
         return _with_partner(wrong, identification, singles)
     apart = _apart(first, reference)
-    bound, order = _bound(first, apart), list(range(len(apart)))
+    bound, order = bound_of(first, apart), list(range(len(apart)))
     before = _right_blocks(first, reference, plant(reference.cell), bound)
     helpful: list[tuple[Bug, frozenset[int]]] = []
     for bug in bugs_of(reference.cell.name):
@@ -217,7 +218,7 @@ def two_mistakes(wrong: WrongGradient, identification: Identification, rerun: Re
         planted = _planted(reference, one, other)
         error = None if planted is None else _error(first, reference, planted, order, bound)
         if error is not None:
-            names = tuple(dict.fromkeys(name for distances in apart for name, d in distances.items() if not d <= 10 * bound))
+            names = tuple(dict.fromkeys(name for far in apart for name, d in far.items() if not d <= 10 * bound))
             return _confirmed_pair(wrong, identification, Match((one, other), error, names), rerun)
     return ()
 
@@ -254,36 +255,18 @@ def _planted(reference: Reference, *bugs: Bug) -> Planted | None:
 def _apart(wrong: WrongGradient, reference: Reference) -> list[dict[str, float]]:
     """How far every tensor is from the right one, for each cotangent."""
     right = (reference.gradients(plant(reference.cell), v) for v in wrong.cotangents)
-    return [dict(_distances(clean, yours)) for clean, yours in zip(right, wrong.yours, strict=True)]
-
-
-def _bound(wrong: WrongGradient, apart: Sequence[Mapping[str, float]]) -> float:
-    worst = max(max(distances.values(), default=0.0) for distances in apart)
-    return min(_CLOSE.get(wrong.subject.dtype, 1e-8), worst / _CLOSER_THAN_RIGHT)
+    return [dict(distances(clean, yours)) for clean, yours in zip(right, wrong.yours, strict=True)]
 
 
 def _error(wrong: WrongGradient, reference: Reference, planted: Planted, order: Sequence[int], bound: float) -> float | None:
     """Largest distance of the planted reference to the subject's gradients, or None as soon as one is above `bound`."""
     worst = 0.0
     for j in order:
-        for _, distance in _distances(reference.gradients(planted, wrong.cotangents[j]), wrong.yours[j]):
+        for _, distance in distances(reference.gradients(planted, wrong.cotangents[j]), wrong.yours[j]):
             if not distance <= bound:
                 return None
             worst = max(worst, distance)
     return worst
-
-
-def _distances(ours: Gradients, yours: Gradients) -> Iterator[tuple[str, float]]:
-    """Relative distance of every tensor that both have.  dL/dxs step by step: a long lag's is tiny beside the last one's."""
-    mine = dict(tensors(ours))
-    for name, value in tensors(yours):
-        if name not in mine:
-            continue
-        if name == "xs" and mine[name].shape == value.shape:
-            distances = [relative_distance(a, b) for a, b in zip(mine[name], value, strict=True)]
-            yield name, float("nan") if np.isnan(distances).any() else max(distances, default=0.0)
-        else:
-            yield name, relative_distance(mine[name], value)
 
 
 def _confirmed(

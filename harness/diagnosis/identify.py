@@ -1,4 +1,4 @@
-"""Which published cell an unknown implementation is, and in which convention: from its outputs alone.
+"""Which published cell, or stack of them, an unknown implementation is, and in which convention: from its outputs alone.
 
 The search settles one question at a time, because it may choose the parameters that the subject is run with:
 
@@ -9,19 +9,24 @@ The search settles one question at a time, because it may choose the parameters 
     5. one bias at a time                                       its gate, or the peephole that it is
     6. everything random, three seeds, saturated, other sizes   a candidate that differs anywhere is not accepted
 
+Several layers, or both directions, are taken apart first (stacks.py).
+
 A name is given only if all outputs and final states agree to rounding in step 6; otherwise the answer is None, never a guess.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from harness.diagnosis.arrangements import first_that_fits
 from harness.diagnosis.influence import layouts
 from harness.diagnosis.mapping import Identification
 from harness.diagnosis.probing import Unidentified, open_probe
-from harness.diagnosis.search import Failed, Search
+from harness.diagnosis.search import Search
+from harness.diagnosis.stacks import identify_stack
+from harness.diagnosis.units import number_of_states
 from harness.subject import Subject
 
 
@@ -31,12 +36,21 @@ def identify(subject: Subject, like: str | None = None, seed: int = 0) -> Identi
     `like` only chooses the name where two fit: every LSTM is also an lstm_tf1 with its options off.  Raises ContractError or
     SubjectError where the subject cannot be run.
     """
+    found = identify_layers(subject, like, seed)
+    return found if found is None or found.mapping.stack is None else None
+
+
+def identify_layers(subject: Subject, like: str | None = None, seed: int = 0) -> Identification | None:
+    """As `identify`, stacks of cells and both directions too: their mapping has a `stack`."""
     return _search(subject, like, seed).identification
 
 
 def nothing_found_reason(subject: Subject, seed: int = 0) -> str:
     """Why `identify` gives None, in a sentence; "" where it does not."""
-    return _search(subject, None, seed).reason
+    outcome = _search(subject, None, seed)
+    if outcome.identification is not None and outcome.identification.mapping.stack is not None:
+        return f"it is no single cell but has several layers or both directions: {outcome.identification.convention}"
+    return outcome.reason
 
 
 def closest(subject: Subject, like: str, seed: int = 0) -> Identification | None:
@@ -66,21 +80,28 @@ class _Outcome:
 
 
 def _search(subject: Subject, like: str | None, seed: int) -> _Outcome:
-    deepest = Failed(-1, "")
-    tried = 0
+    """A single cell, where it can be one; else a stack of them."""
     try:
-        probe = open_probe(subject, np.random.default_rng([seed, 1]))
-        for interleaved in (False, True):
-            for layout in layouts(probe, interleaved):
-                if interleaved and not any(reading.interleaved for reading in layout):
-                    continue
-                search = Search(probe, layout, like, exact=True)
+        states = _states(subject)
+        several = subject.bidirectional or states > 2
+        if not several:
+            try:
+                return _Outcome(first_that_fits(open_probe(subject, np.random.default_rng([seed, 1])), like, seed), "")
+            except Unidentified:
+                if states < 2:
+                    raise
                 try:
-                    found = search.run(seed)
-                    return _Outcome(replace(found, tried=found.tried + tried), "")
-                except Failed as failure:
-                    tried += search.tried
-                    deepest = max(deepest, failure, key=lambda f: f.depth)
+                    return _Outcome(identify_stack(subject, like, seed), "")
+                except Unidentified:
+                    pass
+                raise
+        return _Outcome(identify_stack(subject, like, seed), "")
     except Unidentified as unknown:
-        return _Outcome(None, str(deepest if deepest.depth >= 0 else unknown))
-    return _Outcome(None, str(deepest))
+        return _Outcome(None, str(unknown))
+
+
+def _states(subject: Subject) -> int:
+    """How many states it has: a single cell has two at most."""
+    if subject.kind != "cell":
+        raise Unidentified(f"it is a {subject.kind}, not a cell that can be run alone")
+    return number_of_states(subject)

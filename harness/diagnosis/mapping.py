@@ -11,6 +11,7 @@ import numpy as np
 from harness.errors import ContractError
 from harness.subject import Array, Arrays, Region
 from refimpl.cells.cell import Cell
+from refimpl.stack import REVERSE, Stack
 
 Index = tuple[slice | int, ...]
 
@@ -41,6 +42,8 @@ class Mapping:
     sizes    D, H and P (the width of h) at which the indices are written
     tensors  the subject's shapes in words: {"kernel": "D+H 4H"}.  With them the map carries parameters of any other size too;
              empty: it holds at one size only
+    stack    None for a single cell.  Else the stack of which `cell` is the bottom layer's: canonical tensors and states then have
+             the names that the stack gives them, W_x_l1_reverse, h_l0
     """
 
     cell: Cell
@@ -50,13 +53,14 @@ class Mapping:
     state: MappingOf[str, str] = field(default_factory=dict)
     sizes: MappingOf[str, int] = field(default_factory=dict)
     tensors: MappingOf[str, str] = field(default_factory=dict)
+    stack: Stack | None = None
 
 
 @dataclass(frozen=True)
 class Identification:
     """Which published cell, in which convention.
 
-    cell         a name that `like` accepts
+    cell         a name that `like` accepts, of a stack that of its layers ("lstm", "lstm+elman" where they are not the same)
     convention   a sentence: "an LSTM, blocks i o f g, weights as rows, two biases"
     max_error    largest difference of outputs and final states to the reference with the weights carried over, relative to the
                  largest output
@@ -128,7 +132,33 @@ def regions(mapping: Mapping, params: Arrays | None = None) -> tuple[Region, ...
     """The gates' blocks in the user's tensors, for locating an error; at the sizes of `params` where given."""
     if params is not None:
         mapping = resized(mapping, params)
-    return tuple(Region(piece.tensor, _slices(piece.index), piece.gate) for piece in mapping.pieces)
+    if mapping.stack is None:
+        return tuple(Region(piece.tensor, _slices(piece.index), piece.gate) for piece in mapping.pieces)
+    return tuple(Region(piece.tensor, _slices(piece.index), piece.gate, *place_of(piece.reference)) for piece in mapping.pieces)
+
+
+def place_of(name: str) -> tuple[int, str]:
+    """Layer and direction of a stack's tensor or state: "W_x_l1_reverse" -> (1, "reverse")."""
+    direction = "reverse" if name.endswith(REVERSE) else "forward"
+    return int(name.removesuffix(REVERSE).rpartition("_l")[2]), direction
+
+
+def suffixes(stack: Stack) -> list[str]:
+    """What the names of each layer and direction end with, the bottom layer's first."""
+    return [suffix for k in range(len(stack.cells)) for suffix in stack.suffixes(k)]
+
+
+def of_layer(mapping: Mapping, suffix: str) -> Mapping:
+    """One layer of a stack in one direction, by the suffix of its names, as a single cell; at the sizes of `mapping` alone."""
+    assert mapping.stack is not None
+    pieces = tuple(
+        replace(piece, reference=piece.reference.removesuffix(suffix)) for piece in mapping.pieces if piece.reference.endswith(suffix)
+    )
+    state = {mine: theirs.removesuffix(suffix) for mine, theirs in mapping.state.items() if theirs.endswith(suffix)}
+    shapes = {name.removesuffix(suffix): words for name, words in mapping.shapes.items() if name.endswith(suffix)}
+    constants = {name.removesuffix(suffix): value for name, value in mapping.constants.items() if name.endswith(suffix)}
+    cell = mapping.stack.cells[place_of(suffix)[0]]
+    return replace(mapping, cell=cell, pieces=pieces, shapes=shapes, constants=constants, state=state, tensors={}, stack=None)
 
 
 def _slices(index: Index) -> tuple[slice, ...]:

@@ -6,10 +6,30 @@ Where a subject's own code cannot take complex numbers (buffers of a fixed dtype
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.diagnosis.mapping import Identification, Mapping, params_to_reference
 from harness.subject import Array, Arrays, Subject
-from refimpl.unroll import forward
+from refimpl import stack, unroll
+
+
+def reference_zero_state(mapping: Mapping, params: Arrays, N: int) -> dict[str, Array]:
+    """The initial state of the cell, or the stack, that `mapping` leads to; `params` and the state in its own names."""
+    return mapping.cell.zero_state(params, N) if mapping.stack is None else stack.zero_state(mapping.stack, params, N)
+
+
+def reference_forward(mapping: Mapping, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array], Any]:
+    """Outputs, final state and tape of the cell, or the stack, that `mapping` leads to."""
+    if mapping.stack is None:
+        return unroll.forward(mapping.cell, params, xs, state)
+    return stack.forward(mapping.stack, params, xs, state)
+
+
+def reference_backward(mapping: Mapping, params: Arrays, xs: Array, tape: Any, dys: Array, dfinal: Arrays) -> unroll.Gradients:
+    """dparams, dxs, dstate0 of <dys, ys> + <dfinal, final>, from the tape of `reference_forward`."""
+    if mapping.stack is None:
+        return unroll.backward(mapping.cell, params, xs, tape, dys, dfinal)
+    return stack.backward(mapping.stack, params, tape, dys, dfinal)
 
 
 @dataclass(frozen=True)
@@ -20,9 +40,9 @@ class Mirror:
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         carried = params_to_reference(self.mapping, params)
-        start = self.mapping.cell.zero_state(carried, xs.shape[1])
+        start = reference_zero_state(self.mapping, carried, xs.shape[1])
         start |= {theirs: state[mine] for mine, theirs in self.mapping.state.items()}
-        ys, final, _ = forward(self.mapping.cell, carried, xs, start)
+        ys, final, _ = reference_forward(self.mapping, carried, xs, start)
         return ys, {mine: final[theirs] for mine, theirs in self.mapping.state.items()}
 
 

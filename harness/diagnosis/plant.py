@@ -133,7 +133,7 @@ def _edited(function: Callable[..., Any], bugs: Sequence[Bug]) -> Callable[..., 
     text = _source(function)
     for bug in bugs:
         for before, after in ((bug.before, bug.after), *bug.also):
-            text = _replaced(text, before, after, bug)
+            text = replaced(text, before, after, bug)
     namespace = dict(function.__globals__)
     name = f"<{function.__module__}.{function.__name__} with {', '.join(bug.name for bug in bugs)}>"
     exec(compile(text, name, "exec", __future__.annotations.compiler_flag), namespace)  # our own source with the library's edit
@@ -146,7 +146,23 @@ def _source(function: Callable[..., Any]) -> str:
     return textwrap.dedent(inspect.getsource(function))
 
 
-def _replaced(text: str, before: str, after: str, bug: Bug) -> str:
+class Edit(Protocol):
+    """What an edit says of the text that it takes out."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def function(self) -> str: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def occurrences(self) -> int: ...
+    @property
+    def which(self) -> int: ...
+
+
+def replaced(text: str, before: str, after: str, bug: Edit) -> str:
+    """`text` with the edit; the lines that it adds are indented like the one it starts in.  Raises PlantError."""
     wanted, which = (bug.occurrences, bug.which) if before == bug.before else (1, 1)
     count = text.count(before)
     if count != wanted:

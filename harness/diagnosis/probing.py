@@ -139,7 +139,7 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
         raise Unidentified(f"it is a {subject.kind}, not a cell that can be run alone")
     if subject.bidirectional:
         raise Unidentified("it reads the sequence in both directions; only a single cell in one direction is searched for")
-    D, H, N = _choose(subject, free)
+    D, H, N = choose(subject, free)
     dtype, implementation = np.dtype(subject.dtype), subject.implementation
     template = named_arrays(called(subject, "init", implementation.init, rng, D, H), f"{subject.name}.init")
     if not template:
@@ -189,7 +189,7 @@ def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:
     return {name: "h" if name == hidden[0] else "c" for name in zero}
 
 
-def _choose(subject: Subject, free: Mapping[str, int]) -> tuple[int, int, int]:
+def choose(subject: Subject, free: Mapping[str, int]) -> tuple[int, int, int]:
     def pick(allowed: tuple[int, ...] | None, wanted: int, avoid: set[int]) -> int:
         choices = allowed if allowed is not None else (wanted, 7, 5, 11, 13)
         return min(choices, key=lambda n: (n in avoid, allowed is not None and abs(n - wanted)))

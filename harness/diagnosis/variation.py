@@ -17,6 +17,8 @@ from harness.diagnosis.mapping import Identification, Variation, gradients_from_
 from harness.diagnosis.plant import plant
 from harness.diagnosis.probing import Probe, Unidentified, open_probe
 from harness.diagnosis.search import FAMILIES, Search
+from harness.diagnosis.units import number_of_states
+from harness.diagnosis.variation_stack import backward_is_that_of_the_right_stack, stack_variation
 from harness.diagnosis.wrong import relative_distance
 from harness.errors import BpttError
 from harness.gradient.running import backward, run
@@ -43,13 +45,19 @@ def variation(subject: Subject, like: str | None = None, seed: int = 0) -> Varia
                 if found is not None:
                     return Variation(bug.name, bug.sentence, bug.fix, bug.published, found)
     except (Unidentified, BpttError):  # no single cell, or one that cannot be run: other checks say so
+        pass
+    try:
+        several = subject.kind == "cell" and number_of_states(subject) > 1
+        return stack_variation(subject, like, seed) if several else None
+    except (Unidentified, BpttError):
         return None
-    return None
 
 
 def backward_is_that_of_the_right_cell(subject: Subject, found: Variation) -> bool:
     """Whether its backward was derived from the equations without the difference, from their values or from those of its own forward
     pass: then forward and backward do not belong together, and it is the forward pass that has to be mended."""
+    if found.identification.mapping.stack is not None:
+        return backward_is_that_of_the_right_stack(subject, found)
     case = admissible(subject, Case())
     mapping, cell = found.identification.mapping, CELLS[found.identification.cell]
     try:

@@ -23,7 +23,7 @@ _FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", 
 def one(bug: StackBug) -> tuple[Counter[str], list[str]]:
     names = ("elman",) * (3 if "three layers" in bug.needs else 2)
     made = PlantedStack(names, bool({"directions", "lengths"} & set(bug.needs)), (bug,))
-    failed = [r for r in check(made, isolate=False, select=_FAMILIES).run.results if r.status in FAILING]
+    failed = [r for r in check(made, like=names[0], isolate=False, select=_FAMILIES).run.results if r.status in FAILING]
     counted = Counter(planted=1, found=bool(failed), roots=len(failed) == 1)
     causes = [cause.code for r in failed if r.finding for cause in r.finding.causes]
     first = failed[0].finding if failed else None

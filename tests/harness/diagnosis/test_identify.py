@@ -275,8 +275,8 @@ class TwoGates(Variant):
 @pytest.mark.parametrize(
     ("implementation", "fields", "words"),
     [
-        (Layers("ifgo"), {}, "its state has 4 entries (h_l0, h_l1, c_l0, c_l1): several layers"),
-        (Variant("ifgo"), {"bidirectional": True}, "both directions"),
+        (Layers("ifgo"), {}, "its states (h_l0, h_l1, c_l0, c_l1) all depend on the same parameters"),
+        (Variant("ifgo"), {"bidirectional": True}, "all depend on the same parameters, as those of a single cell do"),
         (Unused("rzn"), {}, "parameter b_forgotten[0:5] has no effect"),
         (OtherShape("rzn"), {}, "parameter 'W_out' of shape (5, 17) is no arrangement of blocks over D=7 inputs and H=5 units"),
         (Readout("rzn"), {}, "none of its final states (h) is its last output"),

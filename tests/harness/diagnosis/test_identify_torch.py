@@ -50,14 +50,3 @@ def test_torchs_own_cells_are_named(name: str, args: dict[str, Any], cell: str, 
     assert found.cell == cell
     assert [word for word in words if word not in found.convention] == [], found.convention
     assert found.max_error < 1e-12
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [({"num_layers": 2}, "several layers"), ({"bidirectional": True}, "both directions")],
-    ids=["layers", "directions"],
-)
-def test_stacks_are_not_guessed_at(args: dict[str, Any], words: str) -> None:
-    subject = adapted("LSTM", input_size=3, hidden_size=4, **args)
-    assert identify(subject) is None
-    assert words in nothing_found_reason(subject)
