@@ -58,10 +58,13 @@ def backward_is_linear_in_its_cotangents(trial: Trial, case: Case) -> Iterator[E
         for name, got in _named(scaled).items():
             found = _linear(name, got, scale * v[name], eps, f"{scale:g} B(v)", abs(scale * v[name]), largest)
             yield replace(found, detail=detail)
-    both, w = (_named(_at(trial, case, *weights)[1]) for weights in ((1.0, 2.0), (0.0, 1.0)))
+    (cotangent, joint), (_, second) = (_at(trial, case, *weights) for weights in ((1.0, 2.0), (0.0, 1.0)))
+    detail = NotLinear(case, trial.data(case), cotangent, joint, _sum(_at(trial, case, 1.0, 0.0)[1], _times(2.0, second)))
+    both, w = _named(joint), _named(second)
     largest = max((float(np.max(np.abs(g), initial=0.0)) for g in v.values()), default=0.0)
     for name in v:
-        yield _linear(name, both[name], v[name] + 2 * w[name], eps, "B(v) + 2 B(w)", abs(v[name]) + 2 * abs(w[name]), largest)
+        found = _linear(name, both[name], v[name] + 2 * w[name], eps, "B(v) + 2 B(w)", abs(v[name]) + 2 * abs(w[name]), largest)
+        yield replace(found, detail=detail)
 
 
 def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms: Array, largest: float) -> Evidence:
@@ -103,6 +106,11 @@ def _at(trial: Trial, case: Case, a: float, b: float) -> tuple[Cotangent, Gradie
 def _times(scale: float, g: Gradients) -> Gradients:
     xs = None if g.xs is None else scale * g.xs
     return Gradients({k: scale * p for k, p in g.params.items()}, xs, {k: scale * s for k, s in g.state.items()})
+
+
+def _sum(a: Gradients, b: Gradients) -> Gradients:
+    xs = None if a.xs is None or b.xs is None else a.xs + b.xs
+    return Gradients({k: p + b.params[k] for k, p in a.params.items()}, xs, {k: s + b.state[k] for k, s in a.state.items()})
 
 
 def _mix(a: float, v: Array, b: float, w: Array) -> Array:

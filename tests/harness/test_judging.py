@@ -11,6 +11,8 @@ from harness.cases import Case
 from harness.checks.evidence import Evidence, NotApplicable, holds
 from harness.checks.registry import Check
 from harness.checks.trial import Trial
+from harness.diagnosis.bugs import bug
+from harness.diagnosis.plant import PlantedCell
 from harness.events import Options, Task
 from harness.judging import judge, planned
 from harness.runner import check
@@ -181,3 +183,12 @@ def test_a_failure_names_the_file_and_line_of_the_backward(known: bool) -> None:
     assert finding.observed == pytest.approx(2 * float(finding.expected or np.nan))
     assert finding.repro is not None
     assert ("--like elman" in finding.repro.command) == known
+
+
+def test_what_is_not_additive_is_named_as_what_is_not_homogeneous_is() -> None:
+    """relu' taken of the gradient: B(s v) = s B(v) for every s > 0, but B(v + w) is not B(v) + B(w)."""
+    mistake = PlantedCell("elman_relu", (bug("elman_relu", "derivative-from-gradient"),))
+    run = check(mistake, like="elman_relu", isolate=False, select=["contract", "linearity"])
+    (failed,) = run.failed
+    assert failed.finding is not None
+    assert [failed.check, failed.finding.causes[0].code] == ["LIN110", "derivative-from-gradient"]
