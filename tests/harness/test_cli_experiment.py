@@ -117,7 +117,8 @@ def test_points_that_are_known_are_not_measured_again(bptt: Bptt) -> None:
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 sys.path.insert(0, {root!r})
 from harness import cli
 from harness.experiments import plan

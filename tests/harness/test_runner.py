@@ -200,7 +200,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
                 open("worker.pid", "w").write(str(os.getpid()))
                 time.sleep(600)
         if __name__ == "__main__":
+            import signal
             import harness
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
             harness.check("cells.py:Hanging", level="smoke")
         """,
     )
