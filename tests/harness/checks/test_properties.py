@@ -178,3 +178,28 @@ def test_an_examination_is_made_once() -> None:
     assert trial.examine(Case(), ("params",), 2).draws == 2
     assert trial.mirror is None
     assert trial.regions(subject.implementation.init(np.random.default_rng(0), 3, 7)) == ()
+
+
+class BothWays(CleanStateless):
+    """Its outputs beside those of the reversed sequence, as a bidirectional layer gives them; nothing in it says so."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        ys, _ = super().run(params, xs, state)
+        back, _ = super().run(params, xs[::-1], state)
+        return np.concatenate([ys, back[::-1]], axis=2), {}
+
+    backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+
+def test_a_layer_of_both_directions_is_no_leak_and_one_unit_that_reads_ahead_is() -> None:
+    result = check(BothWays, isolate=False, select=["TIM110"])["TIM110"]
+    assert (result.status, "bidirectional" in str(result.reason)) == ("not_applicable", True)
+
+    class OneReadsAhead(BothWays):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            ys = ys.copy()
+            ys[:-1, :, 0] += 1e-3 * xs[1:, :, 0]
+            return ys, final
+
+    assert finding(check(OneReadsAhead, isolate=False, select=["TIM110"]), "TIM110").where.step == 1
