@@ -43,12 +43,12 @@ class Slot:
 
     names       its parts, one a layer and direction
     width       of each part
-    axes        "NW" for (N, W), "KNW" for (K, N, W), "NKW" for (N, K, W), with K = len(names)
+    axes        "NW" for (N, W), "KNW" for (K, N, W), "NKW" for (N, K, W), "NWK" for (N, W, K), with K = len(names)
     """
 
     names: tuple[str, ...]
     width: Width
-    axes: Literal["NW", "KNW", "NKW"] = "NW"
+    axes: Literal["NW", "KNW", "NKW", "NWK"] = "NW"
 
     def pack(self, state: Tensors) -> torch.Tensor:
         """The tensor from its parts, each (N, W).  Raises ContractError where one is missing."""
@@ -147,7 +147,7 @@ class Form:
         assert self.tree is not None  # every other form returns a state
         if self.returns in ("h", "state"):
             final = unpack(self.tree, result)
-            return next(iter(final.values())), final
+            return final[next(slots(self.tree)).names[-1]], final  # of several layers the top one's h
         if self.returns == "(y, *state)":
             return result[0], unpack(self.tree, tuple(result[1:]))
         at = 1 if self.returns == "(y, state)" else 0

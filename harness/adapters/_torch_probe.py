@@ -131,12 +131,25 @@ class Prober:
                 yield _Given((slot("h", h), slot("c", c)), "one")
             for h, c in pairs:
                 yield _Given([slot("h", h), slot("c", c)], "one")
+            yield from self._deep_cell_states(widths, D, H)
+
+    def _deep_cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
+        """Of a cell of several layers: the layers' states in one tensor, layers first, in the middle or last."""
+        layers = getattr(self.module, "num_layers", None)
+        if not isinstance(layers, int):
+            return
+        orders: tuple[Literal["KNW", "NKW", "NWK"], ...] = ("KNW", "NKW", "NWK")
+        for w, axes in itertools.product(widths, orders):
+            h, c = (Slot(state_names(letter, layers, 1), Width.of(w, D, H), axes) for letter in "hc")
+            yield _Given((h, c), "one")
+            yield _Given(h, "one")
 
     def _cell_returns(self, result: Any, given: _Given, D: int, H: int) -> tuple[Returns, int] | None:
         """The return form in which every state comes back in its own shape, and the output's width."""
         tree = given.tree
         assert tree is not None
-        want = [(self.N, slot.width.at(D, H)) for slot in slots(tree)]
+        want = [_shape(slot, self.N, D, H) for slot in slots(tree)]
+        width = next(slots(tree)).width.at(D, H)
 
         def is_state(value: Any) -> bool:
             nested = isinstance(value, tuple | list)
@@ -148,11 +161,11 @@ class Prober:
             return isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[0] == self.N
 
         if isinstance(tree, Slot) and isinstance(result, torch.Tensor):
-            return ("h", want[0][1]) if is_state(result) else None
+            return ("h", width) if is_state(result) else None
         if not isinstance(result, tuple | list):
             return None
         if not isinstance(tree, Slot) and is_state(result):
-            return "state", want[0][1]
+            return "state", width
         if len(result) == 2 and is_output(result[0]) and is_state(result[1]):
             return "(y, state)", result[0].shape[1]
         if len(result) == 2 and is_output(result[1]) and is_state(result[0]):
@@ -167,7 +180,7 @@ class Prober:
         if rows is None or not rows[0]:
             return
         last = self.call("layer", self.random(self.T, self.N, D), _Given(form.tree, form.passing), self.N, D, H)
-        if [tuple(t.shape) for t in _tensors(last)] == [(self.N, slot.width.at(D, H)) for slot in slots(form.tree)]:
+        if [tuple(t.shape) for t in _tensors(last)] == [_shape(slot, self.N, D, H) for slot in slots(form.tree)]:
             called = f"module(xs {(self.T, self.N, D)}, state)"
             raise ProbeError(f"{called} returned {describe(last)}, its last state only, wanted (ys, state)")
 
@@ -374,8 +387,8 @@ def _probed(form: Form, prober: Prober, D: int, H: int, unit: int, why_axis: str
 
 def _shapes(tree: Tree | None, D: int, H: int) -> str:
     if isinstance(tree, Slot):
-        axes = {"NW": ("N",), "KNW": (str(len(tree.names)), "N"), "NKW": ("N", str(len(tree.names)))}[tree.axes]
-        return f"({', '.join(axes)}, {tree.width.at(D, H)})"
+        words = {"N": "N", "K": str(len(tree.names)), "W": str(tree.width.at(D, H))}
+        return f"({', '.join(words[axis] for axis in tree.axes)})"
     return "(" + ", ".join(_shapes(branch, D, H) for branch in tree or ()) + ")"
 
 

@@ -21,7 +21,7 @@ _CASES = (Case(N=3), Case(T=4, N=2, D=5, H=3, regime="saturated", seed=1))
 Run = tuple[Array, dict[str, Array]]
 
 
-@check("LEN100", family="lengths", cases=_CASES, needs=("CON110",))
+@check("LEN100", family="lengths", cases=_CASES, needs=("CON110", "PAR100"))
 def full_lengths_change_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
     """run(..., lengths=(T, ..., T)) is run(...): outputs and final state."""
     data = _data(trial, case)
@@ -110,10 +110,14 @@ def _data(trial: Trial, case: Case) -> Data:
 
 
 def _lengths(case: Case) -> Array:
-    """One for each row: the first a single step, the second a full one, the rest anything from 1 to T - 1; so never in falling order."""
+    """One for each row: a single step, all of them, about half, and then anything from 1 to T - 1.
+
+    Never in falling order, and of three rows the order that sorts them is not its own inverse.
+    """
     rng = generator(case, "lengths")
     lengths = rng.integers(1, max(case.T, 2), size=case.N)
-    lengths[:2] = (1, case.T) if case.N > 1 else (case.T,)
+    first = (1, case.T, (case.T + 1) // 2) if case.N > 1 else (case.T,)
+    lengths[:3] = first[: case.N]
     return np.asarray(lengths)
 
 

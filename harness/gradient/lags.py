@@ -15,11 +15,13 @@ import numpy as np
 from harness.cases import Case, Cotangent, Data, draw, generator
 from harness.errors import BpttError
 from harness.gradient.blocks import Block
+from harness.gradient.certificate import Judged, second_opinion
 from harness.gradient.chain import Chain, NoChain, chain_of, jacobians, moved_by_errors
 from harness.gradient.oracle import Oracle, choose
-from harness.gradient.precision import nudged, rounding_noise
+from harness.gradient.precision import Precisions, nudged, rounding_noise
 from harness.gradient.running import Gradients, backward, run
 from harness.gradient.slopes import Differentiate
+from harness.gradient.stepwise import OneStepAtATime
 from harness.gradient.tangent import signed_directions, tiled
 from harness.subject import Array, Subject
 
@@ -265,4 +267,7 @@ class _Judge:
         if not self.oracle.exact:
             return True
         whole = float(self.oracle.contractions([block.direction_along(self.data, u)], [alone]).values[0, 0])
-        return abs(whole - exact) <= 0.3 * gap
+        if abs(whole - exact) > 0.3 * gap or Precisions(self.subject, self.data, [alone]).shrinks(block, 0, u):
+            return False
+        asked = Judged(block, 0, "wrong", float(found.relative[place]), exact, yours, u)
+        return second_opinion(OneStepAtATime(self.subject, self.data), alone, self.oracle, asked) == "sides"

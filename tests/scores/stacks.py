@@ -2,8 +2,8 @@
 
     python -m tests.scores.stacks [--jobs 2] [--of TEXT]
 
-Each mistake that needs no dropout mask is planted in a stack of the layers and directions that it needs.  Placed: at a layer, or at dxs.
-Prints what falls short, and last the totals; exit code 1 when a mistake was not found.
+Each mistake that needs no dropout mask is planted in a stack of the layers and directions that it needs.  Placed: at a layer or tensor;
+a forward one where it is named.  Prints what falls short, and last the totals; exit code 1 when a mistake was not found.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def one(bug: StackBug) -> tuple[Counter[str], list[str]]:
     causes = [cause.code for r in failed if r.finding for cause in r.finding.causes]
     first = failed[0].finding if failed else None
     named = causes[:1] == [bug.name]
-    counted.update(named=named, placed=first is not None and (first.where.layer is not None or first.where.tensor is not None))
+    placed = first is not None and (first.where.layer is not None or first.where.tensor is not None)
+    counted.update(named=named, placed=placed or (named and bug.kind == "forward"))
     said = ", ".join(r.check for r in failed) or "nothing"
     return counted, [] if named and len(failed) == 1 else [f"{bug.name}: {said} failed, first cause {causes[0] if causes else 'unknown'}"]
 

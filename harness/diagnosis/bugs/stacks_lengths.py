@@ -22,6 +22,8 @@ _RETURN = "return {name: dparams[name] for name in params if name in dparams}, d
 
 def _module(function: str) -> Literal["stack", "lengths"]:
     return "lengths" if function.startswith("Packed") or function == "layout" else "stack"
+#: All steps turned around at once: of packed sequences (1, steps, ...), and of whole ones (T, N, ...), where that is right.
+_AS_A_WHOLE = "({0}[:, ::-1] if hasattr(steps, 'mirror') else {0}[::-1])"
 
 
 def _back(
@@ -106,7 +108,7 @@ BACKWARD = (
     _back(
         "daxs-reversed-over-all-steps",
         _DAXS,
-        f"daxs.append(dqs[:, ::-1] if {_REVERSE} else dqs)",
+        f"daxs.append({_AS_A_WHOLE.format('dqs')} if {_REVERSE} else dqs)",
         "the gradient of the reverse direction's inputs is turned around as a whole, not each sequence over its own length",
         "reverse the first lengths[n] steps of each row n",
         "directions",
@@ -115,7 +117,7 @@ BACKWARD = (
     _back(
         "dys-reversed-over-all-steps",
         _DRS,
-        f"drs = dys[:, :, start : start + width]\ndrs = drs[:, ::-1] if {_REVERSE} else drs",
+        f"drs = dys[:, :, start : start + width]\ndrs = {_AS_A_WHOLE.format('drs')} if {_REVERSE} else drs",
         "dys of the reverse direction is turned around as a whole, not each sequence over its own length",
         "reverse the first lengths[n] steps of each row n",
         "directions",

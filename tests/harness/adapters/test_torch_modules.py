@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,10 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from torch import nn  # noqa: E402 - torch comes first, or the whole module is skipped
 
 from harness.adapters.torch import adapt  # noqa: E402 - as above
+from harness.cases import Case, draw  # noqa: E402 - as above
 from harness.errors import UsageError  # noqa: E402 - as above
+from harness.gradient.running import run  # noqa: E402 - as above
+from harness.runner import check  # noqa: E402 - as above
 from harness.subject import Subject  # noqa: E402 - as above
 
 T, N = 5, 2
@@ -612,3 +616,47 @@ def test_what_cannot_be_used_is_told_in_one_line(obj: Any, message: str) -> None
 def test_a_module_without_recurrence_is_refused() -> None:
     with pytest.raises(UsageError, match=r"as a layer, .* wanted a cell"):
         adapt(NoRecurrence, "t", None)
+
+
+class Deep(nn.Module):  # type: ignore[misc]  # torch is not typed
+    """LSTM cells one above the other, one step at a time; the layers' states in one tensor along `axis`."""
+
+    axis = 0
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 2) -> None:
+        super().__init__()
+        self.num_layers = num_layers
+        sizes = [input_size] + [hidden_size] * num_layers
+        self.layers = nn.ModuleList(nn.LSTMCell(*pair) for pair in itertools.pairwise(sizes))
+
+    def forward(self, x: Any, state: Any) -> Any:
+        new = []
+        for layer, h, c in zip(self.layers, *(part.unbind(self.axis) for part in state), strict=True):
+            new.append(layer(x, (h, c)))
+            x = new[-1][0]
+        return tuple(torch.stack(parts, self.axis) for parts in zip(*new, strict=True))
+
+
+class DeepInTheMiddle(Deep):
+    axis = 1
+
+
+class DeepLast(Deep):
+    axis = 2
+
+    def forward(self, x: Any, state: Any) -> Any:
+        h, c = super().forward(x, state)
+        return h[..., -1], (h, c)
+
+
+@pytest.mark.parametrize("made", [Deep, DeepInTheMiddle, DeepLast])
+def test_a_cell_of_several_layers_keeps_their_states_in_one_tensor(made: type) -> None:
+    subject = adapt(made, "t", None)
+    assert subject is not None
+    data = draw(subject, Case(T=3, N=2, D=2, H=3))
+    assert set(data.state) == {"h_l0", "h_l1", "c_l0", "c_l1"}
+    ys, final = run(subject, data)
+    assert ys.shape == (3, 2, 3)
+    assert np.array_equal(ys[-1], final["h_l1"])  # the top layer's
+    run_ = check(made, isolate=False, select=["GRD130", "TIM100"])
+    assert run_.ok, run_.text()

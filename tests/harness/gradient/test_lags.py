@@ -122,3 +122,20 @@ def test_without_rows_or_gradients_there_is_no_map() -> None:
         lag_map(changed(reference("elman"), nothing), Case())
     with pytest.raises(NoChain, match="rows of a batch mix"):
         lag_map(changed(reference("elman"), lambda g: replace(g, xs=g.xs - g.xs.mean(axis=1, keepdims=True))), Case(N=1))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("cell", "case"),
+    [
+        ("RNN", Case(12, 1, 2, 1, "open", "float64", 1487283779)),
+        ("LSTM", Case(12, 4, 2, 6, "open", "float32", 1739607631)),
+        ("LSTMCell", Case(8, 4, 3, 4, "open", "float32", 2013058159)),
+    ],
+)
+def test_digits_that_saturated_units_cost_are_no_mistake(cell: str, case: Case) -> None:
+    """1 - h**2 of an h near 1: another precision shows that the formula is right, or no second oracle sides with the first."""
+    pytest.importorskip("torch", reason="needs torch")
+    (subject,) = load(f"torch.nn:{cell}")
+    found = lag_map(replace(subject, dtype=case.dtype), case)
+    assert max(np.max(part.relative) for part in found.parts.values()) > 1e-7  # the digits are gone indeed
+    assert not any(part.wrong.any() for part in found.parts.values())
