@@ -20,7 +20,7 @@ ORDER = {
     ),
     "harness": (
         "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
-        "gradient checks diagnosis events flow shrinking reproducing judging detection worker isolation "
+        "gradient checks diagnosis events flow shrinking reproducing findings judging detection worker isolation "
         "runner loading ask comparison conversion experiments "
         "lockstepping _parametrize _pytest_cells pytest_plugin "
         "_cli_reasons _cli_follow _cli_check _cli_catalogue _cli_experiment _cli_lockstep cli"
