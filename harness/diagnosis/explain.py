@@ -300,7 +300,7 @@ def _causes(
             evidence += f"; {_so_do(match, matches)} at {wrong.case}"
         if elsewhere:
             evidence += f"; at {elsewhere.case} " + ("nothing is wrong" if right_there else "something else is wrong too")
-        score = 0.9 if elsewhere else 1.0
+        score = 0.6 if elsewhere else 1.0
         causes.append(Cause(match.bug.name, match.bug.sentence, evidence, score, _fix(identification, match.bug)))
     return tuple(causes)
 

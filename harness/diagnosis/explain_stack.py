@@ -307,7 +307,7 @@ def _cause(wrong: WrongGradient, match: Match, names: Sequence[str], all_of_them
     if match.only_here:
         evidence += "; at a larger case something else is wrong too"
     said = f"in {match.words}: {match.bug.sentence}" if match.words else match.bug.sentence
-    return Cause(match.bug.name, said, evidence, 0.9 if match.only_here else 1.0, match.bug.fix)
+    return Cause(match.bug.name, said, evidence, 0.6 if match.only_here else 1.0, match.bug.fix)
 
 
 def _place(reference: StackReference) -> tuple[Cause, ...]:
