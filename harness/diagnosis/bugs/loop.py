@@ -436,7 +436,7 @@ def truncations(T: int) -> tuple[Bug, ...]:
         )
     for k in _windows(T - 1)[1:]:
         for name, cut, sentence in (
-            (f"detached-every-{k}", f"t % {k} == 0", f"the gradient is cut at every {k}th step: dh_next starts from zero there"),
+            (f"detached-every-{k}", f"t % {k} == 0", f"the gradient is cut every {k} steps, where dh_next starts from zero"),
             (
                 f"detached-{k}-from-the-end",
                 f"t == len(tapes) - {k}",
