@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.cases import Case, Data, generator
-from harness.checks.evidence import Evidence, holds
+from harness.cases import Case, Data, cotangents, generator, is_bias
+from harness.checks.evidence import Evidence, NotApplicable, holds
 from harness.checks.registry import check
 from harness.checks.trial import Trial
+from harness.gradient.certificate import judge
 from harness.gradient.differences import measured_noise, moved_in_dtype
+from harness.gradient.running import backward
 from harness.gradient.tangent import Direction, signed_directions
 from reports.records import Where
 
@@ -69,6 +71,40 @@ def large_inputs_give_finite_outputs(trial: Trial, case: Case) -> Iterator[Evide
             bad=int(wrong.sum()),
             total=int(wrong.size),
         )
+
+
+@check("NUM120", family="numerics", level="full", cases=(Case(T=2), Case(T=1, N=1, D=2, H=3, seed=1)), needs=("CON170", "NUM100"))
+def gradients_of_saturated_units_keep_half_of_their_digits(trial: Trial, case: Case) -> Iterator[Evidence]:
+    """With every bias at +20, the relative error of each gradient stays below the square root of the roundoff.   A warning, no failure."""
+    trial.needs_backward()
+    data = trial.data(case)
+    shut = {name: (p + 20).astype(p.dtype) if is_bias(p) and p.dtype.kind == "f" else p for name, p in data.params.items()}
+    if not any(is_bias(p) for p in shut.values()):
+        raise NotApplicable("it has no bias to saturate its units with")
+    data = Data(shut, data.xs, data.state)
+    ys, final = trial.run(data)
+    vs = cotangents(trial.subject, case, ys, final)[:1]
+    gradients = [backward(trial.subject, data, v) for v in vs]
+    found = judge(trial.subject, case, data, vs, gradients, trial.regions(shut), 2, ("params",), trial.mirror)
+    half = float(np.sqrt(np.finfo(case.dtype).eps))
+    rounded = [item for item in found.judged if item.verdict == "rounding"]
+    worst = max(rounded, key=lambda item: item.relative, default=None)
+    if worst is None or worst.relative <= half:
+        yield holds(max_relative_error=0.0 if worst is None else worst.relative)
+        return
+    gate = f", gate {worst.block.gate}" if worst.block.gate else ""
+    left, of = (max(0, int(-np.log10(error))) for error in (worst.relative, np.finfo(case.dtype).eps))
+    yield Evidence(
+        False,
+        f"the formula of dL/d{worst.block.tensor}{gate} is right but loses digits where units are saturated: {left} of {of} are left",
+        "PRECISION_LOSS",
+        "warning",
+        Where(tensor=worst.block.tensor, gate=worst.block.gate),
+        observed=worst.yours,
+        expected=worst.exact,
+        relative_error=worst.relative,
+        total=len(found.judged),
+    )
 
 
 def _noise_elsewhere(trial: Trial, case: Case, data: Data, along: Direction) -> float:

@@ -111,6 +111,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a",
         "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2))",
     ),
+    ("NUM120", "PRECISION_LOSS"): (
+        "f * (1 - f) and 1 - h * h from the rounded values: near 1 the difference has few digits left",
+        "take the derivative from the pre-activation: s(a) * s(-a) for a sigmoid, 4 * q / (1 + q)**2 with q = exp(-2 * abs(a)) for tanh",
+    ),
     ("TIM100", "BUG"): (
         "something of the past is not in the state, or depends on where a sequence starts or ends",
         "start from the state that is handed in, return the last step's state, and treat no step apart (t == 0, t == T - 1, t % k)",

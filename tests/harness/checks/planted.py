@@ -280,6 +280,21 @@ class CotangentNormalised(Clean):
         return {k: g * norm for k, g in dparams.items()}, dxs * norm, {k: g * norm for k, g in dstate.items()}
 
 
+class DerivativeOfTheRoundedValue(Clean):
+    """1 - h * h of the rounded h in the place of tanh' of the pre-activation."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        hs = [state["h"], *forward(self.cell, params, xs, state)[0]]
+        dparams, dxs, dh = {name: np.zeros_like(p) for name, p in params.items()}, np.zeros_like(xs), dfinal["h"]
+        for t in reversed(range(len(xs))):
+            da = (dys[t] + dh) * (1 - hs[t + 1] * hs[t + 1])
+            dparams["W_x"] += xs[t].T @ da
+            dparams["W_h"] += hs[t].T @ da
+            dparams["b"] += da.sum(axis=0)
+            dxs[t], dh = da @ params["W_x"].T, da @ params["W_h"].T
+        return dparams, dxs, {"h": dh}
+
+
 class Clipped(Clean):
     """backward clips the entries of its gradients to [-50, 50]."""
 
@@ -742,6 +757,14 @@ PLANTS: dict[str, Plant] = {
     "LIN110": Plant(Clipped, "is not linear", where={}),
     "NUM100": Plant(Float32OnTheWay, "as if cast to float32", "PRECISION_LOSS", {"tensor": "ys"}, CleanLSTM),
     "NUM110": Plant(ExponentialOverflows, "not finite for inputs of +-1000: an exponential overflows", where={"tensor": "ys"}),
+    "NUM120": Plant(
+        DerivativeOfTheRoundedValue,
+        "is right but loses digits where units are saturated",
+        "PRECISION_LOSS",
+        {"gate": "h"},
+        at=Case(T=2),
+        status="passed",
+    ),
     "GRD110": Plant(ForgotSigmoidDerivative, "gate r is wrong", where={"gate": "r", "lag": 0}, clean=CleanGRU),
     "GRD120": Plant(ForgotDirectPath, "dL/dh0 is wrong", where={"tensor": "h0", "gate": None}, clean=CleanGRU),
     "GRD130": Plant(OneStepOnly, "is wrong", where={"lag": 1}),
