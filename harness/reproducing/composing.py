@@ -7,6 +7,7 @@ import copy
 import inspect
 import re
 import sys
+import types
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -120,11 +121,14 @@ def _written(
 
 
 def _module_of(obj: Any) -> Any:
-    """The module that defines the class of an object.  Raises NotWritten for our own."""
-    name = type(obj).__module__
-    if name.partition(".")[0] in ("harness", "refimpl", "reports", "builtins") or name not in sys.modules:
+    """The module that defines the class of an object, or what is known of it where a worker was sent the class alone.
+
+    Raises NotWritten for our own.
+    """
+    name, known = type(obj).__module__, type(obj).__qualname__
+    if name.partition(".")[0] in ("harness", "refimpl", "reports", "builtins"):
         raise NotWritten(f"{name} is no module of the user's")
-    return sys.modules[name]
+    return sys.modules.get(name) or types.SimpleNamespace(__name__=name, **{known: type(obj)})
 
 
 def _construction(way: Construction, found: Loaded, args: Mapping[str, object], case: Case) -> tuple[str, bool]:
