@@ -18,7 +18,7 @@ from harness.adapters._textbook_build import Construction, seeded
 from harness.adapters._textbook_walk import Walk
 from harness.adapters.numpy_layer import LayerCell
 from harness.adapters.numpy_step import StepCell
-from harness.cases import Case
+from harness.cases import Case, init
 from harness.reproducing.contract import cell, network
 from harness.reproducing.layer import layer
 from harness.reproducing.step import step
@@ -67,6 +67,7 @@ def script(
     for difference in differences:
         for seed in _SEEDS:
             try:
+                init(subject, np.random.default_rng(0), case)  # a class that is built for its sizes has those of the last call
                 found, body = _written(subject, spec, dict(args or {}), case, where.tensor, where.index, difference, seed)
                 head, lines, shown = _short(found, body.lines)
             except NotWritten:
