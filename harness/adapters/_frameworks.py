@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.adapters._objects import short_name
+from harness.adapters._objects import given_size, short_name
 from harness.errors import UsageError
 from harness.subject import Arrays, Region
 
@@ -130,7 +130,7 @@ def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None, fill: t
             f"{spec}: {label} needs {', '.join(map(repr, rest))} besides its sizes, got nothing for it, "
             f"wanted it in --args, such as '{{\"{rest[0]}\": ...}}'"
         )
-    sizes = {name: _size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
+    sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
     D, H = (sizes.get(name) if name else None for name in (input_name, hidden_name))
     filled = frozenset(name for name in fill if open_ended or name in names)
     return Recipe(make, label, spec, input_name, hidden_name, given, D, H, filled)
@@ -141,12 +141,6 @@ def _parameters(make: Callable[..., Any]) -> list[inspect.Parameter]:
     if isinstance(make, type) and all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
         parameters = list(inspect.signature(make.__init__).parameters.values())[1:]  # type: ignore[misc]  # a metaclass hides it
     return parameters
-
-
-def _size(value: object, name: str, spec: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{spec}: got {name} = {value!r}, wanted a whole number of at least 1")
-    return value
 
 
 def one_line(error: BaseException) -> str:

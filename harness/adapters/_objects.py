@@ -94,6 +94,13 @@ def construct(obj: Any, spec: str, args: Mapping[str, object] | None) -> Any:
         raise UsageError(f"{spec}: {given} failed with {raised_at(error)}, wanted an object") from error
 
 
+def given_size(value: object, name: str, spec: str) -> int:
+    """A size among the user's arguments.  Raises UsageError where it is no positive whole number."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{spec}: got {name} = {value!r}, wanted a whole number of at least 1")
+    return value
+
+
 def required(function: Any) -> list[str] | None:
     """Names of the arguments that a call must give, None where Python cannot tell."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from harness.adapters._objects import given_size
 from harness.errors import UsageError
 
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
@@ -164,7 +165,7 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
         required = [p.name for p in named if p.default is p.empty]
     given = dict(zip(names, positional, strict=False)) | given
     input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])
-    sizes = {name: _size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
+    sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
     given |= {name: OBVIOUS[name] for name in required if name in OBVIOUS and name not in {input_name, hidden_name, *given}}
     missing = [name for name in required if name not in {input_name, hidden_name, *given}]
     if missing:
@@ -194,12 +195,6 @@ def _size_names(names: list[str], required: list[str]) -> tuple[str | None, str 
     if hidden_name is None and rest:
         hidden_name = rest.pop(0)
     return input_name, hidden_name
-
-
-def _size(value: object, name: str, spec: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{spec}: got {name} = {value!r}, wanted a whole number of at least 1")
-    return value
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from harness.cases import Case, admissible, cotangents, draw
 from harness.diagnosis.bugs import Bug, forward_bugs_of
 from harness.diagnosis.influence import layouts
 from harness.diagnosis.layouts import Reading
@@ -18,10 +17,9 @@ from harness.diagnosis.plant import plant
 from harness.diagnosis.probing import Probe, Unidentified, open_probe
 from harness.diagnosis.search import FAMILIES, Search
 from harness.diagnosis.units import number_of_states
-from harness.diagnosis.variation_stack import backward_is_that_of_the_right_stack, stack_variation
+from harness.diagnosis.variation_stack import backward_is_that_of_the_right_stack, own_gradients, stack_variation
 from harness.diagnosis.wrong import relative_distance
 from harness.errors import BpttError
-from harness.gradient.running import backward, run
 from harness.subject import Subject
 from refimpl import unroll
 from refimpl.cells import CELLS
@@ -58,17 +56,13 @@ def backward_is_that_of_the_right_cell(subject: Subject, found: Variation) -> bo
     pass: then forward and backward do not belong together, and it is the forward pass that has to be mended."""
     if found.identification.mapping.stack is not None:
         return backward_is_that_of_the_right_stack(subject, found)
-    case = admissible(subject, Case())
     mapping, cell = found.identification.mapping, CELLS[found.identification.cell]
     try:
-        data = draw(subject, case)
-        ys, final = run(subject, data)
-        v = cotangents(subject, case, ys, final)[0]
-        yours = backward(subject, data, v)
+        data, v, yours = own_gradients(subject)
     except BpttError:
         return False
     params = params_to_reference(mapping, data.params)
-    zero = cell.zero_state(params, case.N)
+    zero = cell.zero_state(params, data.xs.shape[1])
     state = {**zero, **{theirs: data.state[mine] for mine, theirs in mapping.state.items()}}
     dfinal = {**zero, **{theirs: v.dfinal[mine] for mine, theirs in mapping.state.items() if mine in v.dfinal}}
     bug = next(bug for bug in forward_bugs_of(cell.name) if bug.name == found.code)

@@ -12,7 +12,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from harness.cases import Case, admissible, cotangents, draw
+from harness.cases import Case, Cotangent, Data, admissible, cotangents, draw
 from harness.diagnosis.bugs.stacks import STACK_BUGS, stack_bug
 from harness.diagnosis.mapping import Identification, Variation, gradients_from_reference, params_to_reference, resized
 from harness.diagnosis.plant_stack import RIGHT, plant_stack
@@ -21,7 +21,7 @@ from harness.diagnosis.stacks import assembled, confirmed, sentence_of, unit_fou
 from harness.diagnosis.units import Unit, Whole, open_whole
 from harness.diagnosis.wrong import relative_distance
 from harness.errors import BpttError, ContractError
-from harness.gradient.running import backward, run
+from harness.gradient.running import Gradients, backward, run
 from harness.subject import Subject
 from refimpl import stack as reference_stack
 
@@ -57,16 +57,20 @@ def stack_variation(subject: Subject, like: str | None = None, seed: int = 0) ->
     return None
 
 
+def own_gradients(subject: Subject) -> tuple[Data, Cotangent, Gradients]:
+    """The subject's gradients at the default case, for a cotangent on every output and final state.  Raises what running it raises."""
+    case = admissible(subject, Case())
+    data = draw(subject, case)
+    v = cotangents(subject, case, *run(subject, data))[0]
+    return data, v, backward(subject, data, v)
+
+
 def backward_is_that_of_the_right_stack(subject: Subject, found: Variation) -> bool:
     """As `variation.backward_is_that_of_the_right_cell`, for a stack."""
-    case = admissible(subject, Case())
     mapping = found.identification.mapping
     assert mapping.stack is not None
     try:
-        data = draw(subject, case)
-        ys, final = run(subject, data)
-        v = cotangents(subject, case, ys, final)[0]
-        yours = backward(subject, data, v)
+        data, v, yours = own_gradients(subject)
     except BpttError:
         return False
     params = params_to_reference(mapping, data.params)

@@ -70,14 +70,9 @@ def nudged(data: Data, rng: np.random.Generator) -> Data:
     return Data({k: one(v) for k, v in data.params.items()}, one(data.xs), {k: one(v) for k, v in data.state.items()})
 
 
-def shrinks_with_precision(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array) -> bool | None:
-    """True: the discrepancy is rounding.  False: it is not.  None: this subject has only one precision."""
-    return Precisions(subject, data, [cotangent]).shrinks(block, 0, u)
-
-
 @dataclass(frozen=True)
 class Precisions:
-    """The same for many blocks: gradients in each precision for each cotangent, computed when first asked for."""
+    """The dot test of a block in two precisions: gradients in each for each cotangent, computed when first asked for."""
 
     subject: Subject
     data: Data
@@ -85,6 +80,7 @@ class Precisions:
     known: dict[tuple[type, int], tuple[Cotangent, Gradients] | None] = field(default_factory=dict)
 
     def shrinks(self, block: Block, cotangent: int, u: Array) -> bool | None:
+        """True: the discrepancy is rounding.  False: it is not.  None: this subject has only one precision."""
         if self.data.xs.dtype == np.float32:
             return self._shrinks_in_float64(block, cotangent, u)
         if self.data.xs.dtype != np.float64:
@@ -104,6 +100,7 @@ class Precisions:
         return None if narrow is None else not (here > 2**11 * (U64 / U32) * narrow and here > 1e3 * U64)
 
     def _shrinks_in_float64(self, block: Block, cotangent: int, u: Array) -> bool | None:
+        """By the same margins as float64 against float32: two roundings differ by chance, a mistake by nothing."""
         here, wide = (self.discrepancy(block, cotangent, u, dtype) for dtype in (np.float32, np.float64))
         return None if here is None or wide is None else not (wide > 2**11 * (U64 / U32) * here and wide > 1e5 * U64)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness import targets
@@ -33,8 +35,10 @@ def test_a_right_cell_gives_no_doubt() -> None:
 
 
 def test_what_does_not_apply_is_no_doubt() -> None:
-    (subject,) = targets.load("refimpl:elman_relu")  # has no truncation, and a relu has no second derivative to compare
-    assert not list(doubts(subject, load(), HERE))
+    """W_x-sign is seen in the backward; of a subject that says that it has none, no check of gradients applies."""
+    subject = planted("elman", bug("elman", "W_x-sign"))
+    assert list(doubts(subject, load(), HERE))
+    assert not list(doubts(replace(subject, capabilities=frozenset()), load(), HERE))
 
 
 def test_a_score_of_right_cells_counts_its_cases_and_repeats_itself() -> None:

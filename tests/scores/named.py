@@ -21,7 +21,7 @@ from harness.diagnosis.plant import PlantedCell, PlantError
 from harness.gradient.running import backward, run
 from harness.runner import check
 from reports.records import FAILING, Result
-from tests.scores.working import options, planted, spread
+from tests.scores.working import options, planted, report, spread
 
 
 def one(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
@@ -98,10 +98,7 @@ def main() -> int:
     for (_, mistake, _), (counted, lines) in zip(jobs, spread(asked.jobs, one, jobs), strict=True):
         total[mistake.kind] += counted
         print(*(f"{line}\n" for line in lines), sep="", end="", flush=True)
-    for kind, n in total.items():
-        counts = f"{n['found']} found, {n['placed']} placed, {n['named']} named first, {n['roots']} with one root failure"
-        print(f"{kind}: {n['planted']} planted, {counts}")
-    return 1 if any(n["found"] < n["planted"] for n in total.values()) else 0
+    return report(total)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from harness.diagnosis.bugs.stacks import STACK_BUGS
 from harness.diagnosis.plant_stack import PlantedStack, StackBug
 from harness.runner import check
 from reports.records import FAILING
-from tests.scores.working import options, spread
+from tests.scores.working import options, report, spread
 
 _FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths")
 
@@ -43,10 +43,7 @@ def main() -> int:
     for bug, (counted, lines) in zip(bugs, spread(asked.jobs, one, bugs), strict=True):
         total[bug.kind] += counted
         print(*(f"{line}\n" for line in lines), sep="", end="", flush=True)
-    for kind, n in total.items():
-        counts = f"{n['found']} found, {n['placed']} placed, {n['named']} named first, {n['roots']} with one root failure"
-        print(f"{kind}: {n['planted']} planted, {counts}")
-    return 1 if any(n["found"] < n["planted"] for n in total.values()) else 0
+    return report(total)
 
 
 if __name__ == "__main__":

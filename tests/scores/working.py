@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from joblib import Parallel, delayed
@@ -27,6 +28,14 @@ def spread(jobs: int, one: Callable[[A], R], over: Sequence[A]) -> Iterator[R]:
     """`one` of each, in order, as they come."""
     found: Iterator[R] = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(delayed(one)(a) for a in over)
     return found
+
+
+def report(total: Mapping[str, Counter[str]]) -> int:
+    """A line of totals for each kind of mistake; the exit code: 1 when one was not found."""
+    for kind, n in total.items():
+        counts = f"{n['found']} found, {n['placed']} placed, {n['named']} named first, {n['roots']} with one root failure"
+        print(f"{kind}: {n['planted']} planted, {counts}")
+    return 1 if any(n["found"] < n["planted"] for n in total.values()) else 0
 
 
 def planted(cell: str, *bugs: Bug) -> Subject:

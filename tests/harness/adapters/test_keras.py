@@ -90,9 +90,9 @@ RIGHT: list[tuple[Any, dict[str, object], str | None, str]] = [
     (layers.LSTMCell, {}, "lstm", "blocks i f g o"),
     (layers.RNN, {"cell": "GRUCell"}, "gru_reset_after", "blocks z r n"),
     (ElmanCell, {}, "elman", "an Elman cell (tanh)"),
-    (layers.Bidirectional, {}, None, ""),
+    (layers.Bidirectional, {}, "lstm", "a bidirectional LSTM layer"),
     (layers.Bidirectional, {"layer": "GRU", "merge_mode": "sum"}, None, ""),
-    (layers.RNN, {"cell": ["LSTMCell", "GRUCell"]}, None, ""),
+    (layers.RNN, {"cell": ["LSTMCell", "GRUCell"]}, "lstm+gru_reset_after", "a stack of 2 LSTM and GRU layers"),
 ]
 
 
@@ -101,7 +101,9 @@ def test_right_layers_conform_and_are_known(obj: Any, args: dict[str, object], c
     run = harness.check(obj, args=args or None, level="smoke", isolate=False)
     assert run.ok, run.text()
     identified = run.run.targets[0].identified
-    if cell is not None:
+    if cell is None:
+        assert identified is None
+    else:
         assert identified is not None and identified.cell == cell and words in identified.convention
 
 

@@ -203,3 +203,18 @@ def test_a_layer_of_both_directions_is_no_leak_and_one_unit_that_reads_ahead_is(
             return ys, final
 
     assert finding(check(OneReadsAhead, isolate=False, select=["TIM110"]), "TIM110").where.step == 1
+
+
+def test_rows_taken_for_steps_are_one_failure() -> None:
+    class Viewed(CleanStateless):
+        """xs is read as if its first axis were the batch, by a view: rows and steps mix."""
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            T, N, D = xs.shape
+            return super().run(params, xs.reshape(N, T, D).swapaxes(0, 1), state)
+
+        backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+    run = check(Viewed, isolate=False, select=["time", "batch"])
+    assert [r.check for r in run.failed] == ["TIM110"], run.text()
+    assert (run["BAT100"].status, run["BAT100"].blocked_by) == ("blocked", "TIM110")

@@ -10,6 +10,8 @@ import numpy as np
 
 from harness.adapters.reference import subject as reference_subject
 from harness.cases import Case, Cotangent, Data, cotangents, draw
+from harness.gradient.blocks import Block
+from harness.gradient.precision import Precisions
 from harness.gradient.running import Gradients, run
 from harness.subject import Array, Arrays, Subject
 from refimpl import CELLS
@@ -88,3 +90,8 @@ def one_entry(tensor: str, index: tuple[int, ...], factor: float) -> Callable[[G
 
 def drawn(subject: Subject, case: Case | None = None) -> Data:
     return draw(subject, case or Case())
+
+
+def shrinks_with_precision(subject: Subject, data: Data, cotangent: Cotangent, block: Block, u: Array) -> bool | None:
+    """As `Precisions.shrinks`, for one block."""
+    return Precisions(subject, data, [cotangent]).shrinks(block, 0, u)

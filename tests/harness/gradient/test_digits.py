@@ -15,7 +15,7 @@ from harness.gradient.running import Gradients, backward, run
 from harness.gradient.tangent import signed_directions
 from harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM
-from tests.harness.gradient.support import changed, drawn
+from tests.harness.gradient.support import changed, drawn, shrinks_with_precision
 
 SMALL = Case(T=2, N=1, D=2, H=2)
 BLOCKS = (Block("params", "W"), Block("params", "b", (slice(2, 4),)), Block("xs", "xs"), Block("state", "c"))
@@ -64,5 +64,5 @@ def test_it_decides_where_longdouble_is_no_wider(monkeypatch: pytest.MonkeyPatch
     v = cotangents(subject, case, *run(subject, data))[0]
     u = np.ones_like(data.params["W"])
     wrong = changed(subject, lambda g: replace(g, params=g.params | {"W": g.params["W"] * (1 + 1e-12)}))
-    assert precision.shrinks_with_precision(subject, data, v, BLOCKS[0], u) is True
-    assert precision.shrinks_with_precision(wrong, data, v, BLOCKS[0], u) is False
+    assert shrinks_with_precision(subject, data, v, BLOCKS[0], u) is True
+    assert shrinks_with_precision(wrong, data, v, BLOCKS[0], u) is False

@@ -8,13 +8,13 @@ import pytest
 from harness.cases import Case, Cotangent, Data, cotangents, generator
 from harness.gradient.blocks import Block
 from harness.gradient.certificate import examine
-from harness.gradient.precision import rounding_noise, shrinks_with_precision
+from harness.gradient.precision import rounding_noise
 from harness.gradient.running import Gradients, backward, run
 from harness.gradient.tangent import signed_directions
 from harness.subject import Array, Region, Subject
 from harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM, TextbookWithBuffers
-from tests.harness.gradient.support import changed, drawn
+from tests.harness.gradient.support import changed, drawn, shrinks_with_precision
 
 W = Block("params", "W", (slice(None), slice(7, 14)), "f")
 
