@@ -1,6 +1,6 @@
 """The sizes, regimes and cotangents at which a subject is put to the test.
 
-A `Case` says everything about one test input in a line (``T5-N2-D3-H7-standard``); `draw` turns it into arrays, the same
+A `Case` says everything about one test input in a line (``T5-N2-D3-H7-standard``); `call.drawing` turns it into arrays, the same
 arrays for the same case and seed.  Default sizes are unequal primes; states, biases and cotangents are never zero.
 """
 
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.calling import called
-from harness.errors import ContractError, UsageError
-from harness.subject import Array, Arrays, Subject
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Array, Arrays, Subject
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -100,92 +98,9 @@ def generator(case: Case, purpose: str) -> np.random.Generator:
     return np.random.default_rng([case.seed, zlib.crc32(f"{case} {case.dtype} {purpose}".encode())])
 
 
-def draw(subject: Subject, case: Case) -> Data:
-    """Parameters, inputs and initial state of `case`, in its dtype.  Raises ContractError if init or zero_state give something else."""
-    params = draw_params(subject, case)
-    rng = generator(case, "inputs")
-    xs = _bounded(rng, (case.T, case.N, case.D), 2.5).astype(case.dtype)
-    template = zero_state(subject, params, case.N)
-    state = {name: (0.6 * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
-    return Data(params, xs, state)
-
-
-def init(subject: Subject, rng: np.random.Generator, case: Case) -> dict[str, Array]:
-    """What the subject's own init gives.  Raises ContractError where that is no dict of arrays, SubjectError where it raises."""
-    return named_arrays(called(subject, "init", subject.implementation.init, rng, case.D, case.H), f"{subject.name}.init")
-
-
-def zero_state(subject: Subject, params: Arrays, batch_size: int) -> dict[str, Array]:
-    """What the subject's own zero_state gives.  Raises as `init`."""
-    given = called(subject, "zero_state", subject.implementation.zero_state, params, batch_size)
-    return named_arrays(given, f"{subject.name}.zero_state")
-
-
-def draw_params(subject: Subject, case: Case) -> dict[str, Array]:
-    """The subject's own initial parameters, moved away from zeros and into the regime."""
-    rng = generator(case, "params")
-    initial = init(subject, rng, case)
-    if not initial:
-        raise ContractError(f"{subject.name}.init returned no parameters, wanted a dict {{name: array}}")
-    moved = {name: _away_from_zero(value, case, rng) for name, value in initial.items()}
-    scale = {"small": 0.1, "saturated": _saturating(moved)}.get(case.regime, 1.0)
-    shift = {"open": 3.0, "closed": -2.0}.get(case.regime, 0.0)
-    return {
-        name: (scale * value + (shift if is_bias(value) else 0.0)).astype(case.dtype) if value.dtype.kind == "f" else value
-        for name, value in moved.items()
-    }
-
-
-def _away_from_zero(value: Array, case: Case, rng: np.random.Generator) -> Array:
-    if value.dtype.kind != "f":
-        return value.copy()
-    noise = _bounded(rng, value.shape, 2.5)
-    if case.regime == "initial":
-        return np.where(value == 0, 0.05 * noise, value)
-    fan_in = min(value.shape) if value.ndim > 1 else 1
-    spread = max(float(np.sqrt(np.mean(np.square(value)))) if value.size else 0.0, min(0.4, 1 / np.sqrt(max(fan_in, 1))))
-    return np.asarray(value + spread * noise)
-
-
-#: Typical size of a pre-activation in the saturated regime. Inputs are cut at 2.5 of their own, so that few go beyond 10, where
-#: s * (1 - s) and 1 - n**2 have lost half their digits however right the formula is.
-_SATURATED = 4.0
-
-
-def _saturating(params: Mapping[str, Array]) -> float:
-    """The factor, at most 4, that saturates gates without pushing pre-activations to where no formula keeps its digits."""
-    reach = np.sqrt(sum(_reach(v) ** 2 for v in params.values() if v.dtype.kind == "f" and v.size))
-    return float(np.clip(_SATURATED / max(float(reach), 1e-3), 1.0, 4.0))
-
-
-def _reach(value: Array) -> float:
-    """Typical size of the largest pre-activation that a parameter alone makes from random inputs of size one."""
-    if is_bias(value) or value.ndim != 2:
-        return float(np.max(np.abs(value)))
-    return float(np.sqrt(min(np.square(value).sum(axis=0).max(), np.square(value).sum(axis=1).max())))
-
-
-def _bounded(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
-    return np.clip(rng.normal(size=shape), -bound, bound)
-
-
 def is_bias(value: Array) -> bool:
     """Whether a parameter has one value a unit: a vector, a row or a column."""
     return value.ndim == 1 or (value.ndim == 2 and min(value.shape) == 1)
-
-
-def named_arrays(value: object, where: str) -> dict[str, Array]:
-    """`value` as a dict of arrays.  Raises ContractError naming `where` if it is something else."""
-    if not isinstance(value, Mapping):
-        raise ContractError(f"{where} returned {_kind(value)}, wanted a dict {{name: array}}")
-    for name, array in value.items():
-        if not isinstance(array, np.ndarray | np.generic):
-            raise ContractError(f"{where}: {name!r} is {_kind(array)}, wanted a NumPy array")
-    return {str(name): np.asarray(array) for name, array in value.items()}
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def cotangents(subject: Subject, case: Case, ys: Array, final: Arrays) -> list[Cotangent]:

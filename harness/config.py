@@ -21,9 +21,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-from harness.levels import LEVELS, Level
-from harness.words import did_you_mean
+from bptt.harness.errors import UsageError
+from bptt.harness.levels import LEVELS, Level
+from bptt.harness.words import did_you_mean
 
 _SECTION = {"targets", "level", "expect"}
 _TARGET = {"target", "args", "like"}

@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.adapters import adapt, adapt_or_none
-from harness.adapters._objects import did_you_mean, has, is_torch, known_cell, raised_at, short_name
-from harness.adapters._textbook_functions import as_class, pairs
-from harness.adapters._textbook_names import FORWARD, own_method
-from harness.adapters.parts import part
-from harness.errors import UsageError
-from harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
+from bptt.harness.adapters import adapt, adapt_or_none
+from bptt.harness.adapters.objects import did_you_mean, has, is_torch, known_cell, raised_at, short_name
+from bptt.harness.adapters.parts.adapt import part
+from bptt.harness.adapters.textbook.functions import as_class, pairs
+from bptt.harness.adapters.textbook.names import FORWARD, own_method
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
 
 _RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
 
@@ -101,7 +101,7 @@ def _is_path(place: str) -> bool:
 
 
 def _reference(name: str, target: str) -> object:
-    from refimpl import CELLS
+    from bptt.refimpl import CELLS
 
     if name not in CELLS:
         raise UsageError(f"{target}: no reference cell {name!r}{did_you_mean(name, CELLS)} known: {', '.join(sorted(CELLS))}")

@@ -5,8 +5,8 @@ Each published cell is an attribute of its name: `refimpl.lstm`, `refimpl.gru_re
 
 from __future__ import annotations
 
-from refimpl.cells import CELLS, find
-from refimpl.cells.cell import Cell
+from bptt.refimpl.cells import CELLS, find
+from bptt.refimpl.cells.cell import Cell
 
 elman = CELLS["elman"]
 elman_relu = CELLS["elman_relu"]

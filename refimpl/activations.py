@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.cells.cell import Array
+from bptt.refimpl.types import Array
 
 
 def _constant(value: float, a: Array) -> Array | float:

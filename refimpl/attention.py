@@ -32,9 +32,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl.activations import tanh, tanh_derivative
-from refimpl.cells.cell import Array, Params, Tape
-from refimpl.lengths import valid_steps
+from bptt.refimpl.activations import tanh, tanh_derivative
+from bptt.refimpl.lengths import valid_steps
+from bptt.refimpl.types import Array, Params, Tape
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class AttentionTape(NamedTuple):
     scorer: Tape
 
 
-def attend(
-    scorer: Scorer, params: Params, queries: Array, keys: Array, lengths: Array | None = None
-) -> tuple[Array, Array, AttentionTape]:
+def attend(scorer: Scorer, params: Params, queries: Array, keys: Array, lengths: Array | None = None) -> tuple[Array, Array, AttentionTape]:
     """Context (T, N, K), weights (T, N, S) and a tape.   What stands in keys at padding does not matter.
 
     Raises ValueError where shapes or lengths do not fit.
@@ -108,9 +106,7 @@ def dot_scores(params: Params, queries: Array, keys: Array) -> tuple[Array, Tape
     return _time_major(_batch_major(queries) @ keys.transpose(1, 2, 0)), ()
 
 
-def dot_scores_backward(
-    params: Params, queries: Array, keys: Array, tape: Tape, dscores: Array
-) -> tuple[dict[str, Array], Array, Array]:
+def dot_scores_backward(params: Params, queries: Array, keys: Array, tape: Tape, dscores: Array) -> tuple[dict[str, Array], Array, Array]:
     dqueries = _batch_major(dscores) @ _batch_major(keys)
     dkeys = dscores.transpose(1, 2, 0) @ _batch_major(queries)
     return {}, _time_major(dqueries), _time_major(dkeys)

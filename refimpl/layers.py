@@ -1,7 +1,7 @@
 """What stands around the recurrent layers: embedding, projection of indices, affine, dropout, and the losses over time.
 
 Each layer is two functions: one that computes, and its backward, with the derivation.  dX is dL/dX and has the shape of X.
-All run in every number system (see refimpl.activations).  A result has the common dtype of what goes in; integers (ids, targets)
+All run in every number system (see bptt.refimpl.activations).  A result has the common dtype of what goes in; integers (ids, targets)
 do not count.
 """
 
@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from refimpl.cells.cell import Array, Cell, Params
-from refimpl.lengths import valid_steps
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.lengths import valid_steps
+from bptt.refimpl.types import Array, Params
 
 
 def embedding(W: Array, ids: Array) -> Array:

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl import unroll
-from refimpl.cells.cell import Array, Cell, Params, Share, State, Tape
+from bptt.refimpl import unroll
+from bptt.refimpl.cells.cell import Cell, Share
+from bptt.refimpl.types import Array, Params, State, Tape
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ class Whole:
         """Each sequence from its last valid step to its first.  Twice is once."""
         return rows[::-1]
 
-    def forward_projected(
-        self, cell: Cell, params: Params, axs: Array, state: State
-    ) -> tuple[Array, dict[str, Array], list[Tape]]:
+    def forward_projected(self, cell: Cell, params: Params, axs: Array, state: State) -> tuple[Array, dict[str, Array], list[Tape]]:
         """As unroll.forward_projected; the final state is that after each sequence's last valid step."""
         return unroll.forward_projected(cell, params, axs, state)
 
@@ -87,9 +86,7 @@ class Packed:
     def reverse(self, rows: Array) -> Array:
         return rows[:, self.mirror]
 
-    def forward_projected(
-        self, cell: Cell, params: Params, axs: Array, state: State
-    ) -> tuple[Array, dict[str, Array], list[Tape]]:
+    def forward_projected(self, cell: Cell, params: Params, axs: Array, state: State) -> tuple[Array, dict[str, Array], list[Tape]]:
         state = {name: s[self.order] for name, s in state.items()}
         ys = np.empty((1, len(self.t), state["h"].shape[1]), axs.dtype)
         tapes = []

@@ -14,8 +14,8 @@ Derivation   loss, o = softmax(z)      dz = (o - one-hot target) / count, 0 at p
              z = s @ W_y + b_y         dW_y = s.T @ dz     db_y = sum of dz     ds = dz @ W_y.T
              s = tanh(a)               da = ds * tanh'(a)
              a = [context, q] @ W_c    dW_c = [context, q].T @ da     db_c = sum of da     [dcontext, dq] = da @ W_c.T
-             context = attend(q, k)    dk, dq += ...                            refimpl.attention
-             qs = decoder(us, start)   dus, dstart                              back through the target: refimpl.stack
+             context = attend(q, k)    dk, dq += ...                            bptt.refimpl.attention
+             qs = decoder(us, start)   dus, dstart                              back through the target: bptt.refimpl.stack
              start = final             dfinal = dstart
              ks, final = encoder(xs)   dxs                                      back through the source from dk and dfinal
              us, xs                    rows of dE_target, dE_source: the sums of dus and dxs over where the symbol was read
@@ -31,12 +31,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl import layers, stack
-from refimpl.activations import tanh, tanh_derivative
-from refimpl.attention import ADDITIVE, AttentionTape, Scorer, attend, attend_backward
-from refimpl.cells import CELLS
-from refimpl.cells.cell import Array, Cell, Params, State
-from refimpl.stack import Stack, StackTape
+from bptt.refimpl import layers, stack
+from bptt.refimpl.activations import tanh, tanh_derivative
+from bptt.refimpl.attention import ADDITIVE, AttentionTape, Scorer, attend, attend_backward
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.stack import Stack, StackTape
+from bptt.refimpl.types import Array, Params, State
 
 
 class Inputs(NamedTuple):

@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Cell, Params, State, Tape
-from refimpl.layers import dropout, dropout_backward
-from refimpl.lengths import Layout, layout
-from refimpl.unroll import summed
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.layers import dropout, dropout_backward
+from bptt.refimpl.lengths import Layout, layout
+from bptt.refimpl.types import Array, Params, State, Tape
+from bptt.refimpl.unroll import summed
 
 Masks = Sequence[Array | None]
 REVERSE = "_reverse"
@@ -119,9 +120,7 @@ def forward_projected(
     return _forward(stack, params, steps, None, tuple(steps.pack(axs) for axs in given), state, masks)
 
 
-def backward(
-    stack: Stack, params: Params, tape: StackTape, dys: Array, dfinal: State
-) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+def backward(stack: Stack, params: Params, tape: StackTape, dys: Array, dfinal: State) -> tuple[dict[str, Array], Array, dict[str, Array]]:
     """dparams, dxs and dstate0: the gradients of <dys, ys> + <dfinal, final_state>."""
     if tape.xs is None:
         raise ValueError("the tape is one of forward_projected and has no inputs, but should be one of forward")

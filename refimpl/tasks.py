@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.cells.cell import Array
+from bptt.refimpl.types import Array
 
 Pair = tuple[str, str]
 

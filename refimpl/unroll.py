@@ -17,7 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Cell, Columns, Outer, Params, RowSum, Share, State, Tape
+from bptt.refimpl.cells.cell import Cell, Columns, Outer, RowSum, Share
+from bptt.refimpl.types import Array, Params, State, Tape
 
 Gradients = tuple[dict[str, Array], Array, dict[str, Array]]
 
@@ -69,9 +70,7 @@ def backward_projected(
     return daxs, dparams, dstate0
 
 
-def truncated_backward(
-    cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State, window: int
-) -> Gradients:
+def truncated_backward(cell: Cell, params: Params, xs: Array, tapes: Sequence[Tape], dys: Array, dfinal: State, window: int) -> Gradients:
     """dparams, dxs and dstate0 where the error of each step t goes back at most `window` steps: lags 0 to window.
 
     The final state's error counts like that of the last step, and the initial state receives what comes out of step 0.

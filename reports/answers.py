@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from reports import charts, claims, pictures
-from reports.drawing import Chart
-from reports.records import Claim, ClaimVerdict, Experiment, Grid, Histogram, Run, Series, Table
+from bptt.reports import charts, claims, pictures
+from bptt.reports.drawing import Chart
+from bptt.reports.records import Claim, ClaimVerdict, Experiment, Grid, Histogram, Run, Series, Table
 
 #: More pictures of one experiment, and more of one run, than these stay in the record; more agreeing claims than the third are folded.
 MOST_FIGURES, MOST_PICTURES, MOST_OPEN_CLAIMS = 12, 60, 12

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reports.drawing import (
+from bptt.reports.drawing import (
     BAD,
     BAND,
     BUDGET,
@@ -33,13 +33,14 @@ from reports.drawing import (
     text,
     title,
 )
-from reports.records import Bench, Series
-from reports.view import plural
+from bptt.reports.records import Bench, Series
+from bptt.reports.view import plural
 
 #: Lower bounds of |relative error| of the heatmap's levels 1 to 5; below the first is level 0.
 LEVELS = (1e-12, 1e-8, 1e-4, 1e-2, 1.0)
 MOST_ROWS, MOST_COLUMNS, MOST_CELLS, MOST_SIGNS = 40, 48, 960, 300
 MOST_CURVES, MOST_POINTS, MOST_BENCHES = len(CURVE), 160, 36
+
 
 def heatmap(table: Mapping[str, Any], chart_id: str) -> Chart | None:
     """Signed relative errors, `table` as `Result.metrics["heatmap"]` has it.  None where it holds no numbers.
@@ -57,9 +58,7 @@ def heatmap(table: Mapping[str, Any], chart_id: str) -> Chart | None:
         for i in range(0, height, down)
     ]
     signed = len(pooled) * len(pooled[0]) <= MOST_SIGNS
-    cells = [
-        {"r": r, "c": c, "k": _heat_colour(v), "s": _sign(v, signed)} for r, row in enumerate(pooled) for c, v in enumerate(row)
-    ]
+    cells = [{"r": r, "c": c, "k": _heat_colour(v), "s": _sign(v, signed)} for r, row in enumerate(pooled) for c, v in enumerate(row)]
     rows = _labels(table.get("rows"), height)[::down]
     columns = _labels(table.get("columns"), width)[::across]
     size = max(8, min(18, 620 // len(columns)))
@@ -109,9 +108,7 @@ def ratios(benches: Sequence[Bench], chart_id: str) -> Chart | None:
     return Chart(draw(_ratios_spec(shown), chart_id, "Benchmark ratios, ours / theirs"), notes)
 
 
-def _heatmap_spec(
-    cells: list[dict[str, Any]], rows: list[str], columns: list[str], row_label: str, column_label: str, size: int
-) -> Spec:
+def _heatmap_spec(cells: list[dict[str, Any]], rows: list[str], columns: list[str], row_label: str, column_label: str, size: int) -> Spec:
     import altair as alt
 
     def axis(labels: list[str], title: str, **more: Any) -> Any:
@@ -168,9 +165,7 @@ def _curves_spec(
         layers.append(area.encode(x=x, y=y, y2="y2:Q", detail="g:N"))
     layers += [alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, detail="g:N")]
     if single:
-        layers.append(
-            alt.Chart(alt.InlineData(values=single)).mark_point(filled=True, size=14, opacity=1).encode(x=x, y=y, color=colour)
-        )
+        layers.append(alt.Chart(alt.InlineData(values=single)).mark_point(filled=True, size=14, opacity=1).encode(x=x, y=y, color=colour))
     for edge, shape in (("low", "triangle-down"), ("high", "triangle-up")):
         marks = [e for e in edges if e["e"] == edge]
         if marks:
@@ -200,9 +195,7 @@ def _ratios_spec(benches: Sequence[Bench]) -> Spec:
     rows: list[dict[str, Any]] = []
     for i, b in enumerate(benches):
         over = b.budget is not None and b.ratio > b.budget
-        low, high, budget = (
-            math.log10(v) if v is not None and math.isfinite(v) and v > 0 else None for v in (b.low, b.high, b.budget)
-        )
+        low, high, budget = (math.log10(v) if v is not None and math.isfinite(v) and v > 0 else None for v in (b.low, b.high, b.budget))
         at = math.log10(b.ratio)
         row = {
             "i": i,
@@ -232,16 +225,12 @@ def _ratios_spec(benches: Sequence[Bench]) -> Spec:
         .encode(x=alt.X("budget:Q", scale=scale), y=y),
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour),
         base.transform_filter("!datum.over").mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, color=colour),
-        base.transform_filter("datum.over")
-        .mark_point(filled=True, size=50, opacity=1, shape="diamond")
-        .encode(x=x, y=y, color=colour),
+        base.transform_filter("datum.over").mark_point(filled=True, size=50, opacity=1, shape="diamond").encode(x=x, y=y, color=colour),
     ]
     return styled(alt.layer(*layers).properties(width=250, height=alt.Step(17)), left=2 + min(30, max(map(len, labels))))
 
 
-def _points(
-    xs: Sequence[float], values: Sequence[float], log: bool
-) -> tuple[list[tuple[int, float, float]], list[tuple[float, str]]]:
+def _points(xs: Sequence[float], values: Sequence[float], log: bool) -> tuple[list[tuple[int, float, float]], list[tuple[float, str]]]:
     """(part, x, y) of what can be drawn, parts being unbroken stretches, and (x, edge) of what cannot."""
     points: list[tuple[int, float, float]] = []
     odd: list[tuple[float, str]] = []

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from reports.records import Claim, ClaimVerdict, Experiment, Interval, Run
-from reports.view import Look, one_line, plural
+from bptt.reports.records import Claim, ClaimVerdict, Experiment, Interval, Run
+from bptt.reports.view import Look, one_line, plural
 
 #: Gravest first: an experiment's verdict is the first of these that a claim has.
 LOOKS: Mapping[ClaimVerdict, Look] = {

@@ -1,6 +1,6 @@
 """What every chart needs: colours that become classes of the page, axes, and drawing as a small SVG.
 
-Charts are made with altair and drawn by vl-convert, without network.  Colours are placeholders that `reports.svg` turns into
+Charts are made with altair and drawn by vl-convert, without network.  Colours are placeholders that `bptt.reports.svg` turns into
 classes of the page's style sheet; legends are HTML and belong to the page.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from reports.svg import tidy
-from reports.view import without_controls
+from bptt.reports.svg import tidy
+from bptt.reports.view import without_controls
 
 Spec = Any  # an altair chart: altair is imported when the first chart is drawn, and has no types of use here
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from reports import charts, claims, view
-from reports.answers import answers, by_axes
-from reports.drawing import Chart
-from reports.records import Bench, ClaimVerdict, Result, Run, Target
-from reports.serial import dumps, to_dict
-from reports.store import StrPath, write_bytes
-from reports.view import LOOKS
+from bptt.reports import charts, claims, view
+from bptt.reports.answers import answers, by_axes
+from bptt.reports.drawing import Chart
+from bptt.reports.records import Bench, ClaimVerdict, Result, Run, Target
+from bptt.reports.serial import dumps, to_dict
+from bptt.reports.store import StrPath, write_bytes
+from bptt.reports.view import LOOKS
 
 #: More failure panels of one target, and more heatmaps of one run, than these stay in the record only: pages must stay small.
 MOST_PANELS, MOST_HEATMAPS, MOST_FLOWS, MOST_CARDS = 24, 20, 40, 24
@@ -271,9 +271,7 @@ def _unchecked(run: Run) -> tuple[Unchecked, ...]:
             reason = roots.get(id(r)) or r.reason or ""
             grouped.setdefault((r.status, view.test_id(r), reason), {})[r.target] = None
     found = [
-        Unchecked(
-            kind, check, entry.property if (entry := catalogue.get(check.partition("[")[0])) else "", reason, tuple(targets)
-        )
+        Unchecked(kind, check, entry.property if (entry := catalogue.get(check.partition("[")[0])) else "", reason, tuple(targets))
         for (kind, check, reason), targets in grouped.items()
     ]
     return tuple(sorted(found, key=lambda u: view.KINDS.index(u.kind)))
@@ -290,9 +288,7 @@ def _commands(run: Run) -> tuple[tuple[str, str], ...]:
     """Lines to paste: this run again, then each failure alone."""
     again = [("this run again", run.command)] if run.command else []
     alone = {
-        r.finding.repro.command: f"{view.test_id(r)} on {r.target}"
-        for r in run.results
-        if view.fails(r) and r.finding and r.finding.repro
+        r.finding.repro.command: f"{view.test_id(r)} on {r.target}" for r in run.results if view.fails(r) and r.finding and r.finding.repro
     }
     return (*again, *((what, command) for command, what in list(alone.items())[:MOST_CARDS]))
 

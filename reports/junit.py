@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from reports import claims, view
-from reports.records import CatalogueEntry, Experiment, Result, Run, Target
-from reports.store import StrPath, write_bytes
-from reports.terminal import failure_lines, warning_lines
-from reports.terminal_experiments import claim_lines
-from reports.view import LOOKS
+from bptt.reports import claims, view
+from bptt.reports.records import CatalogueEntry, Experiment, Result, Run, Target
+from bptt.reports.store import StrPath, write_bytes
+from bptt.reports.terminal import failure_lines, warning_lines
+from bptt.reports.terminal_experiments import claim_lines
+from bptt.reports.view import LOOKS
 
 _ELEMENT = {
     **dict.fromkeys(("failed", "changed", "xpassed"), "failure"),

@@ -7,7 +7,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-from reports.view import without_controls
+from bptt.reports.view import without_controls
 
 Detail = Literal["quiet", "normal", "verbose"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reports import claims, view
-from reports.records import Bench, ClaimVerdict, Experiment, Result, Run
-from reports.store import StrPath, write_bytes
-from reports.terminal import failure_lines, warning_lines
-from reports.terminal_experiments import experiment_lines
-from reports.view import LOOKS
+from bptt.reports import claims, view
+from bptt.reports.records import Bench, ClaimVerdict, Experiment, Result, Run
+from bptt.reports.store import StrPath, write_bytes
+from bptt.reports.terminal import failure_lines, warning_lines
+from bptt.reports.terminal_experiments import experiment_lines
+from bptt.reports.view import LOOKS
 
 #: More failures than this are counted; summary pages have a size limit.
 MOST_BLOCKS = 20
@@ -33,9 +33,7 @@ def markdown(run: Run) -> str:
     if targets:
         parts.append(_targets_table(run))
     failed = [r for t in targets for r in view.failures(view.results_of(run, t))]
-    parts += [
-        _block(r, "\n".join(line.plain for line in failure_lines(r, run)), open_=len(failed) <= 3) for r in failed[:MOST_BLOCKS]
-    ]
+    parts += [_block(r, "\n".join(line.plain for line in failure_lines(r, run)), open_=len(failed) <= 3) for r in failed[:MOST_BLOCKS]]
     if len(failed) > MOST_BLOCKS:
         parts.append(f"… and {view.plural(len(failed) - MOST_BLOCKS, 'more failure')}")
     soft = view.warnings(run.results)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeVar
 
-from reports.records import FAILING, Result, Run
-from reports.serial import dumps, record_to_dict
+from bptt.reports.records import FAILING, Result, Run
+from bptt.reports.serial import dumps, record_to_dict
 
 V = TypeVar("V")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from reports.claims import number
-from reports.contours import contour
-from reports.drawing import (
+from bptt.reports.claims import number
+from bptt.reports.contours import contour
+from bptt.reports.drawing import (
     BAR,
     CONTOURS,
     CURVE,
@@ -32,8 +32,8 @@ from reports.drawing import (
     text,
     title,
 )
-from reports.records import Grid, Histogram, Interval, Table
-from reports.view import plural
+from bptt.reports.records import Grid, Histogram, Interval, Table
+from bptt.reports.view import plural
 
 MOST_RUNS, MOST_CONTOUR_POINTS, MOST_BARS, MOST_LAW_POINTS = 700, 900, 80, 160
 MOST_ROWS, MOST_COLUMNS = 40, 4

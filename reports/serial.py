@@ -17,8 +17,8 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from reports.errors import RecordError
-from reports.records import SCHEMA, Run
+from bptt.reports.errors import RecordError
+from bptt.reports.records import SCHEMA, Run
 
 Json = Any  # None | bool | int | float | str | list[Json] | dict[str, Json]
 R = TypeVar("R")
@@ -64,7 +64,7 @@ def loads(text: str | bytes) -> Json:
 
 
 def record_to_dict(record: Any, *, compact: bool = False, place: str = "record") -> dict[str, Json]:
-    """Any dataclass of reports.records as a JSON dict."""
+    """Any dataclass of bptt.reports.records as a JSON dict."""
     cls: type = type(record)
     mixed = _mixed(cls)
     return {
@@ -75,7 +75,7 @@ def record_to_dict(record: Any, *, compact: bool = False, place: str = "record")
 
 
 def record_from_dict(cls: type[R], data: Json, *, place: str = "record") -> R:
-    """A dataclass of reports.records from its JSON dict.  Raises RecordError naming the place."""
+    """A dataclass of bptt.reports.records from its JSON dict.  Raises RecordError naming the place."""
     if not isinstance(data, dict):
         raise RecordError(f"{place}: found {_kind(data)}, wanted an object ({cls.__name__})")
     types_of, known = _hints(cls), fields(cls)  # type: ignore[arg-type]  # R is a dataclass by contract; typing has no bound for that

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
-from reports.errors import RecordError
-from reports.merging import merge_runs
-from reports.records import SCHEMA, Bench, Experiment, Result, Run, Target
-from reports.serial import Json, check_schema, dumps, from_dict, loads, record_from_dict, record_to_dict, to_dict
+from bptt.reports.errors import RecordError
+from bptt.reports.merging import merge_runs
+from bptt.reports.records import SCHEMA, Bench, Experiment, Result, Run, Target
+from bptt.reports.serial import Json, check_schema, dumps, from_dict, loads, record_from_dict, record_to_dict, to_dict
 
 StrPath = str | os.PathLike[str]
 V = TypeVar("V")

@@ -68,9 +68,7 @@ def _prune(element: ET.Element) -> None:
     """Drop paths that draw nothing and groups that hold nothing, and lift the child of a group that says nothing."""
     for child in list(element):
         _prune(child)
-        nothing_drawn = child.tag == "path" and (
-            not child.get("d") or not (child.get("class") or child.get("fill") or child.get("stroke"))
-        )
+        nothing_drawn = child.tag == "path" and (not child.get("d") or not (child.get("class") or child.get("fill") or child.get("stroke")))
         if nothing_drawn or (child.tag in ("g", "defs") and len(child) == 0):
             element.remove(child)
         elif child.tag == "g" and not child.attrib and len(child) == 1:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from reports import claims, view
-from reports.lines import Detail as Detail  # callers name it where they name the views
-from reports.lines import apart, is_plain, print_lines, row
-from reports.records import Result, Run, Target
-from reports.terminal_experiments import render_experiment
-from reports.view import LOOKS, one_line
+from bptt.reports import claims, view
+from bptt.reports.lines import Detail as Detail  # callers name it where they name the views
+from bptt.reports.lines import apart, is_plain, print_lines, row
+from bptt.reports.records import Result, Run, Target
+from bptt.reports.terminal_experiments import render_experiment
+from bptt.reports.view import LOOKS, one_line
 
 #: More failures of one target than this are counted, not printed, unless the detail is "verbose".
 MOST_BLOCKS = 8

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from reports import claims, view
-from reports.claims import LOOKS
-from reports.lines import Detail, apart, is_plain, print_lines, row
-from reports.records import Claim, Experiment
-from reports.view import one_line
+from bptt.reports import claims, view
+from bptt.reports.claims import LOOKS
+from bptt.reports.lines import Detail, apart, is_plain, print_lines, row
+from bptt.reports.records import Claim, Experiment
+from bptt.reports.view import one_line
 
 MOST_LINES = 10
 Seconds = Mapping[tuple[str, str | None], float]

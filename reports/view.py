@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.records import FAILING, STATUSES, CatalogueEntry, Cause, Finding, Result, Run, SmallestCase, Target, Where
+from bptt.reports.records import FAILING, STATUSES, CatalogueEntry, Cause, Finding, Result, Run, SmallestCase, Target, Where
 
 
 @dataclass(frozen=True)

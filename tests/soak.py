@@ -18,10 +18,10 @@ from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
 
-from harness.config import TargetEntry, read
-from harness.events import Task
-from harness.runner import check
-from reports.records import FAILING
+from bptt.harness.config import TargetEntry, read
+from bptt.harness.run.events import Task
+from bptt.harness.run.runner import check
+from bptt.reports.records import FAILING
 
 
 def one(task: Task, seeds: range) -> tuple[str, Counter[str], list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks.registry import load
+from bptt.harness.checks.registry import load
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -28,7 +28,7 @@ def stable(text: str) -> list[str]:
 
 def run(line: str) -> subprocess.CompletedProcess[str]:
     """`$ bptt ...`, run in the repository."""
-    command = [sys.executable, "-m", "harness.cli", *line.split()[2:]]
+    command = [sys.executable, "-m", "bptt.harness.cli.main", *line.split()[2:]]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
 
 
@@ -50,7 +50,7 @@ def test_the_two_commands_do_their_own_set_up() -> None:
 
 
 def test_the_configuration_it_shows_is_read() -> None:
-    from harness.config import parse
+    from bptt.harness.config import parse
 
     (shown,) = re.findall(r"```toml\n(.*?)```", README, re.S)
     config = parse(tomllib.loads(shown)["tool"]["bptt"], "README")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
@@ -13,30 +14,22 @@ import pytest
 STANDARD = sys.stdlib_module_names
 ROOT = Path(__file__).parents[1]
 ORDER = {
-    "refimpl": "activations cells unroll lengths layers stack attention tasks seq2seq models training",
+    "refimpl": "types activations cells unroll lengths layers stack attention tasks seq2seq models training",
     "reports": (
         "records errors serial merging store view svg claims contours drawing charts pictures answers lines terminal_experiments "
         "terminal junit markdown html"
     ),
     "harness": (
-        "errors levels exit_codes words subject calling config environment report_files adapters targets cases network strategies "
-        "gradient checks diagnosis events flow shrinking reproducing findings judging detection worker isolation "
-        "runner loading ask comparison conversion experiments "
-        "lockstepping _parametrize _pytest_cells pytest_plugin "
-        "_cli_reasons _cli_follow _cli_check _cli_catalogue _cli_experiment _cli_lockstep cli"
+        "errors levels words subject config cases call weights adapters targets gradient known identify training checks diagnosis "
+        "reproduce run api experiments lockstep pytest cli"
     ),
-}
-#: Files that only say what things are, or how a subject lies over a published cell: any other may import them.
-FOR_ALL = {
-    "refimpl": ("refimpl.cells.cell.",),
-    "harness": ("harness.diagnosis.mapping.", "harness.diagnosis.mirror.", "harness.diagnosis.published"),
 }
 OWN = {"refimpl": {"refimpl"}, "reports": {"reports"}, "harness": {"harness", "refimpl", "reports"}}
 
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[str]:
     """Dotted names that a file imports at run time, anywhere in it; what only type checkers read does not count."""
-    package = path.relative_to(root).with_suffix("").parts
+    package = ("bptt", *path.relative_to(root).with_suffix("").parts)
     pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
         node = pending.pop()
@@ -56,9 +49,10 @@ def files(package: str, root: Path = ROOT) -> list[Path]:
     return sorted((root / package).rglob("*.py"))
 
 
-def unit(dotted: str) -> str:
-    """The file or folder directly in a package: "harness.checks.time" -> "checks"; "" for the package itself."""
-    return (*dotted.split("."), "")[1]
+def room(dotted: str) -> tuple[str, str]:
+    """The package and the file or folder directly in it: "bptt.harness.checks.time" -> ("harness", "checks"); "" where there is none."""
+    top, package, unit = (*dotted.split("."), "", "")[:3]
+    return (package, unit) if top == "bptt" else ("", "")
 
 
 def wrong_ways(path: Path, root: Path = ROOT) -> list[str]:
@@ -70,15 +64,15 @@ def wrong_ways(path: Path, root: Path = ROOT) -> list[str]:
         return []  # test_every_file_has_a_place_in_the_order says so
     wrong = []
     for name in imports(path, root):
-        top = name.partition(".")[0]
-        if top in OWN and top not in OWN[package]:
+        target, unit = room(name)
+        if name.partition(".")[0] in OWN:
+            wrong.append(f"{path.relative_to(root)}: {name} is a second copy of bptt.{name}")
+        if target in OWN and target not in OWN[package]:
             wrong.append(f"{path.relative_to(root)}: {package} knows nothing of {name}")
-        if top != package or here == "__init__" or unit(name) in ("", here) or unit(name) not in order:
-            continue  # the door of a package gathers what stands in it; names such as refimpl.lstm come from that door
-        if any(name.startswith(allowed) for allowed in FOR_ALL.get(package, ())):
-            continue
-        if order.index(unit(name)) > order.index(here):
-            wrong.append(f"{path.relative_to(root)}: {here} stands before {unit(name)} and imports {name}")
+        if target != package or here == "__init__" or unit in ("", here) or unit not in order:
+            continue  # the door of a package gathers what stands in it; names such as bptt.refimpl.lstm come from that door
+        if order.index(unit) > order.index(here):
+            wrong.append(f"{path.relative_to(root)}: {here} stands before {unit} and imports {name}")
     return wrong
 
 
@@ -95,11 +89,11 @@ def test_imports_run_one_way(package: str) -> None:
 
 def test_the_reference_needs_numpy_alone() -> None:
     packages = {name.partition(".")[0] for path in files("refimpl") for name in imports(path)}
-    assert packages - STANDARD == {"refimpl", "numpy"}
+    assert packages - STANDARD == {"bptt", "numpy"}
 
 
 def test_nothing_imports_in_a_circle() -> None:
-    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for package in ORDER for path in files(package)}
+    modules = {".".join(("bptt", *path.relative_to(ROOT).with_suffix("").parts)): path for package in ORDER for path in files(package)}
     graph = {name: {known for target in imports(path) if (known := home(target, modules))} - {name} for name, path in modules.items()}
     assert list(TopologicalSorter(graph).static_order())
 
@@ -112,11 +106,12 @@ def home(dotted: str, modules: Mapping[str, Path]) -> str | None:
 @pytest.mark.parametrize(
     ("where", "line", "words"),
     [
-        ("refimpl/unroll.py", "import harness.cases", "refimpl knows nothing of harness.cases"),
-        ("reports/store.py", "def f():\n    from refimpl.cells import CELLS", "reports knows nothing of refimpl.cells.CELLS"),
-        ("harness/cases.py", "from harness import runner", "cases stands before runner"),
-        ("harness/adapters/torch.py", "from ..checks.time import f", "adapters stands before checks"),
-        ("harness/checks/time.py", "from harness.diagnosis.identify import identify", "checks stands before diagnosis"),
+        ("refimpl/unroll.py", "import bptt.harness.cases", "refimpl knows nothing of bptt.harness.cases"),
+        ("reports/store.py", "def f():\n    from bptt.refimpl.cells import CELLS", "reports knows nothing of bptt.refimpl.cells.CELLS"),
+        ("harness/cases.py", "from bptt.harness import run", "cases stands before run"),
+        ("harness/adapters/torch/adapt.py", "from ...checks.time import f", "adapters stands before checks"),
+        ("harness/cli/main.py", "from refimpl import CELLS", "refimpl.CELLS is a second copy of bptt.refimpl.CELLS"),
+        ("harness/checks/time.py", "from bptt.harness.diagnosis.explain import explain", "checks stands before diagnosis"),
     ],
 )
 def test_an_import_the_wrong_way_is_seen(tmp_path: Path, where: str, line: str, words: str) -> None:
@@ -130,5 +125,18 @@ def test_an_import_the_wrong_way_is_seen(tmp_path: Path, where: str, line: str, 
 def test_what_only_type_checkers_read_does_not_count(tmp_path: Path) -> None:
     path = tmp_path / "refimpl" / "unroll.py"
     path.parent.mkdir()
-    path.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import harness.cases\n")
+    path.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import bptt.harness.cases\n")
     assert wrong_ways(path, tmp_path) == []
+
+
+def test_no_module_of_ours_is_imported_under_two_names() -> None:
+    """Run in the root, where the bare names import too."""
+    walk = "import pkgutil, sys, importlib, bptt\n"
+    walk += "for room in ('refimpl', 'reports', 'harness.run', 'harness.checks', 'harness.cli'):\n"
+    walk += "    home = importlib.import_module('bptt.' + room)\n"
+    walk += "    [importlib.import_module(m.name) for m in pkgutil.walk_packages(home.__path__, home.__name__ + '.')]\n"
+    walk += "files = [(getattr(m, '__file__', None), n) for n, m in sys.modules.items()]\n"
+    walk += "twice = {f: [n for g, n in files if g == f] for f, _ in files if f and f.startswith(sys.argv[1])}\n"
+    walk += "assert twice and all(len(names) == 1 and names[0].partition('.')[0] == 'bptt' for names in twice.values()), twice"
+    done = subprocess.run([sys.executable, "-c", walk, str(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,10 +1,11 @@
 """Adapters: whatever a user has, brought into the form of harness/subject.py.
 
-An adapter is a function of the entry-point group ``bptt.adapters``
+An adapter is a function
 
     adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None
 
 None means 'not mine'.  `UsageError` means 'mine, but broken' and ends the search.  Adapters of third parties are asked first,
+(entry-point group ``bptt.adapters``)
 in the order of their names, then ours in the order of `OURS`.
 """
 
@@ -13,14 +14,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from harness.errors import UsageError
-from harness.subject import Subject
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Subject
 
 Adapter = Callable[[object, str, Mapping[str, object] | None], Subject | None]
 
 GROUP = "bptt.adapters"
 #: Keras before torch: on that backend its layers are torch modules too.
-OURS = ("parts", "reference", "contract", "onnx", "keras", "flax", "equinox", "torch", "numpy_layer", "numpy_step")
+OURS = {
+    "parts": "parts.adapt",
+    "reference": "reference",
+    "contract": "contract",
+    "onnx": "onnx.adapt",
+    "keras": "keras.adapt",
+    "flax": "jax.flax",
+    "equinox": "jax.equinox",
+    "torch": "torch.adapt",
+    "numpy_layer": "textbook.layer",
+    "numpy_step": "textbook.step",
+}
 
 
 def adapters(points: Iterable[EntryPoint] | None = None) -> tuple[EntryPoint, ...]:
@@ -30,16 +42,13 @@ def adapters(points: Iterable[EntryPoint] | None = None) -> tuple[EntryPoint, ..
     """
     registered: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP) if points is None else points:
+        if point.name in OURS:
+            raise UsageError(f"{point.value} is called {point.name!r} as one of bptt's own adapters is, wanted another name ({GROUP})")
         other = registered.setdefault(point.name, point)
         if other.value != point.value:
             raise UsageError(f"two adapters are called {point.name!r}: {other.value} and {point.value}, wanted one name each ({GROUP})")
-    ours = [_own(name, registered) for name in OURS]
-    return (*(registered[name] for name in sorted(registered.keys() - set(OURS))), *ours)
-
-
-def _own(name: str, registered: Mapping[str, EntryPoint]) -> EntryPoint:
-    """Ours also work from a source tree that is not installed."""
-    return registered.get(name) or EntryPoint(name, f"harness.adapters.{name}:adapt", GROUP)
+    ours = [EntryPoint(name, f"{__name__}.{module}:adapt", GROUP) for name, module in OURS.items()]
+    return (*(registered[name] for name in sorted(registered)), *ours)
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> Subject:

@@ -6,19 +6,9 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from harness.adapters._objects import (
-    construct,
-    did_you_mean,
-    has,
-    is_factory,
-    is_torch,
-    known_cell,
-    required,
-    short_name,
-    source_of,
-)
-from harness.errors import UsageError
-from harness.subject import CELL_METHODS, NETWORK_METHODS, Detection, Subject
+from bptt.harness.adapters.objects import construct, did_you_mean, has, is_factory, is_torch, known_cell, required, short_name, source_of
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Detection, Subject
 
 OPTIONAL = {"backward": "backward(params, xs, state, dys, dfinal_state) -> dparams, dxs, dstate"}
 WANTED = CELL_METHODS | NETWORK_METHODS | OPTIONAL

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.adapters._objects import is_torch
-from harness.errors import UsageError
-from harness.subject import Array, Arrays, Detection, Region, Subject
+from bptt.harness.adapters.objects import is_torch
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Array, Arrays, Detection, Region, Subject
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
-    """A `refimpl.cells.cell.Cell`, or a `refimpl.stack.Stack` of them: made already, or the class with args."""
+    """A `bptt.refimpl.cells.cell.Cell`, or a `bptt.refimpl.stack.Stack` of them: made already, or the class with args."""
     if is_torch(obj):
         return None
-    if getattr(obj, "__module__", "") == "refimpl.stack" and "Stack" in (type(obj).__name__, getattr(obj, "__name__", "")):
+    if getattr(obj, "__module__", "") == "bptt.refimpl.stack" and "Stack" in (type(obj).__name__, getattr(obj, "__name__", "")):
         return _stack(obj, spec, args)
     if type(obj).__name__ != "Cell":
         return None
-    from refimpl.cells.cell import Cell
+    from bptt.refimpl.cells.cell import Cell
 
     if not isinstance(obj, Cell):
         return None
@@ -31,7 +31,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
 
 def subject(cell: object, spec: str | None = None) -> Subject:
     """`cell` as a Subject that claims to be itself."""
-    from refimpl.cells.cell import Cell
+    from bptt.refimpl.cells.cell import Cell
 
     assert isinstance(cell, Cell)
     import inspect
@@ -58,8 +58,8 @@ def subject(cell: object, spec: str | None = None) -> Subject:
 
 def _stack(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject:
     """A Stack, or the class made with {"cells": ["lstm", "lstm"], "bidirectional": true}."""
-    from refimpl.cells import find
-    from refimpl.stack import Stack
+    from bptt.refimpl.cells import find
+    from bptt.refimpl.stack import Stack
 
     if isinstance(obj, Stack):
         names, both = tuple(cell.name for cell in obj.cells), obj.bidirectional
@@ -95,17 +95,17 @@ class ReferenceStack:
     bidirectional: bool
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
-        from refimpl.stack import init
+        from bptt.refimpl.stack import init
 
         return init(self._stack, rng, input_size, hidden_size)
 
     def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
-        from refimpl.stack import zero_state
+        from bptt.refimpl.stack import zero_state
 
         return zero_state(self._stack, params, batch_size)
 
     def run(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[Array, dict[str, Array]]:
-        from refimpl.stack import forward
+        from bptt.refimpl.stack import forward
 
         ys, final, _ = forward(self._stack, params, xs, state, lengths)
         return ys, final
@@ -113,15 +113,15 @@ class ReferenceStack:
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays, lengths: Array | None = None
     ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
-        from refimpl.stack import backward, forward
+        from bptt.refimpl.stack import backward, forward
 
         _, _, tape = forward(self._stack, params, xs, state, lengths)
         return backward(self._stack, params, tape, dys, dfinal)
 
     @property
     def _stack(self):  # type: ignore[no-untyped-def]  # a Stack; its module is imported only when it is used
-        from refimpl import CELLS
-        from refimpl.stack import Stack
+        from bptt.refimpl import CELLS
+        from bptt.refimpl.stack import Stack
 
         return Stack(tuple(CELLS[name] for name in self.names), self.bidirectional)
 
@@ -139,7 +139,7 @@ class ReferenceCell:
         return dict(self._cell.zero_state(params, batch_size))
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        from refimpl.unroll import forward
+        from bptt.refimpl.unroll import forward
 
         ys, final, _ = forward(self._cell, params, xs, state)
         return ys, dict(final)
@@ -147,7 +147,7 @@ class ReferenceCell:
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
-        from refimpl.unroll import backward, forward
+        from bptt.refimpl.unroll import backward, forward
 
         _, _, tapes = forward(self._cell, params, xs, state)
         dparams, dxs, dstate = backward(self._cell, params, xs, tapes, dys, dfinal)
@@ -167,6 +167,6 @@ class ReferenceCell:
 
     @property
     def _cell(self):  # type: ignore[no-untyped-def]  # a Cell; its module is imported only when the cell is used
-        from refimpl import CELLS
+        from bptt.refimpl import CELLS
 
         return CELLS[self.name]

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, cotangents
-from harness.checks.evidence import Evidence, NotApplicable, agree, holds
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.running import Gradients, backward
-from reports.records import Where
+from bptt.harness.call.cell import Gradients, backward
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
+from bptt.harness.checks.registry import check
+from bptt.reports.records import Where
 
 _CASES = (Case(N=3), Case(T=3, N=2, D=4, H=5, seed=1), Case(T=2, N=9, seed=2))
 

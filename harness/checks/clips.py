@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.cases import Case
-from harness.checks.asking import Question
-from harness.checks.evidence import Evidence
-from harness.checks.parts import NAMING, held_against
-from harness.checks.questions import above, below, none_at_all
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.subject import CLIPS
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence
+from bptt.harness.checks.parts import NAMING, held_against
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import CLIPS
+from bptt.harness.training.oracle import Question
+from bptt.harness.training.probes import above, below, none_at_all
 
 _CASES = (Case(T=1), Case(T=1, N=1, D=4, H=3, seed=1), Case(T=1, N=3, D=16, H=32, seed=2))
 #: Rounding of a norm of up to ten thousand numbers, in any order, in units in the last place.

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.calling import called
-from harness.cases import Case, Cotangent, Data, cotangents, draw_params, init, zero_state
-from harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.running import Gradients, backward, outputs
-from harness.gradient.tangent import copies
-from harness.subject import Array, Arrays
-from reports.records import Code, Where
+from bptt.harness.call.cell import Gradients, backward, outputs
+from bptt.harness.call.drawing import draw_params, init, zero_state
+from bptt.harness.call.guard import called, copies
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array, Arrays
+from bptt.reports.records import Code, Where
 
 _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1), Case(T=3, N=3, D=4, H=4, seed=2))
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case
-from harness.subject import Array
-from reports.records import Code, Severity, Where
+from bptt.harness.cases import Case
+from bptt.harness.subject import Array
+from bptt.reports.records import Code, Severity, Where
 
 
 class NotApplicable(Exception):

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.cases import Case
-from harness.checks.evidence import Evidence, NotApplicable, holds
-from harness.checks.lags import lags_evidence
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.certificate import Examination, Judged
-from harness.gradient.chain import NoChain
-from harness.gradient.exhaustive import exhaust
-from harness.gradient.locate import locate, tensor_name
-from harness.gradient.sensitivity import smallest_error_found
-from reports.records import Where
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
+from bptt.harness.checks.lags import lags_evidence
+from bptt.harness.checks.registry import check
+from bptt.harness.gradient.certificate import Examination, Judged
+from bptt.harness.gradient.exhaustive import exhaust
+from bptt.harness.gradient.locate import locate, tensor_name
+from bptt.harness.gradient.sensitivity import smallest_error_found
+from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.reports.records import Where
 
 _ONE_STEP = (Case(T=1), Case(T=1, N=1, D=2, H=3, seed=1))
 _PARAMS, _INPUTS = ("params",), ("xs", "state")

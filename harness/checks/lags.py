@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.cases import Case
-from harness.checks.evidence import Evidence, NotApplicable
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.chain import NoChain
-from harness.gradient.lags import Lags, Part, lag_map
-from reports.records import Where
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.registry import check
+from bptt.harness.gradient.lags import Lags, Part, lag_map
+from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.reports.records import Where
 
 _MOST_CELLS = 40
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, generator
-from harness.checks.evidence import Evidence, NotApplicable, agree
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.running import Gradients, backward, run
-from harness.subject import Array, Arrays, Subject
-from reports.records import Where
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.cases import Case, Cotangent, Data, generator
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.reports.records import Where
 
 _CASES = (Case(N=3), Case(T=4, N=2, D=5, H=3, regime="saturated", seed=1))
 Run = tuple[Array, dict[str, Array]]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, cotangents, generator
-from harness.checks.evidence import Evidence, agree
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.running import Gradients, backward
-from harness.subject import Array
-from reports.records import Where
+from bptt.harness.call.cell import Gradients, backward
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, agree
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array
+from bptt.reports.records import Where
 
 _CASES = (Case(), Case(T=1, seed=1))
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.cases import Case, generator
-from harness.checks.asking import Question, asked
-from harness.checks.evidence import Evidence, NotApplicable
-from harness.checks.masks import Look, look, named_by_look
-from harness.checks.parts import NAMING, held_against, masks, put_down_to
-from harness.checks.questions import evaluations, losses
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.subject import SCHEDULES
-from reports.records import Where
+from bptt.harness.cases import Case, generator
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.parts import NAMING, held_against, masks, put_down_to
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import SCHEDULES
+from bptt.harness.training.masks import Look, look, named_by_look
+from bptt.harness.training.oracle import Question, asked
+from bptt.harness.training.probes import evaluations, losses
+from bptt.reports.records import Where
 
 _P = (0.2, 0.6)
 

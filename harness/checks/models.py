@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.cases import Case, Data, draw
-from harness.checks.evidence import Evidence, NotApplicable
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.network import LossAsOutput, as_cell, loss_and_gradients
-from harness.subject import Array
-from reports.records import Where
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients
+from bptt.harness.cases import Case, Data
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array
+from bptt.reports.records import Where
 
 Place = tuple[int, ...]
 

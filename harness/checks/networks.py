@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.cases import Case, Data, draw
-from harness.checks.evidence import Evidence, NotApplicable, agree, holds
-from harness.checks.gradients import evidence_of
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.tangent import copies
-from harness.network import LossAsOutput, as_cell, loss_and_gradients
-from reports.records import Where
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.guard import copies
+from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients
+from bptt.harness.cases import Case, Data
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
+from bptt.harness.checks.gradients import evidence_of
+from bptt.harness.checks.registry import check
+from bptt.reports.records import Where
 
 _CASES = (Case(), Case(T=3, N=1, D=4, H=3, seed=1))
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.cases import Case, Data, cotangents, generator, is_bias
-from harness.checks.evidence import Evidence, NotApplicable, holds
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.certificate import judge
-from harness.gradient.differences import measured_noise, moved_in_dtype
-from harness.gradient.running import backward
-from harness.gradient.tangent import Direction, signed_directions
-from reports.records import Where
+from bptt.harness.call.cell import backward
+from bptt.harness.cases import Case, Data, cotangents, generator, is_bias
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
+from bptt.harness.checks.registry import check
+from bptt.harness.gradient.certificate import judge
+from bptt.harness.gradient.differences import measured_noise, moved_in_dtype
+from bptt.harness.gradient.tangent import Direction, signed_directions
+from bptt.reports.records import Where
 
 
 @check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON120", "CON150"))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.cases import Case
-from harness.checks.asking import Question
-from harness.checks.evidence import Evidence, NotApplicable
-from harness.checks.parts import NAMING, held_against
-from harness.checks.questions import first_step, many_steps, no_gradient, other_rates, reordered
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.subject import OPTIMISERS
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.parts import NAMING, held_against
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import OPTIMISERS
+from bptt.harness.training.oracle import Question
+from bptt.harness.training.probes import first_step, many_steps, no_gradient, other_rates, reordered
 
 _CASES = (Case(T=2), Case(T=7, N=1, D=4, H=3, seed=1), Case(T=100, N=1, D=2, H=3, seed=2))
 #: Rounding of a hundred steps in any order of operations, in units in the last place of the largest parameter.

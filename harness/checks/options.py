@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.calling import called_as
-from harness.cases import Case, draw, generator
-from harness.checks.evidence import Evidence, NotApplicable, agree
-from harness.checks.gradients import evidence_of
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.certificate import examine
-from harness.gradient.tangent import copies
-from harness.network import LossAsOutput, as_cell, loss_and_gradients, with_masks
-from harness.subject import Array
-from reports.records import Where
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.guard import called_as, copies
+from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients, with_masks
+from bptt.harness.cases import Case, generator
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
+from bptt.harness.checks.gradients import evidence_of
+from bptt.harness.checks.registry import check
+from bptt.harness.gradient.certificate import examine
+from bptt.harness.subject import Array
+from bptt.reports.records import Where
 
 #: Values of a mask that are needed before anything is said of how many are zero.
 _ENOUGH = 200

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.cases import Case, Data, cotangents
-from harness.checks.evidence import Evidence, NotApplicable, agree
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.diagnosis.mapping import Mapping, gradients_from_reference, params_to_reference
-from harness.diagnosis.mirror import reference_backward, reference_forward, reference_zero_state
-from harness.gradient.running import backward
-from harness.subject import Array
-from refimpl import CELLS
-from refimpl.unroll import forward, truncated_backward
-from reports.records import Code, Where
+from bptt.harness.call.cell import backward
+from bptt.harness.cases import Case, Data, cotangents
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array
+from bptt.harness.weights.map import Mapping, gradients_from_reference, params_to_reference
+from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state
+from bptt.refimpl import CELLS
+from bptt.refimpl.unroll import forward, truncated_backward
+from bptt.reports.records import Code, Where
 
 _CASES = (Case(seed=12), Case(T=3, N=1, D=2, H=3, seed=13), Case(T=4, regime="saturated", seed=14))
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.cases import Case, generator
-from harness.checks.asking import Answer, Named, Question, asked, distance, hyper_of, right
-from harness.checks.evidence import Evidence, agree
-from harness.checks.questions import above, below, evaluations, first_step, losses, steps
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Subject
-from reports.records import Where
+from bptt.harness.cases import Case, generator
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, agree
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Subject
+from bptt.harness.training.oracle import Answer, Named, Question, asked, distance, hyper_of, right
+from bptt.harness.training.probes import above, below, evaluations, first_step, losses, steps
+from bptt.reports.records import Where
 
 #: Known mistakes are looked for at this case, whichever one a check failed at.
 NAMING = Case()

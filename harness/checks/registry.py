@@ -1,7 +1,7 @@
 """How a check is declared and found.
 
-A check is a generator `(trial, case) -> Evidence`, named as the property it states, marked with `@check`. Modules with checks are
-listed in the entry-point group ``bptt.checks``; a third party adds its own the same way.
+A check is a generator `(trial, case) -> Evidence`, named as the property it states, marked with `@check`.  Every file of this folder
+that has one is asked; a third party names its modules in the entry-point group ``bptt.checks``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import TypeVar
 
-from harness.cases import Case
-from harness.checks.evidence import Evidence
-from harness.checks.trial import Trial
-from harness.errors import UsageError
-from harness.levels import LEVELS, Level
-from reports.records import CatalogueEntry
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence
+from bptt.harness.errors import UsageError
+from bptt.harness.levels import LEVELS, Level
+from bptt.reports.records import CatalogueEntry
 
 #: Families in the order in which they run.
 FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths", "options", "training")
@@ -80,7 +82,7 @@ def check(
 
 
 def load() -> tuple[Check, ...]:
-    """Every check of every module in the group ``bptt.checks``, in the order of families and ids.  Raises UsageError on a duplicate id."""
+    """Every check there is, in the order of families and ids.  Raises UsageError on a duplicate id."""
     found: dict[str, Check] = {}
     for name in _modules():
         module = import_module(name)
@@ -96,4 +98,5 @@ def load() -> tuple[Check, ...]:
 
 
 def _modules() -> list[str]:
-    return sorted({entry.value for entry in entry_points(group="bptt.checks")})
+    ours = [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
+    return sorted({*ours, *(entry.value for entry in entry_points(group="bptt.checks"))})

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.cases import Case
-from harness.checks.evidence import Evidence, NotApplicable
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.gradient.blocks import Block
-from harness.gradient.locate import tensor_name
-from harness.gradient.second_order import Symmetry, symmetry
-from harness.network import as_cell
-from reports.records import Where
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.registry import check
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.locate import tensor_name
+from bptt.harness.gradient.second_order import Symmetry, symmetry
+from bptt.reports.records import Where
 
 
 @check(

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.cases import Case
-from harness.checks.asking import Named
-from harness.checks.evidence import Evidence, NotApplicable
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.network import as_cell
-from harness.subject import Array
-from reports.records import Cause, Code, Severity, Where
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Code, Severity, Where
 
 _FIX = "x, y = words[:-1], words[1:]"
 

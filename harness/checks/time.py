@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.cases import Case, Data, cotangents
-from harness.checks.evidence import Evidence, NotApplicable, agree, holds
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.errors import ContractError, SubjectError
-from harness.gradient.running import backward
-from harness.subject import Array
-from reports.records import Where
+from bptt.harness.call.cell import backward
+from bptt.harness.cases import Case, Data, cotangents
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
+from bptt.harness.checks.registry import check
+from bptt.harness.errors import ContractError, SubjectError
+from bptt.harness.subject import Array
+from bptt.reports.records import Where
 
 _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1))
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.calling import called
-from harness.cases import Case, Data, cotangents
-from harness.checks.evidence import Evidence, NotApplicable, agree, dust
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.subject import Array
-from reports.records import Where
+from bptt.harness.call.guard import called
+from bptt.harness.cases import Case, Data, cotangents
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array
+from bptt.reports.records import Where
 
 #: In units of eps: what is frozen may change the order of additions, and nothing else.
 _ROUNDING = 1e4

@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.calling import called_as
-from harness.cases import Case, draw, named_arrays
-from harness.checks.asking import Named
-from harness.checks.evidence import Evidence, NotApplicable, agree
-from harness.checks.registry import check
-from harness.checks.trial import Trial
-from harness.network import as_cell
-from harness.subject import Array, Arrays
-from reports.records import Cause, Where
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.guard import called_as, named_arrays
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array, Arrays
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Where
 
 #: So many steps more than the window has, at least: enough to tell a window from a longer one.
 _BEYOND = 4

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.subject import CELL_METHODS, NETWORK_METHODS
-from reports.records import Cause
+from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS
+from bptt.reports.records import Cause
 
 _SCORE = 0.5
 _CELL = "; ".join((*CELL_METHODS.values(), "backward(params, xs, state, dys, dfinal) -> dparams, dxs, dstate"))

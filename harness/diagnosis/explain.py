@@ -14,20 +14,21 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, admissible
-from harness.diagnosis import explain_stack, structure
-from harness.diagnosis.bugs import bugs_of
-from harness.diagnosis.mapping import Identification, gradients_from_reference, params_to_reference, resized
-from harness.diagnosis.mends import in_words_of
-from harness.diagnosis.narrowing import Rerun, narrowed
-from harness.diagnosis.nearness import bound_of, distances, limit_of
-from harness.diagnosis.numbers import numbers_of
-from harness.diagnosis.plant import Bug, Planted, PlantError, plant
-from harness.diagnosis.wrong import WrongGradient, relative_distance, tensors
-from harness.gradient.running import Gradients
-from harness.subject import Array
-from refimpl import unroll
-from reports.records import Cause
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case, Cotangent, admissible
+from bptt.harness.diagnosis import explain_stack, structure
+from bptt.harness.diagnosis.fixes import in_words_of
+from bptt.harness.diagnosis.narrowing import Rerun, narrowed
+from bptt.harness.diagnosis.numbers import numbers_of
+from bptt.harness.diagnosis.tolerances import bound_of, distances, limit_of
+from bptt.harness.diagnosis.wrong import WrongGradient, tensors
+from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.known import bugs_of
+from bptt.harness.known.plant import Bug, Planted, PlantError, plant
+from bptt.harness.subject import Array
+from bptt.harness.weights.map import Identification, gradients_from_reference, params_to_reference, resized
+from bptt.refimpl import unroll
+from bptt.reports.records import Cause
 
 __all__ = ["Reference", "WrongGradient", "explain", "matching_bugs", "two_mistakes"]
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.calling import called
-from harness.cases import Case, Data, admissible, draw, generator, named_arrays
-from harness.diagnosis.bugs.stacks import STACK_BUGS
-from harness.diagnosis.mapping import Identification, gradients_from_reference, params_to_reference
-from harness.diagnosis.mapping import Mapping as WeightMapping
-from harness.diagnosis.plant_stack import RIGHT, PlantedModule, StackBug, plant_stack
-from harness.diagnosis.wrong import relative_distance
-from harness.errors import BpttError
-from harness.subject import Array, Arrays, Subject
-from refimpl.stack import Masks, Stack
-from reports.records import Cause
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.guard import called, named_arrays
+from bptt.harness.cases import Case, Data, admissible, generator
+from bptt.harness.errors import BpttError
+from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.known.plant_stack import RIGHT, PlantedModule, StackBug, plant_stack
+from bptt.harness.known.stacks import STACK_BUGS
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.weights.map import Identification, gradients_from_reference, params_to_reference
+from bptt.harness.weights.map import Mapping as WeightMapping
+from bptt.refimpl.stack import Masks, Stack
+from bptt.reports.records import Cause
 
 _CASE = Case(T=5, N=3, D=3, H=4)
 #: The order of the three by length is its own inverse in none of its powers but the third.
@@ -31,7 +32,7 @@ _CLOSE = 1e-9
 
 @dataclass(frozen=True)
 class Call:
-    """What a stack was given, in the reference's own layout.   lengths (N,) or None   masks as refimpl.stack has them"""
+    """What a stack was given, in the reference's own layout.   lengths (N,) or None   masks as bptt.refimpl.stack has them"""
 
     stack: Stack
     params: Arrays

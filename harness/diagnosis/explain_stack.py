@@ -13,32 +13,23 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, admissible
-from harness.diagnosis.bugs import bugs_of
-from harness.diagnosis.bugs.stacks import stack_bugs_of
-from harness.diagnosis.mapping import (
-    Identification,
-    gradients_from_reference,
-    of_layer,
-    params_to_reference,
-    place_of,
-    resized,
-    suffixes,
-)
-from harness.diagnosis.mapping import (
-    Mapping as WeightMapping,
-)
-from harness.diagnosis.narrowing import Rerun
-from harness.diagnosis.nearness import bound_of, distances, limit_of
-from harness.diagnosis.plant import Bug, Planted, plant
-from harness.diagnosis.plant_stack import RIGHT, PlantedModule, StackBug, plant_stack
-from harness.diagnosis.wrong import WrongGradient, relative_distance
-from harness.gradient.running import Gradients
-from harness.subject import Array
-from refimpl import stack as reference_stack
-from refimpl.stack import REVERSE, Stack, StackTape
-from refimpl.unroll import Gradients as Raw
-from reports.records import Cause
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case, Cotangent, admissible
+from bptt.harness.diagnosis.narrowing import Rerun
+from bptt.harness.diagnosis.tolerances import bound_of, distances, limit_of
+from bptt.harness.diagnosis.wrong import WrongGradient
+from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.known import bugs_of
+from bptt.harness.known.plant import Bug, Planted, plant
+from bptt.harness.known.plant_stack import RIGHT, PlantedModule, StackBug, plant_stack
+from bptt.harness.known.stacks import stack_bugs_of
+from bptt.harness.subject import Array
+from bptt.harness.weights.map import Identification, gradients_from_reference, of_layer, params_to_reference, place_of, resized, suffixes
+from bptt.harness.weights.map import Mapping as WeightMapping
+from bptt.refimpl import stack as reference_stack
+from bptt.refimpl.stack import REVERSE, Stack, StackTape
+from bptt.refimpl.unroll import Gradients as Raw
+from bptt.reports.records import Cause
 
 #: The case at which what a smaller one suggests is confirmed.
 _LARGER = Case(T=5, N=3)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from reports.records import Cause, Where
+from bptt.reports.records import Cause, Where
 
 _BACKWARD = re.compile(r"backward|backprop|bptt|grad|loss|step", re.I)
 _CONTAINER = re.compile(r"grad|^d|delta|param", re.I)

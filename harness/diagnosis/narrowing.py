@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.cases import Case, admissible
-from harness.diagnosis.numbers import numbers_of
-from harness.diagnosis.wrong import WrongGradient
-from harness.errors import BpttError
-from reports.records import Cause
+from bptt.harness.cases import Case, admissible
+from bptt.harness.diagnosis.numbers import numbers_of
+from bptt.harness.diagnosis.wrong import WrongGradient
+from bptt.harness.errors import BpttError
+from bptt.reports.records import Cause
 
 Rerun = Callable[[Case], WrongGradient]
 IsRight = Callable[[WrongGradient], bool]

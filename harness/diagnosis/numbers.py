@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.diagnosis.wrong import WrongGradient, relative_distance, tensors
-from harness.subject import Array
+from bptt.harness.diagnosis.wrong import WrongGradient, tensors
+from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.subject import Array
 
 #: Two numbers are the same where they differ by less than this, relative to the largest entry.
 _SAME = {"float32": 1e-4, "float64": 1e-9, "longdouble": 1e-9}

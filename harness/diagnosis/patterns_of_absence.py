@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.diagnosis.numbers import Numbers, Pair
-from reports.records import Cause
+from bptt.harness.diagnosis.numbers import Numbers, Pair
+from bptt.reports.records import Cause
 
 
 def not_finite(numbers: Numbers) -> Iterator[Cause]:

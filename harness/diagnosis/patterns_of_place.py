@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.diagnosis.numbers import Numbers, Pair, finest
-from reports.records import Cause
+from bptt.harness.diagnosis.numbers import Numbers, Pair, finest
+from bptt.reports.records import Cause
 
 
 def other_block(numbers: Numbers) -> Iterator[Cause]:

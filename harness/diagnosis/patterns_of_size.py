@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.diagnosis.numbers import Numbers, Pair, listed
-from harness.diagnosis.wrong import WrongGradient, relative_distance
-from reports.records import Cause
+from bptt.harness.diagnosis.numbers import Numbers, Pair, listed
+from bptt.harness.diagnosis.wrong import WrongGradient
+from bptt.harness.gradient.distance import relative_distance
+from bptt.reports.records import Cause
 
 
 def constant_factor(numbers: Numbers) -> Iterator[Cause]:

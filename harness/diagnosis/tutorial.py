@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Cotangent, Data
-from harness.diagnosis.bugs import tutorial
-from harness.diagnosis.bugs.tutorial import ACTIVATIONS, BUGS, TutorialBug, truncated
-from harness.diagnosis.wrong import relative_distance
-from harness.gradient.running import Gradients
-from harness.network import LossAsOutput, loss_and_gradients
-from harness.subject import Array, Arrays
-from reports.records import Cause
+from bptt.harness.call.cell import Gradients
+from bptt.harness.call.network import LossAsOutput, loss_and_gradients
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.known import tutorial
+from bptt.harness.known.tutorial import ACTIVATIONS, BUGS, TutorialBug, truncated
+from bptt.harness.subject import Array, Arrays
+from bptt.reports.records import Cause
 
 _CLOSE, _ROUNDING = 1e-8, 1e-9
 _WORDS = {"Wx": "W_xh", "Wh": "W_hh", "Wy": "W_hy", "bh": "b_h", "by": "b_y"}

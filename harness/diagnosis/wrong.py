@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from harness.cases import Case, Cotangent, Data
-from harness.diagnosis.mapping import Identification
-from harness.gradient.running import Gradients
-from harness.subject import Array, Region, Subject
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case, Cotangent, Data
+from bptt.harness.subject import Array, Region, Subject
+from bptt.harness.weights.map import Identification
 
 
 @dataclass(frozen=True)
@@ -39,17 +37,3 @@ def tensors(gradients: Gradients) -> Iterator[tuple[str, Array]]:
         yield "xs", gradients.xs
     for name, value in gradients.state.items():
         yield f"{name}0", value
-
-
-def relative_distance(a: Array, b: Array) -> float:
-    """Largest difference of entries over the largest entry of both; 0 where both are zero or empty, NaN where one has a NaN."""
-    if a.shape != b.shape:
-        return float("inf")
-    if not a.size:
-        return 0.0
-    with np.errstate(all="ignore"):
-        apart = float(np.max(np.abs(a - b)))
-        size = max(float(np.max(np.abs(a))), float(np.max(np.abs(b))))
-    if np.isnan(apart) or apart == 0:
-        return apart
-    return apart / size if np.isfinite(size) else float("inf")

@@ -21,16 +21,16 @@ from functools import partial
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import sigmas
-from harness.experiments.outcomes import iterations, share, solved_at
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.replicas import of_each
-from harness.experiments.sequence_tasks import ADDING_BASELINE, ADDING_DEVIATION, Drawn, adding
-from harness.subject import Array
-from refimpl.models.regressor import Regressor
-from refimpl.training import Adam, Batch, Constant, Setup, begin, clip_by_global_norm, train
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import sigmas
+from bptt.harness.experiments.engine.outcomes import iterations, share, solved_at
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.training.sequence_tasks import ADDING_BASELINE, ADDING_DEVIATION, Drawn, adding
+from bptt.harness.subject import Array
+from bptt.refimpl.models.regressor import Regressor
+from bptt.refimpl.training import Adam, Batch, Constant, Setup, begin, clip_by_global_norm, train
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 Params = dict[str, Array]
 #: (what was drawn, a generator, T) -> the start

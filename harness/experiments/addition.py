@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values
-from harness.experiments.reading import whole
-from harness.experiments.seq2seq_training import Pairs, gathered, measured
-from refimpl import tasks
-from reports.records import Experiment
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values
+from bptt.harness.experiments.engine.reading import whole
+from bptt.harness.experiments.training.seq2seq_training import Pairs, gathered, measured
+from bptt.refimpl import tasks
+from bptt.reports.records import Experiment
 
 
 def pairs(settings: Settings) -> Pairs:

@@ -16,21 +16,21 @@ from functools import partial
 
 import numpy as np
 
-from harness.experiments import torch_training
-from harness.experiments.checkpointed import trained
-from harness.experiments.corpora import splits_of
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.training_panels import curve, guesses, not_judged, optional, perplexities, same_as_torch, written
-from refimpl.models.language_model import LanguageModel
-from refimpl.training.batching import Streams
-from refimpl.training.clipping import clip_by_global_norm_torch
-from refimpl.training.generation import generate, tempered
-from refimpl.training.loop import Setup, begin
-from refimpl.training.optimisers import SGD
-from refimpl.training.perplexity import Validation, evaluate
-from refimpl.training.schedules import DivideOnPlateau
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.training import torch_training
+from bptt.harness.experiments.training.checkpointed import trained
+from bptt.harness.experiments.training.corpora import splits_of
+from bptt.harness.experiments.training.panels import curve, guesses, not_judged, optional, perplexities, same_as_torch, written
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.training.batching import Streams
+from bptt.refimpl.training.clipping import clip_by_global_norm_torch
+from bptt.refimpl.training.generation import generate, tempered
+from bptt.refimpl.training.loop import Setup, begin
+from bptt.refimpl.training.optimisers import SGD
+from bptt.refimpl.training.perplexity import Validation, evaluate
+from bptt.refimpl.training.schedules import DivideOnPlateau
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 #: Words that are drawn; steps in which rounding has not grown yet.
 WRITTEN, BESIDE = 40, 10

@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from reports.records import Claim, Experiment, Series, Text
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.reports.records import Claim, Experiment, Series, Text
 
 Array = npt.NDArray[np.float64]
 

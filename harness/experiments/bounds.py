@@ -8,7 +8,7 @@ h_t = tanh(h_{t-1} W + sigma xi_t) with W_ij from N(0, g^2/H), J_t = diag(phi'(a
     cond(P) (gamma ||P W P^-1||_2)^t     with the best diagonal P found, which commutes with phi'
     e^(LE t)                      what the network really does in the long run
 
-and a count of certificates (harness/experiments/certificates.py) on random matrices against slopes phi' chosen at random and at their
+and a count of certificates (experiments/theory/certificates.py) on random matrices against slopes phi' chosen at random and at their
 extremes: none may be false.
 
 Source: Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent neural networks, ICML, section 2.1.
@@ -21,14 +21,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.book import matrix
-from harness.experiments.certificates import FAST, VERDICTS, certify, spectral_radius
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.refutation import soak
-from harness.experiments.tanh_networks import exponents
-from harness.subject import Array
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.book import matrix
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.theory.certificates import FAST, VERDICTS, certify, spectral_radius
+from bptt.harness.experiments.theory.refutation import soak
+from bptt.harness.experiments.theory.tanh_networks import exponents
+from bptt.harness.subject import Array
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 PASCANU = "Pascanu et al. 2013, section 2.1"
 SCALING = "a diagonal P commutes with phi'"

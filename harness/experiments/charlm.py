@@ -18,23 +18,23 @@ from functools import partial
 
 import numpy as np
 
-from harness.experiments import torch_training
-from harness.experiments.checkpointed import trained
-from harness.experiments.corpora import characters_of
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.training_panels import curve, falls, guesses, not_judged, optional, perplexities, same_as_torch, written
-from harness.subject import Array
-from refimpl.cells.cell import Params
-from refimpl.models.language_model import LanguageModel
-from refimpl.training.batching import Batching, Consecutive, RandomSampling, Streams
-from refimpl.training.clipping import clip_by_global_norm
-from refimpl.training.generation import generate
-from refimpl.training.loop import Setup, begin
-from refimpl.training.optimisers import SGD, Adam
-from refimpl.training.perplexity import evaluate
-from refimpl.training.schedules import Constant
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.training import torch_training
+from bptt.harness.experiments.training.checkpointed import trained
+from bptt.harness.experiments.training.corpora import characters_of
+from bptt.harness.experiments.training.panels import curve, falls, guesses, not_judged, optional, perplexities, same_as_torch, written
+from bptt.harness.subject import Array
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.training.batching import Batching, Consecutive, RandomSampling, Streams
+from bptt.refimpl.training.clipping import clip_by_global_norm
+from bptt.refimpl.training.generation import generate
+from bptt.refimpl.training.loop import Setup, begin
+from bptt.refimpl.training.optimisers import SGD, Adam
+from bptt.refimpl.training.perplexity import evaluate
+from bptt.refimpl.training.schedules import Constant
+from bptt.refimpl.types import Params
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 MODELS: Mapping[str, LanguageModel] = {
     "elman": LanguageModel(),

@@ -18,13 +18,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.paths import walk
-from harness.experiments.reading import real, reals, whole
-from harness.subject import Array
-from refimpl.cells import CELLS
-from refimpl.unroll import forward
-from reports.records import Claim, Experiment, Interval, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.theory.paths import walk
+from bptt.harness.subject import Array
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.unroll import forward
+from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 SOURCE = "Tallec and Ollivier 2018, section 2.2"
 #: Standard errors that a mean may be off: false once in two million claims.

@@ -20,14 +20,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, text, whole
-from harness.subject import Array, Arrays
-from refimpl.activations import sigmoid
-from refimpl.cells import CELLS
-from refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise
-from refimpl.unroll import backward, forward
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.subject import Array, Arrays
+from bptt.refimpl.activations import sigmoid
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise
+from bptt.refimpl.unroll import backward, forward
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 PASCANU = "Pascanu et al. 2013, section 3.2"
 TORCH = "torch.nn.utils.clip_grad_norm_"

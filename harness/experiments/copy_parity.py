@@ -16,24 +16,15 @@ from functools import partial
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import mean
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.sequence_tasks import (
-    BLANK,
-    KEPT,
-    PARITY_BASELINE,
-    SYMBOLS,
-    Drawn,
-    copying,
-    copying_baseline,
-    parity,
-)
-from harness.subject import Array
-from refimpl.layers import cross_entropy
-from refimpl.models.shapes import ManyToMany, ManyToOne
-from refimpl.training import Adam, Batch, Constant, Setup, begin, clip_by_global_norm, train
-from reports.records import Claim, Experiment, Interval, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import mean
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.training.sequence_tasks import BLANK, KEPT, PARITY_BASELINE, SYMBOLS, Drawn, copying, copying_baseline, parity
+from bptt.harness.subject import Array
+from bptt.refimpl.layers import cross_entropy
+from bptt.refimpl.models.shapes import ManyToMany, ManyToOne
+from bptt.refimpl.training import Adam, Batch, Constant, Setup, begin, clip_by_global_norm, train
+from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 #: A score that leaves nothing of an answer: exp(-1000) is 0 in float64.
 NEVER = -1000.0

@@ -7,14 +7,14 @@ from functools import partial
 
 import numpy as np
 
-from harness.experiments import mean_field
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import Mean, intercept, mean
-from harness.experiments.random_matrices import gaussian
-from harness.experiments.reading import real, reals, whole
-from harness.experiments.replicas import of_each
-from harness.experiments.tanh_networks import exponents
-from reports.records import Claim, Experiment, Interval, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import Mean, intercept, mean
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory import mean_field
+from bptt.harness.experiments.theory.random_matrices import gaussian
+from bptt.harness.experiments.theory.tanh_networks import exponents
+from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 SOURCE = "Molgedey, Schuchhardt and Schuster 1992, Phys. Rev. Lett. 69"
 #: Times the critical gain of mean-field theory: a smooth curve through these has its zero among them for every H from 64 on.

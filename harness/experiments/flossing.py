@@ -14,18 +14,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.floss_gradient import follow, gradient
-from harness.experiments.jacobians import cell_jacobians
-from harness.experiments.lyapunov import random_start, spectrum
-from harness.experiments.random_matrices import gaussian
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.replicas import of_each
-from harness.subject import Array
-from refimpl import elman
-from refimpl.cells.cell import Params
-from refimpl.training import Adam
-from reports.records import Claim, Experiment, Histogram, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory.floss_gradient import follow, gradient
+from bptt.harness.experiments.theory.jacobians import cell_jacobians
+from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
+from bptt.harness.experiments.theory.random_matrices import gaussian
+from bptt.harness.subject import Array
+from bptt.refimpl import elman
+from bptt.refimpl.training import Adam
+from bptt.refimpl.types import Params
+from bptt.reports.records import Claim, Experiment, Histogram, Series, Table
 
 SOURCE = "Engelken 2023"
 SEQUENCES = {"one sequence": "the sequence it was flossed on", "new sequences": "sequences that it has not seen"}

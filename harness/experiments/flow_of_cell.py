@@ -3,10 +3,10 @@
 Three panels, each on its own; what a subject does not let us see is said and not guessed.
 
     norm      its own backward, step by step, in the log domain; beside the reference's at the same states where it was identified,
-              with the part that runs along the memory (harness/experiments/paths.py), the saturation of its gates, and for Elman's
-              network what its recurrent matrix proves (harness/experiments/certificates.py)
-    spectrum  Lyapunov exponents of the full-state step Jacobians (harness/experiments/lyapunov.py)
-    window    what each lag brings to the gradient of its parameters (harness/experiments/advisor.py)
+              with the part that runs along the memory (harness/experiments/theory/paths.py), the saturation of its gates, and for Elman's
+              network what its recurrent matrix proves (harness/experiments/theory/certificates.py)
+    spectrum  Lyapunov exponents of the full-state step Jacobians (harness/experiments/theory/lyapunov.py)
+    window    what each lag brings to the gradient of its parameters (harness/experiments/theory/advisor.py)
 
 Parameters as its own init draws them, zeros moved a little; inputs of variance 1; the loss a sum of signs over the last output.
 
@@ -19,13 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from harness.errors import BpttError, UsageError
-from harness.experiments.advisor import TOLERATED
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.flow_panels import PANELS, subject_of
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.stepping import why_not
-from reports.records import Claim, Experiment, Interval, Series, Table
+from bptt.harness.errors import BpttError, UsageError
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.theory.advisor import TOLERATED
+from bptt.harness.experiments.theory.flow_panels import PANELS, subject_of
+from bptt.harness.experiments.theory.stepping import why_not
+from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 LN10 = math.log(10)
 #: Standard errors that two estimates of one rate may be apart.
@@ -44,7 +44,6 @@ def point(settings: Settings) -> Values:
     except BpttError as error:  # what the subject does not let us do: the other panels go on
         found = {"why": str(error)}
     return {"name": subject.name, "why": "", **found}
-
 
 
 def gather(points: Sequence[Point]) -> Experiment:

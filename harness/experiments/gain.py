@@ -8,18 +8,18 @@ from itertools import repeat
 
 import numpy as np
 
-from harness.experiments import mean_field
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import intercept, mean
-from harness.experiments.jacobians import cell_jacobians
-from harness.experiments.lyapunov import invariant_start, spectrum
-from harness.experiments.random_matrices import gaussian
-from harness.experiments.reading import real, reals, whole
-from harness.experiments.replicas import of_each
-from harness.experiments.tanh_networks import exponents, settled
-from harness.subject import Array
-from refimpl import elman
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import intercept, mean
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory import mean_field
+from bptt.harness.experiments.theory.jacobians import cell_jacobians
+from bptt.harness.experiments.theory.lyapunov import invariant_start, spectrum
+from bptt.harness.experiments.theory.random_matrices import gaussian
+from bptt.harness.experiments.theory.tanh_networks import exponents, settled
+from bptt.harness.subject import Array
+from bptt.refimpl import elman
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 SOURCE = "Sompolinsky, Crisanti and Sommers 1988, Phys. Rev. Lett. 61"
 #: Times 1 / rho(W), the gain where the zero state loses its stability.

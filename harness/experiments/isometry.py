@@ -8,13 +8,13 @@ from itertools import repeat
 
 import numpy as np
 
-from harness.experiments import mean_field
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import Mean, mean
-from harness.experiments.random_matrices import gaussian, orthogonal
-from harness.experiments.reading import real, reals, whole
-from harness.subject import Array
-from reports.records import Claim, Experiment, Histogram, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import Mean, mean
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.theory import mean_field
+from bptt.harness.experiments.theory.random_matrices import gaussian, orthogonal
+from bptt.harness.subject import Array
+from bptt.reports.records import Claim, Experiment, Histogram, Series, Table
 
 SOURCE = "Pennington, Schoenholz and Ganguli 2017, arXiv:1711.04735; Chen, Pennington and Schoenholz 2018, arXiv:1806.05394"
 #: drive -> gain and standard deviation of the noise; a linear network has neither.

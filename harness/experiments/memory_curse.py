@@ -21,12 +21,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, whole
-from harness.subject import Array
-from refimpl.cells import CELLS
-from refimpl.unroll import backward, forward
-from reports.records import Claim, Experiment, Interval, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, whole
+from bptt.harness.subject import Array
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.unroll import backward, forward
+from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 SOURCE = "Zucchet and Orvieto 2024"
 #: Standard errors that a mean may be off: false once in two million claims.

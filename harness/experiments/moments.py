@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import sigmas
-from harness.experiments.random_matrices import complex_gaussian, gaussian, norm_moment, tied_complex, tied_square
-from harness.experiments.reading import real, reals, whole
-from harness.experiments.replicas import of_each
-from harness.subject import Array
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import sigmas
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory.random_matrices import complex_gaussian, gaussian, norm_moment, tied_complex, tied_square
+from bptt.harness.subject import Array
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 SOURCE = "moments of the normal distribution"
 HULTMAN = "Hultman numbers: Doignon and Labarre 2007, J. Integer Sequences 10"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import FALSE_ALARM, chi_squared_tail, sigmas
-from harness.experiments.lyapunov import random_start, spectrum
-from harness.experiments.random_matrices import gaussian, newman_errors, newman_exponents
-from harness.experiments.reading import real, reals, whole
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import FALSE_ALARM, chi_squared_tail, sigmas
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
+from bptt.harness.experiments.theory.random_matrices import gaussian, newman_errors, newman_exponents
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 SOURCE = "Newman 1986, Commun. Math. Phys. 103"
 BATCHES = 20

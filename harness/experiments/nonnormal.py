@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import Mean, mean, sigmas
-from harness.experiments.random_matrices import TRACY_WIDOM_MEAN, edge_shift, fuss_catalan_density, fuss_catalan_edge, gaussian
-from harness.experiments.reading import real, reals, whole
-from harness.experiments.replicas import of_each
-from reports.records import Claim, Experiment, Histogram, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import Mean, mean, sigmas
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory.random_matrices import TRACY_WIDOM_MEAN, edge_shift, fuss_catalan_density, fuss_catalan_edge, gaussian
+from bptt.reports.records import Claim, Experiment, Histogram, Series, Table
 
 SOURCE = "Fuss-Catalan edge: Banica, Belinschi, Capitaine and Collins 2011; its shift at finite H: Tracy and Widom 1996"
 JUDGED = (1, 2, 4, 8, 12)

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.omega import Omega, coded, printed
-from harness.experiments.reading import real, reals, text, whole
-from harness.subject import Array
-from refimpl.activations import tanh_derivative
-from refimpl.cells import CELLS
-from refimpl.cells.cell import Params
-from refimpl.unroll import forward
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.theory.omega import Omega, coded, printed
+from bptt.harness.subject import Array
+from bptt.refimpl.activations import tanh_derivative
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.types import Params
+from bptt.refimpl.unroll import forward
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 PASCANU = "Pascanu et al. 2013, section 3.3"
 FORMS: dict[str, Callable[[Array, Array, Array], Omega]] = {"printed": printed, "coded": coded}

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.experiments import torch_training
-from harness.experiments.checkpointed import trained
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.training_panels import curve, falls, optional, same_as_torch
-from harness.subject import Array
-from refimpl.models.regressor import Regressor
-from refimpl.training.batching import SlidingWindows
-from refimpl.training.loop import Setup, begin
-from refimpl.training.optimisers import Adam
-from refimpl.training.schedules import Constant
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.training import torch_training
+from bptt.harness.experiments.training.checkpointed import trained
+from bptt.harness.experiments.training.panels import curve, falls, optional, same_as_torch
+from bptt.harness.subject import Array
+from bptt.refimpl.models.regressor import Regressor
+from bptt.refimpl.training.batching import SlidingWindows
+from bptt.refimpl.training.loop import Setup, begin
+from bptt.refimpl.training.optimisers import Adam
+from bptt.refimpl.training.schedules import Constant
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 
 @dataclass(frozen=True)

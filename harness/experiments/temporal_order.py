@@ -19,16 +19,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.clipping import pascanu_rule
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.last_step_rnn import backward, forward, loss, omega, smart_tanh
-from harness.experiments.omega import coded
-from harness.experiments.outcomes import iterations, share, solved_at
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.replicas import of_each
-from harness.experiments.sequence_tasks import ORDER_BASELINE, ORDER_CLASSES, ORDER_SYMBOLS, temporal_order
-from harness.subject import Array, Arrays
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.clipping import pascanu_rule
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.outcomes import iterations, share, solved_at
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory.omega import coded
+from bptt.harness.experiments.training.last_step_rnn import backward, forward, loss, omega, smart_tanh
+from bptt.harness.experiments.training.sequence_tasks import ORDER_BASELINE, ORDER_CLASSES, ORDER_SYMBOLS, temporal_order
+from bptt.harness.subject import Array, Arrays
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 PASCANU = "Pascanu et al. 2013, section 4.1"
 VARIANTS = ("SGD", "SGD-C", "SGD-CR")

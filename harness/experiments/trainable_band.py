@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.estimates import Mean, mean
-from harness.experiments.reading import real, reals, whole
-from harness.experiments.replicas import of_each
-from harness.subject import Array
-from refimpl import CELLS
-from refimpl.cells.cell import Cell
-from refimpl.unroll import forward, gradient_by_lag
-from reports.records import Claim, Experiment, Grid, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.estimates import Mean, mean
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.subject import Array
+from bptt.refimpl import CELLS
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.unroll import forward, gradient_by_lag
+from bptt.reports.records import Claim, Experiment, Grid, Series, Table
 
 SOURCE = "Chen, Pennington and Schoenholz 2018, arXiv:1806.05394; Gilboa et al. 2019, arXiv:1901.08987"
 #: cell as it is named here -> reference cell and bias of the forget gate.

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.experiments.advisor import advise
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, whole
-from harness.experiments.truncated import aicher_bound, artbp, scalar_bias, tanh_network
-from harness.subject import Array
-from reports.records import Claim, Experiment, Interval, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.theory.advisor import advise
+from bptt.harness.experiments.theory.truncated_bptt import aicher_bound, artbp, scalar_bias, tanh_network
+from bptt.harness.subject import Array
+from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 AICHER = "Aicher et al. 2019"
 TALLEC = "Tallec and Ollivier 2017"

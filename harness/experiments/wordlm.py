@@ -15,23 +15,23 @@ from itertools import islice
 
 import numpy as np
 
-from harness.experiments import torch_training
-from harness.experiments.checkpointed import trained
-from harness.experiments.corpora import sentences_of
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.reading import real, reals, text, whole
-from harness.experiments.training_panels import curve, falls, optional, perplexities, same_as_torch, written
-from refimpl.cells.cell import Params
-from refimpl.models.word_rnn import WordRNN
-from refimpl.training.batching import Sentences
-from refimpl.training.corpus import SENTENCE_END, SENTENCE_START
-from refimpl.training.generation import Choose, greedy, symbols, tempered
-from refimpl.training.loop import Setup, begin, summed
-from refimpl.training.optimisers import SGD
-from refimpl.training.perplexity import Validation, evaluate
-from refimpl.training.schedules import HalveOnRise
-from refimpl.training.vocabulary import Rows
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.training import torch_training
+from bptt.harness.experiments.training.checkpointed import trained
+from bptt.harness.experiments.training.corpora import sentences_of
+from bptt.harness.experiments.training.panels import curve, falls, optional, perplexities, same_as_torch, written
+from bptt.refimpl.models.word_rnn import WordRNN
+from bptt.refimpl.training.batching import Sentences
+from bptt.refimpl.training.corpus import SENTENCE_END, SENTENCE_START
+from bptt.refimpl.training.generation import Choose, greedy, symbols, tempered
+from bptt.refimpl.training.loop import Setup, begin, summed
+from bptt.refimpl.training.optimisers import SGD
+from bptt.refimpl.training.perplexity import Validation, evaluate
+from bptt.refimpl.training.schedules import HalveOnRise
+from bptt.refimpl.training.vocabulary import Rows
+from bptt.refimpl.types import Params
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 LONGEST = 30
 

@@ -8,18 +8,18 @@ from itertools import repeat
 
 import numpy as np
 
-from harness.experiments.definition import Definition, Point, Settings, Values, claim
-from harness.experiments.jacobians import cell_jacobians
-from harness.experiments.lyapunov import random_start, spectrum
-from harness.experiments.mean_field import root
-from harness.experiments.random_matrices import gaussian
-from harness.experiments.reading import real, reals, whole
-from harness.subject import Array
-from refimpl import CELLS
-from refimpl.activations import sigmoid
-from refimpl.cells.cell import Cell
-from refimpl.unroll import forward, gradient_by_lag
-from reports.records import Claim, Experiment, Series, Table
+from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
+from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.theory.jacobians import cell_jacobians
+from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
+from bptt.harness.experiments.theory.mean_field import root
+from bptt.harness.experiments.theory.random_matrices import gaussian
+from bptt.harness.subject import Array
+from bptt.refimpl import CELLS
+from bptt.refimpl.activations import sigmoid
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.unroll import forward, gradient_by_lag
+from bptt.reports.records import Claim, Experiment, Series, Table
 
 SOURCE = "linear stability of the zero state; Can, Krishnamurthy and Schwab 2020, arXiv:2007.00151"
 #: cell -> the gate that keeps the old state, the one whose bias is varied.

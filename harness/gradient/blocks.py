@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from harness.cases import Case, Data
-from harness.gradient.running import Gradients
-from harness.gradient.tangent import Direction
-from harness.subject import Array, Region
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case, Data
+from bptt.harness.gradient.tangent import Direction
+from bptt.harness.subject import Array, Region
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,18 @@ from typing import Literal
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, cotangents, draw, generator
-from harness.gradient.blocks import Block, blocks
-from harness.gradient.chain import NoChain
-from harness.gradient.differences import contracted, ladder
-from harness.gradient.every_entry import through_single_steps
-from harness.gradient.oracle import Contractions, Oracle, choose
-from harness.gradient.precision import Noise, Precisions
-from harness.gradient.running import Gradients, backward, run
-from harness.gradient.stepwise import OneStepAtATime
-from harness.gradient.tangent import signed_directions
-from harness.subject import Array, Arrays, Region, Subject
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.gradient.blocks import Block, blocks
+from bptt.harness.gradient.differences import contracted, ladder
+from bptt.harness.gradient.every_entry import through_single_steps
+from bptt.harness.gradient.oracle import Contractions, Oracle, choose
+from bptt.harness.gradient.precision import Noise, Precisions
+from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.harness.gradient.stepwise import OneStepAtATime
+from bptt.harness.gradient.tangent import signed_directions
+from bptt.harness.subject import Array, Arrays, Region, Subject
 
 #: Chance that one random direction misses a wrong block.
 MISS_PER_DRAW = 0.08

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.cases import Data
-from harness.errors import BpttError
-from harness.gradient.running import run_complex
-from harness.gradient.tangent import Direction, Tangent, astype, moved
-from harness.subject import Subject
+from bptt.harness.call.cell import run_complex
+from bptt.harness.cases import Data
+from bptt.harness.errors import BpttError
+from bptt.harness.gradient.tangent import Direction, Tangent, astype, moved
+from bptt.harness.subject import Subject
 
 #: What code raises that cannot take complex numbers: these mean "use another oracle", and the reason is kept.
 CANNOT_TAKE_COMPLEX = (

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.cases import Cotangent, Data
-from harness.gradient.extrapolation import limit
-from harness.gradient.running import run
-from harness.gradient.tangent import Direction, Tangent, contract_all, moved, tiled
-from harness.subject import Array, Subject
+from bptt.harness.call.cell import run
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.gradient.extrapolation import limit
+from bptt.harness.gradient.tangent import Direction, Tangent, contract_all, moved, tiled
+from bptt.harness.subject import Array, Subject
 
 _STEPS = {"float64": 2.0 ** -np.arange(4, 11), "float32": 2.0 ** -np.arange(2, 7)}
 #: Factor on the steps of the ladder that is misled by other things.

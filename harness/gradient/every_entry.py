@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from harness.cases import Cotangent, Data
-from harness.gradient.blocks import Block
-from harness.gradient.chain import MOST_NUMBERS, Adjoints, NoChain, adjoints, jacobians, single_steps
-from harness.gradient.columns import Columns, Guess, forms, part
-from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
-from harness.gradient.factored import carried_back, factored
-from harness.gradient.oracle import Oracle
-from harness.gradient.running import Gradients
-from harness.gradient.tangent import Direction, dot, signed_directions
-from harness.subject import Array
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.jacobian_columns import Columns, Guess, forms, part
+from bptt.harness.gradient.low_rank import carried_back, factored
+from bptt.harness.gradient.oracle import Oracle
+from bptt.harness.gradient.step_jacobians import MOST_NUMBERS, Adjoints, NoChain, adjoints, jacobians, single_steps
+from bptt.harness.gradient.tangent import Direction, dot, signed_directions
+from bptt.harness.subject import Array
 
 #: Runs that one block of a large cell may take, entries that may be moved one by one in single steps, and in whole runs.
 _MOST_RUNS, _MOST_SINGLY, _MOST_WHOLE = 16, 8_000, 40_000

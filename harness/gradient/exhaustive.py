@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, cotangents, draw, generator
-from harness.gradient.blocks import Block, blocks
-from harness.gradient.certificate import (
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.gradient.blocks import Block, blocks
+from bptt.harness.gradient.certificate import (
     Examination,
     Judged,
     Regions,
@@ -24,11 +26,10 @@ from harness.gradient.certificate import (
     to_be_asked,
     with_verdict,
 )
-from harness.gradient.every_entry import exact_gradients
-from harness.gradient.oracle import Oracle, choose
-from harness.gradient.running import Gradients, backward, run
-from harness.gradient.stepwise import OneStepAtATime
-from harness.subject import Array, Subject
+from bptt.harness.gradient.every_entry import exact_gradients
+from bptt.harness.gradient.oracle import Oracle, choose
+from bptt.harness.gradient.stepwise import OneStepAtATime
+from bptt.harness.subject import Array, Subject
 
 #: Entries of a difference quotient that differ by less than this part of the largest are left to what has a better eye.
 _BY_DIFFERENCES = 1e-6

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.subject import Array
+from bptt.harness.subject import Array
 
 
 def limit(columns: Array, bends: Array, steps: Array, noise: Array) -> tuple[Array, Array]:

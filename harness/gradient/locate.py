@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Cotangent, Data, generator, is_bias
-from harness.gradient.blocks import Block
-from harness.gradient.certificate import Examination, Judged
-from harness.gradient.chain import NoChain
-from harness.gradient.every_entry import exact_gradients, through_single_steps
-from harness.gradient.running import Gradients
-from harness.gradient.tangent import signed_directions
-from harness.subject import Array
-from reports.records import Where
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Cotangent, Data, generator, is_bias
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.certificate import Examination, Judged
+from bptt.harness.gradient.every_entry import exact_gradients, through_single_steps
+from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.harness.gradient.tangent import signed_directions
+from bptt.harness.subject import Array
+from bptt.reports.records import Where
 
 #: Tensors with more entries than this, all together, are bisected instead of computed whole.
 _MOST_ENTRIES = 4000

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, generator
-from harness.gradient.blocks import Block
-from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
-from harness.gradient.digits import discrepancy_in_digits
-from harness.gradient.running import Gradients, backward
-from harness.gradient.tangent import astype, contract, dot
-from harness.subject import Array, Subject
+from bptt.harness.call.cell import Gradients, backward
+from bptt.harness.cases import Case, Cotangent, Data, generator
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
+from bptt.harness.gradient.multiprecision import discrepancy_in_digits
+from bptt.harness.gradient.tangent import astype, contract, dot
+from bptt.harness.subject import Array, Subject
 
 #: Entries of the parameters up to which 80-bit numbers are affordable: their products are not done by BLAS.
 _MOST_WIDE = 50_000

@@ -18,15 +18,16 @@ from typing import Literal
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, cotangents, draw, generator
-from harness.gradient.blocks import Block, blocks
-from harness.gradient.certificate import Regions, no_regions
-from harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
-from harness.gradient.differences import FINER, largest, slope
-from harness.gradient.precision import nudged
-from harness.gradient.running import Gradients, backward, dropped_parts_are_errors, run
-from harness.gradient.tangent import Direction, astype, moved, signed_directions
-from harness.subject import Array, Subject
+from bptt.harness.call.cell import Gradients, backward, dropped_parts_are_errors, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.gradient.blocks import Block, blocks
+from bptt.harness.gradient.certificate import Regions, no_regions
+from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.differences import FINER, largest, slope
+from bptt.harness.gradient.precision import nudged
+from bptt.harness.gradient.tangent import Direction, astype, moved, signed_directions
+from bptt.harness.subject import Array, Subject
 
 _STEP = 1e-30
 #: Directions a block, so that a block's own share of H is tested too.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.gradient.certificate import Examination
+from bptt.harness.gradient.certificate import Examination
 
 _FORGIVEN = 2**11
 

@@ -1,7 +1,7 @@
 """J u for many directions at one point, entry by entry: what `chain` asks of single steps.
 
-    rows      every row of the batch, at every step (one step a row, so T = 1)
-    values    (K, rows, O+S): outputs and final state side by side, for K directions
+rows      every row of the batch, at every step (one step a row, so T = 1)
+values    (K, rows, O+S): outputs and final state side by side, for K directions
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.calling import called
-from harness.cases import Data
-from harness.gradient.differences import entries, ladders
-from harness.gradient.running import dropped_parts_are_errors, run
-from harness.gradient.tangent import Direction, astype, moved, tiled
-from harness.subject import Array, Subject
+from bptt.harness.call.cell import dropped_parts_are_errors, run
+from bptt.harness.call.guard import called
+from bptt.harness.cases import Data
+from bptt.harness.gradient.differences import entries, ladders
+from bptt.harness.gradient.tangent import Direction, astype, moved, tiled
+from bptt.harness.subject import Array, Subject
 
 #: Rows of one run: more of them fall out of the processor's cache.
 _MOST_ROWS = 512

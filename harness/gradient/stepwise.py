@@ -12,13 +12,13 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.cases import Cotangent, Data
-from harness.gradient.chain import Chain, NoChain, adjoints, chain_of
-from harness.gradient.differences import FINER, contracted, entries, fine_ladder, ladder, one_difference
-from harness.gradient.running import run
-from harness.gradient.slopes import Differentiate, by_differences
-from harness.gradient.tangent import Direction, Tangent
-from harness.subject import Array, Subject
+from bptt.harness.call.cell import run
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.gradient.differences import FINER, contracted, entries, fine_ladder, ladder, one_difference
+from bptt.harness.gradient.slopes import Differentiate, by_differences
+from bptt.harness.gradient.step_jacobians import Chain, NoChain, adjoints, chain_of
+from bptt.harness.gradient.tangent import Direction, Tangent
+from bptt.harness.subject import Array, Subject
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.cases import Cotangent, Data
-from harness.subject import Array, Arrays
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.subject import Array
 
 _MOST_ROWS = 512
 
@@ -118,7 +118,3 @@ def signed_directions(rng: np.random.Generator, like: Array, count: int) -> list
     """`count` arrays like `like` with entries sign * U[0.5, 1.5]: no entry of an error can cancel or hide."""
     shape = (count, *like.shape)
     return list((rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.5, size=shape)).astype(like.dtype))
-
-
-def copies(arrays: Arrays) -> dict[str, Array]:
-    return {name: np.array(value) for name, value in arrays.items()}

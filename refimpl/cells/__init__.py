@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from refimpl.cells import (
+from bptt.refimpl.cells import (
     elman,
     elman_linear,
     elman_relu,
@@ -16,7 +16,7 @@ from refimpl.cells import (
     lstm_projected,
     lstm_tf1,
 )
-from refimpl.cells.cell import Cell
+from bptt.refimpl.cells.cell import Cell
 
 _MODULES = (
     elman,

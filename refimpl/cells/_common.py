@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params
+from bptt.refimpl.types import Array, Params
 
 
 def uniform(rng: np.random.Generator, shapes: Mapping[str, tuple[int, ...]], hidden_size: int) -> dict[str, Array]:

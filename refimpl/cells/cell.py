@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Params = Mapping[str, Array]
-State = Mapping[str, Array]
-Tape = tuple[Array, ...]
+from bptt.refimpl.types import Array, Params, State, Tape
 
 
 class Outer(NamedTuple):

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.activations import sigmoid_pair, tanh, tanh_derivative
-from refimpl.cells._common import affine, affine_backward, uniform, zero_h
-from refimpl.cells.cell import Array, Cell, Outer, Params, RowSum, Share, State, Tape
+from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
+from bptt.refimpl.cells._common import affine, affine_backward, uniform, zero_h
+from bptt.refimpl.cells.cell import Cell, Outer, RowSum, Share
+from bptt.refimpl.types import Array, Params, State, Tape
 
 
 def init(rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:

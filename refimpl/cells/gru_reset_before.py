@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.activations import sigmoid_pair, tanh, tanh_derivative
-from refimpl.cells._common import affine, affine_backward, zero_h
-from refimpl.cells.cell import Array, Cell, Columns, Outer, Params, Share, State, Tape
-from refimpl.cells.gru_reset_after import init
+from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
+from bptt.refimpl.cells._common import affine, affine_backward, zero_h
+from bptt.refimpl.cells.cell import Cell, Columns, Outer, Share
+from bptt.refimpl.cells.gru_reset_after import init
+from bptt.refimpl.types import Array, Params, State, Tape
 
 
 def project_inputs(params: Params, xs: Array) -> Array:

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.activations import sigmoid_pair, tanh, tanh_derivative
-from refimpl.cells._common import dtype_of, project_inputs, project_inputs_backward, uniform
-from refimpl.cells.cell import Array, Cell, Outer, Params, Share, State, Tape
+from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
+from bptt.refimpl.cells._common import dtype_of, project_inputs, project_inputs_backward, uniform
+from bptt.refimpl.cells.cell import Cell, Outer, Share
+from bptt.refimpl.types import Array, Params, State, Tape
 
 
 def init(rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:

@@ -9,7 +9,7 @@ Variant      lstm with a projection: the cell of torch.nn.LSTM(..., proj_size=P)
 
 from __future__ import annotations
 
-from refimpl.cells.lstm_tf1 import Options, make
+from bptt.refimpl.cells.lstm_tf1 import Options, make
 
 CELL = make(
     Options(forget_bias=0.0, projected=True),

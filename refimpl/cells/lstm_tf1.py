@@ -34,9 +34,10 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.activations import clip_real, clip_real_derivative, sigmoid_pair, tanh, tanh_derivative
-from refimpl.cells._common import dtype_of, project_inputs, project_inputs_backward, uniform
-from refimpl.cells.cell import Array, Cell, Outer, Params, Share, State, Tape
+from bptt.refimpl.activations import clip_real, clip_real_derivative, sigmoid_pair, tanh, tanh_derivative
+from bptt.refimpl.cells._common import dtype_of, project_inputs, project_inputs_backward, uniform
+from bptt.refimpl.cells.cell import Cell, Outer, Share
+from bptt.refimpl.types import Array, Params, State, Tape
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ and each of the names below stands for one of them, as it is usually built.
 
 from __future__ import annotations
 
-from refimpl.models.char_rnn import CharRNN
-from refimpl.models.language_model import LanguageModel
-from refimpl.models.regressor import Regressor
-from refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany
-from refimpl.models.word_rnn import WordRNN
+from bptt.refimpl.models.char_rnn import CharRNN
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.models.regressor import Regressor
+from bptt.refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany
+from bptt.refimpl.models.word_rnn import WordRNN
 
 word_rnn = WordRNN()
 truncated_word_rnn = WordRNN(truncation=4)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Cell, Params, State
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.types import Array, Params, State
 
 Batch = tuple[Array, Array]
 Loss = tuple[Array, dict[str, Array], dict[str, Array]]

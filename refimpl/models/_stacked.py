@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from refimpl import stack
-from refimpl.cells import find
-from refimpl.cells.cell import Array, Params
-from refimpl.stack import Stack
+from bptt.refimpl import stack
+from bptt.refimpl.cells import find
+from bptt.refimpl.stack import Stack
+from bptt.refimpl.types import Array, Params
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl import layers, stack, unroll
-from refimpl.cells._common import dtype_of
-from refimpl.cells.cell import Array, Params, State
-from refimpl.models._common import Batch, Loss, head, ones, words, zero_final
-from refimpl.models._stacked import Stacked, of_layer
+from bptt.refimpl import layers, stack, unroll
+from bptt.refimpl.cells._common import dtype_of
+from bptt.refimpl.models._common import Batch, Loss, head, ones, words, zero_final
+from bptt.refimpl.models._stacked import Stacked, of_layer
+from bptt.refimpl.types import Array, Params, State
 
 Masks = tuple[Array, ...]
 

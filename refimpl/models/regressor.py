@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refimpl import layers, unroll
-from refimpl.cells import find
-from refimpl.cells._common import dtype_of
-from refimpl.cells._common import uniform as uniform_of
-from refimpl.cells.cell import Array, Cell, Params, State
-from refimpl.models._common import Batch, Loss, head, ones, zero_final
+from bptt.refimpl import layers, unroll
+from bptt.refimpl.cells import find
+from bptt.refimpl.cells._common import dtype_of
+from bptt.refimpl.cells._common import uniform as uniform_of
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.models._common import Batch, Loss, head, ones, zero_final
+from bptt.refimpl.types import Array, Params, State
 
 
 def _init(rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:

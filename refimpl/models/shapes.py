@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl import layers, stack
-from refimpl.cells._common import dtype_of
-from refimpl.cells.cell import Array, Params, State
-from refimpl.models._common import Batch, Loss, head, ones, zero_final
-from refimpl.models._stacked import Stacked
+from bptt.refimpl import layers, stack
+from bptt.refimpl.cells._common import dtype_of
+from bptt.refimpl.models._common import Batch, Loss, head, ones, zero_final
+from bptt.refimpl.models._stacked import Stacked
+from bptt.refimpl.types import Array, Params, State
 
 
 @dataclass(frozen=True)

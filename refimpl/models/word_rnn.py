@@ -26,11 +26,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl import layers, unroll
-from refimpl.cells import find
-from refimpl.cells._common import dtype_of
-from refimpl.cells.cell import Array, Cell, Params, State, Tape
-from refimpl.models._common import Batch, Loss, ones, projected, uniform, words, zero_final
+from bptt.refimpl import layers, unroll
+from bptt.refimpl.cells import find
+from bptt.refimpl.cells._common import dtype_of
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.models._common import Batch, Loss, ones, projected, uniform, words, zero_final
+from bptt.refimpl.types import Array, Params, State, Tape
 
 CELL_OF = {"tanh": "elman", "sigmoid": "elman_sigmoid", "relu": "elman_relu", "identity": "elman_linear"}
 

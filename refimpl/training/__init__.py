@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from refimpl.training.batching import Batch, Consecutive, RandomSampling, Sentences, SlidingWindows, Streams
-from refimpl.training.checkpoint import CheckpointError, load, resume, save
-from refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise, global_norm, unclipped
-from refimpl.training.generation import generate, greedy, tempered
-from refimpl.training.loop import Record, Setup, State, averaged, begin, summed, train
-from refimpl.training.optimisers import SGD, Adam, Momentum, Nesterov
-from refimpl.training.perplexity import Score, Validation, evaluate
-from refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise
-from refimpl.training.settings import settings_of
-from refimpl.training.vocabulary import CorpusError, Rows, Text, Vocabulary
+from bptt.refimpl.training.batching import Batch, Consecutive, RandomSampling, Sentences, SlidingWindows, Streams
+from bptt.refimpl.training.checkpoint import CheckpointError, load, resume, save
+from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise, global_norm, unclipped
+from bptt.refimpl.training.generation import generate, greedy, tempered
+from bptt.refimpl.training.loop import Record, Setup, State, averaged, begin, summed, train
+from bptt.refimpl.training.optimisers import SGD, Adam, Momentum, Nesterov
+from bptt.refimpl.training.perplexity import Score, Validation, evaluate
+from bptt.refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise
+from bptt.refimpl.training.settings import settings_of
+from bptt.refimpl.training.vocabulary import CorpusError, Rows, Text, Vocabulary
 
 __all__ = [
     "SGD",

@@ -21,8 +21,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from refimpl.cells.cell import Array
-from refimpl.training.vocabulary import CorpusError, Rows, Text
+from bptt.refimpl.training.vocabulary import CorpusError, Rows, Text
+from bptt.refimpl.types import Array
 
 
 @dataclass(frozen=True, eq=False)

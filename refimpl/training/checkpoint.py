@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params
-from refimpl.training.loop import Record, State
-from refimpl.training.optimisers import Slots
-from refimpl.training.random_state import thawed
-from refimpl.training.schedules import Rate
-from refimpl.training.settings import Setting, differences
+from bptt.refimpl.training.loop import Record, State
+from bptt.refimpl.training.optimisers import Slots
+from bptt.refimpl.training.random_state import thawed
+from bptt.refimpl.training.schedules import Rate
+from bptt.refimpl.training.settings import Setting, differences
+from bptt.refimpl.types import Array, Params
 
 FORMAT = "bptt/checkpoint@1"
 #: What zipfile, NumPy and JSON raise for a file that is not what they take it for.

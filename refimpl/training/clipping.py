@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params
+from bptt.refimpl.types import Array, Params
 
 BLOCK = 8192
 

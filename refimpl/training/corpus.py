@@ -22,8 +22,8 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from refimpl.cells.cell import Array
-from refimpl.training.vocabulary import ID, CorpusError, Rows, Text, Vocabulary
+from bptt.refimpl.training.vocabulary import ID, CorpusError, Rows, Text, Vocabulary
+from bptt.refimpl.types import Array
 
 SPLITS = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
 END_OF_LINE = "<eos>"
@@ -190,5 +190,3 @@ def _first_bad_byte(path: Path) -> str:
                 return f"{place + error.start} is 0x{line[error.start]:02x}"
             place += len(line)
     return "somewhere is bad"
-
-

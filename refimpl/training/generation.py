@@ -1,7 +1,7 @@
 """Text from a language model: read a prefix, then choose a symbol, read it, choose the next, the state carried along.
 
-    greedy       the symbol with the highest score, the first of them where two are equal
-    sample       one drawn from softmax(scores / temperature): 1 as the model says, lower is bolder, 0 is greedy
+greedy       the symbol with the highest score, the first of them where two are equal
+sample       one drawn from softmax(scores / temperature): 1 as the model says, lower is bolder, 0 is greedy
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from itertools import islice
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params
-from refimpl.training.model import Predictor
-from refimpl.training.vocabulary import Vocabulary
+from bptt.refimpl.training.model import Predictor
+from bptt.refimpl.training.vocabulary import Vocabulary
+from bptt.refimpl.types import Array, Params
 
 Choose = Callable[[Array], int]
 

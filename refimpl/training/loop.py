@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params
-from refimpl.training.batching import Batching
-from refimpl.training.clipping import unclipped
-from refimpl.training.model import Model
-from refimpl.training.optimisers import Optimiser, Slots
-from refimpl.training.perplexity import Score, perplexity
-from refimpl.training.random_state import frozen, thawed
-from refimpl.training.schedules import Rate, Schedule
+from bptt.refimpl.training.batching import Batching
+from bptt.refimpl.training.clipping import unclipped
+from bptt.refimpl.training.model import Model
+from bptt.refimpl.training.optimisers import Optimiser, Slots
+from bptt.refimpl.training.perplexity import Score, perplexity
+from bptt.refimpl.training.random_state import frozen, thawed
+from bptt.refimpl.training.schedules import Rate, Schedule
+from bptt.refimpl.types import Array, Params
 
 Clip = Callable[[Params], tuple[dict[str, Array], float]]
 #: (epoch from 1, step from 1, steps of the epoch, loss per symbol of this step)
@@ -49,7 +49,7 @@ def summed(loss: float, count: int) -> float:
 class Setup:
     """What is trained, and how.
 
-    model           with its loss inside (refimpl.models)
+    model           with its loss inside (bptt.refimpl.models)
     batching        where the batches come from
     optimiser       SGD, Momentum, Nesterov, Adam
     schedule        the learning rate

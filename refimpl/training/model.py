@@ -1,4 +1,4 @@
-"""What training asks of a model: the methods of refimpl.models, and of any other that has them."""
+"""What training asks of a model: the methods of bptt.refimpl.models, and of any other that has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params, State
+from bptt.refimpl.types import Array, Params, State
 
 Loss = tuple[Any, dict[str, Array], dict[str, Array]]
 

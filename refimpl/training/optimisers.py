@@ -20,7 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
-from refimpl.cells.cell import Array, Params
+from bptt.refimpl.types import Array, Params
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl import layers
-from refimpl.cells.cell import Array, Params
-from refimpl.training.batching import Batch, Ordered
-from refimpl.training.model import Predictor
+from bptt.refimpl import layers
+from bptt.refimpl.training.batching import Batch, Ordered
+from bptt.refimpl.training.model import Predictor
+from bptt.refimpl.types import Array, Params
 
 
 @dataclass(frozen=True)

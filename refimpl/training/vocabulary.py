@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from refimpl.cells.cell import Array
+from bptt.refimpl.types import Array
 
 
 class CorpusError(ValueError):
@@ -82,8 +82,7 @@ class Text:
         if borders != sorted(borders):
             raise ValueError(f"parts are {fractions} of a text, but should be above 0 and 1 together at most")
         return tuple(
-            Text(f"{self.name}, part {i}", self.ids[start:end], self.vocabulary)
-            for i, (start, end) in enumerate(pairwise(borders), 1)
+            Text(f"{self.name}, part {i}", self.ids[start:end], self.vocabulary) for i, (start, end) in enumerate(pairwise(borders), 1)
         )
 
 

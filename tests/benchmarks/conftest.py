@@ -12,9 +12,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = any("benchmark" in getattr(item, "fixturenames", ()) for item in items) and not config.getoption(
-        "benchmark_skip", True
-    )
+    wanted = any("benchmark" in getattr(item, "fixturenames", ()) for item in items) and not config.getoption("benchmark_skip", True)
     if wanted and os.environ.get("OMP_NUM_THREADS") != "1":
         found = os.environ.get("OMP_NUM_THREADS", "not set")
         raise pytest.UsageError(f"OMP_NUM_THREADS is {found}, but benchmarks compare one thread with one: set OMP_NUM_THREADS=1")

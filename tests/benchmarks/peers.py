@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, draw, generator
-from harness.checks.registry import load
-from harness.detection import first_failure
-from harness.events import Options
-from harness.gradient.certificate import examine
-from harness.gradient.exhaustive import exhaust
-from harness.gradient.running import backward, run
-from harness.subject import Array, Subject
+from bptt.harness.call.cell import backward, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, Data, generator
+from bptt.harness.checks.registry import load
+from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.exhaustive import exhaust
+from bptt.harness.run.detection import first_failure
+from bptt.harness.run.events import Options
+from bptt.harness.subject import Array, Subject
 
 #: Of the naive check that comes with a tutorial on the subject: central differences, step 1e-3, |a - b| / (|a| + |b|) <= 0.01.
 _STEP, _SLACK = 1e-3, 0.01

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import targets
-from harness.cases import REGIMES, Case, parse_case
-from harness.diagnosis.bugs import BUGS, Bug
-from harness.subject import Subject
-from refimpl import CELLS
-from reports.records import Experiment, Run, Table
-from reports.store import write_json
+from bptt.harness import targets
+from bptt.harness.cases import REGIMES, Case, parse_case
+from bptt.harness.known import BUGS, Bug
+from bptt.harness.subject import Subject
+from bptt.refimpl import CELLS
+from bptt.reports.records import Experiment, Run, Table
+from bptt.reports.store import write_json
 from tests.benchmarks.peers import PEERS, Peer
 from tests.scores.working import options, planted, spread
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import targets
-from harness.cases import Case, cotangents, draw
-from harness.gradient.certificate import examine
-from harness.gradient.exhaustive import exhaust
-from harness.gradient.locate import locate
-from harness.gradient.running import backward, run
-from harness.runner import check
+from bptt.harness import targets
+from bptt.harness.call.cell import backward, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, cotangents
+from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.exhaustive import exhaust
+from bptt.harness.gradient.locate import locate
+from bptt.harness.run.runner import check
 
 torch = pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")

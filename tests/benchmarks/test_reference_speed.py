@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refimpl import CELLS, unroll
+from bptt.refimpl import CELLS, unroll
 
 torch = pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark")

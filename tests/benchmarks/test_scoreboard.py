@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cases import Case, parse_case
-from harness.diagnosis.bugs import bug
-from reports.html import page
-from reports.records import Run
-from reports.store import read_run, write_json
+from bptt.harness.cases import Case, parse_case
+from bptt.harness.known import bug
+from bptt.reports.html import page
+from bptt.reports.records import Run
+from bptt.reports.store import read_run, write_json
 from tests.benchmarks.peers import PEERS, Peer
 from tests.benchmarks.scoreboard import Question, answer, experiment, questions, score
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.targets import load
+from bptt.harness.targets import load
 from tests.harness.adapters.conftest import gradient_errors
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

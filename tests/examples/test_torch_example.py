@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from harness.targets import load  # noqa: E402 - after the check for torch
+from bptt.harness.targets import load  # noqa: E402 - after the check for torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_the_custom_function_passes_torchs_own_gradient_check() -> None:
-    pytest.importorskip("harness.adapters.torch")
+    pytest.importorskip("bptt.harness.adapters.torch.adapt")
     [subject] = load(str(EXAMPLES / "torch_custom_function.py:FusedElmanCell"))
     assert subject.framework == "torch"
     import importlib.util

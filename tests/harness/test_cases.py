@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, find, given, settings
 
-from harness.cases import REGIMES, Case, admissible, cotangents, draw, draw_params, generator, is_bias, named_arrays, parse_case, strategy
-from harness.errors import ContractError, SubjectError, UsageError
-from harness.gradient.running import run
-from harness.targets import load
-from refimpl import CELLS
+from bptt.harness.call.cell import run
+from bptt.harness.call.drawing import draw, draw_params
+from bptt.harness.call.guard import named_arrays
+from bptt.harness.cases import REGIMES, Case, admissible, cotangents, generator, is_bias, parse_case, strategy
+from bptt.harness.errors import ContractError, SubjectError, UsageError
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from tests.harness.checks.planted import Clean
 from tests.harness.gradient.support import reference
 

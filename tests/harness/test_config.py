@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import Config, TargetEntry, parse, read
-from harness.errors import UsageError
+from bptt.harness.config import Config, TargetEntry, parse, read
+from bptt.harness.errors import UsageError
 
 
 def test_a_section_with_everything(tmp_path: Path) -> None:

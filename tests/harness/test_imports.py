@@ -1,4 +1,4 @@
-"""What is loaded when: `import harness` and an unrelated pytest run must cost next to nothing."""
+"""What is loaded when: `import bptt` and an unrelated pytest run must cost next to nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import harness
+import bptt
 
 HEAVY = ("numpy", "torch", "hypothesis", "joblib", "click", "rich", "jinja2", "altair", "refimpl", "reports", "tomllib")
 
@@ -20,39 +20,39 @@ def loaded_after(code: str, cwd: Path) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-def test_import_harness_loads_nothing_heavy(tmp_path: Path) -> None:
-    assert loaded_after("import harness; harness.__all__; dir(harness)", tmp_path) == set()
+def test_import_bptt_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert loaded_after("import bptt; bptt.__all__; dir(bptt)", tmp_path) == set()
 
 
 def test_the_plugin_loads_nothing_heavy(tmp_path: Path) -> None:
-    assert loaded_after("import harness.pytest_plugin; harness.parametrize", tmp_path) == set()
+    assert loaded_after("import bptt, bptt.harness.pytest.plugin; bptt.parametrize", tmp_path) == set()
 
 
 def test_the_probe_sees_what_is_loaded(tmp_path: Path) -> None:
-    assert loaded_after("import harness, harness.cases", tmp_path) >= {"numpy"}
+    assert loaded_after("import bptt, bptt.harness.cases", tmp_path) >= {"numpy"}
 
 
 def test_an_unrelated_pytest_run_loads_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "test_unrelated.py").write_text("""
 import sys
 def test_nothing_of_ours():
-    assert "harness.pytest_plugin" in sys.modules
-    heavy = [name for name in ("numpy", "torch", "refimpl", "reports", "harness._pytest_cells") if name in sys.modules]
+    assert "bptt.harness.pytest.plugin" in sys.modules
+    heavy = [name for name in ("numpy", "torch", "bptt.refimpl", "bptt.reports", "bptt.harness.pytest.cells") if name in sys.modules]
     assert not heavy, heavy
 """)
     # Other plug-ins of this environment may load what they like: only ours is on.
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "test_unrelated.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "bptt.harness.pytest.plugin", "-p", "no:cacheprovider", "test_unrelated.py"]
     env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": ""}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", harness.__all__)
+@pytest.mark.parametrize("name", bptt.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(harness, name) is not None
-    assert name in dir(harness)
+    assert getattr(bptt, name) is not None
+    assert name in dir(bptt)
 
 
 def test_an_unknown_name_is_answered_with_those_that_are_there() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'chek', it has check, compare"):
-        harness.chek  # type: ignore[attr-defined]  # the mistake under test  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'chek', it has catalogue, check, compare"):
+        bptt.chek  # type: ignore[attr-defined]  # the mistake under test  # noqa: B018

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
-from harness.targets import load, parse_args
+from bptt.harness.errors import UsageError
+from bptt.harness.targets import load, parse_args
 from tests.harness.adapters.conftest import gradient_errors
 
 CELL = """

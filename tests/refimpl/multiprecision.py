@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mpmath import MPContext, mpf
 
-from refimpl.cells.cell import Array
+from bptt.refimpl.types import Array
 
 CONTEXT = MPContext()
 CONTEXT.dps = 70

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from multiprecision import Number, exact
 
-from refimpl import unroll
-from refimpl.cells.cell import Array, Cell
+from bptt.refimpl import unroll
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.types import Array
 
 Group = Literal["params", "xs", "state"]
 Key = tuple[Group, str]

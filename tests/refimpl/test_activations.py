@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from multiprecision import CONTEXT, Number, exact
 
-from refimpl import activations
-from refimpl.cells.cell import Array
+from bptt.refimpl import activations
+from bptt.refimpl.types import Array
 
 POINTS = np.array([-700.0, -100.0, -40.0, -20.0, -3.0, -0.5, -1e-8, 0.0, 1e-8, 0.5, 3.0, 20.0, 40.0, 100.0, 700.0])
 
@@ -31,9 +31,7 @@ each = pytest.mark.parametrize(("function", "exactly"), EXACT.values(), ids=EXAC
 
 @each
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
-def test_values_are_exact_to_a_few_ulp(
-    function: Callable[[Array], Array], exactly: Callable[[float], mpmath.mpf], dtype: type
-) -> None:
+def test_values_are_exact_to_a_few_ulp(function: Callable[[Array], Array], exactly: Callable[[float], mpmath.mpf], dtype: type) -> None:
     reach = 40 if dtype is np.float32 else 350
     points = POINTS[np.abs(POINTS) <= reach].astype(dtype)
     for a, z in zip(points, function(points), strict=True):
@@ -80,9 +78,7 @@ DERIVATIVES: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
 
 
 @pytest.mark.parametrize(("function", "derivative"), DERIVATIVES.values(), ids=DERIVATIVES)
-def test_a_derivative_is_the_complex_step_of_its_function(
-    function: Callable[[Array], Array], derivative: Callable[[Array], Array]
-) -> None:
+def test_a_derivative_is_the_complex_step_of_its_function(function: Callable[[Array], Array], derivative: Callable[[Array], Array]) -> None:
     a = np.array([-5.0, -0.45, -0.3, 0.2, 0.5, 4.0, 30.0])
     np.testing.assert_allclose(derivative(a), function(a + 1e-30j).imag / 1e-30, rtol=1e-14)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multiprecision import Number, exact
 
-from refimpl import attention
-from refimpl.attention import ADDITIVE, DOT, Scorer, attend, attend_backward, softmax, softmax_backward
-from refimpl.cells.cell import Array
+from bptt.refimpl import attention
+from bptt.refimpl.attention import ADDITIVE, DOT, Scorer, attend, attend_backward, softmax, softmax_backward
+from bptt.refimpl.types import Array
 
 T, N, S, Q, K = 2, 2, 4, 2, 3
 LENGTHS = np.array([2, 4])

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-import refimpl
-from refimpl import CELLS, unroll
-from refimpl.cells.cell import Cell
-from refimpl.cells.lstm_tf1 import Options, make
+import bptt.refimpl
+from bptt.refimpl import CELLS, unroll
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.cells.lstm_tf1 import Options, make
 
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 NAMES = {
@@ -34,15 +34,15 @@ def test_the_names_are_those_that_like_accepts() -> None:
     assert set(CELLS) == NAMES
     for name, cell in CELLS.items():
         assert cell.name == name
-        assert getattr(refimpl, name) is cell
-        assert refimpl.find(name) is cell
+        assert getattr(bptt.refimpl, name) is cell
+        assert bptt.refimpl.find(name) is cell
 
 
 def test_an_unknown_name_says_which_is_near() -> None:
     with pytest.raises(LookupError, match="no published cell is called 'lsmt': did you mean 'lstm'\\? known are elman, "):
-        refimpl.find("lsmt")
+        bptt.refimpl.find("lsmt")
     with pytest.raises(LookupError, match="no published cell is called 'transformer': known are elman, "):
-        refimpl.find("transformer")
+        bptt.refimpl.find("transformer")
 
 
 @every_cell
@@ -89,7 +89,7 @@ def test_the_output_is_the_new_h_and_tapes_have_rows(cell: Cell) -> None:
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_cell_is_documented_in_five_parts(name: str) -> None:
-    doc = importlib.import_module(f"refimpl.cells.{name}").__doc__ or ""
+    doc = importlib.import_module(f"bptt.refimpl.cells.{name}").__doc__ or ""
     parts = [line.split()[0] for line in doc.splitlines() if line and not line.startswith(" ")][1:]
     assert parts == ["Equations", "Shapes", "Derivation", "Source", "Variant"]
 
@@ -106,7 +106,7 @@ def test_options_that_contradict_each_other_are_refused() -> None:
 
 def test_the_reference_needs_numpy_alone() -> None:
     program = (
-        "import sys, numpy; before = set(sys.modules); import refimpl, refimpl.unroll;"
+        "import sys, numpy; before = set(sys.modules); import refimpl, bptt.refimpl.unroll;"
         "new = {name.split('.')[0] for name in set(sys.modules) - before};"
         "print(sorted(new - set(sys.stdlib_module_names)))"
     )

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from multiprecision import exact
 from proof import each_entry, worst_along
 
-from refimpl import CELLS, layers
-from refimpl.cells.cell import Array, Cell
+from bptt.refimpl import CELLS, layers
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.types import Array
 
 T, N, V, E, J = 3, 2, 5, 4, 3
 IDS = np.array([[4, 0], [2, 4], [4, 1]])  # one index three times, one (3) never

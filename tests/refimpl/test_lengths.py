@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import Case, random_case
 
-from refimpl import CELLS, lengths, unroll
-from refimpl.cells.cell import Array, Cell
-from refimpl.lengths import Packed, Whole, layout
+from bptt.refimpl import CELLS, lengths, unroll
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.lengths import Packed, Whole, layout
+from bptt.refimpl.types import Array
 
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 quick = settings(max_examples=15, deadline=None, derandomize=True)

@@ -11,10 +11,11 @@ import pytest
 from multiprecision import exact
 from proof import Case, complex_step, gradients, loss, random_case, worst_error
 
-from refimpl import CELLS, unroll
-from refimpl.cells import elman, lstm, lstm_tf1
-from refimpl.cells.cell import Array, Cell, Params, Share, State, Tape
-from refimpl.cells.lstm_tf1 import Options
+from bptt.refimpl import CELLS, unroll
+from bptt.refimpl.cells import elman, lstm, lstm_tf1
+from bptt.refimpl.cells.cell import Cell, Share
+from bptt.refimpl.cells.lstm_tf1 import Options
+from bptt.refimpl.types import Array, Params, State, Tape
 
 FULL_TF1 = Options(forget_bias=1.0, peepholes=True, cell_clip=0.5, projected=True, proj_size=3, proj_clip=0.1)
 CLIPPED_TF1 = Options(forget_bias=-1.0, peepholes=True, cell_clip=0.4)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multiprecision import Number, exact
 
-from refimpl import CELLS, seq2seq, tasks
-from refimpl.attention import ADDITIVE, DOT
-from refimpl.cells.cell import Array
-from refimpl.seq2seq import Inputs, Seq2Seq, Targets
-from refimpl.stack import Stack
+from bptt.refimpl import CELLS, seq2seq, tasks
+from bptt.refimpl.attention import ADDITIVE, DOT
+from bptt.refimpl.seq2seq import Inputs, Seq2Seq, Targets
+from bptt.refimpl.stack import Stack
+from bptt.refimpl.types import Array
 
 GRU, LSTM, ELMAN = CELLS["gru_reset_after"], CELLS["lstm"], CELLS["elman"]
 MODELS = {

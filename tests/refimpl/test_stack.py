@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from multiprecision import exact
 from proof import one_random_direction, worst_along
 
-from refimpl import CELLS, layers, stack, unroll
-from refimpl.cells import elman
-from refimpl.cells.cell import Array, Params, RowSum, State, Tape
-from refimpl.stack import Stack
+from bptt.refimpl import CELLS, layers, stack, unroll
+from bptt.refimpl.cells import elman
+from bptt.refimpl.cells.cell import RowSum
+from bptt.refimpl.stack import Stack
+from bptt.refimpl.types import Array, Params, State, Tape
 
 Arrays = dict[str, Array]
 quick = settings(max_examples=15, deadline=None, derandomize=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refimpl import CELLS, unroll
-from refimpl.cells.cell import Array
-from refimpl.cells.lstm_tf1 import Options, make
+from bptt.refimpl import CELLS, unroll
+from bptt.refimpl.cells.lstm_tf1 import Options, make
+from bptt.refimpl.types import Array
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "tf1_cells.npz"
 D, H = 4, 5

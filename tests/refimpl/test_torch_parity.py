@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from proof import Case, keyed, random_case
 
-from refimpl import CELLS, unroll
-from refimpl.cells.cell import Array
+from bptt.refimpl import CELLS, unroll
+from bptt.refimpl.types import Array
 
 torch = pytest.importorskip("torch", reason="needs torch")
 

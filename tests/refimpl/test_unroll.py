@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import Case, Key, keyed, random_case
 
-from refimpl import CELLS, unroll
-from refimpl.cells.cell import Array, Cell
-from refimpl.cells.lstm_tf1 import Options, make
+from bptt.refimpl import CELLS, unroll
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.cells.lstm_tf1 import Options, make
+from bptt.refimpl.types import Array
 
 UNROLLED = [*CELLS.values(), make(Options(peepholes=True, cell_clip=0.3, projected=True, proj_clip=0.2), name="lstm_tf1_full")]
 every_cell = pytest.mark.parametrize("cell", UNROLLED, ids=lambda cell: cell.name)
@@ -89,9 +90,7 @@ def test_a_full_window_is_full_bptt(cell: Cell, T: int, N: int, D: int, H: int, 
 @every_cell
 @quick
 @given(**cases, window=st.integers(0, 6))
-def test_a_window_is_the_sum_over_the_errors_of_single_steps(
-    cell: Cell, T: int, N: int, D: int, H: int, seed: int, window: int
-) -> None:
+def test_a_window_is_the_sum_over_the_errors_of_single_steps(cell: Cell, T: int, N: int, D: int, H: int, seed: int, window: int) -> None:
     case = random_case(cell, np.random.default_rng(seed), T, N, D, H)
     agree(truncated_gradients(cell, case, window), sum_over_errors(cell, case, window))
 

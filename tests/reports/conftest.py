@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.records import Run
+from bptt.reports.records import Run
 from tests.reports.samples import empty_run, experiments_run, failing_run, many_run, nasty_run, passing_run
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from reports.records import (
+from bptt.reports.records import (
     Bench,
     CatalogueEntry,
     Cause,
@@ -114,15 +114,9 @@ def norms(decay: float, lags: int = 40) -> tuple[float, ...]:
 
 def flow(target: str, decay: float = 0.71) -> Experiment:
     lags = tuple(float(k) for k in range(40))
-    words = (
-        f"vanishing {decay} a step, half-life {math.log(0.5) / math.log(decay):.1f} steps"
-        if decay < 1
-        else f"exploding {decay} a step"
-    )
+    words = f"vanishing {decay} a step, half-life {math.log(0.5) / math.log(decay):.1f} steps" if decay < 1 else f"exploding {decay} a step"
     y = tuple(v * (1 + 0.2 * math.sin(k)) for k, v in enumerate(norms(decay)))
-    series = Series(
-        "|dL/dh|", "lag", "norm of dh_T/dh_(T-lag)", lags, y, norms(decay), 0.3, "spectral radius", "as expected", words, True
-    )
+    series = Series("|dL/dh|", "lag", "norm of dh_T/dh_(T-lag)", lags, y, norms(decay), 0.3, "spectral radius", "as expected", words, True)
     return Experiment("gradient_norm_over_lag", target, (series,), words)
 
 
@@ -396,9 +390,7 @@ def spectrum() -> Experiment:
 
 
 def experiments_run() -> Run:
-    return Run(
-        "bptt experiment --grid gain=0.5:3:20", 0, env=ENV, experiments=(gain_by_lag(), spectrum()), exit_code=1
-    )
+    return Run("bptt experiment --grid gain=0.5:3:20", 0, env=ENV, experiments=(gain_by_lag(), spectrum()), exit_code=1)
 
 
 def empty_run() -> Run:

@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reports import charts
-from reports.charts import Chart
-from reports.records import Bench, Series
+from bptt.reports import charts
+from bptt.reports.charts import Chart
+from bptt.reports.records import Bench, Series
 from tests.reports.samples import benches, flow
 from tests.reports.samples import heatmap as table
 
@@ -97,9 +97,7 @@ def test_values_without_a_logarithm_do_not_break_the_axis() -> None:
     assert line.get("d", "").count("M") == 5  # the stretches between what cannot be drawn
 
 
-@pytest.mark.parametrize(
-    "y", [(0.0,) * 3, (math.nan,) * 3, (math.inf,) * 3, (2.0,) * 3, (1e308, -1e308, 0.0), (5e-324, 1e308, 1.0)]
-)
+@pytest.mark.parametrize("y", [(0.0,) * 3, (math.nan,) * 3, (math.inf,) * 3, (2.0,) * 3, (1e308, -1e308, 0.0), (5e-324, 1e308, 1.0)])
 @pytest.mark.parametrize("log", [True, False])
 def test_degenerate_curves_are_drawn(y: tuple[float, ...], log: bool) -> None:
     parsed(charts.curves((Series("s", "x", "y", (0.0, 1.0, 2.0), y, log_y=log),), "x"))

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from reports import claims
-from reports.records import Claim, ClaimVerdict, Experiment, Interval, Run
+from bptt.reports import claims
+from bptt.reports.records import Claim, ClaimVerdict, Experiment, Interval, Run
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reports import store
-from reports.html import page, write_html
-from reports.records import Experiment, Result, Run, Series
+from bptt.reports import store
+from bptt.reports.html import page, write_html
+from bptt.reports.records import Experiment, Result, Run, Series
 from tests.reports.samples import bug, failing
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -115,9 +115,7 @@ def test_the_matrix_shows_every_status_in_its_own_way_and_links_to_the_panel(man
     text = many_page
     kinds = set(re.findall(r'<a class="cell (\w+)"', text))
     assert kinds == {"passed", "failed", "warning", "blocked", "not_applicable", "crashed", "timeout", "error", "changed"}
-    cell = re.search(
-        r'<a class="cell failed" href="#([^"]+)" aria-label="Cell03, gradient: 1 failed · 2 blocked · 1 passed"', text
-    )
+    cell = re.search(r'<a class="cell failed" href="#([^"]+)" aria-label="Cell03, gradient: 1 failed · 2 blocked · 1 passed"', text)
     assert cell and f'<article class="panel failed" id="{cell[1]}"' in text
     assert text.count('<a class="cell ') == 20 * 8
 

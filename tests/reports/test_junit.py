@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from reports.junit import junit, write_junit
-from reports.records import Run
+from bptt.reports.junit import junit, write_junit
+from bptt.reports.records import Run
 
 
 def test_every_run_is_well_formed_and_counts_add_up(any_run: Run, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.markdown import markdown, write_markdown
-from reports.records import Bench, Run
+from bptt.reports.markdown import markdown, write_markdown
+from bptt.reports.records import Bench, Run
 
 
 def test_a_summary_has_the_verdict_the_table_and_the_failure(failing_run: Run, tmp_path: Path) -> None:
@@ -24,9 +24,7 @@ def test_users_strings_are_no_markup(nasty_run: Run) -> None:
 
 
 def test_benchmarks_are_ratios_with_budgets() -> None:
-    text = markdown(
-        Run("", 0, benches=(Bench("n", "lstm", "10-2-4-8", "float64", 1.25, budget=1.0), Bench("n", "gru", "", "", 0.5)))
-    )
+    text = markdown(Run("", 0, benches=(Bench("n", "lstm", "10-2-4-8", "float64", 1.25, budget=1.0), Bench("n", "gru", "", "", 0.5))))
     assert "| lstm | 10-2-4-8 | float64 | 1.25 | 1 | ✗ above |" in text
     assert "| gru |  |  | 0.5 |  |  |" in text
     assert "no target was checked" in text

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.merging import merge_runs
-from reports.records import Bench, Result, Run
+from bptt.reports.merging import merge_runs
+from bptt.reports.records import Bench, Result, Run
 
 
 def test_one_run_stays_as_it_is(failing_run: Run) -> None:

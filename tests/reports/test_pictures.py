@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reports import pictures
-from reports.records import Grid, Histogram, Interval, Table
+from bptt.reports import pictures
+from bptt.reports.records import Grid, Histogram, Interval, Table
 from tests.reports.samples import gain_by_lag, spectrum
 from tests.reports.test_charts import cells, parsed
 

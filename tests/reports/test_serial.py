@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.errors import RecordError
-from reports.records import Experiment, Finding, Interval, Result, Run, Series, Table
-from reports.serial import dumps, from_dict, loads, to_dict
+from bptt.reports.errors import RecordError
+from bptt.reports.records import Experiment, Finding, Interval, Result, Run, Series, Table
+from bptt.reports.serial import dumps, from_dict, loads, to_dict
 
 
 @pytest.mark.parametrize("compact", [False, True])
@@ -21,12 +21,7 @@ def test_a_run_comes_back_as_it_was(any_run: Run, compact: bool) -> None:
 
 
 free = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.sampled_from(["NaN", "\\NaN", "-Infinity"]),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.sampled_from(["NaN", "\\NaN", "-Infinity"]),
     lambda inner: st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )

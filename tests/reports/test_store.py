@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from reports import store
-from reports.errors import RecordError
-from reports.records import Bench, Run
-from reports.serial import dumps, from_dict, to_dict
-from reports.store import StreamWriter
+from bptt.reports import store
+from bptt.reports.errors import RecordError
+from bptt.reports.records import Bench, Run
+from bptt.reports.serial import dumps, from_dict, to_dict
+from bptt.reports.store import StreamWriter
 
 
 def write_stream(run: Run, path: Path) -> bytes:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reports import terminal, view
-from reports.records import Finding, Run, Where
-from reports.terminal import failure_lines, text_of, warning_lines
-from reports.terminal_experiments import experiment_lines
+from bptt.reports import terminal, view
+from bptt.reports.records import Finding, Run, Where
+from bptt.reports.terminal import failure_lines, text_of, warning_lines
+from bptt.reports.terminal_experiments import experiment_lines
 
 
 def test_a_failing_gate_says_what_where_worst_case_cause_fix_and_repro(failing_run: Run) -> None:

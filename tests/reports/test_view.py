@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from reports import view
-from reports.records import FAILING, STATUSES, Finding, Result, Status, Where
+from bptt.reports import view
+from bptt.reports.records import FAILING, STATUSES, Finding, Result, Status, Where
 
 
 def test_blocked_checks_fold_under_their_root() -> None:

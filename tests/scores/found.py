@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from harness.checks.registry import load
-from harness.detection import first_failure
-from harness.diagnosis.bugs import BUGS, Bug
-from harness.events import Options
+from bptt.harness.checks.registry import load
+from bptt.harness.known import BUGS, Bug
+from bptt.harness.run.detection import first_failure
+from bptt.harness.run.events import Options
 from tests.scores.working import options, planted, spread
 
 

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.cases import cotangents, draw, parse_case
-from harness.diagnosis.bugs import BUGS, FORWARD_BUGS, Bug, bug, forward_bugs_of
-from harness.diagnosis.plant import PlantedCell, PlantError
-from harness.gradient.running import backward, run
-from harness.runner import check
-from reports.records import FAILING, Result
+from bptt.harness.call.cell import backward, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import cotangents, parse_case
+from bptt.harness.known import BUGS, FORWARD_BUGS, Bug, bug, forward_bugs_of
+from bptt.harness.known.plant import PlantedCell, PlantError
+from bptt.harness.run.runner import check
+from bptt.reports.records import FAILING, Result
 from tests.scores.working import options, planted, report, spread
 
 

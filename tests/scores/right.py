@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import targets
-from harness.cases import REGIMES, Case
-from harness.checks.registry import load
-from harness.config import TargetEntry, read
-from harness.detection import doubts
-from harness.events import Options
-from harness.subject import Subject
+from bptt.harness import targets
+from bptt.harness.cases import REGIMES, Case
+from bptt.harness.checks.registry import load
+from bptt.harness.config import TargetEntry, read
+from bptt.harness.run.detection import doubts
+from bptt.harness.run.events import Options
+from bptt.harness.subject import Subject
 from tests.scores.working import options, spread
 
 _CHECKS = ("NUM100", "LIN100", "LIN110", "GRD130", "GRD180")

@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from harness.diagnosis.bugs.stacks import STACK_BUGS
-from harness.diagnosis.plant_stack import PlantedStack, StackBug
-from harness.runner import check
-from reports.records import FAILING
+from bptt.harness.known.plant_stack import PlantedStack, StackBug
+from bptt.harness.known.stacks import STACK_BUGS
+from bptt.harness.run.runner import check
+from bptt.reports.records import FAILING
 from tests.scores.working import options, report, spread
 
 _FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths")

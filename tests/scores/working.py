@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from joblib import Parallel, delayed
 
-from harness.diagnosis.plant import Bug, PlantedCell
-from harness.subject import Subject
+from bptt.harness.known.plant import Bug, PlantedCell
+from bptt.harness.subject import Subject
 
 A, R = TypeVar("A"), TypeVar("R")
 

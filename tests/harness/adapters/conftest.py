@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.subject import Subject
+from bptt.harness.subject import Subject
 
 Errors = dict[str, float]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cases import Cotangent, Data
-from harness.gradient.running import Gradients, backward, run
-from harness.subject import Array, Subject
-from refimpl.cells import CELLS
-from refimpl.unroll import forward
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.subject import Array, Subject
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.unroll import forward
 
 
 def keras_on_torch() -> Any:

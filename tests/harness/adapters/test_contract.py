@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.adapters.contract import adapt
-from harness.errors import UsageError
+from bptt.harness.adapters.contract import adapt
+from bptt.harness.errors import UsageError
 
 
 class Cell:

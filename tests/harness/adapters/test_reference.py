@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.adapters.reference import adapt
-from harness.errors import UsageError
-from refimpl import CELLS
+from bptt.harness.adapters.reference import adapt
+from bptt.harness.errors import UsageError
+from bptt.refimpl import CELLS
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "lstm_peephole", "gru_reset_after", "gru_reset_before"])

@@ -4,8 +4,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from harness.adapters import GROUP, OURS, adapt, adapters
-from harness.errors import UsageError
+from bptt.harness.adapters import GROUP, OURS, adapt, adapters
+from bptt.harness.errors import UsageError
 
 
 def point(name: str, value: str = "somewhere:adapt") -> EntryPoint:

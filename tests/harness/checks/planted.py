@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case, Cotangent, Data, cotangents, draw
-from harness.subject import Array, Arrays
-from harness.targets import load
-from refimpl import CELLS
-from refimpl.cells.cell import Cell
-from refimpl.unroll import backward, forward, truncated_backward
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.subject import Array, Arrays
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
+from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.unroll import backward, forward, truncated_backward
 
 Gradients = tuple[dict[str, Array], Any, dict[str, Array]]
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case, draw
-from harness.subject import Array, Arrays
-from harness.targets import load
-from refimpl import CELLS, stack
-from refimpl.stack import Stack
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case
+from bptt.harness.subject import Array, Arrays
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS, stack
+from bptt.refimpl.stack import Stack
 from tests.harness.checks.planted import Gradients, Plant
 
 BOTH = Stack((CELLS["elman"],), bidirectional=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.cases import Case
-from harness.subject import Array, Arrays
-from refimpl import layers
-from refimpl.models.language_model import LanguageModel
+from bptt.harness.cases import Case
+from bptt.harness.subject import Array, Arrays
+from bptt.refimpl import layers
+from bptt.refimpl.models.language_model import LanguageModel
 from tests.harness.checks.planted import Plant
 
 P = 0.4

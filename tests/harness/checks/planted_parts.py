@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.cases import Case
-from harness.checks import questions
-from harness.checks.asking import Question
-from harness.checks.parts import masks, ordinary
-from harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Array, Arrays, Subject
-from harness.targets import load
-from refimpl.models.word_rnn import WordRNN
+from bptt.harness.cases import Case
+from bptt.harness.checks.parts import masks, ordinary
+from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Array, Arrays, Subject
+from bptt.harness.targets import load
+from bptt.harness.training import probes
+from bptt.harness.training.oracle import Question
+from bptt.refimpl.models.word_rnn import WordRNN
 from tests.harness.checks.planted import Plant
 
 
@@ -310,15 +310,15 @@ class TargetsOfTheLastWord(CleanWords):
 def asked_of(subject: Subject, case: Case) -> list[Question]:
     """All that the checks ask a part of this kind."""
     if subject.like in CLIPS:
-        return [*questions.below(subject, case), *questions.above(subject, case), *questions.none_at_all(case)]
+        return [*probes.below(subject, case), *probes.above(subject, case), *probes.none_at_all(case)]
     if subject.like in OPTIMISERS:
-        every = [*questions.first_step(case), *questions.many_steps(case), *questions.reordered(case), *questions.no_gradient(case)]
-        return [*every, *questions.other_rates(case, 0.3), *ordinary(subject, replace(case, dtype="float32"))]
+        every = [*probes.first_step(case), *probes.many_steps(case), *probes.reordered(case), *probes.no_gradient(case)]
+        return [*every, *probes.other_rates(case, 0.3), *ordinary(subject, replace(case, dtype="float32"))]
     if subject.like in SCHEDULES:
-        return questions.evaluations(replace(case, T=8))
+        return probes.evaluations(replace(case, T=8))
     if subject.like == "dropout":
         return [question for p in (0.2, 0.6) for question in masks(case, p)]
-    return [*questions.losses(case, equal=True), *questions.losses(case, equal=False)]
+    return [*probes.losses(case, equal=True), *probes.losses(case, equal=False)]
 
 
 def numbers(made: Any, case: Case) -> Iterator[Array]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.subject import Array, Arrays
+from bptt.harness.subject import Array, Arrays
 from tests.harness.checks.planted import Clean, CleanLSTM, Gradients
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.subject import Array, Arrays
-from refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise
-from refimpl.training.schedules import HalveOnRise
+from bptt.harness.subject import Array, Arrays
+from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise
+from bptt.refimpl.training.schedules import HalveOnRise
 from tests.harness.checks import planted_parts as planted
 
 

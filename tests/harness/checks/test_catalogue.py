@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from harness.checks.registry import load as checks
-from harness.runner import RunHandle, catalogue, check
+from bptt.harness.checks.registry import load as checks
+from bptt.harness.run.runner import RunHandle, catalogue, check
 from tests.harness.checks import planted, planted_lengths, planted_models, planted_parts
 from tests.harness.checks.planted import ROAMING, Plant
 from tests.harness.checks.test_textbook_classes import PLANTS as TEXTBOOK

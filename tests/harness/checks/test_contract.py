@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import UsageError
-from harness.runner import check
-from harness.subject import Array, Arrays
+from bptt.harness.errors import UsageError
+from bptt.harness.run.runner import check
+from bptt.harness.subject import Array, Arrays
 from tests.harness.checks.planted import BatchFirst, Clean, Gradients, Noisy, StateForgotten
 
 

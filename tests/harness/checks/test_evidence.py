@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.checks.evidence import agree, holds
-from reports.records import Where
+from bptt.harness.checks.evidence import agree, holds
+from bptt.reports.records import Where
 
 A = np.array([[1.0, -2.0], [0.0, 4.0]])
 

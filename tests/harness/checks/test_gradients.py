@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.runner import RunHandle, check
-from harness.subject import Array, Arrays
-from refimpl.unroll import forward, truncated_backward
+from bptt.harness.run.runner import RunHandle, check
+from bptt.harness.subject import Array, Arrays
+from bptt.refimpl.unroll import forward, truncated_backward
 from tests.harness.checks.planted import ROAMING, Clean, CleanLSTM, CleanNetwork, Float32OnTheWay, Gradients, NothingBeyondEightSteps
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.runner import check
+from bptt.harness.run.runner import check
 
 torch = pytest.importorskip("torch", reason="needs torch")
 

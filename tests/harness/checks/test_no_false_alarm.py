@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.runner import check
-from refimpl import CELLS
+from bptt.harness.run.runner import check
+from bptt.refimpl import CELLS
 from tests.harness.checks.right import RIGHT, Absolute, Float32Only, HardTanh, Relu, Softsign
 
 #: Differences over a kink, or in float32 where 1 - n**2 is zero, may end without an answer, which is said, and is no failure.

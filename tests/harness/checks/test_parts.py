@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cases import parse_case
-from harness.checks.asking import distance
-from harness.checks.masks import look
-from harness.checks.registry import load as checks
-from harness.events import Options, Task
-from harness.judging import judge
-from harness.runner import check
-from harness.subject import Array, Subject
-from harness.targets import load
-from reports.records import Finding, Result
+from bptt.harness.cases import parse_case
+from bptt.harness.checks.registry import load as checks
+from bptt.harness.run.events import Options, Task
+from bptt.harness.run.judging import judge
+from bptt.harness.run.runner import check
+from bptt.harness.subject import Array, Subject
+from bptt.harness.targets import load
+from bptt.harness.training.masks import look
+from bptt.harness.training.oracle import distance
+from bptt.reports.records import Finding, Result
 from tests.harness.checks import planted_parts as planted
 from tests.harness.checks.right_parts import OF_TORCH, RIGHT
 

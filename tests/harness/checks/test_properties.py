@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cases import Case
-from harness.checks import numerics
-from harness.checks.trial import Trial
-from harness.runner import RunHandle, check
-from harness.subject import Array, Arrays
-from harness.targets import load
-from refimpl.cells.lstm import init as lstm_init
+from bptt.harness.cases import Case
+from bptt.harness.checks import numerics
+from bptt.harness.checks.context import Trial
+from bptt.harness.run.runner import RunHandle, check
+from bptt.harness.subject import Array, Arrays
+from bptt.harness.targets import load
+from bptt.refimpl.cells.lstm import init as lstm_init
 from tests.harness.checks.planted import Clean, CleanGRU, CleanLSTM, CleanStateless, Clipped, Gradients, LooksAhead
 from tests.harness.checks.right import Float32Only
 
@@ -172,7 +172,7 @@ def test_each_state_on_its_own_matters(name: str) -> None:
 def test_an_examination_is_made_once() -> None:
     (subject,) = load(Clean)
     trial = Trial(subject)
-    from harness.cases import Case
+    from bptt.harness.cases import Case
 
     assert trial.examine(Case(), ("params",)) is trial.examine(Case(), ("params",))
     assert trial.examine(Case(), ("params",), 2).draws == 2

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.cases import Case
-from harness.checks import registry
-from harness.checks.evidence import Evidence, holds
-from harness.checks.registry import FAMILIES, check, load
-from harness.checks.trial import Trial
-from harness.errors import UsageError
-from harness.levels import LEVELS
+from bptt.harness.cases import Case
+from bptt.harness.checks import registry
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, holds
+from bptt.harness.checks.registry import FAMILIES, check, load
+from bptt.harness.errors import UsageError
+from bptt.harness.levels import LEVELS
 
 
 def a_check(id: str = "XYZ100") -> types.ModuleType:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.runner import check
-from harness.subject import Array, Arrays
-from refimpl.unroll import forward, truncated_backward
+from bptt.harness.run.runner import check
+from bptt.harness.subject import Array, Arrays
+from bptt.refimpl.unroll import forward, truncated_backward
 from tests.harness.checks.planted import Clean, CleanLSTM, CleanNetwork, Gradients
 from tests.harness.checks.right import Float32Only
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.runner import check
-from harness.subject import Array
+from bptt.harness.run.runner import check
+from bptt.harness.subject import Array
 
 
 class Layer:

@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from harness.adapters.torch import adapt  # noqa: E402 - torch comes first, or the whole module is skipped
-from harness.runner import check  # noqa: E402 - as above
+from bptt.harness.adapters.torch.adapt import adapt  # noqa: E402 - torch comes first, or the whole module is skipped
+from bptt.harness.run.runner import check  # noqa: E402 - as above
 from tests.harness.checks.planted import Clean  # noqa: E402 - as above
 
 

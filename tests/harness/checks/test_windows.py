@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.runner import RunHandle, check
-from harness.subject import Array, Arrays
-from refimpl.models.language_model import LanguageModel
-from refimpl.models.word_rnn import WordRNN
+from bptt.harness.run.runner import RunHandle, check
+from bptt.harness.subject import Array, Arrays
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.models.word_rnn import WordRNN
 from tests.harness.checks.planted_parts import CleanWindow, CleanWords
 
 
@@ -251,7 +251,7 @@ class MaskOfNobody(CleanWords):
 
 
 def test_a_mask_that_does_not_exist_in_evaluation_is_one_clear_line() -> None:
-    from harness.errors import UsageError
+    from bptt.harness.errors import UsageError
 
     with pytest.raises(
         UsageError, match=r"MaskOfNobody.loss raised AttributeError: 'NoneType' object has no attribute 'mean' \(at .*:\d+\)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.diagnosis.variants import Variant
+from tests.harness.identify.variants import Variant
 
 V = Variant
 #: name -> (variant, the published cell, words of the convention)

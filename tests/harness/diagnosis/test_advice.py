@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from harness.checks.registry import Check, load
-from harness.diagnosis.advice import ADVICE, ANYWHERE, causes_of
-from reports.records import Code
+from bptt.harness.checks.registry import Check, load
+from bptt.harness.diagnosis.advice import ADVICE, ANYWHERE, causes_of
+from bptt.reports.records import Code
 
 CHECKS = {c.id: c for c in load()}
 #: They look at lags and at symmetry: what fails has no tensor whose numbers could be matched.

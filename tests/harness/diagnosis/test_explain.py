@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.cases import Case, parse_case
-from harness.diagnosis.bugs import Bug, bug, bugs_of
-from harness.diagnosis.explain import WrongGradient, explain
-from harness.diagnosis.mapping import Mapping
-from harness.gradient.running import Gradients
-from refimpl import CELLS
-from reports.records import Cause
-from tests.harness.diagnosis.planting import foreign_layout, wrong_gradient
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case, parse_case
+from bptt.harness.diagnosis.explain import WrongGradient, explain
+from bptt.harness.known import Bug, bug, bugs_of
+from bptt.harness.weights.map import Mapping
+from bptt.refimpl import CELLS
+from bptt.reports.records import Cause
+from tests.harness.known.planting import foreign_layout, wrong_gradient
 
 #: Every bug of the library once, in the first cell that has it.
 ONCE: list[tuple[str, Bug]] = list({(b.name, b.before): (cell, b) for cell in reversed(CELLS) for b in bugs_of(cell, T=7)}.values())

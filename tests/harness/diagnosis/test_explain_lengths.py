@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.diagnosis.bugs.stacks import STACK_BUGS, stack_bug
-from harness.diagnosis.explain_lengths import answer, causes_of_call, causes_with_lengths
-from harness.diagnosis.plant_stack import StackBug, plant_stack
-from tests.harness.diagnosis.stacking import call_for, identified, subject
+from bptt.harness.diagnosis.explain_lengths import answer, causes_of_call, causes_with_lengths
+from bptt.harness.known.plant_stack import StackBug, plant_stack
+from bptt.harness.known.stacks import STACK_BUGS, stack_bug
+from tests.harness.known.stacking import call_for, identified, subject
 
 SHOWN = [bug for bug in STACK_BUGS if bug.kind == "forward" or {"lengths", "masks"} & set(bug.needs)]
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.diagnosis.bugs import bugs_of
-from harness.diagnosis.bugs.stacks import BACKWARD
-from harness.diagnosis.explain import agrees, explain
-from harness.diagnosis.plant_stack import StackBug
-from tests.harness.diagnosis.stacking import identified, in_layers, subject, wrong_gradient
+from bptt.harness.diagnosis.explain import agrees, explain
+from bptt.harness.known import bugs_of
+from bptt.harness.known.plant_stack import StackBug
+from bptt.harness.known.stacks import BACKWARD
+from tests.harness.known.stacking import identified, in_layers, subject, wrong_gradient
 
 EVERY = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.diagnosis.lines import line_of
-from reports.records import Cause, Where
+from bptt.harness.diagnosis.lines import line_of
+from bptt.reports.records import Cause, Where
 
-CLASS = '''
+CLASS = """
 class LSTM:
     def forward(self, x, h):
         dW_h = 3
@@ -27,7 +27,7 @@ class LSTM:
         dh_prev = da @ W_h.T                  # line 18
         grads = {"p": da.sum(), "W_h": dW_h}  # line 19
         return dh_prev
-'''
+"""
 
 
 @pytest.fixture

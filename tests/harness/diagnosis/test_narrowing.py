@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from harness.cases import REGIMES, Case, admissible
-from harness.diagnosis import narrowing
-from harness.diagnosis.bugs import bug
-from harness.diagnosis.explain import agrees, explain
-from harness.diagnosis.wrong import WrongGradient
-from harness.errors import SubjectError
-from harness.gradient.running import Gradients
-from reports.records import Cause
-from tests.harness.diagnosis.planting import wrong_gradient
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import REGIMES, Case, admissible
+from bptt.harness.diagnosis import narrowing
+from bptt.harness.diagnosis.explain import agrees, explain
+from bptt.harness.diagnosis.wrong import WrongGradient
+from bptt.harness.errors import SubjectError
+from bptt.harness.known import bug
+from bptt.reports.records import Cause
+from tests.harness.known.planting import wrong_gradient
 
 
 def at(name: str, when: Callable[[Case], bool], identified: bool = False, cell: str = "elman") -> Callable[[Case], WrongGradient]:

@@ -6,16 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.cases import Case
-from harness.diagnosis import structure
-from harness.diagnosis.bugs import bug
-from harness.diagnosis.explain import explain
-from harness.diagnosis.plant import Bug
-from harness.diagnosis.wrong import WrongGradient, relative_distance
-from harness.gradient.running import Gradients
-from harness.subject import Array, Region
-from reports.records import Cause
-from tests.harness.diagnosis.planting import H, wrong_gradient
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case
+from bptt.harness.diagnosis import structure
+from bptt.harness.diagnosis.explain import explain
+from bptt.harness.diagnosis.wrong import WrongGradient
+from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.known import bug
+from bptt.harness.known.plant import Bug
+from bptt.harness.subject import Array, Region
+from bptt.reports.records import Cause
+from tests.harness.known.planting import H, wrong_gradient
 
 GATES = tuple(
     Region(tensor, (*rows, slice(k * H, (k + 1) * H)), gate)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-import harness
-from harness.cases import Case, admissible
-from harness.checks.trial import Trial
-from harness.diagnosis import tutorial as diagnosis
-from harness.diagnosis.bugs.tutorial import BUGS, TutorialBug, loss_and_gradients, truncated
-from harness.diagnosis.tutorial import _planted, causes, lay_over
-from harness.network import as_cell
-from harness.subject import Array, Arrays, Subject
-from harness.targets import load
-from reports.records import Cause
+import bptt
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case, admissible
+from bptt.harness.checks.context import Trial
+from bptt.harness.diagnosis import tutorial as diagnosis
+from bptt.harness.diagnosis.tutorial import _planted, causes, lay_over
+from bptt.harness.known.tutorial import BUGS, TutorialBug, loss_and_gradients, truncated
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.targets import load
+from bptt.reports.records import Cause
 
 ALL = (*BUGS, truncated(0), truncated(2))
 
@@ -104,8 +104,8 @@ def test_a_right_network_is_laid_over_and_has_no_mistake(network: Network) -> No
 
 
 def test_another_network_gets_no_name() -> None:
-    from refimpl.models import regressor
-    from refimpl.models.language_model import LanguageModel
+    from bptt.refimpl.models import regressor
+    from bptt.refimpl.models.language_model import LanguageModel
 
     for model in (LanguageModel(("lstm",)), LanguageModel(("elman", "elman")), regressor):
         subject = load(model)[0]
@@ -116,7 +116,7 @@ def test_another_network_gets_no_name() -> None:
 
 def test_the_finding_has_the_cause() -> None:
     bug = next(bug for bug in BUGS if bug.name == "dwh-of-new-h")
-    run = harness.check(Network(bug, columns=True), isolate=False).run
+    run = bptt.check(Network(bug, columns=True), isolate=False).run
     (failed,) = [result for result in run.results if result.status == "failed"]
     assert failed.finding is not None and failed.finding.where.tensor == "W"
     assert failed.finding.causes[0].hypothesis == "dW is built with h_t and not with h_(t-1)"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from harness.experiments.definition import Definition, Point, Scalar
-from reports.records import Claim, Experiment
+from bptt.harness.experiments.engine.definition import Definition, Point, Scalar
+from bptt.reports.records import Claim, Experiment
 
 
 def run(d: Definition, **replaced: Scalar | tuple[Scalar, ...]) -> Experiment:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import adding
-from harness.experiments.adding import DEFINITION, STARTS, drawn, gather, point
-from harness.experiments.definition import Point, Settings
-from harness.subject import Array
-from refimpl import layers
-from refimpl.activations import sigmoid
-from refimpl.training import Batch
+from bptt.harness.experiments import adding
+from bptt.harness.experiments.adding import DEFINITION, STARTS, drawn, gather, point
+from bptt.harness.experiments.engine.definition import Point, Settings
+from bptt.harness.subject import Array
+from bptt.refimpl import layers
+from bptt.refimpl.activations import sigmoid
+from bptt.refimpl.training import Batch
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"T": 4, "H": 6, "N": 4, "cap": 20, "every": 10, "seed": (0, 1)}

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from harness.experiments.addition import DEFINITION, pairs
-from harness.experiments.definition import Point
-from harness.experiments.seq2seq_training import gathered
+from bptt.harness.experiments.addition import DEFINITION, pairs
+from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.training.seq2seq_training import gathered
 from tests.harness.experiments.measuring import wrong
 
 

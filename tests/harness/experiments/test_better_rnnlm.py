@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.experiments.better_rnnlm import DEFINITION, peak
-from harness.experiments.definition import Point
-from refimpl.models.language_model import LanguageModel
-from reports.records import Experiment
+from bptt.harness.experiments.better_rnnlm import DEFINITION, peak
+from bptt.harness.experiments.engine.definition import Point
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 TINY: dict[str, Any] = {"H": (8,), "words": 1500, "vocabulary": 30, "T": 10, "N": 4, "lr": 4.0, "dropout": 0.2}

@@ -9,9 +9,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from harness.experiments import book
-from harness.experiments.definition import Point
-from reports.records import Experiment
+from bptt.harness.experiments import book
+from bptt.harness.experiments.engine.definition import Point
+from bptt.reports.records import Experiment
 
 
 def run(scales: tuple[float, ...] = (1.0, 0.5), T: int = 20) -> Experiment:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.experiments import bounds
-from harness.experiments.bounds import DEFINITION, product_norms
+from bptt.harness.experiments import bounds
+from bptt.harness.experiments.bounds import DEFINITION, product_norms
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
 SMALL = {"gain": (0.6, 1.5), "seed": (0,), "H": 10, "lag": 12, "steps": 100, "draws": 10}

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.experiments import charlm
-from harness.experiments.charlm import DEFINITION, MODELS, reads_ahead, small
-from harness.experiments.corpora import characters_of
-from refimpl.models.language_model import LanguageModel
-from refimpl.training.vocabulary import CorpusError
-from reports.records import Experiment
+from bptt.harness.experiments import charlm
+from bptt.harness.experiments.charlm import DEFINITION, MODELS, reads_ahead, small
+from bptt.harness.experiments.training.corpora import characters_of
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.training.vocabulary import CorpusError
+from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 TINY: dict[str, Any] = {"characters": 600, "H": 12, "T": 8, "N": 4, "lr": 50.0, "epochs": 8, "torch_epochs": 3, "dtype": "float64"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.experiments import chrono
-from harness.experiments.chrono import DEFINITION, closed_form, mean_power
+from bptt.harness.experiments import chrono
+from bptt.harness.experiments.chrono import DEFINITION, closed_form, mean_power
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
 SMALL = {"T_max": (20, 100), "draws": 20_000, "H": 8}

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from harness.experiments import clipping
-from harness.experiments.clipping import DEFINITION, cliff, pascanu_rule, slope_by_bptt, torch_rule
-from harness.subject import Array
+from bptt.harness.experiments import clipping
+from bptt.harness.experiments.clipping import DEFINITION, cliff, pascanu_rule, slope_by_bptt, torch_rule
+from bptt.harness.subject import Array
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"n": 200}

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.experiments.copy_parity import DEFINITION, TASKS, gather, played, point
-from harness.experiments.definition import Point, Settings
-from harness.experiments.sequence_tasks import copying, copying_baseline
-from refimpl import layers
-from refimpl.training import Batch
+from bptt.harness.experiments.copy_parity import DEFINITION, TASKS, gather, played, point
+from bptt.harness.experiments.engine.definition import Point, Settings
+from bptt.harness.experiments.training.sequence_tasks import copying, copying_baseline
+from bptt.refimpl import layers
+from bptt.refimpl.training import Batch
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"T": 1, "H": 16, "N": 12, "lr": 0.04, "iterations": 200, "every": 50, "seed": (0,)}

@@ -3,9 +3,9 @@ from __future__ import annotations
 import datetime
 import re
 
-from harness.experiments.date import DEFINITION, pairs
-from harness.experiments.definition import Point
-from harness.experiments.seq2seq_training import gathered
+from bptt.harness.experiments.date import DEFINITION, pairs
+from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.training.seq2seq_training import gathered
 from tests.harness.experiments.measuring import wrong
 
 

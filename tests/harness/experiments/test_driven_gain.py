@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from harness.experiments import driven_gain, mean_field
-from harness.experiments.definition import Point
-from harness.experiments.driven_gain import DEFINITION, crossings, gains
+from bptt.harness.experiments import driven_gain
+from bptt.harness.experiments.driven_gain import DEFINITION, crossings, gains
+from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.theory import mean_field
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"sigma": (1.0,), "H": (64, 128), "units": 128, "steps": 100, "seed": (0, 1, 2, 3)}

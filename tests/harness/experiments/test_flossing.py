@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from harness.experiments import flossing
-from harness.experiments.definition import Settings
-from harness.experiments.flossing import DEFINITION, long_term, point
-from harness.subject import Array
+from bptt.harness.experiments import flossing
+from bptt.harness.experiments.engine.definition import Settings
+from bptt.harness.experiments.flossing import DEFINITION, long_term, point
+from bptt.harness.subject import Array
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": 20, "k": 4, "T": 30, "burn_in": 8, "steps": 60, "lr": 3e-3, "target": 0.02, "seed": (0,)}

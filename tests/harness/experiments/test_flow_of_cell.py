@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import UsageError
-from harness.experiments import flow_panels
-from harness.experiments.definition import Point
-from harness.experiments.flow_of_cell import DEFINITION, words_of_rate
-from harness.experiments.flow_panels import Retaken
-from refimpl.cells import CELLS
-from refimpl.unroll import forward
-from reports.records import Experiment
+from bptt.harness.errors import UsageError
+from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.flow_of_cell import DEFINITION, words_of_rate
+from bptt.harness.experiments.theory import flow_panels
+from bptt.harness.experiments.theory.flow_panels import Retaken
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.unroll import forward
+from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 ROOT = Path(__file__).parents[3]
@@ -100,7 +100,7 @@ class Forgetful:
         return forward(CELLS["elman"], params, xs, CELLS["elman"].zero_state(params, xs.shape[1]))[0], {}
 
     def backward(self, params, xs, state, dys, dfinal):  # type: ignore[no-untyped-def]
-        from refimpl.unroll import backward
+        from bptt.refimpl.unroll import backward
 
         _, final, tapes = forward(CELLS["elman"], params, xs, CELLS["elman"].zero_state(params, xs.shape[1]))
         dparams, dxs, _ = backward(CELLS["elman"], params, xs, tapes, dys, {"h": np.zeros_like(final["h"])})
@@ -108,9 +108,9 @@ class Forgetful:
 
 
 def test_a_cell_that_shows_no_state_is_taken_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.adapters import adapt
+    from bptt.harness.adapters import adapt
 
-    monkeypatch.setattr("harness.experiments.flow_of_cell.subject_of", lambda target: adapt(Forgetful(), "mine", None))
+    monkeypatch.setattr("bptt.harness.experiments.flow_of_cell.subject_of", lambda target: adapt(Forgetful(), "mine", None))
     e = of("mine")
     assert fact(e, "steps").startswith("one backward pass over 40 steps and dL/dx, because")
     assert fact(e, "spectrum").startswith("not given") and fact(e, "window").startswith("not given")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import gain
-from harness.experiments.gain import DEFINITION
+from bptt.harness.experiments import gain
+from bptt.harness.experiments.gain import DEFINITION
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": (48, 96), "units": 96, "steps": 120, "seed": (0, 1, 2, 3)}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import half_life
-from harness.experiments.half_life import DEFINITION, _linear
+from bptt.harness.experiments import half_life
+from bptt.harness.experiments.half_life import DEFINITION, _linear
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"b": (0.0, 3.0), "gain": (0.0, 1.0), "H": 6, "N": 2, "T": 40, "lag": 20, "far": 2000}

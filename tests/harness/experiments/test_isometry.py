@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import isometry
-from harness.experiments.isometry import DEFINITION, spread, spread_at
-from harness.experiments.random_matrices import gaussian
+from bptt.harness.experiments import isometry
+from bptt.harness.experiments.isometry import DEFINITION, spread, spread_at
+from bptt.harness.experiments.theory.random_matrices import gaussian
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": 128, "T": 5, "settle": 60, "windows": 6, "drive": ("linear", "strong"), "seed": tuple(range(12))}

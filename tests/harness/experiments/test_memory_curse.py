@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.experiments import memory_curse
-from harness.experiments.memory_curse import DEFINITION, Simulated, by_bptt, pair, pair_after, simulate
+from bptt.harness.experiments import memory_curse
+from bptt.harness.experiments.memory_curse import DEFINITION, Simulated, by_bptt, pair, pair_after, simulate
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
 SMALL = {"lam": (0.5, 0.9), "N": 500}

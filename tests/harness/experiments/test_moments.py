@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import moments
-from harness.experiments.moments import DEFINITION
+from bptt.harness.experiments import moments
+from bptt.harness.experiments.moments import DEFINITION
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": (3, 8), "entries": 200_000, "seed": (0, 1)}

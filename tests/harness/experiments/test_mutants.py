@@ -9,14 +9,14 @@ from itertools import cycle, islice
 import numpy as np
 import pytest
 
-from harness.experiments.jacobians import cell_jacobians, cell_map, flatten
-from harness.experiments.lyapunov import floquet, invariant_start, random_start, spectrum
-from harness.experiments.random_matrices import gaussian
-from harness.experiments.zero_state import keep_and_scale, parameters
-from harness.subject import Array
-from refimpl import CELLS
-from refimpl.unroll import forward
-from tests.harness.experiments.test_lyapunov import on_a_cycle
+from bptt.harness.experiments.theory.jacobians import cell_jacobians, cell_map, flatten
+from bptt.harness.experiments.theory.lyapunov import floquet, invariant_start, random_start, spectrum
+from bptt.harness.experiments.theory.random_matrices import gaussian
+from bptt.harness.experiments.zero_state import keep_and_scale, parameters
+from bptt.harness.subject import Array
+from bptt.refimpl import CELLS
+from bptt.refimpl.unroll import forward
+from tests.harness.experiments.theory.test_lyapunov import on_a_cycle
 
 Jacobians = Callable[..., Iterable[Array]]
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import newman
-from harness.experiments.estimates import chi_squared_tail
-from harness.experiments.lyapunov import Spectrum
-from harness.experiments.newman import DEFINITION
+from bptt.harness.experiments import newman
+from bptt.harness.experiments.engine.estimates import chi_squared_tail
+from bptt.harness.experiments.newman import DEFINITION
+from bptt.harness.experiments.theory.lyapunov import Spectrum
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": 16, "steps": 800}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import nonnormal
-from harness.experiments.nonnormal import DEFINITION, expected
+from bptt.harness.experiments import nonnormal
+from bptt.harness.experiments.nonnormal import DEFINITION, expected
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": 96, "seed": tuple(range(40))}

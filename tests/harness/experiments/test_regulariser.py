@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.experiments import regulariser
-from harness.experiments.omega import printed
-from harness.experiments.regulariser import DEFINITION, errors, network
-from refimpl.cells import CELLS
-from refimpl.unroll import backward, forward
+from bptt.harness.experiments import regulariser
+from bptt.harness.experiments.regulariser import DEFINITION, errors, network
+from bptt.harness.experiments.theory.omega import printed
+from bptt.refimpl.cells import CELLS
+from bptt.refimpl.unroll import backward, forward
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
 SMALL = {"H": 8, "T": 6, "N": 3, "steps": 8}

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.experiments.definition import Point
-from harness.experiments.sine import DEFINITION, MODELS, ROLLED, series
-from refimpl.models.regressor import Regressor
-from reports.records import Experiment
+from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.sine import DEFINITION, MODELS, ROLLED, series
+from bptt.refimpl.models.regressor import Regressor
+from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 TINY: dict[str, Any] = {"values": 300, "T": 10, "N": 64, "H": 8, "lr": 0.02, "epochs": 10, "torch_epochs": 3, "dtype": "float64"}

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from harness.experiments import temporal_order
-from harness.experiments.definition import Point, Settings
-from harness.experiments.omega import printed
-from harness.experiments.temporal_order import DEFINITION, JUDGED, VARIANTS, gather, point
-from harness.subject import Array
-from reports.records import Experiment
+from bptt.harness.experiments import temporal_order
+from bptt.harness.experiments.engine.definition import Point, Settings
+from bptt.harness.experiments.temporal_order import DEFINITION, JUDGED, VARIANTS, gather, point
+from bptt.harness.experiments.theory.omega import printed
+from bptt.harness.subject import Array
+from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run
 
 SMALL = {"T_min": 10, "T_max": 12, "H": 20, "N": 5, "cap": 40, "check": 20, "seed": (0,)}

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from harness.experiments import trainable_band
-from harness.experiments.trainable_band import DEFINITION, crossing, width
+from bptt.harness.experiments import trainable_band
+from bptt.harness.experiments.trainable_band import DEFINITION, crossing, width
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"variant": ("RNN", "LSTM, b_f = 1"), "H": 64, "N": 2, "settle": 30, "gains": 15, "seed": (0, 1)}

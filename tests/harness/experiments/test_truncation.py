@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.experiments import truncated
-from harness.experiments.advisor import advise
-from harness.experiments.truncated import aicher_bound, artbp, scalar_bias, tanh_network
-from harness.experiments.truncation import DEFINITION
+from bptt.harness.experiments.theory import truncated_bptt
+from bptt.harness.experiments.theory.advisor import advise
+from bptt.harness.experiments.theory.truncated_bptt import aicher_bound, artbp, scalar_bias, tanh_network
+from bptt.harness.experiments.truncation import DEFINITION
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
 SMALL = {"gain": (0.6,), "seed": (0,), "reach": 30, "E": 10, "H": 8, "N": 2, "samples": 2000}
@@ -59,15 +59,15 @@ def test_random_cuts_are_unbiased(seed: int, c: float) -> None:
 
 
 def test_cuts_without_their_factor_are_biased(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = truncated._cut
-    monkeypatch.setattr(truncated, "_cut", lambda network, pattern, c: right(network, pattern, 0.0))
+    right = truncated_bptt._cut
+    monkeypatch.setattr(truncated_bptt, "_cut", lambda network, pattern, c: right(network, pattern, 0.0))
     found = wrong(run(DEFINITION, **SMALL))
     assert any("all 256 cut patterns" in name for name in found)
 
 
 def test_a_window_that_is_one_too_long_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = truncated.truncated_backward
-    monkeypatch.setattr(truncated, "truncated_backward", lambda *args: right(*args[:-1], args[-1] + 1))
+    right = truncated_bptt.truncated_backward
+    monkeypatch.setattr(truncated_bptt, "truncated_backward", lambda *args: right(*args[:-1], args[-1] + 1))
     found = wrong(run(DEFINITION, **SMALL))
     assert any("relative bias of window 5" in name for name in found)
     assert any("windows of truncated BPTT" in name for name in found)

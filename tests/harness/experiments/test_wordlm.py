@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness.experiments.definition import Point
-from harness.experiments.wordlm import DEFINITION
-from refimpl.models.word_rnn import WordRNN
-from reports.records import Experiment
+from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.wordlm import DEFINITION
+from bptt.refimpl.models.word_rnn import WordRNN
+from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 TINY: dict[str, Any] = {"vocabulary": 60, "sentences": 12, "H": 8, "lr": 0.05, "epochs": 4, "evaluate_every": 2, "torch_epochs": 2}

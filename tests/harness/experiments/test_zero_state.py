@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.experiments import zero_state
-from harness.experiments.zero_state import DEFINITION, critical_gain, keep_and_scale
+from bptt.harness.experiments import zero_state
+from bptt.harness.experiments.zero_state import DEFINITION, critical_gain, keep_and_scale
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL = {"H": 12, "steps": 200, "bias": (0.0, 1.0), "seed": (0,)}

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.adapters.reference import subject as reference_subject
-from harness.cases import Case, Cotangent, Data, cotangents, draw
-from harness.gradient.blocks import Block
-from harness.gradient.precision import Precisions
-from harness.gradient.running import Gradients, run
-from harness.subject import Array, Arrays, Subject
-from refimpl import CELLS
-from refimpl.unroll import backward, forward
+from bptt.harness.adapters.reference import subject as reference_subject
+from bptt.harness.call.cell import Gradients, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.precision import Precisions
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.refimpl import CELLS
+from bptt.refimpl.unroll import backward, forward
 
 
 def reference(name: str) -> Subject:

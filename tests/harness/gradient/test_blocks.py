@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.cases import Case
-from harness.gradient.blocks import Block, blocks
-from refimpl import CELLS
+from bptt.harness.cases import Case
+from bptt.harness.gradient.blocks import Block, blocks
+from bptt.refimpl import CELLS
 from tests.harness.gradient.support import drawn, reference
 
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.cases import Case, Cotangent, cotangents, draw
-from harness.gradient import certificate
-from harness.gradient.certificate import MISS_PER_DRAW, examine, second_opinion
-from harness.gradient.oracle import Contractions, Oracle, choose
-from harness.gradient.running import Gradients, backward, run
-from harness.gradient.stepwise import OneStepAtATime
-from harness.gradient.tangent import Direction
-from refimpl import CELLS
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case, Cotangent, cotangents
+from bptt.harness.gradient import certificate
+from bptt.harness.gradient.certificate import MISS_PER_DRAW, examine, second_opinion
+from bptt.harness.gradient.oracle import Contractions, Oracle, choose
+from bptt.harness.gradient.stepwise import OneStepAtATime
+from bptt.harness.gradient.tangent import Direction
+from bptt.refimpl import CELLS
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
 
 

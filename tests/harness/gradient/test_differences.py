@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cases import Cotangent, Data
-from harness.gradient.differences import contracted, ladder, ladders, measured_noise
-from harness.gradient.extrapolation import smooth_from
-from harness.gradient.tangent import Direction
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.gradient.differences import contracted, ladder, ladders, measured_noise
+from bptt.harness.gradient.extrapolation import smooth_from
+from bptt.harness.gradient.tangent import Direction
 from tests.harness.gradient.support import drawn, exact, function, on, reference
 
 Pair = tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cases import Case, Cotangent, Data, cotangents
-from harness.gradient import columns, every_entry
-from harness.gradient.blocks import Block, blocks
-from harness.gradient.chain import NoChain
-from harness.gradient.every_entry import exact_gradients, from_whole_runs, through_single_steps
-from harness.gradient.oracle import Oracle, choose
-from harness.gradient.running import Gradients, run
-from harness.subject import Array, Arrays, Subject
-from harness.targets import load
-from refimpl import CELLS
+from bptt.harness.call.cell import Gradients, run
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.gradient import every_entry, jacobian_columns
+from bptt.harness.gradient.blocks import Block, blocks
+from bptt.harness.gradient.every_entry import exact_gradients, from_whole_runs, through_single_steps
+from bptt.harness.gradient.oracle import Oracle, choose
+from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from tests.harness.checks.right import LayerNorm, Softsign, TextbookLSTM
 from tests.harness.gradient.support import Changed, drawn, exact, reference
 
@@ -82,7 +82,7 @@ def test_a_cell_that_meets_its_state_otherwise_says_so(name: str, monkeypatch: p
 
 
 def test_a_guess_is_believed_only_when_a_random_direction_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns._Proofs, "stand", lambda self, guesses: True)
+    monkeypatch.setattr(jacobian_columns._Proofs, "stand", lambda self, guesses: True)
     monkeypatch.setattr(every_entry, "_hold_against_whole_runs", lambda *args: None)
     oracle, data, vs, of = asked(reference("gru_reset_before"), Case())
     found = through_single_steps(oracle, data, vs, of, np.random.default_rng(0))

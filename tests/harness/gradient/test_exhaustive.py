@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cases import Case
-from harness.gradient.exhaustive import exhaust
-from harness.gradient.locate import locate
-from harness.gradient.running import Gradients
-from harness.targets import load
-from refimpl import CELLS
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case
+from bptt.harness.gradient.exhaustive import exhaust
+from bptt.harness.gradient.locate import locate
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from tests.harness.checks.right import RIGHT
 from tests.harness.gradient.support import changed, drawn, reference
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from harness.cases import Case
-from harness.gradient.chain import NoChain
-from harness.gradient.lags import Lags, lag_map
-from harness.gradient.running import Gradients
-from harness.subject import Array, Arrays
-from harness.targets import load
-from refimpl import CELLS
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case
+from bptt.harness.gradient.lags import Lags, lag_map
+from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.harness.subject import Array, Arrays
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from tests.harness.checks.right import Float32Only, Relu, Softsign, TextbookLSTM
 from tests.harness.gradient.support import Changed, changed, reference
 

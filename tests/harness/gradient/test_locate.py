@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.cases import Case, cotangents
-from harness.gradient import certificate
-from harness.gradient import locate as locating
-from harness.gradient.certificate import examine
-from harness.gradient.chain import NoChain
-from harness.gradient.every_entry import exact_gradients
-from harness.gradient.locate import locate, wrong_entries
-from harness.gradient.oracle import choose
-from harness.gradient.running import Gradients, run
+from bptt.harness.call.cell import Gradients, run
+from bptt.harness.cases import Case, cotangents
+from bptt.harness.gradient import certificate
+from bptt.harness.gradient import locate as locating
+from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.every_entry import exact_gradients
+from bptt.harness.gradient.locate import locate, wrong_entries
+from bptt.harness.gradient.oracle import choose
+from bptt.harness.gradient.step_jacobians import NoChain
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
 
 REGIONS = reference("lstm").extra["regions"]

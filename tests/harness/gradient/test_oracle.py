@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cases import Case, cotangents
-from harness.gradient.oracle import choose, rows_stay_apart
-from harness.gradient.running import run
-from harness.gradient.tangent import Direction
-from harness.subject import Array, Arrays, Subject
-from harness.targets import load
-from refimpl import CELLS
+from bptt.harness.call.cell import run
+from bptt.harness.cases import Case, cotangents
+from bptt.harness.gradient.oracle import choose, rows_stay_apart
+from bptt.harness.gradient.tangent import Direction
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from tests.harness.checks.right import Absolute, Float64Buffers, Relu, Softsign
 from tests.harness.gradient.support import Changed, drawn, exact, on, reference
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.cases import Case, Cotangent, Data, cotangents, generator
-from harness.gradient.blocks import Block
-from harness.gradient.certificate import examine
-from harness.gradient.precision import rounding_noise
-from harness.gradient.running import Gradients, backward, run
-from harness.gradient.tangent import signed_directions
-from harness.subject import Array, Region, Subject
-from harness.targets import load
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.precision import rounding_noise
+from bptt.harness.gradient.tangent import signed_directions
+from bptt.harness.subject import Array, Region, Subject
+from bptt.harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM, TextbookWithBuffers
 from tests.harness.gradient.support import changed, drawn, shrinks_with_precision
 

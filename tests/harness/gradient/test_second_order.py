@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cases import Case
-from harness.gradient.running import Gradients
-from harness.gradient.second_order import Symmetry, symmetry
-from harness.subject import Array, Arrays
-from harness.targets import load
-from refimpl import CELLS
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case
+from bptt.harness.gradient.second_order import Symmetry, symmetry
+from bptt.harness.subject import Array, Arrays
+from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from tests.harness.checks.right import RIGHT, Float32Only
 from tests.harness.gradient.support import Changed, changed, one_entry, reference
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.cases import Case, draw
-from harness.gradient.certificate import examine
-from harness.gradient.sensitivity import smallest_error_found
+from bptt.harness.call.drawing import draw
+from bptt.harness.cases import Case
+from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.sensitivity import smallest_error_found
 from tests.harness.gradient.support import changed, exact, on, one_entry, reference
 
 

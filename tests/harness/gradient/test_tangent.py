@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.cases import Cotangent
-from harness.gradient.tangent import Direction, Tangent, astype, contract, moved, signed_directions, tiled
+from bptt.harness.cases import Cotangent
+from bptt.harness.gradient.tangent import Direction, Tangent, astype, contract, moved, signed_directions, tiled
 from tests.harness.gradient.support import drawn, reference
 
 
@@ -43,7 +43,7 @@ def _errors(n: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", _errors(10))
 def test_one_random_direction_misses_a_wrong_block_at_most_so_often(kind: str) -> None:
     """The chance that the error cancels to below 5 % of its norm; MISS_PER_DRAW stands for it in the record."""
-    from harness.gradient.certificate import MISS_PER_DRAW
+    from bptt.harness.gradient.certificate import MISS_PER_DRAW
 
     error = _errors(10)[kind]
     draws = np.array([np.sum(u * error) for u in signed_directions(np.random.default_rng(2), error, 40_000)])

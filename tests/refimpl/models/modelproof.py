@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from multiprecision import Number, exact
 
-from refimpl.cells.cell import Array, Params
+from bptt.refimpl.types import Array, Params
 
 STEP = Number("1e-20")
 #: The error of the quotient itself is of the order of 1e-40.

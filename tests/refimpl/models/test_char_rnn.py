@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from modelproof import assert_proven, random_state
 
-from refimpl.cells.cell import Array
-from refimpl.models.char_rnn import CharRNN
+from bptt.refimpl.models.char_rnn import CharRNN
+from bptt.refimpl.types import Array
 
 MODEL = CharRNN()
 T, C, H = 6, 5, 4

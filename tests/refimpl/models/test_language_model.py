@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from modelproof import assert_proven, random_state
 from multiprecision import exact
 
-from refimpl import CELLS
-from refimpl.cells.cell import Array
-from refimpl.models.language_model import LanguageModel
+from bptt.refimpl import CELLS
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.types import Array
 
 T, N, C, H = 4, 2, 5, 3
 FORMS = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refimpl import models
+from bptt.refimpl import models
 
 NAMED = {name: getattr(models, name) for name in models.__all__ if not isinstance(getattr(models, name), type)}
 every_model = pytest.mark.parametrize("model", list(NAMED.values()), ids=list(NAMED))

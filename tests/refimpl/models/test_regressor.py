@@ -7,7 +7,7 @@ import pytest
 from modelproof import assert_proven, random_state
 from multiprecision import exact
 
-from refimpl.models.regressor import MINIMAL, Regressor, windows
+from bptt.refimpl.models.regressor import MINIMAL, Regressor, windows
 
 T, N, D, H = 4, 3, 2, 3
 

@@ -9,8 +9,8 @@ import pytest
 from modelproof import assert_proven, random_state
 from multiprecision import exact
 
-from refimpl.cells.cell import Array
-from refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany, Shaped
+from bptt.refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany, Shaped
+from bptt.refimpl.types import Array
 
 T, N, D, H = 4, 2, 2, 3
 MODELS = {

@@ -7,12 +7,12 @@ import pytest
 from modelproof import random_state
 from torchmodels import assert_agree, layer, leaves, stack, torch
 
-from refimpl.cells.cell import Array
-from refimpl.models.char_rnn import CharRNN
-from refimpl.models.language_model import LanguageModel
-from refimpl.models.regressor import Regressor
-from refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany
-from refimpl.models.word_rnn import CELL_OF, WordRNN
+from bptt.refimpl.models.char_rnn import CharRNN
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.models.regressor import Regressor
+from bptt.refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany
+from bptt.refimpl.models.word_rnn import CELL_OF, WordRNN
+from bptt.refimpl.types import Array
 
 F = torch.nn.functional
 T, N, C, H = 7, 3, 11, 5

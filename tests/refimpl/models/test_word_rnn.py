@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from modelproof import assert_proven, exactly, random_state, wrong_ones
 from multiprecision import exact
 
-from refimpl.cells.cell import Array
-from refimpl.models.word_rnn import CELL_OF, WordRNN
+from bptt.refimpl.models.word_rnn import CELL_OF, WordRNN
+from bptt.refimpl.types import Array
 
 T, N, C, H = 6, 2, 4, 3
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refimpl.cells.cell import Array, Params
+from bptt.refimpl.types import Array, Params
 
 torch = pytest.importorskip("torch", reason="needs torch")
 LAYERS = {"elman": "RNN", "elman_relu": "RNN", "lstm": "LSTM", "gru_reset_after": "GRU"}

@@ -1,7 +1,7 @@
 """A run that says "here" at a chosen moment and then waits to be killed.   python killedrun.py DIRECTORY MOMENT
 
-    step     in the middle of epoch 3               written   epoch 3 is written beside, and not yet flushed
-    begun    epoch 3 is written beside, in part     replaced  epoch 3 is there, older ones are not yet removed
+step     in the middle of epoch 3               written   epoch 3 is written beside, and not yet flushed
+begun    epoch 3 is written beside, in part     replaced  epoch 3 is there, older ones are not yet removed
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tinymodel import TinyModel, random_text
 
-from refimpl.training import (
+from bptt.refimpl.training import (
     Adam,
     Consecutive,
     HalveOnRise,

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl.cells.cell import Params
-from refimpl.training.checkpoint import CheckpointError, load, read, resume, save, write
-from refimpl.training.loop import State, train
-from refimpl.training.optimisers import SGD
-from refimpl.training.settings import settings_of
+from bptt.refimpl.training.checkpoint import CheckpointError, load, read, resume, save, write
+from bptt.refimpl.training.loop import State, train
+from bptt.refimpl.training.optimisers import SGD
+from bptt.refimpl.training.settings import settings_of
+from bptt.refimpl.types import Params
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 SETTINGS = settings_of(setup=killedrun.setup())

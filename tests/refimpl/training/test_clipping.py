@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl.cells.cell import Array
-from refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise, global_norm, unclipped
+from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise, global_norm, unclipped
+from bptt.refimpl.types import Array
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 LIMITED = ((clip_by_global_norm, "theta"), (clip_by_global_norm_torch, "theta"), (clip_elementwise, "limit"))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl.training import corpus
-from refimpl.training.vocabulary import CorpusError
+from bptt.refimpl.training import corpus
+from bptt.refimpl.training.vocabulary import CorpusError
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

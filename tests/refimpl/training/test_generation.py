@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinymodel import TinyModel
 
-from refimpl.cells.cell import Array
-from refimpl.training.generation import draw, generate, greedy, symbols, tempered
-from refimpl.training.vocabulary import CorpusError, Vocabulary
+from bptt.refimpl.training.generation import draw, generate, greedy, symbols, tempered
+from bptt.refimpl.training.vocabulary import CorpusError, Vocabulary
+from bptt.refimpl.types import Array
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 ABC = Vocabulary(("a", "b", "c"))

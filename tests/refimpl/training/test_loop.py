@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from tinymodel import TinyModel, random_text, text_of
 
-from refimpl.cells.cell import Array, Params
-from refimpl.training.batching import Consecutive, RandomSampling, Sentences, Streams
-from refimpl.training.clipping import clip_by_global_norm, global_norm
-from refimpl.training.loop import Record, Setup, State, begin, summed, train
-from refimpl.training.optimisers import SGD, Adam, Momentum
-from refimpl.training.perplexity import Validation
-from refimpl.training.random_state import thawed
-from refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise
-from refimpl.training.vocabulary import Rows
+from bptt.refimpl.training.batching import Consecutive, RandomSampling, Sentences, Streams
+from bptt.refimpl.training.clipping import clip_by_global_norm, global_norm
+from bptt.refimpl.training.loop import Record, Setup, State, begin, summed, train
+from bptt.refimpl.training.optimisers import SGD, Adam, Momentum
+from bptt.refimpl.training.perplexity import Validation
+from bptt.refimpl.training.random_state import thawed
+from bptt.refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise
+from bptt.refimpl.training.vocabulary import Rows
+from bptt.refimpl.types import Array, Params
 
 TEXT = random_text(0, 200, 5)
 THETA = 0.05

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refimpl.cells.cell import Array
-from refimpl.training.optimisers import SGD, Adam, Momentum, Nesterov, Optimiser
+from bptt.refimpl.training.optimisers import SGD, Adam, Momentum, Nesterov, Optimiser
+from bptt.refimpl.types import Array
 
 LR = 0.01
 OPTIMISERS: dict[str, tuple[Optimiser, Callable[[Any, Any], Any]]] = {

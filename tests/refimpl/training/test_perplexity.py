@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinymodel import TinyModel, random_text, text_of
 
-from refimpl.training.batching import Batch, Streams
-from refimpl.training.perplexity import Score, Validation, evaluate, perplexity, score_of
+from bptt.refimpl.training.batching import Batch, Streams
+from bptt.refimpl.training.perplexity import Score, Validation, evaluate, perplexity, score_of
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from refimpl.training.random_state import KINDS, frozen, thawed
+from bptt.refimpl.training.random_state import KINDS, frozen, thawed
 
 
 @pytest.mark.parametrize("kind", KINDS)

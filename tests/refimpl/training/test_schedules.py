@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise, Rate, Schedule
+from bptt.refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise, Rate, Schedule
 
 quick = settings(max_examples=50, deadline=None, derandomize=True)
 losses_ = st.lists(st.floats(0, 10) | st.just(math.inf), max_size=12)

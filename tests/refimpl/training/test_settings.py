@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from tinymodel import TinyModel, random_text
 
-from refimpl.models.language_model import LanguageModel
-from refimpl.training.batching import Batching, Consecutive, RandomSampling, SlidingWindows, Streams
-from refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch
-from refimpl.training.loop import Setup, summed
-from refimpl.training.optimisers import SGD, Adam
-from refimpl.training.perplexity import Validation
-from refimpl.training.schedules import Constant, DivideOnPlateau
-from refimpl.training.settings import differences, settings_of
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.training.batching import Batching, Consecutive, RandomSampling, SlidingWindows, Streams
+from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch
+from bptt.refimpl.training.loop import Setup, summed
+from bptt.refimpl.training.optimisers import SGD, Adam
+from bptt.refimpl.training.perplexity import Validation
+from bptt.refimpl.training.schedules import Constant, DivideOnPlateau
+from bptt.refimpl.training.settings import differences, settings_of
 
 TEXT = random_text(0, 100, 5)
 BASE = Setup(TinyModel(), RandomSampling(TEXT, 2, 3), Adam(), Constant(0.1), functools.partial(clip_by_global_norm, theta=0.01))

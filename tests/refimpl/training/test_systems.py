@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refimpl.cells.cell import Array
-from refimpl.models.char_rnn import CharRNN
-from refimpl.models.language_model import LanguageModel
-from refimpl.models.regressor import Regressor
-from refimpl.models.word_rnn import WordRNN
-from refimpl.training import (
+from bptt.refimpl.models.char_rnn import CharRNN
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.models.regressor import Regressor
+from bptt.refimpl.models.word_rnn import WordRNN
+from bptt.refimpl.training import (
     SGD,
     Adam,
     Consecutive,
@@ -36,6 +35,7 @@ from refimpl.training import (
     summed,
     train,
 )
+from bptt.refimpl.types import Array
 
 SENTENCES = ("the cat sat on the mat", "the dog sat on the cat", "a dog ate the mat", "the cat ate a dog")
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from tinymodel import random_text
 
-from refimpl.cells.cell import Array
-from refimpl.models.language_model import LanguageModel
-from refimpl.training.batching import Batching, Consecutive, RandomSampling
-from refimpl.training.clipping import clip_by_global_norm_torch
-from refimpl.training.loop import Setup, begin, train
-from refimpl.training.optimisers import SGD, Adam, Optimiser
-from refimpl.training.random_state import thawed
-from refimpl.training.schedules import Constant
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.training.batching import Batching, Consecutive, RandomSampling
+from bptt.refimpl.training.clipping import clip_by_global_norm_torch
+from bptt.refimpl.training.loop import Setup, begin, train
+from bptt.refimpl.training.optimisers import SGD, Adam, Optimiser
+from bptt.refimpl.training.random_state import thawed
+from bptt.refimpl.training.schedules import Constant
+from bptt.refimpl.types import Array
 
 torch = pytest.importorskip("torch", reason="needs torch")
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinymodel import random_text
 
-from refimpl.training.corpus import characters_of
-from refimpl.training.vocabulary import CorpusError, Rows, Text, Vocabulary
+from bptt.refimpl.training.corpus import characters_of
+from bptt.refimpl.training.vocabulary import CorpusError, Rows, Text, Vocabulary
 
 quick = settings(max_examples=50, deadline=None, derandomize=True)
 

@@ -1,8 +1,8 @@
 """The smallest model that has everything: integer inputs, a carried state, dropout masks, a mean loss, and a gradient of one line.
 
-    c_t = c_{t-1} + 1                                  how many symbols were read: the state
-    z_t = W[x_t] * m + c_t / 10 * u
-    L   = mean of -log softmax(z_t)[y_t]
+c_t = c_{t-1} + 1                                  how many symbols were read: the state
+z_t = W[x_t] * m + c_t / 10 * u
+L   = mean of -log softmax(z_t)[y_t]
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from refimpl import layers
-from refimpl.cells.cell import Array, Params, State
-from refimpl.training import Text, Vocabulary
+from bptt.refimpl import layers
+from bptt.refimpl.training import Text, Vocabulary
+from bptt.refimpl.types import Array, Params, State
 
 
 @dataclass(frozen=True)

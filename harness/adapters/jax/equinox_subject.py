@@ -1,0 +1,151 @@
+"""An Equinox cell as a Subject."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from bptt.harness.adapters.frameworks import HIDDEN_NAMES, INPUT_NAMES, one_line, recipe_of
+from bptt.harness.adapters.jax.run import Built, Carry, JaxModule, Steps, abilities, carry_names, drawing, glimpsed, named_leaves, wide
+from bptt.harness.adapters.objects import short_name, source_of
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Detection, Subject
+
+_PUBLISHED = {eqx.nn.LSTMCell: "equinox.nn.LSTMCell", eqx.nn.GRUCell: "equinox.nn.GRUCell"}
+_PROBED = (11, 13)
+
+
+def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject:
+    """See `bptt.harness.adapters.jax.equinox.adapt`."""
+    make, label, D_of, H_of = _maker(obj, spec, args)
+    D, H = D_of or _PROBED[0], H_of or _PROBED[1]
+    with wide():
+        module = glimpsed(lambda: make(jax.random.key(0), D, H))
+        if not isinstance(module, eqx.Module):
+            raise UsageError(f"{spec}: {label} made a {type(module).__name__}, wanted an equinox.Module")
+        wider = module if H_of else glimpsed(lambda: make(jax.random.key(0), D, H + 1))
+        if H_of is None and _shapes(wider) == _shapes(module):  # a factory that has its own sizes
+            D_of, H_of = _own_sizes(module, spec, label)
+            D, H = D_of, H_of
+        call, count, returned = _form(module, D, H, spec, label)
+
+    def build(D: int, H: int) -> Built:
+        static: list[Any] = []
+
+        def arrays_of(key: Any) -> Any:
+            arrays, rest = eqx.partition(make(key, D, H), eqx.is_array)
+            static[:] = [rest]
+            return arrays
+
+        draw_arrays = drawing(arrays_of)
+        trained, fixed = eqx.partition(draw_arrays(0), eqx.is_inexact_array)
+        structure, names = jax.tree_util.tree_structure(trained), tuple(named_leaves(trained))
+        rest = eqx.combine(fixed, static[0])
+
+        def step(params: Mapping[str, Any], state: Any, x: Any) -> tuple[Any, Any]:
+            cell = eqx.combine(jax.tree_util.tree_unflatten(structure, [params[name] for name in names]), rest)
+            both: tuple[Any, Any] = jax.vmap(lambda one, now: call(cell, one, now))(x, state)
+            return both
+
+        carry = Carry(jax.tree_util.tree_structure(0 if count == 1 else (0, 0)), carry_names(count, 0), (H,) * count)
+        return Built(lambda seed: named_leaves(eqx.filter(draw_arrays(seed), eqx.is_inexact_array)), carry, Steps(step))
+
+    implementation = JaxModule(label, build, _PUBLISHED.get(type(module)))
+    try:
+        able = abilities(implementation, D, H)
+    except Exception as error:  # a first run is the user's code
+        raise UsageError(f"{spec}: a first run of {label} raised {one_line(error)}, wanted a cell over x (D,) and its state") from error
+    own = type(module) in _PUBLISHED
+    like = getattr(module, "like", None)
+    return Subject(
+        name=f"eqx.{type(module).__name__}" if own else label,
+        spec=spec,
+        framework="equinox",
+        kind="cell",
+        implementation=implementation,
+        like=like if isinstance(like, str) else None,
+        capabilities=frozenset({"backward", "forward_ad"} if able.forward_ad else {"backward"}),
+        detected=(
+            Detection("equinox cell", f"{label} called as cell(x (D,), state) returns {returned}; batches by jax.vmap"),
+            Detection(f"state {', '.join(implementation.state_names())}", "named by position"),
+            *able.detected,
+        ),
+        input_sizes=None if D_of is None else (D_of,),
+        hidden_sizes=None if H_of is None else (H_of,),
+        dtype=able.dtype,
+        source=None if own else source_of(module, "__call__"),
+        extra={"regions": implementation.regions},
+    )
+
+
+def _maker(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[Callable[[Any, int, int], Any], str, int | None, int | None]:
+    """(key, D, H) -> a module, its label, and the sizes that are fixed."""
+    if isinstance(obj, eqx.Module):
+        if args:
+            raise UsageError(f"{spec}: got args {sorted(args)} for an instance, wanted none (its sizes are fixed)")
+        return (lambda key, D, H: obj), short_name(obj), *_own_sizes(obj, spec, short_name(obj))
+    recipe = recipe_of(obj, spec, args, fill=("key",))
+    return (lambda key, D, H: recipe.build(D, H, key=key)), recipe.label, recipe.D, recipe.H
+
+
+def _own_sizes(module: object, spec: str, label: str) -> tuple[int, int]:
+    """D and H of a module that is made already.  Raises UsageError where its attributes do not say them."""
+    sizes = []
+    for names in (INPUT_NAMES, HIDDEN_NAMES):
+        values = (getattr(module, name, None) for name in names)
+        sizes.append(next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0), None))
+    if sizes[0] is None or sizes[1] is None:
+        raise UsageError(f"{spec}: {label} does not say its sizes, wanted attributes input_size and hidden_size, or its class")
+    return sizes[0], sizes[1]
+
+
+def _shapes(module: Any) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree_util.tree_leaves(eqx.filter(module, eqx.is_array))]
+
+
+def _form(module: Any, D: int, H: int, spec: str, label: str) -> tuple[Callable[..., tuple[Any, Any]], int, str]:
+    """How the module is called, the number of arrays in its state, and what it returns, found by calling it.
+
+    Raises UsageError with the first failure.
+    """
+    first = ""
+    for count in (1, 2):
+        state: Any = jnp.ones(H) if count == 1 else (jnp.ones(H), jnp.ones(H))
+        try:
+            returned = jax.eval_shape(module, jnp.ones(D), state)
+        except Exception as error:  # trial and error: the first failure is told
+            first = first or one_line(error)
+            continue
+        split = _split(returned, jax.eval_shape(lambda s: s, state))
+        if split is not None:
+            return functools.partial(_called, split=split), count, split
+        first = first or f"it returned {returned}"
+    raise UsageError(f"{spec}: {label} called as cell(x ({D},), state ({H},)): {first}, wanted the new state, or an output and the state")
+
+
+def _called(cell: Any, x: Any, state: Any, split: str) -> tuple[Any, Any]:
+    """y and the new state."""
+    returned = cell(x, state)
+    if split == "the new state":
+        return jax.tree_util.tree_leaves(returned)[0], returned
+    return returned if split == "(y, state)" else (returned[1], returned[0])
+
+
+def _split(returned: Any, state: Any) -> str | None:
+    def same(value: Any) -> bool:
+        shapes = [jax.tree_util.tree_map(lambda leaf: leaf.shape, each) for each in (value, state)]
+        return bool(shapes[0] == shapes[1])
+
+    if same(returned):
+        return "the new state"
+    if isinstance(returned, tuple) and len(returned) == 2:
+        if same(returned[1]):
+            return "(y, state)"
+        if same(returned[0]):
+            return "(state, y)"
+    return None

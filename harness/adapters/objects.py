@@ -1,0 +1,110 @@
+"""What several adapters need to know about a user's object: its names, its methods, where it stands, how it is built."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import PARTS
+
+
+def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
+    """', did you mean …?' where a known name is close, '' otherwise."""
+    by_lower = {other.lower(): other for other in known}
+    close = [by_lower[other] for other in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
+    return f", did you mean {' or '.join(close)}?" if close else ""
+
+
+def known_cell(name: object, where: str) -> str:
+    """`name`, if it is one of the published cells, or of the parts of a training loop.  Raises UsageError."""
+    from bptt.refimpl import CELLS
+
+    if not isinstance(name, str):
+        raise UsageError(f"{where}: like is {name!r}, wanted the name of a published cell, such as 'lstm'")
+    if name not in CELLS and name not in PARTS:
+        hint = did_you_mean(name, [*CELLS, *PARTS])
+        raise UsageError(f"{where}: like is {name!r}{hint} wanted one of {', '.join([*sorted(CELLS), *PARTS])}")
+    return name
+
+
+def short_name(obj: object) -> str:
+    """A name for ids, never with an address in it."""
+    if isinstance(obj, types.ModuleType):
+        return obj.__name__.rpartition(".")[2]
+    if isinstance(obj, functools.partial):
+        return short_name(obj.func)
+    named = obj if isinstance(obj, type | types.FunctionType) else type(obj)
+    return named.__name__.strip("<>")
+
+
+def is_factory(obj: object) -> bool:
+    """A function, or a partial one, that makes the object: not itself the implementation."""
+    return isinstance(obj, types.FunctionType | types.MethodType | functools.partial)
+
+
+def is_torch(obj: object) -> bool:
+    """Whether a class of torch's stands among the object's classes, told without importing torch."""
+    classes = obj.__mro__ if isinstance(obj, type) else type(obj).__mro__
+    return any(c.__module__.partition(".")[0] == "torch" for c in classes)
+
+
+def has(obj: object, method: str) -> bool:
+    return callable(getattr(obj, method, None))
+
+
+def source_of(obj: object, *methods: str) -> tuple[str, int] | None:
+    """File and line of the first of `methods` that has Python source, else of the object's class."""
+    owner = obj if isinstance(obj, type | types.ModuleType | types.FunctionType) else type(obj)
+    for candidate in (*(getattr(owner, method, None) for method in methods), owner):
+        try:
+            file, (_, line) = inspect.getsourcefile(candidate), inspect.getsourcelines(candidate)  # type: ignore[arg-type]  # any object may be asked
+        except (TypeError, OSError):
+            continue
+        if file:
+            return file, max(line, 1)
+    return None
+
+
+def raised_at(error: BaseException) -> str:
+    """'TypeError: message (cells.py:12)', the place being the innermost one in the user's own code."""
+    place, traceback = "", error.__traceback__
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if not file.startswith("<") and module.partition(".")[0] not in {"bptt", "importlib"}:
+            place = f" ({file}:{traceback.tb_lineno})"
+        traceback = traceback.tb_next
+    message = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        message, place = error.msg, f" ({error.filename}:{error.lineno})"
+    return f"{type(error).__name__}{': ' if message else ''}{message[:200]}{place}"
+
+
+def construct(obj: Any, spec: str, args: Mapping[str, object] | None) -> Any:
+    """`obj(**args)`.  Raises UsageError in one line where that fails."""
+    try:
+        return obj(**(args or {}))
+    except Exception as error:  # whatever the user's constructor raises is reported as it is
+        given = f"{short_name(obj)}({', '.join(f'{k}={v!r}' for k, v in (args or {}).items())})"
+        raise UsageError(f"{spec}: {given} failed with {raised_at(error)}, wanted an object") from error
+
+
+def given_size(value: object, name: str, spec: str) -> int:
+    """A size among the user's arguments.  Raises UsageError where it is no positive whole number."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{spec}: got {name} = {value!r}, wanted a whole number of at least 1")
+    return value
+
+
+def required(function: Any) -> list[str] | None:
+    """Names of the arguments that a call must give, None where Python cannot tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

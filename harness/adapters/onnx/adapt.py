@@ -1,0 +1,31 @@
+"""ONNX: a ModelProto, or the path of a file, with one LSTM, GRU or RNN node.   Forward pass only: ONNX has no gradients.
+
+onnx is imported only for a path that ends in .onnx; a ModelProto is one only if somebody has imported it already.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bptt.harness.adapters.frameworks import belongs_to
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Subject
+
+
+def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> Subject | None:
+    """`obj` as a Subject, None where it is neither a ModelProto nor a path that ends in .onnx.
+
+    Raises UsageError, in one line, where the file or what runs it is missing, or the model has no single recurrent node.
+    """
+    is_file = isinstance(obj, Path) and obj.suffix == ".onnx"
+    if not is_file and not ("onnx" in sys.modules and type(obj).__name__ == "ModelProto" and belongs_to(obj, "onnx")):
+        return None
+    if args:
+        raise UsageError(f"{spec}: got args {sorted(args)} for a model, wanted none (its sizes are fixed)")
+    try:
+        from bptt.harness.adapters.onnx.model import load, subject_of  # imports onnx
+    except ImportError as error:
+        raise UsageError(f"{spec}: reading it needs onnx ({error}), wanted pip install 'bptt[onnx]'") from error
+    return subject_of(load(obj, spec) if isinstance(obj, Path) else obj, spec)

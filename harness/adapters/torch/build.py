@@ -1,0 +1,228 @@
+"""Modules of the sizes asked for, from a class, a factory or an instance."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from bptt.harness.adapters.objects import given_size
+from bptt.harness.errors import UsageError
+
+#: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
+INPUT_NAMES = (
+    *("input_size", "input_dim", "in_features", "n_in", "n_input", "n_inputs", "num_inputs", "input_features", "input_units"),
+    *("in_size", "in_dim", "d_in", "nin", "dim_in", "x_dim", "x_size", "ninp", "n_features", "embed_size", "embed_dim", "d"),
+)
+HIDDEN_NAMES = (
+    *("hidden_size", "hidden_dim", "n_hidden", "num_hidden", "num_hiddens", "hidden_features", "hidden_units", "units"),
+    *("num_units", "n_units", "hid_size", "hid_dim", "d_hidden", "dim_hidden", "h_dim", "h_size", "nhid", "hidden", "hiddens"),
+    *("state_size", "state_dim", "cell_size", "d_model", "out_features", "output_size", "out_dim", "n_out", "nout", "size", "h"),
+)
+
+#: Required arguments besides D and H that have an obvious value: one layer, and an output width unlike D and H.
+OBVIOUS = dict.fromkeys(("output_size", "output_dim", "out_features", "out_dim", "n_out", "n_output", "n_outputs"), 6)
+OBVIOUS |= dict.fromkeys(("num_layers", "n_layers", "layers", "nlayers"), 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to a module of sizes D and H.
+
+    make          called with keywords; None for an instance
+    label         as the user knows it ("MyGRU")
+    spec          the target as the user wrote it, for errors
+    input_name, hidden_name   the keywords for D and H, None where there is none
+    kwargs        all others, from --args or a partial
+    D, H          the size where it is fixed already, else None
+    instance      the user's own module; never changed, only copied
+    """
+
+    make: Callable[..., object] | None
+    label: str
+    spec: str
+    input_name: str | None = None
+    hidden_name: str | None = None
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    D: int | None = None
+    H: int | None = None
+    instance: torch.nn.Module | None = None
+
+    def arguments(self, D: int, H: int) -> dict[str, object]:
+        sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}
+        return {name: size for name, size in sizes.items() if name} | dict(self.kwargs)
+
+    def call(self, D: int, H: int) -> str:
+        """The call as it would be written: ``MyGRU(input_size=3, hidden_size=7)``."""
+        if self.make is None:
+            return self.label
+        return f"{self.label}({', '.join(f'{name}={value!r}' for name, value in self.arguments(D, H).items())})"
+
+    def build(self, D: int, H: int) -> torch.nn.Module:
+        """A new module in evaluation mode, its parameters as its constructor drew them.  Raises UsageError where that fails."""
+        try:
+            module = copy.deepcopy(self.instance) if self.make is None else self.make(**self.arguments(D, H))
+        except Exception as error:  # whatever a user's constructor raises is told, never swallowed
+            wanted = "a module that copy.deepcopy can copy" if self.make is None else "a torch.nn.Module of these sizes"
+            raise UsageError(f"{self.spec}: {self.call(D, H)} raised {one_line(error)}, wanted {wanted}") from error
+        if not isinstance(module, torch.nn.Module):
+            raise UsageError(f"{self.spec}: {self.call(D, H)} returned {type(module).__name__}, wanted a torch.nn.Module")
+        lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
+        if lazy:
+            raise UsageError(f"{self.spec}: parameter {lazy[0]} has no shape yet, wanted a module that has been called once")
+        return module.eval()
+
+    def seeded(self, seed: int, D: int, H: int) -> torch.nn.Module:
+        """As `build`, with every draw of the constructor from `seed`; torch's own generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.build(D, H)
+
+
+def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Recipe | None:
+    """How to make modules from `obj`; None where it is no torch module, class or factory of one.
+
+    Raises UsageError where a required argument is left that neither a size nor `args` fills.
+    """
+    if isinstance(obj, torch.nn.Module):
+        if args:
+            raise UsageError(f"{spec}: got args {sorted(args)} for an instance, wanted none (its sizes are fixed)")
+        return Recipe(None, type(obj).__name__, spec, instance=obj)
+    make, bound, positional = _unwrap(obj)
+    if not (_is_module_class(make) or (inspect.isroutine(make) and _speaks_of_torch(make))):
+        return None
+    assert callable(make)
+    return _from_signature(make, {**bound, **(args or {})}, positional, _label(obj, make), spec)
+
+
+def _unwrap(obj: object) -> tuple[object, dict[str, object], tuple[object, ...]]:
+    """The callable inside functools.partial, with what was bound by keyword and by position."""
+    bound: dict[str, object] = {}
+    positional: tuple[object, ...] = ()
+    while isinstance(obj, functools.partial):
+        bound, positional, obj = {**obj.keywords, **bound}, (*obj.args, *positional), obj.func
+    return obj, bound, positional
+
+
+def _label(obj: object, make: object) -> str:
+    name = getattr(make, "__name__", type(make).__name__)
+    own = isinstance(make, type) and make.__module__.startswith("torch.nn.")
+    return f"nn.{name}" if own else name
+
+
+def _is_module_class(obj: object) -> bool:
+    return isinstance(obj, type) and issubclass(obj, torch.nn.Module)
+
+
+def _speaks_of_torch(function: Any, depth: int = 3) -> bool:
+    """Whether a function says that it returns a module, or names torch or a module class in its code.
+
+    Only such a function is called to see what it makes: any other may be a factory of anything.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    hint = function.__annotations__.get("return")
+    if _is_module_class(hint):
+        return True
+    return any(_is_torch(value, depth) for value in _named_values(function, code))
+
+
+def _is_torch(value: object, depth: int) -> bool:
+    if value is torch or _is_module_class(value) or isinstance(value, torch.nn.Module):
+        return True
+    if inspect.ismodule(value):
+        return value.__name__.partition(".")[0] == "torch"
+    return depth > 0 and inspect.isfunction(value) and _speaks_of_torch(value, depth - 1)
+
+
+def _named_values(function: Any, code: Any) -> Iterator[object]:
+    """Values of the globals and closure cells that the code names, nested functions included."""
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield function.__globals__[name]
+        elif name == "torch":  # `import torch` inside the function
+            yield torch
+    for cell in function.__closure__ or ():
+        yield cell.cell_contents
+    for constant in code.co_consts:
+        if inspect.iscode(constant):
+            yield from (function.__globals__[name] for name in constant.co_names if name in function.__globals__)
+
+
+def _from_signature(make: Callable[..., object], given: dict[str, object], positional: tuple[object, ...], label: str, spec: str) -> Recipe:
+    parameters = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    if len(named) < len(parameters):  # nn.LSTM(*args, **kwargs): as torch documents it
+        names, required = ["input_size", "hidden_size"], ["input_size", "hidden_size"]
+    else:
+        names = [p.name for p in named]
+        required = [p.name for p in named if p.default is p.empty]
+    given = dict(zip(names, positional, strict=False)) | given
+    input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])
+    sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
+    given |= {name: OBVIOUS[name] for name in required if name in OBVIOUS and name not in {input_name, hidden_name, *given}}
+    missing = [name for name in required if name not in {input_name, hidden_name, *given}]
+    if missing:
+        raise UsageError(
+            f"{spec}: {label} needs {', '.join(map(repr, missing))} besides its sizes, got nothing for it, "
+            f"wanted it in --args, such as '{{\"{missing[0]}\": ...}}'"
+        )
+    D, H = (sizes.get(name) if name else None for name in (input_name, hidden_name))
+    return Recipe(make, label, spec, input_name, hidden_name, given, D, H)
+
+
+def _is_size(name: str) -> bool:
+    return name.lower() in INPUT_NAMES or name.lower() in HIDDEN_NAMES
+
+
+def _size_names(names: list[str], required: list[str]) -> tuple[str | None, str | None]:
+    """Which parameters mean D and H: by name, else the first required ones in order."""
+
+    def named(known: tuple[str, ...]) -> str | None:
+        lower = {name.lower(): name for name in reversed(names)}
+        return next((lower[name] for name in known if name in lower), None)
+
+    input_name, hidden_name = named(INPUT_NAMES), named(HIDDEN_NAMES)
+    rest = [name for name in required if name not in (input_name, hidden_name)]
+    if input_name is None and len(rest) >= (2 if hidden_name is None else 1):
+        input_name = rest.pop(0)
+    if hidden_name is None and rest:
+        hidden_name = rest.pop(0)
+    return input_name, hidden_name
+
+
+def one_line(error: BaseException) -> str:
+    """Type and first line of an error."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def size_attributes(module: torch.nn.Module) -> tuple[list[int], list[int]]:
+    """Candidates for D and for widths of the state of a given module, the likeliest first, from its attributes and parameters."""
+    modules = list(module.modules())
+    inputs = _attributes(modules[:1], INPUT_NAMES) + _attributes(modules[1:], INPUT_NAMES)
+    hidden = _attributes(modules[:1], HIDDEN_NAMES) + _attributes(modules[1:], HIDDEN_NAMES)
+    dims = [size for p in module.parameters() for size in reversed(p.shape)]
+    parts = [size // k for size in dims for k in (2, 3, 4) if size % k == 0]
+    lengths = sorted({*dims, *parts})
+    differences = [b - a for a in lengths for b in dims if b > a]  # a kernel on [x, h] has D + H rows
+    plain = [value for value in vars(module).values() if isinstance(value, int) and not isinstance(value, bool) and value > 0]
+
+    def ordered(found: list[int]) -> list[int]:
+        return [*[size for size in dict.fromkeys(found) if size > 1][:24], 1]
+
+    return ordered(inputs + plain + dims + parts + differences), ordered(hidden + plain + dims + parts)
+
+
+def _attributes(modules: list[torch.nn.Module], names: tuple[str, ...]) -> list[int]:
+    found = []
+    for module in modules:
+        own = {name.lower(): value for name, value in vars(module).items()}
+        found += [own[name] for name in names if isinstance(own.get(name), int) and own[name] > 0]
+    return found

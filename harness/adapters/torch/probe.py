@@ -1,0 +1,483 @@
+"""Find out by calling it how an unknown module wants to be called: cell or layer, its state, its axes, what it returns.
+
+All sizes of a probe differ, so that a shape says which axis is which; where shapes can't tell, one input entry is moved and
+the outputs that follow it are looked at.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from bptt.harness.adapters.torch.build import one_line
+from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, pack, slots, state_names
+from bptt.harness.subject import Detection
+
+WANTED = "wanted a cell module(x (N, D), state) or a layer module(xs (T, N, D) or (N, T, D), state)"
+
+
+class ProbeError(Exception):
+    """No way of calling the module gave outputs and states that fit.  The text says what was called and what came of it."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    form: Form
+    D: int
+    H: int
+    detected: tuple[Detection, ...]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A state to be tried: its tree, and how it is passed.  None: the call without a state."""
+
+    tree: Tree | None
+    passing: Literal["none", "one", "spread"]
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Sizes of a layer's first two axes in order, and whether the first is the batch."""
+
+    shape: tuple[int, int]
+    batch_first: bool
+
+    @property
+    def batch(self) -> int:
+        return self.shape[0 if self.batch_first else 1]
+
+
+class Prober:
+    """Calls one module, again and again.  `module` is a private copy in evaluation mode, of dtype `dtype`."""
+
+    def __init__(self, module: torch.nn.Module, dtype: torch.dtype, taken: set[int]) -> None:
+        self.module, self.dtype = module, dtype
+        free = (n for n in (7, 9, 5, 17, 19, 23) if n not in taken)
+        self.T, self.N = next(free), next(free)
+        self.least, self.most = _arguments(module)
+        self.directions = 2 if getattr(module, "bidirectional", False) is True else 1
+        self.trouble: dict[str, str] = {}
+        self.rng = np.random.default_rng(0)
+
+    def random(self, *shape: int) -> torch.Tensor:
+        return torch.from_numpy(0.5 * self.rng.normal(size=shape)).to(self.dtype)
+
+    def call(self, kind: str, x: torch.Tensor, given: _Given, N: int, D: int, H: int) -> Any:
+        """What the module returns, None where it raises: probing is trial and error, and each first error is kept to be told."""
+        arguments: tuple[Any, ...] = ()
+        if given.tree is not None:
+            state = {name: self.random(N, slot.width.at(D, H)) for slot in slots(given.tree) for name in slot.names}
+            packed = pack(given.tree, state)
+            arguments = tuple(packed) if given.passing == "spread" else (packed,)
+        text = ", ".join(["x " + str(tuple(x.shape)), *(f"state {describe(a)}" for a in arguments)])
+        try:
+            with torch.no_grad():
+                result = self.module(x, *arguments)
+        except Exception as error:  # whatever a user's forward raises: see docstring
+            self.trouble.setdefault(kind, f"module({text}) raised {one_line(error)}")
+            return None
+        last_only = kind.startswith("layer") and isinstance(result, torch.Tensor) and result.ndim == 2 and len(result) in x.shape[:2]
+        only = ", one output a sequence where one a step is wanted" if last_only else ""
+        self.trouble.setdefault(kind, f"module({text}) returned {describe(result)}{only}")
+        return result
+
+    # cells
+
+    def cell(self, D: int, widths: Sequence[int], H: int) -> Form | None:
+        if self.most < 2:
+            return None
+        x = self.random(self.N, D)
+        learnt: list[int] = []
+        if self.least < 2:
+            free = self.call("cell without a state", x, _Given(None, "none"), self.N, D, H)
+            learnt = [t.shape[1] for t in _tensors(free) if t.ndim == 2 and t.shape[0] == self.N]
+        for given in self._cell_states(list(dict.fromkeys([*learnt, *widths])), D, H):
+            returns_output = self._cell_returns(self.call("cell", x, given, self.N, D, H), given, D, H)
+            if returns_output is None:
+                continue
+            returns, output = returns_output
+            form = Form("cell", given.tree, given.passing, returns, Width.of(output, D, H))
+            try:
+                form.unroll(self.module, self.random(2, self.N, D), self._state(form, self.N, D, H))
+            except Exception as error:  # as in `call`: what cannot be given back is no state
+                self.trouble["cell"] = f"module(x {tuple(x.shape)}, its own new state) raised {one_line(error)}"
+                continue
+            self._refuse_last_state_only(form, D, H)
+            return form
+        return None
+
+    def _cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
+        def slot(name: str, width: int) -> Slot:
+            return Slot((name,), Width.of(width, D, H))
+
+        pairs = [(w, w) for w in widths] + list(itertools.permutations(widths[:4], 2))
+        if self.least < 3:
+            for w in widths:
+                yield _Given(slot("h", w), "one")
+                yield _Given((slot("h", w), slot("c", w)), "one")
+        if self.most >= 3:
+            for h, c in pairs:
+                yield _Given((slot("h", h), slot("c", c)), "spread")
+        if self.least < 3:
+            for h, c in pairs[len(widths) :]:
+                yield _Given((slot("h", h), slot("c", c)), "one")
+            for h, c in pairs:
+                yield _Given([slot("h", h), slot("c", c)], "one")
+            yield from self._deep_cell_states(widths, D, H)
+
+    def _deep_cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
+        """Of a cell of several layers: the layers' states in one tensor, layers first, in the middle or last."""
+        layers = getattr(self.module, "num_layers", None)
+        if not isinstance(layers, int):
+            return
+        orders: tuple[Literal["KNW", "NKW", "NWK"], ...] = ("KNW", "NKW", "NWK")
+        for w, axes in itertools.product(widths, orders):
+            h, c = (Slot(state_names(letter, layers, 1), Width.of(w, D, H), axes) for letter in "hc")
+            yield _Given((h, c), "one")
+            yield _Given(h, "one")
+
+    def _cell_returns(self, result: Any, given: _Given, D: int, H: int) -> tuple[Returns, int] | None:
+        """The return form in which every state comes back in its own shape, and the output's width."""
+        tree = given.tree
+        assert tree is not None
+        want = [_shape(slot, self.N, D, H) for slot in slots(tree)]
+        width = next(slots(tree)).width.at(D, H)
+
+        def is_state(value: Any) -> bool:
+            nested = isinstance(value, tuple | list)
+            if nested is isinstance(tree, Slot) and not (nested and len(value) == 1):
+                return False
+            return [tuple(t.shape) for t in _tensors(value)] == want
+
+        def is_output(value: Any) -> bool:
+            return isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[0] == self.N
+
+        if isinstance(tree, Slot) and isinstance(result, torch.Tensor):
+            return ("h", width) if is_state(result) else None
+        if not isinstance(result, tuple | list):
+            return None
+        if not isinstance(tree, Slot) and is_state(result):
+            return "state", width
+        if len(result) == 2 and is_output(result[0]) and is_state(result[1]):
+            return "(y, state)", result[0].shape[1]
+        if len(result) == 2 and is_output(result[1]) and is_state(result[0]):
+            return "(state, y)", result[1].shape[1]
+        if not isinstance(tree, Slot) and len(result) == 3 and is_output(result[0]) and is_state(tuple(result[1:])):
+            return "(y, *state)", result[0].shape[1]
+        return None
+
+    def _refuse_last_state_only(self, form: Form, D: int, H: int) -> None:
+        """A layer that returns its last state only looks like a cell whose rows mix; it gives no outputs to be checked."""
+        rows = self._moved(lambda x: form.call(self.module, x, self._state(form, self.N, D, H))[0][:, None], (self.N, 1, D))
+        if rows is None or not rows[0]:
+            return
+        last = self.call("layer", self.random(self.T, self.N, D), _Given(form.tree, form.passing), self.N, D, H)
+        if [tuple(t.shape) for t in _tensors(last)] == [_shape(slot, self.N, D, H) for slot in slots(form.tree)]:
+            called = f"module(xs {(self.T, self.N, D)}, state)"
+            raise ProbeError(f"{called} returned {describe(last)}, its last state only, wanted (ys, state)")
+
+    # layers
+
+    def layer(self, D: int, widths: Sequence[int], H: int) -> tuple[Form, str] | None:
+        """The form, and why the time axis is where it is."""
+        said = getattr(self.module, "batch_first", None)
+        orders = [_Axes((self.T, self.N), False), _Axes((self.N, self.T), True)]
+        if said is True:
+            orders.reverse()
+        found: list[tuple[Form, tuple[bool, bool] | None]] = []
+        for axes in orders:
+            form = self._layer_in(axes, D, widths, H)
+            if form is not None:
+                found.append((form, self._mixing(form, axes, D, H)))
+        for form, mixing in found:
+            if mixing is not None and mixing == (not form.batch_first, form.batch_first):
+                axis = "second" if form.batch_first else "first"
+                return form, f"a moved input reaches other outputs along the {axis} axis only"
+        # one that gives no state back must show a recurrence: a cell may take three axes, too, and treat them all alike
+        found = [(form, mixing) for form, mixing in found if form.returns != "ys" or (mixing is not None and any(mixing))]
+        for form, _ in found:
+            if said is form.batch_first:
+                return form, f"batch_first={said}"
+        for form, _ in found:
+            if len(found) == 1 and form.tree is not None:
+                return form, "the state fits no other order"
+            return form, "not told apart by outputs, taken as " + ("batch first" if form.batch_first else "time major")
+        self.trouble.setdefault("layer", "outputs do not depend on earlier inputs")
+        return None
+
+    def _layer_in(self, axes: _Axes, D: int, widths: Sequence[int], H: int) -> Form | None:
+        x = self.random(*axes.shape, D)
+        if self.least < 2:
+            free = self.call("layer without a state" if self.most > 1 else "layer", x, _Given(None, "none"), axes.batch, D, H)
+            split = _split_layer(_stacked(free, axes), axes.shape)
+            if split is not None:
+                ys, state, _ = split
+                listed = _stacked(free, axes) is not free
+                tree = None if state is None else self._tree_of(state, axes.batch, D, H)
+                if tree is None or self.most < 2:
+                    return Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first, listed)
+                tries = [_Given(tree, "one"), _Given(tree, "spread"), _Given(_retyped(tree), "one")]
+                fitting = self._first_fitting(axes, tries, D, H)
+                if fitting is not None:
+                    return fitting
+        return self._first_fitting(axes, self._layer_states(widths, D, H), D, H) if self.most > 1 else None
+
+    def _layer_states(self, widths: Sequence[int], D: int, H: int) -> Iterator[_Given]:
+        said = getattr(self.module, "num_layers", None)
+        layers = said if isinstance(said, int) else 1
+        arrangements: tuple[tuple[Literal["NW", "KNW", "NKW"], int], ...] = (
+            ("KNW", layers), ("NW", 1), ("KNW", 2), ("NKW", layers), ("KNW", 3),
+        )  # fmt: skip
+        for w in widths:
+            width = Width.of(w, D, H)
+            for axes, count in arrangements:
+                names = [("h",), ("c",)] if axes == "NW" else [state_names(letter, count, self.directions) for letter in "hc"]
+                h, c = (Slot(each, width, axes) for each in names)
+                yield _Given(h, "one")
+                yield _Given((h, c), "one")
+                if self.most > 2:
+                    yield _Given((h, c), "spread")
+                yield _Given([h, c], "one")
+
+    def _first_fitting(self, axes: _Axes, candidates: Iterator[_Given] | list[_Given], D: int, H: int) -> Form | None:
+        x = self.random(*axes.shape, D)
+        for given in candidates:
+            if given.passing == "spread" and isinstance(given.tree, Slot):
+                continue
+            result = self.call("layer", x, given, axes.batch, D, H)
+            split = _split_layer(_stacked(result, axes), axes.shape)
+            if split is None:
+                continue
+            ys, state, returns = split
+            want = [_shape(slot, axes.batch, D, H) for slot in slots(given.tree)]
+            if state is None or [tuple(t.shape) for t in _tensors(state)] == want:
+                width, listed = Width.of(ys.shape[-1], D, H), _stacked(result, axes) is not result
+                return Form("layer", given.tree, given.passing, returns, width, axes.batch_first, listed)
+        return None
+
+    def _tree_of(self, value: Any, N: int, D: int, H: int) -> Tree | None:
+        """The tree of a state that the module returned; None where a tensor in it has no axis of size N."""
+        leaves = _tensors(value)
+        nested = isinstance(value, tuple | list) and any(isinstance(inner, tuple | list) for inner in value)
+        in_layers = isinstance(value, list) and getattr(self.module, "num_layers", None) == len(leaves)
+
+        def name(at: int) -> str:
+            if nested:  # a state (h, c) for each layer
+                each = max(1, len(leaves) // len(value))
+                return f"{'hc'[at % each] if each <= 2 else f's{at % each}'}_l{at // each}"
+            if len(leaves) > 2 or in_layers:
+                return f"h_l{at}"
+            return "hc"[at]
+
+        built: list[Slot] = []
+        for at, leaf in enumerate(leaves):
+            slot = self._slot(leaf, name(at), N, D, H)
+            if slot is None:
+                return None
+            built.append(slot)
+        return _regrow(value, iter(built)) if built else None
+
+    def _slot(self, leaf: torch.Tensor, letter: str, N: int, D: int, H: int) -> Slot | None:
+        width = Width.of(leaf.shape[-1], D, H) if leaf.ndim else None
+        if width is None or N not in leaf.shape[:-1]:
+            return None
+        if leaf.ndim == 2:
+            return Slot((letter,), width)
+        if leaf.ndim != 3:
+            return None
+        axes: Literal["KNW", "NKW"] = "KNW" if leaf.shape[1] == N else "NKW"
+        K = leaf.shape[axes.index("K")]
+        directions = self.directions if K % self.directions == 0 else 1
+        return Slot(state_names(letter, K // directions, directions), width, axes)
+
+    # which outputs follow an input
+
+    def _mixing(self, form: Form, axes: _Axes, D: int, H: int) -> tuple[bool, bool] | None:
+        state = self._state(form, axes.batch, D, H)
+        return self._moved(lambda x: form.call(self.module, x, state)[0], (*axes.shape, D))
+
+    def _moved(self, f: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...]) -> tuple[bool, bool] | None:
+        """Whether moving one entry of x reaches other outputs along the first, the second axis; None where it reaches none."""
+        x = self.random(*shape)
+        at = (1, min(1, shape[1] - 1))
+        y = x.clone()
+        y[at] += 1.0
+        squeeze = shape[1] == 1
+        before, after = (f(v[:, 0] if squeeze else v) for v in (x, y))
+        with torch.no_grad():
+            change = (after - before).abs().amax(-1)
+        most = float(change.max())
+        if not most > 0:
+            return None
+        seen = change > most * (1e-9 if self.dtype == torch.float64 else 1e-5)
+        other_rows, other_columns = seen[:, at[1]].clone(), seen[at[0]].clone()
+        other_rows[at[0]] = other_columns[at[1]] = False
+        return bool(other_rows.any()), bool(other_columns.any())
+
+    def _state(self, form: Form, N: int, D: int, H: int) -> dict[str, torch.Tensor]:
+        return {name: self.random(N, slot.width.at(D, H)) for slot in slots(form.tree) for name in slot.names}
+
+
+def probe(module: torch.nn.Module, dtype: torch.dtype, inputs: Sequence[int], widths: Sequence[int], H: int | None) -> Probed:
+    """How `module` is called, at the first of the `inputs` sizes and state `widths` that work.
+
+    H    the hidden size where it is known; else the width of the first state found
+    Raises ProbeError with what was tried and what came of it.
+    """
+    moved = _jittered(module)
+    trouble: dict[str, str] = {}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # a trial call's warnings are not news
+        said = isinstance(getattr(module, "batch_first", None), bool)  # only a layer says so
+        for kind, D in itertools.product(("layer",) if said else ("cell", "layer"), inputs):
+            prober, unit = Prober(moved, dtype, {D, *widths}), H or widths[0]
+            if kind == "cell":
+                form, why_axis = prober.cell(D, widths, unit), ""
+            else:
+                form, why_axis = prober.layer(D, widths, unit) or (None, "")
+            if form is not None:
+                return _probed(form, prober, D, unit if H else _hidden(module, form, D, unit), unit, why_axis)
+            for tried, text in prober.trouble.items():
+                trouble.setdefault(tried, text)
+    raise ProbeError("; ".join(f"as a {kind}, {text}" for kind, text in trouble.items()) + f"; {WANTED}")
+
+
+def _hidden(module: torch.nn.Module, form: Form, D: int, unit: int) -> int:
+    """H of an instance: its attribute hidden_size, else the width of its (last) state, else of its output."""
+    said = getattr(module, "hidden_size", None)
+    if isinstance(said, int):
+        return said
+    widths = [slot.width.at(D, unit) for slot in slots(form.tree)]
+    return widths[-1] if widths else form.output.at(D, unit)
+
+
+def _probed(form: Form, prober: Prober, D: int, H: int, unit: int, why_axis: str) -> Probed:
+    if unit != H:
+        form = _in_units(form, D, unit, H)
+    called = f"module(x, {_shapes(form.tree, D, H)})" if form.tree is not None else "module(x)"
+    detected = [
+        Detection(form.kind, f"{called} with {'x (N, D)' if form.kind == 'cell' else 'a whole sequence'} gave shapes that fit"),
+        Detection(f"returns {form.returns}", f"output of width {form.output.at(D, H)} at D={D}, H={H}"),
+    ]
+    if form.tree is None:
+        detected.append(Detection("no state", "it takes none" if prober.most < 2 else "the final state is not returned"))
+    else:
+        names = ", ".join(name for slot in slots(form.tree) for name in slot.names)
+        why = "a call without one raises" if prober.least > 1 else "the argument has a default"
+        container = "tensor" if isinstance(form.tree, Slot) else type(form.tree).__name__
+        passed = "arguments of their own" if form.passing == "spread" else f"a {container}"
+        detected.append(Detection(f"state {names}, {passed}", f"named by position; shapes {_shapes(form.tree, D, H)}"))
+        detected.append(Detection("state required" if prober.least > 1 else "state optional", why))
+    if form.listed:
+        detected.append(Detection("outputs as a list", "one tensor (N, W) a step"))
+    if form.kind == "layer":
+        detected.append(Detection("batch first" if form.batch_first else "time major", why_axis))
+        if prober.directions == 2:
+            detected.append(Detection("bidirectional", "bidirectional=True"))
+    return Probed(form, D, H, tuple(detected))
+
+
+def _shapes(tree: Tree | None, D: int, H: int) -> str:
+    if isinstance(tree, Slot):
+        words = {"N": "N", "K": str(len(tree.names)), "W": str(tree.width.at(D, H))}
+        return f"({', '.join(words[axis] for axis in tree.axes)})"
+    return "(" + ", ".join(_shapes(branch, D, H) for branch in tree or ()) + ")"
+
+
+def _in_units(form: Form, D: int, old: int, new: int) -> Form:
+    def width(w: Width) -> Width:
+        return Width.of(w.at(D, old), D, new)
+
+    def tree(t: Any) -> Any:
+        if isinstance(t, Slot):
+            return replace(t, width=width(t.width))
+        return type(t)(tree(branch) for branch in t)
+
+    return replace(form, tree=None if form.tree is None else tree(form.tree), output=width(form.output))
+
+
+def _jittered(module: torch.nn.Module) -> torch.nn.Module:
+    """`module` with every parameter moved a little: one that starts from zeros would hide what depends on what."""
+    rng = np.random.default_rng(1)
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.is_floating_point():
+                p.add_(torch.from_numpy(0.1 * rng.normal(size=tuple(p.shape))).to(p.dtype))
+    return module
+
+
+def _arguments(module: torch.nn.Module) -> tuple[int, int]:
+    """How many positional arguments `forward` needs at least and takes at most (3 where it takes any number)."""
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in positional)
+    any_number = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return least, max(3, len(positional)) if any_number else len(positional)
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [t for inner in value for t in _tensors(inner)] if isinstance(value, tuple | list) else []
+
+
+def _shape(slot: Slot, N: int, D: int, H: int) -> tuple[int, ...]:
+    return tuple({"N": N, "K": len(slot.names), "W": slot.width.at(D, H)}[axis] for axis in slot.axes)
+
+
+def _stacked(result: Any, axes: _Axes) -> Any:
+    """`result` with outputs that are a list of T tensors (N, W) as one tensor; `result` itself where they are not."""
+    T, N = reversed(axes.shape) if axes.batch_first else axes.shape
+
+    def is_list(value: Any) -> bool:
+        if not isinstance(value, tuple | list) or len(value) != T:
+            return False
+        return all(isinstance(t, torch.Tensor) and t.ndim == 2 and len(t) == N and t.shape == value[0].shape for t in value)
+
+    def stacked(value: Any) -> torch.Tensor:
+        return torch.stack(list(value), 1 if axes.batch_first else 0)
+
+    if is_list(result):
+        return stacked(result)
+    if isinstance(result, tuple | list) and len(result) >= 2 and is_list(result[0]):
+        return (stacked(result[0]), *result[1:])
+    return result
+
+
+def _split_layer(result: Any, shape: tuple[int, int]) -> tuple[torch.Tensor, Any, Returns] | None:
+    """ys, the state (None where there is none) and the return form; None where nothing has the first two axes of xs."""
+
+    def is_ys(value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.ndim == 3 and tuple(value.shape[:2]) == shape
+
+    if is_ys(result):
+        return result, None, "ys"
+    if not isinstance(result, tuple | list) or len(result) < 2:
+        return None
+    if is_ys(result[0]) and not all(_tensors(inner) for inner in result[1:]):
+        return result[0], None, "ys"
+    if is_ys(result[0]):
+        return (result[0], result[1], "(y, state)") if len(result) == 2 else (result[0], tuple(result[1:]), "(y, *state)")
+    return (result[1], result[0], "(state, y)") if len(result) == 2 and is_ys(result[1]) else None
+
+
+def _retyped(tree: Tree) -> Tree:
+    """The other container: a list for a tuple and the reverse."""
+    if isinstance(tree, Slot):
+        return tree
+    return list(tree) if isinstance(tree, tuple) else tuple(tree)
+
+
+def _regrow(value: Any, built: Iterator[Slot]) -> Tree:
+    if isinstance(value, torch.Tensor):
+        return next(built)
+    kind = list if isinstance(value, list) else tuple
+    return kind(_regrow(inner, built) for inner in value)

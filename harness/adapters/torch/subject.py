@@ -1,0 +1,340 @@
+"""A torch module as a Subject: build it, find out how it is called, see what it can do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.form import Form, own_form, slots
+from bptt.harness.adapters.torch.gates import gate_regions
+from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
+from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
+from bptt.harness.errors import BpttError, UsageError
+from bptt.harness.subject import Array, Detection, Subject
+
+#: Sizes (D, H) at which a class is probed: primes first, then ones with many divisors, then D == H.
+PROBE_SIZES = ((11, 13), (8, 16), (16, 16))
+#: Sizes that are tried one by one where a class does not take size 1.
+TRIED_SIZES = range(1, 33)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What probing a recipe gave: the sizes at which it worked, and whether the constructor decides them."""
+
+    probed: Probed
+    module: torch.nn.Module
+    dtype: str
+    square: bool
+    input_fixed: bool
+    hidden_fixed: bool
+
+
+def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """See `bptt.harness.adapters.torch.adapt.adapt`."""
+    recipe = recipe_of(obj, spec, args)
+    if recipe is None:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = _find(recipe)
+        implementation = TorchModule(recipe, found.probed.form, found.dtype)
+        return _subject(recipe, found, implementation)
+
+
+def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subject:
+    module, probed = found.module, found.probed
+    D, H = probed.D, probed.H
+    forward_ad, derivatives = _derivatives(implementation, D, H, found.dtype)
+    own = own_form(module) is not None and type(module).__module__.startswith("torch.nn.")
+    detected = (
+        Detection(f"torch {_origin(recipe)}", _origin_why(recipe, module, D, H)),
+        *probed.detected,
+        Detection("sizes " + _sizes_in_words(found), "an instance has its own" if recipe.make is None else "by constructing it"),
+        *_mode(module),
+        derivatives,
+    )
+    both_ways = _both_ways(module)
+    if both_ways and getattr(module, "bidirectional", False) is not True:
+        why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
+        detected = (*detected, Detection("bidirectional inside", why))
+    dys_scale, truncation = (_claim(module, name, (int, float)) for name in ("dys_scale", "truncation"))
+    return Subject(
+        name=_name(recipe, module, own),
+        spec=recipe.spec,
+        framework="torch",
+        kind="cell",
+        implementation=implementation,
+        like=_claim(module, "like", (str,)),
+        capabilities=frozenset({"backward", "forward_ad"} if forward_ad else {"backward"}),
+        detected=detected,
+        regions=gate_regions(module) if found.input_fixed and found.hidden_fixed else (),
+        input_sizes=(D,) if found.input_fixed else _admissible(implementation, found, "D"),
+        hidden_sizes=(H,) if found.hidden_fixed else _admissible(implementation, found, "H"),
+        square=found.square and not found.hidden_fixed,
+        bidirectional=both_ways is not None,
+        dtype=found.dtype,
+        dys_scale=None if dys_scale is None else float(dys_scale),
+        truncation=truncation if isinstance(truncation, int) else None,
+        lengths=own and isinstance(module, torch.nn.RNNBase),
+        source=None if own else source_of(module),
+    )
+
+
+# finding out
+
+
+def _find(recipe: Recipe) -> _Found:
+    """The first sizes and dtype at which the module can be built and called.  Raises UsageError with the first failure."""
+    first: UsageError | None = None
+    for D, H in _sizes_to_try(recipe):
+        try:
+            module = recipe.build(D, H)
+            return _find_at(recipe, module, D, H)
+        except UsageError as error:
+            first = first or error
+    assert first is not None  # there is always a size to try
+    raise first
+
+
+def _sizes_to_try(recipe: Recipe) -> list[tuple[int, int]]:
+    if recipe.make is None:
+        return [(1, 1)]  # ignored
+    sizes = [(recipe.D or D, recipe.H or H) for D, H in PROBE_SIZES]
+    return list(dict.fromkeys(sizes))
+
+
+def _find_at(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> _Found:
+    form = own_form(module)
+    free_D, free_H = recipe.input_name is not None, recipe.hidden_name is not None
+    if form is not None:
+        sizes: Any = module  # input_size and hidden_size are plain ints on torch's own, typed as tensors or modules
+        probed = Probed(form, sizes.input_size, sizes.hidden_size, _own_detected(module, form))
+        return _Found(probed, module, "float64", False, recipe.D is not None or not free_D, recipe.H is not None or not free_H)
+    inputs, widths = size_attributes(module)
+    if free_D:
+        inputs = [D]
+    elif free_H:  # one size only: D may be H, or fixed inside
+        inputs = [H, *(size for size in inputs if size != H)]
+    if free_H:
+        widths = [H, 2 * H, *(size for size in widths if size not in (H, 2 * H))][:8]
+    dtype, probed = _probe_in_some_dtype(recipe, module, inputs, widths, D, H)
+    square = free_H and probed.D == probed.H
+    input_fixed = recipe.D is not None or not (free_D or square)
+    return _Found(probed, module, dtype, square, input_fixed, recipe.H is not None or not free_H)
+
+
+def _probe_in_some_dtype(
+    recipe: Recipe, module: torch.nn.Module, inputs: list[int], widths: list[int], D: int, H: int
+) -> tuple[str, Probed]:
+    known = H if recipe.hidden_name is not None else None
+    trouble: ProbeError | None = None
+    for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
+        try:
+            with default_dtype(dtype):
+                probed = probe(in_dtype(module, dtype, recipe), dtype, inputs, widths, known)
+        except ProbeError as error:
+            trouble = trouble or error
+            continue
+        told = () if name == "float64" else (Detection("float32 only", f"in float64: {trouble}"),)
+        return name, replace(probed, detected=probed.detected + told)
+    raise UsageError(f"{recipe.spec}: {recipe.call(D, H)}: {trouble}") from trouble
+
+
+def _own_detected(module: torch.nn.Module, form: Form) -> tuple[Detection, ...]:
+    name = type(module).__name__
+    detected = [Detection(form.kind, f"torch's own {name}"), Detection(f"returns {form.returns}", "torch's documentation")]
+    names = [name for slot in slots(form.tree) for name in slot.names]
+    detected.append(Detection(f"state {', '.join(names)}", "torch's order of layers and directions"))
+    if form.kind == "layer":
+        detected.append(Detection("batch first" if form.batch_first else "time major", f"batch_first={form.batch_first}"))
+    return tuple(detected)
+
+
+# what it can do
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A random point and direction.   params and state dicts, xs (T, N, D), each with its tangent."""
+
+    params: dict[str, Array]
+    xs: Array
+    state: dict[str, Array]
+    params_dot: dict[str, Array]
+    xs_dot: Array
+    state_dot: dict[str, Array]
+
+    def moved(self, step: complex, dtype: str) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+        def add(value: Array, dot: Array) -> Array:
+            return np.asarray(value + step * dot, dtype)
+
+        params = {name: add(value, self.params_dot[name]) for name, value in self.params.items()}
+        state = {name: add(value, self.state_dot[name]) for name, value in self.state.items()}
+        return params, add(self.xs, self.xs_dot), state
+
+
+def _derivatives(implementation: TorchModule, D: int, H: int, dtype: str) -> tuple[bool, Detection]:
+    """Whether forward-mode differentiation can be relied on, and how exact derivatives can be had.
+
+    It is tried only where complex numbers don't go through, because they are exact too, and blind to nothing that a module
+    hides from autograd; a `detach` hides the same from both modes of differentiation, hence the central differences.
+    """
+    trial = _trial(implementation, D, H, dtype)
+    h, tolerance = (1e-5, 1e-6) if dtype == "float64" else (1e-2, 0.05)
+    up, down = (_flat(*implementation.run(*trial.moved(sign * h, dtype))) for sign in (1, -1))
+    slope = (up - down) / (2 * h)
+
+    def gap(dot: Array) -> float:
+        return float(np.max(np.abs(slope - dot)) / max(float(np.max(np.abs(slope))), 1e-300))
+
+    why_not = ""
+    for implementation.complex_zeros in (False, True):
+        try:
+            by_complex_step = gap(_flat(*implementation.run(*trial.moved(1e-30j, "complex128"))).imag / 1e-30)
+        except Exception as error:  # what a module raises on complex numbers is its own; it is told in `describe`
+            why_not = why_not or f"complex numbers: {one_line(error)}"
+            continue
+        if by_complex_step < tolerance:
+            return False, Detection("takes complex numbers", f"a complex step agrees with differences to {by_complex_step:.0e}")
+        why_not = f"complex numbers: a step differs from differences by {by_complex_step:.0e}"
+        break
+    implementation.complex_zeros = False
+    try:
+        forward = implementation.run_tangent(trial.params, trial.xs, trial.state, trial.params_dot, trial.xs_dot, trial.state_dot)
+    except Exception as error:  # as above: functions without a jvp raise what they like
+        return False, Detection("differences only", f"{why_not}; forward mode: {one_line(error)}")
+    by_forward_mode = gap(_flat(*forward))
+    if by_forward_mode < tolerance:
+        why = f"agrees with differences to {by_forward_mode:.0e}; {why_not}"
+        return True, Detection("forward-mode differentiation", why)
+    return False, Detection("differences only", f"{why_not}; forward mode differs from differences by {by_forward_mode:.0e}")
+
+
+def _trial(implementation: TorchModule, D: int, H: int, dtype: str) -> _Trial:
+    rng = np.random.default_rng(0)
+
+    def normal(like: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: np.asarray(0.5 * rng.normal(size=value.shape), dtype) for name, value in like.items()}
+
+    params = normal(implementation.init(rng, D, H))
+    state = normal(implementation.zero_state(params, 2))
+    xs, xs_dot = (np.asarray(rng.normal(size=(3, 2, D)), dtype) for _ in range(2))
+    return _Trial(params, xs, state, normal(params), xs_dot, normal(state))
+
+
+def _flat(ys: Array, final: Mapping[str, Array]) -> Array:
+    return np.concatenate([value.ravel() for value in (ys, *final.values())])
+
+
+def _admissible(implementation: TorchModule, found: _Found, axis: str) -> tuple[int, ...] | None:
+    """None where D (or H) can be 1 too; else the sizes up to 32 that can be built and run."""
+    D, H = found.probed.D, found.probed.H
+
+    def works(size: int) -> bool:
+        d, h = (size, size) if found.square else (size, H) if axis == "D" else (D, size)
+        try:
+            params = implementation.init(np.random.default_rng(0), d, h)
+            state = implementation.zero_state(params, 2)
+            ys, final = implementation.run(params, np.ones((2, 2, d), found.dtype), state)
+        except (BpttError, RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+            return False  # a size that the module refuses
+        form = implementation.form
+        return ys.shape == (2, 2, form.output.at(d, h)) and all(final[name].shape == state[name].shape for name in final)
+
+    return None if works(1) and works(3) else tuple(size for size in TRIED_SIZES if works(size))
+
+
+# words
+
+
+def _origin(recipe: Recipe) -> str:
+    if recipe.make is None:
+        return "instance"
+    return "class" if isinstance(recipe.make, type) else "factory"
+
+
+def _origin_why(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> str:
+    if recipe.make is None:
+        return f"an instance of {type(module).__name__}; its own values are its initial parameters"
+    return f"{recipe.call(D, H)} made a {type(module).__name__}"
+
+
+def _sizes_in_words(found: _Found) -> str:
+    D, H = found.probed.D, found.probed.H
+    if found.square and not found.hidden_fixed:
+        return "D = H, any"
+    return f"D {f'= {D}' if found.input_fixed else 'any'}, H {f'= {H}' if found.hidden_fixed else 'any'}"
+
+
+def _mode(module: torch.nn.Module) -> tuple[Detection, ...]:
+    rates = [float(rate) for m in module.modules() for rate in (getattr(m, "dropout", 0), getattr(m, "p", 0))
+             if isinstance(rate, int | float) and rate > 0]  # fmt: skip
+    return (Detection("evaluation mode", f"dropout {max(rates):g} is off"),) if rates else ()
+
+
+def _both_ways(module: torch.nn.Module) -> str | None:
+    """The first module inside, itself included, that says bidirectional=True."""
+    for name, inner in module.named_modules():
+        if getattr(inner, "bidirectional", False) is True:
+            return f"its {name} ({type(inner).__name__})" if name else "it"
+    return None
+
+
+def _name(recipe: Recipe, module: torch.nn.Module, own: bool) -> str:
+    if own:
+        special = _specialities(module)
+        return f"nn.{type(module).__name__}" + (f"[{', '.join(special)}]" if special else "")
+    return type(module).__name__ if recipe.label == "<lambda>" else recipe.label
+
+
+def _specialities(module: torch.nn.Module) -> list[str]:
+    special = []
+    if (layers := getattr(module, "num_layers", 1)) > 1:
+        special.append(f"{layers} layers")
+    if getattr(module, "bidirectional", False):
+        special.append("bidirectional")
+    if getattr(module, "proj_size", 0):
+        special.append(f"projection {module.proj_size}")
+    if getattr(module, "nonlinearity", "tanh") != "tanh":
+        special.append(str(module.nonlinearity))
+    if getattr(module, "batch_first", False):
+        special.append("batch first")
+    if getattr(module, "bias", True) is False:
+        special.append("no bias")
+    if getattr(module, "dropout", 0):
+        special.append(f"dropout {module.dropout:g}")
+    return special
+
+
+def _claim(module: torch.nn.Module, name: str, kinds: tuple[type, ...]) -> Any:
+    """An optional attribute of the contract (`like`, `dys_scale`, `truncation`) where the module has it as a plain value."""
+    value = getattr(module, name, None)
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
+
+
+def source_of(module: torch.nn.Module) -> tuple[str, int] | None:
+    """File and line of the hand-written backward in the module's own file, else of its class; None where there is no file."""
+    cls = type(module)
+    scope = cls.forward.__globals__ if inspect.isfunction(cls.forward) else {}
+    functions = [
+        value
+        for value in scope.values()
+        if isinstance(value, type) and issubclass(value, torch.autograd.Function) and value.__module__ == cls.__module__
+    ]
+    named = {name for method in vars(cls).values() if inspect.isfunction(method) for name in method.__code__.co_names}
+    used = [function for function in functions if function.__name__ in named] or functions
+    return _place(used[0].backward if used else cls)
+
+
+def _place(obj: Any) -> tuple[str, int] | None:
+    try:
+        return inspect.getsourcefile(obj) or "", inspect.getsourcelines(obj)[1]
+    except (OSError, TypeError):
+        return None

@@ -1,0 +1,35 @@
+"""Fixes in the words of the user's own framework."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from bptt.harness.subject import Subject
+from bptt.reports.records import Cause
+
+DETACHED = "a value on the way is detached: look for .detach(), .data, torch.no_grad(), .item() or a new tensor made from numbers"
+#: Codes and sentences of causes that are a path that the gradient does not take.
+_LOST_CODES = frozenset({"zero-gradient", "zero-gate", "zero-rows", "gradient-cut-at-lag", "carry-wrong"})
+_LOST = re.compile(
+    r"lacks the shares? |lacks dc_next|gets? no gradient|(is|are|stays) zero|(is|are) (lost|ignored)|no further|is cut at"
+    r"|gradient stops|direct path z|nothing goes back"
+)
+#: A line of NumPy that adds up or hands on a gradient; autograd writes these itself.
+_BY_HAND = re.compile(r"\bd\w+(\[\w+\])? \+?= ")
+
+
+def in_words_of(subject: Subject, cause: Cause) -> Cause:
+    """`cause` with a fix that a user of the subject's framework can follow.
+
+    With torch's autograd nobody writes `dW += ...`: what has no gradient was detached, and what has a wrong one comes from a
+    backward of one's own.
+    """
+    if subject.framework != "torch":
+        return cause
+    if cause.code in _LOST_CODES or _LOST.search(cause.hypothesis):
+        condition = cause.fix.partition("; ")[0] + "; " if cause.hypothesis.startswith("only ") else ""
+        return replace(cause, fix=f"{condition}{DETACHED}")
+    if _BY_HAND.search(cause.fix):
+        return replace(cause, fix=f"in the backward of your torch.autograd.Function: {cause.fix}")
+    return cause

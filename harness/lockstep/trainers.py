@@ -1,0 +1,132 @@
+"""The two loops: the NumPy reference and torch.  Each yields, for every batch, its loss and the parameters after the step.
+
+loss, dparams = of the batch, from the carried state or from zeros
+dparams       = dparams * min(1, clip / (||dparams|| + 1e-6))          where there is a clip
+params        = optimiser's step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bptt.harness.lockstep.models import Batch, Settings
+from bptt.refimpl.training.clipping import clip_by_global_norm_torch, unclipped
+from bptt.refimpl.training.optimisers import SGD, Adam, Momentum, Optimiser
+from bptt.refimpl.types import Array, Params, State
+
+if TYPE_CHECKING:
+    import torch
+
+    from bptt.harness.lockstep.torch_models import Twin
+
+Step = tuple[float, Params]
+#: (parameters, gradients) -> the same, moved as far as rounding moves them
+Rounding = Callable[[Params, Params], tuple[Params, Params]]
+
+
+def exact(params: Params, dparams: Params) -> tuple[Params, Params]:
+    """No rounding but the loop's own."""
+    return params, dparams
+
+
+def ulps(rng: np.random.Generator, eps: float) -> Rounding:
+    """One unit in the last place: of each weight, and of the largest gradient of its tensor in each gradient that is not exactly zero.
+
+    A gradient is a sum, and what is lost in it is a part of its terms: where they cancel, of more than is left.
+    """
+
+    def moved(params: Params, dparams: Params) -> tuple[Params, Params]:
+        signs = {name: rng.choice([-1.0, 1.0], size=(2, *p.shape)) for name, p in params.items()}
+        return (
+            {name: p * (1 + eps * signs[name][0]) for name, p in params.items()},
+            {name: d + eps * np.abs(d).max(initial=0) * signs[name][1] * (d != 0) for name, d in dparams.items()},
+        )
+
+    return moved
+
+
+def numpy_loop(model: Any, params: Params, batches: Sequence[Batch], settings: Settings, rounding: Rounding = exact) -> Iterator[Step]:
+    """The reference.   rounding: what is done to weights and gradients before each step of the optimiser"""
+    optimiser = _optimiser(settings)
+    clip = unclipped if settings.clip is None else partial(clip_by_global_norm_torch, theta=settings.clip)
+    slots = optimiser.start(params)
+    dparams: Params
+    carried: State = {}
+    for k, batch in enumerate(batches):
+        if k == 0 or not settings.carried:
+            carried = _zeros(model, params, batch)
+        loss, dparams, carried = _loss(model, params, batch, carried)
+        params, dparams = rounding(params, dparams)
+        clipped, _ = clip(dparams)
+        params, slots = optimiser.step(params, clipped, slots, settings.learning_rate)
+        yield float(loss), params
+
+
+def numpy_gradients(model: Any, params: Params, batch: Batch) -> dict[str, Array]:
+    """The gradients of one batch from a zero state, not clipped."""
+    _, dparams, _ = _loss(model, params, batch, _zeros(model, params, batch))
+    return dict(dparams)
+
+
+def torch_loop(model: Any, params: Params, batches: Sequence[Batch], settings: Settings) -> Iterator[Step]:
+    """torch.nn's modules, its differentiation, its clipping and its optimisers."""
+    import torch
+
+    from bptt.harness.lockstep.torch_models import detached, twin
+
+    network = twin(model, params)
+    optimiser = _torch_optimiser(network, settings)
+    state = None
+    for batch in batches:
+        optimiser.zero_grad()
+        loss, after = network(batch, state)
+        loss.backward()
+        if settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        optimiser.step()
+        state = detached(after) if settings.carried else None
+        yield loss.item(), network.values()
+
+
+def torch_gradients(model: Any, params: Params, batch: Batch) -> dict[str, Array]:
+    """As numpy_gradients."""
+    from bptt.harness.lockstep.torch_models import twin
+
+    network = twin(model, params)
+    loss, _ = network(batch, None)
+    loss.backward()
+    return network.gradients()
+
+
+def _loss(model: Any, params: Params, batch: Batch, state: State) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+    lengths = {} if batch.lengths is None else {"lengths": batch.lengths}
+    result: tuple[Array, dict[str, Array], dict[str, Array]] = model.loss(
+        params, batch.inputs, batch.targets, state, batch.masks, **lengths
+    )
+    return result
+
+
+def _zeros(model: Any, params: Params, batch: Batch) -> State:
+    symbols = batch.inputs if isinstance(batch.inputs, np.ndarray) else batch.inputs.sources
+    zeros: State = model.zero_state(params, symbols.shape[1])
+    return zeros
+
+
+def _optimiser(settings: Settings) -> Optimiser:
+    if settings.optimizer == "adam":
+        return Adam(*settings.betas, settings.epsilon)
+    return Momentum(settings.momentum) if settings.optimizer == "momentum" else SGD()
+
+
+def _torch_optimiser(network: Twin, settings: Settings) -> torch.optim.Optimizer:
+    import torch
+
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(trained, settings.learning_rate, settings.betas, settings.epsilon)
+    momentum = settings.momentum if settings.optimizer == "momentum" else 0.0
+    return torch.optim.SGD(trained, settings.learning_rate, momentum)

@@ -1,4 +1,0 @@
-"""Two training loops on the same weights and the same batches, held together step by step.
-
-The package is not called lockstep, because `harness.lockstep` is the function.
-"""

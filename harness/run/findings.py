@@ -1,0 +1,145 @@
+"""What a failure becomes: the smallest case, the place, the causes, the line that is wrong, and what to paste to see it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+
+from bptt.harness.call.cell import Gradients
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case, admissible
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence
+from bptt.harness.checks.linearity import NotLinear
+from bptt.harness.checks.registry import Check
+from bptt.harness.diagnosis import explain as diagnosis
+from bptt.harness.diagnosis.advice import causes_of
+from bptt.harness.diagnosis.explain_lengths import causes_with_lengths
+from bptt.harness.diagnosis.lines import line_of
+from bptt.harness.diagnosis.tutorial import causes as causes_of_network
+from bptt.harness.gradient.certificate import Examination
+from bptt.harness.gradient.locate import Located, locate
+from bptt.harness.reproduce import script
+from bptt.harness.run.events import Options, Task, from_here
+from bptt.harness.run.shrinking import same_failure_at, shrunk
+from bptt.harness.subject import Subject
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Finding, Repro, SmallestCase, Source, Where
+
+
+def finding_of(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
+    """The finding of one check from evidence against the subject, or a warning about it, at `case`."""
+    smallest, worst = case, evidence
+    if evidence.severity == "error" and options.case is None:
+        smallest = shrunk(trial, c, evidence, case)
+        worst = same_failure_at(trial, c, evidence, smallest) if smallest != case and evidence.code != "CONTRACT" else evidence
+    where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
+    if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
+        where = replace(where, lag=smallest.T - 1)
+    elif where.step is not None and c.family == "gradient":
+        where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
+    causes = _causes(trial, c, evidence)
+    return Finding(
+        code=evidence.code,
+        headline=worst.headline,
+        where=where,
+        observed=worst.observed,
+        expected=worst.expected,
+        relative_error=worst.relative_error,
+        noise=worst.noise,
+        bad=evidence.bad,
+        total=evidence.total,
+        smallest_case=SmallestCase(smallest.T, smallest.N, smallest.D, smallest.H, smallest.regime, smallest.dtype, smallest.seed),
+        causes=causes,
+        repro=_repro(c, task, trial.subject, smallest, worst, case if worst is evidence else smallest),
+        source=_source(trial.subject, c, where, causes),
+    )
+
+
+def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...]) -> Source | None:
+    """The line that writes the wrong gradient, or the function or class that it is in."""
+    if subject.source is None:
+        return None
+    line = line_of(subject.source, where, causes) if c.family == "gradient" else None
+    return Source(from_here(subject.source[0]), line or subject.source[1])
+
+
+def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
+    """Why, as far as the diagnosis can tell from the wrong numbers."""
+    detail = evidence.detail
+    if c.family == "lengths" and (named := causes_with_lengths(trial.subject, trial.identification)):
+        return named
+    if isinstance(detail, Named):
+        return detail.causes
+    if isinstance(detail, NotLinear):
+        return diagnosis.explain(
+            diagnosis.WrongGradient(
+                subject=trial.subject,
+                identification=trial.identification,
+                regions=trial.regions(detail.data.params),
+                case=detail.case,
+                data=detail.data,
+                cotangents=(detail.cotangent,),
+                yours=(detail.yours,),
+                exact=(detail.expected,),
+            )
+        )
+    if c.id == "PAR100" and (varied := trial.variation) is not None:
+        said = f"the reference with this difference, on your weights, gives your outputs to {varied.identification.max_error:.0e}"
+        return (Cause(varied.code, varied.difference, said, 1.0, varied.fix),)
+    if not isinstance(detail, tuple):
+        return causes_of(c.id, evidence.code)
+    examination, located = detail
+    if trial.subject.kind == "network":
+        network = as_cell(trial.subject, examination.case).implementation
+        if named := causes_of_network(network, examination.data, examination.cotangents, examination.gradients):
+            return named
+    if located.exact is None and trial.identification is None:
+        return ()
+    return diagnosis.explain(_wrong_gradient(trial, examination, located), lambda case: _again(trial, case))
+
+
+def _again(trial: Trial, case: Case) -> diagnosis.WrongGradient:
+    """The same question at another case, to tell candidates apart that agree on the first one."""
+    examination = trial.examine(admissible(trial.subject, case), ("params", "xs", "state"))
+    located = locate(examination) if examination.wrong else None
+    exact = located.exact if located is not None else examination.gradients  # where nothing is wrong, they are exact
+    return _wrong_gradient(trial, examination, None, exact)
+
+
+def _wrong_gradient(
+    trial: Trial, e: Examination, located: Located | None, exact: tuple[Gradients, ...] | None = None
+) -> diagnosis.WrongGradient:
+    truth = located.exact if located is not None else exact
+    return diagnosis.WrongGradient(
+        subject=trial.subject,
+        identification=trial.identification,
+        regions=trial.regions(e.data.params),
+        case=e.case,
+        data=e.data,
+        cotangents=e.cotangents,
+        yours=e.gradients,
+        exact=truth or tuple(Gradients({}, None, {}) for _ in e.cotangents),
+    )
+
+
+def _repro(c: Check, task: Task, subject: Subject, case: Case, worst: Evidence, seen_at: Case) -> Repro:
+    """Lines for the shell, and a script that needs NumPy alone, or, where there is none that fails by itself, lines that call us.
+
+    seen_at    the case at which `worst` is the entry
+    """
+    spec = task.paste or subject.spec
+    command = ["bptt", "check", spec, "--select", c.id, "--case", str(case), "--seed", str(case.seed)]
+    call = [repr(spec)]
+    if task.args:
+        command += ["--args", json.dumps(dict(task.args), sort_keys=True)]
+        call.append(f"args={dict(task.args)!r}")
+    if task.like:
+        command += ["--like", task.like]
+        call.append(f"like={task.like!r}")
+    call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
+    python = f"import harness\nharness.check({', '.join(call)}).raise_for_failures()"
+    if c.family == "gradient" and worst.code == "BUG":
+        python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.metrics.get("oracle")) or python
+    return Repro(shlex.join(command), python)

@@ -1,0 +1,263 @@
+"""All checks on one subject, in this process: what each yields becomes a result."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bptt.harness.call.cell import run
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case, admissible, drawn
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.registry import Check
+from bptt.harness.errors import BpttError, ContractError
+from bptt.harness.identify.forward_bug import backward_is_that_of_the_right_cell, variation
+from bptt.harness.identify.identify import closest
+from bptt.harness.identify.identify import identify_layers as identify
+from bptt.harness.levels import LEVELS
+from bptt.harness.run.events import Event, Options, Task
+from bptt.harness.run.findings import finding_of
+from bptt.harness.run.gradient_over_lag import gradient_over_lag
+from bptt.harness.run.shrinking import evidence_at
+from bptt.harness.subject import Subject
+from bptt.harness.training.mistakes import variants_of
+from bptt.harness.weights.map import Identification, Variation
+from bptt.harness.weights.mirror import mirror
+from bptt.reports.records import Identified, Result, Target
+
+_DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
+
+
+def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> list[Check]:
+    """The checks that run on this subject, in order."""
+    rank = LEVELS.index(options.level)
+
+    def chosen(c: Check) -> bool:
+        wanted = not options.select or c.id in options.select or c.family in options.select
+        asked_by_name = c.id in options.select
+        refused = c.id in options.ignore or c.family in options.ignore
+        for_it = subject.kind in c.kinds or subject.like in c.kinds
+        return wanted and not refused and for_it and (asked_by_name or LEVELS.index(c.level) <= rank)
+
+    return [c for c in checks if chosen(c)]
+
+
+def admit(subject: Subject) -> None:
+    """One small run, before any verdict: what cannot even be run is a target that cannot be loaded.
+
+    Raises SubjectError where init, zero_state, run or loss raise, ContractError where they return something of another form.
+    """
+    if subject.kind == "part":
+        return  # its adapter has called it
+    case = admissible(subject, Case(T=3))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        runnable = subject if subject.kind == "cell" else as_cell(subject, case)
+        data = draw(runnable, case)
+        ys, final = run(runnable, data)
+    if subject.kind == "cell":
+        if ys.ndim != 3 or ys.shape[:2] != (case.T, case.N):
+            raise ContractError(f"{subject.name}.run: ys has shape {ys.shape}, wanted (T, N, width) = ({case.T}, {case.N}, ...)")
+        for name, value in data.state.items():
+            if name not in final or final[name].shape != value.shape:
+                got = f"shape {final[name].shape}" if name in final else f"no {name!r}"
+                raise ContractError(
+                    f"{subject.name}.run: the final state has {got}, wanted {name!r} of shape {value.shape} as in zero_state"
+                )
+
+
+def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Iterator[Event]:
+    """Events of all checks on one subject, in the order of the catalogue."""
+    plan = planned(checks, subject, options)
+    yield ("start", subject.name, len(plan))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
+        varied = None if found is not None or _cannot_be_run(subject, options) else variation(subject, subject.like)
+        beside = None if found is None else mirror(subject, found)
+        trial = Trial(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
+        forward_first = _is_the_forward_pass_to_be_mended(trial)
+        if forward_first:
+            plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
+        yield ("target", target_record(subject, found, varied))
+        roots = {check: check for name, check in options.failed if name == subject.name}
+        for c in plan:
+            if (subject.name, c.id) in options.skip:
+                continue
+            yield ("checking", subject.name, c.id)
+            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(trial, c)
+            result = _with_expectation(_judged(trial, c, needs, task, roots, options), options)
+            if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
+                roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
+            yield ("result", result)
+        wanted = not options.select and options.case is None and not _cannot_be_run(subject, options)
+        experiment = gradient_over_lag(trial) if wanted else None
+        if experiment is not None:
+            yield ("experiment", experiment)
+
+
+def first_check(subject: Subject) -> str:
+    """The check that a crash before any check is put down to: that the subject can be run at all."""
+    return {"cell": "CON100", "network": "CON200", "part": "TRN100"}[subject.kind]
+
+
+def _cannot_be_run(subject: Subject, options: Options) -> bool:
+    """Whether an earlier worker was lost over it before any check."""
+    return (subject.name, first_check(subject)) in options.failed
+
+
+def target_record(subject: Subject, found: Identification | None, varied: Variation | None = None) -> Target:
+    known = found or (varied.identification if varied is not None else None)
+    return Target(
+        subject.name,
+        subject.spec,
+        subject.framework,
+        subject.like,
+        None if known is None else Identified(known.cell, (found or varied or known).convention, known.max_error),
+        tuple(sorted(subject.capabilities)),
+    )
+
+
+def _identified(subject: Subject) -> tuple[Identification | None, Identification | None]:
+    """What the subject is, and, where it claims to be something that it is not, how close it comes."""
+    if subject.kind != "cell":
+        return None, None
+    try:
+        found = identify(subject, subject.like) or (identify(subject) if subject.like else None)
+        if subject.like and (found is None or found.cell != subject.like):
+            return found, closest(subject, subject.like)
+        return found, None
+    except BpttError:  # a subject that cannot be run is no known cell; the contract checks say what is wrong with it
+        return None, None
+
+
+@dataclass
+class _Tally:
+    """What one check's evidence adds up to so far."""
+
+    cases: int = 0
+    compared: int = 0
+    first: tuple[Evidence, Case] | None = None
+    warning: tuple[Evidence, Case] | None = None
+    metrics: dict[str, object] | None = None
+
+
+def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options) -> Result:
+    began = time.perf_counter()
+    name = trial.subject.name
+    if options.block:
+        for need in needs:
+            if need in roots:
+                root = roots[need]
+                return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
+    tally = _Tally()
+    try:
+        for case in cases_of(trial.subject, c, options):
+            tally.cases += 1
+            _add(tally, trial, c, case)
+            if tally.first is not None:
+                break
+    except NotApplicable as reason:
+        if tally.first is None and not tally.compared:
+            return Result(name, c.id, "not_applicable", "info", reason=str(reason), duration_s=time.perf_counter() - began)
+    except Exception as error:  # the harness's own mistake: it is reported as such, and the other checks go on
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"the harness failed: {type(error).__name__}: {error} (at {where.filename}:{where.lineno})"
+        return Result(name, c.id, "error", reason=said, cases=tally.cases, duration_s=time.perf_counter() - began)
+    if tally.first is None and not tally.compared:
+        return Result(name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began)
+    chosen = tally.first or tally.warning
+    metrics = dict(tally.metrics or {})
+    if chosen is None:
+        return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
+    evidence, case = chosen
+    finding = finding_of(trial, c, task, evidence, case, options)
+    metrics |= evidence.metrics
+    status = "failed" if tally.first else "passed"
+    return Result(
+        name,
+        c.id,
+        status,  # type: ignore[arg-type]  # one of two literals
+        "error" if tally.first else "warning",
+        cases=tally.cases,
+        duration_s=time.perf_counter() - began,
+        finding=finding,
+        metrics={k: v for k, v in metrics.items() if v is not None},
+    )
+
+
+def _is_the_forward_pass_to_be_mended(trial: Trial) -> bool:
+    """Whether a mistake in the forward pass of what claims to be a published cell is all that is wrong: its backward is that cell's."""
+    varied, subject = trial.variation, trial.subject
+    if varied is None or subject.like is None or "backward" not in subject.capabilities:
+        return False
+    return backward_is_that_of_the_right_cell(subject, varied)
+
+
+def _needs(trial: Trial, c: Check) -> tuple[str, ...]:
+    """What must hold first; what a known difference in the forward pass does to time and batch is no second fault."""
+    return (*c.needs, "PAR100") if trial.variation is not None and c.family in ("time", "batch") else c.needs
+
+
+def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
+    if options.case is not None:
+        return [admissible(subject, options.case)]
+    declared = c.cases[:1] if options.level == "smoke" else c.cases
+    repeats = 5 if options.level in ("full", "exhaustive") else 1
+    spread = [replace(case, seed=case.seed + 1000 * (options.seed + k)) for k in range(repeats) for case in declared]
+    if c.drawn and options.level != "smoke":
+        spread += drawn(subject, c.drawn * repeats, 1000 * options.seed)
+    return list(dict.fromkeys(admissible(subject, case) for case in spread))
+
+
+def _add(tally: _Tally, trial: Trial, c: Check, case: Case) -> None:
+    for evidence in evidence_at(trial, c, case):
+        tally.compared += 1
+        if not evidence.holds and evidence.severity == "error":
+            tally.first = (evidence, case)
+            return
+        if not evidence.holds and tally.warning is None:
+            tally.warning = (evidence, case)
+        tally.metrics = _merged(tally.metrics or {}, evidence)
+
+
+def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
+    """Largest error, best sensitivity and weakest certificate of all cases; the rest as it came last."""
+    new = dict(evidence.metrics)
+    if evidence.relative_error is not None:
+        new.setdefault("max_relative_error", evidence.relative_error)
+    for key, value in new.items():
+        if value is None:
+            continue
+        old = known.get(key)
+        both = isinstance(old, int | float) and isinstance(value, int | float)
+        worse = min if key == "sensitivity" else max  # an error is caught where it is caught best
+        known[key] = worse(old, value) if both else value
+    return known
+
+
+def _with_expectation(result: Result, options: Options) -> Result:
+    """A known failure is expected, one with another code is news, and so is a pass."""
+    known = options.expect.get(result.check)
+    if known is None or result.status not in ("failed", "passed"):
+        return result
+    expires = known.get("expires")
+    if expires and datetime.date.fromisoformat(str(expires)) < datetime.date.today():
+        return replace(result, reason=f"the expectation of this failure expired on {expires}")
+    if result.status == "passed":
+        return replace(
+            result,
+            status="xpassed",
+            reason=f"expected to fail ({known.get('reason', 'no reason given')}), it passes: remove the entry",
+        )
+    if result.finding is not None and known.get("code") not in (None, result.finding.code):
+        return replace(result, status="changed", reason=f"expected to fail with {known['code']}, it fails with {result.finding.code}")
+    return replace(result, status="xfailed", reason=str(known.get("reason", "expected to fail")))

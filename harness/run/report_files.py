@@ -1,0 +1,74 @@
+"""`--report PATH`: which view of the record a file's suffix asks for, and the writing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bptt.harness.errors import UsageError
+from bptt.reports.records import Run
+
+
+def _html(run: Run, path: Path) -> None:
+    from bptt.reports.html import write_html
+
+    write_html(run, path)
+
+
+def _json(run: Run, path: Path) -> None:
+    from bptt.reports.store import write_json
+
+    write_json(run, path)
+
+
+def _json_lines(run: Run, path: Path) -> None:
+    from bptt.reports.store import StreamWriter
+
+    with StreamWriter(path) as stream:
+        stream.header(run)
+        for result in run.results:
+            stream.result(result)
+        for experiment in run.experiments:
+            stream.experiment(experiment)
+        if run.complete:
+            stream.close(run.exit_code, run.duration_s)
+
+
+def _junit(run: Run, path: Path) -> None:
+    from bptt.reports.junit import write_junit
+
+    write_junit(run, path)
+
+
+def _markdown(run: Run, path: Path) -> None:
+    from bptt.reports.markdown import write_markdown
+
+    write_markdown(run, path)
+
+
+WRITERS: dict[str, Callable[[Run, Path], None]] = {
+    ".html": _html,
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".xml": _junit,
+    ".md": _markdown,
+}
+#: Files into which each result is written as it is known; a .json file becomes one JSON document at the end of the run.
+STREAMED = frozenset({".json", ".jsonl"})
+
+
+def checked_path(path: str | Path, option: str = "--report") -> Path:
+    """`path` if its suffix names a view and a file can stand there.  Raises UsageError naming `option`."""
+    path = Path(path)
+    if path.suffix not in WRITERS:
+        raise UsageError(f"{option}: got {str(path)!r}, wanted a name that ends in one of {', '.join(WRITERS)}")
+    if path.is_dir():
+        raise UsageError(f"{option}: {str(path)!r} is a folder, wanted a file")
+    if not next(parent for parent in path.absolute().parents if parent.exists()).is_dir():
+        raise UsageError(f"{option}: {str(path)!r} cannot be made, a file stands where a folder is wanted")
+    return path
+
+
+def write(run: Run, path: Path) -> None:
+    """The view of `run` that the suffix of `path` names; makes parent folders."""
+    WRITERS[path.suffix](run, path)

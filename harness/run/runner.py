@@ -1,0 +1,302 @@
+"""Checks targets and gathers what was found: plan, isolate, time out, report."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bptt.harness.cases import Case, parse_case
+from bptt.harness.checks import registry
+from bptt.harness.errors import UsageError
+from bptt.harness.levels import LEVELS
+from bptt.harness.run.environment import environment
+from bptt.harness.run.events import Event, OnEvent, Options, Task, pasteable, told_apart
+from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, NOTHING_CHECKED, USAGE, gravest
+from bptt.harness.run.isolation import Pool, isolated, packed
+from bptt.harness.run.worker import events_of
+from bptt.reports.records import FAILING, CatalogueEntry, Experiment, Result, Run, Target
+
+X = TypeVar("X")
+#: Seconds without an answer after which a check is given up.
+DEFAULT_TIMEOUT = 60.0
+
+
+class CheckFailed(AssertionError):
+    """A target does not conform; the text is what the terminal shows."""
+
+
+@dataclass(frozen=True)
+class Unloadable:
+    """A target that is no subject, and why, in one line."""
+
+    spec: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunHandle:
+    """What a check of one or more targets found.
+
+    run          the whole record
+    unloadable   targets that could not be loaded
+    """
+
+    run: Run
+    unloadable: tuple[Unloadable, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was checked and all of it conforms."""
+        return self.exit_code == CONFORMS
+
+    @property
+    def exit_code(self) -> int:
+        return self.run.exit_code
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """Results that say 'does not conform' (warnings and blocked checks are not among them)."""
+        return tuple(r for r in self.run.results if r.status in FAILING)
+
+    def __getitem__(self, check: str) -> Result:
+        """The result of a check by its id; with several targets, the worst one.  Raises LookupError naming the ids there are."""
+        found = [r for r in self.run.results if r.check == check]
+        if not found:
+            known = sorted({r.check for r in self.run.results})
+            near = difflib.get_close_matches(check, known, n=1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise LookupError(f"no result of a check {check!r}{hint} there are {', '.join(known) or 'none'}")
+        return min(found, key=lambda r: (r.status not in FAILING, r.status == "passed"))
+
+    def raise_for_failures(self) -> None:
+        """Raises CheckFailed with the terminal's text unless every target conforms."""
+        if not self.ok:
+            raise CheckFailed(self.text())
+
+    def text(self) -> str:
+        """What the terminal shows, without colour."""
+        from bptt.reports import terminal
+
+        return terminal.text_of(self.run, "normal", width=140)
+
+    def to_json(self, path: str | Path) -> None:
+        from bptt.reports.store import write_json
+
+        write_json(self.run, Path(path))
+
+    def to_html(self, path: str | Path) -> None:
+        from bptt.reports.html import write_html
+
+        write_html(self.run, Path(path))
+
+    def to_junit(self, path: str | Path) -> None:
+        from bptt.reports.junit import write_junit
+
+        write_junit(self.run, Path(path))
+
+    def to_markdown(self, path: str | Path) -> None:
+        from bptt.reports.markdown import write_markdown
+
+        write_markdown(self.run, Path(path))
+
+
+def catalogue() -> tuple[CatalogueEntry, ...]:
+    """Every check there is, third parties' included."""
+    return tuple(c.entry for c in registry.load())
+
+
+def check(
+    target: object,
+    like: str | None = None,
+    args: Mapping[str, object] | None = None,
+    level: str = "standard",
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    seed: int = 0,
+    isolate: bool = True,
+    expect: Mapping[str, Mapping[str, str]] | None = None,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    case: Case | str | None = None,
+    block: bool = True,
+    on_event: OnEvent | None = None,
+    command: str | None = None,
+) -> RunHandle:
+    """Put a target to the test, or a list of them.
+
+    target    a class, instance or factory, a target string ("path/file.py:Attr", "torch.nn:LSTM"), or a list of these or of Tasks
+    like      the published cell it claims to be        args   arguments for the target's constructor
+    level     smoke, standard, full, exhaustive         select, ignore   check ids or families
+    seed      of every random draw                      isolate          in a process of its own, so that a crash is a result
+    expect    known failures {check: {"code", "reason", "expires"}}
+    jobs      targets at a time                         timeout          seconds without an answer before a check is given up
+    case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
+    on_event  called with each event as it happens (harness/run/events.py), from one thread at a time
+
+    Raises UsageError for wrong options, and for a single target that cannot be loaded; several targets: see `unloadable`.
+    """
+    began = time.perf_counter()
+    several = isinstance(target, list | tuple)
+    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
+    tasks = [replace(task, paste=pasteable(task.target)) for task in told_apart(tasks)]
+    options = _options(level, select, ignore, seed, case, block, expect or {})
+    gathered = _Gathered(on_event)
+    limit = DEFAULT_TIMEOUT if timeout is None else timeout
+    if isolate:
+        _in_workers(tasks, options, limit, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
+    else:
+        for k, task in enumerate(tasks):
+            _here(k, task, options, gathered)
+    gathered.tell(("done", None))
+    if gathered.unloadable and not several:
+        raise UsageError(gathered.unloadable[0][1].reason)
+    return _handle(gathered, tasks, command, seed, level, began)
+
+
+def _options(
+    level: str,
+    select: Iterable[str],
+    ignore: Iterable[str],
+    seed: int,
+    case: Case | str | None,
+    block: bool,
+    expect: Mapping[str, Mapping[str, str]],
+) -> Options:
+    if level not in LEVELS:
+        raise UsageError(f"level: got {level!r}, wanted one of {', '.join(LEVELS)}{_near(level, LEVELS)}")
+    checks = registry.load()
+    known = {c.id for c in checks} | {c.family for c in checks}
+    if isinstance(select, str) or isinstance(ignore, str):
+        raise UsageError(f"select and ignore: got a string, wanted a list of check ids or families such as [{select or ignore!r}]")
+    for option, names in (("select", select), ("ignore", ignore), ("expect", expect)):
+        for name in names:
+            if name not in known:
+                raise UsageError(f"{option}: no check or family is called {name!r}{_near(name, known)}")
+    parsed = parse_case(case, seed) if isinstance(case, str) else case
+    return Options(level, tuple(select), tuple(ignore), seed, parsed, block, {k: dict(v) for k, v in expect.items()})
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1) or difflib.get_close_matches(name.upper(), list(known), n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+@dataclass
+class _Gathered:
+    """What is known so far, in the order in which targets were given, whatever order they finish in."""
+
+    on_event: OnEvent | None
+    targets: list[tuple[int, Target]] = field(default_factory=list)
+    results: list[tuple[int, Result]] = field(default_factory=list)
+    experiments: list[tuple[int, Experiment]] = field(default_factory=list)
+    unloadable: list[tuple[int, Unloadable]] = field(default_factory=list)
+    not_isolated: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, k: int, event: Event) -> None:
+        with self._lock:
+            kind = event[0]
+            if kind == "target":
+                if any(j == k and known.name == event[1].name for j, known in self.targets):
+                    return  # told again by a second worker, after the first one was lost
+                self.targets.append((k, event[1]))
+            elif kind == "result":
+                self.results.append((k, event[1]))
+            elif kind == "experiment":
+                self.experiments.append((k, event[1]))
+            elif kind == "unloadable":
+                self.unloadable.append((k, Unloadable(event[1], event[2])))
+            self._tell(event)
+
+    def tell(self, event: Event) -> None:
+        with self._lock:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        if self.on_event is not None:
+            self.on_event(event)
+
+
+def _here(k: int, task: Task, options: Options, gathered: _Gathered) -> None:
+    for event in events_of(task, options):
+        gathered.take(k, event)
+
+
+def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: int, gathered: _Gathered) -> None:
+    """Each thread follows one worker at a time; objects that cannot travel are checked in this process, and the run says so."""
+    pools = threading.local()
+    opened: list[Pool] = []
+    stopped = threading.Event()
+
+    def pool() -> Pool:
+        if not hasattr(pools, "own"):
+            pools.own = Pool()
+            opened.append(pools.own)
+        return pools.own  # type: ignore[no-any-return]  # thread-local attributes are untyped
+
+    def one(k: int, task: Task) -> str | None:
+        sent = packed(task, options)
+        if isinstance(sent, str):
+            return sent
+        for event in isolated(pool(), task, options, timeout):
+            if stopped.is_set():
+                return None
+            if event[0] == "cannot travel":
+                return str(event[1])
+            if event[0] != "done":
+                gathered.take(k, event)
+        return None
+
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        futures = [executor.submit(one, k, task) for k, task in enumerate(tasks)]
+        for k, (task, future) in enumerate(zip(tasks, futures, strict=True)):
+            reason = future.result()
+            if reason is not None:
+                gathered.not_isolated.append(f"{task.spec}: {reason}")
+                _here(k, task, options, gathered)
+    finally:
+        stopped.set()
+        for each in opened:
+            each.discard()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _handle(gathered: _Gathered, tasks: Sequence[Task], command: str | None, seed: int, level: str, began: float) -> RunHandle:
+    results = tuple(r for _, r in _sorted(gathered.results))
+    unloadable = tuple(u for _, u in _sorted(gathered.unloadable))
+    env: dict[str, Any] = dict(environment()) | {"level": level}
+    if gathered.not_isolated:
+        env["checked_in_this_process"] = list(gathered.not_isolated)
+    codes = [CONFORMS]
+    if any(r.status == "error" for r in results):
+        codes.append(HARNESS_FAILED)
+    if any(r.status in FAILING for r in results):
+        codes.append(DOES_NOT_CONFORM)
+    if unloadable:
+        codes.append(USAGE)
+    if not any(r.status in ("passed", "xfailed") or r.status in FAILING for r in results):
+        codes.append(NOTHING_CHECKED)
+    run = Run(
+        command=command or f"bptt.check({', '.join(t.spec for t in tasks)})",
+        seed=seed,
+        env=env,
+        targets=tuple(t for _, t in _sorted(gathered.targets)),
+        catalogue=catalogue(),
+        results=results,
+        experiments=tuple(e for _, e in _sorted(gathered.experiments)),
+        exit_code=gravest(*codes),
+        duration_s=time.perf_counter() - began,
+    )
+    return RunHandle(run, unloadable)
+
+
+def _sorted(pairs: list[tuple[int, X]]) -> list[tuple[int, X]]:
+    return sorted(pairs, key=lambda pair: pair[0])

@@ -1,0 +1,85 @@
+"""The smallest case at which a failure still shows, and how it shows there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from bptt.harness.cases import Case, admissible
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.registry import Check
+from bptt.harness.errors import BpttError, ContractError, SubjectError
+
+#: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
+_MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
+#: Longer sequences are shortened by halving, shorter ones are tried from one step up.
+_BISECTED_FROM = 5
+
+
+def shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
+    """The smallest case found that fails with the same code at the same gate: one dimension after the other, from below."""
+    tried, began = 0, time.perf_counter()
+
+    def fails(smaller: Case) -> bool:
+        try:
+            if evidence.fails_at is not None:
+                return evidence.fails_at(smaller)
+            return any(
+                not e.holds and e.severity == "error" and e.code == evidence.code and e.where.gate == evidence.where.gate
+                for e in evidence_at(trial, c, smaller)
+            )
+        except (NotApplicable, BpttError):
+            return False
+
+    if case.T > _BISECTED_FROM:
+        case = _bisected_in_time(trial, case, fails)
+    for dimension in ("T", "N", "H", "D"):
+        if dimension == "T" and case.T > _BISECTED_FROM:
+            continue
+        for size in range(1, getattr(case, dimension)):
+            smaller = admissible(trial.subject, _resized(case, dimension, size))
+            if getattr(smaller, dimension) != size:
+                continue
+            if tried >= _MOST_SHRINKS or time.perf_counter() - began > _MOST_SECONDS:
+                return case
+            tried += 1
+            if fails(smaller):
+                case = smaller
+                break
+    return case
+
+
+def same_failure_at(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Evidence:
+    """The failure as it shows at the smallest case, so that the numbers shown are those that the line to paste gives."""
+    try:
+        failures = [e for e in evidence_at(trial, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
+    except NotApplicable:
+        return evidence
+    return next((e for e in failures if e.where.gate == evidence.where.gate), evidence)
+
+
+def evidence_at(trial: Trial, c: Check, case: Case) -> Iterator[Evidence]:
+    """What a check yields at one case; code of the subject that raises is evidence against it."""
+    try:
+        yield from c.function(trial, case)
+    except (ContractError, SubjectError) as error:
+        yield Evidence(False, str(error), "CONTRACT")
+
+
+def _bisected_in_time(trial: Trial, case: Case, fails: Callable[[Case], bool]) -> Case:
+    """The shortest failing sequence, for failures that do not go away when the sequence grows."""
+    below, above = 0, case.T
+    while above - below > 1:
+        T = (below + above) // 2
+        if fails(admissible(trial.subject, replace(case, T=T))):
+            above = T
+        else:
+            below = T
+    return admissible(trial.subject, replace(case, T=above))
+
+
+def _resized(case: Case, dimension: str, size: int) -> Case:
+    sizes = {"T": case.T, "N": case.N, "D": case.D, "H": case.H} | {dimension: size}
+    return replace(case, T=sizes["T"], N=sizes["N"], D=sizes["D"], H=sizes["H"])

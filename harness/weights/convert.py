@@ -1,0 +1,102 @@
+"""`bptt.convert`: a dict of weights from one published convention into another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Array
+from bptt.harness.weights.published import CONVENTIONS, Convention, convention
+from bptt.harness.weights.published_layout import mapping
+from bptt.harness.weights.transfer import carry
+
+Weights = Mapping[str, object]
+_SUFFIX = re.compile(r"(?P<name>.+?)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
+Place = tuple[int, bool]
+
+
+def convert(params: Weights, source: str, target: str) -> dict[str, Array]:
+    """The weights that make `target` compute what `source` computes with `params`.
+
+    `source` and `target` are names such as "torch.nn.LSTM", "keras.layers.GRU", "onnx.LSTM", "haiku.GRU", "tf1.LSTMCell(forget_bias=0)"
+    or a published cell of ours ("lstm", "gru_reset_after"); `conventions()` has them all.  torch's names end in _l0, _l1, _l0_reverse,
+    and ours may; ONNX has both directions in one tensor; every other convention holds one layer in one direction.  Where blocks are only
+    moved, converting back gives the same bits.
+
+    Raises UsageError for an unknown name, a tensor that is missing, too many or of another shape than the convention says, and
+    where the target has no place for something that is not zero.
+    """
+    ours, theirs = convention(source), convention(target)
+    _refuse_other_clips(ours, theirs)
+    layers = _split(params, ours)
+    carried = {}
+    for place, weights in layers.items():
+        wanted = _tensors_for(theirs, weights, ours)
+        of = mapping(ours, set(weights))
+        carried[place] = carry(weights, of, mapping(theirs, wanted), (source, target)).params
+    return _joined(carried, theirs)
+
+
+def conventions() -> tuple[str, ...]:
+    """The names that `convert` knows."""
+    return tuple(CONVENTIONS)
+
+
+def _refuse_other_clips(ours: Convention, theirs: Convention) -> None:
+    for name in ("cell_clip", "proj_clip"):
+        a, b = ours.options.get(name, 0.0), theirs.options.get(name, 0.0)
+        if a != b:
+            raise UsageError(f"{ours.name} has {name} {a:g} and {theirs.name} has {b:g} (0: none); no weights make up for that")
+
+
+def _split(params: Weights, of: Convention) -> dict[Place, dict[str, Array]]:
+    """The weights of each layer and direction, under names without a suffix."""
+    arrays = {name: np.asarray(value) for name, value in params.items()}
+    if of.name.startswith("onnx."):
+        return _split_onnx(arrays, of)
+    layers: dict[Place, dict[str, Array]] = {}
+    for name, value in arrays.items():
+        match = _SUFFIX.fullmatch(name) if of.layered else None
+        place = (int(match["layer"]), bool(match["reverse"])) if match else (0, False)
+        layers.setdefault(place, {})[match["name"] if match else name] = value
+    if not layers:
+        raise UsageError(f"no weights given, wanted those of {of.name}: {', '.join(of.tensors)}")
+    return dict(sorted(layers.items()))
+
+
+def _split_onnx(arrays: dict[str, Array], of: Convention) -> dict[Place, dict[str, Array]]:
+    directions = {len(value) for value in arrays.values() if value.ndim}
+    if directions not in ({1}, {2}):
+        found = ", ".join(f"{name} {value.shape}" for name, value in arrays.items()) or "nothing"
+        raise UsageError(f"weights of {of.name}: wanted 1 or 2 directions as the first axis of every tensor, got {found}")
+    return {(0, bool(d)): {name: value[d : d + 1] for name, value in arrays.items()} for d in range(directions.pop())}
+
+
+def _tensors_for(theirs: Convention, weights: Mapping[str, Array], ours: Convention) -> set[str]:
+    """The target's tensors: the ones it always has, and of the others those that the source has something for."""
+    held = {kind for name in weights if name in ours.tensors for kind in ours.tensors[name].holds.split("+")}
+    held |= {"b", "b_x", "b_h"}  # every convention with biases can do with zeros there
+    return {n for n, tensor in theirs.tensors.items() if tensor.needed or set(tensor.holds.split("+")) & held}
+
+
+def _joined(layers: Mapping[Place, dict[str, Array]], of: Convention) -> dict[str, Array]:
+    if of.name.startswith("onnx.") and list(layers) == [(0, False), (0, True)]:
+        both = zip(layers[0, False].items(), layers[0, True].values(), strict=True)
+        return {name: np.concatenate([forward, reverse]) for (name, forward), reverse in both}
+    if list(layers) == [(0, False)] and not of.name.startswith("torch."):
+        return layers[0, False]
+    if not of.layered and list(layers) != [(0, False)]:
+        raise UsageError(f"{of.name} holds one layer in one direction, got {_words(layers)}; convert each by itself")
+    suffixed = of.layered
+    return {f"{name}{_suffix(place) if suffixed else ''}": value for place, weights in layers.items() for name, value in weights.items()}
+
+
+def _suffix(place: Place) -> str:
+    return f"_l{place[0]}{'_reverse' if place[1] else ''}"
+
+
+def _words(places: Iterable[Place]) -> str:
+    return ", ".join(f"layer {layer}{' reverse' if reverse else ''}" for layer, reverse in places)

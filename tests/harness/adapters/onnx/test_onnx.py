@@ -1,0 +1,150 @@
+"""ONNX models with one recurrent node.  Without onnx nothing here runs, without onnxruntime only what needs it is skipped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bptt
+from bptt.harness.adapters.onnx.adapt import adapt
+from bptt.harness.errors import UsageError
+from bptt.harness.identify.identify import identify
+from bptt.harness.subject import Array, Subject
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+needs_runtime = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+
+
+def model(op: str, D: int = 3, H: int = 5, peepholes: bool = False, seed: int = 0, constants: bool = False, **attributes: Any) -> Any:
+    rng = np.random.default_rng(seed)
+    K = 2 if attributes.get("direction") == "bidirectional" else 1
+    units = GATES[op] * H
+    shapes = {"W": (K, units, D), "R": (K, units, H), "B": (K, 2 * units)}
+    weights: dict[str, Array] = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    inputs = ["X", "W", "R", "B"]
+    if peepholes:
+        weights["P"] = rng.normal(size=(K, 3 * H))
+        inputs += ["", "", "", "P"]
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    nodes = [helper.make_node(op, inputs, ["Y"], hidden_size=H, **attributes)]
+    if constants:
+        nodes = [*(helper.make_node("Constant", [], [t.name], value=t) for t in tensors), *nodes, helper.make_node("Neg", ["Y"], ["Z"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("X", ["T", "N", D]), ("Y", None))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [] if constants else tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
+
+
+def subject_of(obj: object) -> Subject:
+    subject = adapt(obj, "m.onnx")
+    assert subject is not None
+    return subject
+
+
+@pytest.mark.parametrize(
+    ("made", "cell", "words"),
+    [
+        (model("LSTM"), "lstm", "blocks i o f g, weights as rows (1, 4H, D), two biases"),
+        (model("LSTM", peepholes=True), "lstm_peephole", "blocks i o f g"),
+        (model("GRU"), "gru_reset_before", "z keeps the old state, blocks z r n"),
+        (model("GRU", linear_before_reset=1), "gru_reset_after", "blocks z r n"),
+        (model("GRU", layout=1, constants=True), "gru_reset_before", "blocks z r n"),
+        (model("RNN"), "elman", "two biases"),
+    ],
+    ids=["LSTM", "peepholes", "GRU", "GRU after", "GRU layout 1", "RNN"],
+)
+def test_right_models_conform_and_are_known_in_float64(made: Any, cell: str, words: str) -> None:
+    run = bptt.check(made, isolate=False)
+    assert run.ok, run.text()
+    identified = run.run.targets[0].identified
+    assert identified is not None and identified.cell == cell and words in identified.convention
+    assert identified.max_error < 1e-12
+
+
+@needs_runtime
+@pytest.mark.parametrize(
+    ("made", "cell"),
+    [(model("RNN", activations=["Relu"]), "elman_relu"), (model("LSTM", clip=0.5), None), (model("LSTM", input_forget=1), None)],
+    ids=["relu", "clip", "input_forget"],
+)
+def test_what_the_evaluator_passes_over_is_run_by_onnxruntime(made: Any, cell: str | None) -> None:
+    subject = subject_of(made)
+    assert subject.dtype == "float32" and subject.lengths
+    found = identify(subject)
+    assert (None if found is None else found.cell) == cell
+    run = bptt.check(made, isolate=False)
+    assert run.ok, run.text()
+
+
+def test_both_directions_and_the_reverse_one() -> None:
+    both, back = subject_of(model("LSTM", direction="bidirectional")), subject_of(model("GRU", direction="reverse"))
+    assert both.bidirectional and back.bidirectional
+    params = both.implementation.init(np.random.default_rng(0), 3, 5)
+    state = both.implementation.zero_state(params, 2)
+    assert list(state) == ["h_l0", "h_l0_reverse", "c_l0", "c_l0_reverse"]
+    ys, final = both.implementation.run(params, np.ones((4, 2, 3)), state)
+    assert ys.shape == (4, 2, 10)
+    np.testing.assert_array_equal(ys[-1, :, :5], final["h_l0"])
+    np.testing.assert_array_equal(ys[0, :, 5:], final["h_l0_reverse"])
+    covered = {name: np.zeros(value.shape) for name, value in params.items()}
+    for region in both.implementation.regions(params):
+        covered[region.tensor][region.index] += 1
+    assert all(np.all(count == 1) for count in covered.values())
+    assert bptt.check(model("LSTM", direction="bidirectional"), isolate=False).ok
+
+
+@needs_runtime
+def test_onnxruntime_gives_what_the_evaluator_gives() -> None:
+    import onnxruntime
+
+    made = model("GRU", linear_before_reset=1)
+    subject = subject_of(made)
+    params = subject.implementation.init(np.random.default_rng(0), 3, 5)
+    xs = np.random.default_rng(1).normal(size=(4, 2, 3)).astype(np.float32)
+    made.ir_version = 8
+    made.opset_import[0].version = 14
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    ys, _ = subject.implementation.run(params, xs, subject.implementation.zero_state(params, 2))
+    np.testing.assert_allclose(session.run(None, {"X": xs})[0][:, 0], ys, atol=1e-6)
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    onnx.save(model("LSTM"), str(tmp_path / "m.onnx"))
+    assert subject_of(tmp_path / "m.onnx").name == "onnx.LSTM"
+    with pytest.raises(UsageError, match=r"no such file, did you mean m\.onnx\?"):
+        adapt(tmp_path / "mm.onnx", "mm.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(UsageError, match="onnx cannot read it"):
+        adapt(tmp_path / "text.onnx", "text.onnx")
+
+
+def test_what_cannot_be_taken_is_one_clear_line() -> None:
+    two = model("LSTM")
+    two.graph.node.append(two.graph.node[0])
+    with pytest.raises(UsageError, match="its recurrent nodes are LSTM, LSTM, wanted one LSTM, GRU or RNN node"):
+        adapt(two, "x")
+    computed = model("LSTM")
+    del computed.graph.initializer[0]
+    with pytest.raises(UsageError, match=r"W of LSTM \('W'\) is computed, wanted an initializer or a constant"):
+        adapt(computed, "x")
+    with pytest.raises(UsageError, match=r"got args \['H'\] for a model"):
+        adapt(model("RNN"), "x", {"H": 3})
+
+
+@pytest.mark.parametrize("obj", [3, dict, np.tanh, "m.onnx", Path("m.py")], ids=str)
+def test_other_things_are_not_mine(obj: object) -> None:
+    assert adapt(obj, "x") is None
+
+
+def test_nothing_is_imported_for_other_things() -> None:
+    code = "import sys; from bptt.harness.adapters.onnx.adapt import adapt; "
+    code += "assert adapt(dict, 'x') is None; assert 'onnx' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bptt.harness.adapters.textbook.layer import adapt
+from bptt.harness.errors import ContractError, UsageError
+from tests.harness.adapters.textbook import classes as textbook
+
+
+@pytest.mark.parametrize(
+    ("target", "layout", "states"),
+    [
+        (textbook.TimeElman, "(N, T, D)", {"s:h"}),
+        (textbook.TimeMajorElman, "(T, N, D)", {"s:h"}),
+        (textbook.ZeroStartElman, "(T, D)", set()),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_layout_state_and_gradients(target: Any, layout: str, states: set[str], errors_of: Any) -> None:
+    subject = adapt(target, "t", None)
+    assert subject is not None
+    assert layout in next(d.why for d in subject.detected if d.what == "layout")
+    errors = errors_of(subject)
+    assert max(errors.values()) < 1e-12
+    assert {"xs"} <= errors.keys()
+    assert {k for k in errors if k.startswith("s:")} == states
+
+
+def test_a_layer_that_forgets_the_carry_is_still_a_layer_and_wrong(errors_of: Any) -> None:
+    class Wrong(textbook.TimeMajorElman):
+        def backward(self, dhs: Any, dh_last: Any, cache: Any) -> Any:
+            return super().backward(dhs, 0 * dh_last, cache)
+
+    assert errors_of(adapt(Wrong, "t", None))["s:h"] > 1e-3
+
+
+def test_no_gradient_of_the_final_cell_state_is_asked_where_none_can_be_given() -> None:
+    class TwoStates(textbook.TimeElman):
+        """c counts along and reaches the output of the next call; backward has no way to take its gradient."""
+
+        def __init__(self, Wx: Any, Wh: Any, b: Any, stateful: bool = False) -> None:
+            super().__init__(Wx, Wh, b, stateful)
+            self.c: Any = None
+
+        def set_state(self, h: Any, c: Any = None) -> None:
+            self.h, self.c = h, c
+
+        def forward(self, xs: Any) -> Any:
+            c = 0 if self.c is None else self.c
+            hs = super().forward(xs)
+            self.c = c + self.h
+            return hs
+
+    subject = adapt(TwoStates, "t", None)
+    assert subject is not None
+    assert subject.extra["no_dfinal"] == ("c",)
+    impl = subject.implementation
+    params = impl.init(np.random.default_rng(0), 3, 7)
+    state, xs = impl.zero_state(params, 2), np.ones((4, 2, 3))
+    ys, final = impl.run(params, xs, state)
+    with pytest.raises(ContractError, match="final c"):
+        impl.backward(params, xs, state, np.zeros_like(ys), {k: np.ones_like(v) for k, v in final.items()})
+
+
+def test_a_layer_without_recurrence_is_refused() -> None:
+    with pytest.raises(UsageError, match="not recurrent"):
+        adapt(textbook.NoRecurrence, "t", None)
+
+
+def test_a_cell_that_takes_steps_is_left_to_the_next_adapter() -> None:
+    assert adapt(textbook.TupleElman, "t", None) is None
+
+
+def test_only_the_batch_axis_of_a_leaky_layer_is_kept_apart() -> None:
+    subject = adapt(textbook.TimeElman, "t", None)
+    assert subject is not None
+    impl, rng = subject.implementation, np.random.default_rng(0)
+    params = impl.init(rng, 3, 7)
+    xs, state = rng.normal(size=(4, 2, 3)), {"h": rng.normal(size=(2, 7))}
+    first, _ = impl.run(params, xs, state)
+    again, _ = impl.run(params, xs, state)
+    assert np.array_equal(first, again)
+    alone, _ = impl.run(params, xs[:, :1], {"h": state["h"][:1]})
+    assert np.allclose(alone, first[:, :1], rtol=1e-14)
+
+
+class WithOutput:
+    """Time first, ys of their own width, the state handed over and back."""
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int = 4) -> None:
+        rng = np.random.default_rng(0)
+        self.Wx, self.Wh = rng.normal(size=(input_size, hidden_size)), rng.normal(size=(hidden_size, hidden_size))
+        self.Wy = rng.normal(size=(hidden_size, output_size))
+
+    def forward(self, xs: Any, h0: Any) -> Any:
+        self.xs, self.hs = xs, [h0]
+        for x in xs:
+            self.hs.append(np.tanh(x @ self.Wx + self.hs[-1] @ self.Wh))
+        return np.array([h @ self.Wy for h in self.hs[1:]]), self.hs[-1]
+
+    def backward(self, dys: Any, dhT: Any) -> Any:
+        self.dWx, self.dWh, self.dWy = np.zeros_like(self.Wx), np.zeros_like(self.Wh), np.zeros_like(self.Wy)
+        dxs, dh = np.zeros_like(self.xs), dhT
+        for t in reversed(range(len(dys))):
+            self.dWy += self.hs[t + 1].T @ dys[t]
+            da = (dh + dys[t] @ self.Wy.T) * (1 - self.hs[t + 1] ** 2)
+            self.dWx += self.xs[t].T @ da
+            self.dWh += self.hs[t].T @ da
+            dxs[t], dh = da @ self.Wx.T, da @ self.Wh.T
+        return dxs, dh
+
+
+def test_a_layer_with_outputs_of_another_width_takes_sequences() -> None:
+    subject = adapt(WithOutput, "t", None)
+    assert subject is not None
+    impl, rng = subject.implementation, np.random.default_rng(0)
+    params = impl.init(rng, 3, 7)
+    assert list(params) == ["Wx", "Wh", "Wy"]
+    xs, state = rng.normal(size=(4, 2, 3)), {"h": rng.normal(size=(2, 7))}
+    ys, final = impl.run(params, xs, state)
+    assert ys.shape == (4, 2, 4) and final["h"].shape == (2, 7)
+    dparams, dxs, dstate = impl.backward(params, xs, state, np.ones_like(ys), {"h": np.ones((2, 7))})
+    step = 1e-6
+    moved = [impl.run(params, xs, {"h": state["h"] + k * step}) for k in (1, -1)]
+    exact = sum(a.sum() - b.sum() for a, b in ((moved[0][0], moved[1][0]), (moved[0][1]["h"], moved[1][1]["h"]))) / (2 * step)
+    assert np.isclose(dstate["h"].sum(), exact, rtol=1e-7)
+    assert dxs.shape == xs.shape and {k: v.shape for k, v in dparams.items()} == {k: v.shape for k, v in params.items()}
+
+
+class OneSize(WithOutput):
+    def __init__(self, size: int) -> None:
+        super().__init__(size, size, size)
+
+
+def test_one_size_makes_a_square_subject() -> None:
+    subject = adapt(OneSize, "t", None)
+    assert subject is not None and subject.square
+    assert {v.shape for v in subject.implementation.init(np.random.default_rng(0), 4, 4).values()} == {(4, 4)}
+
+
+def test_an_initial_state_that_is_ignored_is_adapted_for_the_checks_to_see() -> None:
+    class Ignored(WithOutput):
+        def forward(self, xs: Any, h0: Any) -> Any:
+            return super().forward(xs, np.zeros_like(h0))
+
+    subject = adapt(Ignored, "t", None)
+    assert subject is not None
+    impl, rng = subject.implementation, np.random.default_rng(0)
+    params, xs = impl.init(rng, 3, 7), rng.normal(size=(4, 2, 3))
+    assert list(impl.zero_state(params, 2)) == ["h"]
+    one, other = (impl.run(params, xs, {"h": k * np.ones((2, 7))})[0] for k in (0, 1))
+    assert np.array_equal(one, other)
+
+
+class Stateful:
+    """Batch first; set_state hands a state over; keeps it only where it is stateful."""
+
+    def __init__(self, input_size: int, hidden_size: int, stateful: bool = False) -> None:
+        self.Wx, self.Wh = np.zeros((input_size, hidden_size)), np.zeros((hidden_size, hidden_size))
+        self.h: Any = None
+        self.stateful = stateful
+
+    def keeps(self) -> bool:
+        return self.stateful and self.h is not None
+
+    def forward(self, xs: Any) -> Any:
+        h = self.h if self.keeps() else np.zeros((len(xs), len(self.Wh)))
+        hs = []
+        for t in range(xs.shape[1]):
+            h = np.tanh(xs[:, t] @ self.Wx + h @ self.Wh)
+            hs.append(h)
+        self.h = h
+        return np.stack(hs, 1)
+
+    def set_state(self, h: Any) -> None:
+        self.h = h
+
+    def reset_state(self) -> None:
+        self.h = None
+
+
+class Leaky(Stateful):
+    def keeps(self) -> bool:
+        return self.h is not None
+
+
+@pytest.mark.parametrize(("cls", "same"), [(Stateful, True), (Leaky, False)])
+def test_a_layer_that_is_not_stateful_starts_each_sequence_fresh(cls: Any, same: bool) -> None:
+    subject = adapt(cls, "t", None)
+    assert subject is not None
+    rng = np.random.default_rng(0)
+    params = subject.implementation.init(rng, 3, 7)
+    first, second = subject.extra["starts_fresh"](params, rng.normal(size=(4, 2, 3)))
+    assert first.shape == (4, 2, 7)
+    assert np.array_equal(first, second) is same
+
+
+def test_a_layer_that_makes_no_such_claim_is_not_asked() -> None:
+    for target, args in ((textbook.ZeroStartElman, None), (Stateful, {"stateful": True})):
+        subject = adapt(target, "t", args)
+        assert subject is not None and "starts_fresh" not in subject.extra
+
+
+def test_a_layers_backward_that_cannot_be_driven_is_never_left_out() -> None:
+    class Strange(WithOutput):
+        def backward(self, dys: Any, dhT: Any, dcT: Any, lr: Any) -> Any:  # type: ignore[override]  # other arguments on purpose
+            return dys
+
+    with pytest.raises(UsageError, match=r"Strange\.backward\(dys, dhT, dcT, lr\) is not understood, tried .* wanted backward\(dhs"):
+        adapt(Strange, "t", None)
+
+
+def test_a_layers_gradients_that_are_partly_added_are_told() -> None:
+    class Mixed(WithOutput):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__(input_size, hidden_size)
+            self.dWy = np.zeros_like(self.Wy)
+
+        def backward(self, dys: Any, dhT: Any) -> Any:
+            before = self.dWy
+            result = super().backward(dys, dhT)
+            self.dWy = before + self.dWy
+            return result
+
+    subject = adapt(Mixed, "t", None)
+    assert subject is not None
+    assert subject.extra["mixed_accumulation"] == {"accumulated": ("Wy",), "overwritten": ("Wx", "Wh")}
+
+
+class Walking:
+    """Keeps its own state: forward appends a step, backward goes one step back."""
+
+    def __init__(self, n_out: int, n_in: int) -> None:
+        self.parameters = {"W": np.zeros((n_in, n_out)), "U": np.zeros((n_out, n_out))}
+        self.flush()
+
+    def flush(self) -> None:
+        self.gradients = {k: np.zeros_like(v) for k, v in self.parameters.items()}
+        self.steps: list[Any] = []
+        self.dh: Any = 0
+
+    def forward(self, x: Any) -> Any:
+        before = self.steps[-1][2] if self.steps else np.zeros((len(x), len(self.parameters["U"])))
+        h = np.tanh(x @ self.parameters["W"] + before @ self.parameters["U"])
+        self.steps.append((x, before, h))
+        return h
+
+    def backward(self, dLdAt: Any) -> Any:
+        x, before, h = self.steps.pop()
+        da = (dLdAt + self.dh) * (1 - h * h)
+        self.gradients["W"] += x.T @ da
+        self.gradients["U"] += before.T @ da
+        self.dh = da @ self.parameters["U"].T
+        return da @ self.parameters["W"].T
+
+
+def test_a_cell_that_keeps_its_own_state_is_walked_through_time(errors_of: Any) -> None:
+    subject = adapt(Walking, "t", None)
+    assert subject is not None and "one step a call" in "".join(d.why for d in subject.detected)
+    errors = errors_of(subject)
+    assert errors.keys() == {"p:W", "p:U", "xs"} and max(errors.values()) < 1e-12
+
+
+def test_a_lost_gradient_on_that_walk_is_seen(errors_of: Any) -> None:
+    class Lost(Walking):
+        def backward(self, dLdAt: Any) -> Any:
+            dx = super().backward(dLdAt)
+            self.dh = 0
+            return dx
+
+    assert min(errors_of(adapt(Lost, "t", None)).values()) > 1e-3

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bptt.harness.adapters.textbook.step import adapt
+from bptt.harness.errors import UsageError
+from tests.harness.adapters.textbook import classes as textbook
+
+
+def found(subject: Any, what: str) -> str:
+    return next(d.why for d in subject.detected if d.what == what)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [textbook.TupleElman, textbook.AccumulatingElman, textbook.ColumnLSTM, textbook.VectorElman],
+    ids=lambda t: t.__name__,
+)
+def test_gradients_over_time_are_those_of_the_outputs(target: Any, errors_of: Any) -> None:
+    subject = adapt(target, "t", None)
+    assert subject is not None
+    errors = errors_of(subject)
+    assert max(errors.values()) < 1e-12
+    states = {"s:h", "s:c"} if target is textbook.ColumnLSTM else {"s:h"}
+    assert {"xs"} | states <= errors.keys()
+    assert {k for k in errors if k.startswith("p:")} == {f"p:{k}" for k in subject.implementation.init(np.random.default_rng(0), 3, 7)}
+
+
+def test_a_wrong_gradient_stays_wrong(errors_of: Any) -> None:
+    class Wrong(textbook.TupleElman):
+        def backward(self, dh_next: Any) -> Any:
+            dx, dh = super().backward(dh_next)
+            return dx, 0.5 * dh
+
+    assert errors_of(adapt(Wrong, "t", None))["s:h"] > 0.1
+
+
+def test_conventions_are_told() -> None:
+    subject = adapt(textbook.TupleElman, "t", None)
+    assert subject is not None
+    assert found(subject, "construction") == "constructed from arrays Wx (D, H), Wh (H, H), b (H,)"
+    assert "overwrites" in found(subject, "gradients")
+    accumulating = adapt(textbook.AccumulatingElman, "t", None)
+    assert accumulating is not None and "adds to" in found(accumulating, "gradients")
+    columns = adapt(textbook.ColumnLSTM, "t", None)
+    assert columns is not None and "columns" in found(columns, "layout")
+
+
+def test_vectors_only_means_batches_of_one() -> None:
+    subject = adapt(textbook.VectorElman, "t", None)
+    assert subject is not None
+    assert subject.batch_sizes == (1,)
+    assert list(subject.implementation.init(np.random.default_rng(0), 3, 7)) == ["theta"]
+
+
+def test_float32_is_seen() -> None:
+    subject = adapt(textbook.Float32Elman, "t", None)
+    assert subject is not None
+    assert subject.dtype == "float32"
+    assert subject.implementation.init(np.random.default_rng(0), 3, 7)["Wx"].dtype == np.float32
+
+
+def test_a_dropped_imaginary_part_is_an_error_and_not_a_wrong_number() -> None:
+    subject = adapt(textbook.ForgetsImaginary, "t", None)
+    assert subject is not None
+    impl = subject.implementation
+    params = impl.init(np.random.default_rng(0), 3, 7)
+    with pytest.raises(np.exceptions.ComplexWarning):
+        impl.run({k: v.astype(complex) for k, v in params.items()}, np.ones((4, 2, 3), complex), impl.zero_state(params, 2))
+
+
+def test_an_instance_has_its_own_sizes_and_is_left_alone(errors_of: Any) -> None:
+    rng = np.random.default_rng(0)
+    cell = textbook.TupleElman(rng.normal(size=(3, 5)), rng.normal(size=(5, 5)), np.zeros(5))
+    before = copy.deepcopy(cell.params)
+    subject = adapt(cell, "t", None)
+    assert subject is not None
+    assert (subject.input_sizes, subject.hidden_sizes) == ((3,), (5,))
+    assert max(errors_of(subject).values()) < 1e-12
+    assert all(np.array_equal(a, b) for a, b in zip(before, cell.params, strict=True))
+
+
+def test_a_factory_is_a_constructor(errors_of: Any) -> None:
+    def small(n_in: int, n_hidden: int) -> Any:
+        return textbook.ColumnLSTM(n_in, n_hidden)
+
+    subject = adapt(small, "t", None)
+    assert subject is not None and subject.name == "small"
+    assert max(errors_of(subject).values()) < 1e-12
+
+
+def units(units_in: int, units: int) -> Any:
+    return textbook.ColumnLSTM(units_in, units)
+
+
+def sounds_like_weights(w_in: int, w_out: int) -> Any:
+    return textbook.ColumnLSTM(w_in, w_out)
+
+
+@pytest.mark.parametrize("made", [units, sounds_like_weights])
+def test_sizes_are_known_by_many_names(made: Any, errors_of: Any) -> None:
+    subject = adapt(made, "t", None)
+    assert subject is not None
+    assert (subject.input_sizes, subject.hidden_sizes) == (None, None)
+    assert max(errors_of(subject).values()) < 1e-12
+
+
+def test_args_fix_sizes() -> None:
+    subject = adapt(textbook.ColumnLSTM, "t", {"n_in": 2, "n_hidden": 4})
+    assert subject is not None
+    assert (subject.input_sizes, subject.hidden_sizes) == ((2,), (4,))
+
+
+def test_numpys_global_generator_is_left_alone() -> None:
+    before = np.random.get_state(legacy=False)  # noqa: NPY002 - the global generator is what is asked about
+    adapt(textbook.TupleElman, "t", None)
+    after = np.random.get_state(legacy=False)  # noqa: NPY002 - the global generator is what is asked about
+    assert str(before) == str(after)
+
+
+@pytest.mark.parametrize(("args", "words"), [({"hiden": 3}, "--args names hiden"), (None, "could not be driven")])
+def test_what_cannot_be_understood_is_one_line(args: Any, words: str) -> None:
+    class Odd:
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            self.W = np.zeros((input_size, hidden_size))
+
+        def forward(self, x: Any, h: Any) -> Any:
+            raise RuntimeError("never works")
+
+    with pytest.raises(UsageError, match=words) as error:
+        adapt(Odd, "file.py:Odd", args)
+    assert "\n" not in str(error.value)
+    assert "init, zero_state, run, backward" in str(error.value)
+    if args is None:
+        assert "RuntimeError: never works" in str(error.value)
+
+
+def test_other_kinds_are_left_to_others() -> None:
+    assert adapt(3, "t", None) is None
+    assert adapt(type("Plain", (), {}), "t", None) is None
+
+
+class Handed:
+    """Elman without a cache of its own: backward is given what it needs, h_t being forward's own output."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.Wx, self.Wh, self.b = np.zeros((input_size, hidden_size)), np.zeros((hidden_size, hidden_size)), np.zeros(hidden_size)
+        self.dWx, self.dWh, self.db = (np.zeros_like(a) for a in (self.Wx, self.Wh, self.b))
+
+    def forward(self, x: Any, h_prev_t: Any) -> Any:
+        return np.tanh(x @ self.Wx + h_prev_t @ self.Wh + self.b)
+
+    def backward(self, delta: Any, h_t: Any, h_prev_l: Any, h_prev_t: Any) -> Any:
+        return self.of_output(delta, h_t, h_prev_l, h_prev_t)
+
+    def of_output(self, dh: Any, h: Any, x: Any, h_prev: Any) -> Any:
+        da = dh * (1 - h * h)
+        self.dWx += x.T @ da
+        self.dWh += h_prev.T @ da
+        self.db += da.sum(0)
+        return da @ self.Wx.T, da @ self.Wh.T
+
+
+def test_backward_is_given_the_output_the_input_and_the_state_before(errors_of: Any) -> None:
+    subject = adapt(Handed, "t", None)
+    assert subject is not None and "backward" in subject.capabilities
+    errors = errors_of(subject)
+    assert errors.keys() == {"p:Wx", "p:Wh", "p:b", "xs", "s:h"}
+    assert max(errors.values()) < 1e-12
+
+
+def test_a_gross_mistake_in_such_a_backward_is_not_read_away(errors_of: Any) -> None:
+    class Gross(Handed):
+        def of_output(self, dh: Any, h: Any, x: Any, h_prev: Any) -> Any:
+            return super().of_output(42 * dh, h, x, h_prev)
+
+    assert min(errors_of(adapt(Gross, "t", None)).values()) > 1
+
+
+def test_an_ambiguous_h_is_read_so_that_the_gradients_are_right(errors_of: Any) -> None:
+    class Output(Handed):
+        def forward(self, x: Any, state: Any) -> Any:
+            self.cache = x, state
+            return super().forward(x, state)
+
+        def backward(self, dh: Any, h: Any) -> Any:  # type: ignore[override]  # other arguments on purpose
+            return self.of_output(dh, h, *self.cache)
+
+    class Before(Output):
+        def backward(self, dh: Any, h: Any) -> Any:  # type: ignore[override]  # as above
+            x, _ = self.cache
+            return self.of_output(dh, super().forward(x, h), x, h)
+
+    for cls in (Output, Before):
+        subject = adapt(cls, "t", None)
+        assert max(errors_of(subject).values()) < 1e-12
+        assert subject is not None and "right gradients at a probe" in found(subject, "backward's arguments")
+
+
+def test_a_backward_that_cannot_be_driven_is_never_left_out() -> None:
+    class Strange(Handed):
+        def backward(self, alpha: Any, dh: Any, lr: Any, mask: Any, foo: Any) -> Any:  # type: ignore[override]  # as above
+            return dh
+
+    with pytest.raises(
+        UsageError, match=r"Strange\.backward\(alpha, dh, lr, mask, foo\) is not understood, tried .*, wanted backward\(dh"
+    ) as e:
+        adapt(Strange, "t", None)
+    assert "forward pass alone" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["backwards", "bakward", "back", "Backward", "compute_gradients"])
+def test_a_method_called_almost_backward_is_a_hint(name: str) -> None:
+    body = {"__init__": Handed.__init__, "forward": Handed.forward, name: lambda self, dh: dh}
+    with pytest.raises(UsageError, match=rf"has {name}\(dh\) but no backward: did you mean backward"):
+        adapt(type("Typo", (), body), "t", None)
+
+
+def test_a_class_without_a_backward_is_still_taken() -> None:
+    body = {"__init__": Handed.__init__, "forward": Handed.forward, "zero_grad": lambda self: None}
+    subject = adapt(type("Forward", (), body), "t", None)
+    assert subject is not None and "backward" not in subject.capabilities
+
+
+def test_gradients_that_are_partly_added_and_partly_overwritten_are_told() -> None:
+    class Mixed(Handed):
+        def of_output(self, dh: Any, h: Any, x: Any, h_prev: Any) -> Any:
+            self.db[...] = 0
+            return super().of_output(dh, h, x, h_prev)
+
+    subject = adapt(Mixed, "t", None)
+    assert subject is not None
+    assert subject.extra["mixed_accumulation"] == {"accumulated": ("Wx", "Wh"), "overwritten": ("b",)}
+    assert "adds to those of Wx, Wh, but overwrites those of b" in found(subject, "gradients")
+    for whole in (Handed, textbook.TupleElman):
+        subject = adapt(whole, "t", None)
+        assert subject is not None and "mixed_accumulation" not in subject.extra

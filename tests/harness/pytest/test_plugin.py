@@ -1,0 +1,184 @@
+"""`pytest --cell`, `--bptt-report`, `@bptt.parametrize`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bptt.harness.run import runner
+from bptt.reports.records import Run
+from bptt.reports.store import read_run
+
+CELLS = '''
+import numpy as np
+
+class Right:
+    """h' = x w + h v, w and v scalars of each unit"""
+    like = None
+    def init(self, rng, input_size, hidden_size):
+        return {"W": rng.normal(size=(input_size, hidden_size)), "v": rng.uniform(0.3, 0.9, size=hidden_size)}
+    def zero_state(self, params, batch_size):
+        return {"h": np.zeros((batch_size, len(params["v"])), params["v"].dtype)}
+    def run(self, params, xs, state):
+        ys, h = [], state["h"]
+        for x in xs:
+            h = x @ params["W"] + h * params["v"]
+            ys.append(h)
+        return np.stack(ys), {"h": h}
+    def backward(self, params, xs, state, dys, dfinal):
+        before = np.concatenate([state["h"][None], self.run(params, xs, state)[0]])
+        dp, dxs, dh = {k: np.zeros_like(p) for k, p in params.items()}, np.zeros_like(xs), dfinal["h"]
+        for t in reversed(range(len(xs))):
+            dh = dh + dys[t]
+            dp["W"] += xs[t].T @ dh
+            dp["v"] += (before[t] * dh).sum(0)
+            dxs[t], dh = dh @ params["W"].T, self.carried(dh, params["v"])
+        return dp, dxs, {"h": dh}
+    def carried(self, dh, v):
+        return dh * v
+
+class Wrong(Right):
+    def carried(self, dh, v):
+        return dh
+'''
+
+
+@pytest.fixture
+def cells(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(cells=CELLS)
+    return pytester
+
+
+def ids(result: pytest.RunResult) -> list[str]:
+    return [line for line in result.outlines if line.startswith("bptt::")]
+
+
+def test_each_check_of_each_cell_is_an_item(cells: pytest.Pytester) -> None:
+    found = ids(cells.runpytest("--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--collect-only", "-q"))
+    assert found == [f"bptt::{entry.id}-{name}" for name in ("Right", "Wrong") for entry in runner.catalogue()]
+
+
+def test_collection_does_not_import_the_cell(cells: pytest.Pytester) -> None:
+    cells.makepyfile(loud="raise RuntimeError('imported')")
+    assert len(ids(cells.runpytest("--cell", "loud.py:Cell", "--collect-only", "-q"))) == len(runner.catalogue())
+
+
+def test_a_right_cell_passes_and_what_does_not_apply_is_skipped_with_the_reason(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Right", "--bptt-level", "smoke", "-rs")
+    outcomes = result.parseoutcomes()
+    assert result.ret == 0
+    assert outcomes["passed"] > 5
+    assert outcomes["passed"] + outcomes["skipped"] == len(runner.catalogue())
+    assert any("SKIPPED" in line and "smoke" in line for line in result.outlines)
+
+
+def test_a_failure_is_what_the_terminal_shows_and_no_traceback(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Wrong", "--bptt-level", "smoke")
+    assert result.ret == 1
+    text = result.stdout.str()
+    assert "✗ GRD120" in text
+    assert re.search(r"repro +bptt check cells\.py:Wrong --select GRD120", text)
+    assert "FAILED bptt::GRD120-Wrong" in text
+    assert "Traceback" not in text
+    assert "runtest" not in text
+
+
+def test_a_blocked_check_is_skipped_and_says_by_what(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Wrong", "--bptt-level", "standard", "-rs")
+    assert any("SKIPPED" in line and "GRD120" in line for line in result.outlines)
+
+
+def test_a_cell_that_cannot_be_loaded_fails_once(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Wrng")
+    assert result.ret == 1
+    assert result.parseoutcomes() == {"failed": 1, "skipped": len(runner.catalogue()) - 1}
+    assert "did you mean Wrong" in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_only_the_checks_that_are_wanted_run(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Wrong", "-k", "CON", "--bptt-report", "run.json")
+    assert result.ret == 0
+    assert {found.check[:3] for found in read_run(cells.path / "run.json").results} == {"CON"}
+
+
+def test_a_run_of_skips_alone_is_no_pass(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Right", "-k", "PAR130")
+    assert result.parseoutcomes() == {"skipped": 1, "deselected": len(runner.catalogue()) - 1}
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_cell_alone_leaves_the_tests_around_it_out_and_a_path_brings_them_back(cells: pytest.Pytester) -> None:
+    cells.makepyfile(test_other="def test_other(): pass")
+    assert "test_other" not in cells.runpytest("--cell", "cells.py:Right", "--collect-only", "-q").stdout.str()
+    assert "test_other" in cells.runpytest("--cell", "cells.py:Right", "--collect-only", "-q", "test_other.py").stdout.str()
+
+
+def test_two_cells_of_one_name_get_ids_of_their_own(cells: pytest.Pytester) -> None:
+    cells.makepyfile(other=CELLS)
+    found = ids(cells.runpytest("--cell", "cells.py:Right", "--cell", "other.py:Right", "--collect-only", "-q"))
+    assert len(set(found)) == 2 * len(runner.catalogue())
+    assert "bptt::GRD110-other:Right" in found
+    cells.runpytest("--cell", "cells.py:Right", "--cell", "other.py:Right", "-k", "CON100", "--bptt-report", "run.json")
+    assert [found.target for found in read_run(cells.path / "run.json").results] == ["cells:Right", "other:Right"]
+
+
+def comparable(run: Run) -> list[tuple[str, str, str, object]]:
+    return [(found.target, found.check, found.status, found.finding) for found in run.results]
+
+
+def test_the_report_is_the_same_with_workers(cells: pytest.Pytester) -> None:
+    pytest.importorskip("xdist", reason="needs pytest-xdist")
+    options = ["--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--bptt-level", "smoke"]
+    alone = cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "alone.json", "--bptt-report", "alone.html")
+    many = cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "many.json", "-n", "2")
+    assert (alone.ret, many.ret) == (1, 1)
+    assert alone.parseoutcomes() == many.parseoutcomes()
+    one, two = read_run(cells.path / "alone.json"), read_run(cells.path / "many.json")
+    assert comparable(one) == comparable(two)
+    assert {target.name for target in one.targets} == {"Right", "Wrong"}
+    assert one.exit_code == two.exit_code == 1
+    assert one.targets == two.targets
+    assert {(e.target, e.name) for e in one.experiments} == {(e.target, e.name) for e in two.experiments}
+    assert "GRD120" in (cells.path / "alone.html").read_text()
+
+
+def test_parametrize_gives_a_check_that_raises(cells: pytest.Pytester) -> None:
+    cells.makepyfile(
+        test_cells="""
+import bptt
+from cells import Right, Wrong
+
+@bptt.parametrize([Right, Wrong, "cells.py:Right", Right()], level="smoke")
+def test_cell(check):
+    check()
+
+@bptt.parametrize([Wrong], level="smoke")
+def test_the_families_that_hold(check):
+    assert check(select=["contract"]).ok
+"""
+    )
+    result = cells.runpytest_subprocess("-v", "--bptt-report", "run.json", "-p", "no:benchmark")
+    text = result.stdout.str()
+    assert result.parseoutcomes() == {"passed": 4, "failed": 1}
+    for name in ("Right", "Wrong", "cells.py:Right"):
+        assert f"::test_cell[{name}" in text
+    assert "0x" not in text
+    assert "✗ GRD120" in text
+    assert "raise_for_failures" not in text
+    assert {found.target for found in read_run(cells.path / "run.json").results} >= {"Right", "Wrong"}
+
+
+def test_options_that_cannot_be_are_refused_before_anything_runs(cells: pytest.Pytester) -> None:
+    result = cells.runpytest("--cell", "cells.py:Right", "--bptt-report", "run.pdf")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--bptt-report: got 'run.pdf'" in result.stderr.str()
+    assert cells.runpytest("--cell", "cells.py:Right", "--bptt-level", "fast").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_without_our_options_nothing_of_ours_is_there(cells: pytest.Pytester) -> None:
+    path = cells.makepyfile("def test_it(pytestconfig): assert not pytestconfig.pluginmanager.has_plugin('bptt-cells')")
+    assert cells.runpytest(str(path)).ret == 0
+    assert Path(path).exists()

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import Trial
+from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
+from bptt.harness.checks.registry import Check
+from bptt.harness.known import bug
+from bptt.harness.known.plant import PlantedCell
+from bptt.harness.run.events import Options, Task
+from bptt.harness.run.judging import judge, planned
+from bptt.harness.run.runner import check
+from bptt.harness.subject import Array, Arrays
+from bptt.reports.records import Result, Target
+from tests.harness.checks.planted import Clean, Gradients
+from tests.harness.gradient.support import reference
+
+ELMAN = reference("elman")
+
+
+def made(function: Callable[[Trial, Case], Iterator[Evidence]], id: str = "XYZ100", **fields: Any) -> Check:
+    whole = Check(id, "colour", function, (Case(),), (), "smoke", ("cell",))
+    return replace(whole, **fields)
+
+
+def judged(*checks: Check, **options: Any) -> list[Result]:
+    events = judge(ELMAN, Task("refimpl:elman"), checks, Options(**options))
+    return [e[1] for e in events if e[0] == "result"]
+
+
+def passing(trial: Trial, case: Case) -> Iterator[Evidence]:
+    yield holds(size=case.T)
+
+
+def failing(trial: Trial, case: Case) -> Iterator[Evidence]:
+    yield Evidence(case.T < 3 or case.H < 2, "too large")
+
+
+def test_what_is_yielded_becomes_a_result() -> None:
+    def warning(trial: Trial, case: Case) -> Iterator[Evidence]:
+        yield Evidence(False, "odd", "INCONCLUSIVE", "warning")
+        yield holds()
+
+    def refused(trial: Trial, case: Case) -> Iterator[Evidence]:
+        raise NotApplicable("not for this one")
+        yield
+
+    def silent(trial: Trial, case: Case) -> Iterator[Evidence]:
+        yield from ()
+
+    def broken(trial: Trial, case: Case) -> Iterator[Evidence]:
+        yield holds()
+        raise ZeroDivisionError("our own mistake")
+
+    found = judged(*(made(f, f"X{k}") for k, f in enumerate((passing, failing, warning, refused, silent, broken))))
+    assert [(r.status, r.severity) for r in found] == [
+        ("passed", "error"),
+        ("failed", "error"),
+        ("passed", "warning"),
+        ("not_applicable", "info"),
+        ("error", "error"),
+        ("error", "error"),
+    ]
+    assert found[2].finding is not None
+    assert found[3].reason == "not for this one"
+    assert found[4].reason == "the check compared nothing"
+    assert "ZeroDivisionError: our own mistake (at " in str(found[5].reason)
+    assert all(r.target == "elman" and r.duration_s >= 0 for r in found)
+
+
+def test_the_smallest_case_is_found_in_each_dimension() -> None:
+    (result,) = judged(made(failing, cases=(Case(T=5, N=2, D=3, H=7),)))
+    assert result.finding is not None
+    small = result.finding.smallest_case
+    assert small is not None
+    assert (small.T, small.N, small.D, small.H) == (3, 1, 1, 2)
+    assert result.finding.repro is not None
+    assert "--case T3-N1-D1-H2" in result.finding.repro.command
+
+
+def test_a_long_case_is_shortened_by_halving_to_the_first_length_that_fails() -> None:
+    asked: list[int] = []
+
+    def late(trial: Trial, case: Case) -> Iterator[Evidence]:
+        asked.append(case.T)
+        yield Evidence(case.T < 42, "late")
+
+    (result,) = judged(made(late, cases=(Case(T=60),)))
+    assert result.finding is not None
+    assert result.finding.smallest_case is not None
+    assert result.finding.smallest_case.T == 42
+    assert len(set(asked)) < 12
+
+
+def test_a_smaller_case_must_fail_in_the_same_way() -> None:
+    def two_mistakes(trial: Trial, case: Case) -> Iterator[Evidence]:
+        yield Evidence(False, "small", "CONTRACT") if case.H < 4 else Evidence(False, "large", "BUG")
+
+    (result,) = judged(made(two_mistakes, cases=(Case(H=7),)))
+    assert result.finding is not None
+    assert result.finding.smallest_case is not None
+    assert (result.finding.code, result.finding.smallest_case.H) == ("BUG", 4)
+
+
+def test_metrics_of_several_cases_keep_the_largest_error_and_the_best_sensitivity() -> None:
+    def measured(trial: Trial, case: Case) -> Iterator[Evidence]:
+        yield Evidence(True, relative_error=10.0**-case.T, metrics={"sensitivity": case.T * 1e-12, "oracle": f"at {case.T}"})
+
+    (result,) = judged(made(measured, cases=(Case(T=5), Case(T=3), Case(T=4))))
+    assert result.metrics == {"max_relative_error": 1e-3, "sensitivity": pytest.approx(3e-12), "oracle": "at 4"}
+    assert result.cases == 3
+
+
+def test_the_plan_follows_level_names_and_kinds() -> None:
+    checks = (
+        made(passing, "A1"),
+        made(passing, "A2", family="shape", level="standard"),
+        made(passing, "A3", family="shape", level="exhaustive"),
+        made(passing, "A4", kinds=("network",)),
+    )
+
+    def ids(**options: Any) -> list[str]:
+        return [c.id for c in planned(checks, ELMAN, Options(**options))]
+
+    assert ids(level="smoke") == ["A1"]
+    assert ids() == ["A1", "A2"]
+    assert ids(level="exhaustive") == ["A1", "A2", "A3"]
+    assert ids(select=("A3",)) == ["A3"]
+    assert ids(select=("shape",)) == ["A2"]
+    assert ids(ignore=("shape",), level="exhaustive") == ["A1"]
+
+
+def test_levels_take_more_cases_and_seeds_move_them() -> None:
+    def at(**options: Any) -> list[Case]:
+        seen: list[Case] = []
+
+        def watching(trial: Trial, case: Case) -> Iterator[Evidence]:
+            seen.append(case)
+            yield holds()
+
+        judged(made(watching, cases=(Case(), Case(T=2, seed=1))), **options)
+        return seen
+
+    assert at(level="smoke") == [Case()]
+    assert at() == [Case(), Case(T=2, seed=1)]
+    assert len(set(at(level="full"))) == 10
+    assert at(seed=2) == [Case(seed=2000), Case(T=2, seed=2001)]
+    assert at(case=Case(T=9)) == [Case(T=9)]
+
+
+def test_a_blocked_check_blocks_in_turn_unless_told_not_to() -> None:
+    checks = (made(failing, "A1"), made(passing, "A2", needs=("A1",)), made(passing, "A3", needs=("A2",)))
+    assert [r.status for r in judged(*checks)] == ["failed", "blocked", "blocked"]
+    assert [r.status for r in judged(*checks, block=False)] == ["failed", "passed", "passed"]
+
+
+def test_the_target_is_told_with_what_it_was_found_to_be() -> None:
+    events = list(judge(ELMAN, Task("refimpl:elman"), (made(passing),), Options()))
+    (target,) = (e[1] for e in events if e[0] == "target")
+    assert isinstance(target, Target)
+    assert target.identified is not None
+    assert (target.name, target.like, target.identified.cell) == ("elman", "elman", "elman")
+    assert target.identified.max_error < 1e-12
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_failure_names_the_file_and_line_of_the_backward(known: bool) -> None:
+    class Wrong(Clean):
+        def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+            dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+            return dparams | {"b": 2 * dparams["b"]}, dxs, dstate
+
+    finding = check(Wrong, like="elman" if known else None, isolate=False, select=["GRD110"])["GRD110"].finding
+    assert finding is not None
+    assert finding.source is not None
+    assert finding.source.file.endswith("test_judging.py")
+    assert finding.observed == pytest.approx(2 * float(finding.expected or np.nan))
+    assert finding.repro is not None
+    assert ("--like elman" in finding.repro.command) == known
+
+
+def test_what_is_not_additive_is_named_as_what_is_not_homogeneous_is() -> None:
+    """relu' taken of the gradient: B(s v) = s B(v) for every s > 0, but B(v + w) is not B(v) + B(w)."""
+    mistake = PlantedCell("elman_relu", (bug("elman_relu", "derivative-from-gradient"),))
+    run = check(mistake, like="elman_relu", isolate=False, select=["contract", "linearity"])
+    (failed,) = run.failed
+    assert failed.finding is not None
+    assert [failed.check, failed.finding.causes[0].code] == ["LIN110", "derivative-from-gradient"]
