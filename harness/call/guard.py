@@ -14,7 +14,7 @@ import bptt.refimpl
 from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.subject import Array, Arrays, Subject
 
-_OURS = tuple(str(Path(package.__file__).parent) for package in (bptt.harness, bptt.refimpl))
+_OURS = (*bptt.harness.__path__, *bptt.refimpl.__path__)
 
 
 def called(subject: Subject, name: str, method: Callable[..., Any], *args: Any) -> Any:

@@ -1,4 +1,1 @@
-"""Two training loops on the same weights and the same batches, held together step by step.
-
-The package is not called lockstep, because `bptt.lockstep` is the function.
-"""
+"""Two training loops on the same weights and the same batches, held together step by step: `lockstep` is `bptt.lockstep`."""

@@ -139,7 +139,7 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case, worst: Evidence, 
         command += ["--like", task.like]
         call.append(f"like={task.like!r}")
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
-    python = f"import harness\nharness.check({', '.join(call)}).raise_for_failures()"
+    python = f"import bptt\nbptt.check({', '.join(call)}).raise_for_failures()"
     if c.family == "gradient" and worst.code == "BUG":
         python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.metrics.get("oracle")) or python
     return Repro(shlex.join(command), python)
