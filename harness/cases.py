@@ -110,14 +110,13 @@ def cotangents(subject: Subject, case: Case, ys: Array, final: Arrays) -> list[C
     """
     rng = generator(case, "cotangents")
     T, scale = ys.shape[0], subject.dys_scale or 1.0
-    closed = subject.extra.get("no_dfinal", ())  # final states for which its backward takes no gradient
 
     def signed(shape: tuple[int, ...]) -> Array:
         values = rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.5, size=shape) * scale
         return np.asarray(values, dtype=ys.dtype)
 
     dys, dfinal = signed(ys.shape), {name: signed(value.shape) for name, value in final.items()}
-    dfinal |= {name: np.zeros_like(final[name]) for name in closed if name in final}
+    dfinal |= {name: np.zeros_like(final[name]) for name in subject.no_dfinal if name in final}
     no_dys, no_dfinal = np.zeros_like(ys), {name: np.zeros_like(value) for name, value in final.items()}
 
     def only_step(t: int) -> Array:
@@ -131,7 +130,7 @@ def cotangents(subject: Subject, case: Case, ys: Array, final: Arrays) -> list[C
         chosen.append(Cotangent("first output only", only_step(0), no_dfinal))
     elif final:
         chosen.append(Cotangent("output only", dys, no_dfinal))
-    for name in (name for name in final if name not in closed):
+    for name in (name for name in final if name not in subject.no_dfinal):
         chosen.append(Cotangent(f"final {name} only", no_dys, no_dfinal | {name: dfinal[name]}))
     return chosen
 

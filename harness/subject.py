@@ -32,8 +32,8 @@ framework can), and may have one more method, where the framework has forward-mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -88,6 +88,19 @@ class Region:
     direction: str | None = None
 
 
+def no_regions(params: Arrays) -> tuple[Region, ...]:
+    """Of a subject whose gates are not known."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """Parameters whose kept gradient a second backward adds to, and those whose it overwrites."""
+
+    accumulated: tuple[str, ...]
+    overwritten: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Subject:
     """An implementation under test, in the one form the checks know.
@@ -99,7 +112,7 @@ class Subject:
     like            the published cell, or the part, that it claims to be, or None
     capabilities    words: "backward" (it has gradients), "forward_ad" (it has run_tangent)
     detected        what the adapter found out, for `describe`
-    regions         blocks of its parameters by gate where the adapter knows them; () otherwise
+    regions         (params) -> their blocks by gate, where the adapter knows them; () otherwise
     batch_sizes, input_sizes, hidden_sizes   the only sizes it can take, or None for any
     square          D == H only
     bidirectional   outputs may depend on later inputs
@@ -108,6 +121,10 @@ class Subject:
     truncation      its BPTT is meant to stop after k steps
     lengths         run(..., lengths=) is there
     source          file and line of its backward (or of the class), where known
+    no_dfinal       final states for which its backward takes no gradient
+    inferred_final  final states that it does not return: the last output stands for them
+    accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
+    two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
     """
 
     name: str
@@ -118,7 +135,7 @@ class Subject:
     like: str | None = None
     capabilities: frozenset[str] = frozenset()
     detected: tuple[Detection, ...] = ()
-    regions: tuple[Region, ...] = ()
+    regions: Callable[[Arrays], tuple[Region, ...]] = no_regions
     batch_sizes: tuple[int, ...] | None = None
     input_sizes: tuple[int, ...] | None = None
     hidden_sizes: tuple[int, ...] | None = None
@@ -129,4 +146,7 @@ class Subject:
     truncation: int | None = None
     lengths: bool = False
     source: tuple[str, int] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    no_dfinal: tuple[str, ...] = ()
+    inferred_final: tuple[str, ...] = ()
+    accumulation: Accumulation | None = None
+    two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None

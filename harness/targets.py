@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from bptt.harness.adapters import adapt, adapt_or_none
-from bptt.harness.adapters.objects import did_you_mean, has, is_torch, known_cell, raised_at, short_name
+from bptt.harness.adapters.objects import has, is_torch, known_cell, raised_at, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.textbook.functions import as_class, pairs
 from bptt.harness.adapters.textbook.names import FORWARD, own_method
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
+from bptt.harness.words import near_miss
 
 _RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
 
@@ -104,7 +105,7 @@ def _reference(name: str, target: str) -> object:
     from bptt.refimpl import CELLS
 
     if name not in CELLS:
-        raise UsageError(f"{target}: no reference cell {name!r}{did_you_mean(name, CELLS)} known: {', '.join(sorted(CELLS))}")
+        raise UsageError(f"{target}: no reference cell {name!r}{near_miss(name, CELLS) or ','} known are {', '.join(sorted(CELLS))}")
     return CELLS[name]
 
 
@@ -116,7 +117,7 @@ def _import_file(place: str, target: str) -> types.ModuleType:
         if not path.parent.is_dir():
             raise UsageError(f"{target}: no such folder {path.parent}, looked in {Path.cwd()}")
         folder = path.parent
-        near = did_you_mean(path.name, [p.name for p in folder.glob("*.py")])
+        near = near_miss(path.name, [p.name for p in folder.glob("*.py")])
         what = "is a folder, not a file" if path.is_dir() else "no such file"
         raise UsageError(
             f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}"
@@ -148,7 +149,7 @@ def _import_module(place: str, target: str) -> types.ModuleType:
             with _user_import(target):
                 if name not in sys.modules and _spec(name) is None:
                     known = _siblings(".".join(parts[: depth - 1]))
-                    hint = did_you_mean(parts[depth - 1], known)
+                    hint = near_miss(parts[depth - 1], known)
                     asfile = f", did you mean {place}.py?" if not hint and Path(f"{place}.py").is_file() else ""
                     raise UsageError(
                         f"{target}: no module named {name!r}{hint or asfile or ', looked in the current folder and the installed packages'}"
@@ -202,7 +203,7 @@ def _attribute(module: types.ModuleType, dotted: str, target: str) -> object:
         if not hasattr(value, name):
             public = _offers(value)
             owner = ".".join([_display(module), *dotted.split(".")[:depth]])
-            hint = did_you_mean(name, public) or f", it has {', '.join(public[:8]) or 'nothing public'}"
+            hint = near_miss(name, public) or f", it has {', '.join(public[:8]) or 'nothing public'}"
             raise UsageError(f"{target}: no {name!r} in {owner}{hint}")
         value = getattr(value, name)
     return value

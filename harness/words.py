@@ -6,11 +6,20 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """``, did you mean 'GRD110'?`` where one of `known` is close, else all of `known` where they are few, else nothing."""
-    names = sorted(set(known))
-    by_folded = {name.casefold(): name for name in names}
+def nearest(got: str, known: Iterable[str]) -> str | None:
+    """The name that is close to `got`, whatever its case; None where there is none."""
+    by_folded = {name.casefold(): name for name in sorted(set(known))}
     close = get_close_matches(got.casefold(), by_folded, n=1, cutoff=0.6)
-    if close:
-        return f", did you mean {by_folded[close[0]]!r}?"
-    return f", wanted one of {', '.join(names)}" if 0 < len(names) <= 12 else ""
+    return by_folded[close[0]] if close else None
+
+
+def near_miss(got: str, known: Iterable[str]) -> str:
+    """``, did you mean 'GRD110'?`` where one of `known` is close, else nothing."""
+    near = nearest(got, known)
+    return f", did you mean {near!r}?" if near else ""
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """As `near_miss`; where none is close all of `known`, if they are few."""
+    names = sorted(set(known))
+    return near_miss(got, names) or (f", wanted one of {', '.join(names)}" if 0 < len(names) <= 12 else "")

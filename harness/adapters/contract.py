@@ -6,9 +6,10 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from bptt.harness.adapters.objects import construct, did_you_mean, has, is_factory, is_torch, known_cell, required, short_name, source_of
+from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Detection, Subject
+from bptt.harness.words import nearest
 
 OPTIONAL = {"backward": "backward(params, xs, state, dys, dfinal_state) -> dparams, dxs, dstate"}
 WANTED = CELL_METHODS | NETWORK_METHODS | OPTIONAL
@@ -61,8 +62,7 @@ def _refuse_misspelt(obj: object, spec: str, method: str) -> None:
 def _close(obj: object, method: str) -> str | None:
     """A public method of `obj` whose name is almost `method`, and no name of the contract's."""
     names = [n for n in dir(obj) if not n.startswith("_") and n not in WANTED and has(obj, n)]
-    hint = did_you_mean(method, [n for n in names if abs(len(n) - len(method)) <= 2 and n[:1].lower() == method[:1]], count=1)
-    return hint.removeprefix(", did you mean ").removesuffix("?") or None
+    return nearest(method, [n for n in names if abs(len(n) - len(method)) <= 2 and n[:1].lower() == method[:1]])
 
 
 def _subject(impl: Any, spec: str, name: str) -> Subject:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import PARTS
-
-
-def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
-    """', did you mean …?' where a known name is close, '' otherwise."""
-    by_lower = {other.lower(): other for other in known}
-    close = [by_lower[other] for other in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
-    return f", did you mean {' or '.join(close)}?" if close else ""
+from bptt.harness.words import near_miss
 
 
 def known_cell(name: object, where: str) -> str:
@@ -27,7 +20,7 @@ def known_cell(name: object, where: str) -> str:
     if not isinstance(name, str):
         raise UsageError(f"{where}: like is {name!r}, wanted the name of a published cell, such as 'lstm'")
     if name not in CELLS and name not in PARTS:
-        hint = did_you_mean(name, [*CELLS, *PARTS])
+        hint = near_miss(name, [*CELLS, *PARTS]) or ","
         raise UsageError(f"{where}: like is {name!r}{hint} wanted one of {', '.join([*sorted(CELLS), *PARTS])}")
     return name
 

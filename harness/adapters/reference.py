@@ -52,7 +52,7 @@ def subject(cell: object, spec: str | None = None) -> Subject:
             Detection("like", f"it is the reference's {cell.name}"),
         ),
         source=(file, inspect.getsourcelines(backward)[1]) if file else None,
-        extra={"regions": implementation.regions},
+        regions=implementation.regions,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.reports.records import Where
@@ -17,16 +17,16 @@ _CASES = (Case(N=3), Case(T=3, N=2, D=4, H=5, seed=1), Case(T=2, N=9, seed=2))
 
 
 @check("BAT100", family="batch", cases=_CASES, needs=("CON110", "CON150", "NUM100", "TIM110"))
-def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
+def batch_rows_do_not_mix(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Each row alone gives the outputs that it gives in the batch."""
-    _several_rows(trial, case)
-    data = trial.data(case)
-    ys, final = trial.run(data)
+    _several_rows(context, case)
+    data = context.data(case)
+    ys, final = context.run(data)
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
     for n in range(case.N):
         alone = Data(data.params, data.xs[:, n : n + 1], {k: v[n : n + 1] for k, v in data.state.items()})
-        if trial.subject.batch_sizes is None:
-            one_ys, one_final = trial.run(alone)
+        if context.subject.batch_sizes is None:
+            one_ys, one_final = context.run(alone)
             yield agree(
                 f"outputs of row {n} alone",
                 got=one_ys[:, 0],
@@ -46,7 +46,7 @@ def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
             xs = data.xs.copy()
             xs[:, n] = -xs[:, n] + 0.3
             others = [m for m in range(case.N) if m != n]
-            changed, _ = trial.run(Data(data.params, xs, data.state))
+            changed, _ = context.run(Data(data.params, xs, data.state))
             yield agree(
                 f"outputs of other rows when row {n} is changed",
                 got=changed[:, others],
@@ -57,22 +57,22 @@ def batch_rows_do_not_mix(trial: Trial, case: Case) -> Iterator[Evidence]:
 
 
 @check("BAT110", family="batch", cases=_CASES, needs=("BAT100", "GRD130"))
-def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_of_a_row_come_from_that_row(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """A cotangent in row n gives dxs and dstate in row n only, and parameter gradients are the sum over rows, not the mean."""
-    trial.needs_backward()
-    _several_rows(trial, case)
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    v = cotangents(trial.subject, case, ys, final)[0]
-    whole = backward(trial.subject, data, v)
+    context.needs_backward()
+    _several_rows(context, case)
+    data = context.data(case)
+    ys, final = context.run(data)
+    v = cotangents(context.subject, case, ys, final)[0]
+    whole = backward(context.subject, data, v)
     total = {k: np.zeros_like(g) for k, g in whole.params.items()}
     eps = float(np.finfo(case.dtype).eps)
     for n in range(case.N):
         dys = np.zeros_like(v.dys)
         dys[:, n] = v.dys[:, n]
         dfinal = {k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype) for k, a in v.dfinal.items()}
-        g = backward(trial.subject, data, Cotangent(f"row {n}", dys, dfinal))
-        alone = _alone(trial, data, v, n) if trial.subject.batch_sizes is None else g
+        g = backward(context.subject, data, Cotangent(f"row {n}", dys, dfinal))
+        alone = _alone(context, data, v, n) if context.subject.batch_sizes is None else g
         others = [m for m in range(case.N) if m != n]
         if g.xs is not None:
             yield agree(
@@ -110,13 +110,13 @@ def gradients_of_a_row_come_from_that_row(trial: Trial, case: Case) -> Iterator[
             )
 
 
-def _alone(trial: Trial, data: Data, v: Cotangent, n: int) -> Gradients:
+def _alone(context: CheckContext, data: Data, v: Cotangent, n: int) -> Gradients:
     """Gradients of row n in a batch of one."""
     row = slice(n, n + 1)
     one = Data(data.params, data.xs[:, row], {k: s[row] for k, s in data.state.items()})
-    return backward(trial.subject, one, Cotangent(f"row {n} alone", v.dys[:, row], {k: a[row] for k, a in v.dfinal.items()}))
+    return backward(context.subject, one, Cotangent(f"row {n} alone", v.dys[:, row], {k: a[row] for k, a in v.dfinal.items()}))
 
 
-def _several_rows(trial: Trial, case: Case) -> None:
+def _several_rows(context: CheckContext, case: Case) -> None:
     if case.N < 2:
         raise NotApplicable(f"it takes batches of {case.N} only")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence
 from bptt.harness.checks.parts import NAMING, held_against
 from bptt.harness.checks.registry import check
@@ -19,26 +19,30 @@ _UNITS = 256.0
 
 
 @check("TRN200", family="training", cases=_CASES, kinds=CLIPS, needs=("TRN120",))
-def gradients_below_the_threshold_stay_as_they_are(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_below_the_threshold_stay_as_they_are(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """g' = g where ||g|| < theta (elementwise: where every |g_i| < theta)."""
-    yield from held_against(trial, "TRN200", below(trial.subject, case), _groups(trial, "TRN200", below(trial.subject, NAMING)), 4.0)
+    yield from held_against(
+        context, "TRN200", below(context.subject, case), _groups(context, "TRN200", below(context.subject, NAMING)), 4.0
+    )
 
 
 @check("TRN210", family="training", cases=_CASES, kinds=CLIPS, needs=("TRN200",))
-def gradients_above_the_threshold_are_clipped_as_the_formula_says(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_above_the_threshold_are_clipped_as_the_formula_says(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """g' = g theta / ||g||, with ||g|| over all tensors together    torch's: g theta / (||g|| + 1e-6)
     elementwise: g_i' = theta where g_i > theta, -theta where g_i < -theta, g_i elsewhere
     """
-    yield from held_against(trial, "TRN210", above(trial.subject, case), _groups(trial, "TRN210", above(trial.subject, NAMING)), _UNITS)
+    yield from held_against(
+        context, "TRN210", above(context.subject, case), _groups(context, "TRN210", above(context.subject, NAMING)), _UNITS
+    )
 
 
 @check("TRN220", family="training", cases=_CASES[:1], kinds=CLIPS, needs=("TRN200",))
-def gradients_of_zero_stay_zero(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_of_zero_stay_zero(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """g' = g for g = 0, where a norm is nothing to divide by, and for g near 1e-300, whose squares are zero."""
-    yield from held_against(trial, "TRN220", none_at_all(case), _groups(trial, "TRN220", none_at_all(NAMING)), 4.0)
+    yield from held_against(context, "TRN220", none_at_all(case), _groups(context, "TRN220", none_at_all(NAMING)), 4.0)
 
 
-def _groups(trial: Trial, id: str, own: list[Question]) -> dict[str, list[Question]]:
+def _groups(context: CheckContext, id: str, own: list[Question]) -> dict[str, list[Question]]:
     """All questions; those that nobody raises at; and the check's own."""
-    usual = [*below(trial.subject, NAMING), *above(trial.subject, NAMING)]
+    usual = [*below(context.subject, NAMING), *above(context.subject, NAMING)]
     return {"all": [*usual, *none_at_all(NAMING)], "usual": usual, id: own} if id != "TRN220" else {id: own}

@@ -1,4 +1,4 @@
-"""One subject on trial: what a check may ask."""
+"""What a check may ask about its subject."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMED_WITHIN = 1e-12
 
 
 @dataclass(frozen=True)
-class Trial:
+class CheckContext:
     """A subject, what is known about it, and how hard to look.
 
     identification   the published cell it was found to be, or None
@@ -52,8 +52,7 @@ class Trial:
         known = self.identification or (self.variation.identification if self.variation else None)
         if known is not None:
             return regions(known.mapping, params)
-        of_adapter = self.subject.extra.get("regions")
-        return tuple(of_adapter(params)) if callable(of_adapter) else self.subject.regions
+        return self.subject.regions(params)
 
     def examine(self, case: Case, sources: tuple[str, ...], draws: int | None = None) -> Examination:
         """The certificate of one case, with `draws` directions a block at most; asked twice, it is computed once."""

@@ -11,7 +11,7 @@ from bptt.harness.call.cell import Gradients, backward, outputs
 from bptt.harness.call.drawing import draw_params, init, zero_state
 from bptt.harness.call.guard import called, copies
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays
@@ -21,9 +21,9 @@ _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1), Case(T=3, N=3, D=4, H=4, see
 
 
 @check("CON100", family="contract", cases=_CASES)
-def init_gives_named_finite_parameters(trial: Trial, case: Case) -> Iterator[Evidence]:
+def init_gives_named_finite_parameters(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """init and zero_state return dicts of finite arrays, one row a batch entry in each state."""
-    subject = trial.subject
+    subject = context.subject
     rng = np.random.default_rng(case.seed)
     for name, value in init(subject, rng, case).items():
         if value.dtype.kind == "f":
@@ -36,10 +36,10 @@ def init_gives_named_finite_parameters(trial: Trial, case: Case) -> Iterator[Evi
 
 
 @check("CON110", family="contract", cases=_CASES, needs=("CON100",))
-def outputs_and_final_state_have_the_shapes_of_the_contract(trial: Trial, case: Case) -> Iterator[Evidence]:
+def outputs_and_final_state_have_the_shapes_of_the_contract(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """ys is (T, N, width), and the final state has the names and shapes of the initial one."""
-    data = trial.data(case)
-    ys, final = trial.run(data)
+    data = context.data(case)
+    ys, final = context.run(data)
     if ys.ndim != 3 or ys.shape[:2] != (case.T, case.N):
         yield _contract(f"run: ys has shape {ys.shape}, wanted (T, N, width) = ({case.T}, {case.N}, ...)", "ys")
         return
@@ -52,10 +52,10 @@ def outputs_and_final_state_have_the_shapes_of_the_contract(trial: Trial, case: 
 
 
 @check("CON120", family="contract", cases=_CASES[:1], needs=("CON110",))
-def outputs_have_the_dtype_of_the_inputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+def outputs_have_the_dtype_of_the_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """float64 in, float64 out (float32 for a subject that says so)."""
-    data = trial.data(case)
-    ys, final = trial.run(data)
+    data = context.data(case)
+    ys, final = context.run(data)
     for name, value in {"ys": ys, **final}.items():
         if value.dtype != np.dtype(case.dtype):
             yield _contract(f"run: {name} has dtype {value.dtype}, wanted {case.dtype} as the inputs", name)
@@ -64,48 +64,48 @@ def outputs_have_the_dtype_of_the_inputs(trial: Trial, case: Case) -> Iterator[E
 
 
 @check("CON130", family="contract", cases=(*_CASES, Case(regime="saturated", seed=3), Case(regime="open", seed=4)), needs=("CON110",))
-def outputs_are_finite(trial: Trial, case: Case) -> Iterator[Evidence]:
+def outputs_are_finite(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """No NaN and no infinity in outputs or final state, saturated gates included."""
-    ys, final = trial.run(trial.data(case))
+    ys, final = context.run(context.data(case))
     for name, value in {"ys": ys, **{f"final {k}": v for k, v in final.items()}}.items():
         yield _finite(name, value, Where(tensor=name))
 
 
 @check("CON140", family="contract", cases=_CASES[:2], needs=("CON110",))
-def run_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+def run_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run changes neither params nor xs nor state."""
-    data = trial.data(case)
+    data = context.data(case)
     before = _inputs(data)
-    trial.run(data)
+    context.run(data)
     yield from _unchanged("run", before, _inputs(data))
 
 
 @check("CON150", family="contract", cases=_CASES[:2], needs=("CON110", "CON130", "CON140"))
-def the_same_input_gives_the_same_output(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_same_input_gives_the_same_output(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run twice: equal to the last bit; and once more after a run on another input, so nothing is remembered between calls."""
-    data = trial.data(case)
-    first = _outputs(trial, data)
-    yield from _same("a second run", first, _outputs(trial, data), "NONDETERMINISTIC", "the first on the same input")
-    if any(not f.holds for f in _same("", first, _outputs(trial, data), "NONDETERMINISTIC", "")):
+    data = context.data(case)
+    first = _outputs(context, data)
+    yield from _same("a second run", first, _outputs(context, data), "NONDETERMINISTIC", "the first on the same input")
+    if any(not f.holds for f in _same("", first, _outputs(context, data), "NONDETERMINISTIC", "")):
         return
     other = Data(data.params, -0.7 * data.xs, {k: 0.3 * v for k, v in data.state.items()})
-    trial.run(other)
+    context.run(other)
     yield from _same(
         "a run after a run on another input",
         first,
-        _outputs(trial, data),
+        _outputs(context, data),
         "NONDETERMINISTIC",
         "the first: state leaks between calls",
     )
 
 
 @check("CON152", family="contract", cases=_CASES[:1], needs=("CON150",))
-def results_are_not_overwritten_by_later_calls(trial: Trial, case: Case) -> Iterator[Evidence]:
+def results_are_not_overwritten_by_later_calls(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """What run has returned stays as it is while run is called on another input: outputs are no view of a buffer in use."""
-    subject, data = trial.subject, trial.data(case)
+    subject, data = context.subject, context.data(case)
     kept = called(subject, "run", subject.implementation.run, data.params, data.xs, data.state)
     old_ys, old_final = outputs(subject, kept)
-    trial.run(Data(data.params, -0.7 * data.xs, {k: 0.3 * v for k, v in data.state.items()}))
+    context.run(Data(data.params, -0.7 * data.xs, {k: 0.3 * v for k, v in data.state.items()}))
     ys, final = outputs(subject, kept)
     for name, old, new in [("ys", old_ys, ys)] + [(f"final {k}", v, final[k]) for k, v in old_final.items()]:
         yield agree(
@@ -120,12 +120,12 @@ def results_are_not_overwritten_by_later_calls(trial: Trial, case: Case) -> Iter
 
 
 @check("CON155", family="contract", cases=_CASES[:1], needs=("CON150",))
-def a_layer_that_keeps_no_state_starts_each_sequence_fresh(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_layer_that_keeps_no_state_starts_each_sequence_fresh(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Two forward passes without a state handed in give the same outputs, where the class says that it is not stateful."""
-    twice = trial.subject.extra.get("starts_fresh")
-    if not callable(twice):
+    twice = context.subject.two_sequences
+    if twice is None:
         raise NotApplicable("its state is handed in at every call")
-    data = trial.data(case)
+    data = context.data(case)
     first, second = twice(data.params, data.xs)
     yield agree(
         "ys of a second sequence",
@@ -138,47 +138,47 @@ def a_layer_that_keeps_no_state_starts_each_sequence_fresh(trial: Trial, case: C
 
 
 @check("CON160", family="contract", cases=_CASES[:2], needs=("CON140", "CON150"))
-def gradients_do_not_depend_on_earlier_calls(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_do_not_depend_on_earlier_calls(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """backward twice: equal to the last bit; and once more after a forward and a backward on another input."""
-    trial.needs_backward()
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    v = cotangents(trial.subject, case, ys, final)[0]
+    context.needs_backward()
+    data = context.data(case)
+    ys, final = context.run(data)
+    v = cotangents(context.subject, case, ys, final)[0]
 
     def asked() -> dict[str, Array]:
         # copies each time: that a backward writes into its inputs is another check's finding
         at = Data(copies(data.params), data.xs.copy(), copies(data.state))
-        return _flat(backward(trial.subject, at, Cotangent(v.name, v.dys.copy(), copies(v.dfinal))))
+        return _flat(backward(context.subject, at, Cotangent(v.name, v.dys.copy(), copies(v.dfinal))))
 
     first = asked()
     yield from _same("a second call", first, asked(), "NONDETERMINISTIC", "the first backward call")
     other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
-    trial.run(other)
-    backward(trial.subject, other, Cotangent("other", -v.dys, {k: 2 * s for k, s in v.dfinal.items()}))
+    context.run(other)
+    backward(context.subject, other, Cotangent("other", -v.dys, {k: 2 * s for k, s in v.dfinal.items()}))
     yield from _same(
         "a call after others on another input", first, asked(), "NONDETERMINISTIC", "the first backward call: something is kept"
     )
 
 
 @check("CON165", family="contract", cases=_CASES[:2], needs=("CON160",))
-def backward_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+def backward_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """backward changes neither params nor xs nor state nor cotangents."""
-    trial.needs_backward()
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    v = cotangents(trial.subject, case, ys, final)[0]
+    context.needs_backward()
+    data = context.data(case)
+    ys, final = context.run(data)
+    v = cotangents(context.subject, case, ys, final)[0]
     before = _inputs(data) | _given(v)
-    backward(trial.subject, data, v)
+    backward(context.subject, data, v)
     yield from _unchanged("backward", before, _inputs(data) | _given(v))
 
 
 @check("CON170", family="contract", cases=_CASES, needs=("CON110", "CON165"))
-def gradients_have_the_shapes_of_what_they_are_gradients_of(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_have_the_shapes_of_what_they_are_gradients_of(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dX has the shape of X, for every parameter, the inputs and the initial state; no gradient of something unknown; finite."""
-    trial.needs_backward()
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    g = backward(trial.subject, data, cotangents(trial.subject, case, ys, final)[0])
+    context.needs_backward()
+    data = context.data(case)
+    ys, final = context.run(data)
+    g = backward(context.subject, data, cotangents(context.subject, case, ys, final)[0])
     yield from _shapes("dparams", g.params, data.params)
     yield from _shapes("dstate", g.state, data.state)
     if g.xs is not None:
@@ -186,29 +186,29 @@ def gradients_have_the_shapes_of_what_they_are_gradients_of(trial: Trial, case: 
 
 
 @check("CON172", family="contract", cases=_CASES[:1], needs=("CON170",))
-def gradients_are_all_accumulated_or_all_overwritten(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_are_all_accumulated_or_all_overwritten(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """A second backward without zeroing adds to the gradient of every parameter, or replaces every one: never a mixture."""
-    mixed = trial.subject.extra.get("mixed_accumulation")
-    if not mixed:
-        if trial.subject.framework == "numpy" and "gradients" in {d.what for d in trial.subject.detected}:
+    mixed = context.subject.accumulation
+    if mixed is None:
+        if context.subject.framework == "numpy" and "gradients" in {d.what for d in context.subject.detected}:
             yield holds()
             return
         raise NotApplicable("it returns its gradients")
-    added, replaced = ", ".join(mixed["accumulated"]), ", ".join(mixed["overwritten"])
+    added, replaced = ", ".join(mixed.accumulated), ", ".join(mixed.overwritten)
     yield Evidence(
         False,
         f"backward adds to the gradients of {added} but overwrites those of {replaced}: over several steps or calls one of them is wrong",
-        where=Where(tensor=mixed["overwritten"][0]),
+        where=Where(tensor=mixed.overwritten[0]),
     )
 
 
 @check("CON180", family="contract", cases=_CASES[:1], needs=("CON170",))
-def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
+def every_gradient_is_given(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """backward returns a gradient for every parameter, the inputs and each initial state; what is left out is said, never called right."""
-    trial.needs_backward()
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    g = backward(trial.subject, data, cotangents(trial.subject, case, ys, final)[0])
+    context.needs_backward()
+    data = context.data(case)
+    ys, final = context.run(data)
+    g = backward(context.subject, data, cotangents(context.subject, case, ys, final)[0])
     missing = [f"dL/d{k}" for k, v in data.params.items() if k not in g.params and v.dtype.kind == "f"]
     missing += ["dL/dxs"] if g.xs is None and data.xs.dtype.kind == "f" else []
     missing += [f"dL/d{k}0" for k in data.state if k not in g.state]
@@ -218,22 +218,22 @@ def every_gradient_is_given(trial: Trial, case: Case) -> Iterator[Evidence]:
 
 
 @check("CON190", family="contract", cases=(Case(T=3),), needs=("CON110", "CON150", "CON165"))
-def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_layout_of_arrays_in_memory_does_not_matter(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Fortran order, every second element of a larger array, repeated cotangents (stride zero): outputs and gradients stay the same."""
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    with_backward = "backward" in trial.subject.capabilities
-    v = cotangents(trial.subject, case, ys, final)[0]
+    data = context.data(case)
+    ys, final = context.run(data)
+    with_backward = "backward" in context.subject.capabilities
+    v = cotangents(context.subject, case, ys, final)[0]
     v = replace(v, dys=np.broadcast_to(v.dys[:1], v.dys.shape))  # the same at every step, so that it can have stride zero
     packed = replace(v, dys=np.ascontiguousarray(v.dys))
     expected = {"ys": ys} | {f"final {k}": a for k, a in final.items()}
-    gradients = _flat(backward(trial.subject, data, packed)) if with_backward else {}
+    gradients = _flat(backward(context.subject, data, packed)) if with_backward else {}
     tolerance = 1e5 * float(np.finfo(case.dtype).eps)
-    if any(not e.holds for e in _same("", gradients, _flat(backward(trial.subject, data, packed)) if with_backward else {}, "BUG", "")):
+    if any(not e.holds for e in _same("", gradients, _flat(backward(context.subject, data, packed)) if with_backward else {}, "BUG", "")):
         raise NotApplicable("its gradients change from call to call")
     for layout, arranged in (("Fortran order", np.asfortranarray), ("strided", _strided)):
         other = Data({k: arranged(p) for k, p in data.params.items()}, arranged(data.xs), {k: arranged(s) for k, s in data.state.items()})
-        for name, got in _outputs(trial, other).items():
+        for name, got in _outputs(context, other).items():
             yield agree(
                 f"{name} for {layout} inputs",
                 got=got,
@@ -243,7 +243,7 @@ def the_layout_of_arrays_in_memory_does_not_matter(trial: Trial, case: Case) -> 
                 where=Where(tensor=name),
             )
         for kind, dys in ((layout, arranged(packed.dys)), ("stride-zero", v.dys)) if with_backward else ():
-            for name, got in _flat(backward(trial.subject, other, replace(v, dys=dys))).items():
+            for name, got in _flat(backward(context.subject, other, replace(v, dys=dys))).items():
                 yield agree(
                     f"{name} for {kind} cotangents",
                     got=got,
@@ -293,8 +293,8 @@ def _unchanged(call: str, before: Arrays, after: Arrays) -> Iterator[Evidence]:
         )
 
 
-def _outputs(trial: Trial, data: Data) -> dict[str, Array]:
-    ys, final = trial.run(data)
+def _outputs(context: CheckContext, data: Data) -> dict[str, Array]:
+    ys, final = context.run(data)
     return {"ys": ys} | {f"final {k}": v for k, v in final.items()}
 
 

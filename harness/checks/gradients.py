@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
 from bptt.harness.checks.lags import lags_evidence
 from bptt.harness.checks.registry import check
@@ -27,15 +27,15 @@ _FEWER = 3
 
 
 @check("GRD110", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110", "NUM100"))
-def one_step_parameter_gradients_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+def one_step_parameter_gradients_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) at T = 1, for every parameter W and gate, random directions u and several cotangents."""
-    yield _certified(trial, case, _PARAMS)
+    yield _certified(context, case, _PARAMS)
 
 
 @check("GRD120", family="gradient", cases=_ONE_STEP, needs=("GRD110",))
-def one_step_gradients_of_input_and_state_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+def one_step_gradients_of_input_and_state_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """<u, dL/dx> = d/de L(x + e u) at T = 1, for the input and each initial state."""
-    yield _certified(trial, case, _INPUTS)
+    yield _certified(context, case, _INPUTS)
 
 
 @check(
@@ -44,9 +44,9 @@ def one_step_gradients_of_input_and_state_match_the_exact_derivative(trial: Tria
     cases=(Case(T=2, seed=2), Case(), Case(T=3, N=7, D=5, H=7, seed=3)),
     needs=("GRD120", "CON192"),
 )
-def gradients_carried_through_time_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_carried_through_time_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """<u, dL/dX> = d/de L(X + e u) over several steps, for every parameter, input step and initial state, N == H among the cases."""
-    yield _certified(trial, _within_truncation(trial, case), _ALL)
+    yield _certified(context, _within_truncation(context, case), _ALL)
 
 
 @check(
@@ -56,9 +56,9 @@ def gradients_carried_through_time_match_the_exact_derivative(trial: Trial, case
     cases=tuple(Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))),
     needs=("GRD130",),
 )
-def gradients_are_right_in_every_regime(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_are_right_in_every_regime(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD130 with saturated, open and closed gates, almost linear cells, and parameters as the subject initialises them."""
-    yield _certified(trial, _within_truncation(trial, case), _ALL, _FEWER)
+    yield _certified(context, _within_truncation(context, case), _ALL, _FEWER)
 
 
 @check(
@@ -68,14 +68,14 @@ def gradients_are_right_in_every_regime(trial: Trial, case: Case) -> Iterator[Ev
     cases=(Case(T=12, seed=5), Case(T=60, N=1, regime="closed", seed=6), Case(T=60, N=1, seed=7)),
     needs=("GRD130",),
 )
-def gradients_are_right_at_long_lags(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_are_right_at_long_lags(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD130 at T = 12 and T = 60: each step's input on its own against the last output, however small its gradient is."""
-    if trial.subject.truncation is not None:
-        raise NotApplicable(f"its backward is meant to stop after {trial.subject.truncation} steps")
-    if case.T > 20 and not trial.derivatives_are_exact:
-        yield _one_step_at_a_time(trial, case)  # differences of whole runs see nothing at such lags
+    if context.subject.truncation is not None:
+        raise NotApplicable(f"its backward is meant to stop after {context.subject.truncation} steps")
+    if case.T > 20 and not context.derivatives_are_exact:
+        yield _one_step_at_a_time(context, case)  # differences of whole runs see nothing at such lags
         return
-    yield _certified(trial, case, _ALL, 2)
+    yield _certified(context, case, _ALL, 2)
 
 
 @check(
@@ -85,9 +85,9 @@ def gradients_are_right_at_long_lags(trial: Trial, case: Case) -> Iterator[Evide
     cases=(Case(T=130, N=1, H=5, seed=16), Case(T=300, N=1, H=3, seed=17)),
     needs=("GRD150",),
 )
-def gradients_are_right_in_very_long_sequences(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_are_right_in_very_long_sequences(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD150 at T = 130 and T = 300."""
-    yield from gradients_are_right_at_long_lags(trial, case)
+    yield from gradients_are_right_at_long_lags(context, case)
 
 
 @check(
@@ -106,29 +106,29 @@ def gradients_are_right_in_very_long_sequences(trial: Trial, case: Case) -> Iter
     ),
     needs=("GRD130",),
 )
-def gradients_are_right_at_every_size(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_are_right_at_every_size(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD130 with a batch of one and of nine, one unit and thirty-three, one input, D > H and D == H."""
-    yield _certified(trial, _within_truncation(trial, case), _ALL, _FEWER)
+    yield _certified(context, _within_truncation(context, case), _ALL, _FEWER)
 
 
 @check(
     "GRD170", family="gradient", level="standard", cases=(Case(T=2, N=3, D=2, H=5, seed=12),), drawn=6, needs=("GRD140", "GRD150", "GRD160")
 )
-def gradients_are_right_wherever_hypothesis_looks(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_are_right_wherever_hypothesis_looks(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD130 at cases that Hypothesis draws: any T up to 12, N up to 3, D and H up to 7, any regime."""
-    yield _certified(trial, _within_truncation(trial, case), _ALL, 2)
+    yield _certified(context, _within_truncation(context, case), _ALL, 2)
 
 
 @check("GRD190", family="gradient", level="exhaustive", cases=(Case(), Case(T=3, regime="saturated", seed=1)), needs=("GRD130",))
-def every_entry_of_every_gradient_is_exact(trial: Trial, case: Case) -> Iterator[Evidence]:
+def every_entry_of_every_gradient_is_exact(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Each entry of each gradient against its own column of the Jacobian, for every cotangent, relative to the largest of its block."""
-    trial.needs_backward()
-    case = _within_truncation(trial, case)
+    context.needs_backward()
+    case = _within_truncation(context, case)
     try:
-        examination = exhaust(trial.subject, case, trial.regions, trial.mirror)
+        examination = exhaust(context.subject, case, context.regions, context.mirror)
     except NoChain as reason:
         raise NotApplicable(str(reason)) from reason
-    evidence = evidence_of(examination, _ALL, trial)
+    evidence = evidence_of(examination, _ALL, context)
     metrics = {k: v for k, v in evidence.metrics.items() if k not in ("miss_probability", "sensitivity")}
     entries = sum(j.u.size for j in examination.judged if j.verdict != "not given")
     evidence = replace(evidence, metrics=metrics | {"entries": entries})
@@ -139,29 +139,29 @@ def every_entry_of_every_gradient_is_exact(trial: Trial, case: Case) -> Iterator
     yield replace(evidence, headline=f"dL/d{evidence.where.tensor} is wrong in single entries, with the cotangent on {on}")
 
 
-def _one_step_at_a_time(trial: Trial, case: Case) -> Evidence:
+def _one_step_at_a_time(context: CheckContext, case: Case) -> Evidence:
     try:
-        return lags_evidence(trial, case)
+        return lags_evidence(context, case)
     except NotApplicable as reason:
         return holds(left_out=f"T={case.T}: {reason}")
 
 
-def _within_truncation(trial: Trial, case: Case) -> Case:
+def _within_truncation(context: CheckContext, case: Case) -> Case:
     """A truncated backward equals the full one as long as the sequence is no longer than its window."""
-    k = trial.subject.truncation
+    k = context.subject.truncation
     return case if k is None else replace(case, T=min(case.T, k + 1))
 
 
-def _certified(trial: Trial, case: Case, of: tuple[str, ...], draws: int | None = None) -> Evidence:
+def _certified(context: CheckContext, case: Case, of: tuple[str, ...], draws: int | None = None) -> Evidence:
     """Everything is examined, so that a failure can say what else is wrong; only blocks of `of` decide."""
-    trial.needs_backward()
-    examination = trial.examine(case, _ALL, draws)
+    context.needs_backward()
+    examination = context.examine(case, _ALL, draws)
     if not any(j.verdict != "not given" for j in examination.judged if j.block.source in of):
         raise NotApplicable(f"its backward gives no gradient of {' or '.join(of)}")
-    return evidence_of(examination, of, trial)
+    return evidence_of(examination, of, context)
 
 
-def evidence_of(examination: Examination, of: tuple[str, ...], trial: Trial) -> Evidence:
+def evidence_of(examination: Examination, of: tuple[str, ...], context: CheckContext) -> Evidence:
     """What an examination says of the blocks of `of`, for the runner."""
     judged = [j for j in examination.judged if j.block.source in of]
     relative = [j.relative for j in judged if j.verdict in ("agrees", "rounding")]
@@ -173,14 +173,14 @@ def evidence_of(examination: Examination, of: tuple[str, ...], trial: Trial) -> 
     if examination.oracle.why:
         metrics["oracle_because"] = examination.oracle.why
     if any(j.verdict in ("wrong", "not finite") for j in judged):
-        return _failure(examination, of, trial, metrics)
+        return _failure(examination, of, context, metrics)
     undecided = [j for j in judged if j.verdict == "undecided"]
     if undecided:
         return _undecided(examination, undecided, metrics)
     return Evidence(True, metrics=metrics | {"sensitivity": smallest_error_found(examination)}, total=len(judged))
 
 
-def _failure(examination: Examination, of: tuple[str, ...], trial: Trial, metrics: dict[str, object]) -> Evidence:
+def _failure(examination: Examination, of: tuple[str, ...], context: CheckContext, metrics: dict[str, object]) -> Evidence:
     found = locate(examination, of)
     gate = f", gate {found.where.gate}" if found.where.gate else ""
     relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)
@@ -198,13 +198,13 @@ def _failure(examination: Examination, of: tuple[str, ...], trial: Trial, metric
         total=found.total,
         metrics=metrics,
         detail=(examination, found),
-        fails_at=lambda case: _is_wrong_at(trial, case, of, found.where.gate),
+        fails_at=lambda case: _is_wrong_at(context, case, of, found.where.gate),
     )
 
 
-def _is_wrong_at(trial: Trial, case: Case, of: tuple[str, ...], gate: str | None) -> bool:
+def _is_wrong_at(context: CheckContext, case: Case, of: tuple[str, ...], gate: str | None) -> bool:
     """Whether the same gate is wrong at another case, from two directions a block."""
-    wrong = trial.examine(case, of, 2).wrong
+    wrong = context.examine(case, of, 2).wrong
     return any(j.block.gate == gate for j in wrong)
 
 

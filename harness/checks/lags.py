@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.lags import Lags, Part, lag_map
@@ -25,18 +25,18 @@ _MOST_CELLS = 40
     cases=(Case(T=60, seed=18), Case(T=300, N=1, H=5, regime="closed", seed=19), Case(T=1000, N=1, D=2, H=3, seed=20)),
     needs=("GRD150",),
 )
-def every_lag_is_exact_to_ten_digits(trial: Trial, case: Case) -> Iterator[Evidence]:
+def every_lag_is_exact_to_ten_digits(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dL_t/dx_s and dL_t/dh_0 against the product of the steps' Jacobians for every t and s, T up to 1000, each block by its own size."""
-    yield lags_evidence(trial, case)
+    yield lags_evidence(context, case)
 
 
-def lags_evidence(trial: Trial, case: Case) -> Evidence:
+def lags_evidence(context: CheckContext, case: Case) -> Evidence:
     """What the map of one case says.  Raises NotApplicable with the reason where there is no map."""
-    trial.needs_backward()
-    if trial.subject.truncation is not None:
-        raise NotApplicable(f"its backward is meant to stop after {trial.subject.truncation} steps")
+    context.needs_backward()
+    if context.subject.truncation is not None:
+        raise NotApplicable(f"its backward is meant to stop after {context.subject.truncation} steps")
     try:
-        found = lag_map(trial.subject, case, trial.mirror)
+        found = lag_map(context.subject, case, context.mirror)
     except NoChain as reason:
         raise NotApplicable(f"no map of its lags: {reason}") from reason
     metrics = _metrics(found)
@@ -64,7 +64,7 @@ def lags_evidence(trial: Trial, case: Case) -> Evidence:
         bad=int(part.wrong.sum()),
         total=int(np.count_nonzero(part.sizes)),
         metrics=metrics | {"scope": _scope(found, band), "cotangent": f"output {place[0]} only"},
-        fails_at=lambda smaller: _same_bands(trial, smaller, band),
+        fails_at=lambda smaller: _same_bands(context, smaller, band),
     )
 
 
@@ -105,10 +105,10 @@ def bands(found: Lags) -> dict[str, Band]:
     return result
 
 
-def _same_bands(trial: Trial, case: Case, band: dict[str, Band]) -> bool:
+def _same_bands(context: CheckContext, case: Case, band: dict[str, Band]) -> bool:
     """Whether the same lags are wrong at another case: a band must not be shrunk away."""
     try:
-        there = bands(lag_map(trial.subject, case, trial.mirror))
+        there = bands(lag_map(context.subject, case, context.mirror))
     except NoChain:
         return False
     return {k: b.key for k, b in there.items()} == {k: b.key for k, b in band.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.cases import Case, Cotangent, Data, generator
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays, Subject
@@ -22,11 +22,11 @@ Run = tuple[Array, dict[str, Array]]
 
 
 @check("LEN100", family="lengths", cases=_CASES, needs=("CON110", "PAR100"))
-def full_lengths_change_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
+def full_lengths_change_nothing(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run(..., lengths=(T, ..., T)) is run(...): outputs and final state."""
-    data = _data(trial, case)
-    ys, final = _run(trial.subject, data, np.full(data.xs.shape[1], len(data.xs)))
-    expected, expected_final = trial.run(data)
+    data = _data(context, case)
+    ys, final = _run(context.subject, data, np.full(data.xs.shape[1], len(data.xs)))
+    expected, expected_final = context.run(data)
     than = "those without lengths"
     yield agree("ys with full lengths", got=ys, expected=expected, tolerance=_close(case), than=than, where=Where(tensor="ys"))
     for name, value in expected_final.items():
@@ -34,14 +34,14 @@ def full_lengths_change_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
 
 
 @check("LEN110", family="lengths", cases=_CASES, needs=("LEN100",))
-def what_stands_in_the_padding_does_not_matter(trial: Trial, case: Case) -> Iterator[Evidence]:
+def what_stands_in_the_padding_does_not_matter(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Other numbers in the padding of xs leave every valid output and the final state as they are."""
-    data, lengths = _data(trial, case), _lengths(case)
+    data, lengths = _data(context, case), _lengths(case)
     valid = _valid(data.xs, lengths)
-    ys, final = _run(trial.subject, data, lengths)
+    ys, final = _run(context.subject, data, lengths)
     other = data.xs.copy()
     other[~valid] = 100 * generator(case, "padding").normal(size=other[~valid].shape)
-    again, again_final = _run(trial.subject, Data(data.params, other, data.state), lengths)
+    again, again_final = _run(context.subject, Data(data.params, other, data.state), lengths)
     than = "those with other numbers in the padding"
     yield agree("valid ys", got=ys[valid], expected=again[valid], tolerance=_close(case), than=than, where=Where(tensor="ys"))
     for name, value in again_final.items():
@@ -50,13 +50,13 @@ def what_stands_in_the_padding_does_not_matter(trial: Trial, case: Case) -> Iter
 
 
 @check("LEN120", family="lengths", cases=_CASES, needs=("LEN110",))
-def a_padded_sequence_gives_what_it_gives_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_padded_sequence_gives_what_it_gives_alone(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Row n with its padding gives the outputs and the final state of its first lengths[n] steps alone: the last valid state, and a
     backward direction that starts at the last valid step."""
-    data, lengths = _data(trial, case), _lengths(case)
-    ys, final = _run(trial.subject, data, lengths)
+    data, lengths = _data(context, case), _lengths(case)
+    ys, final = _run(context.subject, data, lengths)
     for n, length in enumerate(lengths):
-        expected, expected_final = trial.run(_row(trial, data, n, length))
+        expected, expected_final = context.run(_row(context, data, n, length))
         than = f"those of its first {length} of {len(data.xs)} steps alone"
         what, where = f"valid ys of row {n}", Where(tensor="ys")
         yield agree(what, got=ys[:length, n : n + 1], expected=expected, tolerance=_close(case), than=than, where=where)
@@ -67,24 +67,24 @@ def a_padded_sequence_gives_what_it_gives_alone(trial: Trial, case: Case) -> Ite
 
 
 @check("LEN130", family="lengths", cases=_CASES, needs=("LEN120", "GRD130"))
-def padding_gets_no_gradient_and_gives_none(trial: Trial, case: Case) -> Iterator[Evidence]:
+def padding_gets_no_gradient_and_gives_none(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dL/dxs is exactly zero in the padding, and every gradient is the sum, or the rows, of those of the sequences alone."""
-    if not trial.subject.lengths:
+    if not context.subject.lengths:
         raise NotApplicable("it takes no lengths")
-    trial.needs_backward()
-    if "lengths" not in _parameters(trial.subject.implementation.backward):
+    context.needs_backward()
+    if "lengths" not in _parameters(context.subject.implementation.backward):
         raise NotApplicable("its backward takes no lengths")
-    data, lengths = _data(trial, case), _lengths(case)
+    data, lengths = _data(context, case), _lengths(case)
     valid = _valid(data.xs, lengths)
-    ys, final = _run(trial.subject, data, lengths)
+    ys, final = _run(context.subject, data, lengths)
     rng = generator(case, "cotangents of lengths")
     dys = np.asarray(rng.normal(size=ys.shape) * valid[..., None], case.dtype)
     dfinal = {name: np.asarray(rng.normal(size=value.shape), case.dtype) for name, value in final.items()}
-    g = _backward(trial.subject, data, Cotangent("all", dys, dfinal), lengths)
+    g = _backward(context.subject, data, Cotangent("all", dys, dfinal), lengths)
     alone = []
     for n, length in enumerate(lengths):
         rows = {name: d[n : n + 1] for name, d in dfinal.items()}
-        alone.append(_backward(trial.subject, _row(trial, data, n, length), Cotangent("all", dys[:length, n : n + 1], rows), None))
+        alone.append(_backward(context.subject, _row(context, data, n, length), Cotangent("all", dys[:length, n : n + 1], rows), None))
     if g.xs is not None:
         padding = g.xs[~valid]
         yield agree(
@@ -103,10 +103,10 @@ def padding_gets_no_gradient_and_gives_none(trial: Trial, case: Case) -> Iterato
             yield agree(f"dL/d{name}0 of row {n}", got=mine, expected=value, tolerance=close, than=than, where=Where(tensor=f"{name}0"))
 
 
-def _data(trial: Trial, case: Case) -> Data:
-    if not trial.subject.lengths:
+def _data(context: CheckContext, case: Case) -> Data:
+    if not context.subject.lengths:
         raise NotApplicable("it takes no lengths")
-    return trial.data(case)
+    return context.data(case)
 
 
 def _lengths(case: Case) -> Array:
@@ -126,9 +126,9 @@ def _valid(xs: Array, lengths: Array) -> Array:
     return np.asarray(np.arange(len(xs))[:, None] < lengths)
 
 
-def _row(trial: Trial, data: Data, n: int, length: int) -> Data:
+def _row(context: CheckContext, data: Data, n: int, length: int) -> Data:
     """Row n alone, its valid steps.  Raises NotApplicable where the subject can't take one row."""
-    sizes = trial.subject.batch_sizes
+    sizes = context.subject.batch_sizes
     if sizes is not None and 1 not in sizes:
         raise NotApplicable("it does not take a batch of one row")
     return Data(data.params, data.xs[:length, n : n + 1], {name: value[n : n + 1] for name, value in data.state.items()})

@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
@@ -19,10 +19,10 @@ _CASES = (Case(), Case(T=1, seed=1))
 
 
 @check("LIN100", family="linearity", cases=_CASES, needs=("CON170",))
-def zero_cotangents_give_zero_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
+def zero_cotangents_give_zero_gradients(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """B(0) = 0."""
-    trial.needs_backward()
-    for name, value in _named(_at(trial, case, 0.0, 0.0)[1]).items():
+    context.needs_backward()
+    for name, value in _named(_at(context, case, 0.0, 0.0)[1]).items():
         yield agree(
             f"dL/d{name} for zero cotangents",
             got=value,
@@ -45,21 +45,21 @@ class NotLinear:
 
 
 @check("LIN110", family="linearity", cases=_CASES, needs=("CON170", "NUM100"))
-def backward_is_linear_in_its_cotangents(trial: Trial, case: Case) -> Iterator[Evidence]:
+def backward_is_linear_in_its_cotangents(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """B(v + 2 w) = B(v) + 2 B(w), and B(s v) = s B(v) for a large and a small s."""
-    trial.needs_backward()
+    context.needs_backward()
     eps = float(np.finfo(case.dtype).eps)
-    limited = trial.subject.dys_scale is not None
-    v = _named(_at(trial, case, 1.0, 0.0)[1])
+    limited = context.subject.dys_scale is not None
+    v = _named(_at(context, case, 1.0, 0.0)[1])
     for scale in (0.5, 1e-3) if limited else (1e3, 1e-3):
-        cotangent, scaled = _at(trial, case, scale, 0.0)
-        detail = NotLinear(case, trial.data(case), cotangent, scaled, _times(scale, _at(trial, case, 1.0, 0.0)[1]))
+        cotangent, scaled = _at(context, case, scale, 0.0)
+        detail = NotLinear(case, context.data(case), cotangent, scaled, _times(scale, _at(context, case, 1.0, 0.0)[1]))
         largest = max((float(np.max(np.abs(scale * g), initial=0.0)) for g in v.values()), default=0.0)
         for name, got in _named(scaled).items():
             found = _linear(name, got, scale * v[name], eps, f"{scale:g} B(v)", abs(scale * v[name]), largest)
             yield replace(found, detail=detail)
-    (cotangent, joint), (_, second) = (_at(trial, case, *weights) for weights in ((1.0, 2.0), (0.0, 1.0)))
-    detail = NotLinear(case, trial.data(case), cotangent, joint, _sum(_at(trial, case, 1.0, 0.0)[1], _times(2.0, second)))
+    (cotangent, joint), (_, second) = (_at(context, case, *weights) for weights in ((1.0, 2.0), (0.0, 1.0)))
+    detail = NotLinear(case, context.data(case), cotangent, joint, _sum(_at(context, case, 1.0, 0.0)[1], _times(2.0, second)))
     both, w = _named(joint), _named(second)
     largest = max((float(np.max(np.abs(g), initial=0.0)) for g in v.values()), default=0.0)
     for name in v:
@@ -85,13 +85,13 @@ def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms
     return found if not apart <= 2e5 * eps * size + 1e3 * eps * largest else Evidence(True, relative_error=apart / size if size else 0.0)
 
 
-def _at(trial: Trial, case: Case, a: float, b: float) -> tuple[Cotangent, Gradients]:
+def _at(context: CheckContext, case: Case, a: float, b: float) -> tuple[Cotangent, Gradients]:
     """The cotangent a v + b w, and B of it."""
-    data = trial.data(case)
-    ys, final = trial.run(data)
-    v = cotangents(trial.subject, case, ys, final)[0]
+    data = context.data(case)
+    ys, final = context.run(data)
+    v = cotangents(context.subject, case, ys, final)[0]
     rng = generator(case, "second cotangent")
-    limit = trial.subject.dys_scale or 1.0
+    limit = context.subject.dys_scale or 1.0
 
     def like(value: Array) -> Array:
         return np.asarray(limit * rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1.0, 1.0], value.shape), value.dtype)
@@ -100,7 +100,7 @@ def _at(trial: Trial, case: Case, a: float, b: float) -> tuple[Cotangent, Gradie
     w = Cotangent("second", like(v.dys), second)
     mixed = Cotangent(f"{a:g} times {v.name}", _mix(a, v.dys, b, w.dys), {k: _mix(a, v.dfinal[k], b, w.dfinal[k]) for k in v.dfinal})
     with np.errstate(all="ignore"):
-        return mixed, backward(trial.subject, data, mixed)
+        return mixed, backward(context.subject, data, mixed)
 
 
 def _times(scale: float, g: Gradients) -> Gradients:

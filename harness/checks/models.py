@@ -17,7 +17,7 @@ import numpy as np
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients
 from bptt.harness.cases import Case, Data
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
@@ -30,9 +30,9 @@ _ROUNDING = 1e3
 
 
 @check("TIM200", family="time", cases=(Case(), Case(T=3, N=1, seed=1)), kinds=("network",), needs=("CON210",))
-def a_score_does_not_depend_on_later_inputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_score_does_not_depend_on_later_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """A language model's score of the word y_t = x_{t+1} is made from x_0 .. x_t: it may not read what it has to predict."""
-    batch = _batch(trial, case)
+    batch = _batch(context, case)
     if not batch.predicts_its_next_input:
         raise NotApplicable("its targets are not its own inputs one step later, so it may read ahead")
     T = batch.length
@@ -50,9 +50,9 @@ def a_score_does_not_depend_on_later_inputs(trial: Trial, case: Case) -> Iterato
 
 
 @check("BAT200", family="batch", cases=(Case(N=3), Case(T=2, N=2, seed=1)), kinds=("network",), needs=("CON210",))
-def a_score_does_not_depend_on_other_rows(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_score_does_not_depend_on_other_rows(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """A score in row n is made from the inputs of row n alone: no mean over the batch, no axes mixed by a reshape."""
-    batch = _batch(trial, case)
+    batch = _batch(context, case)
     if batch.rows < 2:
         raise NotApplicable("it takes one row at a time")
     for n, m in ((0, 1), (1, 0), (0, batch.rows - 1)):
@@ -126,9 +126,9 @@ class _Batch:
         return changed
 
 
-def _batch(trial: Trial, case: Case) -> _Batch:
+def _batch(context: CheckContext, case: Case) -> _Batch:
     """Raises NotApplicable where inputs and targets are no arrays over the same steps, or the loss does not tell of the scores."""
-    subject, another = as_cell(trial.subject, case), as_cell(trial.subject, replace(case, seed=case.seed + 50))
+    subject, another = as_cell(context.subject, case), as_cell(context.subject, replace(case, seed=case.seed + 50))
     network, data = subject.implementation, draw(subject, case)
     given = (network.inputs, network.targets, another.implementation.inputs, another.implementation.targets)
     try:

@@ -11,7 +11,7 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import copies
 from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients
 from bptt.harness.cases import Case, Data
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.gradients import evidence_of
 from bptt.harness.checks.registry import check
@@ -21,9 +21,9 @@ _CASES = (Case(), Case(T=3, N=1, D=4, H=3, seed=1))
 
 
 @check("CON200", family="contract", cases=_CASES, kinds=("network",))
-def the_loss_is_a_finite_number_with_gradients_of_the_right_shapes(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_loss_is_a_finite_number_with_gradients_of_the_right_shapes(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """loss(params, inputs, targets, state) gives one finite number, and dX has the shape of X for every parameter X it gives."""
-    network, data = _on_a_batch(trial, case)
+    network, data = _on_a_batch(context, case)
     loss, dparams = loss_and_gradients(network.network, network.name, data.params, network.inputs, network.targets, data.state)
     yield Evidence(bool(np.isfinite(loss)), f"the loss is {float(loss)}, wanted a finite number", "CONTRACT", where=Where(tensor="loss"))
     for name, value in dparams.items():
@@ -34,10 +34,10 @@ def the_loss_is_a_finite_number_with_gradients_of_the_right_shapes(trial: Trial,
 
 
 @check("CON210", family="contract", cases=_CASES[:1], kinds=("network",), needs=("CON200",))
-def the_loss_leaves_its_inputs_alone_and_remembers_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_loss_leaves_its_inputs_alone_and_remembers_nothing(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The same batch twice, with another between, gives the same loss and gradients; parameters and batch stay as they were."""
-    network, data = _on_a_batch(trial, case)
-    other, _ = _on_a_batch(trial, replace(case, seed=case.seed + 100))
+    network, data = _on_a_batch(context, case)
+    other, _ = _on_a_batch(context, replace(case, seed=case.seed + 100))
     before = copies(data.params)
     first, dfirst = loss_and_gradients(network.network, network.name, data.params, network.inputs, network.targets, data.state)
     first, dfirst = np.array(first), copies(dfirst)
@@ -60,9 +60,9 @@ def the_loss_leaves_its_inputs_alone_and_remembers_nothing(trial: Trial, case: C
 
 
 @check("CON220", family="contract", cases=_CASES[:1], kinds=("network",), needs=("CON200",))
-def the_loss_gives_the_gradient_of_every_parameter(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_loss_gives_the_gradient_of_every_parameter(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dparams has every parameter; what is left out is said, never called right."""
-    network, data = _on_a_batch(trial, case)
+    network, data = _on_a_batch(context, case)
     _, dparams = loss_and_gradients(network.network, network.name, data.params, network.inputs, network.targets, data.state)
     missing = [f"dL/d{k}" for k, v in data.params.items() if k not in dparams and v.dtype.kind == "f"]
     if missing:
@@ -71,9 +71,9 @@ def the_loss_gives_the_gradient_of_every_parameter(trial: Trial, case: Case) -> 
 
 
 @check("GRD210", family="gradient", cases=(Case(T=1),), kinds=("network",), needs=("CON210",))
-def one_step_gradients_of_the_loss_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+def one_step_gradients_of_the_loss_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) at T = 1, for every parameter W."""
-    yield evidence_of(trial.examine(case, ("params",)), ("params",), trial)
+    yield evidence_of(context.examine(case, ("params",)), ("params",), context)
 
 
 @check(
@@ -89,12 +89,12 @@ def one_step_gradients_of_the_loss_match_the_exact_derivative(trial: Trial, case
     kinds=("network",),
     needs=("GRD210",),
 )
-def gradients_of_the_loss_over_time_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_of_the_loss_over_time_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) over several steps; no longer than the truncation, where there is one."""
-    k = trial.subject.truncation
-    yield evidence_of(trial.examine(case if k is None else replace(case, T=min(case.T, k + 1)), ("params",)), ("params",), trial)
+    k = context.subject.truncation
+    yield evidence_of(context.examine(case if k is None else replace(case, T=min(case.T, k + 1)), ("params",)), ("params",), context)
 
 
-def _on_a_batch(trial: Trial, case: Case) -> tuple[LossAsOutput, Data]:
-    subject = as_cell(trial.subject, case)
+def _on_a_batch(context: CheckContext, case: Case) -> tuple[LossAsOutput, Data]:
+    subject = as_cell(context.subject, case)
     return subject.implementation, draw(subject, case)

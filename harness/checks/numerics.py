@@ -8,7 +8,7 @@ import numpy as np
 
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Data, cotangents, generator, is_bias
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.certificate import judge
@@ -18,18 +18,18 @@ from bptt.reports.records import Where
 
 
 @check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON120", "CON150"))
-def the_forward_pass_works_in_the_precision_of_its_inputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_forward_pass_works_in_the_precision_of_its_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The measured rounding noise of the outputs is that of their dtype: no hidden cast to a narrower one on the way."""
-    data = trial.data(case)
+    data = context.data(case)
     rng = generator(case, "noise")
     along = Direction(
         {k: signed_directions(rng, v, 1)[0] for k, v in data.params.items() if v.dtype.kind == "f"},
         signed_directions(rng, data.xs, 1)[0] if data.xs.dtype.kind == "f" else None,
         {k: signed_directions(rng, v, 1)[0] for k, v in data.state.items()},
     )
-    ys, _ = trial.run(data)
+    ys, _ = context.run(data)
     eps = float(np.finfo(ys.dtype).eps)
-    noise = float(np.sqrt(np.mean(np.square(measured_noise(trial.subject, data, along).ys_dot)))) if ys.size else 0.0
+    noise = float(np.sqrt(np.mean(np.square(measured_noise(context.subject, data, along).ys_dot)))) if ys.size else 0.0
     size = float(np.max(np.abs(ys))) if ys.size else 1.0
     ulps = noise / (eps * max(size, 1e-30))
     metrics = {"noise_in_ulp": ulps}
@@ -37,7 +37,7 @@ def the_forward_pass_works_in_the_precision_of_its_inputs(trial: Trial, case: Ca
     if ulps < 1e5 or eps > 1e-10:
         yield holds(**metrics)
         return
-    smooth = _noise_elsewhere(trial, case, data, along) / max(size, 1e-30)
+    smooth = _noise_elsewhere(context, case, data, along) / max(size, 1e-30)
     if smooth < 1e5 * eps:
         yield holds(**metrics)
         return
@@ -55,11 +55,11 @@ def the_forward_pass_works_in_the_precision_of_its_inputs(trial: Trial, case: Ca
 
 
 @check("NUM110", family="numerics", cases=(Case(T=3),), needs=("CON130",))
-def large_inputs_give_finite_outputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+def large_inputs_give_finite_outputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Inputs of size 1000 saturate the gates and overflow nothing."""
-    data = trial.data(case)
+    data = context.data(case)
     with np.errstate(all="ignore"):
-        ys, final = trial.run(Data(data.params, np.where(data.xs > 0, 1e3, -1e3).astype(data.xs.dtype), data.state))
+        ys, final = context.run(Data(data.params, np.where(data.xs > 0, 1e3, -1e3).astype(data.xs.dtype), data.state))
     for name, value in {"ys": ys, **{f"final {k}": v for k, v in final.items()}}.items():
         wrong = ~np.isfinite(value)
         index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
@@ -74,18 +74,18 @@ def large_inputs_give_finite_outputs(trial: Trial, case: Case) -> Iterator[Evide
 
 
 @check("NUM120", family="numerics", level="full", cases=(Case(T=2), Case(T=1, N=1, D=2, H=3, seed=1)), needs=("CON170", "NUM100"))
-def gradients_of_saturated_units_keep_half_of_their_digits(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_of_saturated_units_keep_half_of_their_digits(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """With every bias at +20, the relative error of each gradient stays below the square root of the roundoff.   A warning, no failure."""
-    trial.needs_backward()
-    data = trial.data(case)
+    context.needs_backward()
+    data = context.data(case)
     shut = {name: (p + 20).astype(p.dtype) if is_bias(p) and p.dtype.kind == "f" else p for name, p in data.params.items()}
     if not any(is_bias(p) for p in shut.values()):
         raise NotApplicable("it has no bias to saturate its units with")
     data = Data(shut, data.xs, data.state)
-    ys, final = trial.run(data)
-    vs = cotangents(trial.subject, case, ys, final)[:1]
-    gradients = [backward(trial.subject, data, v) for v in vs]
-    found = judge(trial.subject, case, data, vs, gradients, trial.regions(shut), 2, ("params",), trial.mirror)
+    ys, final = context.run(data)
+    vs = cotangents(context.subject, case, ys, final)[:1]
+    gradients = [backward(context.subject, data, v) for v in vs]
+    found = judge(context.subject, case, data, vs, gradients, context.regions(shut), 2, ("params",), context.mirror)
     half = float(np.sqrt(np.finfo(case.dtype).eps))
     rounded = [item for item in found.judged if item.verdict == "rounding"]
     worst = max(rounded, key=lambda item: item.relative, default=None)
@@ -107,7 +107,7 @@ def gradients_of_saturated_units_keep_half_of_their_digits(trial: Trial, case: C
     )
 
 
-def _noise_elsewhere(trial: Trial, case: Case, data: Data, along: Direction) -> float:
+def _noise_elsewhere(context: CheckContext, case: Case, data: Data, along: Direction) -> float:
     """The least noise at three points close by, with a thousandth of the step: steep functions are smooth there, and a kink that
     lies between the points of one is not between those of the next; a cast is everywhere."""
     weights = np.array([1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0])
@@ -115,7 +115,7 @@ def _noise_elsewhere(trial: Trial, case: Case, data: Data, along: Direction) -> 
     found = []
     for _ in range(3):
         here = moved_in_dtype(data, along, 0.02 * rng.uniform(0.5, 1.5))
-        values = [trial.run(moved_in_dtype(here, along, 1e-6 * i))[0] for i in range(-3, 4)]
+        values = [context.run(moved_in_dtype(here, along, 1e-6 * i))[0] for i in range(-3, 4)]
         sixth = np.tensordot(weights, np.stack(values), axes=1) / np.linalg.norm(weights)
         found.append(float(np.sqrt(np.mean(np.square(sixth)))))
     return min(found)

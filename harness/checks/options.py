@@ -11,7 +11,7 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import called_as, copies
 from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients, with_masks
 from bptt.harness.cases import Case, generator
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.gradients import evidence_of
 from bptt.harness.checks.registry import check
@@ -24,9 +24,9 @@ _ENOUGH = 200
 
 
 @check("OPT100", family="options", cases=(Case(T=12, N=8, H=16),), kinds=("network",), needs=("CON210",))
-def dropout_masks_are_drawn_anew_and_keep_the_mean(trial: Trial, case: Case) -> Iterator[Evidence]:
+def dropout_masks_are_drawn_anew_and_keep_the_mean(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """A mask has the values 0 and 1/(1-p), so that its mean is 1; it differs from step to step, row to row and call to call."""
-    first, second = _masks(trial, case, 0), _masks(trial, case, 1)
+    first, second = _masks(context, case, 0), _masks(context, case, 1)
     for k, (mask, again) in enumerate(zip(first, second, strict=True)):
         where = Where(tensor=f"masks[{k}]")
         values = np.unique(mask)
@@ -53,10 +53,10 @@ def dropout_masks_are_drawn_anew_and_keep_the_mean(trial: Trial, case: Case) -> 
 
 
 @check("OPT110", family="options", cases=(Case(), Case(T=3, N=1, seed=1)), kinds=("network",), needs=("CON210",))
-def evaluation_knows_nothing_of_the_masks_of_training(trial: Trial, case: Case) -> Iterator[Evidence]:
+def evaluation_knows_nothing_of_the_masks_of_training(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Loss and gradients without masks are the same before and after a call with masks, and the other way round."""
-    network, params, state, _ = _network(trial, case)
-    masks = _masks(trial, case, 2)  # of no other check: a mask that is kept since then would be the same one
+    network, params, state, _ = _network(context, case)
+    masks = _masks(context, case, 2)  # of no other check: a mask that is kept since then would be the same one
     orders = ((None, masks, "without masks, after a call with masks,"), (masks, None, "with masks, after a call without,"))
     for first, between, name in orders:
         before, dbefore = _loss(network, params, state, first)
@@ -75,9 +75,9 @@ def evaluation_knows_nothing_of_the_masks_of_training(trial: Trial, case: Case) 
 
 
 @check("OPT120", family="options", cases=(Case(), Case(T=3, N=1, seed=1)), kinds=("network",), needs=("OPT110",))
-def without_dropout_nothing_is_dropped_or_scaled(trial: Trial, case: Case) -> Iterator[Evidence]:
+def without_dropout_nothing_is_dropped_or_scaled(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The loss and gradients without masks are those with masks of ones: evaluation neither drops nor scales."""
-    network, params, state, masks = _network(trial, case)
+    network, params, state, masks = _network(context, case)
     plain, dplain = _loss(network, params, state, None)
     ones, dones = _loss(network, params, state, [np.ones_like(mask) for mask in masks])
     than = "that with masks of ones"
@@ -88,18 +88,18 @@ def without_dropout_nothing_is_dropped_or_scaled(trial: Trial, case: Case) -> It
 
 
 @check("GRD240", family="gradient", cases=(Case(T=4), Case(T=3, N=1, seed=1)), kinds=("network",), needs=("GRD220",))
-def gradients_with_given_masks_match_the_exact_derivative(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_with_given_masks_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """<u, dL/dW> = d/de L(W + e u) with the dropout masks held fixed, for every parameter W."""
-    _masks(trial, case, 0)
-    k = trial.subject.truncation
+    _masks(context, case, 0)
+    k = context.subject.truncation
     case = case if k is None else replace(case, T=min(case.T, k + 1))
-    subject = with_masks(as_cell(trial.subject, case), _masks(trial, case, 0))
-    yield evidence_of(examine(subject, case, trial.regions, min(trial.draws, 4), ("params",), None), ("params",), trial)
+    subject = with_masks(as_cell(context.subject, case), _masks(context, case, 0))
+    yield evidence_of(examine(subject, case, context.regions, min(context.draws, 4), ("params",), None), ("params",), context)
 
 
-def _network(trial: Trial, case: Case) -> tuple[LossAsOutput, dict[str, Array], dict[str, Array], list[Array]]:
-    masks = _masks(trial, case, 0)
-    subject = as_cell(trial.subject, case)
+def _network(context: CheckContext, case: Case) -> tuple[LossAsOutput, dict[str, Array], dict[str, Array], list[Array]]:
+    masks = _masks(context, case, 0)
+    subject = as_cell(context.subject, case)
     data = draw(subject, case)
     return subject.implementation, data.params, data.state, masks
 
@@ -112,13 +112,13 @@ def _loss(
     return np.array(loss), copies(dparams)
 
 
-def _masks(trial: Trial, case: Case, call: int) -> list[Array]:
+def _masks(context: CheckContext, case: Case, call: int) -> list[Array]:
     """Masks of its own kind.  Raises NotApplicable for a network without dropout."""
-    made = getattr(trial.subject.implementation, "masks", None)
+    made = getattr(context.subject.implementation, "masks", None)
     if not callable(made):
         raise NotApplicable("it has no dropout masks: wanted masks(rng, params, T, N) and loss(..., masks=)")
-    params = draw(as_cell(trial.subject, case), case).params
-    masks = called_as(f"{trial.subject.name}.masks", made, generator(case, f"masks {call}"), params, case.T, case.N)
+    params = draw(as_cell(context.subject, case), case).params
+    masks = called_as(f"{context.subject.name}.masks", made, generator(case, f"masks {call}"), params, case.T, case.N)
     if masks is None or not len(masks):
         raise NotApplicable("its dropout is off: masks gives none")
     return [np.asarray(mask) for mask in masks]

@@ -8,11 +8,11 @@ import numpy as np
 
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Data, cotangents
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
-from bptt.harness.weights.map import Mapping, gradients_from_reference, params_to_reference
+from bptt.harness.weights.map import WeightMap, gradients_from_reference, params_to_reference
 from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state
 from bptt.refimpl import CELLS
 from bptt.refimpl.unroll import forward, truncated_backward
@@ -22,19 +22,19 @@ _CASES = (Case(seed=12), Case(T=3, N=1, D=2, H=3, seed=13), Case(T=4, regime="sa
 
 
 @check("PAR100", family="parity", cases=_CASES[:1], needs=("CON110", "CON150"))
-def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Evidence]:
+def it_is_the_cell_that_it_claims_to_be(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Some arrangement of its weights (gate order, transposes, biases) makes the outputs of the cell it is `like` equal to its own."""
-    like = trial.subject.like
+    like = context.subject.like
     if like is None:
-        varied = trial.variation
+        varied = context.variation
         raise NotApplicable(
             "it does not say which published cell it is (like)"
             + (f"; its outputs are those of {varied.convention}" if varied is not None else "")
         )
-    found, own = trial.identification, getattr(trial.subject.implementation, "to_reference", None)
+    found, own = context.identification, getattr(context.subject.implementation, "to_reference", None)
     if own is not None:
-        data = trial.data(case)
-        ys, _ = trial.run(data)
+        data = context.data(case)
+        ys, _ = context.run(data)
         expected, _, _ = forward(CELLS[like], own(data.params), data.xs, data.state)
         yield agree(
             "outputs",
@@ -46,12 +46,12 @@ def it_is_the_cell_that_it_claims_to_be(trial: Trial, case: Case) -> Iterator[Ev
     elif found is not None and found.cell == like:
         yield Evidence(True, metrics={"max_relative_error": found.max_error})
     else:
-        yield Evidence(False, *_said(trial, like), fails_at=lambda _: False)  # it was found out at sizes of its own
+        yield Evidence(False, *_said(context, like), fails_at=lambda _: False)  # it was found out at sizes of its own
 
 
-def _said(trial: Trial, like: str) -> tuple[str, Code]:
+def _said(context: CheckContext, like: str) -> tuple[str, Code]:
     """What it is instead, and whether that is a convention or a mistake."""
-    found, near, varied = trial.identification, trial.closest, trial.variation
+    found, near, varied = context.identification, context.closest, context.variation
     if found is not None:
         return f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}", "CONVENTION"
     if varied is not None:
@@ -62,47 +62,47 @@ def _said(trial: Trial, like: str) -> tuple[str, Code]:
 
 
 @check("PAR110", family="parity", cases=_CASES, needs=("PAR100",))
-def outputs_equal_those_of_the_published_cell(trial: Trial, case: Case) -> Iterator[Evidence]:
+def outputs_equal_those_of_the_published_cell(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """ys and the final state equal the reference's from the same weights, saturated gates included."""
-    mapping = _mapping(trial)
-    data = trial.data(case)
-    ys, final = trial.run(data)
+    mapping = _mapping(context)
+    data = context.data(case)
+    ys, final = context.run(data)
     expected, expected_final, _ = reference_forward(mapping, *_reference(mapping, data))
-    than = f"those of the reference {_name(trial)}"
+    than = f"those of the reference {_name(context)}"
     yield agree("outputs", got=ys, expected=expected, tolerance=_tolerance(case), than=than, where=Where(tensor="ys"))
     for name, theirs in mapping.state.items():
         yield agree(f"final {name}", got=final[name], expected=expected_final[theirs], tolerance=_tolerance(case), than=than)
 
 
 @check("PAR120", family="parity", cases=_CASES, needs=("PAR110", "GRD130"))
-def gradients_equal_those_of_the_published_cell(trial: Trial, case: Case) -> Iterator[Evidence]:
+def gradients_equal_those_of_the_published_cell(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dparams, dxs and dstate equal the reference's own BPTT, entry by entry; the second oracle behind every certificate."""
-    trial.needs_backward()
-    mapping = _mapping(trial)
-    if trial.subject.truncation is not None:
-        raise NotApplicable(f"its backward stops after {trial.subject.truncation} steps: held against truncated BPTT instead")
-    yield from _gradients(trial, case, mapping, None)
+    context.needs_backward()
+    mapping = _mapping(context)
+    if context.subject.truncation is not None:
+        raise NotApplicable(f"its backward stops after {context.subject.truncation} steps: held against truncated BPTT instead")
+    yield from _gradients(context, case, mapping, None)
 
 
 @check("PAR130", family="parity", cases=(Case(T=12, seed=15), Case(T=7, seed=16)), needs=("PAR110", "GRD130"))
-def truncated_gradients_equal_truncated_bptt(trial: Trial, case: Case) -> Iterator[Evidence]:
+def truncated_gradients_equal_truncated_bptt(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The error of each step goes back at most `truncation` steps: gradients equal the reference's truncated BPTT with that window."""
-    trial.needs_backward()
-    window = trial.subject.truncation
+    context.needs_backward()
+    window = context.subject.truncation
     if window is None:
         raise NotApplicable("its backward is not truncated")
-    mapping = _mapping(trial)
+    mapping = _mapping(context)
     if mapping.stack is not None:
         raise NotApplicable("truncated backpropagation through several layers at once has no reference here")
-    yield from _gradients(trial, case, mapping, window)
+    yield from _gradients(context, case, mapping, window)
 
 
-def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -> Iterator[Evidence]:
-    data = trial.data(case)
-    ys, final = trial.run(data)
+def _gradients(context: CheckContext, case: Case, mapping: WeightMap, window: int | None) -> Iterator[Evidence]:
+    data = context.data(case)
+    ys, final = context.run(data)
     params, xs, state = _reference(mapping, data)
     _, _, tape = reference_forward(mapping, params, xs, state)
-    for v in cotangents(trial.subject, case, ys, final):
+    for v in cotangents(context.subject, case, ys, final):
         dfinal = {mapping.state[k]: a for k, a in v.dfinal.items() if k in mapping.state}
         dfinal = {k: dfinal.get(k, np.zeros_like(s)) for k, s in state.items()}
         args = (params, xs, tape, v.dys, dfinal)
@@ -110,9 +110,9 @@ def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -
             dparams, dxs, dstate = reference_backward(mapping, *args)
         else:
             dparams, dxs, dstate = truncated_backward(mapping.cell, *args, window)
-        g = backward(trial.subject, data, v)
+        g = backward(context.subject, data, v)
         expected = gradients_from_reference(mapping, dparams, data.params)
-        than = f"that of the reference {_name(trial)}, cotangent on {v.name}"
+        than = f"that of the reference {_name(context)}, cotangent on {v.name}"
         wanted: list[tuple[str, Array | None, Array]] = [(k, g.params.get(k), e) for k, e in expected.items()]
         wanted += [("xs", g.xs, dxs)] + [(f"{k}0", g.state.get(k), dstate[theirs]) for k, theirs in mapping.state.items()]
         for name, got, wants in wanted:
@@ -120,18 +120,18 @@ def _gradients(trial: Trial, case: Case, mapping: Mapping, window: int | None) -
                 yield agree(f"dL/d{name}", got=got, expected=wants, tolerance=1e2 * _tolerance(case), than=than, where=Where(tensor=name))
 
 
-def _mapping(trial: Trial) -> Mapping:
-    if trial.identification is None:
+def _mapping(context: CheckContext) -> WeightMap:
+    if context.identification is None:
         raise NotApplicable("it was not identified as a published cell")
-    return trial.identification.mapping
+    return context.identification.mapping
 
 
-def _name(trial: Trial) -> str:
-    assert trial.identification is not None
-    return trial.identification.cell if trial.identification.mapping.stack is None else f"stack of {trial.identification.cell}"
+def _name(context: CheckContext) -> str:
+    assert context.identification is not None
+    return context.identification.cell if context.identification.mapping.stack is None else f"stack of {context.identification.cell}"
 
 
-def _reference(mapping: Mapping, data: Data) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+def _reference(mapping: WeightMap, data: Data) -> tuple[dict[str, Array], Array, dict[str, Array]]:
     wide = np.float64 if data.xs.dtype == np.float32 else data.xs.dtype
     params = {k: v.astype(wide) for k, v in params_to_reference(mapping, data.params).items()}
     state = {theirs: data.state[mine].astype(wide) for mine, theirs in mapping.state.items()}

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.cases import Case, generator
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Subject
@@ -23,11 +23,11 @@ Place = tuple[str, int | None]
 
 
 @check("TRN100", family="training", kinds=("part",))
-def a_part_gives_what_it_should(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_part_gives_what_it_should(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Arrays of the names and shapes that it was given, a mask of the shape that was asked for, or a number; all finite."""
-    for question in ordinary(trial.subject, case):
-        wanted = {key: value.shape for key, value in _shapes(trial.subject, question).items()}
-        for (name, step), value in asked(trial.subject, question).items():
+    for question in ordinary(context.subject, case):
+        wanted = {key: value.shape for key, value in _shapes(context.subject, question).items()}
+        for (name, step), value in asked(context.subject, question).items():
             where, shape = Where(tensor=name, step=step), wanted[name, step]
             said = f"has shape {value.shape}, wanted {shape}" if value.shape != shape else "is not finite"
             ok = value.shape == shape and bool(np.isfinite(value).all())
@@ -35,10 +35,10 @@ def a_part_gives_what_it_should(trial: Trial, case: Case) -> Iterator[Evidence]:
 
 
 @check("TRN110", family="training", kinds=("part",), needs=("TRN100",))
-def a_part_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_part_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """What is handed in stays as it is, unless the part works in place: then only what it is there to change does, and never a gradient
     of an optimiser."""
-    subject = trial.subject
+    subject = context.subject
     for question in ordinary(subject, case):
         held, before = copy.deepcopy(question.args), copy.deepcopy(question.args)
         subject.implementation.answer(*held)
@@ -50,14 +50,14 @@ def a_part_leaves_its_inputs_alone(trial: Trial, case: Case) -> Iterator[Evidenc
 
 
 @check("TRN120", family="training", kinds=("part",), needs=("TRN110",))
-def a_part_remembers_nothing_of_another(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_part_remembers_nothing_of_another(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Asked again, with another question between, a part that is made anew gives the same answer: no state that all of them share, no
     random number but from the generator."""
-    for question in ordinary(trial.subject, case):
-        first = asked(trial.subject, question)
-        for other in ordinary(trial.subject, replace(case, seed=case.seed + 100)):
-            asked(trial.subject, other)
-        again = asked(trial.subject, question)
+    for question in ordinary(context.subject, case):
+        first = asked(context.subject, question)
+        for other in ordinary(context.subject, replace(case, seed=case.seed + 100)):
+            asked(context.subject, other)
+        again = asked(context.subject, question)
         for (name, step), value in first.items():
             yield agree(
                 f"{name} {question.words}, asked again,",
@@ -71,26 +71,26 @@ def a_part_remembers_nothing_of_another(trial: Trial, case: Case) -> Iterator[Ev
 
 
 @check("TRN130", family="training", kinds=(*CLIPS, *OPTIMISERS), needs=("TRN120",))
-def float32_stays_float32(trial: Trial, case: Case) -> Iterator[Evidence]:
+def float32_stays_float32(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Arrays in float32 come back in float32, and are right to its rounding."""
-    for question in ordinary(trial.subject, replace(case, dtype="float32")):
-        expected = right(trial.subject, question)
-        for (name, step), value in asked(trial.subject, question).items():
+    for question in ordinary(context.subject, replace(case, dtype="float32")):
+        expected = right(context.subject, question)
+        for (name, step), value in asked(context.subject, question).items():
             where = Where(tensor=name, step=step)
             ok = value.dtype == np.float32
             yield Evidence(ok, f"{name} {question.words} is {value.dtype}, wanted float32 as it was given", "CONTRACT", where=where)
-            close = distance(value, expected[name, step]) <= 1e-4 or not same_in_float64(trial, question, (name, step))
+            close = distance(value, expected[name, step]) <= 1e-4 or not same_in_float64(context, question, (name, step))
             yield Evidence(close, f"{name} {question.words} in float32 is not what it is in float64", "PRECISION_LOSS", where=where)
 
 
-def same_in_float64(trial: Trial, question: Question, place: Place) -> bool:
+def same_in_float64(context: CheckContext, question: Question, place: Place) -> bool:
     """Whether the answer is right in float64: what is wrong there too is said by another check."""
     wide = Question(question.words, tuple(_widened(arg) for arg in question.args))
-    return distance(asked(trial.subject, wide)[place], right(trial.subject, wide)[place]) <= 1e-6
+    return distance(asked(context.subject, wide)[place], right(context.subject, wide)[place]) <= 1e-6
 
 
 def held_against(
-    trial: Trial, id: str, questions: Sequence[Question], groups: Mapping[str, Sequence[Question]], units: float
+    context: CheckContext, id: str, questions: Sequence[Question], groups: Mapping[str, Sequence[Question]], units: float
 ) -> Iterator[Evidence]:
     """Answers against the formula's, and the known mistake that gives them where they differ.
 
@@ -98,7 +98,7 @@ def held_against(
 
     groups   questions by which a mistake is told, by name: the first in which one shows      units   of rounding, in the last place
     """
-    subject = trial.subject
+    subject = context.subject
     for question in questions:
         expected, got = right(subject, question), asked(subject, question)
         in_its_form: Answer | None = None
@@ -107,7 +107,7 @@ def held_against(
             if found.holds or found.code != "BUG":
                 yield found
                 continue
-            cause = trial.named(groups)
+            cause = context.named(groups)
             if cause.form is None or cause.form.form_of == id:
                 yield put_down_to(found, cause)
             else:

@@ -1,6 +1,6 @@
 """How a check is declared and found.
 
-A check is a generator `(trial, case) -> Evidence`, named as the property it states, marked with `@check`.  Every file of this folder
+A check is a generator `(context, case) -> Evidence`, named as the property it states, marked with `@check`.  Every file of this folder
 that has one is asked; a third party names its modules in the entry-point group ``bptt.checks``.
 """
 
@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 from typing import TypeVar
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence
 from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS, Level
@@ -24,7 +24,7 @@ from bptt.reports.records import CatalogueEntry
 #: Families in the order in which they run.
 FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths", "options", "training")
 
-CheckFunction = Callable[[Trial, Case], Iterator[Evidence]]
+CheckFunction = Callable[[CheckContext, Case], Iterator[Evidence]]
 F = TypeVar("F", bound=CheckFunction)
 
 

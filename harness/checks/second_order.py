@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.blocks import Block
@@ -30,19 +30,19 @@ from bptt.reports.records import Where
     needs=("CON170", "LIN110"),
     kinds=("cell", "network"),
 )
-def backward_is_the_gradient_of_some_function(trial: Trial, case: Case) -> Iterator[Evidence]:
+def backward_is_the_gradient_of_some_function(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """u' H w = w' H u, with H u the derivative of backward along u: no reference is asked, and no forward pass.
 
     It finds a factor, a path or a term that one tensor's gradient has and another's has not. It does not find the right gradient
     of another function: the checks that ask the forward pass do.
     """
-    trial.needs_backward()
-    if trial.subject.dtype != "float64":
-        raise NotApplicable(f"it works in {trial.subject.dtype}: rounding hides what is left of an asymmetry")
-    k = trial.subject.truncation
+    context.needs_backward()
+    if context.subject.dtype != "float64":
+        raise NotApplicable(f"it works in {context.subject.dtype}: rounding hides what is left of an asymmetry")
+    k = context.subject.truncation
     case = case if k is None else replace(case, T=min(case.T, k + 1))
-    subject = trial.subject if trial.subject.kind == "cell" else as_cell(trial.subject, case)
-    found = symmetry(subject, case, trial.regions)
+    subject = context.subject if context.subject.kind == "cell" else as_cell(context.subject, case)
+    found = symmetry(subject, case, context.regions)
     if not found.pairs:
         raise NotApplicable("its backward gives no gradients")
     metrics = {"max_relative_error": found.largest, "pairs": found.pairs, "second derivatives by": f"{found.how} through its backward"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
@@ -57,9 +57,9 @@ _PATTERNS = (
 
 
 @check("TIM210", family="time", cases=(Case(),), kinds=("network",), needs=("CON200",))
-def a_language_model_predicts_its_next_input(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_language_model_predicts_its_next_input(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """y_t = x_(t+1): the targets of a language model are its own inputs, one step later."""
-    batches = [_words(trial, replace(case, T=max(case.T, 4), seed=case.seed + k)) for k in (0, 50)]
+    batches = [_words(context, replace(case, T=max(case.T, 4), seed=case.seed + k)) for k in (0, 50)]
     if all(np.array_equal(x[1:], y[:-1]) for x, y in batches):
         yield Evidence(True)
         return
@@ -78,9 +78,9 @@ def a_language_model_predicts_its_next_input(trial: Trial, case: Case) -> Iterat
     )
 
 
-def _words(trial: Trial, case: Case) -> tuple[Array, Array]:
+def _words(context: CheckContext, case: Case) -> tuple[Array, Array]:
     """Inputs and targets (T, N).  Raises NotApplicable where they are not whole numbers over the same steps."""
-    batch = as_cell(trial.subject, case).implementation
+    batch = as_cell(context.subject, case).implementation
     x, y = np.asarray(batch.inputs), np.asarray(batch.targets)
     if x.dtype.kind not in "iu" or y.dtype.kind not in "iu" or x.shape != y.shape:
         raise NotApplicable("its inputs and targets are not words over the same steps")

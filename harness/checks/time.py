@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Data, cotangents
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import ContractError, SubjectError
@@ -20,18 +20,18 @@ _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1))
 
 
 @check("TIM100", family="time", cases=_CASES, needs=("CON110", "CON150", "NUM100"))
-def a_sequence_cut_in_two_gives_the_same_outputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run(0..T) = run(0..k) then run(k..T) from the state in between, for every k."""
-    _unidirectional(trial)
-    data = trial.data(case)
+    _unidirectional(context)
+    data = context.data(case)
     if not data.state:
         raise NotApplicable("it takes no initial state (zero_state is {}), so a sequence cannot be continued")
-    _whole_state(trial, data)
-    ys, final = trial.run(data)
+    _whole_state(context, data)
+    ys, final = context.run(data)
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
     for k in range(1, case.T):
-        head_ys, middle = trial.run(Data(data.params, data.xs[:k], data.state))
-        tail_ys, last = trial.run(Data(data.params, data.xs[k:], middle))
+        head_ys, middle = context.run(Data(data.params, data.xs[:k], data.state))
+        tail_ys, last = context.run(Data(data.params, data.xs[k:], middle))
         joined = np.concatenate([head_ys, tail_ys])
         yield agree(
             f"outputs of run(0..{k}) then run({k}..{case.T})",
@@ -51,13 +51,13 @@ def a_sequence_cut_in_two_gives_the_same_outputs(trial: Trial, case: Case) -> It
 
 
 @check("TIM110", family="time", cases=_CASES, needs=("CON110", "CON150"))
-def later_inputs_do_not_reach_earlier_outputs(trial: Trial, case: Case) -> Iterator[Evidence]:
+def later_inputs_do_not_reach_earlier_outputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dy_t / dx_s = 0 for s > t: changing x_s leaves y_0 .. y_(s-1) as they were, to the last bit."""
-    _unidirectional(trial)
-    data = trial.data(case)
-    ys, _ = trial.run(data)
+    _unidirectional(context)
+    data = context.data(case)
+    ys, _ = context.run(data)
     for s in range(1, case.T):
-        changed, _ = trial.run(Data(data.params, _moved(data.xs, slice(s, None)), data.state))
+        changed, _ = context.run(Data(data.params, _moved(data.xs, slice(s, None)), data.state))
         # another length of matrix product may round differently, so the last bit is not asked for
         found = agree(
             f"outputs before step {s} when inputs from step {s} on are changed",
@@ -67,7 +67,7 @@ def later_inputs_do_not_reach_earlier_outputs(trial: Trial, case: Case) -> Itera
             than="those before the change: an output depends on a later input",
             where=Where(tensor="ys", step=s),
         )
-        if not found.holds and _reads_both_ways(trial, data, ys):
+        if not found.holds and _reads_both_ways(context, data, ys):
             raise NotApplicable("half of its outputs read the inputs forwards and half backwards: it is bidirectional")
         yield found
 
@@ -78,7 +78,7 @@ def _moved(xs: Array, steps: slice) -> Array:
     return other
 
 
-def _reads_both_ways(trial: Trial, data: Data, ys: Array) -> bool:
+def _reads_both_ways(context: CheckContext, data: Data, ys: Array) -> bool:
     """Whether half of the outputs' units depend on no later input and the others on no earlier one, as in a bidirectional layer."""
     T, width = len(ys), ys.shape[-1]
     if T < 2 or width % 2:
@@ -86,40 +86,41 @@ def _reads_both_ways(trial: Trial, data: Data, ys: Array) -> bool:
     close = 64 * float(np.finfo(ys.dtype).eps) * float(np.max(np.abs(ys), initial=0.0))
     forwards, backwards = np.ones((2, width), bool)
     for s in range(1, T):
-        later, _ = trial.run(Data(data.params, _moved(data.xs, slice(s, None)), data.state))
-        earlier, _ = trial.run(Data(data.params, _moved(data.xs, slice(None, s)), data.state))
+        later, _ = context.run(Data(data.params, _moved(data.xs, slice(s, None)), data.state))
+        earlier, _ = context.run(Data(data.params, _moved(data.xs, slice(None, s)), data.state))
         forwards &= np.all(np.abs(later[:s] - ys[:s]) <= close, axis=(0, 1))
         backwards &= np.all(np.abs(earlier[s:] - ys[s:]) <= close, axis=(0, 1))
     return bool(np.all(forwards != backwards)) and 2 * int(np.sum(forwards)) == width
 
 
 @check("TIM120", family="time", cases=_CASES, needs=("CON110", "CON150"))
-def the_initial_state_matters(trial: Trial, case: Case) -> Iterator[Evidence]:
+def the_initial_state_matters(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Some other initial state gives another first output or final state: the state that is handed in is used."""
-    data = trial.data(case)
+    data = context.data(case)
     if not data.state:
         raise NotApplicable("it takes no initial state (zero_state is {})")
     short = Data(data.params, data.xs[:1], data.state)
-    ys, final = trial.run(short)
+    ys, final = context.run(short)
     for name in data.state:
         # large steps both ways, because units of a relu may be off on one side
         moves = (0.5, -0.5, 5.0, -5.0, 50.0, -50.0)
         changed = any(
-            _changes(trial, short, {k: (v + v.dtype.type(e) if k == name else v) for k, v in data.state.items()}, ys, final) for e in moves
+            _changes(context, short, {k: (v + v.dtype.type(e) if k == name else v) for k, v in data.state.items()}, ys, final)
+            for e in moves
         )
         yield Evidence(
             changed, f"the initial state {name!r} is ignored: changing it changes nothing", where=Where(tensor=f"{name}0", step=0)
         )
 
 
-def _changes(trial: Trial, data: Data, state: dict[str, Array], ys: Array, final: dict[str, Array]) -> bool:
-    other_ys, other = trial.run(Data(data.params, data.xs, state))
+def _changes(context: CheckContext, data: Data, state: dict[str, Array], ys: Array, final: dict[str, Array]) -> bool:
+    other_ys, other = context.run(Data(data.params, data.xs, state))
     return not (np.array_equal(ys, other_ys) and all(np.array_equal(final[k], other[k]) for k in final))
 
 
-def _whole_state(trial: Trial, data: Data) -> None:
+def _whole_state(context: CheckContext, data: Data) -> None:
     """An LSTM that starts its c at zero and keeps it to itself cannot be continued; nothing it returns says that it could."""
-    inferred = set(trial.subject.extra.get("inferred_final", ()))
+    inferred = set(context.subject.inferred_final)
     H = next(iter(data.state.values())).shape[-1]
     four_blocks = any(4 * H in v.shape for v in data.params.values())
     if inferred == set(data.state) and "c" not in data.state and four_blocks:
@@ -127,14 +128,14 @@ def _whole_state(trial: Trial, data: Data) -> None:
 
 
 @check("TIM130", family="time", level="standard", cases=_CASES[:1], needs=("CON110", "CON150", "CON170", "LIN100"))
-def an_empty_sequence_or_batch_changes_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
+def an_empty_sequence_or_batch_changes_nothing(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """T = 0: the final state is the initial one, and hands its cotangent on.   T = 0 or N = 0: dL/dparams = 0.   It may refuse either."""
-    if trial.subject.framework not in ("numpy", "reference"):
+    if context.subject.framework not in ("numpy", "reference"):
         raise NotApplicable("not asked of a framework: some kernels end the process on arrays without entries")
     answered = False
     for empty in (replace(case, T=0), replace(case, N=0)):
         try:
-            found = list(_of_nothing(trial, empty))
+            found = list(_of_nothing(context, empty))
         except (ContractError, SubjectError):
             continue
         answered = answered or bool(found)
@@ -143,22 +144,22 @@ def an_empty_sequence_or_batch_changes_nothing(trial: Trial, case: Case) -> Iter
         raise NotApplicable("it refuses empty sequences and batches")
 
 
-def _of_nothing(trial: Trial, case: Case) -> Iterator[Evidence]:
-    data = trial.data(case)
-    ys, final = trial.run(data)
+def _of_nothing(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    data = context.data(case)
+    ys, final = context.run(data)
     what = "no step (T = 0)" if case.T == 0 else "no sequence (N = 0)"
     if ys.shape[:2] != (case.T, case.N) or {k: v.shape for k, v in final.items()} != {k: v.shape for k, v in data.state.items()}:
         return
     for name, value in final.items():
         yield _is(f"final {name} after {what}", value, data.state[name], "the initial state", name)
-    if "backward" not in trial.subject.capabilities:
+    if "backward" not in context.subject.capabilities:
         return
-    v = cotangents(trial.subject, case, ys, final)[0]
-    g = backward(trial.subject, data, v)
+    v = cotangents(context.subject, case, ys, final)[0]
+    g = backward(context.subject, data, v)
     for name, value in g.params.items():
         yield _is(f"dL/d{name} for {what}", value, np.zeros_like(data.params[name]), "zero", name)
     for name, value in g.state.items():
-        if name in v.dfinal and name not in trial.subject.extra.get("no_dfinal", ()):
+        if name in v.dfinal and name not in context.subject.no_dfinal:
             yield _is(f"dL/d{name}0 for {what}", value, v.dfinal[name], "the final state's cotangent", f"{name}0")
 
 
@@ -169,6 +170,6 @@ def _is(what: str, got: Array, wanted: Array, words: str, tensor: str) -> Eviden
     return Evidence(False, f"{what} is not {words}", severity="warning", where=Where(tensor=tensor), total=wanted.size)
 
 
-def _unidirectional(trial: Trial) -> None:
-    if trial.subject.bidirectional:
+def _unidirectional(context: CheckContext) -> None:
+    if context.subject.bidirectional:
         raise NotApplicable("it is bidirectional: outputs may depend on later inputs")

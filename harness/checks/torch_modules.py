@@ -12,7 +12,7 @@ import numpy as np
 
 from bptt.harness.call.guard import called
 from bptt.harness.cases import Case, Data, cotangents
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
@@ -23,14 +23,14 @@ _ROUNDING = 1e4
 
 
 @check("CON192", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
-def interleaved_forward_passes_do_not_disturb_each_other(trial: Trial, case: Case) -> Iterator[Evidence]:
+def interleaved_forward_passes_do_not_disturb_each_other(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Gradients of a forward pass are the same, to the last bit, with another forward pass between it and its backward."""
-    method = _method(trial, "interleaved", "keeps a forward pass for a later backward")
-    data = trial.data(case)
-    v = cotangents(trial.subject, case, *trial.run(data))[0]
+    method = _method(context, "interleaved", "keeps a forward pass for a later backward")
+    data = context.data(case)
+    v = cotangents(context.subject, case, *context.run(data))[0]
     other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
     first, second = ((at.xs, at.state, v.dys, v.dfinal) for at in (data, other))
-    alone, together = called(trial.subject, "interleaved", method, data.params, first, second)
+    alone, together = called(context.subject, "interleaved", method, data.params, first, second)
     got = _named(together)
     for name, expected in _named(alone).items():
         yield agree(
@@ -44,12 +44,12 @@ def interleaved_forward_passes_do_not_disturb_each_other(trial: Trial, case: Cas
 
 
 @check("CON196", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
-def a_second_backward_over_the_same_forward_gives_the_same(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_second_backward_over_the_same_forward_gives_the_same(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Two backward passes over one forward pass give equal gradients: backward does not write into what forward has saved."""
-    method = _method(trial, "twice", "keeps a forward pass for a later backward")
-    data = trial.data(case)
-    v = cotangents(trial.subject, case, *trial.run(data))[0]
-    first, second = called(trial.subject, "twice", method, data.params, data.xs, data.state, v.dys, v.dfinal)
+    method = _method(context, "twice", "keeps a forward pass for a later backward")
+    data = context.data(case)
+    v = cotangents(context.subject, case, *context.run(data))[0]
+    first, second = called(context.subject, "twice", method, data.params, data.xs, data.state, v.dys, v.dfinal)
     got = _named(second)
     for name, expected in _named(first).items():
         yield agree(
@@ -64,15 +64,15 @@ def a_second_backward_over_the_same_forward_gives_the_same(trial: Trial, case: C
 
 
 @check("CON194", family="contract", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON160", "CON165"))
-def what_is_frozen_does_not_change_the_other_gradients(trial: Trial, case: Case) -> Iterator[Evidence]:
+def what_is_frozen_does_not_change_the_other_gradients(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """With the inputs, the initial states, or each second parameter not requiring a gradient, all other gradients stay the same."""
-    method = _method(trial, "partially_frozen", "can be told what needs no gradient")
-    data = trial.data(case)
-    v = cotangents(trial.subject, case, *trial.run(data))[0]
+    method = _method(context, "partially_frozen", "can be told what needs no gradient")
+    data = context.data(case)
+    v = cotangents(context.subject, case, *context.run(data))[0]
     at = (data.params, data.xs, data.state, v.dys, v.dfinal)
     eps = float(np.finfo(case.dtype).eps)
-    full = _named(called(trial.subject, "backward", trial.subject.implementation.backward, *at))
-    for frozen, gradients in called(trial.subject, "partially_frozen", method, *at):
+    full = _named(called(context.subject, "backward", context.subject.implementation.backward, *at))
+    for frozen, gradients in called(context.subject, "partially_frozen", method, *at):
         for name, got in _named(gradients).items():
             yield agree(
                 f"{name} with {frozen} frozen",
@@ -86,9 +86,9 @@ def what_is_frozen_does_not_change_the_other_gradients(trial: Trial, case: Case)
             )
 
 
-def _method(trial: Trial, name: str, what: str) -> Callable[..., Any]:
-    trial.needs_backward()
-    method = getattr(trial.subject.implementation, name, None)
+def _method(context: CheckContext, name: str, what: str) -> Callable[..., Any]:
+    context.needs_backward()
+    method = getattr(context.subject.implementation, name, None)
     if not callable(method):
         raise NotApplicable(f"only for what {what}, such as a torch module")
     return method  # type: ignore[no-any-return]  # whatever a user's object has there

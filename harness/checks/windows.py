@@ -20,7 +20,7 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import called_as, named_arrays
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays
@@ -33,13 +33,13 @@ _SAID = "gives every gradient of yours from your own over shorter sequences"
 
 
 @check("GRD250", family="gradient", cases=(Case(T=9, seed=6), Case(T=11, N=1, D=4, H=3, seed=7)), kinds=("network",), needs=("GRD220",))
-def a_truncated_gradient_is_that_of_its_window(trial: Trial, case: Case) -> Iterator[Evidence]:
+def a_truncated_gradient_is_that_of_its_window(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dL/dW = sum over t of the gradient of E_t with the state held constant that enters step t - k, k the truncation."""
-    k = trial.subject.truncation
+    k = context.subject.truncation
     if k is None:
         raise NotApplicable("its backward is not truncated")
     longer = replace(case, T=max(case.T, k + 1 + _BEYOND))
-    whole = _sequence(trial, longer)
+    whole = _sequence(context, longer)
     got, expected = whole.gradient(0, longer.T), whole.of_window(k)
     for name, value in expected.items():
         if name not in got:
@@ -48,7 +48,7 @@ def a_truncated_gradient_is_that_of_its_window(trial: Trial, case: Case) -> Iter
         if found.holds:
             yield found
             continue
-        cause = _named(whole, got, k) or _full(trial, longer, k)
+        cause = _named(whole, got, k) or _full(context, longer, k)
         yield replace(found, detail=Named(() if cause is None else (cause,)), fails_at=lambda _: False)
 
 
@@ -69,9 +69,9 @@ def _named(whole: _Sequence, got: Arrays, k: int) -> Cause | None:
     return None
 
 
-def _full(trial: Trial, longer: Case, k: int) -> Cause | None:
+def _full(context: CheckContext, longer: Case, k: int) -> Cause | None:
     """That it is not truncated at all, where its gradient over the longer sequence is the exact one."""
-    if trial.examine(longer, ("params",)).wrong:
+    if context.examine(longer, ("params",)).wrong:
         return None
     said = f"it is not truncated: over {longer.T} steps its gradient is the full one"
     return Cause("window-none", said, "your gradient is the exact derivative of the loss", 1.0, f"stop {k} steps before step t")
@@ -125,10 +125,10 @@ class _Sequence:
         return self.inputs.take(steps, axis=self.time), self.targets.take(steps, axis=self.time)
 
 
-def _sequence(trial: Trial, case: Case) -> _Sequence:
+def _sequence(context: CheckContext, case: Case) -> _Sequence:
     """Raises NotApplicable where steps, their losses, or the states between them cannot be had."""
-    subject = as_cell(trial.subject, case)
-    batch, data, name = subject.implementation, draw(subject, case), trial.subject.name
+    subject = as_cell(context.subject, case)
+    batch, data, name = subject.implementation, draw(subject, case), context.subject.name
     inputs, targets = np.asarray(batch.inputs), np.asarray(batch.targets)
     time = next((axis for axis in (0, 1) if inputs.shape[axis : axis + 1] == (case.T,) == targets.shape[axis : axis + 1]), None)
     if time is None or (case.T == case.N and time == 1):

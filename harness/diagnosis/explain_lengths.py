@@ -19,8 +19,7 @@ from bptt.harness.gradient.distance import relative_distance
 from bptt.harness.known.plant_stack import RIGHT, PlantedModule, StackBug, plant_stack
 from bptt.harness.known.stacks import STACK_BUGS
 from bptt.harness.subject import Array, Arrays, Subject
-from bptt.harness.weights.map import Identification, gradients_from_reference, params_to_reference
-from bptt.harness.weights.map import Mapping as WeightMapping
+from bptt.harness.weights.map import Identification, WeightMap, gradients_from_reference, params_to_reference
 from bptt.refimpl.stack import Masks, Stack
 from bptt.reports.records import Cause
 
@@ -120,7 +119,7 @@ def _backward(subject: Subject, data: Data, dys: Array, dfinal: Arrays, lengths:
 
 
 def _in_own_layout(
-    call: Call, mapping: WeightMapping, data: Data, ys: Array, final: Arrays, back: tuple[Arrays, Array | None, Arrays]
+    call: Call, mapping: WeightMap, data: Data, ys: Array, final: Arrays, back: tuple[Arrays, Array | None, Arrays]
 ) -> tuple[Cause, ...]:
     """As `causes_of_call`, with parameters compared in the subject's tensors: two biases that are added up have one gradient."""
     yours = {"forward ys": ys} | {f"forward {mapping.state[name]}": value for name, value in final.items() if name in mapping.state}

@@ -24,8 +24,16 @@ from bptt.harness.known.plant import Bug, Planted, plant
 from bptt.harness.known.plant_stack import RIGHT, PlantedModule, StackBug, plant_stack
 from bptt.harness.known.stacks import stack_bugs_of
 from bptt.harness.subject import Array
-from bptt.harness.weights.map import Identification, gradients_from_reference, of_layer, params_to_reference, place_of, resized, suffixes
-from bptt.harness.weights.map import Mapping as WeightMapping
+from bptt.harness.weights.map import (
+    Identification,
+    WeightMap,
+    gradients_from_reference,
+    of_layer,
+    params_to_reference,
+    place_of,
+    resized,
+    suffixes,
+)
 from bptt.refimpl import stack as reference_stack
 from bptt.refimpl.stack import REVERSE, Stack, StackTape
 from bptt.refimpl.unroll import Gradients as Raw
@@ -75,7 +83,7 @@ class StackReference:
     def __init__(self, identification: Identification, wrong: WrongGradient) -> None:
         data = wrong.data
         # Written for these sizes once; without `tensors` it is not asked to fit itself to the parameters again.
-        self.mapping: WeightMapping = replace(resized(identification.mapping, data.params), tensors={})
+        self.mapping: WeightMap = replace(resized(identification.mapping, data.params), tensors={})
         assert self.mapping.stack is not None
         self.wrong, self.stack, self.own_params = wrong, self.mapping.stack, data.params
         self.dtype = np.result_type(np.float64, data.xs.dtype)

@@ -12,8 +12,7 @@ from bptt.harness.call.guard import called, copies, named_arrays
 from bptt.harness.cases import Data
 from bptt.harness.known.plant import ForwardLoop
 from bptt.harness.subject import Array, Arrays, Subject
-from bptt.harness.weights.map import Mapping as WeightMapping
-from bptt.harness.weights.map import params_to_reference
+from bptt.harness.weights.map import WeightMap, params_to_reference
 from bptt.harness.weights.shapes import Block
 from bptt.refimpl import unroll
 
@@ -92,18 +91,18 @@ def _run(subject: Subject, params: Arrays, xs: Array, state: Arrays) -> tuple[Ar
         return run(subject, given)
 
 
-def difference(mapping: WeightMapping, seen: Observation, forward: ForwardLoop = unroll.forward) -> float:
+def difference(mapping: WeightMap, seen: Observation, forward: ForwardLoop = unroll.forward) -> float:
     """Largest difference of outputs and final states to the reference, relative to the largest of them; inf where not finite."""
     return _relative({"y": seen.ys, **seen.finals}, reference_run(mapping, seen, np.float64, forward))
 
 
-def rounding(mapping: WeightMapping, seen: Observation) -> float:
+def rounding(mapping: WeightMap, seen: Observation) -> float:
     """How far the reference in the subject's own dtype is from the reference in float64, on the same inputs."""
     return _relative(reference_run(mapping, seen, seen.ys.dtype.type), reference_run(mapping, seen, np.float64))
 
 
 def reference_run(
-    mapping: WeightMapping, seen: Observation, dtype: type[np.generic], forward: ForwardLoop = unroll.forward
+    mapping: WeightMap, seen: Observation, dtype: type[np.generic], forward: ForwardLoop = unroll.forward
 ) -> dict[str, Array]:
     """Outputs "y" and final states "h", "c" of the reference with the weights carried over."""
     canonical = {name: value.astype(dtype) for name, value in params_to_reference(mapping, seen.params).items()}

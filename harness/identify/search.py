@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Mapping as Mapping_
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, permutations
 
@@ -13,7 +12,7 @@ from bptt.harness.errors import ContractError
 from bptt.harness.identify.probing import OTHER_SIZES, Observation, Probe, Unidentified, difference, normal, open_probe, rounding, same
 from bptt.harness.known.plant import ForwardLoop
 from bptt.harness.subject import Array
-from bptt.harness.weights.map import Identification, Index, Mapping, Piece
+from bptt.harness.weights.map import Identification, Index, Piece, WeightMap
 from bptt.harness.weights.sentence import Extras, sentence
 from bptt.harness.weights.shapes import Block, Reading
 from bptt.refimpl import CELLS, unroll
@@ -50,7 +49,7 @@ class Failed(Unidentified):
 class _Candidate:
     """A way to read some of the subject's blocks, in the words of a reason."""
 
-    mapping: Mapping
+    mapping: WeightMap
     words: str
 
 
@@ -69,7 +68,7 @@ class Search:
         layout: tuple[Reading, ...],
         like: str | None,
         exact: bool,
-        cells: Mapping_[str, Cell] = CELLS,
+        cells: Mapping[str, Cell] = CELLS,
         forward: ForwardLoop = unroll.forward,
     ) -> None:
         self.probe, self.layout, self.like, self.exact = probe, layout, like, exact
@@ -149,7 +148,7 @@ class Search:
         nice = round(value, 4 if self.exact else 1) + 0.0
         self.extras = replace(self.extras, forget_bias=nice if abs(value - nice) < 100 * self.tolerance or not self.exact else value)
 
-    def _input_weights(self, family: tuple[str, ...], projection: tuple[Piece, ...]) -> Mapping:
+    def _input_weights(self, family: tuple[str, ...], projection: tuple[Piece, ...]) -> WeightMap:
         """Recurrent weights and biases zero: which gate each input block feeds."""
         T = max(3, 48 // (self.probe.sizes["N"] * self.probe.sizes["H"]))  # enough values for a relu to show in one of them
         seen = self._draws([*self.x, *self.p], T)
@@ -176,7 +175,7 @@ class Search:
             self.extras = replace(self.extras, forget_bias=best.constants["b"][1] if "b" in best.constants else 0.0)
         return best
 
-    def _recurrent_weights(self, mapping: Mapping) -> Mapping:
+    def _recurrent_weights(self, mapping: WeightMap) -> WeightMap:
         """Biases zero: which gate each recurrent block feeds, and where the reset gate applies."""
         seen = self._draws([*self.x, *self.h, *self.p])
         sign = next((p.sign for p in mapping.pieces if p.gate == "z"), 1.0)
@@ -191,7 +190,7 @@ class Search:
         reason = "its input weights are those of a published cell, but no use of the recurrent weights gives its outputs"
         return self._best(3, candidates(), seen, reason)
 
-    def _biases(self, mapping: Mapping) -> Mapping:
+    def _biases(self, mapping: WeightMap) -> WeightMap:
         """One vector at a time: the gate it is added to, or the peephole it is."""
         for tensor, group in groupby(self.b, key=lambda block: block.tensor):
             blocks = list(group)
@@ -213,11 +212,11 @@ class Search:
         params[block.tensor][block.index] = 0
         return not same(seen, self.probe.observe(params, seen.xs, seen.state))
 
-    def _order(self, mapping: Mapping) -> list[int]:
+    def _order(self, mapping: WeightMap) -> list[int]:
         """The gates of the input blocks, as numbers."""
         return [mapping.cell.gates.index(piece.gate) for piece in mapping.pieces if piece.reference == "W_x"]
 
-    def _roles(self, mapping: Mapping, block: Block) -> Iterator[Piece]:
+    def _roles(self, mapping: WeightMap, block: Block) -> Iterator[Piece]:
         cell, H = mapping.cell, self.probe.sizes["H"]
         taken = {(piece.reference, piece.gate) for piece in mapping.pieces}
         sign_z = next((p.sign for p in mapping.pieces if p.gate == "z"), 1.0)
@@ -236,14 +235,14 @@ class Search:
             for k, gate in enumerate("ifo"):
                 yield Piece(block.tensor, block.index, "p", (k, slice(0, H)), gate)
 
-    def _with_cell_of(self, mapping: Mapping, piece: Piece) -> Mapping:
+    def _with_cell_of(self, mapping: WeightMap, piece: Piece) -> WeightMap:
         if piece.reference != "p" or "p" in mapping.shapes:
             return mapping
         return replace(mapping, cell=self._lstm(peepholes=True), shapes={**mapping.shapes, "p": "3 H"})
 
     # ------------------------------------------------------------------------------------------------ confirmation
 
-    def _confirm(self, mapping: Mapping, seed: int) -> float:
+    def _confirm(self, mapping: WeightMap, seed: int) -> float:
         """The complete candidate's largest difference on fresh cases.  Raises Failed where one of them is more than rounding."""
         subject, sizes = self.probe.subject, self.probe.sizes
         everything = [*self.x, *self.h, *self.b, *self.p]
@@ -268,7 +267,7 @@ class Search:
                 raise Failed(6, f"it is {_a(mapping.cell.name)} at D={sizes['D']}, H={sizes['H']}, but not the same one at {small}")
         return worst
 
-    def _noise(self, mapping: Mapping, seen: Observation) -> float:
+    def _noise(self, mapping: WeightMap, seen: Observation) -> float:
         """What counts as rounding: saturated cells amplify it, so float32 may do ten times what it does to the reference."""
         return self.tolerance if seen.ys.dtype != np.float32 else min(1e-3, max(self.tolerance, 10 * rounding(mapping, seen)))
 
@@ -279,7 +278,7 @@ class Search:
         draw = self.probe.draw
         return [draw(blocks, T)] if self.exact else [draw(blocks, T, state_scale=NEAR_ZERO) for _ in range(6)]
 
-    def _best(self, depth: int, candidates: Iterable[_Candidate], seen: list[Observation], reason: str) -> Mapping:
+    def _best(self, depth: int, candidates: Iterable[_Candidate], seen: list[Observation], reason: str) -> WeightMap:
         """The first candidate that fits to rounding, else the nearest.  Raises Failed where none fits and one has to."""
         errors: list[tuple[float, _Candidate]] = []
         for candidate in candidates:
@@ -292,7 +291,7 @@ class Search:
             raise Failed(depth, f"{reason} (the nearest is {best.words}: off by {error:.1e}{near})")
         return best.mapping
 
-    def _difference(self, mapping: Mapping, seen: Observation) -> float:
+    def _difference(self, mapping: WeightMap, seen: Observation) -> float:
         self.tried += 1
         return difference(mapping, seen, self.forward)
 
@@ -318,9 +317,9 @@ class Search:
         constants: dict[str, tuple[Index, float]] = {"b": ((slice(H, 2 * H),), forget_bias)} if forget_bias else {}
         sizes = {symbol: self.probe.sizes[symbol] for symbol in ("DHP" if projected else "DH")}
         tensors = {reading.tensor: reading.shape for reading in self.layout}
-        return _described(Mapping(cell, pieces, shapes, constants, self.probe.names, sizes, tensors))
+        return _described(WeightMap(cell, pieces, shapes, constants, self.probe.names, sizes, tensors))
 
-    def _extended(self, mapping: Mapping, pieces: tuple[Piece, ...]) -> _Candidate:
+    def _extended(self, mapping: WeightMap, pieces: tuple[Piece, ...]) -> _Candidate:
         return _described(replace(mapping, pieces=(*mapping.pieces, *pieces)))
 
     @property
@@ -344,7 +343,7 @@ class Search:
         return self.cells["lstm_projected" if self._projected else "lstm_peephole" if peepholes else "lstm"]
 
 
-def _described(mapping: Mapping) -> _Candidate:
+def _described(mapping: WeightMap) -> _Candidate:
     last = mapping.pieces[-1].reference
     gates = " ".join(piece.gate for piece in mapping.pieces if piece.reference == last)
     words = f"{mapping.cell.name} with {last} as {gates}" if last[0] == "W" else f"{last} of {gates.split()[-1]}"

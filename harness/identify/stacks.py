@@ -23,7 +23,7 @@ from bptt.harness.identify.search import CONFIRMATIONS, TOLERANCE
 from bptt.harness.identify.units import Unit, Whole, open_whole
 from bptt.harness.known.plant_stack import RIGHT, PlantedModule
 from bptt.harness.subject import Array, Arrays, Subject
-from bptt.harness.weights.map import Identification, Index, Mapping, Piece, of_layer, params_to_reference, place_of, terms
+from bptt.harness.weights.map import Identification, Index, Piece, WeightMap, of_layer, params_to_reference, place_of, terms
 from bptt.harness.weights.mirror import reference_forward
 from bptt.refimpl import unroll
 from bptt.refimpl.stack import Stack
@@ -68,7 +68,7 @@ class _Below:
 
     whole: Whole
     layers: tuple[tuple[Unit, ...], ...]
-    mapping: Mapping
+    mapping: WeightMap
     params: dict[str, Array]
     rng: np.random.Generator
     sources: dict[bytes, tuple[Array, dict[str, Array]]] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def unit_found(whole: Whole, unit: Unit, below: _Below | None, like: str | None,
     reason: Exception = Unidentified("")
     for h in unit.states:  # which of two states is the output shows in which of them fits
         implementation = _OneUnit(whole, unit, h, below, rest, others)
-        part = replace(whole.subject, implementation=implementation, hidden_sizes=(H,), input_sizes=(D,), bidirectional=False, extra={})
+        part = replace(whole.subject, implementation=implementation, hidden_sizes=(H,), input_sizes=(D,), bidirectional=False)
         P = whole.zero[h].shape[1]
         names = {s: "h" if s == h else "c" for s in unit.states}
         if any(whole.zero[s].shape[1] != H for s in unit.states if s != h):
@@ -190,7 +190,7 @@ def unit_found(whole: Whole, unit: Unit, below: _Below | None, like: str | None,
     raise Unidentified(f"its layer with the state {', '.join(unit.states)}: {reason or 'no state of it has the width that was asked for'}")
 
 
-def _width(mapping: Mapping) -> int:
+def _width(mapping: WeightMap) -> int:
     """How wide the outputs of a stack are, at the sizes of `mapping`."""
     assert mapping.stack is not None
     return mapping.sizes.get("P", mapping.sizes["H"]) * len(mapping.stack.suffixes(0))
@@ -199,7 +199,7 @@ def _width(mapping: Mapping) -> int:
 # ------------------------------------------------------------------------------------------------ the whole stack
 
 
-def assembled(whole: Whole, found: list[tuple[Identification, ...]]) -> Mapping:
+def assembled(whole: Whole, found: list[tuple[Identification, ...]]) -> WeightMap:
     """The mappings of all layers and directions as one, over the stack that they make."""
     both = len(found[0]) == 2
     stack = Stack(tuple(layer[0].mapping.cell for layer in found), both)
@@ -221,7 +221,7 @@ def assembled(whole: Whole, found: list[tuple[Identification, ...]]) -> Mapping:
             constants |= {name + suffix: value for name, value in m.constants.items()}
             state |= {mine: theirs + suffix for mine, theirs in m.state.items()}
             tensors |= {name: _widened(words, times) for name, words in m.tensors.items()}
-    return Mapping(stack.cells[0], tuple(pieces), shapes, constants, state, {**bottom.sizes, "D": whole.sizes["D"]}, tensors, stack)
+    return WeightMap(stack.cells[0], tuple(pieces), shapes, constants, state, {**bottom.sizes, "D": whole.sizes["D"]}, tensors, stack)
 
 
 def _widened(words: str, width: tuple[int, str]) -> str:
@@ -235,7 +235,7 @@ def _widened(words: str, width: tuple[int, str]) -> str:
     return " ".join("+".join(term(*t) for t in terms(axis)) for axis in words.split())
 
 
-def _reference(mapping: Mapping, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+def _reference(mapping: WeightMap, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
     """Outputs and final states, under the subject's names, of the reference in float64 with the weights carried over."""
     canonical = {name: value.astype(np.float64) for name, value in params_to_reference(mapping, params).items()}
     given = {theirs: state[mine].astype(np.float64) for mine, theirs in mapping.state.items()}
@@ -267,7 +267,7 @@ def _h(final: Arrays, found: Identification) -> Array:
     return final[next(mine for mine, theirs in found.mapping.state.items() if theirs == "h")]
 
 
-def _turned_right(whole: Whole, mapping: Mapping, rng: np.random.Generator) -> Mapping:
+def _turned_right(whole: Whole, mapping: WeightMap, rng: np.random.Generator) -> WeightMap:
     """The mapping itself, where one direction reads from the start and the second from the end.  Raises Unidentified where not."""
     assert mapping.stack is not None
     params, state = normal(rng, whole.template, 0.7), normal(rng, whole.zero, 0.5)
@@ -297,7 +297,7 @@ def _turned_right(whole: Whole, mapping: Mapping, rng: np.random.Generator) -> M
     raise Unidentified(f"both of its directions read the sequence from its {ways[0]}")
 
 
-def confirmed(whole: Whole, mapping: Mapping, seed: int, planted: PlantedModule) -> float:
+def confirmed(whole: Whole, mapping: WeightMap, seed: int, planted: PlantedModule) -> float:
     """Largest relative difference on fresh cases.  Raises Unidentified where one of them is more than rounding."""
     subject = whole.subject
     tolerance = TOLERANCE.get(subject.dtype, 1e-9)
@@ -320,7 +320,7 @@ def confirmed(whole: Whole, mapping: Mapping, seed: int, planted: PlantedModule)
 
 
 def _difference(
-    whole: Whole, mapping: Mapping, rng: np.random.Generator, scale: float, state_scale: float, planted: PlantedModule
+    whole: Whole, mapping: WeightMap, rng: np.random.Generator, scale: float, state_scale: float, planted: PlantedModule
 ) -> float:
     params = {
         name: np.asarray(rng.normal(scale=1.4 * scale / np.sqrt(min(value.shape) if value.ndim > 1 else 2), size=value.shape), value.dtype)

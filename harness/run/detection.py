@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import Check
 from bptt.harness.run.events import Options
@@ -22,7 +22,7 @@ from bptt.harness.subject import Subject
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Violation:
     """One check's evidence against a subject: `evidence.severity` is "error" for a failure, "warning" for less."""
 
     check: str
@@ -30,20 +30,20 @@ class Doubt:
     evidence: Evidence
 
 
-def first_failure(subject: Subject, checks: tuple[Check, ...], options: Options) -> Doubt | None:
+def first_failure(subject: Subject, checks: tuple[Check, ...], options: Options) -> Violation | None:
     """The first failure in the order of the catalogue, or None where every check holds."""
-    return next((doubt for doubt in doubts(subject, checks, options) if doubt.evidence.severity == "error"), None)
+    return next((violation for violation in violations(subject, checks, options) if violation.evidence.severity == "error"), None)
 
 
-def doubts(subject: Subject, checks: tuple[Check, ...], options: Options) -> Iterator[Doubt]:
+def violations(subject: Subject, checks: tuple[Check, ...], options: Options) -> Iterator[Violation]:
     """All evidence against the subject that the planned checks of a cell find, one by one."""
-    trial = Trial(subject)
+    context = CheckContext(subject)
     for check in planned(checks, subject, options):
         for case in cases_of(subject, check, options):
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 try:
-                    against = [evidence for evidence in evidence_at(trial, check, case) if not evidence.holds]
+                    against = [evidence for evidence in evidence_at(context, check, case) if not evidence.holds]
                 except NotApplicable:
                     break
-            yield from (Doubt(check.id, case, evidence) for evidence in against)
+            yield from (Violation(check.id, case, evidence) for evidence in against)

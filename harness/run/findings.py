@@ -9,7 +9,7 @@ from dataclasses import replace
 from bptt.harness.call.cell import Gradients
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence
 from bptt.harness.checks.linearity import NotLinear
 from bptt.harness.checks.registry import Check
@@ -28,18 +28,18 @@ from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Finding, Repro, SmallestCase, Source, Where
 
 
-def finding_of(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
+def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
     """The finding of one check from evidence against the subject, or a warning about it, at `case`."""
     smallest, worst = case, evidence
     if evidence.severity == "error" and options.case is None:
-        smallest = shrunk(trial, c, evidence, case)
-        worst = same_failure_at(trial, c, evidence, smallest) if smallest != case and evidence.code != "CONTRACT" else evidence
+        smallest = shrunk(context, c, evidence, case)
+        worst = same_failure_at(context, c, evidence, smallest) if smallest != case and evidence.code != "CONTRACT" else evidence
     where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
     if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
-    causes = _causes(trial, c, evidence)
+    causes = _causes(context, c, evidence)
     return Finding(
         code=evidence.code,
         headline=worst.headline,
@@ -52,8 +52,8 @@ def finding_of(trial: Trial, c: Check, task: Task, evidence: Evidence, case: Cas
         total=evidence.total,
         smallest_case=SmallestCase(smallest.T, smallest.N, smallest.D, smallest.H, smallest.regime, smallest.dtype, smallest.seed),
         causes=causes,
-        repro=_repro(c, task, trial.subject, smallest, worst, case if worst is evidence else smallest),
-        source=_source(trial.subject, c, where, causes),
+        repro=_repro(c, task, context.subject, smallest, worst, case if worst is evidence else smallest),
+        source=_source(context.subject, c, where, causes),
     )
 
 
@@ -65,19 +65,19 @@ def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...])
     return Source(from_here(subject.source[0]), line or subject.source[1])
 
 
-def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
+def _causes(context: CheckContext, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
-    if c.family == "lengths" and (named := causes_with_lengths(trial.subject, trial.identification)):
+    if c.family == "lengths" and (named := causes_with_lengths(context.subject, context.identification)):
         return named
     if isinstance(detail, Named):
         return detail.causes
     if isinstance(detail, NotLinear):
         return diagnosis.explain(
             diagnosis.WrongGradient(
-                subject=trial.subject,
-                identification=trial.identification,
-                regions=trial.regions(detail.data.params),
+                subject=context.subject,
+                identification=context.identification,
+                regions=context.regions(detail.data.params),
                 case=detail.case,
                 data=detail.data,
                 cotangents=(detail.cotangent,),
@@ -85,37 +85,37 @@ def _causes(trial: Trial, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
                 exact=(detail.expected,),
             )
         )
-    if c.id == "PAR100" and (varied := trial.variation) is not None:
+    if c.id == "PAR100" and (varied := context.variation) is not None:
         said = f"the reference with this difference, on your weights, gives your outputs to {varied.identification.max_error:.0e}"
         return (Cause(varied.code, varied.difference, said, 1.0, varied.fix),)
     if not isinstance(detail, tuple):
         return causes_of(c.id, evidence.code)
     examination, located = detail
-    if trial.subject.kind == "network":
-        network = as_cell(trial.subject, examination.case).implementation
+    if context.subject.kind == "network":
+        network = as_cell(context.subject, examination.case).implementation
         if named := causes_of_network(network, examination.data, examination.cotangents, examination.gradients):
             return named
-    if located.exact is None and trial.identification is None:
+    if located.exact is None and context.identification is None:
         return ()
-    return diagnosis.explain(_wrong_gradient(trial, examination, located), lambda case: _again(trial, case))
+    return diagnosis.explain(_wrong_gradient(context, examination, located), lambda case: _again(context, case))
 
 
-def _again(trial: Trial, case: Case) -> diagnosis.WrongGradient:
+def _again(context: CheckContext, case: Case) -> diagnosis.WrongGradient:
     """The same question at another case, to tell candidates apart that agree on the first one."""
-    examination = trial.examine(admissible(trial.subject, case), ("params", "xs", "state"))
+    examination = context.examine(admissible(context.subject, case), ("params", "xs", "state"))
     located = locate(examination) if examination.wrong else None
     exact = located.exact if located is not None else examination.gradients  # where nothing is wrong, they are exact
-    return _wrong_gradient(trial, examination, None, exact)
+    return _wrong_gradient(context, examination, None, exact)
 
 
 def _wrong_gradient(
-    trial: Trial, e: Examination, located: Located | None, exact: tuple[Gradients, ...] | None = None
+    context: CheckContext, e: Examination, located: Located | None, exact: tuple[Gradients, ...] | None = None
 ) -> diagnosis.WrongGradient:
     truth = located.exact if located is not None else exact
     return diagnosis.WrongGradient(
-        subject=trial.subject,
-        identification=trial.identification,
-        regions=trial.regions(e.data.params),
+        subject=context.subject,
+        identification=context.identification,
+        regions=context.regions(e.data.params),
         case=e.case,
         data=e.data,
         cotangents=e.cotangents,

@@ -6,7 +6,7 @@ import numpy as np
 
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, admissible, cotangents
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.errors import BpttError
 from bptt.harness.subject import Array
 from bptt.harness.weights.map import params_to_reference
@@ -16,18 +16,18 @@ from bptt.reports.records import Experiment, Series
 _CASE = Case(T=40, N=2, regime="initial", seed=20)
 
 
-def gradient_over_lag(trial: Trial) -> Experiment | None:
+def gradient_over_lag(context: CheckContext) -> Experiment | None:
     """||dL/dx_(T-1-lag)|| for L = <v, y_(T-1)>, from the subject's own backward, beside the reference's where it was identified.
 
     None for a subject whose backward gives no dxs, or that has none, or that cannot run 40 steps.
     """
-    subject = trial.subject
+    subject = context.subject
     if subject.kind != "cell" or "backward" not in subject.capabilities:
         return None
     case = admissible(subject, _CASE)
     try:
-        data = trial.data(case)
-        ys, final = trial.run(data)
+        data = context.data(case)
+        ys, final = context.run(data)
         v = next(v for v in cotangents(subject, case, ys, final) if v.name == "last output only")
         dxs = backward(subject, data, v).xs
     except BpttError:  # the contract checks say what is wrong with it
@@ -36,8 +36,8 @@ def gradient_over_lag(trial: Trial) -> Experiment | None:
         return None
     y = _norms(dxs)
     expected: tuple[float, ...] = ()
-    if trial.identification is not None:
-        mapping = trial.identification.mapping
+    if context.identification is not None:
+        mapping = context.identification.mapping
         params = params_to_reference(mapping, data.params)
         state = reference_zero_state(mapping, params, case.N) | {theirs: data.state[mine] for mine, theirs in mapping.state.items()}
         _, _, tape = reference_forward(mapping, params, data.xs, state)

@@ -15,7 +15,7 @@ from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible, drawn
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError
@@ -83,8 +83,8 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
         varied = None if found is not None or _cannot_be_run(subject, options) else variation(subject, subject.like)
         beside = None if found is None else mirror(subject, found)
-        trial = Trial(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
-        forward_first = _is_the_forward_pass_to_be_mended(trial)
+        context = CheckContext(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
+        forward_first = _is_the_forward_pass_to_be_mended(context)
         if forward_first:
             plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
         yield ("target", target_record(subject, found, varied))
@@ -93,13 +93,13 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             if (subject.name, c.id) in options.skip:
                 continue
             yield ("checking", subject.name, c.id)
-            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(trial, c)
-            result = _with_expectation(_judged(trial, c, needs, task, roots, options), options)
+            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(context, c)
+            result = _with_expectation(_judged(context, c, needs, task, roots, options), options)
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield ("result", result)
         wanted = not options.select and options.case is None and not _cannot_be_run(subject, options)
-        experiment = gradient_over_lag(trial) if wanted else None
+        experiment = gradient_over_lag(context) if wanted else None
         if experiment is not None:
             yield ("experiment", experiment)
 
@@ -150,9 +150,9 @@ class _Tally:
     metrics: dict[str, object] | None = None
 
 
-def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options) -> Result:
+def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options) -> Result:
     began = time.perf_counter()
-    name = trial.subject.name
+    name = context.subject.name
     if options.block:
         for need in needs:
             if need in roots:
@@ -160,9 +160,9 @@ def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: M
                 return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
     tally = _Tally()
     try:
-        for case in cases_of(trial.subject, c, options):
+        for case in cases_of(context.subject, c, options):
             tally.cases += 1
-            _add(tally, trial, c, case)
+            _add(tally, context, c, case)
             if tally.first is not None:
                 break
     except NotApplicable as reason:
@@ -179,7 +179,7 @@ def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: M
     if chosen is None:
         return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
     evidence, case = chosen
-    finding = finding_of(trial, c, task, evidence, case, options)
+    finding = finding_of(context, c, task, evidence, case, options)
     metrics |= evidence.metrics
     status = "failed" if tally.first else "passed"
     return Result(
@@ -194,17 +194,17 @@ def _judged(trial: Trial, c: Check, needs: tuple[str, ...], task: Task, roots: M
     )
 
 
-def _is_the_forward_pass_to_be_mended(trial: Trial) -> bool:
+def _is_the_forward_pass_to_be_mended(context: CheckContext) -> bool:
     """Whether a mistake in the forward pass of what claims to be a published cell is all that is wrong: its backward is that cell's."""
-    varied, subject = trial.variation, trial.subject
+    varied, subject = context.variation, context.subject
     if varied is None or subject.like is None or "backward" not in subject.capabilities:
         return False
     return backward_is_that_of_the_right_cell(subject, varied)
 
 
-def _needs(trial: Trial, c: Check) -> tuple[str, ...]:
+def _needs(context: CheckContext, c: Check) -> tuple[str, ...]:
     """What must hold first; what a known difference in the forward pass does to time and batch is no second fault."""
-    return (*c.needs, "PAR100") if trial.variation is not None and c.family in ("time", "batch") else c.needs
+    return (*c.needs, "PAR100") if context.variation is not None and c.family in ("time", "batch") else c.needs
 
 
 def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
@@ -218,8 +218,8 @@ def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
     return list(dict.fromkeys(admissible(subject, case) for case in spread))
 
 
-def _add(tally: _Tally, trial: Trial, c: Check, case: Case) -> None:
-    for evidence in evidence_at(trial, c, case):
+def _add(tally: _Tally, context: CheckContext, c: Check, case: Case) -> None:
+    for evidence in evidence_at(context, c, case):
         tally.compared += 1
         if not evidence.holds and evidence.severity == "error":
             tally.first = (evidence, case)

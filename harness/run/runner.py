@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from bptt.harness.run.events import Event, OnEvent, Options, Task, pasteable, to
 from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, NOTHING_CHECKED, USAGE, gravest
 from bptt.harness.run.isolation import Pool, isolated, packed
 from bptt.harness.run.worker import events_of
+from bptt.harness.words import near_miss
 from bptt.reports.records import FAILING, CatalogueEntry, Experiment, Result, Run, Target
 
 X = TypeVar("X")
@@ -70,9 +70,7 @@ class RunHandle:
         found = [r for r in self.run.results if r.check == check]
         if not found:
             known = sorted({r.check for r in self.run.results})
-            near = difflib.get_close_matches(check, known, n=1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise LookupError(f"no result of a check {check!r}{hint} there are {', '.join(known) or 'none'}")
+            raise LookupError(f"no result of a check {check!r}{near_miss(check, known) or ','} there are {', '.join(known) or 'none'}")
         return min(found, key=lambda r: (r.status not in FAILING, r.status == "passed"))
 
     def raise_for_failures(self) -> None:
@@ -170,7 +168,7 @@ def _options(
     expect: Mapping[str, Mapping[str, str]],
 ) -> Options:
     if level not in LEVELS:
-        raise UsageError(f"level: got {level!r}, wanted one of {', '.join(LEVELS)}{_near(level, LEVELS)}")
+        raise UsageError(f"level: got {level!r}, wanted one of {', '.join(LEVELS)}{near_miss(level, LEVELS)}")
     checks = registry.load()
     known = {c.id for c in checks} | {c.family for c in checks}
     if isinstance(select, str) or isinstance(ignore, str):
@@ -178,14 +176,9 @@ def _options(
     for option, names in (("select", select), ("ignore", ignore), ("expect", expect)):
         for name in names:
             if name not in known:
-                raise UsageError(f"{option}: no check or family is called {name!r}{_near(name, known)}")
+                raise UsageError(f"{option}: no check or family is called {name!r}{near_miss(name, known)}")
     parsed = parse_case(case, seed) if isinstance(case, str) else case
     return Options(level, tuple(select), tuple(ignore), seed, parsed, block, {k: dict(v) for k, v in expect.items()})
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1) or difflib.get_close_matches(name.upper(), list(known), n=1)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bptt.harness.cases import Case, admissible
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError, SubjectError
@@ -18,7 +18,7 @@ _MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
 _BISECTED_FROM = 5
 
 
-def shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
+def shrunk(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> Case:
     """The smallest case found that fails with the same code at the same gate: one dimension after the other, from below."""
     tried, began = 0, time.perf_counter()
 
@@ -28,18 +28,18 @@ def shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
                 return evidence.fails_at(smaller)
             return any(
                 not e.holds and e.severity == "error" and e.code == evidence.code and e.where.gate == evidence.where.gate
-                for e in evidence_at(trial, c, smaller)
+                for e in evidence_at(context, c, smaller)
             )
         except (NotApplicable, BpttError):
             return False
 
     if case.T > _BISECTED_FROM:
-        case = _bisected_in_time(trial, case, fails)
+        case = _bisected_in_time(context, case, fails)
     for dimension in ("T", "N", "H", "D"):
         if dimension == "T" and case.T > _BISECTED_FROM:
             continue
         for size in range(1, getattr(case, dimension)):
-            smaller = admissible(trial.subject, _resized(case, dimension, size))
+            smaller = admissible(context.subject, _resized(case, dimension, size))
             if getattr(smaller, dimension) != size:
                 continue
             if tried >= _MOST_SHRINKS or time.perf_counter() - began > _MOST_SECONDS:
@@ -51,33 +51,33 @@ def shrunk(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Case:
     return case
 
 
-def same_failure_at(trial: Trial, c: Check, evidence: Evidence, case: Case) -> Evidence:
+def same_failure_at(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> Evidence:
     """The failure as it shows at the smallest case, so that the numbers shown are those that the line to paste gives."""
     try:
-        failures = [e for e in evidence_at(trial, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
+        failures = [e for e in evidence_at(context, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
     except NotApplicable:
         return evidence
     return next((e for e in failures if e.where.gate == evidence.where.gate), evidence)
 
 
-def evidence_at(trial: Trial, c: Check, case: Case) -> Iterator[Evidence]:
+def evidence_at(context: CheckContext, c: Check, case: Case) -> Iterator[Evidence]:
     """What a check yields at one case; code of the subject that raises is evidence against it."""
     try:
-        yield from c.function(trial, case)
+        yield from c.function(context, case)
     except (ContractError, SubjectError) as error:
         yield Evidence(False, str(error), "CONTRACT")
 
 
-def _bisected_in_time(trial: Trial, case: Case, fails: Callable[[Case], bool]) -> Case:
+def _bisected_in_time(context: CheckContext, case: Case, fails: Callable[[Case], bool]) -> Case:
     """The shortest failing sequence, for failures that do not go away when the sequence grows."""
     below, above = 0, case.T
     while above - below > 1:
         T = (below + above) // 2
-        if fails(admissible(trial.subject, replace(case, T=T))):
+        if fails(admissible(context.subject, replace(case, T=T))):
             above = T
         else:
             below = T
-    return admissible(trial.subject, replace(case, T=above))
+    return admissible(context.subject, replace(case, T=above))
 
 
 def _resized(case: Case, dimension: str, size: int) -> Case:

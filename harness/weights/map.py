@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping as MappingOf
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,7 +34,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Mapping:
+class WeightMap:
     """Affine map from a subject's parameters to canonical ones: pieces that are added up, and constants (a run-time forget bias).
 
     shapes   the canonical tensors' shapes in words: {"W_x": "D 4H", "p": "3 H"}
@@ -48,11 +48,11 @@ class Mapping:
 
     cell: Cell
     pieces: tuple[Piece, ...]
-    shapes: MappingOf[str, str]
-    constants: MappingOf[str, tuple[Index, float]] = field(default_factory=dict)
-    state: MappingOf[str, str] = field(default_factory=dict)
-    sizes: MappingOf[str, int] = field(default_factory=dict)
-    tensors: MappingOf[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, str]
+    constants: Mapping[str, tuple[Index, float]] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
     stack: Stack | None = None
 
 
@@ -71,7 +71,7 @@ class Identification:
     cell: str
     convention: str
     max_error: float
-    mapping: Mapping
+    mapping: WeightMap
     tried: int
 
 
@@ -99,7 +99,7 @@ class Variation:
         return f"{self.identification.convention}, but {self.difference}{meant}"
 
 
-def params_to_reference(mapping: Mapping, params: Arrays) -> dict[str, Array]:
+def params_to_reference(mapping: WeightMap, params: Arrays) -> dict[str, Array]:
     """Canonical parameters that make the reference compute what the subject computes with `params`.
 
     Raises ContractError where `params` lack a tensor of the mapping or have another arrangement than it describes.
@@ -116,7 +116,7 @@ def params_to_reference(mapping: Mapping, params: Arrays) -> dict[str, Array]:
     return canonical
 
 
-def gradients_from_reference(mapping: Mapping, dparams: Arrays, params: Arrays) -> dict[str, Array]:
+def gradients_from_reference(mapping: WeightMap, dparams: Arrays, params: Arrays) -> dict[str, Array]:
     """dL/d(user's tensor) from dL/d(canonical tensor): the transpose of the map above.  Shapes like `params`."""
     mapping = resized(mapping, params)
     dtype = np.result_type(*{value.dtype for value in dparams.values()})
@@ -128,7 +128,7 @@ def gradients_from_reference(mapping: Mapping, dparams: Arrays, params: Arrays) 
     return gradients
 
 
-def regions(mapping: Mapping, params: Arrays | None = None) -> tuple[Region, ...]:
+def regions(mapping: WeightMap, params: Arrays | None = None) -> tuple[Region, ...]:
     """The gates' blocks in the user's tensors, for locating an error; at the sizes of `params` where given."""
     if params is not None:
         mapping = resized(mapping, params)
@@ -148,7 +148,7 @@ def suffixes(stack: Stack) -> list[str]:
     return [suffix for k in range(len(stack.cells)) for suffix in stack.suffixes(k)]
 
 
-def of_layer(mapping: Mapping, suffix: str) -> Mapping:
+def of_layer(mapping: WeightMap, suffix: str) -> WeightMap:
     """One layer of a stack in one direction, by the suffix of its names, as a single cell; at the sizes of `mapping` alone."""
     assert mapping.stack is not None
     pieces = tuple(
@@ -180,12 +180,12 @@ def _term(term: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def shape_of(words: str, sizes: MappingOf[str, int]) -> tuple[int, ...]:
+def shape_of(words: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape that `words` names at these sizes: "D+H 4H" -> (12, 20) for D=7, H=5."""
     return tuple(_bounds(axis, sizes)[-1] for axis in words.split())
 
 
-def resized(mapping: Mapping, params: Arrays) -> Mapping:
+def resized(mapping: WeightMap, params: Arrays) -> WeightMap:
     """The same mapping with its indices written for the sizes of `params`.  Raises ContractError where there is none."""
     if not mapping.tensors:
         return mapping
@@ -208,7 +208,7 @@ def resized(mapping: Mapping, params: Arrays) -> Mapping:
     return replace(mapping, pieces=pieces, constants=constants, sizes=sizes)
 
 
-def _sizes_of(mapping: Mapping, params: Arrays) -> dict[str, int]:
+def _sizes_of(mapping: WeightMap, params: Arrays) -> dict[str, int]:
     """D, H, P from the lengths of all axes: linear equations, more of them than unknowns."""
     symbols = list(mapping.sizes)
     rows: list[list[int]] = []
@@ -238,7 +238,7 @@ def _sizes_of(mapping: Mapping, params: Arrays) -> dict[str, int]:
     return sizes
 
 
-def _bounds(axis: str, sizes: MappingOf[str, int]) -> list[int]:
+def _bounds(axis: str, sizes: Mapping[str, int]) -> list[int]:
     """Where the blocks of an axis begin and end: "D+2H" at D=7, H=5 -> [0, 7, 12, 17]."""
     bounds = [0]
     for count, symbol in terms(axis):
@@ -247,7 +247,7 @@ def _bounds(axis: str, sizes: MappingOf[str, int]) -> list[int]:
     return bounds
 
 
-def _moved(index: slice | int, axis: str, old: MappingOf[str, int], new: MappingOf[str, int]) -> slice | int:
+def _moved(index: slice | int, axis: str, old: Mapping[str, int], new: Mapping[str, int]) -> slice | int:
     if isinstance(index, int) or index.step is not None or index == slice(None):
         return index
     move = dict(zip(_bounds(axis, old), _bounds(axis, new), strict=True))

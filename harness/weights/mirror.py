@@ -8,24 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bptt.harness.subject import Array, Arrays, Subject
-from bptt.harness.weights.map import Identification, Mapping, params_to_reference
+from bptt.harness.subject import Array, Arrays, Subject, no_regions
+from bptt.harness.weights.map import Identification, WeightMap, params_to_reference
 from bptt.refimpl import stack, unroll
 
 
-def reference_zero_state(mapping: Mapping, params: Arrays, N: int) -> dict[str, Array]:
+def reference_zero_state(mapping: WeightMap, params: Arrays, N: int) -> dict[str, Array]:
     """The initial state of the cell, or the stack, that `mapping` leads to; `params` and the state in its own names."""
     return mapping.cell.zero_state(params, N) if mapping.stack is None else stack.zero_state(mapping.stack, params, N)
 
 
-def reference_forward(mapping: Mapping, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array], Any]:
+def reference_forward(mapping: WeightMap, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array], Any]:
     """Outputs, final state and tape of the cell, or the stack, that `mapping` leads to."""
     if mapping.stack is None:
         return unroll.forward(mapping.cell, params, xs, state)
     return stack.forward(mapping.stack, params, xs, state)
 
 
-def reference_backward(mapping: Mapping, params: Arrays, xs: Array, tape: Any, dys: Array, dfinal: Arrays) -> unroll.Gradients:
+def reference_backward(mapping: WeightMap, params: Arrays, xs: Array, tape: Any, dys: Array, dfinal: Arrays) -> unroll.Gradients:
     """dparams, dxs, dstate0 of <dys, ys> + <dfinal, final>, from the tape of `reference_forward`."""
     if mapping.stack is None:
         return unroll.backward(mapping.cell, params, xs, tape, dys, dfinal)
@@ -36,7 +36,7 @@ def reference_backward(mapping: Mapping, params: Arrays, xs: Array, tape: Any, d
 class Mirror:
     """run as the subject's, computed by the reference.   Same shapes and names as the subject's."""
 
-    mapping: Mapping
+    mapping: WeightMap
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         carried = params_to_reference(self.mapping, params)
@@ -48,4 +48,5 @@ class Mirror:
 
 def mirror(subject: Subject, identification: Identification) -> Subject:
     """A subject that computes what `subject` was found to compute."""
-    return replace(subject, name=f"the reference {identification.cell}", implementation=Mirror(identification.mapping), extra={})
+    name, implementation = f"the reference {identification.cell}", Mirror(identification.mapping)
+    return replace(subject, name=name, implementation=implementation, regions=no_regions, no_dfinal=(), two_sequences=None)

@@ -1,9 +1,9 @@
-"""A published convention as a `Mapping`: which block of which tensor is which block of the canonical cell."""
+"""A published convention as a `WeightMap`: which block of which tensor is which block of the canonical cell."""
 
 from __future__ import annotations
 
 from bptt.harness.errors import UsageError
-from bptt.harness.weights.map import Index, Mapping, Piece
+from bptt.harness.weights.map import Index, Piece, WeightMap
 from bptt.harness.weights.published import Convention, Tensor
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
@@ -13,7 +13,7 @@ from bptt.refimpl.cells.lstm_tf1 import Options, make
 _SIZES = {"D": 3, "H": 5, "P": 2}
 
 
-def mapping(of: Convention, names: frozenset[str] | set[str]) -> Mapping:
+def mapping(of: Convention, names: frozenset[str] | set[str]) -> WeightMap:
     """How the tensors of `names` lie over the canonical cell, at any sizes.
 
     Raises UsageError where one is missing that the convention always has, or one is there that it never has.
@@ -40,7 +40,7 @@ def mapping(of: Convention, names: frozenset[str] | set[str]) -> Mapping:
     if of.forget_bias:
         constants["b"] = (_block(gates.index("f"), len(gates))[:1], of.forget_bias)
     sizes = {k: v for k, v in _SIZES.items() if k != "P" or projected}
-    return Mapping(cell, pieces, shapes, constants, {}, sizes, words)
+    return WeightMap(cell, pieces, shapes, constants, {}, sizes, words)
 
 
 def _wanted(of: Convention) -> str:

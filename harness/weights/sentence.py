@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bptt.harness.weights.map import Mapping, Piece
+from bptt.harness.weights.map import Piece, WeightMap
 from bptt.harness.weights.shapes import Reading
 
 NUMBERS = {0: "no", 1: "one", 2: "two", 3: "three", 4: "four"}
@@ -21,7 +21,7 @@ class Extras:
     proj_clip: float | None = None
 
 
-def sentence(mapping: Mapping, layout: tuple[Reading, ...], extras: Extras) -> str:
+def sentence(mapping: WeightMap, layout: tuple[Reading, ...], extras: Extras) -> str:
     """ "an LSTM, blocks i f g o, weights as rows (4H, D), two biases, forget bias 0"."""
     name = mapping.cell.name
     if name.startswith("elman"):
@@ -54,7 +54,7 @@ def sentence(mapping: Mapping, layout: tuple[Reading, ...], extras: Extras) -> s
     return ", ".join(part for part in parts if part)
 
 
-def _blocks(mapping: Mapping, layout: tuple[Reading, ...]) -> str:
+def _blocks(mapping: WeightMap, layout: tuple[Reading, ...]) -> str:
     """The order of the gates; that of x and h apart where they differ."""
     orders = {reference: _gates(p for p in mapping.pieces if p.reference == reference) for reference in ("W_x", "W_h")}
     fused = [reading for reading in layout if reading.kinds() & {"x", "h"} and len(reading.blocks) > len(reading.kinds())]
@@ -86,7 +86,7 @@ def _weights(layout: tuple[Reading, ...]) -> str:
     return f"input weights as {by_order['x']}, recurrent weights as {by_order['h']}"
 
 
-def _biases(mapping: Mapping) -> str:
+def _biases(mapping: WeightMap) -> str:
     """How many biases a gate has; the GRU's n counts its two (inside and outside of r) apart."""
     biases = [piece for piece in mapping.pieces if piece.reference in {"b", "b_x", "b_h"}]
     counts = Counter(piece.gate for piece in biases)

@@ -1,6 +1,6 @@
 """Weights carried from one convention into another, block by block.
 
-Both conventions say of each of their blocks which canonical block it is added to (`Mapping`).  Where a canonical block is made of as many
+Both conventions say of each of their blocks which canonical block it is added to (`WeightMap`).  Where a canonical block is made of as many
 of the one as of the other, each is copied to its partner, so that nothing is lost to rounding; where not, their sum goes into the first
 and zeros into the rest.  A run-time constant (a forget bias) is added or taken off.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Arrays
-from bptt.harness.weights.map import Mapping, Piece, place_of, resized, shape_of
+from bptt.harness.weights.map import Piece, WeightMap, place_of, resized, shape_of
 
 #: Biases that are only ever added to the bias of x: all of a GRU that resets before, r and z of one that resets after.
 _SAME_BIAS = {"gru_reset_before": ("r", "z", "n"), "gru_reset_after": ("r", "z")}
@@ -34,7 +34,7 @@ class Carried:
     pull_back: Callable[[Arrays], dict[str, Array]]
 
 
-def carry(params: Arrays, source: Mapping, target: Mapping, names: tuple[str, str] = ("the source", "the target")) -> Carried:
+def carry(params: Arrays, source: WeightMap, target: WeightMap, names: tuple[str, str] = ("the source", "the target")) -> Carried:
     """`params` of `source`'s convention in `target`'s.
 
     Raises UsageError where that would lose something: another cell, a block that the target has no place for and that is not
@@ -62,7 +62,7 @@ def carry(params: Arrays, source: Mapping, target: Mapping, names: tuple[str, st
     return Carried(carried, pull_back)
 
 
-def refuse_other_cell(source: Mapping, target: Mapping, names: tuple[str, str]) -> None:
+def refuse_other_cell(source: WeightMap, target: WeightMap, names: tuple[str, str]) -> None:
     """Raise UsageError where no weights make the target's cell compute what the source's does."""
     if source.stack is not None or target.stack is not None:
         one, other = _layers(source), _layers(target)
@@ -78,7 +78,7 @@ def refuse_other_cell(source: Mapping, target: Mapping, names: tuple[str, str]) 
     raise UsageError(f"{names[0]} computes {a} and {names[1]} computes {b}; no weights of the one make it the other{why}")
 
 
-def _layers(mapping: Mapping) -> str:
+def _layers(mapping: WeightMap) -> str:
     """The layers in words, as far as two stacks must have them in common."""
     cells = (mapping.cell,) if mapping.stack is None else mapping.stack.cells
     both = mapping.stack is not None and mapping.stack.bidirectional
@@ -94,7 +94,7 @@ class _Pair:
     offsets: tuple[float, ...]
 
 
-def _pairs(params: Arrays, source: Mapping, target: Mapping, names: tuple[str, str]) -> Iterator[_Pair]:
+def _pairs(params: Arrays, source: WeightMap, target: WeightMap, names: tuple[str, str]) -> Iterator[_Pair]:
     ours, theirs = _by_block(source), _by_block(target)
     for key, pieces in ours.items():
         if key not in theirs:
@@ -124,14 +124,14 @@ def _refuse_unless_zero(params: Arrays, key: Key, pieces: list[Piece], names: tu
         raise UsageError(f"{names[0]} has a {what}{gate} in {tensor}{size}, and {names[1]} has no place for it")
 
 
-def _by_block(mapping: Mapping) -> dict[Key, list[Piece]]:
+def _by_block(mapping: WeightMap) -> dict[Key, list[Piece]]:
     found: dict[Key, list[Piece]] = {}
     for piece in mapping.pieces:
         found.setdefault(_key(mapping, piece), []).append(piece)
     return found
 
 
-def _key(mapping: Mapping, piece: Piece) -> Key:
+def _key(mapping: WeightMap, piece: Piece) -> Key:
     base, layer = _layer(piece.reference)
     cell = mapping.cell if mapping.stack is None else mapping.stack.cells[place_of(piece.reference)[0]]
     if base == "b_h" and piece.gate in _SAME_BIAS.get(cell.name, ()):
@@ -145,16 +145,16 @@ def _layer(name: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (name, "")
 
 
-def _constants(mapping: Mapping) -> dict[Key, tuple[Piece | None, float]]:
+def _constants(mapping: WeightMap) -> dict[Key, tuple[Piece | None, float]]:
     """The run-time constants by the block that they are added to: only a forget bias is known."""
     return {(name, "f"): (None, value) for name, (_, value) in mapping.constants.items() if value}
 
 
-def _constant(mapping: Mapping, key: Key) -> float:
+def _constant(mapping: WeightMap, key: Key) -> float:
     return _constants(mapping).get(key, (None, 0.0))[1]
 
 
-def _at_sizes(target: Mapping, source: Mapping) -> Mapping:
+def _at_sizes(target: WeightMap, source: WeightMap) -> WeightMap:
     """`target` with its indices written at the sizes of `source`."""
     sizes = {symbol: source.sizes.get(symbol, source.sizes["H"]) for symbol in target.sizes}
     empty = {name: np.empty(shape_of(words, sizes), bool) for name, words in target.tensors.items()}

@@ -89,8 +89,7 @@ def take_turns(
 def test_every_entry_against_gradcheck(benchmark: Any, target: str, size: tuple[int, int, int, int]) -> None:
     torch.set_num_threads(1)
     (subject,) = targets.load(target)
-    regions = subject.extra.get("regions", lambda params: subject.regions)
-    ours = lambda: exhaust(subject, Case(*size), regions)  # noqa: E731  # as below
+    ours = lambda: exhaust(subject, Case(*size), subject.regions)  # noqa: E731  # as below
     assert not ours().wrong
     what = f"every entry of {subject.name} ({subject.framework})"
     take_turns(benchmark, ours, gradcheck(size), "T={} N={} D={} H={}".format(*size), what, 1 / 50, rounds=5)
@@ -102,7 +101,7 @@ def test_one_wrong_entry_of_two_million_is_named(benchmark: Any, target: str) ->
     torch.set_num_threads(1)
     (subject,) = targets.load(target, args={"input_size": 512, "hidden_size": 512} if target.startswith("torch") else None)
     case = Case(100, 1, 512, 512, "initial")
-    regions = subject.extra.get("regions", lambda params: subject.regions)
+    regions = subject.regions
     tensor, index, gate = ("weight_hh_l0", (512 + 345, 67), "f") if target.startswith("torch") else ("W_h", (67, 512 + 345), "f")
     wrong = replace(subject, implementation=OneEntry(subject.implementation, tensor, index))
     data = draw(subject, case)

@@ -98,7 +98,7 @@ def test_cotangents_isolate_the_last_step_and_each_final_state(name: str) -> Non
     assert not vs["final h only"].dys.any()
     small = cotangents(replace(subject, dys_scale=1e-3), Case(), ys, final)[0]
     assert np.abs(small.dys).max() <= 1.5e-3
-    closed = cotangents(replace(subject, extra={"no_dfinal": ("h",)}), Case(), ys, final)
+    closed = cotangents(replace(subject, no_dfinal=("h",)), Case(), ys, final)
     assert not any(v.dfinal["h"].any() for v in closed)
 
 

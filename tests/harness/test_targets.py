@@ -91,13 +91,13 @@ def test_objects_are_targets_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("cell_for_test.py:A", r"no such file, did you mean cells_for_test\.py\?"),
+        ("cell_for_test.py:A", r"no such file, did you mean 'cells_for_test\.py'\?"),
         ("nowhere/x.py", "no such folder nowhere, looked in"),
-        ("cells_for_tst:A", "no module named 'cells_for_tst', did you mean cells_for_test"),
+        ("cells_for_tst:A", "no module named 'cells_for_tst', did you mean 'cells_for_test"),
         ("os.pathh:A", "no module named 'os.pathh'"),
-        ("cells_for_test.py:MyElmann", r"no 'MyElmann' in cells_for_test\.py, did you mean MyElman"),
-        ("cells_for_test.py:Box.Iner", r"no 'Iner' in cells_for_test\.py\.Box, did you mean Inner"),
-        ("refimpl:lsm", "no reference cell 'lsm', did you mean lstm"),
+        ("cells_for_test.py:MyElmann", r"no 'MyElmann' in cells_for_test\.py, did you mean 'MyElman"),
+        ("cells_for_test.py:Box.Iner", r"no 'Iner' in cells_for_test\.py\.Box, did you mean 'Inner"),
+        ("refimpl:lsm", "no reference cell 'lsm', did you mean 'lstm"),
         (":A", "no module before the colon"),
         ("broken.py:A", r"import failed with ZeroDivisionError: division by zero \(.*broken\.py:2\)"),
         ("syntax.py:A", r"import failed with SyntaxError: .* \(.*syntax\.py:1\)"),
@@ -124,7 +124,7 @@ def test_a_recurrent_class_that_cannot_be_understood_is_not_passed_over(folder: 
 
 
 def test_unknown_like() -> None:
-    with pytest.raises(UsageError, match="'gru_reset', did you mean gru_reset"):
+    with pytest.raises(UsageError, match="'gru_reset', did you mean 'gru_reset"):
         load("refimpl:lstm", like="gru_reset")
 
 

@@ -3,7 +3,7 @@
     python -m tests.scores.right [--cases 10000] [--first 0] [--jobs 2] [--of TEXT] [--dtype float32]
 
 `--of torch` keeps the targets whose name holds "torch".  Each case is looked at for hidden casts, for linearity, for the gradient of every
-block and for every pair of steps.  Prints each doubt, and last a line of totals for each dtype; exit code 1 when there was a failure.
+block and for every pair of steps.  Prints each violation, and last a line of totals for each dtype; exit code 1 when there was a failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bptt.harness import targets
 from bptt.harness.cases import REGIMES, Case
 from bptt.harness.checks.registry import load
 from bptt.harness.config import TargetEntry, read
-from bptt.harness.run.detection import doubts
+from bptt.harness.run.detection import violations
 from bptt.harness.run.events import Options
 from bptt.harness.subject import Subject
 from tests.scores.working import options, spread
@@ -49,7 +49,7 @@ def random_case(rng: np.random.Generator, dtype: str) -> Case:
 
 
 def some(job: tuple[int, int, list[int], str | None]) -> tuple[Counter[str], list[str]]:
-    """A run of random cases from one seed: how many of each dtype, how many doubts, and a line for each."""
+    """A run of random cases from one seed: how many of each dtype, how many violations, and a line for each."""
     seed, count, of, only = job
     rng, counted, lines = np.random.default_rng(seed), Counter[str](), []
     for _ in range(count):
@@ -58,9 +58,11 @@ def some(job: tuple[int, int, list[int], str | None]) -> tuple[Counter[str], lis
         case = random_case(rng, dtype)
         counted[dtype] += 1
         asked = Options(case=case, select=_CHECKS)
-        for doubt in doubts(replace(subject, dtype=dtype), load(), asked):
-            counted[f"{dtype} {doubt.evidence.severity}"] += 1
-            lines.append(f"{subject.name} {subject.framework} {case} {dtype} seed {case.seed}: {doubt.check}: {doubt.evidence.headline}")
+        for violation in violations(replace(subject, dtype=dtype), load(), asked):
+            counted[f"{dtype} {violation.evidence.severity}"] += 1
+            lines.append(
+                f"{subject.name} {subject.framework} {case} {dtype} seed {case.seed}: {violation.check}: {violation.evidence.headline}"
+            )
     return counted, lines
 
 

@@ -79,7 +79,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         hidden_sizes=None if H_of is None else (H_of,),
         dtype=able.dtype,
         source=None if own else source_of(module, "__call__"),
-        extra={"regions": implementation.regions},
+        regions=implementation.regions,
     )
 
 

@@ -70,7 +70,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         dtype=able.dtype,
         lengths=layer and not backwards,
         source=None if type(cell) in _PUBLISHED else source_of(inspect.unwrap(type(cell).__call__), "__call__"),
-        extra={"regions": implementation.regions},
+        regions=implementation.regions,
     )
 
 

@@ -73,7 +73,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         dtype="float64" if backend == "torch" else implementation.params_dtype,
         lengths=not backwards,
         source=None if own else _source(cell),
-        extra={"regions": implementation.regions},
+        regions=implementation.regions,
     )
 
 

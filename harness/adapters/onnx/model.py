@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 
 from bptt.harness.adapters.frameworks import one_line, published_regions
-from bptt.harness.adapters.objects import did_you_mean
 from bptt.harness.adapters.onnx.run import Runner, runner
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Arrays, Detection, Region, Subject
+from bptt.harness.words import near_miss
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 #: Inputs of the operators by place; GRU and RNN end before initial_c.
@@ -98,7 +98,7 @@ class OnnxNode:
 def load(path: Path, spec: str) -> Any:
     """Raises UsageError where there is no such file, or none that onnx can read."""
     if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.onnx")]) if path.parent.is_dir() else ""
+        near = near_miss(path.name, [p.name for p in path.parent.glob("*.onnx")]) if path.parent.is_dir() else ""
         raise UsageError(f"{spec}: no such file{near or ','} looked in {path.parent.resolve()}")
     try:
         return onnx.load(str(path))
@@ -135,7 +135,7 @@ def subject_of(model: Any, spec: str) -> Subject:
         bidirectional=direction != "forward",
         dtype=chosen.dtype,
         lengths=chosen.takes_lengths,
-        extra={"regions": implementation.regions},
+        regions=implementation.regions,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -46,7 +46,7 @@ from bptt.harness.adapters.textbook.params import (
 )
 from bptt.harness.adapters.textbook.walk import walks
 from bptt.harness.errors import ContractError, UsageError
-from bptt.harness.subject import Array, Arrays, Detection, Subject
+from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
 
 PROBE_T = 4
 CONTRACT_HINT = "wanted forward(xs) over (N, T, D) or (T, N, D) and backward(dhs), or the contract's init, zero_state, run, backward"
@@ -80,7 +80,7 @@ class LayerForm:
     final       'h' 'c' -> ("result", path) in what forward returns, ("attribute", name), or ("last", None): the last output
     backward    backward's arguments -> 'dys' 'dh' 'dc' 'cache' 'xs' 'h' 'c'; {} where there is none
     gradients   'dx' 'dh' 'dc' 'd:<parameter>' -> ("result", path) or ("attribute", name)
-    mixed       {"accumulated": names, "overwritten": names} where backward adds to some kept gradients and overwrites others, else {}
+    mixed       where backward adds to some kept gradients and overwrites others, else None
     ys_are_h    the last output is the final h: a gradient of the one is a gradient of the other
     refusal     why a backward that is there cannot be driven
     """
@@ -98,7 +98,7 @@ class LayerForm:
     dtype: str = "float64"
     ys_are_h: bool = True
     notes: tuple[Detection, ...] = ()
-    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mixed: Accumulation | None = None
     refusal: UsageError | None = None
 
 
@@ -499,7 +499,7 @@ def _with_gradient_notes(form: LayerForm, template: Any, params: Arrays, xs: Arr
     found = [Detection("gradients", "; ".join([*words, ", ".join(inputs) or "no gradient of its inputs"]))]
     if closed := no_dfinal(form):
         found.append(Detection("final state", f"backward takes no gradient of the final {', '.join(closed)}: none is asked of it"))
-    mixed = {"accumulated": added, "overwritten": replaced} if added and replaced else {}
+    mixed = Accumulation(added, replaced) if added and replaced else None
     return replace(form, mixed=mixed, notes=(*form.notes, *found))
 
 
@@ -572,19 +572,17 @@ def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int,
         hidden_sizes=(H,) if fixed_H else None,
         dtype=form.dtype,
         source=source_of(obj, *(n for n in (form.backward_name, form.forward_name) if n)),
-        extra={
-            "no_dfinal": no_dfinal(form) if form.backward_name else (),
-            "inferred_final": tuple(s for s, place in form.final.items() if place[0] == "last"),
-        }
-        | ({"mixed_accumulation": form.mixed} if form.mixed else {})
-        | ({"starts_fresh": fresh} if (fresh := _starts_fresh(cell, args)) else {}),
+        no_dfinal=no_dfinal(form) if form.backward_name else (),
+        inferred_final=tuple(s for s, place in form.final.items() if place[0] == "last"),
+        accumulation=form.mixed,
+        two_sequences=_two_sequences(cell, args),
     )
 
 
-def _starts_fresh(cell: LayerCell, args: Mapping[str, object] | None) -> Callable[[Arrays, Array], tuple[Array, Array]] | None:
-    """`cell.starts_fresh` where the class has a `stateful` flag that the user has not set, and forward needs no state."""
+def _two_sequences(cell: LayerCell, args: Mapping[str, object] | None) -> Callable[[Arrays, Array], tuple[Array, Array]] | None:
+    """`cell.two_sequences` where the class has a `stateful` flag that the user has not set, and forward needs no state."""
     claims = not (args or {}).get("stateful") and cell.has_flag
-    return cell.starts_fresh if claims else None
+    return cell.two_sequences if claims else None
 
 
 class LayerCell:
@@ -644,7 +642,7 @@ class LayerCell:
         needed, _ = calls.arguments(template, self._form.forward_name)
         return isinstance(getattr(template, "stateful", None), bool) and needed == [self._form.x_name]
 
-    def starts_fresh(self, params: Arrays, xs: Array) -> tuple[Array, Array]:
+    def two_sequences(self, params: Arrays, xs: Array) -> tuple[Array, Array]:
         """The outputs (T, N, P) of two passes over the same xs (T, N, D) on one copy with ``stateful = False``, no state handed over.
 
         They are equal where every sequence starts from zeros.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -41,7 +41,7 @@ from bptt.harness.adapters.textbook.params import (
     substitute,
 )
 from bptt.harness.errors import ContractError, UsageError
-from bptt.harness.subject import Array, Arrays, Detection, Subject
+from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
 
 CONTRACT_HINT = "wanted forward(x, h_prev[, c_prev]) and backward(dh[, dc]), or the contract's init, zero_state, run, backward"
 
@@ -62,7 +62,7 @@ class StepForm:
     roles       forward's arguments -> 'x' 'h' 'c' 'state'             states    'h' (and 'c') -> where forward's result has it
     backward    backward's arguments -> 'dh' 'dc' 'dstate' 'dy' 'cache' 'x' 'h' 'c' 'h_out' 'c_out'; {} where there is none
     gradients   'dx' 'dh' 'dc' 'd:<parameter>' -> where backward's result has it
-    mixed       {"accumulated": names, "overwritten": names} where backward adds to some kept gradients and overwrites others, else {}
+    mixed       where backward adds to some kept gradients and overwrites others, else None
     refusal     why a backward that is there cannot be driven
     """
 
@@ -76,7 +76,7 @@ class StepForm:
     gradients: Mapping[str, tuple[Any, ...]] | None = None
     dtype: str = "float64"
     notes: tuple[Detection, ...] = ()
-    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mixed: Accumulation | None = None
     refusal: UsageError | None = None
 
     @property
@@ -329,7 +329,7 @@ def _with_gradient_notes(obj: Any, form: StepForm, probe: _Probe) -> StepForm:
     kept = [p for p in form.parameters if p.gradient]
     returned = [role[2:] for role in form.gradients or {} if role.startswith("d:")]
     missing = [p.name for p in form.parameters if not p.gradient and p.name not in returned]
-    words, mixed = [], {}
+    words, mixed = [], None
     if kept:
         fresh = substitute(probe.template, form.parameters, probe.params)
         values = []
@@ -340,7 +340,7 @@ def _with_gradient_notes(obj: Any, form: StepForm, probe: _Probe) -> StepForm:
         added, replaced = accumulation(*values)
         place = ", ".join("".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in p.gradient or ()).lstrip(".") for p in kept)
         words.append(f"kept in {place}; {accumulation_words(added, replaced)}")
-        mixed = {"accumulated": added, "overwritten": replaced} if added and replaced else {}
+        mixed = Accumulation(added, replaced) if added and replaced else None
     if returned:
         words.append(f"returned by backward: {', '.join(returned)}")
     if missing:
@@ -421,7 +421,7 @@ def _subject(obj: object, spec: str, way: Construction, form: StepForm, D: int, 
         dtype=form.dtype,
         source=source_of(obj, *(n for n in (form.backward_name, form.forward_name) if n)),
         square=way.square,
-        extra={"mixed_accumulation": form.mixed} if form.mixed else {},
+        accumulation=form.mixed,
     )
 
 

@@ -12,7 +12,6 @@ import torch
 
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.form import Form, own_form, slots
-from bptt.harness.adapters.torch.gates import gate_regions
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
 from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
 from bptt.harness.errors import BpttError, UsageError
@@ -74,7 +73,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         like=_claim(module, "like", (str,)),
         capabilities=frozenset({"backward", "forward_ad"} if forward_ad else {"backward"}),
         detected=detected,
-        regions=gate_regions(module) if found.input_fixed and found.hidden_fixed else (),
+        regions=implementation.regions,
         input_sizes=(D,) if found.input_fixed else _admissible(implementation, found, "D"),
         hidden_sizes=(H,) if found.hidden_fixed else _admissible(implementation, found, "H"),
         square=found.square and not found.hidden_fixed,

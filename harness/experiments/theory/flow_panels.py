@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 
 from bptt.harness import targets
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.reading import real, whole
@@ -66,7 +66,7 @@ def norm(subject: Subject, settings: Settings) -> Values:
 
 def _of_one_pass(subject: Subject, why: str) -> Values:
     """One backward pass over 40 steps and dL/dx, for a subject that cannot be taken step by step."""
-    flow = gradient_over_lag(Trial(subject))
+    flow = gradient_over_lag(CheckContext(subject))
     if flow is None:
         return {"why": why}
     (series,) = flow.series

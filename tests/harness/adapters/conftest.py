@@ -23,7 +23,7 @@ def gradient_errors(subject: Subject, T: int = 4) -> Errors:
     assert ys.shape == (T, N, H)
     assert {k: v.shape for k, v in final.items()} == {k: v.shape for k, v in state.items()}
     dys, dfinal = rng.normal(size=ys.shape), {k: rng.normal(size=v.shape) for k, v in final.items()}
-    for name in subject.extra.get("no_dfinal", ()):
+    for name in subject.no_dfinal:
         dfinal[name] = np.zeros_like(dfinal[name])
     dparams, dxs, dstate = impl.backward(params, xs, state, dys, dfinal)
     inputs = {**{f"p:{k}": v for k, v in params.items()}, "xs": xs, **{f"s:{k}": v for k, v in state.items()}}

@@ -10,7 +10,7 @@ import pytest
 
 from bptt.harness.cases import Case
 from bptt.harness.checks import numerics
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.targets import load
@@ -51,12 +51,12 @@ def test_a_kink_beside_the_data_is_no_cast() -> None:
 
     made = KinkAtTheData()
     (subject,) = load(made)
-    trial = Trial(subject)
-    data = trial.data(Case())
+    context = CheckContext(subject)
+    data = context.data(Case())
     made.kink = float(data.xs[0, 0, 0]) + 3e-7
-    at_the_kink = [trial.run(replace(data, xs=data.xs + e))[0] for e in (0, 1e-6)]
+    at_the_kink = [context.run(replace(data, xs=data.xs + e))[0] for e in (0, 1e-6)]
     assert not np.array_equal(at_the_kink[1] - at_the_kink[0], np.zeros_like(at_the_kink[0]))
-    assert all(e.holds for e in numerics.the_forward_pass_works_in_the_precision_of_its_inputs(trial, Case()))
+    assert all(e.holds for e in numerics.the_forward_pass_works_in_the_precision_of_its_inputs(context, Case()))
 
 
 def test_a_loose_cast_and_a_narrow_dtype_are_told_apart() -> None:
@@ -171,13 +171,13 @@ def test_each_state_on_its_own_matters(name: str) -> None:
 
 def test_an_examination_is_made_once() -> None:
     (subject,) = load(Clean)
-    trial = Trial(subject)
+    context = CheckContext(subject)
     from bptt.harness.cases import Case
 
-    assert trial.examine(Case(), ("params",)) is trial.examine(Case(), ("params",))
-    assert trial.examine(Case(), ("params",), 2).draws == 2
-    assert trial.mirror is None
-    assert trial.regions(subject.implementation.init(np.random.default_rng(0), 3, 7)) == ()
+    assert context.examine(Case(), ("params",)) is context.examine(Case(), ("params",))
+    assert context.examine(Case(), ("params",), 2).draws == 2
+    assert context.mirror is None
+    assert context.regions(subject.implementation.init(np.random.default_rng(0), 3, 7)) == ()
 
 
 class BothWays(CleanStateless):

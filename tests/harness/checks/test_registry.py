@@ -8,7 +8,7 @@ import pytest
 
 from bptt.harness.cases import Case
 from bptt.harness.checks import registry
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, holds
 from bptt.harness.checks.registry import FAMILIES, check, load
 from bptt.harness.errors import UsageError
@@ -19,7 +19,7 @@ def a_check(id: str = "XYZ100") -> types.ModuleType:
     """A third party's module with one check."""
     module = types.ModuleType(f"third_party_{id}")
 
-    def outputs_are_blue(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def outputs_are_blue(context: CheckContext, case: Case) -> Iterator[Evidence]:
         """They are."""
         yield holds()
 
@@ -55,7 +55,7 @@ def test_a_third_partys_check_comes_through_the_same_door(monkeypatch: pytest.Mo
 
 
 def test_what_is_no_check() -> None:
-    def silent(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def silent(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield holds()
 
     with pytest.raises(UsageError, match="no docstring"):

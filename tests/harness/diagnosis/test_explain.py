@@ -9,7 +9,7 @@ from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case, parse_case
 from bptt.harness.diagnosis.explain import WrongGradient, explain
 from bptt.harness.known import Bug, bug, bugs_of
-from bptt.harness.weights.map import Mapping
+from bptt.harness.weights.map import WeightMap
 from bptt.refimpl import CELLS
 from bptt.reports.records import Cause
 from tests.harness.known.planting import foreign_layout, wrong_gradient
@@ -19,7 +19,7 @@ ONCE: list[tuple[str, Bug]] = list({(b.name, b.before): (cell, b) for cell in re
 
 
 def named(
-    cell: str, *bugs: Bug, case: Case | None = None, mapping: Mapping | None = None, rerun: bool = True, **more: object
+    cell: str, *bugs: Bug, case: Case | None = None, mapping: WeightMap | None = None, rerun: bool = True, **more: object
 ) -> tuple[Cause, ...]:
     def at(case: Case | None) -> WrongGradient:
         return wrong_gradient(cell, *bugs, case=case, mapping=mapping, **more)  # type: ignore[arg-type]

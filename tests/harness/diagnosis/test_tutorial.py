@@ -8,7 +8,7 @@ import pytest
 import bptt
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.diagnosis import tutorial as diagnosis
 from bptt.harness.diagnosis.tutorial import _planted, causes, lay_over
 from bptt.harness.known.tutorial import BUGS, TutorialBug, loss_and_gradients, truncated
@@ -65,7 +65,7 @@ class Network:
 def examined(network: Network, case: Case) -> tuple[Subject, tuple[Cause, ...]]:
     subject = load(network)[0]
     case = admissible(subject, case)
-    e = Trial(subject).examine(case, ("params",), 2)
+    e = CheckContext(subject).examine(case, ("params",), 2)
     return subject, causes(as_cell(subject, case).implementation, e.data, e.cotangents, e.gradients)
 
 
@@ -98,7 +98,7 @@ def test_a_right_network_is_laid_over_and_has_no_mistake(network: Network) -> No
     subject, found = examined(network, Case(T=4))
     assert found == ()
     case = admissible(subject, Case(T=4))
-    layout = lay_over(as_cell(subject, case).implementation, Trial(subject).examine(case, ("params",), 1).data)
+    layout = lay_over(as_cell(subject, case).implementation, CheckContext(subject).examine(case, ("params",), 1).data)
     assert layout is not None
     assert (layout.act, round(1 / layout.factor)) == (network.act, 1 if network.scale == "sum" else 8)
 
@@ -110,7 +110,7 @@ def test_another_network_gets_no_name() -> None:
     for model in (LanguageModel(("lstm",)), LanguageModel(("elman", "elman")), regressor):
         subject = load(model)[0]
         case = admissible(subject, Case())
-        e = Trial(subject).examine(case, ("params",), 1)
+        e = CheckContext(subject).examine(case, ("params",), 1)
         assert diagnosis.lay_over(as_cell(subject, case).implementation, e.data) is None
 
 

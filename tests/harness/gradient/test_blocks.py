@@ -15,7 +15,7 @@ def test_blocks_cover_every_entry_once(name: str, known: bool) -> None:
     subject = reference(name)
     for case in (Case(), Case(D=7), Case(T=1, N=1, D=1, H=1)):
         data = drawn(subject, case)
-        regions = subject.extra["regions"](data.params) if known else ()
+        regions = subject.regions(data.params) if known else ()
         seen = {("params", k): np.zeros(v.shape, int) for k, v in data.params.items()}
         seen |= {("xs", "xs"): np.zeros(data.xs.shape, int)} | {("state", k): np.zeros(v.shape, int) for k, v in data.state.items()}
         for block in blocks(case, data, regions):
@@ -26,7 +26,7 @@ def test_blocks_cover_every_entry_once(name: str, known: bool) -> None:
 def test_gates_have_their_names_or_stand_ins() -> None:
     subject, case = reference("lstm"), Case()
     data = drawn(subject, case)
-    named = [b.gate for b in blocks(case, data, subject.extra["regions"](data.params)) if b.tensor == "W_h"]
+    named = [b.gate for b in blocks(case, data, subject.regions(data.params)) if b.tensor == "W_h"]
     assert named == ["i", "f", "g", "o"]
     assert [b.gate for b in blocks(case, data, ()) if b.tensor == "b"] == [f"block {k} of 4" for k in (1, 2, 3, 4)]
 

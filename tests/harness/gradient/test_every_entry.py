@@ -27,7 +27,7 @@ NOT_IN_FACTORS = ("gru_reset_before", "lstm_projected")
 def asked(subject: Subject, case: Case) -> tuple[Oracle, Data, list[Cotangent], list[Block]]:
     data = drawn(subject, case)
     ys, final = run(subject, data)
-    regions = subject.extra.get("regions", lambda params: ())
+    regions = subject.regions
     return choose(subject, case, data), data, cotangents(subject, case, ys, final), blocks(case, data, regions(data.params))
 
 

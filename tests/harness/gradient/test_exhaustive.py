@@ -17,13 +17,13 @@ from tests.harness.checks.right import RIGHT
 from tests.harness.gradient.support import changed, drawn, reference
 
 LSTM = reference("lstm")
-REGIONS = LSTM.extra["regions"]
+REGIONS = LSTM.regions
 
 
 @pytest.mark.parametrize("case", [Case(), Case(T=3, regime="saturated", seed=1), Case(T=12, N=1, H=4, regime="closed", seed=2)], ids=str)
 @pytest.mark.parametrize("name", CELLS)
 def test_every_entry_of_the_reference_is_exact(name: str, case: Case) -> None:
-    found = exhaust(reference(name), case, reference(name).extra["regions"])
+    found = exhaust(reference(name), case, reference(name).regions)
     assert {j.verdict for j in found.judged} == {"agrees"}
     assert max(j.relative for j in found.judged) < 1e-11
 

@@ -16,7 +16,7 @@ from bptt.harness.gradient.oracle import choose
 from bptt.harness.gradient.step_jacobians import NoChain
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
 
-REGIONS = reference("lstm").extra["regions"]
+REGIONS = reference("lstm").regions
 
 
 ONE_ENTRY = pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_factor_on_one_gradient_is_seen_and_the_tensor_is_blamed(tensor: str, 
     def wrong(g: Gradients) -> Gradients:
         return replace(g, params={**g.params, tensor: factor * g.params[tensor]})
 
-    found = symmetry(changed(reference("lstm"), wrong), Case(), reference("lstm").extra["regions"])
+    found = symmetry(changed(reference("lstm"), wrong), Case(), reference("lstm").regions)
     assert found.wrong
     assert tensor in blamed(found)
     assert found.wrong[0].relative > 0.01 * abs(factor - 1)

@@ -12,23 +12,23 @@ from bptt.harness.cases import Case, cotangents
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.known.plant import Bug, PlantedCell
 from bptt.harness.subject import Array, Arrays, Subject
-from bptt.harness.weights.map import Identification, Mapping, Piece, gradients_from_reference, params_to_reference
+from bptt.harness.weights.map import Identification, Piece, WeightMap, gradients_from_reference, params_to_reference
 from bptt.refimpl import CELLS
 
 D, H = 3, 7
 
 
-def own_layout(name: str) -> Mapping:
+def own_layout(name: str) -> WeightMap:
     """The reference's own layout as a mapping."""
     return _mapping(name, foreign=False)
 
 
-def foreign_layout(name: str) -> Mapping:
+def foreign_layout(name: str) -> WeightMap:
     """Gates in reverse order, weights as rows, a second bias for LSTMs, z that opens the new state for GRUs, other names."""
     return _mapping(name, foreign=True)
 
 
-def _mapping(name: str, foreign: bool) -> Mapping:
+def _mapping(name: str, foreign: bool) -> WeightMap:
     cell = CELLS[name]
     gates, params = cell.gates, cell.init(np.random.default_rng(0), D, H)
     P = params["W_h"].shape[0]
@@ -63,14 +63,14 @@ def _mapping(name: str, foreign: bool) -> Mapping:
     states = cell.zero_state(params, 1)
     sizes = {"D": D, "H": H} if P == H else {"D": D, "H": H, "P": P}
     names = {"h": "hidden", "c": "memory"} if foreign else {"h": "h", "c": "c"}
-    return Mapping(cell, tuple(pieces), shapes, state={names[s]: s for s in states}, sizes=sizes, tensors=tensors)
+    return WeightMap(cell, tuple(pieces), shapes, state={names[s]: s for s in states}, sizes=sizes, tensors=tensors)
 
 
 @dataclass(frozen=True)
 class Translated:
     """A planted cell behind a layout: a plug-in contract object."""
 
-    mapping: Mapping
+    mapping: WeightMap
     planted: PlantedCell
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
@@ -104,7 +104,7 @@ class Translated:
         return {own: state[name] for name, own in self.mapping.state.items()}
 
 
-def subject(name: str, *bugs: Bug, mapping: Mapping | None = None, scale: float | None = None) -> Subject:
+def subject(name: str, *bugs: Bug, mapping: WeightMap | None = None, scale: float | None = None) -> Subject:
     planted = PlantedCell(name, bugs)
     implementation = planted if mapping is None else Translated(mapping, planted)
     return Subject(name, name, "numpy", "cell", implementation, capabilities=frozenset({"backward"}), dys_scale=scale)
@@ -114,7 +114,7 @@ def wrong_gradient(
     name: str,
     *bugs: Bug,
     case: Case | None = None,
-    mapping: Mapping | None = None,
+    mapping: WeightMap | None = None,
     identified: bool = True,
     scale: float | None = None,
     dtype: str = "float64",

@@ -155,9 +155,9 @@ def test_a_loop_is_found_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert leg.mine == "mine.py:train"
     assert leg.held.parting is not None
     for target, words in {
-        "mine.py:trian": "no 'trian' in mine.py, did you mean train",
+        "mine.py:trian": "no 'trian' in mine.py, did you mean 'train",
         "mine.py": "no function is named, wanted path/file.py:loop",
-        "mime.py:train": "no such file, did you mean mine.py",
+        "mime.py:train": "no such file, did you mean 'mine.py",
         "mine.py:size": "mine.py:size: is a value of type int, wanted a generator function",
     }.items():
         with pytest.raises(UsageError, match=words):

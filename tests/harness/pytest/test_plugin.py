@@ -94,7 +94,7 @@ def test_a_cell_that_cannot_be_loaded_fails_once(cells: pytest.Pytester) -> None
     result = cells.runpytest("--cell", "cells.py:Wrng")
     assert result.ret == 1
     assert result.parseoutcomes() == {"failed": 1, "skipped": len(runner.catalogue()) - 1}
-    assert "did you mean Wrong" in result.stdout.str()
+    assert "did you mean 'Wrong" in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
 
 

@@ -10,7 +10,7 @@ from bptt.harness import targets
 from bptt.harness.cases import Case
 from bptt.harness.checks.registry import load
 from bptt.harness.known import bug
-from bptt.harness.run.detection import doubts, first_failure
+from bptt.harness.run.detection import first_failure, violations
 from bptt.harness.run.events import Options
 from bptt.harness.run.runner import check
 from tests.scores.right import known, loaded, some
@@ -30,15 +30,15 @@ def test_the_first_failure_is_that_of_the_whole_check(cell: str, name: str) -> N
 
 def test_a_right_cell_gives_no_doubt() -> None:
     (subject,) = targets.load("refimpl:lstm")
-    assert not list(doubts(subject, load(), HERE))
+    assert not list(violations(subject, load(), HERE))
     assert first_failure(subject, load(), HERE) is None
 
 
 def test_what_does_not_apply_is_no_doubt() -> None:
     """W_x-sign is seen in the backward; of a subject that says that it has none, no check of gradients applies."""
     subject = planted("elman", bug("elman", "W_x-sign"))
-    assert list(doubts(subject, load(), HERE))
-    assert not list(doubts(replace(subject, capabilities=frozenset()), load(), HERE))
+    assert list(violations(subject, load(), HERE))
+    assert not list(violations(replace(subject, capabilities=frozenset()), load(), HERE))
 
 
 def test_a_score_of_right_cells_counts_its_cases_and_repeats_itself() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.identify.identify import identify
 from bptt.harness.run.gradient_over_lag import gradient_over_lag, words
 from bptt.harness.targets import load
@@ -30,7 +30,7 @@ def test_a_gradient_that_stops_is_told() -> None:
 
 def test_norms_of_the_subject_stand_beside_the_references() -> None:
     subject = reference("lstm")
-    found = gradient_over_lag(Trial(subject, identify(subject, "lstm")))
+    found = gradient_over_lag(CheckContext(subject, identify(subject, "lstm")))
     assert found is not None
     (series,) = found.series
     assert len(series.x) == len(series.y) == len(series.expected) == 40
@@ -38,12 +38,12 @@ def test_norms_of_the_subject_stand_beside_the_references() -> None:
     assert series.y[39] < series.y[5] < series.y[0]
     assert series.words == found.words
     assert str(found.words).startswith("vanishing")
-    assert gradient_over_lag(Trial(subject)).series[0].expected == ()  # type: ignore[union-attr]  # it has gradients
+    assert gradient_over_lag(CheckContext(subject)).series[0].expected == ()  # type: ignore[union-attr]  # it has gradients
 
 
 def test_a_truncated_gradient_differs_from_the_references() -> None:
     (subject,) = load(NotTruncated)
-    found = gradient_over_lag(Trial(subject, identify(subject)))
+    found = gradient_over_lag(CheckContext(subject, identify(subject)))
     assert found is not None
     (series,) = found.series
     assert series.y[4] == pytest.approx(series.expected[4])
@@ -54,11 +54,11 @@ def test_a_truncated_gradient_differs_from_the_references() -> None:
 @pytest.mark.parametrize("cell", [CleanNetwork])
 def test_what_has_no_such_gradient_has_no_curve(cell: type) -> None:
     (subject,) = load(cell)
-    assert gradient_over_lag(Trial(subject)) is None
+    assert gradient_over_lag(CheckContext(subject)) is None
 
 
 def test_norms_that_are_not_finite_are_no_crash() -> None:
     (subject,) = load(ParameterNotANumber)
     with np.errstate(all="ignore"):
-        found = gradient_over_lag(Trial(subject))
+        found = gradient_over_lag(CheckContext(subject))
     assert found is None or isinstance(found.words, str)

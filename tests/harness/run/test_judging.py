@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import Trial
+from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
 from bptt.harness.checks.registry import Check
 from bptt.harness.known import bug
@@ -24,7 +24,7 @@ from tests.harness.gradient.support import reference
 ELMAN = reference("elman")
 
 
-def made(function: Callable[[Trial, Case], Iterator[Evidence]], id: str = "XYZ100", **fields: Any) -> Check:
+def made(function: Callable[[CheckContext, Case], Iterator[Evidence]], id: str = "XYZ100", **fields: Any) -> Check:
     whole = Check(id, "colour", function, (Case(),), (), "smoke", ("cell",))
     return replace(whole, **fields)
 
@@ -34,27 +34,27 @@ def judged(*checks: Check, **options: Any) -> list[Result]:
     return [e[1] for e in events if e[0] == "result"]
 
 
-def passing(trial: Trial, case: Case) -> Iterator[Evidence]:
+def passing(context: CheckContext, case: Case) -> Iterator[Evidence]:
     yield holds(size=case.T)
 
 
-def failing(trial: Trial, case: Case) -> Iterator[Evidence]:
+def failing(context: CheckContext, case: Case) -> Iterator[Evidence]:
     yield Evidence(case.T < 3 or case.H < 2, "too large")
 
 
 def test_what_is_yielded_becomes_a_result() -> None:
-    def warning(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def warning(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield Evidence(False, "odd", "INCONCLUSIVE", "warning")
         yield holds()
 
-    def refused(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def refused(context: CheckContext, case: Case) -> Iterator[Evidence]:
         raise NotApplicable("not for this one")
         yield
 
-    def silent(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def silent(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield from ()
 
-    def broken(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def broken(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield holds()
         raise ZeroDivisionError("our own mistake")
 
@@ -87,7 +87,7 @@ def test_the_smallest_case_is_found_in_each_dimension() -> None:
 def test_a_long_case_is_shortened_by_halving_to_the_first_length_that_fails() -> None:
     asked: list[int] = []
 
-    def late(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def late(context: CheckContext, case: Case) -> Iterator[Evidence]:
         asked.append(case.T)
         yield Evidence(case.T < 42, "late")
 
@@ -99,7 +99,7 @@ def test_a_long_case_is_shortened_by_halving_to_the_first_length_that_fails() ->
 
 
 def test_a_smaller_case_must_fail_in_the_same_way() -> None:
-    def two_mistakes(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def two_mistakes(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield Evidence(False, "small", "CONTRACT") if case.H < 4 else Evidence(False, "large", "BUG")
 
     (result,) = judged(made(two_mistakes, cases=(Case(H=7),)))
@@ -109,7 +109,7 @@ def test_a_smaller_case_must_fail_in_the_same_way() -> None:
 
 
 def test_metrics_of_several_cases_keep_the_largest_error_and_the_best_sensitivity() -> None:
-    def measured(trial: Trial, case: Case) -> Iterator[Evidence]:
+    def measured(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield Evidence(True, relative_error=10.0**-case.T, metrics={"sensitivity": case.T * 1e-12, "oracle": f"at {case.T}"})
 
     (result,) = judged(made(measured, cases=(Case(T=5), Case(T=3), Case(T=4))))
@@ -140,7 +140,7 @@ def test_levels_take_more_cases_and_seeds_move_them() -> None:
     def at(**options: Any) -> list[Case]:
         seen: list[Case] = []
 
-        def watching(trial: Trial, case: Case) -> Iterator[Evidence]:
+        def watching(context: CheckContext, case: Case) -> Iterator[Evidence]:
             seen.append(case)
             yield holds()
 

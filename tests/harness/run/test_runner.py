@@ -293,11 +293,11 @@ def test_an_expectation_runs_out() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"select": ["GRD11"]}, "select: no check or family is called 'GRD11', did you mean GRD1"),
-        ({"select": ["grd110"]}, "did you mean GRD110?"),
-        ({"ignore": ["gradients"]}, "ignore: no check or family is called 'gradients', did you mean gradient?"),
-        ({"expect": {"CON1500": {}}}, "expect: no check or family is called 'CON1500', did you mean CON150?"),
-        ({"level": "standart"}, "level: got 'standart', wanted one of smoke, standard, full, exhaustive, did you mean standard?"),
+        ({"select": ["GRD11"]}, "select: no check or family is called 'GRD11', did you mean 'GRD1"),
+        ({"select": ["grd110"]}, "did you mean 'GRD110'?"),
+        ({"ignore": ["gradients"]}, "ignore: no check or family is called 'gradients', did you mean 'gradient'?"),
+        ({"expect": {"CON1500": {}}}, "expect: no check or family is called 'CON1500', did you mean 'CON150'?"),
+        ({"level": "standart"}, "level: got 'standart', wanted one of smoke, standard, full, exhaustive, did you mean 'standard'?"),
         ({"select": "GRD110"}, "got a string, wanted a list"),
         ({"case": "T5"}, "got 'T5', wanted sizes"),
     ],
@@ -344,7 +344,7 @@ def test_what_a_failure_blocks_names_it() -> None:
 def test_results_are_asked_for_by_id() -> None:
     run = check([Clean, Noisy], isolate=False, select=["CON150"])
     assert run["CON150"].target == "Noisy"
-    with pytest.raises(LookupError, match="did you mean CON150"):
+    with pytest.raises(LookupError, match="did you mean 'CON150"):
         run["CON15"]
     with pytest.raises(CheckFailed, match="CON150"):
         run.raise_for_failures()

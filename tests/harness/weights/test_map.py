@@ -8,7 +8,7 @@ import pytest
 from bptt.harness.errors import ContractError
 from bptt.harness.identify.identify import identify
 from bptt.harness.subject import Array, Arrays
-from bptt.harness.weights.map import Mapping, Piece, gradients_from_reference, params_to_reference, regions, resized, shape_of
+from bptt.harness.weights.map import Piece, WeightMap, gradients_from_reference, params_to_reference, regions, resized, shape_of
 from bptt.refimpl import CELLS
 from bptt.refimpl.unroll import backward, forward
 from tests.harness.diagnosis.table import TABLE
@@ -18,7 +18,7 @@ SIZES = {"D=7 H=5": (7, 5), "D=3 H=11": (3, 11), "D=4 H=4": (4, 4)}
 
 
 @cache
-def mapping_of(name: str) -> Mapping:
+def mapping_of(name: str) -> WeightMap:
     found = identify(subject(TABLE[name][0]))
     assert found is not None
     return found.mapping
@@ -31,7 +31,7 @@ def drawn(variant: Variant, D: int, H: int, seed: int = 7) -> tuple[dict[str, Ar
     return params, rng.normal(size=(4, 2, D)), state
 
 
-def canonical_state(mapping: Mapping, state: Arrays) -> dict[str, Array]:
+def canonical_state(mapping: WeightMap, state: Arrays) -> dict[str, Array]:
     return {mapping.state[name]: value for name, value in state.items()}
 
 
@@ -138,7 +138,7 @@ def test_a_tensor_of_another_shape_is_named() -> None:
 def test_a_mapping_without_shapes_of_tensors_holds_as_it_is_written() -> None:
     """A mapping written by hand: an Elman cell with one matrix, transposed, and a bias with the other sign."""
     everything = (slice(None), slice(None))
-    by_hand = Mapping(
+    by_hand = WeightMap(
         CELLS["elman"],
         (
             Piece("K", (slice(None), slice(0, 2)), "W_x", everything, "h", transposed=True),

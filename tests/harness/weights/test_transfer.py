@@ -8,7 +8,7 @@ import pytest
 from bptt.harness.errors import UsageError
 from bptt.harness.identify.identify import identify
 from bptt.harness.subject import Array
-from bptt.harness.weights.map import Mapping
+from bptt.harness.weights.map import WeightMap
 from bptt.harness.weights.transfer import carry
 from tests.harness.diagnosis.table import TABLE
 from tests.harness.identify.variants import Variant, subject
@@ -17,7 +17,7 @@ LSTMS = ["lstm as torch", "lstm as keras", "lstm as haiku", "lstm o g f i", "lst
 GRUS_BEFORE = ["gru as keras, reset before", "gru as haiku"]
 
 
-def mapping_of(name: str) -> Mapping:
+def mapping_of(name: str) -> WeightMap:
     found = identify(subject(TABLE[name][0]))
     assert found is not None
     return found.mapping

@@ -119,7 +119,7 @@ def test_onnxruntime_gives_what_the_evaluator_gives() -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     onnx.save(model("LSTM"), str(tmp_path / "m.onnx"))
     assert subject_of(tmp_path / "m.onnx").name == "onnx.LSTM"
-    with pytest.raises(UsageError, match=r"no such file, did you mean m\.onnx\?"):
+    with pytest.raises(UsageError, match=r"no such file, did you mean 'm\.onnx'\?"):
         adapt(tmp_path / "mm.onnx", "mm.onnx")
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(UsageError, match="onnx cannot read it"):

@@ -7,6 +7,7 @@ import pytest
 
 from bptt.harness.adapters.textbook.layer import adapt
 from bptt.harness.errors import ContractError, UsageError
+from bptt.harness.subject import Accumulation
 from tests.harness.adapters.textbook import classes as textbook
 
 
@@ -56,7 +57,7 @@ def test_no_gradient_of_the_final_cell_state_is_asked_where_none_can_be_given() 
 
     subject = adapt(TwoStates, "t", None)
     assert subject is not None
-    assert subject.extra["no_dfinal"] == ("c",)
+    assert subject.no_dfinal == ("c",)
     impl = subject.implementation
     params = impl.init(np.random.default_rng(0), 3, 7)
     state, xs = impl.zero_state(params, 2), np.ones((4, 2, 3))
@@ -193,7 +194,7 @@ def test_a_layer_that_is_not_stateful_starts_each_sequence_fresh(cls: Any, same:
     assert subject is not None
     rng = np.random.default_rng(0)
     params = subject.implementation.init(rng, 3, 7)
-    first, second = subject.extra["starts_fresh"](params, rng.normal(size=(4, 2, 3)))
+    first, second = subject.two_sequences(params, rng.normal(size=(4, 2, 3)))
     assert first.shape == (4, 2, 7)
     assert np.array_equal(first, second) is same
 
@@ -201,7 +202,7 @@ def test_a_layer_that_is_not_stateful_starts_each_sequence_fresh(cls: Any, same:
 def test_a_layer_that_makes_no_such_claim_is_not_asked() -> None:
     for target, args in ((textbook.ZeroStartElman, None), (Stateful, {"stateful": True})):
         subject = adapt(target, "t", args)
-        assert subject is not None and "starts_fresh" not in subject.extra
+        assert subject is not None and subject.two_sequences is None
 
 
 def test_a_layers_backward_that_cannot_be_driven_is_never_left_out() -> None:
@@ -227,7 +228,7 @@ def test_a_layers_gradients_that_are_partly_added_are_told() -> None:
 
     subject = adapt(Mixed, "t", None)
     assert subject is not None
-    assert subject.extra["mixed_accumulation"] == {"accumulated": ("Wy",), "overwritten": ("Wx", "Wh")}
+    assert subject.accumulation == Accumulation(("Wy",), ("Wx", "Wh"))
 
 
 class Walking:

@@ -8,6 +8,7 @@ import pytest
 
 from bptt.harness.adapters.textbook.step import adapt
 from bptt.harness.errors import UsageError
+from bptt.harness.subject import Accumulation
 from tests.harness.adapters.textbook import classes as textbook
 
 
@@ -234,8 +235,8 @@ def test_gradients_that_are_partly_added_and_partly_overwritten_are_told() -> No
 
     subject = adapt(Mixed, "t", None)
     assert subject is not None
-    assert subject.extra["mixed_accumulation"] == {"accumulated": ("Wx", "Wh"), "overwritten": ("b",)}
+    assert subject.accumulation == Accumulation(("Wx", "Wh"), ("b",))
     assert "adds to those of Wx, Wh, but overwrites those of b" in found(subject, "gradients")
     for whole in (Handed, textbook.TupleElman):
         subject = adapt(whole, "t", None)
-        assert subject is not None and "mixed_accumulation" not in subject.extra
+        assert subject is not None and subject.accumulation is None

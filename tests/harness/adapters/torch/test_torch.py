@@ -273,8 +273,8 @@ def test_states_and_gates_carry_layer_and_direction() -> None:
     subject = subject_of(torch.nn.GRU(3, 4, num_layers=2, bidirectional=True))
     params, _, state = drawn(subject, 3, 4)
     assert list(state) == ["h_l0", "h_l0_reverse", "h_l1", "h_l1_reverse"]
-    assert subject.regions == subject.implementation.regions(params)
-    where = [(r.gate, r.layer, r.direction, r.index) for r in subject.regions if r.tensor == "weight_hh_l1_reverse"]
+    assert subject.regions(params)
+    where = [(r.gate, r.layer, r.direction, r.index) for r in subject.regions(params) if r.tensor == "weight_hh_l1_reverse"]
     assert where == [(gate, 1, "reverse", (slice(4 * k, 4 * k + 4), slice(None))) for k, gate in enumerate("rzn")]
 
 
