@@ -121,7 +121,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 sys.path.insert(0, {root!r})
 from bptt.harness.cli import main as cli
-from bptt.harness.experiments import plan
+from bptt.harness.experiments.engine import plan
 from tests.harness.experiments.engine.sweeping import numbers
 plan.definitions = lambda names=(): (numbers("slow", 40, seconds=0.2),)
 sys.exit(cli.main(["experiment", "--jobs", "2"]))

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from bptt.harness import experiments
 from bptt.harness.errors import UsageError
 from bptt.harness.experiments.engine import catalogue
 from bptt.harness.experiments.engine.catalogue import MODULES, definition, definitions, names
 from bptt.harness.experiments.engine.definition import Definition
 from bptt.harness.experiments.engine.plan import plan
 
-FOLDER = Path(catalogue.__file__).parent
+FOLDER = Path(experiments.__file__).parent
 
 
 def defines(path: Path) -> bool:
@@ -82,7 +83,7 @@ def test_a_third_party_adds_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_module_is_imported_when_its_experiment_is_wanted() -> None:
-    code = "from bptt.harness.experiments import catalogue; import sys; catalogue.names(); print(sorted(sys.modules))"
+    code = "from bptt.harness.experiments.engine import catalogue; import sys; catalogue.names(); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'bptt.harness.experiments.engine.catalogue'" in done.stdout
     assert not any(f"'{name}'" in done.stdout for name in ("numpy", "joblib", "bptt.harness.experiments.book"))

@@ -147,7 +147,7 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from bptt.harness.experiments import points
+from bptt.harness.experiments.engine import points
 points._ours = lambda: "the same code"
 from bptt.harness.experiments.engine.run import run_planned
 from tests.harness.experiments.engine.sweeping import numbers, planned
