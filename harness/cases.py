@@ -52,11 +52,20 @@ class Case:
 
 @dataclass(frozen=True)
 class Data:
-    """Arrays of one case.   xs (T, N, D)   state {name: (N, H)}   params as the subject's init gives them."""
+    """Arrays of one case.   xs (T, N, D)   state {name: (N, H)}   params as the subject's init gives them.
+
+    All are arrays, those without axes too: arithmetic on a 0-d array gives a number, in which nobody's backward can write.
+    """
 
     params: dict[str, Array]
     xs: Array
     state: dict[str, Array]
+
+    def __post_init__(self) -> None:
+        for name in ("params", "state"):
+            given = getattr(self, name)
+            if not all(isinstance(value, np.ndarray) for value in given.values()):
+                object.__setattr__(self, name, {k: np.asarray(value) for k, value in given.items()})
 
 
 @dataclass(frozen=True)

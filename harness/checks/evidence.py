@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from bptt.harness.cases import Case
 from bptt.harness.subject import Array
-from bptt.reports.records import Code, Severity, Where
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Code, Severity, Where
 
 
 class NotApplicable(Exception):
@@ -58,7 +59,9 @@ def agree(
     floor: float = 0.0,
     **metrics: Any,
 ) -> Evidence:
-    """Whether `got` equals `expected` within `tolerance` times the largest expected entry.   Equal shapes; NaN never agrees.
+    """Whether `got` equals `expected` within `tolerance` times the largest expected entry.
+
+    Form and finiteness are asked before equality: another shape is CONTRACT, a number that is not finite is said to be that.
 
     what    the thing compared ("outputs of run(0..3) then run(3..5)")
     than    what it is held against, for the headline ("those of run(0..5)")
@@ -70,12 +73,12 @@ def agree(
         return Evidence(False, f"{what}: shape {got.shape}, wanted {expected.shape} as {than}", "CONTRACT", where=where, metrics=metrics)
     if not got.size:
         return Evidence(True, metrics=metrics)
+    for value, words in ((got, what), (expected, f"what {what} should equal, {than},")):
+        if not (found := finite(words, value, where)).holds:
+            return replace(found, metrics=metrics)
     with np.errstate(all="ignore"):
         error = np.abs(np.asarray(got - expected, dtype=np.float64))
-        sizes = np.abs(np.concatenate([expected.ravel(), got.ravel()]))
-        size = float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))  # an infinity would forgive everything
-    error = np.where(np.isnan(error), np.inf, error)
-    error = np.where((got == expected), 0.0, error)
+        size = float(max(np.max(np.abs(expected)), np.max(np.abs(got))))
     worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
     bad = int(np.sum(error > max(tolerance * size, floor)))
     relative = float(error[worst] / size) if size > 0 else 0.0
@@ -92,6 +95,34 @@ def agree(
         bad=bad,
         total=int(error.size),
         metrics=metrics,
+    )
+
+
+#: What stands behind a number that is not finite, whichever check came upon it.
+_NOT_FINITE = Cause(
+    "not-finite",
+    "a division by zero, an overflow, or the root or logarithm of what is not positive",
+    "",
+    0.5,
+    "branch on the sign of a in the sigmoid; subtract the maximum before a softmax; take derivatives from values, s * (1 - s)",
+)
+
+
+def finite(what: str, value: Array, where: Where | None = None) -> Evidence:
+    """Whether every number is finite."""
+    value = np.asarray(value)
+    wrong = ~np.isfinite(value) if value.dtype.kind in "fc" else np.zeros(value.shape, bool)
+    if not wrong.any():
+        return holds()
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return Evidence(
+        False,
+        f"{what} is not finite",
+        where=replace(where or Where(tensor=what), index=index),
+        observed=float(np.real(value[index])),
+        bad=int(wrong.sum()),
+        total=int(value.size),
+        detail=Named((_NOT_FINITE,)),
     )
 
 

@@ -189,7 +189,7 @@ def _failure(examination: Examination, of: tuple[str, ...], context: CheckContex
         metrics["heatmap"] = found.heatmap
     return Evidence(
         False,
-        f"dL/d{found.where.tensor}{gate} is wrong",
+        f"dL/d{found.where.tensor}{gate} is {'wrong' if np.isfinite(found.observed) else 'not finite'}",
         where=found.where,
         observed=found.observed,
         expected=found.expected,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Data, cotangents, generator, is_bias
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, finite, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.certificate import judge
 from bptt.harness.gradient.differences import measured_noise, moved_in_dtype
@@ -61,15 +62,12 @@ def large_inputs_give_finite_outputs(context: CheckContext, case: Case) -> Itera
     with np.errstate(all="ignore"):
         ys, final = context.run(Data(data.params, np.where(data.xs > 0, 1e3, -1e3).astype(data.xs.dtype), data.state))
     for name, value in {"ys": ys, **{f"final {k}": v for k, v in final.items()}}.items():
-        wrong = ~np.isfinite(value)
-        index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
-        yield Evidence(
-            not wrong.any(),
-            f"{name} is not finite for inputs of +-1000: an exponential overflows",
-            where=Where(tensor=name, index=index),
-            observed=float(value[index]) if index else None,
-            bad=int(wrong.sum()),
-            total=int(wrong.size),
+        found = finite(name, value)
+        # its own advice in the place of that for any number
+        yield (
+            found
+            if found.holds
+            else replace(found, headline=f"{found.headline} for inputs of +-1000: an exponential overflows", detail=None)
         )
 
 

@@ -39,6 +39,20 @@ _PATTERNS = (
         "error",
     ),
     _Pattern(
+        "targets-of-first-input",
+        lambda x, y: bool(np.all(y == x[0])) and bool(np.any(y != y[0, 0])),
+        "every target of a sequence is its first input: they are built from one word, and not from the sequence shifted by one",
+        "BUG",
+        "error",
+    ),
+    _Pattern(
+        "targets-constant",
+        lambda x, y: bool(np.all(y == y[0, 0])),
+        "every target is the same word, whatever the inputs are: there is nothing to learn",
+        "BUG",
+        "error",
+    ),
+    _Pattern(
         "targets-shifted-along-batch",
         lambda x, y: x.shape[1] > 1 and np.array_equal(x[:, 1:], y[:, :-1]),
         "the targets are the inputs of the next row: the shift goes along the batch, and not along time",
@@ -52,7 +66,11 @@ _PATTERNS = (
         "the targets are the inputs one step before: the shift goes the wrong way",
     ),
     _Pattern("targets-two-ahead", lambda x, y: np.array_equal(x[2:], y[:-2]), "the targets are the inputs two steps later, and not one"),
-    _Pattern("targets-constant", lambda x, y: bool(np.all(y == y[0])), "every target of a sequence is the same"),
+    _Pattern(
+        "targets-one-a-sequence",
+        lambda x, y: bool(np.all(y == y[0])),
+        "every target of a sequence is the same: a label of the whole, or else one word for all of its steps",
+    ),
 )
 
 

@@ -90,7 +90,7 @@ def factor_per_cotangent(numbers: Numbers) -> Iterator[Cause]:
     if len(factors) < 2 or max(factors) - min(factors) <= 1e-6 * max(map(abs, factors)):
         return
     clipped = [norm for norm, r in zip(norms, factors, strict=True) if r < 1 - 1e-9]
-    if clipped and all(abs(norm / clipped[0] - 1) < 1e-6 for norm in clipped) and max(factors) <= 1 + 1e-9:
+    if clipped and clipped[0] > 0 and all(abs(norm / clipped[0] - 1) < 1e-6 for norm in clipped) and max(factors) <= 1 + 1e-9:
         yield Cause(
             "norm-clipped",
             f"the parameters' gradients are clipped to a norm of {clipped[0]:.6g}",

@@ -11,6 +11,8 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError, SubjectError
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause
 
 #: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
 _MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
@@ -64,7 +66,12 @@ def evidence_at(context: CheckContext, c: Check, case: Case) -> Iterator[Evidenc
     """What a check yields at one case; code of the subject that raises is evidence against it."""
     try:
         yield from c.function(context, case)
-    except (ContractError, SubjectError) as error:
+    except SubjectError as error:
+        cause = Cause(
+            "raises", "its own code raises at this case", "", 0.5, "the line and the error are in the headline; the case is below"
+        )
+        yield Evidence(False, str(error), "CONTRACT", detail=Named((cause,)))
+    except ContractError as error:
         yield Evidence(False, str(error), "CONTRACT")
 
 

@@ -193,7 +193,7 @@ class Labels(Told):
         (OfTheInputs, "targets-are-inputs", True),
         (OfTheStepBefore, "targets-shifted-back", True),
         (OfTwoLater, "targets-two-ahead", True),
-        (OneForAll, "targets-constant", True),
+        (OneForAll, "targets-one-a-sequence", True),
         (OfTheRowBeside, "targets-shifted-along-batch", False),
     ],
 )
