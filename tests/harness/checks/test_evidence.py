@@ -30,7 +30,11 @@ def test_the_worst_entry_is_named() -> None:
 @pytest.mark.parametrize("got", [np.array([1.0, np.nan]), np.array([np.inf, 2.0]), np.array([np.nan, np.nan])])
 def test_what_is_not_finite_never_agrees(got: np.ndarray) -> None:
     for tolerance in (0.0, 1e-3, 1e300):
-        assert not agree("outputs", got=got, expected=np.array([1.0, 2.0]), tolerance=tolerance, than="those").holds
+        found = agree("outputs", got=got, expected=np.array([1.0, 2.0]), tolerance=tolerance, than="those", code="NONDETERMINISTIC")
+        assert (found.holds, found.code, found.headline) == (False, "BUG", "outputs is not finite")
+        assert not agree("outputs", got=got, expected=got, tolerance=tolerance, than="those").holds
+    other = agree("outputs", got=np.array([1.0, 2.0]), expected=got, tolerance=1.0, than="those of run")
+    assert other.headline == "what outputs should equal, those of run, is not finite"
     assert agree("outputs", got=got[:0], expected=got[:0], tolerance=0.0, than="those").holds
 
 

@@ -13,6 +13,7 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
 from bptt.harness.checks.registry import Check
 from bptt.harness.known import bug
 from bptt.harness.known.plant import PlantedCell
+from bptt.harness.run import findings
 from bptt.harness.run.events import Options, Task
 from bptt.harness.run.judging import judge, planned
 from bptt.harness.run.runner import check
@@ -192,3 +193,52 @@ def test_what_is_not_additive_is_named_as_what_is_not_homogeneous_is() -> None:
     (failed,) = run.failed
     assert failed.finding is not None
     assert [failed.check, failed.finding.causes[0].code] == ["LIN110", "derivative-from-gradient"]
+
+
+class EarlyExit(Clean):
+    """backward leaves its loop where the gradient that is carried is zero, whatever is still to come."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        hs = [state["h"], *self.run(params, xs, state)[0]]
+        dparams, dxs, dh = {name: np.zeros_like(p) for name, p in params.items()}, np.zeros_like(xs), dfinal["h"]
+        for t in reversed(range(len(xs))):
+            if not self.goes_on(dh, dys[: t + 1]):
+                break
+            da = (dys[t] + dh) * (1 - hs[t + 1] ** 2)
+            dparams["W_x"] += xs[t].T @ da
+            dparams["W_h"] += hs[t].T @ da
+            dparams["b"] += da.sum(axis=0)
+            dxs[t], dh = da @ params["W_x"].T, da @ params["W_h"].T
+        return dparams, dxs, {"h": dh}
+
+    def goes_on(self, dh: Array, dys: Array) -> bool:
+        return bool(dh.any())
+
+
+class RightExit(EarlyExit):
+    """The same where nothing is to come."""
+
+    def goes_on(self, dh: Array, dys: Array) -> bool:
+        return bool(dh.any() or dys.any())
+
+
+def test_an_early_exit_is_judged_by_what_it_leaves_out() -> None:
+    run = check(EarlyExit, isolate=False)
+    assert [r.check for r in run.failed] == ["GRD110"], run.text()
+    assert not [r for r in run.run.results if r.status == "error"]
+    assert check(RightExit, isolate=False).ok
+
+
+@pytest.mark.parametrize("part", ["_smallest", "_causes", "_source", "_repro"])
+def test_a_finding_survives_every_fault_of_its_explanation(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> object:
+        raise ZeroDivisionError("float division by zero")
+
+    monkeypatch.setattr(findings, part, broken)
+    run = check(EarlyExit, isolate=False)
+    found = run["GRD110"].finding
+    assert run.exit_code == 1 and found is not None
+    assert found.headline.startswith("dL/d") and found.observed == 0.0
+    (said,) = [cause for cause in found.causes if cause.code == "not-explained"]
+    assert "the finding stands without it" in said.hypothesis
+    assert "ZeroDivisionError: float division by zero (at test_judging.py:" in said.evidence
