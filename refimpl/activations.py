@@ -3,13 +3,14 @@
     sigmoid(a) = 1 / (1 + exp(-a))          sigmoid'(a) = sigmoid(a) * sigmoid(-a)
     tanh(a)                                 tanh'(a)    = 1 / cosh(a)**2
     relu(a)    = 0 where Re a <= 0, else a  relu'(a)    = 1 where Re a > 0, else 0
+    softplus(a) = log(1 + exp(a))           softplus'(a) = sigmoid(a)
     clip(a)    = a held to [-limit, limit]  clip'(a)    = 1 inside and on the border, else 0
 
 A derivative takes the pre-activation a, not the value: 1 - z has lost every digit where the value z has reached 1, while
 sigmoid(-a) and 1 / cosh(a)**2 come from the same exponential and keep them all.  No exponential overflows, because its
 argument has its real part at or below zero.  Comparisons look at the real part only, so that a complex step passes through.
 
-An array of objects needs elements with +, -, *, /, comparisons and the methods exp() and tanh().
+An array of objects needs elements with +, -, *, /, comparisons and the methods exp() and tanh(); softplus needs log().
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ def sigmoid_derivative(a: Array) -> Array:
     s, s_bar = sigmoid_pair(a)
     s *= s_bar
     return s
+
+
+def softplus(a: Array) -> Array:
+    """max(a, 0) + log(1 + exp(-|a|))"""
+    e = _decay(a)
+    return np.asarray(relu(a) + (np.log1p(e) if a.dtype.kind in "fc" else np.log(1 + e)))
 
 
 def tanh(a: Array) -> Array:

@@ -14,7 +14,7 @@ import pytest
 STANDARD = sys.stdlib_module_names
 ROOT = Path(__file__).parents[1]
 ORDER = {
-    "refimpl": "types activations cells unroll lengths layers stack attention tasks seq2seq models training",
+    "refimpl": "types activations cells scans unroll lengths layers stack attention tasks seq2seq models training",
     "reports": (
         "records errors serial merging store view svg claims contours drawing charts pictures answers lines terminal_experiments "
         "terminal junit markdown html"

@@ -1,6 +1,7 @@
 """A number of 50 digits and more that NumPy can carry in an object array: a few lines around mpmath.
 
-The reference asks of a number no more than this: + - * /, comparisons, exp() and tanh().  np.exp and np.tanh call these methods.
+The reference asks of a number no more than this: + - * /, comparisons, exp(), log(), tanh(), and of scans sqrt(), cos() and sin().
+np.exp and its like call these methods.
 """
 
 from __future__ import annotations
@@ -77,6 +78,15 @@ class Number:
 
     def exp(self) -> Number:
         return Number(CONTEXT.exp(self.value))
+
+    def sqrt(self) -> Number:
+        return Number(CONTEXT.sqrt(self.value))
+
+    def cos(self) -> Number:
+        return Number(CONTEXT.cos(self.value))
+
+    def sin(self) -> Number:
+        return Number(CONTEXT.sin(self.value))
 
     def tanh(self) -> Number:
         return Number(CONTEXT.tanh(self.value))
