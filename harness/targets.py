@@ -80,8 +80,8 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
     place, attribute = _split(target)
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
-    if place == "refimpl" and attribute:
-        return [adapt(_reference(attribute, target), target, args)]
+    if place == "refimpl":
+        return [adapt(_reference(name, target), f"refimpl:{name}", args) for name in ([attribute] if attribute else _published())]
     if target.endswith(".onnx"):
         return [adapt(Path(target).expanduser(), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
@@ -99,6 +99,12 @@ def _split(target: str) -> tuple[str, str]:
 
 def _is_path(place: str) -> bool:
     return place.endswith(".py") or "/" in place or os.sep in place
+
+
+def _published() -> list[str]:
+    from bptt.refimpl import CELLS
+
+    return list(CELLS)
 
 
 def _reference(name: str, target: str) -> object:

@@ -32,6 +32,8 @@ def it_is_the_cell_that_it_claims_to_be(context: CheckContext, case: Case) -> It
             + (f"; its outputs are those of {varied.convention}" if varied is not None else "")
         )
     found, own = context.identification, getattr(context.subject.implementation, "to_reference", None)
+    if own is None and not CELLS[like].parameters:
+        raise NotApplicable(f"nothing searches for {like} among arrangements of weights; to_reference(params) would compare it")
     if own is not None:
         data = context.data(case)
         ys, _ = context.run(data)

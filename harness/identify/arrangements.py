@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bptt.harness.identify.influence import layouts
 from bptt.harness.identify.probing import Probe, Unidentified
-from bptt.harness.identify.search import Failed, Search
+from bptt.harness.identify.search import Failed, Search, with_like_first
 from bptt.harness.weights.map import Identification
 
 
@@ -19,9 +19,9 @@ def first_that_fits(probe: Probe, like: str | None, seed: int) -> Identification
             for layout in layouts(probe, interleaved):
                 if interleaved and not any(reading.interleaved for reading in layout):
                     continue
-                search = Search(probe, layout, like, exact=True)
+                search = Search(probe, layout)
                 try:
-                    found = search.run(seed)
+                    found = search.run(with_like_first(like), seed)
                     return replace(found, tried=found.tried + tried)
                 except Failed as failure:
                     tried += search.tried

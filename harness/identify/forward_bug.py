@@ -5,7 +5,7 @@ The search for a cell (`search.py`) is made once for each known difference, with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,20 +13,16 @@ from bptt.harness.errors import BpttError
 from bptt.harness.gradient.distance import relative_distance
 from bptt.harness.identify.forward_bug_stack import backward_is_that_of_the_right_stack, own_gradients, stack_variation
 from bptt.harness.identify.influence import layouts
-from bptt.harness.identify.probing import Probe, Unidentified, open_probe
-from bptt.harness.identify.search import FAMILIES, Search
+from bptt.harness.identify.probing import Unidentified, open_probe
+from bptt.harness.identify.search import Search, with_like_first
 from bptt.harness.identify.units import number_of_states
 from bptt.harness.known import Bug, forward_bugs_of
 from bptt.harness.known.plant import plant
 from bptt.harness.subject import Subject
 from bptt.harness.weights.map import Identification, Variation, gradients_from_reference, params_to_reference
-from bptt.harness.weights.shapes import Reading
 from bptt.refimpl import unroll
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
-
-#: Names that differ by options only, searched for under the plainest.
-_BY_OPTIONS = ("lstm_tf1", "lstm_projected")
 
 
 def variation(subject: Subject, like: str | None = None, seed: int = 0) -> Variation | None:
@@ -36,10 +32,10 @@ def variation(subject: Subject, like: str | None = None, seed: int = 0) -> Varia
     """
     try:
         probe = open_probe(subject, np.random.default_rng([seed, 1]))
-        arrangements = list(layouts(probe, interleaved=False))
-        for name in _names(arrangements, like):
-            for bug in forward_bugs_of(name):
-                found = _found(probe, arrangements, name, bug, seed)
+        searches = [Search(probe, layout) for layout in layouts(probe, interleaved=False)]
+        for cell in with_like_first(like):
+            for bug in forward_bugs_of(cell.name):
+                found = _found(searches, cell, bug, seed)
                 if found is not None:
                     return Variation(bug.name, bug.sentence, bug.fix, bug.published, found)
     except (Unidentified, BpttError):  # no single cell, or one that cannot be run: other checks say so
@@ -77,21 +73,13 @@ def backward_is_that_of_the_right_cell(subject: Subject, found: Variation) -> bo
     return False
 
 
-def _names(arrangements: Sequence[tuple[Reading, ...]], like: str | None) -> Iterator[str]:
-    """Names of the cells with as many gates as the weights have blocks, `like` first."""
-    counts = {sum(block.kind == "x" for reading in layout for block in reading.blocks) for layout in arrangements}
-    names = [name for count in sorted(counts & set(FAMILIES)) for name in FAMILIES[count] if name not in _BY_OPTIONS]
-    yield from sorted(names, key=lambda name: name != like)
-
-
-def _found(probe: Probe, arrangements: Sequence[tuple[Reading, ...]], name: str, bug: Bug, seed: int) -> Identification | None:
-    cells: dict[str, Cell] = CELLS | {cell: plant(CELLS[cell], bug).cell for cell in bug.cells}
-    loop = plant(CELLS[name], bug).forward
-    for layout in arrangements:
+def _found(searches: Sequence[Search], cell: Cell, bug: Bug, seed: int) -> Identification | None:
+    with_it = plant(cell, bug)
+    for search in searches:
+        if not search.fitting([cell]):
+            continue
         try:
-            found = Search(probe, layout, name, exact=True, cells=cells, forward=loop).run(seed)
+            return search.planted(with_it.cell, with_it.forward, seed)
         except Unidentified:
             continue
-        if found.cell in bug.cells:
-            return found
     return None

@@ -28,6 +28,7 @@ from bptt.harness.identify.stacks import identify_stack
 from bptt.harness.identify.units import number_of_states
 from bptt.harness.subject import Subject
 from bptt.harness.weights.map import Identification
+from bptt.refimpl import CELLS
 
 
 def identify(subject: Subject, like: str | None = None, seed: int = 0) -> Identification | None:
@@ -63,7 +64,7 @@ def closest(subject: Subject, like: str, seed: int = 0) -> Identification | None
         probe = open_probe(subject, np.random.default_rng([seed, 1]))
         for layout in layouts(probe, interleaved=False):
             try:
-                found = Search(probe, layout, like, exact=False).run(seed)
+                found = Search(probe, layout, exact=False).run([CELLS[like]], seed)
             except Unidentified:
                 continue
             if best is None or found.max_error < best.max_error:

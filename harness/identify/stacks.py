@@ -26,6 +26,7 @@ from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import Identification, Index, Piece, WeightMap, of_layer, params_to_reference, place_of, terms
 from bptt.harness.weights.mirror import reference_forward
 from bptt.refimpl import unroll
+from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.stack import Stack
 
 #: A bias at which a sigmoid is zero.
@@ -94,13 +95,22 @@ class _Below:
         x = np.zeros((1, self.whole.sizes["N"], self.whole.sizes["D"]), z.dtype)
         zeros = {name: np.zeros_like(value) for name, value in self.params.items()}
         for piece in self.mapping.pieces:
-            if piece.reference.startswith("b_l") and self._is_sigmoid(piece.reference):
+            if self._is_bias(piece) and not self._rests_at_zero(piece):
                 zeros[piece.tensor][piece.index] = _SHUT
         return zeros, x, {s: self.whole.zero[s] for units in self.layers for unit in units for s in unit.states}
 
-    def _is_sigmoid(self, name: str) -> bool:
+    def _cell(self, piece: Piece) -> Cell:
         assert self.mapping.stack is not None
-        return self.mapping.stack.cells[place_of(name)[0]].name == "elman_sigmoid"
+        return self.mapping.stack.cells[place_of(piece.reference)[0]]
+
+    def _is_bias(self, piece: Piece) -> bool:
+        return piece.reference.rpartition("_l")[0] in {parameter.name for parameter in self._cell(piece).of_role("bias")}
+
+    def _rests_at_zero(self, piece: Piece) -> bool:
+        """Whether the output is zero where all parameters and states are: not that of a sigmoid."""
+        cell = self._cell(piece)
+        zeros = {name: np.zeros_like(p) for name, p in cell.init(np.random.default_rng(0), 1, 1).items()}
+        return not unroll.forward(cell, zeros, np.zeros((1, 1, 1)), cell.zero_state(zeros, 1))[0].any()
 
 
 @dataclass(frozen=True)

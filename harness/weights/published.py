@@ -207,21 +207,24 @@ _ALL = (
 )
 
 
+_HOLDS = {"W_x": "x", "W_h": "h"}
+
+
 def _canonical(cell: Cell) -> Convention:
-    gates = "".join(cell.gates)
-    count = len(cell.gates)
-    units = "H" if count == 1 else f"{count}H"
-    tensors = {"W_x": Tensor(f"D {units}", "x", gates), "W_h": Tensor(f"H {units}", "h", gates)}
-    if cell.name.startswith("gru"):
-        tensors |= {"b_x": Tensor(units, "b_x", gates), "b_h": Tensor(units, "b_h", gates)}
-    else:
-        tensors["b"] = Tensor(units, "b", gates)
-    if cell.name.startswith("lstm"):
-        tensors["p"] = Tensor("3 H", "p", "i f o", needed=cell.name == "lstm_peephole")
-        tensors["W_p"] = Tensor("H P", "W_p", "", needed=cell.name == "lstm_projected")
-    if cell.name == "lstm_tf1":
-        return Convention(cell.name, "lstm", tensors, forget_bias=1.0, layered=True, options=_TF1_OPTIONS)
-    return Convention(cell.name, cell.name if count < 4 else "lstm", tensors, layered=True)
+    """Our own layout: the cell's parameters, and beside them what others of its kind have and it can do without."""
+    alike = {p.name: p for other in CELLS.values() if same_but_for_options(cell, other) for p in other.parameters}
+    own = {p.name: p for p in cell.parameters}
+    tensors = {
+        name: Tensor(p.shape(False), _HOLDS.get(name, name), (" " if p.role == "diagonal" else "").join(p.gates), needed=name in own)
+        for name, p in (own | alike).items()
+    }
+    forget_bias, options = (1.0, _TF1_OPTIONS) if cell.options is not None else (0.0, {})
+    return Convention(cell.name, cell.name, tensors, forget_bias=forget_bias, layered=True, options=options)
+
+
+def same_but_for_options(one: Cell, other: Cell) -> bool:
+    """Whether two cells compute the same but for what a peephole, a projection or an option adds."""
+    return one.name == other.name or (bool(one.kind) and (one.kind, one.traits) == (other.kind, other.traits))
 
 
 CONVENTIONS: dict[str, Convention] = {c.name: c for c in (*map(_canonical, CELLS.values()), *_ALL)}

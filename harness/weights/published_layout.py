@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from bptt.harness.errors import UsageError
 from bptt.harness.weights.map import Index, Piece, WeightMap
-from bptt.harness.weights.published import Convention, Tensor
+from bptt.harness.weights.published import Convention, Tensor, same_but_for_options
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
-from bptt.refimpl.cells.lstm_tf1 import Options, make
 
 #: The sizes at which the indices are written; a mapping carries them to any other.
 _SIZES = {"D": 3, "H": 5, "P": 2}
@@ -27,18 +26,12 @@ def mapping(of: Convention, names: frozenset[str] | set[str]) -> WeightMap:
     projected = any(tensor.holds == "W_p" for tensor in tensors.values())
     words = {name: _projected(tensor, projected) for name, tensor in tensors.items()}
     cell = _cell(of, {tensor.holds for tensor in tensors.values()})
-    gates = cell.gates
-    units = "H" if len(gates) == 1 else f"{len(gates)}H"
-    shapes = {"W_x": f"D {units}", "W_h": f"{'P' if projected else 'H'} {units}"}
-    shapes |= {"b_x": units, "b_h": units} if cell.name.startswith("gru") else {"b": units}
-    if any(tensor.holds == "p" for tensor in tensors.values()):
-        shapes["p"] = "3 H"
-    if projected:
-        shapes["W_p"] = "H P"
-    pieces = tuple(piece for name, tensor in tensors.items() for piece in _pieces(name, tensor, words[name], gates, of.negated))
+    shapes = {parameter.name: parameter.shape(projected) for parameter in cell.parameters}
+    pieces = tuple(piece for name, tensor in tensors.items() for piece in _pieces(name, tensor, words[name], cell, of.negated))
     constants: dict[str, tuple[Index, float]] = {}
-    if of.forget_bias:
-        constants["b"] = (_block(gates.index("f"), len(gates))[:1], of.forget_bias)
+    if of.forget_bias and cell.forget is not None:
+        bias = next(parameter for parameter in cell.of_role("bias") if cell.forget in parameter.gates)
+        constants[bias.name] = bias.place(cell.forget, _SIZES["H"]), of.forget_bias
     sizes = {k: v for k, v in _SIZES.items() if k != "P" or projected}
     return WeightMap(cell, pieces, shapes, constants, {}, sizes, words)
 
@@ -57,18 +50,19 @@ def _projected(tensor: Tensor, projected: bool) -> str:
 def _cell(of: Convention, holds: set[str]) -> Cell:
     """The canonical cell that the tensors make."""
     clips = {name: of.options.get(name) or None for name in ("cell_clip", "proj_clip")}
-    peepholes, projected = "p" in holds, "W_p" in holds
-    if of.cell != "lstm":
-        return CELLS[of.cell]
-    if clips["proj_clip"] and not projected:
+    if clips["proj_clip"] and "W_p" not in holds:
         raise UsageError(f"{of.name}: proj_clip without a projection: weights have no projection/kernel")
-    if any(clips.values()) or (peepholes and projected):
-        options = Options(0.0, peepholes, clips["cell_clip"], projected, None, clips["proj_clip"])
-        return make(options, name="lstm_tf1", summary="as the convention says")
-    return CELLS["lstm_projected" if projected else "lstm_peephole" if peepholes else "lstm"]
+    named = CELLS[of.cell]
+    alike = [cell for cell in CELLS.values() if same_but_for_options(named, cell)]
+    optional = {p.name for cell in alike for p in cell.of_role("diagonal", "projection")} & holds
+    for cell in (named, *alike):
+        own = {p.name for p in cell.of_role("diagonal", "projection")}
+        if cell.options is None and own == optional and not any(clips.values()):
+            return cell
+    return next(cell.options for cell in alike if cell.options is not None)(frozenset(optional), clips["cell_clip"], clips["proj_clip"])
 
 
-def _pieces(name: str, tensor: Tensor, words: str, gates: tuple[str, ...], negated: str) -> list[Piece]:
+def _pieces(name: str, tensor: Tensor, words: str, cell: Cell, negated: str) -> list[Piece]:
     if tensor.holds == "W_p":
         whole = (slice(None), slice(None))
         return [Piece(name, whole, "W_p", whole, "", tensor.rows)]
@@ -84,7 +78,7 @@ def _pieces(name: str, tensor: Tensor, words: str, gates: tuple[str, ...], negat
             for part in ("x", "h") if kind == "xh" else (kind,):
                 index = (*front, *_index(part, kind, axes, place, tensor.rows))
                 sign = -1.0 if gate in negated else 1.0
-                found.append(Piece(name, index, *_canonical_place(part, gate, gates), gate, tensor.rows and len(axes) == 2, sign))
+                found.append(Piece(name, index, *_canonical_place(part, gate, cell), gate, tensor.rows and len(axes) == 2, sign))
     return found
 
 
@@ -100,13 +94,6 @@ def _index(part: str, kind: str, axes: list[str], place: int, rows: bool) -> Ind
     return (units, inputs) if rows else (inputs, units)
 
 
-def _canonical_place(part: str, gate: str, gates: tuple[str, ...]) -> tuple[str, Index]:
-    if part == "p":
-        return "p", ("ifo".index(gate), slice(None))
-    block = _block(gates.index(gate), len(gates))
-    return (f"W_{part}", (slice(None), *block)) if part in ("x", "h") else (part, block)
-
-
-def _block(place: int, count: int) -> Index:
-    H = _SIZES["H"]
-    return (slice(None),) if count == 1 else (slice(place * H, (place + 1) * H),)
+def _canonical_place(part: str, gate: str, cell: Cell) -> tuple[str, Index]:
+    parameter = cell.parameter(f"W_{part}" if part in ("x", "h") else part)
+    return parameter.name, parameter.place(gate, _SIZES["H"])

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bptt.refimpl.cells import CELLS
+
 Kind = Literal["x", "h", "b", "p"]
 Index = tuple[slice | int, ...]
 
 #: Blocks side by side in one tensor: more gates than any known cell has would only make readings by chance.
-MOST_BLOCKS = 4
+MOST_BLOCKS = max(4, *(len(parameter.gates) for cell in CELLS.values() for parameter in cell.of_role("input", "recurrent")))
 
 
 @dataclass(frozen=True)

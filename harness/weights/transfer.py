@@ -16,9 +16,9 @@ import numpy as np
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.weights.map import Piece, WeightMap, place_of, resized, shape_of
+from bptt.harness.weights.published import same_but_for_options
+from bptt.refimpl.cells import CELLS
 
-#: Biases that are only ever added to the bias of x: all of a GRU that resets before, r and z of one that resets after.
-_SAME_BIAS = {"gru_reset_before": ("r", "z", "n"), "gru_reset_after": ("r", "z")}
 Key = tuple[str, str]
 _OF_LAYER = re.compile(r"(.+?)(_l\d+(?:_reverse)?)")
 
@@ -70,11 +70,11 @@ def refuse_other_cell(source: WeightMap, target: WeightMap, names: tuple[str, st
             raise UsageError(f"{names[0]} is {one} and {names[1]} is {other}; no weights of the one make it the other")
         return
     a, b = source.cell.name, target.cell.name
-    if a == b or (a.startswith("lstm") and b.startswith("lstm")):
+    if same_but_for_options(source.cell, target.cell):
         return
     why = ""
-    if {a, b} == {"gru_reset_after", "gru_reset_before"}:
-        why = ": they are equal only where r does not change or where nothing is multiplied by it"
+    if source.cell.kind == target.cell.kind:
+        why = f": one has the {', '.join(source.cell.traits)}, the other the {', '.join(target.cell.traits)}"
     raise UsageError(f"{names[0]} computes {a} and {names[1]} computes {b}; no weights of the one make it the other{why}")
 
 
@@ -82,7 +82,7 @@ def _layers(mapping: WeightMap) -> str:
     """The layers in words, as far as two stacks must have them in common."""
     cells = (mapping.cell,) if mapping.stack is None else mapping.stack.cells
     both = mapping.stack is not None and mapping.stack.bidirectional
-    kinds = ["lstm" if cell.name.startswith("lstm") else cell.name for cell in cells]
+    kinds = [next(other.name for other in CELLS.values() if same_but_for_options(other, cell)) for cell in cells]
     return f"{len(cells)} layer{'s' * (len(cells) > 1)} ({', '.join(kinds)}) in {'both directions' if both else 'one direction'}"
 
 
@@ -134,8 +134,9 @@ def _by_block(mapping: WeightMap) -> dict[Key, list[Piece]]:
 def _key(mapping: WeightMap, piece: Piece) -> Key:
     base, layer = _layer(piece.reference)
     cell = mapping.cell if mapping.stack is None else mapping.stack.cells[place_of(piece.reference)[0]]
-    if base == "b_h" and piece.gate in _SAME_BIAS.get(cell.name, ()):
-        return f"b_x{layer}", piece.gate
+    biases = [parameter.name for parameter in cell.of_role("bias") if piece.gate in parameter.gates]
+    if base in biases and piece.gate not in cell.apart:  # those of one gate are only added up
+        return f"{biases[0]}{layer}", piece.gate
     return piece.reference, piece.gate
 
 
@@ -147,7 +148,7 @@ def _layer(name: str) -> tuple[str, str]:
 
 def _constants(mapping: WeightMap) -> dict[Key, tuple[Piece | None, float]]:
     """The run-time constants by the block that they are added to: only a forget bias is known."""
-    return {(name, "f"): (None, value) for name, (_, value) in mapping.constants.items() if value}
+    return {(name, mapping.cell.forget or ""): (None, value) for name, (_, value) in mapping.constants.items() if value}
 
 
 def _constant(mapping: WeightMap, key: Key) -> float:

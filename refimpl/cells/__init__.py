@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib import import_module
 
-from bptt.refimpl.cells import (
-    elman,
-    elman_linear,
-    elman_relu,
-    elman_sigmoid,
-    gru_reset_after,
-    gru_reset_before,
-    lstm,
-    lstm_peephole,
-    lstm_projected,
-    lstm_tf1,
-)
 from bptt.refimpl.cells.cell import Cell
 
-_MODULES = (
-    elman,
-    elman_relu,
-    elman_sigmoid,
-    elman_linear,
-    lstm,
-    lstm_peephole,
-    lstm_tf1,
-    lstm_projected,
-    gru_reset_after,
-    gru_reset_before,
+#: A file each; where two compute the same, the first gives its name.
+_NAMES = (
+    "elman",
+    "elman_relu",
+    "elman_sigmoid",
+    "elman_linear",
+    "lstm",
+    "lstm_peephole",
+    "lstm_tf1",
+    "lstm_projected",
+    "gru_reset_after",
+    "gru_reset_before",
 )
-CELLS: dict[str, Cell] = {module.CELL.name: module.CELL for module in _MODULES}
+CELLS: dict[str, Cell] = {name: import_module(f"{__name__}.{name}").CELL for name in _NAMES}
 
 
 def find(name: str) -> Cell:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bptt.refimpl.activations import sigmoid, sigmoid_derivative
 from bptt.refimpl.cells._common import project_inputs, project_inputs_backward, uniform, zero_h
-from bptt.refimpl.cells.cell import Cell, Outer, Share
+from bptt.refimpl.cells.cell import Cell, Outer, Share, plain
 from bptt.refimpl.types import Array, Params, State, Tape
 
 
@@ -50,4 +50,6 @@ CELL = Cell(
     step=step,
     step_backward=step_backward,
     summary="simple recurrent network, logistic function",
+    parameters=plain("h"),
+    kind="an Elman cell (sigmoid)",
 )

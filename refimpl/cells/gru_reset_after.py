@@ -22,7 +22,7 @@ import numpy as np
 
 from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
 from bptt.refimpl.cells._common import affine, affine_backward, uniform, zero_h
-from bptt.refimpl.cells.cell import Cell, Outer, RowSum, Share
+from bptt.refimpl.cells.cell import Cell, Complement, Outer, Parameter, RowSum, Share
 from bptt.refimpl.types import Array, Params, State, Tape
 
 
@@ -74,9 +74,18 @@ def step_backward(params: Params, tape: Tape, dy: Array, dstate: State) -> tuple
     return dax, {"h": dh_prev}, {"W_h": Outer(h_prev, dah), "b_h": RowSum(dah)}
 
 
+_GATES = ("r", "z", "n")
+PARAMETERS = (
+    Parameter("W_x", "input", _GATES),
+    Parameter("W_h", "recurrent", _GATES),
+    Parameter("b_x", "bias", _GATES),
+    Parameter("b_h", "bias", _GATES, "multiplied by r"),
+)
+Z = Complement("z", "z keeps the old state", "z opens the new state")
+
 CELL = Cell(
     name="gru_reset_after",
-    gates=("r", "z", "n"),
+    gates=_GATES,
     init=init,
     zero_state=zero_h,
     project_inputs=project_inputs,
@@ -84,4 +93,9 @@ CELL = Cell(
     step=step,
     step_backward=step_backward,
     summary="GRU, reset gate after the recurrent product; z keeps the old state",
+    parameters=PARAMETERS,
+    kind="a GRU",
+    traits=("reset after the product",),
+    complements=(Z,),
+    apart=("n",),
 )

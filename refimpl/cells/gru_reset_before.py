@@ -25,7 +25,7 @@ import numpy as np
 from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
 from bptt.refimpl.cells._common import affine, affine_backward, zero_h
 from bptt.refimpl.cells.cell import Cell, Columns, Outer, Share
-from bptt.refimpl.cells.gru_reset_after import init
+from bptt.refimpl.cells.gru_reset_after import PARAMETERS, Z, init
 from bptt.refimpl.types import Array, Params, State, Tape
 
 
@@ -81,4 +81,8 @@ CELL = Cell(
     step=step,
     step_backward=step_backward,
     summary="GRU, reset gate before the recurrent product; z keeps the old state",
+    parameters=PARAMETERS,
+    kind="a GRU",
+    traits=("reset before the product",),
+    complements=(Z,),
 )

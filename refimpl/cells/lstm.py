@@ -24,7 +24,7 @@ import numpy as np
 
 from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
 from bptt.refimpl.cells._common import dtype_of, project_inputs, project_inputs_backward, uniform
-from bptt.refimpl.cells.cell import Cell, Outer, Share
+from bptt.refimpl.cells.cell import Cell, Outer, Share, plain
 from bptt.refimpl.types import Array, Params, State, Tape
 
 
@@ -84,4 +84,8 @@ CELL = Cell(
     step=step,
     step_backward=step_backward,
     summary="LSTM with a forget gate; no peepholes, no projection",
+    parameters=plain("i", "f", "g", "o"),
+    states=("h", "c"),
+    kind="an LSTM",
+    forget="f",
 )

