@@ -1,0 +1,102 @@
+"""The user's own text at a place: the expression, its operands, the statement that it stands in and the name that it writes."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from functools import lru_cache
+
+from bptt.harness.graph.node import Frame
+
+_LONGEST = 48
+
+
+@lru_cache(maxsize=64)
+def _tree(file: str) -> tuple[ast.AST | None, dict[tuple[int, int, int, int], ast.expr], tuple[ast.stmt, ...]]:
+    text = "".join(linecache.getlines(file))
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None, {}, ()
+    expressions = {}
+    statements = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr):
+            expressions[node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0] = node
+        elif isinstance(node, ast.stmt):
+            statements.append(node)
+    return tree, expressions, tuple(statements)
+
+
+def expression(frame: Frame) -> ast.expr | None:
+    """The expression that stands there; None where the text is not known."""
+    return _tree(frame.file)[1].get((frame.line, frame.column, frame.end_line, frame.end_column))
+
+
+def text_of(node: ast.AST | None) -> str | None:
+    return None if node is None else " ".join(ast.unparse(node).split())
+
+
+def operand(frame: Frame, k: int) -> ast.expr | None:
+    """The k-th operand of the expression there."""
+    node = expression(frame)
+    match node:
+        case ast.BinOp(left=left, right=right):
+            return (left, right)[k] if k < 2 else None
+        case ast.UnaryOp(operand=inner):
+            return inner
+        case ast.Subscript(value=value):
+            return value
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy" | "torch" | "F")), args=args) | ast.Call(func=ast.Name(), args=args):
+            return args[k] if k < len(args) else None
+        case ast.Call(func=ast.Attribute(value=value), args=args):
+            return value if k == 0 else args[k - 1] if k - 1 < len(args) else None
+        case ast.Attribute(value=value):
+            return value
+    return None
+
+
+def statement(frame: Frame) -> ast.stmt | None:
+    """The innermost statement around the place."""
+    around = [s for s in _tree(frame.file)[2] if s.lineno <= frame.line <= (s.end_lineno or s.lineno)]
+    return min(around, key=lambda s: (s.end_lineno or s.lineno) - s.lineno, default=None)
+
+
+def first_line(frame: Frame) -> int:
+    """The line on which the statement starts."""
+    found = statement(frame)
+    return frame.line if found is None else found.lineno
+
+
+def source_line(frame: Frame) -> str:
+    """The text of the statement, in one line."""
+    found = statement(frame)
+    if found is None or isinstance(found, ast.For | ast.While | ast.If | ast.With | ast.FunctionDef):
+        return linecache.getline(frame.file, frame.line).strip()
+    return text_of(found) or ""
+
+
+def written(frame: Frame, all_of_it: bool = True) -> str | None:
+    """The name that gets the value of the expression there: "z" in z = ..., where the expression is all of the right side."""
+    found = statement(frame)
+    if isinstance(found, ast.Assign) and len(found.targets) == 1:
+        target, value = found.targets[0], found.value
+    elif isinstance(found, ast.AugAssign | ast.AnnAssign) and found.value is not None:
+        target, value = found.target, found.value
+    else:
+        return None
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        for t, v in zip(target.elts, value.elts, strict=True):
+            if v.lineno <= frame.line <= (v.end_lineno or 0) and v.col_offset <= frame.column <= (v.end_col_offset or 0):
+                target, value = t, v
+                break
+    node = expression(frame)
+    if all_of_it and node is not None and node is not value and not isinstance(found, ast.AugAssign):
+        return None
+    return None if isinstance(target, ast.Tuple) else text_of(target)
+
+
+def short(node: ast.AST | None) -> str | None:
+    """Its text where it is short enough to be read in a sentence."""
+    text = text_of(node)
+    return text if text is not None and len(text) <= _LONGEST else None

@@ -1,0 +1,295 @@
+"""A graph's operations joined to what a person differentiates in one go, and the same place of the code at every step.
+
+An activation, however it is spelt (1 / (1 + np.exp(-a)), a helper of several lines), is one unit with one derivative f'(a).
+All that one place of the code does, over the steps, is one class: a line is one place.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bptt.harness.graph.node import Frame, Graph, Place
+from bptt.harness.graph.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast
+from bptt.harness.graph.reverse import reaches_inputs
+from bptt.harness.subject import Array
+
+#: The place of a unit in the code and what it does there; with a slot, one of its edges.
+UnitKey = tuple[Place, str, int]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """y reads p (its argument `slot`).   number: among all edges of the model;   step: which time the place is passed"""
+
+    number: int
+    y: int
+    p: int
+    slot: int
+    key: UnitKey
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class EdgeClass:
+    """The same edge at every step, first step first."""
+
+    key: UnitKey
+    slot: int
+    edges: tuple[Edge, ...]
+    kind: str  # "activation", "multiply", "matmul", "einsum", "move", "add", "other"
+    frame: Frame | None
+
+
+@dataclass
+class Model:
+    """A graph with its values, seen as units and edges.   derivative: of activations, f'(a) of the shape of y"""
+
+    graph: Graph
+    values: Sequence[Array]
+    bases: Mapping[int, int] = field(default_factory=dict)
+    derivative: Mapping[int, Array] = field(default_factory=dict)
+    frames: Mapping[int, Frame | None] = field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
+    classes: tuple[EdgeClass, ...] = ()
+
+    @cached_property
+    def into(self) -> dict[int, list[Edge]]:
+        """node -> the edges whose p it is."""
+        found: dict[int, list[Edge]] = defaultdict(list)
+        for edge in self.edges:
+            found[edge.p].append(edge)
+        return found
+
+    @cached_property
+    def outof(self) -> dict[int, list[Edge]]:
+        """node -> the edges whose y it is."""
+        found: dict[int, list[Edge]] = defaultdict(list)
+        for edge in self.edges:
+            found[edge.y].append(edge)
+        return found
+
+    @cached_property
+    def leaves(self) -> dict[int, frozenset[tuple[str, str]]]:
+        """node -> the inputs that its bar goes to."""
+        found: dict[int, frozenset[tuple[str, str]]] = {}
+        for node in self.graph.nodes:
+            if node.op == "input" and node.name is not None:
+                found[node.index] = frozenset({node.name})
+            else:
+                below = [found[e.p] for e in self.outof.get(node.index, ()) if e.p in found]
+                found[node.index] = frozenset().union(*below) if below else frozenset()
+        return found
+
+    def share(self, edge: Edge, g: Array) -> Array | None:
+        """dL/dp's share from this edge, for g = dL/dy."""
+        if edge.y in self.derivative:
+            return unbroadcast(np.asarray(g * self.derivative[edge.y]), self.values[edge.p].shape)
+        node = self.graph.nodes[edge.y]
+        return pull(node.op, node.settings, edge.slot, g, self.values[edge.y], [self.values[a] for a in node.args])
+
+    @cached_property
+    def by_key(self) -> dict[tuple[UnitKey, int], EdgeClass]:
+        return {(c.key, c.slot): c for c in self.classes}
+
+
+def model_of(graph: Graph, values: Sequence[Array]) -> Model:
+    active = reaches_inputs(graph) & _reaches_outputs(graph)
+    bases, frames = _activations(graph, active)
+    derivative = {y: _derivative(graph, values, y, base) for y, base in bases.items()}
+    interior = _interior(graph, bases)
+    raw: list[tuple[int, int, int]] = []
+    for node in graph.nodes:
+        if node.index not in active or node.op in ("input", "constant") or node.index in interior:
+            continue
+        if node.index in bases:
+            raw.append((node.index, bases[node.index], 0))
+            continue
+        raw += [(node.index, a, k) for k, a in enumerate(node.args) if a in active and _differentiable(graph, node.index, k)]
+    grouped: dict[tuple[UnitKey, int], list[Edge]] = defaultdict(list)
+    edges = []
+    rank = _ranks(graph, sorted({y for y, _, _ in raw}))
+    for number, (y, p, slot) in enumerate(raw):
+        node = graph.nodes[y]
+        label = "activation" if y in bases else node.op
+        key: UnitKey = (node.place, label, rank[y])
+        edge = Edge(number, y, p, slot, key, len(grouped[key, slot]))
+        grouped[key, slot].append(edge)
+        edges.append(edge)
+    classes = tuple(
+        EdgeClass(key, slot, tuple(members), _kind(graph, members[0].y, bases), frames.get(members[0].y) or _innermost(key[0]))
+        for (key, slot), members in grouped.items()
+    )
+    return Model(graph, values, bases, derivative, frames, tuple(edges), classes)
+
+
+def _innermost(place: Place) -> Frame | None:
+    return place[-1] if place else None
+
+
+def _kind(graph: Graph, y: int, bases: Mapping[int, int]) -> str:
+    if y in bases:
+        return "activation"
+    op = graph.nodes[y].op
+    if op in ("gather", "scatter"):
+        return "move"
+    if op in ("add", "subtract"):
+        return "add"
+    return op if op in ("multiply", "matmul", "einsum") else "other"
+
+
+def _differentiable(graph: Graph, y: int, k: int) -> bool:
+    op = graph.nodes[y].op
+    return op not in ELEMENTWISE or ELEMENTWISE[op][k] is not None
+
+
+def _reaches_outputs(graph: Graph) -> frozenset[int]:
+    found = set(graph.outputs.values())
+    for node in reversed(graph.nodes):
+        if node.index in found:
+            found.update(node.args)
+    return frozenset(found)
+
+
+def _ranks(graph: Graph, ys: Sequence[int]) -> dict[int, int]:
+    """Which of several nodes one place makes in one pass: those of one place and operation that follow each other with nothing between."""
+    rank: dict[int, int] = {}
+    last: dict[tuple[Place, str], tuple[int, int]] = {}
+    for position, y in enumerate(ys):
+        node = graph.nodes[y]
+        key = (node.place, node.op)
+        before = last.get(key)
+        rank[y] = before[1] + 1 if before is not None and before[0] == position - 1 and not _reads(graph, y, ys[position - 1]) else 0
+        last[key] = (position, rank[y])
+    return rank
+
+
+def _reads(graph: Graph, y: int, other: int) -> bool:
+    return other in graph.nodes[y].args
+
+
+# activations
+
+
+def _activations(graph: Graph, active: frozenset[int]) -> tuple[dict[int, int], dict[int, Frame | None]]:
+    """y -> a for units y = f(a), entry by entry, and the place at which to speak of each."""
+    helper = _helpers(graph, active)
+    base: dict[int, int] = {}
+    consumers: dict[int, set[int]] = defaultdict(set)
+    for node in graph.nodes:
+        for a in node.args:
+            consumers[a].add(node.index)
+    outputs = set(graph.outputs.values())
+    for node in graph.nodes:
+        if node.op not in ELEMENTWISE or node.index not in active:
+            continue
+        roots = set()
+        for a in node.args:
+            if a not in active:
+                continue
+            inside = a in base and _together(graph, helper, a, node.index) and a not in outputs
+            roots.add(base[a] if inside else a)
+        if len(roots) == 1 and graph.values[min(roots)].shape == graph.values[node.index].shape:
+            base[node.index] = roots.pop()
+    # what is used elsewhere too is no inside
+    for node in reversed(graph.nodes):
+        y = node.index
+        if y not in base:
+            continue
+        region = _region(graph, y, base[y], base)
+        if any(consumers[i] - region for i in region - {y}):
+            args = {a for a in node.args if a in active}
+            if len(args) == 1 and args == {next(iter(args))} and graph.values[next(iter(args))].shape == graph.values[y].shape:
+                base[y] = args.pop()
+            else:
+                del base[y]
+    frames: dict[int, Frame | None] = {}
+    for y in base:
+        place = graph.nodes[y].place
+        frames[y] = place[-2] if y in helper and len(place) > 1 else _innermost(place)
+    return base, frames
+
+
+def _region(graph: Graph, y: int, base: int, bases: Mapping[int, int]) -> set[int]:
+    region, pending = set(), [y]
+    while pending:
+        n = pending.pop()
+        if n == base or n in region or n not in bases or bases[n] != base:
+            continue
+        region.add(n)
+        pending += graph.nodes[n].args
+    return region
+
+
+def _interior(graph: Graph, bases: Mapping[int, int]) -> frozenset[int]:
+    """Nodes inside of an activation that nothing else reads."""
+    consumers: dict[int, set[int]] = defaultdict(set)
+    for node in graph.nodes:
+        for a in node.args:
+            consumers[a].add(node.index)
+    found: set[int] = set()
+    for y in sorted(bases, reverse=True):
+        if y not in found:
+            region = _region(graph, y, bases[y], bases)
+            if not any(consumers[i] - region for i in region - {y}):
+                found |= region - {y}
+    return frozenset(found)
+
+
+def _together(graph: Graph, helper: Mapping[int, int], a: int, y: int) -> bool:
+    """Whether two operations stand in one line, or in one call of a helper."""
+    if a in helper and helper.get(y) == helper[a]:
+        return True
+    one, other = graph.nodes[a].place, graph.nodes[y].place
+    if a in helper:
+        one = one[:-1]
+    if y in helper:
+        other = other[:-1]
+    return [(f.file, f.line) for f in one] == [(f.file, f.line) for f in other]
+
+
+def _helpers(graph: Graph, active: frozenset[int]) -> dict[int, int]:
+    """node -> the number of the call of a helper that it stands in, for calls that do one function of one array, entry by entry."""
+    found: dict[int, int] = {}
+    calls: list[list[int]] = []
+    before: Place | None = None
+    for node in graph.nodes:
+        if node.op in ("input", "constant"):
+            continue
+        if len(node.place) < 2:
+            before = None
+            continue
+        caller = node.place[:-1]
+        if caller == before:
+            calls[-1].append(node.index)
+        else:
+            calls.append([node.index])
+        before = caller
+    for number, members in enumerate(calls):
+        inside = set(members)
+        live = [m for m in members if m in active]
+        outside = {a for m in live for a in graph.nodes[m].args if a in active and a not in inside}
+        if live and len(outside) == 1 and all(graph.nodes[m].op in ELEMENTWISE for m in live):
+            found.update(dict.fromkeys(live, number))
+    return found
+
+
+def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int) -> Array:
+    """f'(a), by the chain rule entry by entry within the unit."""
+    bars: dict[int, Array] = {y: like_zeros(values[y].shape, values[y]) + 1}
+    with np.errstate(all="ignore"):
+        for n in range(y, base, -1):
+            if n not in bars:
+                continue
+            node = graph.nodes[n]
+            args = [values[a] for a in node.args]
+            for k, a in enumerate(node.args):
+                d = local(node.op, k, values[n], args) if a >= base else None
+                if d is not None and values[a].shape == values[y].shape:
+                    share = bars[n] * d
+                    bars[a] = bars[a] + share if a in bars else share
+    return bars.get(base, like_zeros(values[y].shape, values[y]))
