@@ -69,14 +69,24 @@ class SmallestCase:
 
 
 @dataclass(frozen=True)
+class Source:
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Cause:
-    """A hypothesis on why, with the evidence for it.  `score` in [0, 1]; 1 means 'reproduces the wrong numbers to rounding'."""
+    """A hypothesis on why, with the evidence for it.  `score` in [0, 1]; 1 means 'reproduces the wrong numbers to rounding'.
+
+    source   the line to change, where it is known
+    """
 
     code: str
     hypothesis: str
     evidence: str
     score: float
     fix: str
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +95,6 @@ class Repro:
 
     command: str
     python: str
-
-
-@dataclass(frozen=True)
-class Source:
-    file: str
-    line: int
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ ORDER = {
         "terminal junit markdown html"
     ),
     "harness": (
-        "errors levels words subject config cases call weights adapters targets gradient known identify training checks diagnosis "
+        "errors levels words subject config cases call weights adapters targets gradient graph known identify training checks diagnosis "
         "reproduce run api experiments lockstep pytest cli"
     ),
 }

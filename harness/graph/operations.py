@@ -6,6 +6,7 @@ g * d summed over the axes along which a was broadcast.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,11 @@ from bptt.harness.subject import Array
 Derivative = Callable[..., Any]
 
 
-def _power_of_base(y: Array, a: Array, b: Array) -> Array:
+def _power_of_base(y: Array, a: Array, b: Array) -> Any:
     return b * a ** (b - 1)
 
 
-def _share_of_largest(y: Array, a: Array, b: Array) -> Array:
+def _share_of_largest(y: Array, a: Array, b: Array) -> Any:
     return (a == y) / (1.0 * (a == y) + (b == y))
 
 
@@ -175,9 +176,7 @@ def value_of(op: str, settings: Any, args: Sequence[Array]) -> Array:
 
 
 def _special(name: str) -> Any:
-    import scipy.special  # only where the user's code has called it already
-
-    return getattr(scipy.special, name)
+    return getattr(importlib.import_module("scipy.special"), name)  # only where the user's code has called it already
 
 
 def _reduced(s: Reduce, a: Array) -> Array:

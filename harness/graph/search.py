@@ -52,7 +52,9 @@ def _single(small: Point, large: Point, base: tuple[Edit, ...], until: float) ->
     return tuple(sorted(found, key=lambda f: f.cost))
 
 
-def _matching(point: Point, base: tuple[Edit, ...], until: float, partly: list[tuple[int, Edit]] | None = None) -> Iterator[tuple[float, Edit]]:
+def _matching(
+    point: Point, base: tuple[Edit, ...], until: float, partly: list[tuple[int, Edit]] | None = None
+) -> Iterator[tuple[float, Edit]]:
     """Edits that give the numbers at this point on top of `base`.   partly: gets those that mend some tensors and spoil none"""
     start = point.vector(base) if base else point.right
     wrong = frozenset(n for n, at in point.parts.items() if not point.equal(start[at], point.yours[at]))

@@ -47,7 +47,10 @@ def operand(frame: Frame, k: int) -> ast.expr | None:
             return inner
         case ast.Subscript(value=value):
             return value
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy" | "torch" | "F")), args=args) | ast.Call(func=ast.Name(), args=args):
+        case (
+            ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy" | "torch" | "F")), args=args)
+            | ast.Call(func=ast.Name(), args=args)
+        ):
             return args[k] if k < len(args) else None
         case ast.Call(func=ast.Attribute(value=value), args=args):
             return value if k == 0 else args[k - 1] if k - 1 < len(args) else None

@@ -35,7 +35,7 @@ def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refu
             params, xs, state = _inputs(data)
             outputs = _outputs(_called(subject.implementation.run, params, xs, state))
     except Unsupported as reason:
-        return Refused(f"{reason} is not followed{_at(tape.lost)}")
+        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
     except Exception as error:  # the boundary to code that we did not write, which may not take an array type of ours
         return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
     if isinstance(outputs, str):

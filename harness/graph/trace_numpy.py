@@ -8,9 +8,11 @@ from the store, a write into one a scatter into it; both are looked through wher
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
@@ -60,13 +62,18 @@ class Tape:
         return Graph(tuple(self.nodes), tuple(self.values), outputs, tuple(self.lost))
 
 
+#: Folders whose frames are not the user's: ours, the standard library, and what computes arrays.
+_OTHERS = (*_OURS, *np.__path__, os.path.dirname(os.__file__) + os.sep + "collections", "<frozen")
+_LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("scipy", "torch", "jax", "numpy"))
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 _USERS: dict[str, bool] = {}
 
 
 def _is_users(file: str) -> bool:
     if file not in _USERS:
-        theirs = file.startswith(_OURS) or "site-packages" in file or "dist-packages" in file or file.startswith("<frozen")
-        _USERS[file] = not theirs and not file.startswith(tuple(p for p in (sys.prefix + "/lib", sys.base_prefix + "/lib/python") if p))
+        installed = "site-packages" in file or "dist-packages" in file
+        standard = file.startswith(_STANDARD) and not installed
+        _USERS[file] = not (file.startswith(_OTHERS) or standard or (installed and any(name in file for name in _LIBRARIES)))
     return _USERS[file]
 
 
@@ -88,11 +95,8 @@ _FRAMES: dict[tuple[CodeType, int], Frame] = {}
 def _frame(code: CodeType, at: int, line: int) -> Frame:
     key = (code, at)
     if key not in _FRAMES:
-        for k, (start, end, column, end_column) in enumerate(code.co_positions()):
-            if k == at // 2:
-                break
-        else:
-            start = end = column = end_column = None
+        positions = next(islice(code.co_positions(), at // 2, None), (None, None, None, None))
+        start, end, column, end_column = positions
         where = (column, end, end_column)
         known = (-1, -1, -1) if start is None or None in where else where
         _FRAMES[key] = Frame(code.co_filename, start or line, code.co_name, *known)  # type: ignore[arg-type]  # no None is left
@@ -120,6 +124,11 @@ _TAPE: list[Tape] = []
 
 def tape() -> Tape:
     return _TAPE[-1]
+
+
+def _unsupported(what: str) -> Unsupported:
+    tape().lose(what)
+    return Unsupported(what)
 
 
 class Traced(np.ndarray[Any, Any]):
@@ -162,7 +171,7 @@ class Traced(np.ndarray[Any, Any]):
     # moving entries
 
     @property
-    def T(self) -> Any:  # type: ignore[override]  # a property where ndarray has a slot
+    def T(self) -> Any:  # type: ignore[override]  # noqa: N802 - a property where ndarray has a slot, and its name
         return _moved(lambda a: a.T, [self])
 
     @property
@@ -459,7 +468,7 @@ def _ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict[str
         return np.cumsum(inputs[0], axis=kwargs.get("axis", 0))
     known = name in ELEMENTWISE or name == "matmul"
     if method != "__call__" or not known or kwargs.get("axes") is not None:
-        raise Unsupported(f"np.{name}" + ("" if method == "__call__" else f".{method}"))
+        raise _unsupported(f"np.{name}" + ("" if method == "__call__" else f".{method}"))
     values = [plain(a) for a in inputs]
     if where is not True:
         fallback = outs[0] if outs else np.zeros(np.broadcast_shapes(*(np.shape(v) for v in values)))
@@ -468,15 +477,12 @@ def _ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict[str
         done = np.where(where, full, fallback)
         return _put(outs[0], done) if outs else done
     if name == "divmod":
-        raise Unsupported("np.divmod")
+        raise _unsupported("np.divmod")
     nodes = [node_of(a) for a in inputs]
     value = ufunc(*values) if dtype is None else ufunc(*values, dtype=dtype)
-    if name == "matmul":
-        done = new("matmul", nodes, None, value)
-    else:
-        done = new(name, nodes, None, value)
+    done = new(name, nodes, None, value)
     if dtype is not None and _asarray(ufunc(*values)).dtype != done.dtype:
-        raise Unsupported(f"np.{name}(dtype=)")
+        raise _unsupported(f"np.{name}(dtype=)")
     return _put(outs[0], done) if outs and outs[0] is not None else done
 
 
@@ -497,7 +503,7 @@ def _put(out: Any, value: Any) -> Any:
 def _at(name: str, inputs: Sequence[Any]) -> None:
     target, key, value = inputs[0], inputs[1], inputs[2]
     if name not in ("add", "subtract") or not isinstance(target, Traced) or target.store is None:
-        raise Unsupported(f"np.{name}.at")
+        raise _unsupported(f"np.{name}.at")
     if name == "subtract":
         value = -value
     places = (target.store.places if target.at is None else target.at)[_plain_key(key)]
@@ -534,9 +540,11 @@ _SINGLE = frozenset(
 _JOINED = frozenset(("concatenate", "concat", "stack", "hstack", "vstack", "dstack", "column_stack", "block", "append"))
 _ABOUT = frozenset(
     (
-        "shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "may_share_memory", "shares_memory", "min_scalar_type",
+        "shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "may_share_memory", "shares_memory",
+        "min_scalar_type",
         "common_type", "array_repr", "array_str", "array2string", "argmax", "argmin", "argsort", "any", "all", "array_equal", "allclose",
-        "isclose", "nonzero", "flatnonzero", "count_nonzero", "iscomplex", "isreal", "set_printoptions", "save", "searchsorted", "ix_", "argwhere",
+        "isclose", "nonzero", "flatnonzero", "count_nonzero", "iscomplex", "isreal", "set_printoptions", "save", "searchsorted",
+        "ix_", "argwhere",
     )
 )  # fmt: skip
 
@@ -554,7 +562,7 @@ def _function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     handler = _HANDLERS.get(name)
     if handler is None:
         module = getattr(func, "__module__", "numpy")
-        raise Unsupported(f"{module.replace('numpy', 'np', 1)}.{name}")
+        raise _unsupported(f"{module.replace('numpy', 'np', 1)}.{name}")
     return handler(*args, **kwargs)
 
 
@@ -566,7 +574,7 @@ def _joined(func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -
     out, dtype = kwargs.pop("out", None), kwargs.pop("dtype", None)
     rest = args[1:]
     if name == "block":
-        raise Unsupported("np.block")
+        raise _unsupported("np.block")
     parts = [np.asarray(a) for a in args[0]]
     done = _moved(lambda values: func(values, *rest, **kwargs), parts, joined=True)
     if dtype is not None:
@@ -616,7 +624,7 @@ def _einsum_of(call: str, arrays: Sequence[Any], extra: tuple[Any, ...], letters
 
 def _einsum(subscripts: str, *arrays: Any, **kw: Any) -> Any:
     if not isinstance(subscripts, str):
-        raise Unsupported("np.einsum without a string")
+        raise _unsupported("np.einsum without a string")
     letters = subscripts.replace(" ", "")
     if "->" not in letters:
         counts = letters.replace(",", "")
@@ -635,7 +643,7 @@ def _einsum(subscripts: str, *arrays: Any, **kw: Any) -> Any:
         letters = ",".join(terms) + "->" + spelled(out, extra)
     terms = letters.split("->")[0].split(",")
     if any(len(set(t)) < len(t) for t in terms):
-        raise Unsupported("np.einsum with a letter twice in one operand")
+        raise _unsupported("np.einsum with a letter twice in one operand")
     optimize = kw.get("optimize", False)
     done = _einsum_of("einsum", arrays, (), letters)
     if optimize:
@@ -714,13 +722,13 @@ def _inner(a: Any, b: Any) -> Any:
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord not in (None, 2, "fro"):
-        raise Unsupported("np.linalg.norm")
+        raise _unsupported("np.linalg.norm")
     return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 
 
 def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kw: Any) -> Any:
     if mode != "constant":
-        raise Unsupported(f"np.pad(mode={mode!r})")
+        raise _unsupported(f"np.pad(mode={mode!r})")
     value = np.pad(plain(array), pad_width, mode, **kw)
     index = np.pad(np.arange(plain(array).size).reshape(array.shape), pad_width, "constant", constant_values=-1)
     return new("gather", [node_of(array)], Gather(index, kw.get("constant_values", 0.0)), value)
@@ -850,4 +858,3 @@ def users_modules() -> list[Any]:
         if isinstance(file, str) and _is_users(file) and hasattr(module, "__dict__"):
             found.append(module)
     return found
-

@@ -24,6 +24,7 @@ from bptt.harness.diagnosis.lines import line_of
 from bptt.harness.diagnosis.tutorial import causes as causes_of_network
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
+from bptt.harness.graph.explain import Failure, explanation
 from bptt.harness.reproduce import script
 from bptt.harness.run.events import Options, Task, from_here
 from bptt.harness.run.shrinking import same_failure_at, shrunk
@@ -92,6 +93,8 @@ def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...])
     """The line that writes the wrong gradient, or the function or class that it is in."""
     if subject.source is None:
         return None
+    if causes and causes[0].source is not None:
+        return Source(from_here(causes[0].source.file), causes[0].source.line)
     line = line_of(subject.source, where, causes) if c.family == "gradient" else None
     return Source(from_here(subject.source[0]), line or subject.source[1])
 
@@ -127,9 +130,15 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence) -> tuple[Cause,
         network = as_cell(context.subject, examination.case).implementation
         if named := causes_of_network(network, examination.data, examination.cotangents, examination.gradients):
             return named
-    if located.exact is None and context.identification is None:
-        return ()
-    return diagnosis.explain(_wrong_gradient(context, examination, located), lambda case: _again(context, case))
+    known: tuple[Cause, ...] = ()
+    if located.exact is not None or context.identification is not None:
+        known = diagnosis.explain(_wrong_gradient(context, examination, located), lambda case: _again(context, case))
+    return known if any(cause.score == 1 for cause in known) else (*_from_the_graph(context.subject, examination, located), *known)
+
+
+def _from_the_graph(subject: Subject, e: Examination, located: Located) -> tuple[Cause, ...]:
+    """Why, from the graph of the subject's own forward pass."""
+    return explanation(subject, Failure(e.case, e.data, e.cotangents, located.exact or ())).causes
 
 
 def _again(context: CheckContext, case: Case) -> diagnosis.WrongGradient:

@@ -1,0 +1,114 @@
+"""The causes of a wrong gradient, from the subject's own graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bptt.harness.call.cell import Gradients
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case, Cotangent, Data, admissible
+from bptt.harness.errors import BpttError
+from bptt.harness.graph import words
+from bptt.harness.graph.place import wrong_line
+from bptt.harness.graph.point import Point, point
+from bptt.harness.graph.reverse import gradients
+from bptt.harness.graph.search import search
+from bptt.harness.graph.trace import Refused, backward_graph, forward_graph
+from bptt.harness.subject import Subject
+from bptt.reports.records import Cause
+
+#: (a small case, a second one of other sizes), in the order in which they are tried; T is at least the first one's.
+_PAIRS = (
+    (Case(T=1, N=2, D=3, H=5), Case(T=4, N=3, D=4, H=6, seed=1)),
+    (Case(T=3, N=2, D=3, H=5), Case(T=5, N=3, D=4, H=6, seed=1)),
+)
+#: Differences are good to seven digits, complex steps to fifteen.
+_AGREE = 1e-5
+#: Naming may take about as long as the check that failed.
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The failure: where it was found, and the gradients that another oracle calls exact (those that it could afford)."""
+
+    case: Case
+    data: Data
+    cotangents: Sequence[Cotangent]
+    exact: Sequence[Gradients]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """causes   best first;   refusal: why there is no graph, "" where there is one"""
+
+    causes: tuple[Cause, ...] = ()
+    refusal: str = ""
+
+
+def explanation(subject: Subject, known: Failure, seconds: float = _SECONDS) -> Explanation:
+    """What is wrong with the subject's backward, by its own graph; nothing where the graph and another oracle disagree."""
+    try:
+        return _disagreement(subject, known) or _explained(subject, known.case, seconds)
+    except BpttError as error:
+        return Explanation(refusal=str(error))
+
+
+def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
+    """A refusal where the graph cannot be had at the case that failed, or gives other gradients there than the oracle."""
+    cell = _cell(subject, known.case)
+    graph = forward_graph(cell, known.data, draw(cell, replace(known.case, seed=known.case.seed + 7919)))
+    if isinstance(graph, Refused):
+        return Explanation(refusal=f"your forward pass could not be followed: {graph.words}")
+    for cotangent, exact in zip(known.cotangents, known.exact, strict=False):
+        ours = gradients(graph, graph.values, cotangent, known.data)
+        pairs = [(name, ours.params.get(name), value) for name, value in exact.params.items()]
+        pairs += [("xs", ours.xs, exact.xs)] if exact.xs is not None else []
+        pairs += [(f"{name}0", ours.state.get(name), value) for name, value in exact.state.items()]
+        largest = max((float(np.max(np.abs(v), initial=0.0)) for _, _, v in pairs), default=0.0)
+        for name, mine, value in pairs:
+            if mine is not None and not np.all(np.abs(mine - value) <= _AGREE * (np.max(np.abs(value), initial=0.0) + 1e-6 * largest)):
+                return Explanation(refusal=f"the graph of your forward pass and the other oracle give different dL/d{name}")
+    return None
+
+
+def _explained(subject: Subject, case: Case, seconds: float) -> Explanation:
+    for small, large in (*_PAIRS, (case, replace(case, seed=case.seed + 1))):
+        at = _point(subject, small)
+        if isinstance(at, Refused):
+            return Explanation(refusal=at.words)
+        if not at.wrong:
+            continue
+        beside = _point(subject, large)
+        if isinstance(beside, Refused):
+            return Explanation(refusal=beside.words)
+        if found := search(at, beside, seconds):
+            return Explanation(_causes(subject, at, found[0].edits))
+    return Explanation()
+
+
+def _point(subject: Subject, case: Case) -> Point | Refused:
+    case = admissible(subject, case)
+    return point(_cell(subject, case), case)
+
+
+def _cell(subject: Subject, case: Case) -> Subject:
+    return as_cell(subject, case) if subject.kind == "network" else subject
+
+
+def _causes(subject: Subject, at: Point, edits: tuple[words.Edit, ...]) -> tuple[Cause, ...]:
+    count = len(at.wrong)
+    names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
+    reproduces = f"with this change the derivative of your own forward pass gives your {names}"
+    reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
+    backward = backward_graph(_cell(subject, at.case), at.data, at.cotangents[0])
+    found = []
+    for edit in edits:
+        line = None if isinstance(backward, Refused) else wrong_line(at, edits, edit, backward)
+        together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
+        found.append(words.cause(at, edit, line, 1.0 if count else 0.9, together + reproduces))
+    return tuple(found)

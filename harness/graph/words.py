@@ -1,0 +1,233 @@
+"""A cause in one sentence, in the user's own names, with the line of his forward and the line of his backward."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bptt.harness.graph import statements
+from bptt.harness.graph.edits import Edit, Sequence_
+from bptt.harness.graph.node import Frame
+from bptt.harness.graph.point import Point
+from bptt.harness.graph.units import Edge, EdgeClass, Model
+from bptt.reports.records import Cause, Source
+
+_FACTOR = {
+    "-1": "has the wrong sign",
+    "2": "is taken twice",
+    "1/2": "is taken half",
+    "N": "is N times too large (N sequences in the batch)",
+    "1/N": "is divided by N, the size of the batch",
+    "T": "is T times too large (T steps)",
+    "1/T": "is divided by T, the number of steps",
+    "H": "is H times too large (H units)",
+    "1/H": "is divided by H, the number of units",
+    "D": "is D times too large (D inputs)",
+    "1/D": "is divided by D, the number of inputs",
+}
+_WHEN = {
+    "all": "",
+    "not first": " at every step but the first",
+    "first": " at the first step",
+    "last": " at the last step",
+    "not last": " at every step but the last",
+}
+
+
+def cause(point: Point, edit: Edit, backward: Frame | None, score: float, evidence: str) -> Cause:
+    """The sentence, and the line to change."""
+    where = point.model.by_key[edit.target]
+    edge = where.edges[-1]
+    y, p = value_name(point.model, edge.y), operand_name(point.model, where, edge)
+    said, code, mend = _said(point, edit, where, edge, y, p)
+    frame = where.frame
+    forward = f" ({statements.source_line(frame)}, line {statements.first_line(frame)})" if frame is not None and _known(frame) else ""
+    line = backward or frame
+    head = f"line {statements.first_line(line)}: " if line is not None else ""
+    fix = _mended(backward, mend) or mend
+    if backward is not None and _known(backward):
+        evidence = f"{evidence}; {Path(backward.file).name}:{statements.first_line(backward)} has {statements.source_line(backward)!r}"
+    source = None if line is None else Source(line.file, statements.first_line(line))
+    return Cause(code, f"{head}{said}{forward}", evidence, score, fix, source)
+
+
+def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str) -> tuple[str, str, str]:
+    """The sentence, its code, and the mend."""
+    when = _WHEN[edit.when]
+    term = right_share(point.model, where, edge, y, p)
+    if edit.act == "times":
+        if edit.factor == "0":
+            if where.kind == "activation":
+                return f"{d(p)} gets nothing from {y}{when}", "edge-missing", f"{d(p)} += {term}"
+            return f"{d(p)} takes no share from {y}{when}: the term {term} is missing", "edge-missing", f"{d(p)} += {term}"
+        words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
+        return f"the share of {y} in {d(p)} {words}{when}", "edge-scaled", f"{d(p)} += {term}"
+    if edit.act == "value" and where.kind == "activation":
+        wrong = _form(point, edit, y)
+        right = derivative_text(point.model, edge, y)
+        fix = f"{d(p)} = {d(y)} * {right}" if right else f"multiply {d(y)} by the derivative of {y} at {p}"
+        if edit.form == "1":
+            return f"the derivative of {y} is left out: {d(y)} goes to {d(p)} as it is{when}", "derivative-missing", fix
+        instead = f", {right}" if right else ""
+        return f"the derivative of {y} is taken as {wrong} in place of what it is{instead}{when}", "derivative-wrong", fix
+    if edit.act == "value":
+        wrong = _form(point, edit, y)
+        if edit.form == "1":
+            return (
+                f"{d(p)}: {d(y)} is not multiplied by {_other_operand(point.model, where, edge)}{when}",
+                "factor-missing",
+                f"{d(p)} += {term}",
+            )
+        text = f"{d(p)} is built with {wrong} in place of {_other_operand(point.model, where, edge)}{when}"
+        return text, "factor-wrong", f"{d(p)} += {term}"
+    if edit.act == "operand":
+        right = _other_operand(point.model, where, edge)
+        wrong = right if edit.other is None else name_of(point, edit.other)
+        if edit.transposed and edit.other is None:
+            return f"{d(p)} is built with {right} transposed the wrong way{when}", "transposed", f"{d(p)} += {term}"
+        return f"{d(p)} is built with {wrong} in place of {right}{when}", "operand-wrong", f"{d(p)} += {term}"
+    if edit.act == "transposed share":
+        return f"the share of {y} in {d(p)} is transposed{when}", "transposed", f"{d(p)} += {term}"
+    other = name_of(point, edit.other) if edit.other else "another value"
+    return f"{d(p)} is built from {d(other)} in place of {d(y)}{when}", "other-gradient", f"{d(p)} += {term}"
+
+
+def d(name: str) -> str:
+    """The gradient of a name: dh of h, dW_z of p["W_z"], d(x @ W) of an expression."""
+    plain = plain_name(name)
+    return f"d{plain}" if plain else f"d({name})"
+
+
+def plain_name(text: str) -> str | None:
+    """The identifier in a name, an attribute, a key: h, W_z; None for an expression."""
+    try:
+        node: ast.AST = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return None
+    while True:
+        match node:
+            case ast.Name(id=name):
+                return name
+            case ast.Attribute(attr="T", value=inner):
+                node = inner
+            case ast.Attribute(attr=name):
+                return name
+            case ast.Subscript(slice=ast.Constant(value=str(key))):
+                return key if key.isidentifier() else None
+            case ast.Subscript(value=inner):
+                node = inner
+            case _:
+                return None
+
+
+def value_name(model: Model, node: int) -> str:
+    """What the user calls the value of a node."""
+    it = model.graph.nodes[node]
+    if it.name is not None:
+        return _input_name(it.name)
+    frame = model.frames.get(node) or (it.place[-1] if it.place else None)
+    if frame is None:
+        return "a value"
+    return statements.written(frame) or statements.short(statements.expression(frame)) or statements.written(frame, False) or "a value"
+
+
+def _input_name(name: tuple[str, str]) -> str:
+    return {"xs": "xs", "state": f"{name[1]}0"}.get(name[0], name[1])
+
+
+def operand_name(model: Model, where: EdgeClass, edge: Edge) -> str:
+    """What the user calls the argument of an edge, where it is read."""
+    frame = where.frame
+    text = statements.short(statements.operand(frame, edge.slot)) if frame is not None else None
+    if text is not None and plain_name(text):
+        return text
+    named = value_name(model, edge.p)
+    return named if named != "a value" and (plain_name(named) or text is None) else text or named
+
+
+def name_of(point: Point, sequence: Sequence_) -> str:
+    where = point.model.by_key[sequence[1], sequence[2]]
+    edge = where.edges[-1]
+    return value_name(point.model, edge.y) if sequence[0] == "y" else operand_name(point.model, where, edge)
+
+
+def _other_operand(model: Model, where: EdgeClass, edge: Edge) -> str:
+    frame = where.frame
+    text = statements.short(statements.operand(frame, 1 - edge.slot)) if frame is not None else None
+    if text:
+        return text
+    args = model.graph.nodes[edge.y].args
+    return value_name(model, args[1 - edge.slot]) if len(args) == 2 else "its factor"
+
+
+def right_share(model: Model, where: EdgeClass, edge: Edge, y: str, p: str) -> str:
+    """The term that the edge adds to dp, as code."""
+    g = d(y)
+    q = _other_operand(model, where, edge)
+    op = model.graph.nodes[edge.y].op
+    q = q if plain_name(q) or re.fullmatch(r"\(.*\)|[\w.\[\]'\"]+(\(.*\))?", q) else f"({q})"
+    if where.kind == "activation":
+        right = derivative_text(model, edge, y)
+        return f"{g} * {right}" if right else f"{g} * f'({p})"
+    if op == "multiply":
+        return f"{g} * {q}"
+    if op == "divide":
+        return f"{g} / {q}" if edge.slot == 0 else f"-{g} * {y} / {q}"
+    if op == "matmul" or (op == "einsum" and model.graph.nodes[edge.y].settings.call == "dot"):
+        return f"{g} @ {q}.T" if edge.slot == 0 else f"{q}.T @ {g}"
+    if op == "subtract" and edge.slot == 1:
+        return f"-{g}"
+    axes = model.values[edge.y].ndim - model.values[edge.p].ndim
+    return f"{g}.sum(axis=0)" if op in ("add", "subtract") and axes == 1 else g
+
+
+def derivative_text(model: Model, edge: Edge, y: str) -> str | None:
+    """f'(a) as code in y, where it is one of the usual ones."""
+    value, right = model.values[edge.y], model.derivative.get(edge.y)
+    if right is None:
+        return None
+    q = y if plain_name(y) else f"({y})"
+    a = model.values[edge.p]
+    forms = ((f"{q} * (1 - {q})", value * (1 - value)), (f"(1 - {q}**2)", 1 - value * value), (f"({q} > 0)", (value > 0) * 1.0), (q, value))
+    for text, form in forms:
+        if np.allclose(right, form, rtol=1e-9, atol=1e-12) and (text != q or not np.allclose(value, 1)):
+            return text
+    with np.errstate(all="ignore"):
+        for text, form in (("-1", -np.ones_like(a)), ("1", np.ones_like(a))):
+            if np.allclose(right, form, rtol=1e-12):
+                return text
+        constant = float(right.reshape(-1)[0])
+        if np.allclose(right, constant, rtol=1e-12):
+            return f"{constant:g}"
+    return None
+
+
+def _form(point: Point, edit: Edit, y: str) -> str:
+    name = y if edit.other is None else name_of(point, edit.other)
+    name = name if plain_name(name) or name.isidentifier() else f"({name})"
+    return edit.form.format(q=name).strip()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _known(frame: Frame) -> bool:
+    return bool(statements.source_line(frame))
+
+
+def _mended(frame: Frame | None, mend: str) -> str | None:
+    """The line as it should read, where it assigns one name and the mend is of it."""
+    return None if frame is None or not mend else mend
+
+
+def joined(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
