@@ -334,7 +334,7 @@ def _templates() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only a page needs it
 
     env = Environment(
-        loader=PackageLoader("reports", "templates"),
+        loader=PackageLoader("bptt.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,7 +10,7 @@ import pytest
 
 import bptt
 
-HEAVY = ("numpy", "torch", "hypothesis", "joblib", "click", "rich", "jinja2", "altair", "refimpl", "reports", "tomllib")
+HEAVY = ("numpy", "torch", "hypothesis", "joblib", "click", "rich", "jinja2", "altair", "tomllib", "bptt.refimpl", "bptt.reports")
 
 
 def loaded_after(code: str, cwd: Path) -> set[str]:

@@ -102,7 +102,7 @@ def bug(target: str = "MyGRU") -> Finding:
         ),
         repro=Repro(
             command=f"bptt check {file}:{target} --select GRD110 --case T2-N1-D3-H4 --seed 0",
-            python=f'import harness\nharness.check("{file}:{target}", select=["GRD110"], seed=0)',
+            python=f'import bptt\nbptt.check("{file}:{target}", select=["GRD110"], seed=0)',
         ),
         source=Source(file, 41),
     )
