@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # Products here are small: more threads than one only wait for each other.  Set before NumPy reads it.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# No test depends on the speed of a machine, and every run draws the same.
+settings.register_profile("bptt", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bptt")
 
 pytest_plugins = ["pytester"]

@@ -13,8 +13,13 @@ def point(name: str, value: str = "somewhere:adapt") -> EntryPoint:
 
 
 def test_third_parties_are_asked_first_and_ours_in_order() -> None:
-    names = [p.name for p in adapters([point("zeta"), point("contract"), point("alpha")])]
-    assert names == ["alpha", "zeta", *OURS]
+    names = [p.name for p in adapters([point("zeta"), point("middle"), point("alpha")])]
+    assert names == ["alpha", "middle", "zeta", *OURS]
+
+
+def test_a_third_partys_adapter_has_a_name_of_its_own() -> None:
+    with pytest.raises(UsageError, match="somewhere:adapt is called 'contract' as one of bptt's own adapters is"):
+        adapters([point("contract")])
 
 
 def test_two_adapters_of_one_name_are_an_error() -> None:

@@ -58,7 +58,7 @@ def test_an_exception_of_the_users_code_names_its_line() -> None:
     def run_(*_: object) -> None:
         raise KeyError("W_hh\nmore")
 
-    with pytest.raises(SubjectError, match=r"Broken.run raised KeyError: .*W_hh.*test_running.py:\d+\)"):
+    with pytest.raises(SubjectError, match=r"Broken.run raised KeyError: .*W_hh.*test_cell.py:\d+\)"):
         run(subject_with(run=run_), drawn(reference("elman")))
 
 

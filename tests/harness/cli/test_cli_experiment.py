@@ -131,21 +131,15 @@ sys.exit(cli.main(["experiment", "--jobs", "2"]))
 @pytest.mark.skipif(os.name == "nt", reason="signals as a terminal sends them")
 def test_ctrl_c_keeps_what_is_done_and_ends_with_130(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[3])
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW.format(root=root)],
-        cwd=tmp_path,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-c", SLOW.format(root=root)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     store = tmp_path / "build" / "experiments" / "points.jsonl"
-    end = time.monotonic() + 60
-    while not (store.exists() and store.read_bytes().count(b"\n") > 3):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # to every process of the group, as a terminal does
-    out, err = process.communicate(timeout=60)
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, text=True, **pipes) as process:
+        while not (store.exists() and store.read_bytes().count(b"\n") > 3):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # to every process of the group, as a terminal does
+        out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
     done = store.read_bytes().count(b"\n") - 1

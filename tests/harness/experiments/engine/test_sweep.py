@@ -93,7 +93,6 @@ def test_a_worker_that_dies_takes_no_point_along(tmp_path: Path) -> None:
 
     def die_once(k: int) -> None:
         import os
-        import signal
 
         if k == 3 and not once.exists():
             once.touch()
@@ -107,7 +106,6 @@ def test_a_worker_that_dies_takes_no_point_along(tmp_path: Path) -> None:
 def test_a_point_that_always_ends_its_worker_is_named_and_the_others_go_on() -> None:
     def die(k: int) -> None:
         import os
-        import signal
 
         if k == 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -157,11 +155,11 @@ run_planned(planned(numbers("a", 24, Path("marks"), seconds=0.05), numbers("b", 
 
 def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points_, "_ours", lambda: "the same code")
-    process = subprocess.Popen([sys.executable, "-c", KILLED.format(root=str(ROOT))], start_new_session=True)
     store = tmp_path / points_.DEFAULT_STORE
-    wait_until(lambda: store.exists() and store.read_bytes().count(b"\n") > 6)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", KILLED.format(root=str(ROOT))], start_new_session=True) as process:
+        wait_until(lambda: process.poll() is not None or (store.exists() and store.read_bytes().count(b"\n") > 6))
+        assert process.poll() is None, "it ended before it could be killed"
+        process.kill()
     wait_until(lambda: not alive(process.pid))  # no worker stays behind
     known = store.read_bytes().count(b"\n") - 1
     store.write_bytes(store.read_bytes().rpartition(b"\n")[0] + b'\n{"key": "0123", "exper')  # as if it was writing
