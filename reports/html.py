@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from bptt.reports import charts, claims, view
+from bptt.reports import accounting, charts, claims, view
+from bptt.reports.accounting import Row, Verdict
 from bptt.reports.answers import answers, by_axes
 from bptt.reports.drawing import Chart
-from bptt.reports.records import Bench, ClaimVerdict, Result, Run, Target
+from bptt.reports.records import Bench, ClaimVerdict, Remark, Result, Run, Target
 from bptt.reports.serial import dumps, to_dict
 from bptt.reports.store import StrPath, write_bytes
 from bptt.reports.view import LOOKS
@@ -62,7 +63,8 @@ class Section:
 
     target: Target
     anchor: str
-    verdict: view.Verdict
+    verdict: Verdict
+    remarks: tuple[Remark, ...]
     counts: str
     sensitivity: float | None
     families: tuple[Family, ...]
@@ -114,13 +116,16 @@ def write_html(run: Run, path: StrPath) -> None:
 
 
 def page(run: Run) -> str:
-    sections = _sections(run)
+    found = view.rows(run)
+    sections = _sections(run, found)
+    names = {row.target.id: row.target.name for row in found}
     return str(
         _templates()
         .get_template("page.html")
         .render(
             run=run,
-            headline=_headline(run, sections),
+            headline=_headline(run, found),
+            exit_text=view.exit_text(run),
             sections=sections,
             families=view.families_of(run),
             cards=_cards(sections),
@@ -128,9 +133,9 @@ def page(run: Run) -> str:
             answers=answers(run),
             every_claim=[c for e in claims.experiments_of(run) for c in e.claims],
             speeds=_speeds(run),
-            unchecked=_unchecked(run),
+            unchecked=_unchecked(run, found),
             environment=_environment(run),
-            commands=_commands(run),
+            commands=_commands(run, names),
             record=_record(run),
             counts=view.counts_text(run.results),
             kinds=tuple(view.counts(run.results)),
@@ -141,40 +146,29 @@ def page(run: Run) -> str:
     )
 
 
-def _headline(run: Run, sections: Sequence[Section]) -> tuple[str, str]:
-    """Kind and words of the page's first line."""
-    wrong = [s for s in sections if not s.verdict.conforms]
+def _headline(run: Run, found: Sequence[Row]) -> tuple[str, str]:
+    """Kind and words of the page's first line.  A run that was cut off is never headed by a pass."""
     experiments = claims.experiments_of(run)
-    if not sections and experiments:
+    if not found and experiments:
         gravest = min((claims.verdict(e) for e in experiments), key=list(claims.LOOKS).index)
         return claims.KINDS[gravest] if gravest != "explained" else "passed", claims.headline(experiments)
-    if not sections:
+    if not found:
         return ("passed", "Benchmarks") if run.benches else ("not_applicable", "Nothing was checked")
-    if len(sections) == 1:
-        return sections[0].verdict.kind, f"{sections[0].target.name} {sections[0].verdict.words}"
-    if not wrong:
-        warned = any(s.verdict.kind == "warning" for s in sections)
-        return "warning" if warned else "passed", f"All {len(sections)} targets conform" + (", with warnings" if warned else "")
-    return _gravest(wrong), f"{len(wrong)} of {len(sections)} targets {'does' if len(wrong) == 1 else 'do'} not conform"
+    return view.headline(run, found)
 
 
-def _gravest(sections: Sequence[Section]) -> str:
-    return min((s.verdict.kind for s in sections), key=view.KINDS.index)
-
-
-def _sections(run: Run) -> tuple[Section, ...]:
-    targets = view.targets_of(run)
+def _sections(run: Run, found: Sequence[Row]) -> tuple[Section, ...]:
     heatmaps = MOST_HEATMAPS
     sections = []
-    for i, target in enumerate(targets):
-        section = _section(run, target, f"t{i}", heatmaps, few=len(targets) <= 3)
+    for i, row in enumerate(found):
+        section = _section(run, row, f"t{i}", heatmaps, few=len(found) <= 3)
         heatmaps -= sum(p.heatmap is not None for p in section.panels)
         sections.append(section)
     return tuple(sections)
 
 
-def _section(run: Run, target: Target, anchor: str, heatmaps: int, few: bool) -> Section:
-    results = view.results_of(run, target)
+def _section(run: Run, row: Row, anchor: str, heatmaps: int, few: bool) -> Section:
+    target, results = row.target, row.results
     grouped = view.by_family(results, run)
     shown = (*view.failures(results), *view.warnings(results))
     panels = _panels(run, results, shown[:MOST_PANELS], anchor, heatmaps)
@@ -187,7 +181,8 @@ def _section(run: Run, target: Target, anchor: str, heatmaps: int, few: bool) ->
     return Section(
         target=target,
         anchor=anchor,
-        verdict=view.verdict(results),
+        verdict=row.verdict,
+        remarks=view.remarks_of(target),
         counts=view.counts_text(results),
         sensitivity=view.sensitivity(results),
         families=families,
@@ -246,7 +241,7 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
 def _flows(run: Run) -> tuple[Flow, ...]:
     flows: list[Flow] = []
     answered = claims.experiments_of(run)
-    for experiment in (e for e in run.experiments if e not in answered):
+    for experiment in view.with_names((e for e in run.experiments if e not in answered), run):
         for series in by_axes(experiment):
             chart = charts.curves(series, f"e{len(flows)}") if len(flows) < MOST_FLOWS else None
             if chart:
@@ -261,15 +256,19 @@ def _speeds(run: Run) -> tuple[Speed, ...]:
     return tuple(Speed(g, bs, charts.ratios(bs, f"b{i}")) for i, (g, bs) in enumerate(members.items()))
 
 
-def _unchecked(run: Run) -> tuple[Unchecked, ...]:
+def _unchecked(run: Run, rows: Sequence[Row]) -> tuple[Unchecked, ...]:
     catalogue = view.catalogue_of(run)
-    folded = [view.blocked_by(view.results_of(run, t)) for t in view.targets_of(run)]
+    names = {row.target.id: row.target.name for row in rows}
+    folded = [view.blocked_by(row.results) for row in rows]
     roots = {id(r): f"blocked by {root}" for f in folded for root, blocked in f.items() if root for r in blocked}
     grouped: dict[tuple[str, str, str], dict[str, None]] = {}
     for r in run.results:
         if r.status in ("not_applicable", "skipped", "blocked", "timeout", "crashed"):
             reason = roots.get(id(r)) or r.reason or ""
-            grouped.setdefault((r.status, view.test_id(r), reason), {})[r.target] = None
+            grouped.setdefault((r.status, view.test_id(r), reason), {})[names[r.target]] = None
+    for row in rows:
+        for check in (c for c in row.target.planned if c not in {r.check for r in row.results}):
+            grouped.setdefault(("undecided", check, "planned, and no result came back"), {})[row.target.name] = None
     found = [
         Unchecked(kind, check, entry.property if (entry := catalogue.get(check.partition("[")[0])) else "", reason, tuple(targets))
         for (kind, check, reason), targets in grouped.items()
@@ -284,11 +283,13 @@ def _environment(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple((key, text(value)) for key, value in run.env.items())
 
 
-def _commands(run: Run) -> tuple[tuple[str, str], ...]:
+def _commands(run: Run, names: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Lines to paste: this run again, then each failure alone."""
     again = [("this run again", run.command)] if run.command else []
     alone = {
-        r.finding.repro.command: f"{view.test_id(r)} on {r.target}" for r in run.results if view.fails(r) and r.finding and r.finding.repro
+        r.finding.repro.command: f"{view.test_id(r)} on {names[r.target]}"
+        for r in run.results
+        if accounting.fails(r) and r.finding and r.finding.repro
     }
     return (*again, *((what, command) for command, what in list(alone.items())[:MOST_CARDS]))
 

@@ -4,7 +4,8 @@ failure   failed, changed, xpassed
 error     error, crashed, timeout
 skipped   skipped, not applicable, blocked, xfailed
 
-A warning is a testcase that passes, with its lines in <system-out>.
+A warning is a testcase that passes, with its lines in <system-out>.  A target that is not decided, or of which nothing was checked,
+has a testcase "verdict" with an error, so that no reader of totals takes it for a pass.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from bptt.reports import claims, view
-from bptt.reports.records import CatalogueEntry, Experiment, Result, Run, Target
+from bptt.reports import accounting, claims, view
+from bptt.reports.accounting import Row
+from bptt.reports.records import CatalogueEntry, Experiment, Result, Run
 from bptt.reports.store import StrPath, write_bytes
 from bptt.reports.terminal import failure_lines, warning_lines
 from bptt.reports.terminal_experiments import claim_lines
@@ -36,8 +38,10 @@ def write_junit(run: Run, path: StrPath) -> None:
 
 
 def junit(run: Run) -> str:
-    suites = [_suite(target, view.results_of(run, target), run) for target in view.targets_of(run)]
+    suites = [_suite(row, run) for row in view.rows(run)]
     suites += [_claims_suite(e, run) for e in claims.experiments_of(run)]
+    if not run.complete:
+        suites.append(_incomplete())
     totals = {name: str(sum(int(s.attrib[name]) for s in suites)) for name in _totals(())}
     root = ET.Element("testsuites", {"name": run.tool, **totals, "time": _time(run.duration_s)})
     root.extend(suites)
@@ -48,10 +52,29 @@ def junit(run: Run) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(target: Target, results: Sequence[Result], run: Run) -> ET.Element:
-    suite = ET.Element("testsuite", {"name": target.name, **_totals(results), "time": _time(sum(r.duration_s for r in results))})
+def _incomplete() -> ET.Element:
+    """A suite that fails: what a cut-off run did not reach is in no other suite."""
+    suite = ET.Element("testsuite", {"name": "the run", "tests": "1", "failures": "0", "errors": "1", "skipped": "0", "time": _time(0.0)})
+    case = ET.SubElement(suite, "testcase", {"classname": "the run", "name": "complete", "time": _time(0.0)})
+    ET.SubElement(case, "error", {"message": "the run was cut off; what is not listed was not checked", "type": "incomplete"})
+    return suite
+
+
+def _suite(row: Row, run: Run) -> ET.Element:
+    target, results, verdict = row.target, row.results, row.verdict
+    totals = {name: int(value) for name, value in _totals(results).items()}
+    undecided = verdict.code in (accounting.NOT_DECIDED, accounting.NOTHING_CHECKED) or bool(verdict.reasons)
+    if undecided:
+        totals |= {"tests": totals["tests"] + 1, "errors": totals["errors"] + 1}
+    suite = ET.Element(
+        "testsuite",
+        {"name": target.name, **{k: str(v) for k, v in totals.items()}, "time": _time(sum(r.duration_s for r in results))},
+    )
     known = view.sensitivity(results)
     facts = {
+        "id": target.id,
+        "verdict": verdict.words,
+        "run": run.run_id,
         "spec": target.spec,
         "framework": target.framework,
         "identity": view.identity(target),
@@ -63,7 +86,11 @@ def _suite(target: Target, results: Sequence[Result], run: Run) -> ET.Element:
     }
     _properties(suite, facts)
     catalogue = view.catalogue_of(run)
-    suite.extend(_case(r, run, catalogue) for r in results)
+    suite.extend(_case(r, target.name, run, catalogue) for r in results)
+    if undecided:
+        case = ET.SubElement(suite, "testcase", {"classname": f"{target.name}.verdict", "name": "verdict", "time": _time(0.0)})
+        lines = verdict.reasons or (verdict.words,)
+        ET.SubElement(case, "error", {"message": view.one_line(verdict.words), "type": "undecided"}).text = "\n".join(lines)
     return suite
 
 
@@ -86,10 +113,10 @@ def _claims_suite(e: Experiment, run: Run) -> ET.Element:
     return suite
 
 
-def _case(result: Result, run: Run, catalogue: Mapping[str, CatalogueEntry]) -> ET.Element:
+def _case(result: Result, name: str, run: Run, catalogue: Mapping[str, CatalogueEntry]) -> ET.Element:
     kind = view.kind(result)
     family = view.family_of(result, catalogue)
-    names = {"classname": f"{result.target}.{family}", "name": view.test_id(result), "time": _time(result.duration_s)}
+    names = {"classname": f"{name}.{family}", "name": view.test_id(result), "time": _time(result.duration_s)}
     case = ET.Element("testcase", names)
     known = view.sensitivity((result,))
     facts = {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bptt.reports import claims, view
+from bptt.reports.accounting import Row
 from bptt.reports.records import Bench, ClaimVerdict, Experiment, Result, Run
 from bptt.reports.store import StrPath, write_bytes
 from bptt.reports.terminal import failure_lines, warning_lines
@@ -22,22 +23,26 @@ def write_markdown(run: Run, path: StrPath) -> None:
 
 
 def markdown(run: Run) -> str:
-    targets = view.targets_of(run)
-    verdicts = {t.name: view.verdict(view.results_of(run, t)) for t in targets}
-    wrong = [name for name, v in verdicts.items() if not v.conforms]
+    found = view.rows(run)
     experiments = claims.experiments_of(run)
-    parts = [f"## {_headline(len(targets), len(wrong))}"] if targets or not experiments else []
+    parts = [f"## {_headline(run, found)}"] if found or not experiments else []
     parts += [f"## {claims.LOOKS[_gravest(experiments)].symbol} bptt: {_text(claims.headline(experiments))}"] if experiments else []
     if not run.complete:
         parts.append("**Incomplete:** the run was cut off; what is not listed was not checked.")
-    if targets:
-        parts.append(_targets_table(run))
-    failed = [r for t in targets for r in view.failures(view.results_of(run, t))]
-    parts += [_block(r, "\n".join(line.plain for line in failure_lines(r, run)), open_=len(failed) <= 3) for r in failed[:MOST_BLOCKS]]
+    if found:
+        parts.append(_targets_table(found))
+    parts += [f"- {_text(row.target.name)}: {_text(reason)}" for row in found for reason in row.verdict.reasons[:MOST_BLOCKS]]
+    parts += [f"- {_text(row.target.name)}, {_text(r.where)}: {_text(r.text)}" for row in found for r in view.remarks_of(row.target)]
+    names = {row.target.id: row.target.name for row in found}
+    failed = [r for row in found for r in view.failures(row.results)]
+    parts += [
+        _block(r, names[r.target], "\n".join(line.plain for line in failure_lines(r, run)), open_=len(failed) <= 3)
+        for r in failed[:MOST_BLOCKS]
+    ]
     if len(failed) > MOST_BLOCKS:
         parts.append(f"… and {view.plural(len(failed) - MOST_BLOCKS, 'more failure')}")
     soft = view.warnings(run.results)
-    parts += [_block(r, "\n".join(line.plain for line in warning_lines(r, run)), open_=False) for r in soft[:MOST_BLOCKS]]
+    parts += [_block(r, names[r.target], "\n".join(line.plain for line in warning_lines(r, run)), open_=False) for r in soft[:MOST_BLOCKS]]
     if experiments:
         parts.append(_experiments_table(experiments))
         told = [e for e in experiments if claims.verdict(e) in ("differs", "explained")]
@@ -48,36 +53,34 @@ def markdown(run: Run) -> str:
     facts = [
         view.counts_text(run.results) if run.results else "",
         f"sensitivity {view.short(known)}" if known is not None else "",
-        f"exit {run.exit_code}" if run.complete and (run.results or experiments) else "",
+        view.exit_text(run) if found or experiments else "",
         _code(run.command) if run.command else "",
     ]
     parts.append(" · ".join(f for f in facts if f))
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
-def _headline(targets: int, wrong: int) -> str:
-    if not targets:
+def _headline(run: Run, found: Sequence[Row]) -> str:
+    if not found:
         return "bptt: no target was checked"
-    return (
-        f"✗ bptt: {wrong} of {view.plural(targets, 'target')} not conforming"
-        if wrong
-        else f"✓ bptt: {view.plural(targets, 'target')} conforming"
-    )
+    kind, words = view.headline(run, found)
+    return f"{_symbol(kind)} bptt: {_text(words)}"
 
 
-def _targets_table(run: Run) -> str:
+def _symbol(kind: str) -> str:
+    return "✓" if kind == "passed" else LOOKS[kind].symbol
+
+
+def _targets_table(found: Sequence[Row]) -> str:
     rows = ["| | Target | What it is | Verdict | Checks |", "|---|---|---|---|---|"]
-    for target in view.targets_of(run):
-        results = view.results_of(run, target)
-        verdict = view.verdict(results)
-        symbol = "✓" if verdict.kind == "passed" else LOOKS[verdict.kind].symbol
-        cells = (target.name, view.identity(target), verdict.words, view.counts_text(results))
-        rows.append(f"| {_text(symbol)} | " + " | ".join(map(_text, cells)) + " |")
+    for row in found:
+        cells = (row.target.name, view.identity(row.target), row.verdict.words, view.counts_text(row.results))
+        rows.append(f"| {_text(_symbol(row.verdict.kind))} | " + " | ".join(map(_text, cells)) + " |")
     return "\n".join(rows)
 
 
-def _block(result: Result, lines: str, *, open_: bool) -> str:
-    title = f"{LOOKS[view.kind(result)].symbol} {view.test_id(result)} on {result.target}: {LOOKS[view.kind(result)].word}"
+def _block(result: Result, name: str, lines: str, *, open_: bool) -> str:
+    title = f"{LOOKS[view.kind(result)].symbol} {view.test_id(result)} on {name}: {LOOKS[view.kind(result)].word}"
     fence = _fence(lines)
     return f"<details{' open' if open_ else ''}><summary>{_text(title)}</summary>\n\n{fence}text\n{lines}\n{fence}\n\n</details>"
 

@@ -1,9 +1,15 @@
 """Several runs as one.
 
-Order is that of the files.  The same target, named the same and given the same way, is one target: of the same check
-with the same parameters the later file's result stays.  Another target under a name already taken is renamed
-"name (spec)".  Curves and benchmarks of the same name: the later stay.  The run is complete when all are; its exit code
-is the gravest, but a 1 whose failures, and claims that differ, were all replaced by later ones that pass is 0.
+Order is that of the files; what is merged is told apart by identity, never by name.
+
+    a target in one run alone      stays as it is
+    of the same code in two runs   (the same sources, level and case): one target, its plan what either planned; of each check a finding
+                                   stays a finding, since the code has not changed; else the later decided result
+    of other code, same folder     the later run's target, with nothing left of the earlier: it was mended, or it was broken
+    of other code, other folder    two targets: the later gets its run into its id
+
+Curves and benchmarks of the same name: the later stay.  The run is complete when all are; its exit code is what its rows amount to,
+and what ended one of the runs early.
 """
 
 from __future__ import annotations
@@ -13,13 +19,10 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, TypeVar
 
-from bptt.reports.records import FAILING, Result, Run
-from bptt.reports.serial import dumps, record_to_dict
+from bptt.reports import accounting
+from bptt.reports.records import UNDECIDED, Result, Run, Target
 
 V = TypeVar("V")
-
-#: Exit codes, gravest first; "nothing was checked" (4) is the mildest, because the other run did check something.
-_GRAVITY = (130, 3, 2, 1, 5, 0, 4)
 
 
 def merge_runs(runs: Sequence[Run]) -> Run:
@@ -28,59 +31,109 @@ def merge_runs(runs: Sequence[Run]) -> Run:
 
 
 def _merge_two(a: Run, b: Run) -> Run:
-    b = _with_own_names(b, a)
-    results = _later_wins((*a.results, *b.results), _result_key)
-    replaced = len(results) < len(a.results) + len(b.results)
-    exit_code = _gravest(a, b)
+    b = _with_own_ids(b, a)
+    rows = _rows(a, b)
     experiments = _later_wins((*a.experiments, *b.experiments), lambda e: (e.name, e.target))
-    replaced = replaced or len(experiments) < len(a.experiments) + len(b.experiments)
-    failing = any(r.status in FAILING and r.severity == "error" for r in results)
-    if replaced and exit_code == 1 and not failing and not any(c.verdict == "differs" for e in experiments for c in e.claims):
-        exit_code = 0
     only_benches = not a.command and not a.results
-    return Run(
+    run = Run(
         command=" && ".join(dict.fromkeys(c for c in (a.command, b.command) if c)),
         seed=b.seed if only_benches else a.seed,
         env=_merge_env(a, b),
-        targets=_later_wins((*a.targets, *b.targets), lambda t: t.name),
+        targets=tuple(target for target, _ in rows),
         catalogue=_later_wins((*a.catalogue, *b.catalogue), lambda c: c.id),
-        results=results,
+        results=tuple(result for _, results in rows for result in results) + _of_no_target(a, b),
         experiments=experiments,
         benches=_later_wins((*a.benches, *b.benches), lambda x: (x.name, x.group, x.size, x.dtype)),
         complete=a.complete and b.complete,
-        exit_code=exit_code,
         duration_s=a.duration_s + b.duration_s,
+        run_id=" + ".join(dict.fromkeys(r for r in (a.run_id, b.run_id) if r)),
+        asked=tuple(dict.fromkeys((*a.asked, *b.asked))),
+        folder=a.folder if a.folder == b.folder else "",
         tool=a.tool,
+    )
+    differs = any(c.verdict == "differs" for e in experiments for c in e.claims)
+    ends = [code for code in map(_end, (a, b)) if code != accounting.DOES_NOT_CONFORM or differs]
+    if differs:
+        ends.append(accounting.DOES_NOT_CONFORM)
+    run = replace(run, exit_code=accounting.gravest(*ends) if ends else accounting.CONFORMS)
+    return replace(run, exit_code=accounting.exit_code(run))
+
+
+def _end(run: Run) -> int:
+    """The part of a run's exit code that its targets do not account for."""
+    if run.targets or run.results or run.asked:
+        return run.exit_code if run.exit_code in (accounting.INTERRUPTED, accounting.TERMINATED) else accounting.CONFORMS
+    alone = run.benches and not run.experiments
+    return accounting.CONFORMS if alone and run.exit_code == accounting.NOTHING_CHECKED else run.exit_code
+
+
+def _rows(a: Run, b: Run) -> list[tuple[Target, tuple[Result, ...]]]:
+    earlier, later = ({t.id: (t, tuple(r for r in run.results if r.target == t.id)) for t in run.targets} for run in (a, b))
+    both = {i: _one(a, b, *earlier[i], *later[i]) for i in earlier if i in later}
+    return list((earlier | later | both).values())
+
+
+def _one(
+    a: Run, b: Run, earlier: Target, of_earlier: tuple[Result, ...], later: Target, of_later: tuple[Result, ...]
+) -> tuple[Target, tuple[Result, ...]]:
+    """One target of two runs."""
+    if not _same_code(earlier, later) or earlier.case != later.case or a.env.get("level") != b.env.get("level"):
+        return later, of_later
+    chosen: list[tuple[Result, ...]] = []
+    doubted = False
+    for check in dict.fromkeys((*earlier.planned, *later.planned, *(r.check for r in (*of_earlier, *of_later)))):
+        old, new = (tuple(r for r in results if r.check == check) for results in (of_earlier, of_later))
+        stays = _weight(old) > _weight(new)
+        doubted = doubted or stays
+        chosen.append(old if stays else new)
+    target = replace(
+        later,
+        planned=tuple(dict.fromkeys((*earlier.planned, *later.planned))),
+        full=max(earlier.full, later.full),
+        remarks=tuple(dict.fromkeys((*(earlier.remarks if doubted else ()), *later.remarks))),
+    )
+    return target, tuple(result for results in chosen for result in results)
+
+
+def _same_code(a: Target, b: Target) -> bool:
+    return bool(a.sources) and dict(a.sources) == dict(b.sources)
+
+
+def _weight(results: Sequence[Result]) -> int:
+    """Of two answers to the same question about the same code: a finding, a decided result, one that is not decided, none."""
+    if any(map(accounting.fails, results)):
+        return 3
+    return 0 if not results else 1 if any(r.status in UNDECIDED for r in results) else 2
+
+
+def _of_no_target(a: Run, b: Run) -> tuple[Result, ...]:
+    """Results that no target of either run owns: they stay, and nobody takes them for a verdict."""
+    known = {t.id for t in (*a.targets, *b.targets)}
+    return tuple(r for r in (*a.results, *b.results) if r.target not in known)
+
+
+def _with_own_ids(run: Run, taken_by: Run) -> Run:
+    """`run` with another id for each target that is another one than the target of that id in `taken_by`."""
+    if not run.folder or not taken_by.folder or run.folder == taken_by.folder:
+        return run
+    taken = {t.id: t for t in taken_by.targets}
+    mark = f" [run {run.run_id or 'unknown'}]"
+    new = {t.id: t.id + mark for t in run.targets if t.id in taken and not _same_code(taken[t.id], t)}
+    if not new:
+        return run
+    asked = {t.asked: t.asked + mark for t in run.targets if t.id in new}
+    return replace(
+        run,
+        targets=tuple(replace(t, id=new.get(t.id, t.id), asked=asked.get(t.asked, t.asked)) for t in run.targets),
+        results=tuple(replace(r, target=new.get(r.target, r.target)) for r in run.results),
+        experiments=tuple(replace(e, target=new.get(e.target, e.target) if e.target else e.target) for e in run.experiments),
+        asked=tuple(asked.get(name, name) for name in run.asked),
     )
 
 
 def _later_wins(items: Iterable[V], key: Callable[[V], Hashable]) -> tuple[V, ...]:
     """Each key at the place where it was first seen, with its last value."""
     return tuple({key(item): item for item in items}.values())
-
-
-def _result_key(r: Result) -> Hashable:
-    return r.target, r.check, dumps(record_to_dict(r)["params"])
-
-
-def _gravest(a: Run, b: Run) -> int:
-    """A file of benchmarks alone has no say."""
-    codes = [r.exit_code for r in (a, b) if r.results or r.targets or r.exit_code or not r.benches]
-    return min(codes, key=lambda c: _GRAVITY.index(c) if c in _GRAVITY else -1, default=0)
-
-
-def _with_own_names(run: Run, taken_by: Run) -> Run:
-    """`run` with those targets renamed whose name another target of `taken_by` has."""
-    specs = {t.name: t.spec for t in taken_by.targets}
-    new = {t.name: f"{t.name} ({t.spec})" for t in run.targets if specs.get(t.name, t.spec) != t.spec}
-    if not new:
-        return run
-    return replace(
-        run,
-        targets=tuple(replace(t, name=new.get(t.name, t.name)) for t in run.targets),
-        results=tuple(replace(r, target=new.get(r.target, r.target)) for r in run.results),
-        experiments=tuple(replace(e, target=new.get(e.target, e.target) if e.target else e.target) for e in run.experiments),
-    )
 
 
 def _merge_env(a: Run, b: Run) -> dict[str, Any]:

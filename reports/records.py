@@ -6,6 +6,7 @@ Shapes do not occur here: arrays that a page draws (heatmaps, curves) are nested
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,8 +27,10 @@ Status = Literal[
     "changed",
 ]
 STATUSES: tuple[Status, ...] = Status.__args__  # type: ignore[attr-defined]  # Literal has no typed way to list its values
-#: Statuses that make a target not conform (exit code 1); `error` and `crashed` of the harness itself give 3.
-FAILING: frozenset[str] = frozenset({"failed", "crashed", "timeout", "error", "xpassed", "changed"})
+#: Statuses that make a target not conform.
+FAILING: frozenset[str] = frozenset({"failed", "crashed", "xpassed", "changed"})
+#: Statuses that leave a check undecided: its result was lost to the clock, or to a fault of ours.
+UNDECIDED: frozenset[str] = frozenset({"error", "timeout"})
 
 Code = Literal[
     "BUG",
@@ -116,7 +119,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Result:
-    """One check on one target.
+    """One check on one target; `target` is its id, `check` stands in its plan.
 
     `metrics` holds numbers and small tables beside the verdict.  Keys that views know:
     ``sensitivity`` (float: smallest relative error that this check would have caught), ``miss_probability`` (float),
@@ -145,8 +148,31 @@ class Identified:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What is to be said of a target outside of its checks: `where` is "identification", "gradient over lag", "accounting", ...
+
+    severity   "error": its verdict cannot be trusted, it is not decided     "warning", "info": worth knowing
+    """
+
+    where: str
+    text: str
+    severity: Severity = "warning"
+
+
+@dataclass(frozen=True)
 class Target:
-    """A subject as the record names it.  `capabilities` are words such as 'backward', 'complex', 'dxs'."""
+    """A subject as the record names it.  `capabilities` are words such as 'backward', 'complex', 'dxs'.
+
+    name      for people; several targets may have the same
+    id        its identity: the spec with its arguments (`identity_of`); a record that is older than ids is known by the name
+    args      arguments of its constructor, or of the target string
+    planned   ids of the checks that were to be made of it, each of which must have exactly one result
+    full      how many checks a run of this level makes of it where none is selected or ignored
+    asked     id under which the run was asked for it (Run.asked): its own, or that of the file that it is in
+    case      the only case that its checks were made at, where the user named one
+    remarks   what happened outside of checks
+    sources   what it was made of: {file: SHA-256 of its content}, {"package NAME": version}
+    """
 
     name: str
     spec: str
@@ -154,6 +180,26 @@ class Target:
     like: str | None = None
     identified: Identified | None = None
     capabilities: tuple[str, ...] = ()
+    id: str = ""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    planned: tuple[str, ...] = ()
+    full: int = 0
+    asked: str = ""
+    case: str | None = None
+    remarks: tuple[Remark, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", self.name)
+        if not self.asked:
+            object.__setattr__(self, "asked", self.id)
+
+
+def identity_of(spec: str, args: Mapping[str, Any] | None = None, like: str | None = None, number: int = 1) -> str:
+    """The id of a target: 'cells.py:GRU {"hidden_size":4} as gru_reset_after'.   `number` counts those alike in all of it."""
+    given = " " + json.dumps(dict(args), sort_keys=True, separators=(",", ":"), default=repr) if args else ""
+    return f"{spec}{given}{f' as {like}' if like else ''}{f' #{number}' if number > 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -300,6 +346,13 @@ class Bench:
 
 @dataclass(frozen=True)
 class Run:
+    """All that one run found.
+
+    run_id   which run wrote it: differs from run to run
+    asked    ids of the targets that it was asked for, whether they began or not
+    folder   a fingerprint of the folder in which it ran, where relative paths of specs begin
+    """
+
     command: str
     seed: int
     env: Mapping[str, Any] = field(default_factory=dict)
@@ -311,5 +364,8 @@ class Run:
     complete: bool = True
     exit_code: int = 0
     duration_s: float = 0.0
+    run_id: str = ""
+    asked: tuple[str, ...] = ()
+    folder: str = ""
     tool: str = "bptt"
     schema: str = SCHEMA

@@ -7,6 +7,7 @@ cut anywhere after the schema's name is still a valid, partial run; its exit cod
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import re
@@ -38,8 +39,8 @@ class StreamWriter:
         self._file: BinaryIO = self.path.open("wb")
 
     def header(self, run: Run) -> None:
-        """Must come first.  Targets, catalogue, environment and benchmarks of `run` are kept; its results are not."""
-        self._write(to_dict(replace(run, results=(), experiments=(), complete=False, exit_code=0, duration_s=0.0)))
+        """Must come first.  What was asked for, catalogue, environment and benchmarks of `run` are kept; targets and results are not."""
+        self._write(header_of(run))
 
     def target(self, target: Target) -> None:
         self._write({"target": record_to_dict(target)})
@@ -56,8 +57,13 @@ class StreamWriter:
         self._file.close()
 
     def abandon(self) -> None:
-        """Close the file and leave the run partial (an interruption)."""
+        """Close the file and leave the run partial (an interruption).  Raises OSError where the last line could not be written."""
         self._file.close()
+
+    def discard(self) -> None:
+        """Close the file, whatever became of it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -71,16 +77,48 @@ class StreamWriter:
 
 
 def write_bytes(content: bytes, path: StrPath) -> None:
-    """Write atomically: into a temporary file beside `path`, then renamed.  Makes parent folders."""
-    path = Path(path)
+    """Write atomically: into a temporary file beside `path`, then renamed.  Makes parent folders; follows a link; a device is written to.
+
+    Raises OSError: then `path` is as it was, and nothing is left beside it.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_earlier(path: StrPath) -> None:
+    """Take away the file at `path`, so that nobody takes it for what a run that begins now has found.  Raises OSError."""
+    path = Path(path).resolve()
+    if path.is_file():
+        path.unlink()
+
+
+def stream_of(run: Run) -> bytes:
+    """The run as a stream: what `StreamWriter` leaves of it."""
+    ends = [{"complete": True, "exit_code": run.exit_code, "duration_s": run.duration_s}] if run.complete else []
+    lines = [
+        header_of(run),
+        *({"target": record_to_dict(t)} for t in run.targets),
+        *({"result": record_to_dict(r)} for r in run.results),
+        *({"experiment": record_to_dict(e)} for e in run.experiments),
+        *ends,
+    ]
+    return b"".join(dumps(line).encode() + b"\n" for line in lines)
+
+
+def header_of(run: Run) -> dict[str, Json]:
+    """The first line of a stream: all that is known of a run before its first target."""
+    return to_dict(replace(run, targets=(), results=(), experiments=(), complete=False, exit_code=0, duration_s=0.0))
 
 
 def write_json(run: Run, path: StrPath) -> None:
@@ -186,7 +224,7 @@ def _stream_to_run(content: bytes) -> Run:
     header = _parse(lines[0])
     check_schema(header)
     run = replace(from_dict(header), complete=False, exit_code=UNFINISHED)
-    targets, results, experiments = {t.name: t for t in run.targets}, list(run.results), list(run.experiments)
+    targets, results, experiments = {t.id: t for t in run.targets}, list(run.results), list(run.experiments)
     end: Json = None
     last = len(lines) - 1  # what stands after the last newline: empty, or a line that was cut
     for number, line in enumerate(lines[1:], start=1):
@@ -200,7 +238,7 @@ def _stream_to_run(content: bytes) -> Run:
         match entry:
             case {"target": data}:
                 target = record_from_dict(Target, data, place=place)
-                targets[target.name] = target
+                targets[target.id] = target
             case {"result": data}:
                 results.append(record_from_dict(Result, data, place=place))
             case {"experiment": data}:

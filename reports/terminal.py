@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from bptt.reports import claims, view
+from bptt.reports import accounting, claims, view
+from bptt.reports.accounting import Row
 from bptt.reports.lines import Detail as Detail  # callers name it where they name the views
 from bptt.reports.lines import apart, is_plain, print_lines, row
 from bptt.reports.records import Result, Run, Target
@@ -21,14 +22,23 @@ from bptt.reports.view import LOOKS, one_line
 MOST_BLOCKS = 8
 
 
-def render_target(target: Target, results: Sequence[Result], run: Run, console: Console, detail: Detail = "normal") -> None:
+def render_targets(run: Run, console: Console, detail: Detail = "normal") -> None:
+    """Print what was found of every target."""
+    for row_ in view.rows(run):
+        render_target(row_, run, console, detail)
+
+
+def render_target(found: Row, run: Run, console: Console, detail: Detail = "normal") -> None:
     """Print what was found of one target."""
+    target, results = found.target, found.results
     symbol = _symbols(console)
     if detail == "quiet":
-        print_lines(console, _quiet_line(target, results, symbol))
+        print_lines(console, _quiet_line(found, symbol))
         return
     print_lines(console, _header(target, results, run, console.width))
-    print_lines(console, _family_line(results, run, symbol))
+    if results:
+        print_lines(console, _family_line(results, run, symbol))
+    print_lines(console, *_verdict_lines(found, symbol))
     if detail == "verbose":
         print_lines(console, *_every_check(results, run, symbol))
     failed, soft = view.failures(results), view.warnings(results)
@@ -51,19 +61,16 @@ def render_target(target: Target, results: Sequence[Result], run: Run, console: 
 
 def render_summary(run: Run, console: Console, detail: Detail = "normal") -> None:
     """Print the last line: counts, sensitivity, exit code; if "verbose", why some did not apply.  Of several targets, how many conform."""
-    targets, experiments = view.targets_of(run), claims.experiments_of(run)
-    wrong = [t.name for t in targets if not view.verdict(view.results_of(run, t)).conforms]
-    if len(targets) > 1:
+    found, experiments = view.rows(run), claims.experiments_of(run)
+    if len(found) > 1:
+        wrong = [row_.target.name for row_ in found if row_.verdict.code]
         names = f": {', '.join(map(one_line, wrong))}" if wrong and len(wrong) <= 8 else ""
-        print_lines(
-            console,
-            f"{len(targets) - len(wrong)} of {len(targets)} targets conform" + (f", {len(wrong)} do not{names}" if wrong else ""),
-        )
+        print_lines(console, view.headline(run, found)[1] + names)
     differing = claims.differing(experiments)
     if differing and len(experiments) > 1:
         print_lines(console, f"{claims.headline(experiments)}: {', '.join(map(claims.label, differing))}")
     if not run.complete:
-        what = "checked" if targets or not experiments else "measured"
+        what = "checked" if found or not experiments else "measured"
         words = f"incomplete: the run was cut off, and what is not listed was not {what}"
         print_lines(console, Text(words, LOOKS["warning"].style))
     why = view.reasons(r for r in run.results if r.status == "not_applicable") if detail == "verbose" else ""
@@ -73,9 +80,9 @@ def render_summary(run: Run, console: Console, detail: Detail = "normal") -> Non
         view.counts_text(run.results) + (f" ({why})" if why else "") if run.results or not experiments else "",
         f"sensitivity {view.short(known)}" if known is not None else "",
         f"{view.plural(len(experiments), 'experiment')}: {claims.counts_text(every)}" if experiments else "",
-        f"exit {run.exit_code}" if run.complete else "",
+        view.exit_text(run),
     ]
-    style = "bold red" if run.exit_code or not run.complete else "bold green"
+    style = "bold red" if accounting.exit_code(run) else "bold green"
     print_lines(console, Text("        ".join(p for p in parts if p), style))
 
 
@@ -83,8 +90,7 @@ def text_of(run: Run, detail: Detail = "normal", width: int = 118) -> str:
     """The whole run as plain text: what a terminal without colour would have shown."""
     console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:
-        for target in view.targets_of(run):
-            render_target(target, view.results_of(run, target), run, console, detail)
+        render_targets(run, console, detail)
         for experiment in claims.experiments_of(run):
             render_experiment(experiment, console, detail)
         render_summary(run, console, detail)
@@ -157,9 +163,23 @@ def _family_line(results: Sequence[Result], run: Run, symbol: Callable[[str], st
     return text
 
 
-def _quiet_line(target: Target, results: Sequence[Result], symbol: Callable[[str], str]) -> Text:
-    worst = view.worst_kind(results)
-    return Text(f"{symbol(worst)} {one_line(target.name)}  {view.counts_text(results)}", LOOKS[worst].style)
+def _quiet_line(found: Row, symbol: Callable[[str], str]) -> Text:
+    kind = found.verdict.kind
+    words = f"{one_line(found.verdict.words)} ({view.counts_text(found.results)})"
+    return Text(f"{symbol(kind)} {one_line(found.target.name)}  {words}", LOOKS[kind].style)
+
+
+def _verdict_lines(found: Row, symbol: Callable[[str], str]) -> list[Text]:
+    """What is to be said beside failures and warnings: why a target is not decided, that it was not wholly checked, remarks."""
+    verdict, lines = found.verdict, []
+    if verdict.kind == "undecided" or verdict.code in (accounting.USAGE, accounting.NOTHING_CHECKED):
+        lines.append(Text(f"{symbol(verdict.kind)} {one_line(verdict.words)}", LOOKS[verdict.kind].style))
+    elif verdict.code == accounting.CONFORMS and not verdict.conforms:
+        lines.append(Text(f"{one_line(verdict.words)}: not all that a full check asks", LOOKS["warning"].style))
+    undecided = verdict.reasons if verdict.code == accounting.DOES_NOT_CONFORM else verdict.reasons[1:]
+    lines += [Text(f"  not decided: {one_line(reason)}", LOOKS["undecided"].style) for reason in undecided]
+    said = (f"{symbol('warning')} {one_line(r.where)}: {one_line(r.text)}" for r in view.remarks_of(found.target))
+    return lines + [Text(line, LOOKS["warning"].style) for line in said]
 
 
 def _every_check(results: Sequence[Result], run: Run, symbol: Callable[[str], str]) -> list[Text]:

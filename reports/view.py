@@ -1,7 +1,6 @@
 """What every view says in the same words: kinds of results, counts, roots of failure, numbers, one-line texts.
 
-A `kind` is a status or "warning": a result of severity "warning" that failed, or that passed with a finding.  Warnings do
-not fail a target.
+What a target comes to is not decided here but in accounting.py; the names of a run's targets, told apart, are.
 """
 
 from __future__ import annotations
@@ -10,9 +9,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bptt.reports.records import FAILING, STATUSES, CatalogueEntry, Cause, Finding, Result, Run, SmallestCase, Target, Where
+from bptt.reports import accounting
+from bptt.reports.accounting import Row, fails
+from bptt.reports.accounting import kind as kind
+from bptt.reports.naming import display_names
+from bptt.reports.records import STATUSES, CatalogueEntry, Cause, Experiment, Finding, Remark, Result, Run, SmallestCase, Target, Where
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,11 @@ class Look:
 LOOKS: Mapping[str, Look] = {
     "failed": Look("✗", "F", "failed", "bold red"),
     "crashed": Look("C", "C", "crashed", "bold red"),
-    "error": Look("E", "E", "error", "bold red"),
-    "timeout": Look("T", "T", "timed out", "bold red"),
     "changed": Look("≠", "D", "changed", "bold red"),
     "xpassed": Look("X", "X", "passed unexpectedly", "bold red"),
+    "error": Look("E", "E", "error", "bold red"),
+    "timeout": Look("T", "T", "timed out", "bold red"),
+    "undecided": Look("?", "?", "not decided", "bold red"),
     "warning": Look("!", "!", "warning", "yellow"),
     "blocked": Look("b", "b", "blocked", "magenta"),
     "xfailed": Look("x", "x", "failed as expected", "cyan"),
@@ -47,53 +51,48 @@ MEANINGS: Mapping[str, str] = {
     "changed": "a known failure that now fails in another way",
     "xpassed": "a known failure that now passes: take it off the list",
     "xfailed": "a known failure, listed with a reason",
+    "undecided": "a planned check has no result that can be trusted",
     "warning": "worth knowing, does not count as a failure",
     "blocked": "not run, because a check it builds on failed",
     "not_applicable": "the target has no such thing",
     "skipped": "left out on request",
 }
 #: Gravest first; the order of every summary.
-KINDS: tuple[str, ...] = tuple(LOOKS)
-assert set(KINDS) == {*STATUSES, "warning"}
+KINDS: tuple[str, ...] = accounting.KINDS
+assert set(KINDS) == set(LOOKS) == {*STATUSES, "warning", "undecided"}
 
 OTHER_FAMILY = "other"
 #: More blocked checks than this are counted by family instead of listed.
 MOST_IDS = 8
 
 
-def kind(result: Result) -> str:
-    soft = result.severity != "error"
-    if soft and (result.status == "failed" or (result.status == "passed" and result.finding is not None)):
-        return "warning"
-    return result.status
+def rows(run: Run) -> tuple[Row, ...]:
+    """Every target of the run with its verdict, under a name that is its alone in the run."""
+    found = accounting.rows(run)
+    names = display_names([row.target for row in found])
+    return tuple(replace(row, target=replace(row.target, name=names[row.target.id])) for row in found)
 
 
-def fails(result: Result) -> bool:
-    """Whether it keeps its target from conforming."""
-    return result.status in FAILING and kind(result) != "warning"
+def names_of(run: Run) -> dict[str, str]:
+    """{id: name for people} of every target of the run."""
+    return {row.target.id: row.target.name for row in rows(run)}
 
 
-def results_of(run: Run, target: Target | str) -> tuple[Result, ...]:
-    name = target if isinstance(target, str) else target.name
-    return tuple(r for r in run.results if r.target == name)
-
-
-def targets_of(run: Run) -> tuple[Target, ...]:
-    """The run's targets, and a stand-in for each name that only results know (a stream whose target's line is missing)."""
-    known = {t.name for t in run.targets}
-    strangers = dict.fromkeys(r.target for r in run.results if r.target not in known)
-    return (*run.targets, *(Target(name, spec="", framework="") for name in strangers))
+def with_names(experiments: Iterable[Experiment], run: Run) -> tuple[Experiment, ...]:
+    """Experiments beside checks under the names of their targets."""
+    names = names_of(run)
+    return tuple(replace(e, target=names.get(e.target, e.target)) if e.target else e for e in experiments)
 
 
 def catalogue_of(run: Run) -> dict[str, CatalogueEntry]:
-    return {entry.id: entry for entry in run.catalogue}
+    return {entry.id: entry for entry in (accounting.LOAD, *run.catalogue)}
 
 
 def families_of(run: Run) -> tuple[str, ...]:
     """Families with a result, in the order of the catalogue."""
     catalogue = catalogue_of(run)
     seen = {family_of(r, catalogue) for r in run.results}
-    order = [*dict.fromkeys(e.family for e in run.catalogue), OTHER_FAMILY]
+    order = [*dict.fromkeys(e.family for e in catalogue.values()), OTHER_FAMILY]
     return tuple(f for f in order if f in seen)
 
 
@@ -253,18 +252,22 @@ def case_text(case: SmallestCase) -> str:
     return f"smallest: T={case.T} N={case.N} D={case.D} H={case.H}, {case.regime}, {case.dtype}, seed {case.seed}"
 
 
-def exit_word(run: Run) -> str:
+def exit_text(run: Run) -> str:
+    """ "exit 3, not decided": the exit code that the record amounts to."""
+    code = accounting.exit_code(run)
     measured = not run.results and any(e.claims for e in run.experiments)
+    whole = all(row.verdict.conforms for row in accounting.rows(run))
     words = {
-        0: "as theory says" if measured else "conforms",
+        0: "as theory says" if measured else "conforms" if whole else "none failed",
         1: "differs from theory" if measured else "does not conform",
         2: "usage",
-        3: "the harness failed",
+        3: "not decided",
         4: "nothing was checked",
         5: "slower than its budget",
         130: "interrupted",
+        143: "terminated",
     }
-    return words.get(run.exit_code, "unknown")
+    return f"exit {code}, {words.get(code, 'unknown')}"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -325,21 +328,45 @@ def best_cause(result: Result) -> Cause | None:
     return max(result.finding.causes if result.finding else (), key=lambda c: c.score, default=None)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a target's results come to.  `kind` is the gravest kind among those that count; `words` say it."""
-
-    kind: str
-    words: str
-    conforms: bool
+def remarks_of(target: Target) -> tuple[Remark, ...]:
+    """What happened outside of checks and is no reason of the verdict."""
+    return tuple(r for r in target.remarks if r.severity != "error")
 
 
-def verdict(results: Sequence[Result]) -> Verdict:
-    if any(fails(r) for r in results):
-        return Verdict(worst_kind(r for r in results if fails(r)), "does not conform", False)
-    kinds = counts(results)
-    if not kinds.keys() & {"passed", "warning", "xfailed"}:
-        return Verdict("not_applicable", "nothing was checked", False)
-    if "warning" in kinds:
-        return Verdict("warning", "conforms, with " + plural(kinds["warning"], "warning"), True)
-    return Verdict("passed", "conforms", True)
+def headline(run: Run, found: Sequence[Row]) -> tuple[str, str]:
+    """Kind and words for all targets together: "2 of 3 targets do not conform, 1 is not decided".
+
+    A run that was cut off is never headed by a pass.
+    """
+    kind, words = _headline(found)
+    if not run.complete and not any(row.verdict.code for row in found):
+        return "undecided", f"Not decided: the run was cut off ({words} so far)"
+    return kind, words
+
+
+def _headline(found: Sequence[Row]) -> tuple[str, str]:
+    if len(found) == 1:
+        return found[0].verdict.kind, f"{found[0].target.name} {_said_of_one(found[0].verdict.words)}"
+    groups = Counter(row.verdict.code for row in found)
+    worst = min((row.verdict.kind for row in found), key=KINDS.index)
+    if set(groups) == {accounting.CONFORMS}:
+        whole = all(row.verdict.conforms for row in found)
+        warned = ", with warnings" if worst == "warning" else ""
+        return worst, (f"All {len(found)} targets conform" if whole else f"{len(found)} targets, none failed, not all checks made") + warned
+    words = [
+        (accounting.DOES_NOT_CONFORM, "does not conform", "do not conform"),
+        (accounting.NOT_DECIDED, "is not decided", "are not decided"),
+        (accounting.USAGE, "could not be loaded", "could not be loaded"),
+        (accounting.NOTHING_CHECKED, "was not checked at all", "were not checked at all"),
+    ]
+    said = [f"{groups[code]} {one if groups[code] == 1 else many}" for code, one, many in words if groups[code]]
+    first, *rest = said
+    count, _, what = first.partition(" ")
+    return worst, ", ".join([f"{count} of {len(found)} targets {what}", *rest])
+
+
+def _said_of_one(words: str) -> str:
+    """A verdict as what is said of a target: "conforms", "is not decided: ...", ": 3 of 37 checks, none failed"."""
+    if words.startswith("not decided"):
+        return f"is {words}"
+    return words if words.startswith(("conforms", "does", "could")) else f"· {words}"

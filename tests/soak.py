@@ -21,7 +21,7 @@ from joblib import Parallel, delayed, parallel_config
 from bptt.harness.config import TargetEntry, read
 from bptt.harness.run.events import Task
 from bptt.harness.run.runner import check
-from bptt.reports.records import FAILING
+from bptt.reports.records import FAILING, UNDECIDED
 
 
 def one(task: Task, seeds: range) -> tuple[str, Counter[str], list[str]]:
@@ -31,8 +31,8 @@ def one(task: Task, seeds: range) -> tuple[str, Counter[str], list[str]]:
     for seed in seeds:
         for result in check([task], seed=seed, isolate=False).run.results:
             counted[result.status] += 1
-            if result.status in FAILING or result.finding is not None:
-                counted["failures" if result.status in FAILING else "warnings"] += 1
+            if result.status in FAILING | UNDECIDED or result.finding is not None:
+                counted["failures" if result.status in FAILING | UNDECIDED else "warnings"] += 1
                 said = result.finding.headline if result.finding else result.reason
                 lines.append(f"{task.spec} {dict(task.args or {})} seed {seed}: {result.check} {result.status}: {said}")
     return task.spec, counted, lines

@@ -1,9 +1,9 @@
-"""`bptt check`: follows the run, prints and writes what was found."""
+"""`bptt check`: follows the run, prints and writes what was found.  Nothing that goes wrong with a report touches a verdict."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,19 @@ from bptt.harness.config import TargetEntry
 from bptt.harness.errors import UsageError
 from bptt.harness.run import runner
 from bptt.harness.run.environment import environment
-from bptt.harness.run.exit_codes import HARNESS_FAILED, INTERRUPTED, USAGE
-from bptt.harness.run.loading import tasks, with_unloadable
-from bptt.harness.run.report_files import STREAMED, write
-from bptt.reports import terminal, view
+from bptt.harness.run.exit_codes import INTERRUPTED, NOT_DECIDED, TERMINATED
+from bptt.harness.run.gathering import new_run_id, this_folder
+from bptt.harness.run.loading import tasks
+from bptt.harness.run.report_files import write_all
+from bptt.reports import terminal
 from bptt.reports.records import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the run ends as with Ctrl-C."""
 
 
 def check(
@@ -39,35 +44,55 @@ def check(
 ) -> int:
     """Check what can be loaded, print and write all of it; returns the exit code.
 
-    Raises UsageError for options that the runner refuses.  Whatever else ends the run early is raised again once what is known
-    has been printed and written.
+    Raises UsageError for options that the runner refuses before anything began.  Whatever else ends the run early is raised again
+    once what is known has been printed and written.
     """
     began = time.perf_counter()
     todo = tasks(entries)
-    header = Run(command=command, seed=seed, env=environment() | {"level": level}, catalogue=runner.catalogue())
+    header = Run(
+        command=command,
+        seed=seed,
+        env=environment() | {"level": level},
+        catalogue=runner.catalogue(),
+        run_id=new_run_id(),
+        asked=tuple(task.id for task in todo),
+        folder=this_folder(),
+    )
     bar = Bar(progress, len(todo)) if progress else None
     failure: BaseException | None = None
-    with Follower(header, [path for path in reports if path.suffix in STREAMED], bar) as follower:
+    with Follower(header, reports, bar) as follower:
         try:
-            run = runner.check(todo, seed=seed, level=level, on_event=follower, command=command, **options).run
-        except UsageError:
-            raise
+            found = runner.check(todo, seed=seed, level=level, on_event=follower, command=command, **options).run
+            run = replace(found, run_id=header.run_id)
         except (Exception, KeyboardInterrupt) as error:  # raised again below, when what is known has been printed and written
+            if isinstance(error, UsageError) and not follower.began:
+                raise
             failure = error
-            exit_code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else HARNESS_FAILED
-            run = replace(follower.known, exit_code=exit_code, duration_s=time.perf_counter() - began)
+            run = replace(follower.known, exit_code=_code_of(error), duration_s=time.perf_counter() - began)
+        if not follower.began:
+            follower.begin()
     for each in follower.unloadable:
         click.echo(f"bptt: {each.reason}", err=True)
-    if not run.results and follower.unloadable and failure is None:
-        return USAGE
-    for target in run.targets:
-        terminal.render_target(target, view.results_of(run, target), run, console, detail)
-    run = with_unloadable(run, follower.unloadable)
+    terminal.render_targets(run, console, detail)
     terminal.render_summary(run, console, detail)
-    for path in reports:
-        write(run, path)
-    if reports and detail != "quiet":
-        console.print(f"report  {'  '.join(map(str, reports))}", markup=False, highlight=False, soft_wrap=True)
+    refused = write_all(run, reports)
+    written = [path for path in reports if path not in refused]
+    if written and detail != "quiet":
+        console.print(f"report  {'  '.join(map(str, written))}", markup=False, highlight=False, soft_wrap=True)
+    say_refused(refused)
     if failure is not None:
         raise failure
     return run.exit_code
+
+
+def say_refused(refused: Mapping[Path, str]) -> None:
+    """Name each report that could not be written, and why."""
+    for path, why in refused.items():
+        left = ", an earlier one still stands there" if path.is_file() else ""
+        click.echo(f"bptt: report {path} could not be written ({why}){left}; the verdict above stands", err=True)
+
+
+def _code_of(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    return NOT_DECIDED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -11,70 +11,96 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bptt.harness.run.events import Event
-from bptt.harness.run.runner import Unloadable
-from bptt.reports.records import Experiment, Result, Run, Target
-from bptt.reports.store import StreamWriter
+from bptt.harness.run.events import Began, Event, Found, Measured, Recognised, Remarked, Unloadable
+from bptt.harness.run.gathering import Gathering
+from bptt.harness.run.report_files import STREAMED
+from bptt.reports import accounting
+from bptt.reports.records import Result, Run, Target
+from bptt.reports.store import StreamWriter, remove_earlier
 
 
 class Follower:
     """The `on_event` of one run.
 
-    known         the record so far: partial, whatever happens next
+    began         whether an event has come: from then on no report of an earlier run is left at any of the paths
     unloadable    what no subject came of
+    refused       {path: why} of the reports that could not be written so far: the run goes on without them
     """
 
-    def __init__(self, header: Run, streams: Iterable[Path], bar: Bar | None) -> None:
-        self.known = replace(header, complete=False)
+    def __init__(self, header: Run, reports: Iterable[Path], bar: Bar | None) -> None:
+        self.began = False
         self.unloadable: list[Unloadable] = []
-        self._paths = tuple(streams)
-        self._streams: list[StreamWriter] = []
+        self.refused: dict[Path, str] = {}
+        self._header = replace(header, complete=False)
+        self._paths = tuple(reports)
+        self._gathered = Gathering()
+        self._streams: dict[Path, StreamWriter] = {}
         self._bar = bar
-        self._began = False
+
+    @property
+    def known(self) -> Run:
+        """The record so far: partial, whatever happens next."""
+        return self._gathered.run(self._header)
 
     def __enter__(self) -> Self:
         return self
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """At the first event, and not before: a run that is refused leaves the files of the run before alone."""
-        self._began = True
-        self._streams = [StreamWriter(path) for path in self._paths]
-        for stream in self._streams:
-            stream.header(self.known)
+        self.began = True
+        for path in self._paths:
+            self._try(path, remove_earlier, path)
+            if path.suffix in STREAMED:
+                self._try(path, self._open, path)
         if self._bar:
             self._bar.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar and self._began:
+        if self._bar and self.began:
             self._bar.stop()
-        for stream in self._streams:
-            stream.abandon()
+        for path in list(self._streams):
+            self._try(path, self._streams.pop(path).abandon)
 
     def __call__(self, event: Event) -> None:
-        if not self._began:
-            self._begin()
-        known = self.known
+        if not self.began:
+            self.begin()
+        self._gathered.take(0, event)
         match event:
-            case ("start", str(name), int(total)):
+            case Began(target):
+                self._write(target)
                 if self._bar:
-                    self._bar.begin(name, total)
-            case ("target", Target() as target):
-                targets = {t.name: t for t in known.targets} | {target.name: target}
-                self.known = replace(known, targets=tuple(targets.values()))
-                for stream in self._streams:
-                    stream.target(target)
-            case ("result", Result() as result):
-                self.known = replace(known, results=(*known.results, result))
-                for stream in self._streams:
-                    stream.result(result)
+                    self._bar.begin(target.id, target.name, len(target.planned))
+            case Recognised(target_id) | Remarked(target_id):
+                self._write(self._gathered.target(target_id))
+            case Found(result):
+                self._write(result)
                 if self._bar:
                     self._bar.advance(result)
-            case ("unloadable", str(spec), str(reason)):
-                self.unloadable.append(Unloadable(spec, reason))
-            case ("experiment", Experiment() as experiment):
-                self.known = replace(known, experiments=(*known.experiments, experiment))
-                for stream in self._streams:
-                    stream.experiment(experiment)
+            case Unloadable(target_id, _, reason):
+                self.unloadable.append(event)
+                target, result = accounting.unloaded(self._gathered.target(target_id), reason)
+                self._write(target)
+                self._write(result)
+            case Measured(_, experiment):
+                for path, stream in list(self._streams.items()):
+                    self._try(path, stream.experiment, experiment)
+
+    def _open(self, path: Path) -> None:
+        self._streams[path] = StreamWriter(path)
+        self._streams[path].header(self._header)
+
+    def _write(self, record: Target | Result) -> None:
+        for path, stream in list(self._streams.items()):
+            self._try(path, stream.result, record) if isinstance(record, Result) else self._try(path, stream.target, record)
+
+    def _try(self, path: Path, write: Callable[..., object], *arguments: object) -> None:
+        """A report that cannot be written is noted, and no more of it is tried before the end."""
+        try:
+            write(*arguments)
+        except OSError as error:
+            self.refused[path] = error.strerror or str(error)
+            if path in self._streams:
+                self._streams.pop(path).discard()
 
 
 class Bar:
@@ -99,10 +125,10 @@ class Bar:
     def stop(self) -> None:
         self._progress.stop()
 
-    def begin(self, name: str, total: int) -> None:
+    def begin(self, target_id: str, name: str, total: int) -> None:
         self._begun += 1
         label = name if self._targets == 1 else f"{self._begun}/{self._targets} {name}"
-        self._tasks[name] = self._progress.add_task(label, total=total)
+        self._tasks[target_id] = self._progress.add_task(label, total=total)
 
     def advance(self, result: Result) -> None:
         task = self._tasks.get(result.target)

@@ -18,7 +18,7 @@ import click
 
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, INTERRUPTED, USAGE
+from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, USAGE
 from bptt.harness.words import did_you_mean
 from bptt.reports.errors import RecordError
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         kind, text = type(error).__name__, " ".join(str(error).split())
         place = f"{_last_place(error)}; BPTT_TRACEBACK=1 shows the whole way"
-        return _stop(f"the harness itself failed: {kind}: {text} ({place})", HARNESS_FAILED)
+        return _stop(f"the harness itself failed: {kind}: {text} ({place})", NOT_DECIDED)
 
 
 def _stop(message: str, exit_code: int) -> int:

@@ -18,7 +18,8 @@ from bptt.harness.errors import UsageError
 from bptt.harness.pytest.parametrize import Checker
 from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, NOTHING_CHECKED
 from bptt.harness.run.report_files import checked_path, write
-from bptt.reports import terminal, view
+from bptt.reports import accounting, terminal, view
+from bptt.reports.naming import display_names
 from bptt.reports.records import Experiment, Result, Run, Target
 from bptt.reports.serial import from_dict, to_dict
 
@@ -54,10 +55,12 @@ class Cells:
 
     @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        from bptt.harness.run.events import Task, told_apart
+        from bptt.harness.run.events import Task, numbered
 
-        for task in told_apart([Task(target) for target in dict.fromkeys(self.targets)]):
-            items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task).collect())
+        tasks = numbered([Task(target) for target in dict.fromkeys(self.targets)])
+        names = display_names([Target(task.spec.rpartition(":")[2] or task.spec, task.spec, "", id=task.id) for task in tasks])
+        for task in tasks:
+            items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task, label=names[task.id]).collect())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.nodeid.startswith("bptt::") and report.outcome != "skipped":
@@ -71,9 +74,10 @@ class Cells:
 class CellNode(pytest.Collector):
     """One target.  It is checked once in a process, when its first item runs, with the checks that were not deselected."""
 
-    def __init__(self, *, task: Task, **keywords: Any) -> None:
+    def __init__(self, *, task: Task, label: str, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.task = task
+        self.label = label
         self._run: Run | None = None
         self._refused: str | None = None
         self._curves: tuple[Experiment, ...] = ()
@@ -82,9 +86,8 @@ class CellNode(pytest.Collector):
         from bptt.harness.run.runner import catalogue
 
         self._all = tuple(entry.id for entry in catalogue())
-        label = f"{self.task.prefix}{self.task.spec.rpartition(':')[2]}{self.task.suffix}"
         for check in self._all:
-            yield CellItem.from_parent(self, name=f"{check}-{label}", check=check)
+            yield CellItem.from_parent(self, name=f"{check}-{self.label}", check=check)
 
     def run(self) -> Run:
         """Raises UsageError where the target cannot be loaded; from the second time on, skips."""
@@ -123,7 +126,7 @@ class CellItem(pytest.Item):
         run = self.parent.run()
         results = tuple(result for result in run.results if result.check == self.check)
         self.found = replace(run, results=results, catalogue=(), experiments=self.parent.experiments())
-        if failed := [result for result in results if view.fails(result)]:
+        if failed := [result for result in results if accounting.fails(result)]:
             raise CellFailed("\n".join(line.plain for result in failed for line in terminal.failure_lines(result, run)))
         if any(result.status == "passed" for result in results):
             return
@@ -184,14 +187,14 @@ def gathered(runs: list[Run], command: str) -> Run:
     from bptt.harness.run.environment import environment
     from bptt.harness.run.runner import catalogue
 
-    targets: dict[str, Target] = {target.name: target for run in runs for target in run.targets}
+    targets: dict[str, Target] = {target.id: target for run in runs for target in run.targets}
     results: dict[tuple[str, str, str], Result] = {
         (result.target, result.check, view.test_id(result)): result for run in runs for result in run.results
     }
     order = {entry.id: k for k, entry in enumerate(catalogue())}
     curves = {(experiment.target or "", experiment.name): experiment for run in runs for experiment in run.experiments}
     executed = any(result.status not in ("skipped", "not_applicable", "blocked") for result in results.values())
-    failed = any(view.fails(result) for result in results.values())
+    failed = any(accounting.fails(result) for result in results.values())
     return Run(
         command=command,
         seed=runs[0].seed if runs else 0,

@@ -1,19 +1,123 @@
-"""What a run tells while it goes on, and what is asked of it.  Events are plain tuples, so that they pass between processes."""
+"""What a run tells while it goes on, and what is asked of it.
+
+Each event carries the id of its target, and nothing but records of reports/records.py, so that it passes between processes as JSON.
+Of one target they come in this order:
+
+    Began   (Outside | Recognised | Checking, Found | Remarked | Measured) ...   Ended
+
+or `Unloadable`, before `Began` or after it.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from bptt.harness.cases import Case
+from bptt.harness.subject import Subject
+from bptt.reports.errors import RecordError
+from bptt.reports.records import Experiment, Identified, Remark, Result, Target, identity_of
+from bptt.reports.serial import Json, record_from_dict, record_to_dict
 
-#: ("start", target name, number of checks)   ("target", records.Target)   ("checking", target name, check id)
-#: ("result", records.Result)   ("experiment", records.Experiment)   ("unloadable", spec, reason)   ("done", None)
-Event = tuple[Any, ...]
+
+@dataclass(frozen=True)
+class Began:
+    """A subject is loaded, and `target.planned` says which checks are to be made of it."""
+
+    target: Target
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Something outside of checks begins: `where` is "admission", "identification" or "gradient over lag"."""
+
+    target_id: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What the subject was identified as."""
+
+    target_id: str
+    identified: Identified
+
+
+@dataclass(frozen=True)
+class Checking:
+    """A check begins."""
+
+    target_id: str
+    check: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a check."""
+
+    result: Result
+
+    @property
+    def target_id(self) -> str:
+        return self.result.target
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An experiment beside the checks; `experiment.target` is the target's id."""
+
+    target_id: str
+    experiment: Experiment
+
+
+@dataclass(frozen=True)
+class Remarked:
+    """A fault or a note outside of checks."""
+
+    target_id: str
+    remark: Remark
+
+
+@dataclass(frozen=True)
+class Unloadable:
+    """A target that is no subject, or cannot even be run, and why, in one line."""
+
+    target_id: str
+    spec: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """All checks of the target have been made."""
+
+    target_id: str
+
+
+Event = Began | Outside | Recognised | Checking | Found | Measured | Remarked | Unloadable | Ended
 OnEvent = Callable[[Event], None]
+KINDS: Mapping[str, type[Event]] = {
+    kind.__name__: kind for kind in (Began, Outside, Recognised, Checking, Found, Measured, Remarked, Unloadable, Ended)
+}
+
+
+def event_to_dict(event: Event) -> dict[str, Json]:
+    """The event as a dict that strict JSON takes.  Raises RecordError where a result holds something that JSON has no word for."""
+    return {"event": type(event).__name__, **record_to_dict(event)}
+
+
+def event_from_dict(data: Json) -> Event:
+    """The event that `event_to_dict` wrote.  Raises RecordError for anything else: another kind, a key too many or too few."""
+    kind = KINDS.get(name) if isinstance(data, dict) and isinstance(name := data.get("event"), str) else None
+    if kind is None:
+        raise RecordError(f"not an event: found {str(data)[:60]!r}, wanted one of {', '.join(KINDS)}")
+    wanted, given = {f.name for f in fields(kind)} | {"event"}, set(data)
+    if given != wanted:
+        raise RecordError(f"event {name}: found the keys {', '.join(sorted(given))}, wanted {', '.join(sorted(wanted))}")
+    return record_from_dict(kind, {k: v for k, v in data.items() if k != "event"}, place=f"event {name}")
 
 
 @dataclass(frozen=True)
@@ -21,7 +125,8 @@ class Options:
     """How hard to look, and at what.
 
     select, ignore   check ids or families; an empty select means all
-    skip             (target name, check id) pairs that are known already, when a worker is started again
+    skip             (target id, check id or place outside of checks) pairs that are known already, when a process is started again
+    failed           those of them that did not pass
     case             only this case, for every check
     block            whether a failed check blocks those that need it
     expect           known failures {check: {code, reason, expires}}
@@ -42,71 +147,72 @@ class Options:
 class Task:
     """One target to check: a string, an object or a Subject, with its arguments.
 
-    paste            a target string for an object, 'FILE.py:Name', where it has one
-    prefix, suffix   put around the subject's own name, so that no two targets of a run have the same
+    paste    a target string for an object, 'FILE.py:Name', where it has one
+    number   counts the tasks of a run that are alike in all else
     """
 
     target: Any
     args: Mapping[str, object] | None = None
     like: str | None = None
-    prefix: str = ""
-    suffix: str = ""
     paste: str | None = None
+    number: int = 1
 
     @property
     def spec(self) -> str:
-        """What the user wrote, or the object's name: never an address."""
+        """What the user wrote, or where the object is defined, 'FILE.py:Qualified.name' or 'module:Qualified.name': never an address."""
         if isinstance(self.target, str):
             return self.target
-        spec = getattr(self.target, "spec", None)
-        return spec if isinstance(spec, str) else str(getattr(self.target, "__name__", type(self.target).__name__))
+        return self.target.spec if isinstance(self.target, Subject) else defined_at(self.target)
+
+    @property
+    def id(self) -> str:
+        """The id of its target, or of the first part of it where the string names a file with several."""
+        return self.id_of(self.spec)
+
+    def id_of(self, spec: str) -> str:
+        """The id of the subject of this task that is called `spec`: several come of a file without a name behind it."""
+        return identity_of(spec if isinstance(self.target, str) else self.spec, self.args, self.like, self.number)
+
+
+def defined_at(target: object) -> str:
+    """'FILE.py:Qualified.name' of an object's class or function; with its module where there is no such file."""
+    owner = target if inspect.isclass(target) or inspect.isroutine(target) else type(target)
+    name = str(getattr(owner, "__qualname__", type(target).__qualname__))
+    try:
+        file = inspect.getsourcefile(owner)
+    except TypeError:  # built in, or made without a file
+        file = None
+    return f"{getattr(owner, '__module__', '')}:{name}" if file is None or "<" in file else f"{from_here(file)}:{name}"
 
 
 def pasteable(target: object) -> str | None:
     """A target string for an object: 'FILE.py:Name' of its class or function, where there is such a file."""
     if isinstance(target, str):
         return None
-    name = getattr(target, "__qualname__", type(target).__qualname__)
-    try:
-        file = inspect.getsourcefile(target if inspect.isclass(target) or inspect.isroutine(target) else type(target))
-    except TypeError:  # built in, or made without a file
-        return None
-    return None if file is None or "<" in name or "<" in file else f"{from_here(file)}:{name}"
+    spec = defined_at(target)
+    return None if "<" in spec or ".py:" not in spec else spec
 
 
 def from_here(file: str) -> str:
     """The path as seen from the current folder, where it lies inside it."""
     path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
+    try:
+        return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
+    except FileNotFoundError:  # the folder is gone
+        return file
 
 
-def told_apart(tasks: Sequence[Task]) -> list[Task]:
-    """The same tasks, with names that differ, whatever order they are loaded in.
+def numbered(tasks: Sequence[Task]) -> list[Task]:
+    """The same tasks, each with a number where another before it has the same identity.
 
-    Names are ids, and a class is called GRU in every second file: where two targets may get the same name, the file or module goes
-    in front, then the arguments behind (torch's own modules say theirs in their names), then a number.
+    A whole file and one name in it may give the same subject: the file's are counted behind the name's.
     """
-    hints = [_hint(task) for task in tasks]
-    named = []
-    for k, (task, (home, attribute)) in enumerate(zip(tasks, hints, strict=True)):
-        rivals = [(j, h) for j, (h, a) in enumerate(hints) if a == attribute and (a or len(tasks) > 1)]
-        prefix = f"{home}:" if home and ((not attribute and len(tasks) > 1) or any(h != home for _, h in rivals)) else ""
-        same_home = [j for j, h in rivals if h == home]
-        given = ", ".join(f"{key}={value}" for key, value in (task.args or {}).items())
-        suffix = f"({given})" if given and len(same_home) > 1 and not home.startswith("torch") else ""
-        twins = [j for j in same_home if tasks[j].args == task.args and j < k]
-        if task.prefix or task.suffix:
-            named.append(task)
-            continue
-        named.append(replace(task, prefix=prefix, suffix=suffix + (f"#{len(twins) + 1}" if twins else "")))
-    return named
-
-
-def _hint(task: Task) -> tuple[str, str]:
-    """Where a target comes from and what it is called there, as far as its text or the object tell."""
-    if isinstance(task.target, str):
-        home, _, attribute = task.target.rpartition(":") if ":" in task.target else (task.target, "", "")
-        if home == "torch.nn":
-            attribute = f"nn.{attribute}"  # the name that its adapter gives
-        return home.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".py"), attribute
-    return str(getattr(task.target, "__module__", "")), task.spec
+    seen: dict[str, int] = {}
+    places = {task.spec.rpartition(":")[0] for task in tasks}
+    found = []
+    for task in tasks:
+        whole = isinstance(task.target, str) and task.spec in places
+        key = replace(task, number=1).id
+        seen[key] = seen.get(key, 1 if whole else 0) + 1
+        found.append(replace(task, number=seen[key]))
+    return found

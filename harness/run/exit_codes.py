@@ -1,18 +1,13 @@
-"""Exit codes of the command, and which of several is a run's."""
+"""Exit codes of the command, as reports/accounting.py decides them."""
 
 from __future__ import annotations
 
-CONFORMS = 0
-DOES_NOT_CONFORM = 1
-USAGE = 2
-HARNESS_FAILED = 3
-NOTHING_CHECKED = 4
-INTERRUPTED = 130
-
-#: The first of these that a run has a reason for is its exit code.
-PRECEDENCE = (INTERRUPTED, HARNESS_FAILED, USAGE, DOES_NOT_CONFORM, NOTHING_CHECKED, CONFORMS)
-
-
-def gravest(*codes: int) -> int:
-    """The one exit code of a run that has several reasons for one."""
-    return min(codes, key=PRECEDENCE.index)
+from bptt.reports.accounting import CONFORMS as CONFORMS
+from bptt.reports.accounting import DOES_NOT_CONFORM as DOES_NOT_CONFORM
+from bptt.reports.accounting import INTERRUPTED as INTERRUPTED
+from bptt.reports.accounting import NOT_DECIDED as NOT_DECIDED
+from bptt.reports.accounting import NOTHING_CHECKED as NOTHING_CHECKED
+from bptt.reports.accounting import PRECEDENCE as PRECEDENCE
+from bptt.reports.accounting import TERMINATED as TERMINATED
+from bptt.reports.accounting import USAGE as USAGE
+from bptt.reports.accounting import gravest as gravest

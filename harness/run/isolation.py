@@ -18,12 +18,14 @@ from types import ModuleType
 
 import cloudpickle
 
-from bptt.harness.run.events import Event, Options, Task
-from bptt.reports.records import Result
+from bptt.harness.run.events import Checking, Event, Found, Options, Outside, Remarked, Task, Unloadable
+from bptt.reports.records import Remark, Result
 
 _PINNED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 #: Loading may import a framework, which takes longer than a check.
 _LOADING_SECONDS = 120.0
+#: An event of a target, or what a process says of itself: ("done", None), ("cannot travel", reason).
+Message = Event | tuple[str, str | None]
 
 
 class Worker:
@@ -41,7 +43,7 @@ class Worker:
             stdout=subprocess.PIPE,
             env={**_PINNED, **os.environ},
         )
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -59,7 +61,7 @@ class Worker:
         pickle.dump((list(sys.path), os.getcwd(), pickled), self._process.stdin)
         self._process.stdin.flush()
 
-    def next(self, timeout: float) -> Event | None:
+    def next(self, timeout: float) -> Message | None:
         """The next event; None when the process has ended.  Raises queue.Empty after `timeout` seconds."""
         return self._events.get(timeout=timeout)
 
@@ -126,7 +128,7 @@ def _not_importable(target: object) -> list[ModuleType]:
     return [m for m in modules if not found(m) and m.__name__.split(".")[0] != "bptt"]
 
 
-def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterator[Event]:
+def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterator[Message]:
     """Events of one task from a worker. A check that kills or stalls the worker is a result of its own; the rest goes on in a new one.
 
     Yields ("cannot travel", reason) first and last when the object cannot be unpickled there.
@@ -141,39 +143,46 @@ def isolated(pool: Pool, task: Task, options: Options, timeout: float) -> Iterat
             pool.discard()
             worker = pool.worker()
             worker.send(bytes_)
-        current: tuple[str, str] | None = None
+        current: Checking | Outside | None = None
         seen: list[Result] = []
-        lost: Result | None = None
+        lost: tuple[str, str] | None = None
         began = time.perf_counter()
         while lost is None:
             try:
                 event = worker.next(timeout if current else max(timeout, _LOADING_SECONDS))
             except queue.Empty:
-                lost = _lost(current, "timeout", f"no answer within {timeout:g} s", began)
+                lost = ("timeout", f"no answer within {timeout:g} s")
             else:
                 if event is None:
-                    lost = _lost(current, "crashed", f"the process died: {worker.death()}", began)
+                    lost = ("crashed", f"the process died: {worker.death()}")
                     break
-                if event[0] in ("done", "cannot travel"):
+                if isinstance(event, tuple):
                     yield event
                     return
-                if event[0] == "checking":
-                    current, began = (event[1], event[2]), time.perf_counter()
-                elif event[0] == "result":
-                    seen.append(event[1])
+                if isinstance(event, Checking | Outside):
+                    current, began = event, time.perf_counter()
+                elif isinstance(event, Found):
+                    seen.append(event.result)
+                    current = Outside(event.target_id, "between checks")
                 yield event
         pool.discard()
-        if current is None:
-            yield ("unloadable", task.spec, f"{task.spec}: {lost.reason} while it was being loaded")
-            return
-        if current in options.skip:
-            return  # lost after the last check, over something that is no check: all results are there
-        yield ("result", lost)
-        bad = {(r.target, r.check) for r in (*seen, lost) if r.status not in ("passed", "not_applicable", "skipped", "xpassed")}
-        done = {(r.target, r.check) for r in (*seen, lost)}
+        status, reason = lost
+        match current:
+            case Checking(target_id, check):
+                result = Result(target_id, check, status, reason=reason, duration_s=time.perf_counter() - began)  # type: ignore[arg-type]  # one of two literals
+                seen.append(result)
+                yield Found(result)
+            case Outside(target_id, "admission"):
+                yield Unloadable(target_id, task.spec, f"{task.spec}: {reason} while it was run for the first time")
+                return
+            case Outside(target_id, where):
+                yield Remarked(target_id, Remark(where, reason, "warning" if where == "gradient over lag" else "error"))
+                if (target_id, where) in options.skip:
+                    return
+                options = replace(options, skip=options.skip | {(target_id, where)})
+            case None:
+                yield Unloadable(task.id, task.spec, f"{task.spec}: {reason} while it was being loaded")
+                return
+        bad = {(r.target, r.check) for r in seen if r.status not in ("passed", "not_applicable", "skipped", "xpassed")}
+        done = {(r.target, r.check) for r in seen}
         options = replace(options, skip=options.skip | done, failed=options.failed | bad)
-
-
-def _lost(current: tuple[str, str] | None, status: str, reason: str, began: float) -> Result:
-    target, check = current or ("", "")
-    return Result(target, check, status, reason=reason, duration_s=time.perf_counter() - began)  # type: ignore[arg-type]  # one of two literals

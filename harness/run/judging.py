@@ -23,10 +23,11 @@ from bptt.harness.identify.forward_bug import backward_is_that_of_the_right_cell
 from bptt.harness.identify.identify import closest
 from bptt.harness.identify.identify import identify_layers as identify
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.events import Event, Options, Task
+from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Task
 from bptt.harness.run.findings import finding_of
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.run.shrinking import evidence_at
+from bptt.harness.run.sources import sources_of
 from bptt.harness.subject import Subject
 from bptt.harness.training.mistakes import variants_of
 from bptt.harness.weights.map import Identification, Variation
@@ -74,56 +75,65 @@ def admit(subject: Subject) -> None:
                 )
 
 
-def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Iterator[Event]:
-    """Events of all checks on one subject, in the order of the catalogue."""
-    plan = planned(checks, subject, options)
-    yield ("start", subject.name, len(plan))
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        found, near = (None, None) if _cannot_be_run(subject, options) else _identified(subject)
-        varied = None if found is not None or _cannot_be_run(subject, options) else variation(subject, subject.like)
-        beside = None if found is None else mirror(subject, found)
-        context = CheckContext(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
-        forward_first = _is_the_forward_pass_to_be_mended(context)
-        if forward_first:
-            plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
-        yield ("target", target_record(subject, found, varied))
-        roots = {check: check for name, check in options.failed if name == subject.name}
-        for c in plan:
-            if (subject.name, c.id) in options.skip:
-                continue
-            yield ("checking", subject.name, c.id)
-            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(context, c)
-            result = _with_expectation(_judged(context, c, needs, task, roots, options), options)
-            if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
-                roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
-            yield ("result", result)
-        wanted = not options.select and options.case is None and not _cannot_be_run(subject, options)
-        experiment = gradient_over_lag(context) if wanted else None
-        if experiment is not None:
-            yield ("experiment", experiment)
-
-
-def first_check(subject: Subject) -> str:
-    """The check that a crash before any check is put down to: that the subject can be run at all."""
-    return {"cell": "CON100", "network": "CON200", "part": "TRN100"}[subject.kind]
-
-
-def _cannot_be_run(subject: Subject, options: Options) -> bool:
-    """Whether an earlier worker was lost over it before any check."""
-    return (subject.name, first_check(subject)) in options.failed
-
-
-def target_record(subject: Subject, found: Identification | None, varied: Variation | None = None) -> Target:
-    known = found or (varied.identification if varied is not None else None)
+def begun(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Target:
+    """The subject as a record, with the plan for it."""
+    full = planned(checks, subject, replace(options, select=(), ignore=()))
     return Target(
         subject.name,
         subject.spec,
         subject.framework,
-        subject.like,
-        None if known is None else Identified(known.cell, (found or varied or known).convention, known.max_error),
-        tuple(sorted(subject.capabilities)),
+        None if subject.like is None else "".join(subject.like),
+        capabilities=tuple(sorted(subject.capabilities)),
+        id=task.id_of(subject.spec),
+        args=dict(task.args or {}),
+        planned=tuple(c.id for c in planned(checks, subject, options)),
+        full=len(full),
+        asked=task.id,
+        case=None if options.case is None else str(options.case),
+        sources=sources_of(subject),
     )
+
+
+def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Iterator[Event]:
+    """Events of all checks on one subject, in the order of the catalogue."""
+    plan = planned(checks, subject, options)
+    target_id = task.id_of(subject.spec)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found, near, varied, beside = None, None, None, None
+        if (target_id, "identification") not in options.skip:
+            yield Outside(target_id, "identification")
+            found, near = _identified(subject)
+            varied = None if found is not None else variation(subject, subject.like)
+            beside = None if found is None else mirror(subject, found)
+        context = CheckContext(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
+        forward_first = _is_the_forward_pass_to_be_mended(context)
+        if forward_first:
+            plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
+        if (identified := _known(found, varied)) is not None:
+            yield Recognised(target_id, identified)
+        roots = {check: check for name, check in options.failed if name == target_id}
+        for c in plan:
+            if (target_id, c.id) in options.skip:
+                continue
+            yield Checking(target_id, c.id)
+            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(context, c)
+            result = _with_expectation(_judged(context, c, needs, task, roots, options), options)
+            if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
+                roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
+            yield Found(replace(result, target=target_id))
+        wanted = not options.select and options.case is None
+        if wanted and (target_id, "gradient over lag") not in options.skip:
+            yield Outside(target_id, "gradient over lag")
+            experiment = gradient_over_lag(context)
+            if experiment is not None:
+                yield Measured(target_id, replace(experiment, target=target_id))
+
+
+def _known(found: Identification | None, varied: Variation | None) -> Identified | None:
+    """What the record says of what the subject is."""
+    known = found or (varied.identification if varied is not None else None)
+    return None if known is None else Identified(known.cell, (found or varied or known).convention, known.max_error)
 
 
 def _identified(subject: Subject) -> tuple[Identification | None, Identification | None]:

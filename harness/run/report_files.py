@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bptt.harness.errors import UsageError
@@ -22,16 +22,9 @@ def _json(run: Run, path: Path) -> None:
 
 
 def _json_lines(run: Run, path: Path) -> None:
-    from bptt.reports.store import StreamWriter
+    from bptt.reports.store import stream_of, write_bytes
 
-    with StreamWriter(path) as stream:
-        stream.header(run)
-        for result in run.results:
-            stream.result(result)
-        for experiment in run.experiments:
-            stream.experiment(experiment)
-        if run.complete:
-            stream.close(run.exit_code, run.duration_s)
+    write_bytes(stream_of(run), path)
 
 
 def _junit(run: Run, path: Path) -> None:
@@ -70,5 +63,18 @@ def checked_path(path: str | Path, option: str = "--report") -> Path:
 
 
 def write(run: Run, path: Path) -> None:
-    """The view of `run` that the suffix of `path` names; makes parent folders."""
+    """The view of `run` that the suffix of `path` names; makes parent folders.  Raises OSError."""
     WRITERS[path.suffix](run, path)
+
+
+def write_all(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
+    """Each report that can be written is written; {path: why} of the others.  Nothing that goes wrong with one keeps the next from it."""
+    refused = {}
+    for path in paths:
+        try:
+            write(run, path)
+        except OSError as error:
+            refused[path] = error.strerror or str(error)
+        except Exception as error:  # a fault of ours in one view: the verdict stands, and so do the other views
+            refused[path] = f"a fault of bptt's own, {type(error).__name__}: {' '.join(str(error).split())}"
+    return refused

@@ -7,37 +7,29 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bptt.harness.cases import Case, parse_case
 from bptt.harness.checks import registry
 from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.environment import environment
-from bptt.harness.run.events import Event, OnEvent, Options, Task, pasteable, told_apart
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, NOTHING_CHECKED, USAGE, gravest
+from bptt.harness.run.events import OnEvent, Options, Task, Unloadable, numbered, pasteable
+from bptt.harness.run.gathering import Gathering, new_run_id, this_folder
 from bptt.harness.run.isolation import Pool, isolated, packed
 from bptt.harness.run.worker import events_of
 from bptt.harness.words import near_miss
-from bptt.reports.records import FAILING, CatalogueEntry, Experiment, Result, Run, Target
+from bptt.reports import accounting
+from bptt.reports.records import FAILING, CatalogueEntry, Result, Run
 
-X = TypeVar("X")
 #: Seconds without an answer after which a check is given up.
 DEFAULT_TIMEOUT = 60.0
 
 
 class CheckFailed(AssertionError):
     """A target does not conform; the text is what the terminal shows."""
-
-
-@dataclass(frozen=True)
-class Unloadable:
-    """A target that is no subject, and why, in one line."""
-
-    spec: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class RunHandle:
     @property
     def ok(self) -> bool:
         """Whether something was checked and all of it conforms."""
-        return self.exit_code == CONFORMS
+        return self.exit_code == accounting.CONFORMS
 
     @property
     def exit_code(self) -> int:
@@ -143,19 +135,31 @@ def check(
     began = time.perf_counter()
     several = isinstance(target, list | tuple)
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
-    tasks = [replace(task, paste=pasteable(task.target)) for task in told_apart(tasks)]
+    tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
     options = _options(level, select, ignore, seed, case, block, expect or {})
-    gathered = _Gathered(on_event)
+    gathered = Gathering([task.id for task in tasks], on_event)
     limit = DEFAULT_TIMEOUT if timeout is None else timeout
     if isolate:
         _in_workers(tasks, options, limit, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
     else:
         for k, task in enumerate(tasks):
             _here(k, task, options, gathered)
-    gathered.tell(("done", None))
     if gathered.unloadable and not several:
-        raise UsageError(gathered.unloadable[0][1].reason)
-    return _handle(gathered, tasks, command, seed, level, began)
+        raise UsageError(gathered.unloadable[0].reason)
+    env: dict[str, Any] = dict(environment()) | {"level": level}
+    if gathered.not_isolated:
+        env["checked_in_this_process"] = [gathered.not_isolated[k] for k in sorted(gathered.not_isolated)]
+    header = Run(
+        command=command or f"bptt.check({', '.join(t.spec for t in tasks)})",
+        seed=seed,
+        env=env,
+        catalogue=catalogue(),
+        duration_s=time.perf_counter() - began,
+        run_id=new_run_id(),
+        asked=tuple(task.id for task in tasks),
+        folder=this_folder(),
+    )
+    return RunHandle(gathered.run(header), gathered.unloadable)
 
 
 def _options(
@@ -181,48 +185,13 @@ def _options(
     return Options(level, tuple(select), tuple(ignore), seed, parsed, block, {k: dict(v) for k, v in expect.items()})
 
 
-@dataclass
-class _Gathered:
-    """What is known so far, in the order in which targets were given, whatever order they finish in."""
-
-    on_event: OnEvent | None
-    targets: list[tuple[int, Target]] = field(default_factory=list)
-    results: list[tuple[int, Result]] = field(default_factory=list)
-    experiments: list[tuple[int, Experiment]] = field(default_factory=list)
-    unloadable: list[tuple[int, Unloadable]] = field(default_factory=list)
-    not_isolated: list[str] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def take(self, k: int, event: Event) -> None:
-        with self._lock:
-            kind = event[0]
-            if kind == "target":
-                if any(j == k and known.name == event[1].name for j, known in self.targets):
-                    return  # told again by a second worker, after the first one was lost
-                self.targets.append((k, event[1]))
-            elif kind == "result":
-                self.results.append((k, event[1]))
-            elif kind == "experiment":
-                self.experiments.append((k, event[1]))
-            elif kind == "unloadable":
-                self.unloadable.append((k, Unloadable(event[1], event[2])))
-            self._tell(event)
-
-    def tell(self, event: Event) -> None:
-        with self._lock:
-            self._tell(event)
-
-    def _tell(self, event: Event) -> None:
-        if self.on_event is not None:
-            self.on_event(event)
-
-
-def _here(k: int, task: Task, options: Options, gathered: _Gathered) -> None:
+def _here(k: int, task: Task, options: Options, gathered: Gathering) -> None:
     for event in events_of(task, options):
         gathered.take(k, event)
+    gathered.end(k)
 
 
-def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: int, gathered: _Gathered) -> None:
+def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: int, gathered: Gathering) -> None:
     """Each thread follows one worker at a time; objects that cannot travel are checked in this process, and the run says so."""
     pools = threading.local()
     opened: list[Pool] = []
@@ -241,10 +210,11 @@ def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: i
         for event in isolated(pool(), task, options, timeout):
             if stopped.is_set():
                 return None
-            if event[0] == "cannot travel":
-                return str(event[1])
-            if event[0] != "done":
+            if not isinstance(event, tuple):
                 gathered.take(k, event)
+            elif event[0] == "cannot travel":
+                return str(event[1])
+        gathered.end(k)
         return None
 
     executor = ThreadPoolExecutor(jobs)
@@ -253,43 +223,10 @@ def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: i
         for k, (task, future) in enumerate(zip(tasks, futures, strict=True)):
             reason = future.result()
             if reason is not None:
-                gathered.not_isolated.append(f"{task.spec}: {reason}")
+                gathered.not_isolated[k] = f"{task.spec}: {reason}"
                 _here(k, task, options, gathered)
     finally:
         stopped.set()
         for each in opened:
             each.discard()
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _handle(gathered: _Gathered, tasks: Sequence[Task], command: str | None, seed: int, level: str, began: float) -> RunHandle:
-    results = tuple(r for _, r in _sorted(gathered.results))
-    unloadable = tuple(u for _, u in _sorted(gathered.unloadable))
-    env: dict[str, Any] = dict(environment()) | {"level": level}
-    if gathered.not_isolated:
-        env["checked_in_this_process"] = list(gathered.not_isolated)
-    codes = [CONFORMS]
-    if any(r.status == "error" for r in results):
-        codes.append(HARNESS_FAILED)
-    if any(r.status in FAILING for r in results):
-        codes.append(DOES_NOT_CONFORM)
-    if unloadable:
-        codes.append(USAGE)
-    if not any(r.status in ("passed", "xfailed") or r.status in FAILING for r in results):
-        codes.append(NOTHING_CHECKED)
-    run = Run(
-        command=command or f"bptt.check({', '.join(t.spec for t in tasks)})",
-        seed=seed,
-        env=env,
-        targets=tuple(t for _, t in _sorted(gathered.targets)),
-        catalogue=catalogue(),
-        results=results,
-        experiments=tuple(e for _, e in _sorted(gathered.experiments)),
-        exit_code=gravest(*codes),
-        duration_s=time.perf_counter() - began,
-    )
-    return RunHandle(run, unloadable)
-
-
-def _sorted(pairs: list[tuple[int, X]]) -> list[tuple[int, X]]:
-    return sorted(pairs, key=lambda pair: pair[0])

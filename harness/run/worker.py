@@ -11,41 +11,36 @@ import pickle
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from bptt.harness.errors import BpttError, UsageError
-from bptt.harness.run.events import Event, Options, Task
+from bptt.harness.run.events import Began, Ended, Event, Options, Outside, Task, Unloadable
 
 
 def events_of(task: Task, options: Options) -> Iterator[Event]:
     """Load the target and judge each subject in it.  A target that cannot be loaded is an event too."""
     from bptt.harness import targets
     from bptt.harness.checks import registry
-    from bptt.harness.run.judging import admit, first_check, judge
+    from bptt.harness.run.judging import admit, begun, judge
     from bptt.harness.subject import Subject
 
     try:
         subjects = [task.target] if isinstance(task.target, Subject) else targets.load(task.target, task.args, task.like)
     except UsageError as error:
-        yield ("unloadable", task.spec, str(error))
+        yield Unloadable(task.id, task.spec, str(error))
         return
     checks = registry.load()
-    for subject in _named(subjects, task):
-        yield ("checking", subject.name, first_check(subject))
+    for subject in subjects:
+        target = begun(subject, task, checks, options)
+        yield Began(target)
+        yield Outside(target.id, "admission")
         try:
-            if (subject.name, first_check(subject)) not in options.skip:
-                admit(subject)
+            admit(subject)
         except BpttError as error:
-            yield ("unloadable", task.spec, f"{subject.spec}: {error}")
+            yield Unloadable(target.id, task.spec, f"{subject.spec}: {error}")
         else:
             yield from judge(subject, task, checks, options)
-
-
-def _named(subjects: list[Any], task: Task) -> list[Any]:
-    """The subjects under names that are theirs alone in the run."""
-    from dataclasses import replace
-
-    return [replace(s, name=f"{task.prefix}{s.name}{task.suffix}") for s in subjects]
+            yield Ended(target.id)
 
 
 def main() -> None:
@@ -70,7 +65,7 @@ def main() -> None:
         _send(events, ("done", None))
 
 
-def _send(events: BinaryIO, event: Event) -> None:
+def _send(events: BinaryIO, event: Event | tuple[str, str | None]) -> None:
     pickle.dump(event, events)
     events.flush()
 

@@ -18,6 +18,7 @@ from bptt.reports.records import (
     Histogram,
     Identified,
     Interval,
+    Remark,
     Repro,
     Result,
     Run,
@@ -137,6 +138,9 @@ def target(name: str = "MyGRU", convention: str = "a GRU, reset after, blocks r 
         like="gru_reset_after",
         identified=Identified("gru_reset_after", convention, 3.1e-16),
         capabilities=("backward", "complex"),
+        id=name,
+        planned=tuple(c.id for c in CATALOGUE),
+        full=len(CATALOGUE),
     )
 
 
@@ -308,7 +312,21 @@ def nasty_run() -> Run:
         run,
         command=bad,
         env={bad: bad, "nested": {bad: (bad,)}},
-        targets=(Target("<script>", bad, bad, bad, Identified(bad, bad, 0.0), (bad,)),),
+        targets=(
+            Target(
+                "<script>",
+                bad,
+                bad,
+                bad,
+                Identified(bad, bad, 0.0),
+                (bad,),
+                args={bad: bad},
+                planned=tuple(c.id for c in CATALOGUE),
+                full=len(CATALOGUE),
+                remarks=(Remark(bad, bad), Remark(bad, bad, "error")),
+                sources={bad: bad},
+            ),
+        ),
         catalogue=tuple(
             replace(c, family=bad if c.family == "gradient" else c.family, property=bad, description=bad) for c in run.catalogue
         ),

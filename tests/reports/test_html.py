@@ -123,7 +123,7 @@ def test_the_matrix_shows_every_status_in_its_own_way_and_links_to_the_panel(man
 def test_the_same_cause_in_several_targets_is_one_card(many_page: str) -> None:
     text = many_page
     cards = text[text.index('id="fix"') : text.index('id="verdicts"')]
-    assert cards.count("<article") == 1 + 5
+    assert cards.count("<article") == 1 + 3
     assert "the same in 3 targets" in cards
     assert cards.index("GRD110") < cards.index("CON110")  # what blocks the most comes first
 
@@ -159,7 +159,13 @@ def test_users_strings_are_escaped(nasty_run: Run) -> None:
 def test_an_incomplete_run_says_so(failing_run: Run) -> None:
     text = Page(page(replace(failing_run, complete=False, exit_code=3))).text
     assert "The run was cut off." in text
-    assert "exit 3" not in text
+    assert "exit 3, not decided" in text
+    assert '<h1 class="failed">' in page(replace(failing_run, complete=False, exit_code=3))
+
+
+def test_a_run_that_was_cut_off_is_never_headed_by_a_pass(passing_run: Run) -> None:
+    text = page(replace(passing_run, complete=False, exit_code=3))
+    assert '<h1 class="undecided">' in text and "Not decided: the run was cut off" in text
 
 
 def test_nothing_checked_is_not_a_pass() -> None:

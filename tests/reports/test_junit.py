@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from bptt.reports.accounting import rows
 from bptt.reports.junit import junit, write_junit
 from bptt.reports.records import Run
 
@@ -12,7 +13,9 @@ def test_every_run_is_well_formed_and_counts_add_up(any_run: Run, tmp_path: Path
     root = ET.parse(tmp_path / "a" / "x.xml").getroot()
     cases = list(root.iter("testcase"))
     claims = sum(len(e.claims) for e in any_run.experiments)
-    assert root.get("tests") == str(len(cases)) == str(len(any_run.results) + claims)
+    verdicts = sum(case.get("name") == "verdict" for case in cases)
+    assert root.get("tests") == str(len(cases)) == str(len(any_run.results) + claims + verdicts)
+    assert verdicts == sum(bool(row.verdict.reasons) for row in rows(any_run))
     for name, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         assert root.get(name) == str(len(list(root.iter(element))))
         assert root.get(name) == str(sum(int(s.get(name, "")) for s in root.iter("testsuite")))

@@ -9,11 +9,11 @@ from bptt.reports.records import Bench, Run
 def test_a_summary_has_the_verdict_the_table_and_the_failure(failing_run: Run, tmp_path: Path) -> None:
     write_markdown(failing_run, tmp_path / "a" / "x.md")
     text = (tmp_path / "a" / "x.md").read_text(encoding="utf-8")
-    assert text.startswith("## ✗ bptt: 1 of 1 target not conforming\n")
+    assert text.startswith("## ✗ bptt: MyGRU does not conform\n")
     assert "| ✗ | MyGRU | numpy · a GRU, reset after, blocks r z n, two biases | does not conform |" in text
     assert "<details open><summary>✗ GRD110 on MyGRU: failed</summary>" in text
     assert "\n  fix     dm = da\\_n" not in text and "\n  fix     dm = da_n * r" in text
-    assert "sensitivity 2e-12 · exit 1" in text
+    assert "sensitivity 2e-12 · exit 1, does not conform" in text
 
 
 def test_users_strings_are_no_markup(nasty_run: Run) -> None:
@@ -31,7 +31,7 @@ def test_benchmarks_are_ratios_with_budgets() -> None:
 
 
 def test_a_passing_run_is_short(passing_run: Run) -> None:
-    assert "✓ bptt: 1 target conforming" in markdown(passing_run) and "<details" not in markdown(passing_run)
+    assert "✓ bptt: nn.GRU conforms\n" in markdown(passing_run) and "<details" not in markdown(passing_run)
 
 
 def test_experiments_have_a_table_and_what_differs_its_lines(experiments_run: Run) -> None:

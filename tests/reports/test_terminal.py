@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bptt.reports import terminal, view
+from bptt.reports import accounting, terminal, view
 from bptt.reports.records import Finding, Run, Where
 from bptt.reports.terminal import failure_lines, text_of, warning_lines
 from bptt.reports.terminal_experiments import experiment_lines
@@ -33,22 +33,24 @@ def test_a_failing_gate_says_what_where_worst_case_cause_fix_and_repro(failing_r
     assert lines[-1].split("        ") == [
         "1 failed · 1 warning · 3 blocked · 11 passed · 1 not applicable",
         "sensitivity 2e-12",
-        "exit 1",
+        "exit 1, does not conform",
     ]
 
 
 def test_a_warning_has_its_own_short_block_and_is_no_failure(failing_run: Run) -> None:
-    only = replace(failing_run, results=tuple(r for r in failing_run.results if r.status != "blocked" and r.check != "GRD110"), exit_code=0)
+    results = tuple(r for r in failing_run.results if r.status != "blocked" and r.check != "GRD110")
+    plan = tuple(r.check for r in results)
+    only = replace(failing_run, results=results, targets=(replace(failing_run.targets[0], planned=plan, full=len(plan)),), exit_code=0)
     text = text_of(only)
     assert "! NUM100  warning (PRECISION_LOSS): rounding errors shrink with the precision" in text
-    assert "failed" not in text and text.rstrip().endswith("exit 0")
+    assert "failed" not in text and text.rstrip().endswith("exit 0, conforms")
     assert "yours 1.0000021e+00   exact 1.0000000e+00   relative error 2.1e-06" in text
-    assert view.verdict(only.results).words == "conforms, with 1 warning"
+    assert [row.verdict.words for row in view.rows(only)] == ["conforms, with 1 warning"]
 
 
 def test_no_block_is_longer_than_ten_lines(any_run: Run) -> None:
     for result in any_run.results:
-        if view.fails(result):
+        if accounting.fails(result):
             assert len(failure_lines(result, any_run)) <= 10
         elif view.kind(result) == "warning":
             assert len(warning_lines(result, any_run)) <= 4
@@ -64,7 +66,7 @@ def test_plain_text_where_there_is_no_terminal(nasty_run: Run) -> None:
 def test_colour_only_where_the_console_has_it(failing_run: Run, colour: bool) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system="standard" if colour else None, no_color=not colour, width=118)
-    terminal.render_target(failing_run.targets[0], failing_run.results, failing_run, console)
+    terminal.render_targets(failing_run, console)
     assert ("\x1b[1;31m" in out.getvalue()) is colour
 
 
@@ -72,7 +74,7 @@ def test_ascii_where_the_output_is_not_unicode(failing_run: Run) -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii", errors="replace")
     console = Console(file=out, width=118)
-    terminal.render_target(failing_run.targets[0], failing_run.results, failing_run, console)
+    terminal.render_targets(failing_run, console)
     out.flush()
     assert b"gradient .Fbb" in raw.getvalue()
 
@@ -80,9 +82,9 @@ def test_ascii_where_the_output_is_not_unicode(failing_run: Run) -> None:
 def test_quiet_is_one_line_a_target(many_run: Run) -> None:
     lines = text_of(many_run, "quiet").splitlines()
     assert len(lines) == 20 + 2
-    assert lines[0] == "· Cell00  16 passed · 1 not applicable"
-    assert lines[3].startswith("✗ Cell03  1 failed · 1 warning · 3 blocked")
-    assert lines[20] == "16 of 20 targets conform, 4 do not: Cell03, Cell05, Cell10, Cell17"
+    assert lines[0] == "· Cell00  conforms (16 passed · 1 not applicable)"
+    assert lines[3].startswith("✗ Cell03  does not conform (1 failed · 1 warning · 3 blocked")
+    assert lines[20] == "4 of 20 targets do not conform: Cell03, Cell05, Cell10, Cell17"
 
 
 def test_verbose_has_every_check_with_status_and_reason(failing_run: Run) -> None:
@@ -128,14 +130,15 @@ def test_code_that_raises_is_not_said_to_break_the_property_of_the_title(failing
     assert view.what_text(shape) == "run: ys has shape (2, 7)"
 
 
-def test_an_incomplete_run_says_so_and_claims_no_exit_code(failing_run: Run) -> None:
-    text = text_of(replace(failing_run, complete=False))
-    assert "incomplete: the run was cut off" in text and "exit 1" not in text
+def test_an_incomplete_run_says_so_and_is_not_decided(failing_run: Run, passing_run: Run) -> None:
+    for run in (failing_run, passing_run):
+        text = text_of(replace(run, complete=False))
+        assert "incomplete: the run was cut off" in text and text.rstrip().endswith("exit 3, not decided")
 
 
 def test_nothing_checked_is_not_a_pass() -> None:
     text = text_of(Run("bptt check", 0, exit_code=4))
-    assert text == "no checks        exit 4\n"
+    assert text == "no checks        exit 4, nothing was checked\n"
 
 
 def test_many_failures_are_counted_unless_verbose(failing_run: Run) -> None:
@@ -180,7 +183,7 @@ def test_an_experiment_says_its_answer_and_what_does_not_agree(experiments_run: 
     ]
     assert lines[-2:] == [
         "1 of 2 experiments differs from theory: gain_by_lag (refimpl:elman)",
-        "2 experiments: 1 differs · 1 explained · 3 agree · 1 not judged        exit 1",
+        "2 experiments: 1 differs · 1 explained · 3 agree · 1 not judged        exit 1, differs from theory",
     ]
     assert "gain at which" not in text_of(experiments_run) and "gain at which" in text_of(experiments_run, "verbose")
     assert len(text_of(experiments_run, "quiet").splitlines()) == 4

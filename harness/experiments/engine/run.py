@@ -19,7 +19,7 @@ from bptt.harness.experiments.engine.plan import Planned, Size, plan
 from bptt.harness.experiments.engine.points import DEFAULT_STORE, Measured, Store, fingerprint, key
 from bptt.harness.experiments.engine.sweep import Outcome, Raised, Task, raised, sweep
 from bptt.harness.run.environment import cores, environment
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, HARNESS_FAILED, INTERRUPTED, NOTHING_CHECKED, gravest
+from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, gravest
 from bptt.harness.run.runner import RunHandle
 from bptt.reports.records import Experiment, Run
 
@@ -199,7 +199,7 @@ def _exit_code(experiments: Sequence[Experiment], failures: Sequence[Failure], i
     if any(c.verdict == "differs" for e in experiments for c in e.claims):
         codes.append(DOES_NOT_CONFORM)
     if failures:
-        codes.append(HARNESS_FAILED)
+        codes.append(NOT_DECIDED)
     if interrupted:
         codes.append(INTERRUPTED)
     return gravest(*codes)

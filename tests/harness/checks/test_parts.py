@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bptt.harness.cases import parse_case
 from bptt.harness.checks.registry import load as checks
-from bptt.harness.run.events import Options, Task
+from bptt.harness.run.events import Found, Options, Task
 from bptt.harness.run.judging import judge
 from bptt.harness.run.runner import check
 from bptt.harness.subject import Array, Subject
@@ -28,7 +28,7 @@ FIRST = "the first step is that of the formula"
 
 def judged(subject: Subject, case: str, seed: int) -> list[Result]:
     options = Options(case=parse_case(case, seed), seed=seed)
-    return [event[1] for event in judge(subject, Task(subject), CHECKS, options) if event[0] == "result"]
+    return [event.result for event in judge(subject, Task(subject), CHECKS, options) if isinstance(event, Found)]
 
 
 def quiet(results: list[Result]) -> None:

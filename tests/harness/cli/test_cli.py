@@ -18,9 +18,10 @@ import pytest
 
 from bptt.harness.cli import main as cli
 from bptt.harness.run import runner
-from bptt.harness.run.events import Task
+from bptt.harness.run.events import Began, Ended, Found, OnEvent, Task, Unloadable
 from bptt.harness.run.exit_codes import PRECEDENCE, gravest
-from bptt.harness.run.runner import RunHandle, Unloadable
+from bptt.harness.run.gathering import Gathering
+from bptt.harness.run.runner import RunHandle
 from bptt.reports.records import Finding, Result, Run, Target
 from bptt.reports.store import read_run
 
@@ -77,40 +78,27 @@ def bptt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """Puts a runner in place that checks nothing: it tells `statuses` of each target, then ends as told."""
 
-    def install(
-        *statuses: str, exit_code: int = 0, ends: BaseException | None = None, unloadable: tuple[str, ...] = ()
-    ) -> list[dict[str, Any]]:
+    def install(*statuses: str, ends: BaseException | None = None, unloadable: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
 
-        def check(target: list[Task], *, on_event: Callable[[tuple[Any, ...]], None], **options: Any) -> RunHandle:
+        def check(target: list[Task], *, on_event: OnEvent, **options: Any) -> RunHandle:
             calls.append({"target": target, **options})
-            run = Run(command=options["command"], seed=options["seed"], catalogue=runner.catalogue(), exit_code=exit_code)
-            targets, results, refused = [], [], []
-            for task in target:
+            asked = tuple(task.id for task in target)
+            gathering = Gathering(asked, on_event)
+            checks = tuple(entry.id for entry in runner.catalogue()[: len(statuses)])
+            for k, task in enumerate(target):
                 if task.spec in unloadable:
-                    refused.append(Unloadable(task.spec, f"{task.spec}: no such thing"))
-                    on_event(("unloadable", task.spec, f"{task.spec}: no such thing"))
+                    gathering.take(k, Unloadable(task.id, task.spec, f"{task.spec}: no such thing"))
                     continue
-                name = task.spec
-                on_event(("start", name, len(statuses)))
-                targets.append(Target(name, task.spec, "numpy"))
-                on_event(("target", targets[-1]))
-                for entry, status in zip(run.catalogue, statuses, strict=False):
+                gathering.take(k, Began(Target(task.spec, task.spec, "numpy", id=task.id, planned=checks, full=len(checks))))
+                for check, status in zip(checks, statuses, strict=True):
                     finding = Finding("BUG", "it is wrong") if status == "failed" else None
-                    results.append(Result(name, entry.id, status, finding=finding))  # type: ignore[arg-type]  # a status by name
-                    on_event(("result", results[-1]))
+                    gathering.take(k, Found(Result(task.id, check, status, finding=finding)))  # type: ignore[arg-type]  # a status by name
                 if ends is not None:
                     raise ends
-            on_event(("done", None))
-            run = Run(
-                run.command,
-                run.seed,
-                targets=tuple(targets),
-                catalogue=run.catalogue,
-                results=tuple(results),
-                exit_code=exit_code,
-            )
-            return RunHandle(run, tuple(refused))
+                gathering.take(k, Ended(task.id))
+            run = Run(options["command"], options["seed"], catalogue=runner.catalogue(), asked=asked)
+            return RunHandle(gathering.run(run), gathering.unloadable)
 
         monkeypatch.setattr(runner, "check", check)
         return calls
@@ -233,7 +221,7 @@ def test_a_refused_run_leaves_the_report_of_the_run_before_alone(bptt: Bptt) -> 
 
 
 def test_one_target_of_several_that_cannot_be_loaded(bptt: Bptt, fake: Callable[..., Any]) -> None:
-    fake("passed", exit_code=2, unloadable=("b.py:B",))
+    fake("passed", unloadable=("b.py:B",))
     exit_code, out, err = bptt("check", "cell.py:Elman", "b.py:B", "--report", "run.json")
     assert exit_code == 2
     assert one_line(err) == "bptt: b.py:B: no such thing\n"
@@ -263,11 +251,12 @@ def test_results_are_in_the_file_before_the_run_ends(bptt: Bptt, monkeypatch: py
     """A process that dies leaves what was known: the file is read while the runner is still at work."""
     seen: list[Run] = []
 
-    def check(target: list[Task], *, on_event: Callable[[tuple[Any, ...]], None], **options: Any) -> RunHandle:
-        on_event(("target", Target("A", "a.py:A", "numpy")))
-        on_event(("result", Result("A", "GRD110", "passed")))
+    def check(target: list[Task], *, on_event: OnEvent, **options: Any) -> RunHandle:
+        target_, result = Target("A", "a.py:A", "numpy", planned=("GRD110",), full=1), Result("A", "GRD110", "passed")
+        on_event(Began(target_))
+        on_event(Found(result))
         seen.append(read_run("run.json"))
-        return RunHandle(Run("bptt check", 0, results=(Result("A", "GRD110", "passed"),)))
+        return RunHandle(Run("bptt check", 0, targets=(target_,), results=(result,)))
 
     monkeypatch.setattr(runner, "check", check)
     assert bptt("check", "cell.py:Elman", "--report", "run.json")[0] == 0
@@ -347,7 +336,7 @@ def test_quiet_prints_one_line_a_target_and_verbose_every_check(bptt: Bptt, fake
 
 
 def test_the_gravest_exit_code_wins() -> None:
-    assert PRECEDENCE == (130, 3, 2, 1, 4, 0)
+    assert PRECEDENCE == (130, 143, 3, 2, 1, 5, 4, 0)
     assert gravest(0, 1, 2) == 2
     assert gravest(4, 1) == 1
     assert gravest(0) == 0

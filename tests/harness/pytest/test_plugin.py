@@ -122,7 +122,7 @@ def test_two_cells_of_one_name_get_ids_of_their_own(cells: pytest.Pytester) -> N
     assert len(set(found)) == 2 * len(runner.catalogue())
     assert "bptt::GRD110-other:Right" in found
     cells.runpytest("--cell", "cells.py:Right", "--cell", "other.py:Right", "-k", "CON100", "--bptt-report", "run.json")
-    assert [found.target for found in read_run(cells.path / "run.json").results] == ["cells:Right", "other:Right"]
+    assert [found.target for found in read_run(cells.path / "run.json").results] == ["cells.py:Right", "other.py:Right"]
 
 
 def comparable(run: Run) -> list[tuple[str, str, str, object]]:
@@ -168,7 +168,7 @@ def test_the_families_that_hold(check):
     assert "0x" not in text
     assert "✗ GRD120" in text
     assert "raise_for_failures" not in text
-    assert {found.target for found in read_run(cells.path / "run.json").results} >= {"Right", "Wrong"}
+    assert {found.target for found in read_run(cells.path / "run.json").results} >= {"cells.py:Right", "cells.py:Wrong"}
 
 
 def test_options_that_cannot_be_are_refused_before_anything_runs(cells: pytest.Pytester) -> None:

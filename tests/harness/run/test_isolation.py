@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bptt.harness.run.events import Options, Task
+from bptt.harness.run.events import Found, Options, Task, Unloadable
 from bptt.harness.run.isolation import Pool, Worker, isolated, packed
 from tests.harness.checks.planted import Clean
 
@@ -31,8 +31,8 @@ def test_one_worker_serves_many_tasks(pool: Pool) -> None:
     first = pid(pool)
     for name in ("elman", "gru_reset_after"):
         events = list(isolated(pool, Task(f"refimpl:{name}"), QUICK, 30.0))
-        assert [e[1].status for e in events if e[0] == "result"] == ["passed", "passed"]
-        assert events[-1][0] == "done"
+        assert [e.result.status for e in events if isinstance(e, Found)] == ["passed", "passed"]
+        assert events[-1] == ("done", None)
     assert pid(pool) == first
 
 
@@ -40,7 +40,7 @@ def test_a_worker_that_died_between_tasks_is_replaced(pool: Pool) -> None:
     os.kill(pid(pool), signal.SIGKILL)
     pool.worker()._process.wait()
     events = list(isolated(pool, Task("refimpl:elman"), QUICK, 30.0))
-    assert [e[1].status for e in events if e[0] == "result"] == ["passed", "passed"]
+    assert [e.result.status for e in events if isinstance(e, Found)] == ["passed", "passed"]
 
 
 def test_the_end_of_a_worker_is_told_in_words() -> None:
@@ -73,7 +73,7 @@ def test_what_cannot_be_unpacked_says_why_and_the_worker_goes_on(pool: Pool) -> 
     ((kind, reason),) = list(isolated(pool, Task(Unpickled()), QUICK, 30.0))
     assert kind == "cannot travel"
     assert reason.startswith("FileNotFoundError")
-    assert list(isolated(pool, Task("refimpl:elman"), QUICK, 30.0))[-1][0] == "done"
+    assert list(isolated(pool, Task("refimpl:elman"), QUICK, 30.0))[-1] == ("done", None)
     assert pid(pool) == first
 
 
@@ -81,16 +81,17 @@ def test_a_target_that_ends_the_process_while_it_is_loaded_is_unloadable(pool: P
     path = tmp_path / "ends.py"
     path.write_text("import os\nos._exit(3)\n")
     events = list(isolated(pool, Task(f"{path}:Cell"), QUICK, 30.0))
-    (kind, spec, reason) = events[-1][:3]
-    assert (kind, spec) == ("unloadable", f"{path}:Cell")
-    assert "exit code 3" in reason
-    assert "while it was being loaded" in reason
+    told = events[-1]
+    assert isinstance(told, Unloadable)
+    assert told.target_id == told.spec == f"{path}:Cell"
+    assert "exit code 3" in told.reason
+    assert "while it was being loaded" in told.reason
 
 
 def test_known_results_are_not_computed_again(pool: Pool) -> None:
-    options = Options(level="smoke", select=("CON100", "CON110"), skip=frozenset({("elman", "CON100")}))
+    options = Options(level="smoke", select=("CON100", "CON110"), skip=frozenset({("refimpl:elman", "CON100")}))
     events = list(isolated(pool, Task("refimpl:elman"), options, 30.0))
-    assert [e[1].check for e in events if e[0] == "result"] == ["CON110"]
-    blocked = Options(level="smoke", select=("CON110",), failed=frozenset({("elman", "CON100")}))
-    (result,) = (e[1] for e in isolated(pool, Task("refimpl:elman"), blocked, 30.0) if e[0] == "result")
+    assert [e.result.check for e in events if isinstance(e, Found)] == ["CON110"]
+    blocked = Options(level="smoke", select=("CON110",), failed=frozenset({("refimpl:elman", "CON100")}))
+    (result,) = (e.result for e in isolated(pool, Task("refimpl:elman"), blocked, 30.0) if isinstance(e, Found))
     assert (result.status, result.blocked_by) == ("blocked", "CON100")

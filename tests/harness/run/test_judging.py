@@ -14,11 +14,11 @@ from bptt.harness.checks.registry import Check
 from bptt.harness.known import bug
 from bptt.harness.known.plant import PlantedCell
 from bptt.harness.run import findings
-from bptt.harness.run.events import Options, Task
-from bptt.harness.run.judging import judge, planned
+from bptt.harness.run.events import Found, Options, Recognised, Task
+from bptt.harness.run.judging import begun, judge, planned
 from bptt.harness.run.runner import check
 from bptt.harness.subject import Array, Arrays
-from bptt.reports.records import Result, Target
+from bptt.reports.records import Result
 from tests.harness.checks.planted import Clean, Gradients
 from tests.harness.gradient.support import reference
 
@@ -32,7 +32,7 @@ def made(function: Callable[[CheckContext, Case], Iterator[Evidence]], id: str =
 
 def judged(*checks: Check, **options: Any) -> list[Result]:
     events = judge(ELMAN, Task("refimpl:elman"), checks, Options(**options))
-    return [e[1] for e in events if e[0] == "result"]
+    return [e.result for e in events if isinstance(e, Found)]
 
 
 def passing(context: CheckContext, case: Case) -> Iterator[Evidence]:
@@ -72,7 +72,7 @@ def test_what_is_yielded_becomes_a_result() -> None:
     assert found[3].reason == "not for this one"
     assert found[4].reason == "the check compared nothing"
     assert "ZeroDivisionError: our own mistake (at " in str(found[5].reason)
-    assert all(r.target == "elman" and r.duration_s >= 0 for r in found)
+    assert all(r.target == "refimpl:elman" and r.duration_s >= 0 for r in found)
 
 
 def test_the_smallest_case_is_found_in_each_dimension() -> None:
@@ -162,12 +162,19 @@ def test_a_blocked_check_blocks_in_turn_unless_told_not_to() -> None:
 
 
 def test_the_target_is_told_with_what_it_was_found_to_be() -> None:
-    events = list(judge(ELMAN, Task("refimpl:elman"), (made(passing),), Options()))
-    (target,) = (e[1] for e in events if e[0] == "target")
-    assert isinstance(target, Target)
-    assert target.identified is not None
-    assert (target.name, target.like, target.identified.cell) == ("elman", "elman", "elman")
-    assert target.identified.max_error < 1e-12
+    task = Task("refimpl:elman")
+    (told,) = (e for e in judge(ELMAN, task, (made(passing),), Options()) if isinstance(e, Recognised))
+    assert (told.target_id, told.identified.cell) == ("refimpl:elman", "elman")
+    assert told.identified.max_error < 1e-12
+
+
+def test_what_begins_says_its_identity_and_its_plan() -> None:
+    task = Task("refimpl:elman", {"a": 1}, "elman")
+    checks = (made(passing, "A1"), made(passing, "A2", level="full"), made(passing, "A3", family="other"))
+    target = begun(ELMAN, task, checks, Options(ignore=("other",), case=Case(T=2)))
+    assert (target.name, target.id, target.args) == ("elman", 'refimpl:elman {"a":1} as elman', {"a": 1})
+    assert (target.planned, target.full, target.case) == (("A1",), 2, "T2-N2-D3-H7")
+    assert list(target.sources) == ["package bptt"]
 
 
 @pytest.mark.parametrize("known", [True, False])

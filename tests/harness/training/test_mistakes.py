@@ -10,7 +10,7 @@ import pytest
 from bptt.harness.adapters.parts.calls import Answer
 from bptt.harness.cases import parse_case
 from bptt.harness.checks.registry import load
-from bptt.harness.run.events import Options, Task
+from bptt.harness.run.events import Found, Options, Task
 from bptt.harness.run.judging import judge
 from bptt.harness.subject import PARTS, Subject
 from bptt.harness.training.mistakes import VARIANTS, variants_of
@@ -53,7 +53,7 @@ def played(like: str, variant: Variant) -> list[Result]:
     hyper = {name: value for name, value in HYPER.items() if name != "eps"} if _of_unsaid_eps(variant) else HYPER
     subject = Subject(variant.name, variant.name, "numpy", "part", Played(variant, hyper), like)
     options = Options(case=parse_case("T6-N1-D2-H3"), block=False)
-    return [event[1] for event in judge(subject, Task(subject), CHECKS, options) if event[0] == "result"]
+    return [event.result for event in judge(subject, Task(subject), CHECKS, options) if isinstance(event, Found)]
 
 
 def _of_unsaid_eps(variant: Variant) -> bool:
