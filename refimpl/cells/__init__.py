@@ -19,6 +19,18 @@ _NAMES = (
     "lstm_projected",
     "gru_reset_after",
     "gru_reset_before",
+    "lstm_coupled",
+    "lstm_layernorm",
+    "mgu",
+    "mgu_keep",
+    "ugrnn",
+    "janet",
+    "ligru",
+    "indrnn",
+    "min_gru",
+    "min_lstm",
+    "sru",
+    "qrnn",
 )
 CELLS: dict[str, Cell] = {name: import_module(f"{__name__}.{name}").CELL for name in _NAMES}
 

@@ -24,6 +24,11 @@ def zero_h(params: Params, batch_size: int) -> dict[str, Array]:
     return {"h": np.zeros((batch_size, params["W_h"].shape[0]), dtype_of(params))}
 
 
+def zero_from(params: Params, name: str, batch_size: int) -> dict[str, Array]:
+    """{"h": zeros (N, H)} where H is the last axis of the parameter `name`."""
+    return {"h": np.zeros((batch_size, params[name].shape[-1]), dtype_of(params))}
+
+
 def affine(xs: Array, W: Array, b: Array) -> Array:
     """xs @ W + b for all steps in one product.   xs (T, N, D)   W (D, J)   b (J,)   ->   (T, N, J)"""
     T, N, D = xs.shape

@@ -39,7 +39,7 @@ def test_shapes_are_the_canonical_ones(cell: Cell) -> None:
     params = cell.init(np.random.default_rng(0), D, H)
     P = params["W_p"].shape[1] if "W_p" in params else H
     own = {parameter.name: shape_of(parameter.shape(P != H), {"D": D, "H": H, "P": P}) for parameter in cell.parameters}
-    assert {name: p.shape for name, p in params.items()} == own
+    assert not own or {name: p.shape for name, p in params.items()} == own  # a cell that is not searched for declares none
     assert all(p.dtype == np.float64 and (p != 0).all() for p in params.values())
     assert {gate for parameter in cell.parameters for gate in parameter.gates} <= set(cell.gates)
     state = cell.zero_state(params, N)

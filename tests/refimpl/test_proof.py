@@ -92,7 +92,7 @@ def test_backward_equals_the_complex_step(cell: Cell, scale: float) -> None:
     hand = gradients(cell, case)
     for group, name, a in case.inputs():
         difference = complex_step(cell, case, group, name)
-        error = np.abs(hand[group, name] - difference).max() / np.abs(difference).max()
+        error = np.abs(hand[group, name] - difference).max() / (np.abs(difference).max() or 1.0)  # sru and qrnn never read h
         assert error < 1e-13, f"dL/d{name}: relative error {error:.1e}"
         assert difference.shape == a.shape
 
@@ -136,7 +136,7 @@ def test_other_precisions_agree_with_float64(cell: Cell, dtype: type, tolerance:
     case = random_case(cell, np.random.default_rng(2), T=5, N=2, D=3, H=7)
     expected = gradients(cell, case)
     for key, d in gradients(cell, case.map(lambda a: a.astype(dtype))).items():
-        assert np.abs(d - expected[key]).max() < tolerance * np.abs(expected[key]).max(), key
+        assert np.abs(d - expected[key]).max() <= tolerance * np.abs(expected[key]).max(), key
 
 
 def test_one_complex_input_makes_everything_complex() -> None:
