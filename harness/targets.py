@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
+import io
 import json
 import os
 import re
 import sys
 import types
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +24,8 @@ from typing import Any
 from bptt.harness.adapters import adapt, adapt_or_none
 from bptt.harness.adapters.objects import has, is_torch, known_cell, raised_at, short_name
 from bptt.harness.adapters.parts.adapt import part
+from bptt.harness.adapters.reading import source
+from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions
 from bptt.harness.adapters.textbook.functions import as_class, pairs
 from bptt.harness.adapters.textbook.names import FORWARD, own_method
 from bptt.harness.errors import UsageError
@@ -86,8 +92,25 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         return [adapt(Path(target).expanduser(), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
     if attribute:
-        return [adapt(_paired(module, _attribute(module, attribute, target), target), target, args)]
+        return [_adapted_or_read(module, _attribute(module, attribute, target), target, args)]
     return _all_of(module, place, args)
+
+
+def _adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
+    """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
+    try:
+        return adapt(_paired(module, value, target), target, args)
+    except UsageError as refused:
+        found = _read(module, value, target, args)
+        if found is None:
+            raise refused
+        return found
+
+
+def _read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    if isinstance(value, types.FunctionType):
+        return read_functions(module, value.__name__, target)
+    return read_class(value, target, args)
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -98,7 +121,7 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _is_path(place: str) -> bool:
-    return place.endswith(".py") or "/" in place or os.sep in place
+    return place.endswith((".py", ".ipynb")) or "/" in place or os.sep in place
 
 
 def _published() -> list[str]:
@@ -128,22 +151,43 @@ def _import_file(place: str, target: str) -> types.ModuleType:
         raise UsageError(
             f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}"
         )
-    if path.suffix != ".py":
-        raise UsageError(f"{target}: got a file {path.suffix or 'without a suffix'}, wanted a .py file")
+    if path.suffix not in (".py", ".ipynb"):
+        raise UsageError(f"{target}: got a file {path.suffix or 'without a suffix'}, wanted a .py file or a notebook")
     path = path.resolve()
+    text, tree = _parsed(path, target)
     name = f"bptt_target_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}_{hashlib.sha1(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=importlib.machinery.SourceFileLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise UsageError(f"{target}: Python cannot load {path.name}, wanted a .py file")
     module = importlib.util.module_from_spec(spec)
+    package = source.package_of(path)
+    if package is not None:
+        module.__package__ = package[1].rpartition(".")[0]
     sys.modules[name] = module  # dataclasses and pickle look the module up by its name
+    folders = [Path.cwd(), *([package[0]] if package else []), path.parent]
     try:
-        with _importable(path.parent), _user_import(target):
-            spec.loader.exec_module(module)
+        with _importable(*folders), _user_import(target), contextlib.redirect_stdout(io.StringIO()):
+            if path.suffix == ".ipynb" or source.trains_when_run(tree):
+                source.remember_lines(str(path), text)
+                source.run_definitions(module, tree, str(path))
+            else:
+                spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def _parsed(path: Path, target: str) -> tuple[str, ast.Module]:
+    """The text of a file, of a notebook its code cells, and its tree.  Raises UsageError where it is no Python."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        code = source.notebook_code(text) if path.suffix == ".ipynb" else text
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return code, ast.parse(code, filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{target}: its import failed with {raised_at(error)}") from error
 
 
 def _import_module(place: str, target: str) -> types.ModuleType:
@@ -182,10 +226,11 @@ def _siblings(package: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """`folder` first on the import path while a module loads."""
+def _importable(*folders: Path) -> Iterator[None]:
+    """`folders` first on the import path while a module loads, the last of them before the others."""
     before = list(sys.path)
-    sys.path.insert(0, str(folder))
+    for folder in folders:
+        sys.path.insert(0, str(folder))
     try:
         yield
     finally:
@@ -258,7 +303,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             continue
         spec = f"{place}:{name}"
         try:
-            subject = adapt_or_none(value, spec, args)
+            subject = _adapted_or_none(value, spec, args)
         except UsageError as error:
             if _RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state")):
                 raise
@@ -269,6 +314,14 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
     if not found:
         halves = pairs({n: v for n, v in list(vars(module).items()) if _home(v) == module.__name__})
         found = [adapt(as_class(*pair), f"{place}:{name}", args) for name, pair in halves.items()]
+    for name in () if found else function_names(module):
+        try:
+            subject = read_functions(module, name, f"{place}:{name}")
+        except UsageError as error:
+            refused.append(error)
+            continue
+        if subject is not None:
+            found.append(subject)
     if not found:
         if refused:
             raise refused[0]
@@ -278,6 +331,18 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             "wanted one with forward and backward, or with init, zero_state, run"
         )
     return found
+
+
+def _adapted_or_none(value: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """As `adapt_or_none`; what no adapter takes is read as it stands."""
+    try:
+        found = adapt_or_none(value, spec, args)
+        return read_class(value, spec, args) if found is None else found
+    except UsageError as refused:
+        found = read_class(value, spec, args)
+        if found is None:
+            raise refused
+        return found
 
 
 def _defined_here(module: types.ModuleType, value: object) -> bool:
@@ -298,4 +363,4 @@ def _home(value: object) -> str:
 
 def _plausible(value: object) -> bool:
     contract = any(has(value, m) for m in ("run", "zero_state", "loss"))
-    return contract or is_torch(value) or _is_part(value) or own_method(value, FORWARD) is not None
+    return contract or is_torch(value) or _is_part(value) or own_method(value, FORWARD) is not None or isinstance(value, type)

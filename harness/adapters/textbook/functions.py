@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,8 @@ def _arguments(forward: types.FunctionType) -> tuple[list[str], list[str]] | Non
     names = list(inspect.signature(forward).parameters)
     states = [n for n in names[1:] if (H.search(n) or C.search(n)) and not KERNEL.match(n)]
     weights = [n for n in names[1:] if n not in states]
-    fits = states and weights and all(KERNEL.match(n) or BIAS.match(n) for n in weights)
+    read_out = any(re.fullmatch(r"_?(W|b|V|U)?_?(h?y|out|ya|s|q)h?", n) for n in weights)  # a cell with its read-out is read, not guessed
+    fits = states and weights and not read_out and all(KERNEL.match(n) or BIAS.match(n) for n in weights)
     return ([names[0], *states], weights) if fits else None
 
 

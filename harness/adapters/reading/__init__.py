@@ -1,0 +1,14 @@
+"""Code read as it stands: classes, functions and scripts with a backward pass in a form of their author's own.
+
+In the order in which a target goes through it:
+
+    source    a file as it is: a script that trains (its loop is not entered), a notebook, a file of a package
+    layout    sizes that are distinct primes, so that a shape tells its axes; arrays into a layout and back
+    words     what a name suggests; names rank readings, and never decide one that running refutes
+    owners    where the weights are: in an object, in a module's globals, among a function's arguments
+    forward   forward passes that run, and what each of their results is
+    backward  backward passes that run beside one, and where each gradient comes out
+    choice    which reading stands: by what was seen to run and by the user's own words, never by the value of a gradient
+    drive     a reading under the contract's methods
+    adapt     the door
+"""

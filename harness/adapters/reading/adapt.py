@@ -1,0 +1,218 @@
+"""The door: a class, a function or a whole module, read and driven."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.objects import is_torch, raised_at, short_name, source_of
+from bptt.harness.adapters.reading import backward, words
+from bptt.harness.adapters.reading import forward as forwards
+from bptt.harness.adapters.reading.backward import Reading
+from bptt.harness.adapters.reading.choice import AmbiguousError, choose
+from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place, step_states
+from bptt.harness.adapters.reading.forward import Failures, shape_words
+from bptt.harness.adapters.reading.owners import CannotMakeError, Owner, of_arguments, of_class, of_globals
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Detection, Subject
+
+
+def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A class with a forward and a backward pass in some form, or with both in one method; None where it has neither.
+
+    Raises UsageError where it was not understood, with the reading that came furthest.
+    """
+    if is_torch(cls) or not isinstance(cls, type):
+        return None
+    methods = [n for n in dir(cls) if not n.startswith("__") or n in ("__call__", "__forward__", "__backward__")]
+    pairs = list(_pairs(methods, lambda n: callable(getattr(cls, n, None))))
+    if not pairs:
+        return None
+    failures = Failures()
+    try:
+        owners = list(of_class(cls, args))
+    except CannotMakeError as error:
+        raise UsageError(f"{spec}: {short_name(cls)}: {error}") from error
+    return _subject_of(cls, spec, [(o, f, b) for o in owners for f, b in pairs], failures)
+
+
+def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | None:
+    """A function of a module with the one that is its other half, or a loss with its gradients in one; None where it is neither."""
+    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType)}
+    pairs = [(f, b) for f, b in _pairs(list(functions), lambda n: True, together=True) if name in (f, b)]
+    if not pairs:
+        return None
+    failures = Failures()
+    tries: list[tuple[Owner, str, str | None]] = []
+    for forward, back in pairs:
+        chosen = {n: functions[n] for n in functions}
+        tries += [(o, forward, back) for o in of_arguments(module, chosen, forward)]
+        named = {forward: functions[forward]} | ({back: functions[back]} if back else {}) | chosen
+        tries += [(o, forward, back) for o in of_globals(module, named)]
+    return _subject_of(functions[name], spec, tries, failures)
+
+
+def function_names(module: types.ModuleType) -> list[str]:
+    """Forward halves of pairs, and losses with gradients in one, that a module itself defines."""
+    functions = [n for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__]
+    return list(dict.fromkeys(f for f, _ in _pairs(functions, lambda n: True, together=True)))
+
+
+_HALVES = (
+    ("forward", "backward"),
+    ("Forward", "Backward"),
+    ("forwardprop", "backprop"),
+    ("fwd", "bwd"),
+    ("forward_propagation", "bptt"),
+    ("fprop", "bprop"),
+)
+
+
+def _pairs(names: list[str], fits: Any, together: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Forward names with their backward halves, those of the same name first; then a loss that gives its gradients itself."""
+    fronts = [n for n in names if words.FORWARD.match(n) and fits(n) and not words.BACKWARD.match(n)]
+    backs = [n for n in names if words.BACKWARD.match(n) and fits(n) and not words.FORWARD.match(n)]
+    for front in fronts:
+        exact = [b for a, b in ((front.replace(x, y), y) for x, y in _HALVES if x in front) for b in [a] if b in names and b != front]
+        if exact:
+            yield front, exact[0]
+        else:
+            rest = [
+                b for b in backs if not together or not any(b.replace(y, x) in names and b.replace(y, x) != b for x, y in _HALVES if y in b)
+            ]
+            yield from ((front, b) for b in sorted(rest, key=lambda b: b.startswith("_")))
+    if not fronts or not backs or together:
+        yield from ((n, None) for n in names if words.LOSS.match(n) and fits(n) and n not in backs)
+
+
+def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]], failures: Failures) -> Subject | None:
+    found: list[Reading] = []
+    done: set[tuple[str, str | None]] = set()
+    for owner, method, back in tries:
+        if (method, back) in done and owner.unlikely > 0:
+            continue
+        for forward in forwards.readings(owner, method, failures):
+            if back is None:
+                whole = backward.in_one(forward, failures)
+                found += [whole] if whole else []
+            else:
+                found += backward.readings(forward, back, failures)
+        if any(r.forward.method == method and r.backward in (back, method) for r in found):
+            done.add((method, back))
+            if back is not None and not spec.endswith(":*"):
+                break
+    if not found:
+        if failures.furthest is None:
+            return None
+        _, said, error = failures.furthest
+        raise UsageError(
+            f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}"
+        )
+    try:
+        reading = choose(found)
+    except AmbiguousError as error:
+        raise UsageError(f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward") from error
+    return subject(obj, spec, reading)
+
+
+def subject(obj: Any, spec: str, reading: Reading) -> Subject:
+    """`reading` as a Subject.  Raises UsageError where it does not run at other sizes."""
+    forward = reading.forward
+    main = reading.cotangents[0] if reading.cotangents else None
+    layer = main is not None and not forward.counts and reading.loss is None and "targets" not in forward.roles.values()
+    no_dfinal: tuple[str, ...] = ()
+    inferred: tuple[str, ...] = ()
+    if layer and forward.is_step and forward.states and reading.gradients.keys() & {"h"}:
+        implementation: Any = ReadStep(reading)
+        kind = "cell"
+        no_dfinal = tuple(s for s, p in step_states(reading).items() if p not in reading.cotangents)
+    elif layer and main is not None and "T" in forward.leaves[main].replace("S", "T") and not forward.is_step:
+        implementation, kind = ReadLayer(reading), "cell"
+        places = {s: final_place(reading, s) for s in implementation._states()}
+        no_dfinal = tuple(s for s, p in places.items() if p != main and p not in reading.cotangents)
+        inferred = tuple(s for s, p in places.items() if p is not None and "T" in forward.leaves[p].replace("S", "T"))
+    elif forward.is_step and layer:
+        raise UsageError(
+            f"{spec}: {short_name(obj)}: {reading.backward} gives no gradient of the state of a step, so it can't be run over time"
+        )
+    else:
+        implementation, kind = ReadNetwork(reading), "network"
+    made = Subject(
+        name=short_name(obj),
+        spec=spec,
+        framework="numpy",
+        kind="network" if kind == "network" else "cell",
+        implementation=implementation,
+        like=getattr(obj, "like", None),
+        capabilities=frozenset({"backward"}),
+        detected=tuple(explained(reading, kind)),
+        batch_sizes=(1,) if forward.sizes.N == 1 else None,
+        truncation=forward.owner.truncation,
+        source=source_of_reading(reading),
+        extra={"no_dfinal": no_dfinal, "inferred_final": inferred} if kind == "cell" else {},
+    )
+    _at_other_sizes(made, spec)
+    return made
+
+
+def source_of_reading(reading: Reading) -> tuple[str, int] | None:
+    return source_of(reading.forward.owner.methods[reading.backward or reading.forward.method])
+
+
+def explained(reading: Reading, kind: str) -> Iterator[Detection]:
+    """The reading as a signature with shapes, and how each part was decided."""
+    forward = reading.forward
+    result = ", ".join(
+        f"{forward.names.get(p) or '.'.join(map(str, p[1:])) or 'result'} {shape_words(w)}" for p, w in forward.leaves.items() if w
+    )
+    yield Detection("form", f"read as a {kind}: {forward.method}({forwards.said(forward)}) -> {result or 'a loss'}")
+    if reading.backward and reading.backward != forward.method:
+        yield Detection("backward", f"{reading.backward}({backward.said(reading)})")
+    yield Detection("weights", forward.owner.words)
+    yield Detection("seen", ", ".join((*forward.evidence, *reading.evidence)))
+    kinds = {"result": "returned", "kept": "kept on the object", "change": "the change of the weight over the learning rate"}
+    for kind_, said in kinds.items():
+        names = [k.removeprefix("p:") for k, place in reading.gradients.items() if place.kind == kind_]
+        if names:
+            yield Detection("gradients", f"{said}: {', '.join(names)}")
+    missing = [p.name for p in forward.parameters if f"p:{p.name}" not in reading.gradients]
+    if missing:
+        yield Detection("not given", ", ".join(missing))
+    if reading.loss is not None:
+        yield Detection("loss", f"from {'.'.join(str(part) for part in reading.loss[:2])}")
+    if reading.clip is not None:
+        yield Detection("clip", f"gradients are cut at +-{reading.clip:g} by design: they are judged with the cut lifted")
+    if forward.owner.truncation is not None:
+        yield Detection("truncation", f"BPTT stops after {forward.owner.truncation} steps, as its constructor says")
+
+
+def _at_other_sizes(made: Subject, spec: str) -> None:
+    """Runs once at other sizes.  Raises UsageError with the user's line where that fails."""
+    rng, impl = np.random.default_rng(5), made.implementation
+    one = made.batch_sizes == (1,)
+    for T, N, D, H in ((2, 1 if one else 3, 4, 6), (1, 1, 3, 5), (6, 1 if one else 2, 7, 3)):
+        try:
+            with forwards.quiet():
+                params = impl.init(rng, D, H)
+                state = impl.zero_state(params, N)
+                if made.kind == "network":
+                    impl.loss(params, *impl.batch(rng, params, T, N), state)
+                else:
+                    xs = rng.normal(size=(T, N, D))
+                    ys, final = impl.run(params, xs, state)
+                    closed = made.extra.get("no_dfinal", ())
+                    impl.backward(
+                        params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) if s in closed else v for s, v in final.items()}
+                    )
+        except Exception as error:  # the user's code, at sizes of ours, may raise anything
+            raise UsageError(
+                f"{spec}: {made.name} was understood at one size, but at T={T} N={N} D={D} H={H} it stopped with {raised_at(error)}"
+            ) from error
+
+
+def wants_recurrence(name: str) -> bool:
+    return bool(re.search(r"rnn|lstm|gru|cell|recurrent|elman|model|net", name, re.I))

@@ -1,0 +1,541 @@
+"""Backward passes that run beside a forward pass, and where each gradient comes out.
+
+Which argument is what is told by the author's own words and by what runs; no value of a gradient is compared with anything here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading.clips import clip_lifted, clip_of
+from bptt.harness.adapters.reading.forward import (
+    Failures,
+    Forward,
+    Path,
+    Values,
+    _depth,
+    call,
+    fresh,
+    hand,
+    handed_targets,
+    outputs,
+    quiet,
+    shape_words,
+    value_at,
+    values_at,
+)
+from bptt.harness.adapters.reading.layout import at, canonical, layout_of, like
+from bptt.harness.adapters.reading.owners import HandedOwner
+from bptt.harness.adapters.textbook.params import draw, find_gradients, gradients_before, has_effect, like_shape, read
+from bptt.harness.subject import Array, Arrays
+
+RATE = 0.125
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gradient comes out.   kind 'result' (a path in what came back), 'kept' (a slot), 'change' (of the weight, by -rate)"""
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A forward pass with its backward pass.
+
+    backward   its name, None where there is none, the forward's own where one function is both
+    sources    argument of backward -> ('cotangent', leaf) ('arg', of forward) ('leaf', path) ('item', path) ('targets',) ('rate',)
+               ('weights',) ('size', letter)
+    loss       ('forward', path) ('backward', path) ('method', name, roles) or None where cotangents are handed over
+    gradients  'p:NAME' 'x' 'h' 'c' -> Place
+    evidence   what was seen of backward
+    """
+
+    forward: Forward
+    backward: str | None = None
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    loss: Path | None = None
+    gradients: Mapping[str, Place] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    target: str = ""
+    words_agree: int = 0
+    clip: float | None = None
+
+    @property
+    def cotangents(self) -> tuple[Path, ...]:
+        return tuple(s[1] for s in self.sources.values() if s[0] == "cotangent")
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        return tuple(k[2:] for k in self.gradients if k.startswith("p:"))
+
+
+def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]:
+    """Backward passes that ran and gave a gradient, those with more evidence first."""
+    found: list[Reading] = []
+    seen: set[str] = set()
+    clip = clip_of(forward.owner.methods[method])
+    for sources, target, agree in _sources(forward, method):
+        key = f"{sources}{target}"
+        if key in seen:
+            continue
+        seen.add(key)
+        guess = Reading(forward, method, sources, target=target, words_agree=agree, clip=clip)
+        try:
+            with quiet():
+                found.append(_tried(guess))
+        except Exception as error:  # a guess at the arguments may raise anything: the one that came furthest is told
+            failures.add(2000 + _depth(error), f"{method}({said(guess)})", error)
+    found.sort(key=lambda r: -_score(r))
+    return [r for r in found if _score(r) == _score(found[0])]
+
+
+def _score(reading: Reading) -> int:
+    return 100 * len(reading.gradients) + 10 * reading.words_agree + len(reading.evidence)
+
+
+def in_one(forward: Forward, failures: Failures) -> Reading | None:
+    """A function that returns a loss and its gradients in one call; None where it does not."""
+    reading = Reading(forward, forward.method, clip=clip_of(forward.owner.methods[forward.method]))
+    try:
+        with quiet():
+            found = _tried(reading)
+    except Exception as error:  # as above
+        failures.add(1500, f"{forward.method} as loss and gradients in one", error)
+        return None
+    return found if found.loss is not None else None
+
+
+def said(reading: Reading) -> str:
+    return ", ".join(f"{a}: {_source_words(reading, s)}" for a, s in reading.sources.items())
+
+
+def _source_words(reading: Reading, source: Path) -> str:
+    forward = reading.forward
+    if source[0] == "cotangent":
+        name = forward.names.get(source[1]) or "the result"
+        return f"cotangent of {name} {shape_words(forward.leaves[source[1]])}"
+    if source[0] in ("leaf", "item"):
+        path = source[1]
+        return f"{forward.names.get(path) or '.'.join(map(str, path))} of {forward.method}"
+    return {"arg": f"{forward.method}'s {source[-1]}", "targets": "targets", "rate": "learning rate", "weights": "weights"}.get(
+        source[0], str(source[-1])
+    )
+
+
+def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], str, int]]:
+    """Ways to read backward's arguments, the likeliest first, with how many of them the author's words decide."""
+    needed, optional = words.arguments(forward.owner.methods[method])
+    needed = [n for n in needed if n not in ("self", "cls")]
+    rates = [n for n in optional if "rate" in words.roles(n)]
+    cotangent = [n for n in optional if words.COTANGENT.match(n) and optional[n] is None]
+    names = [*needed, *rates, *cotangent]
+    items = _items(forward)
+    choices: list[list[tuple[Path, int]]] = []
+    for name in names:
+        choices.append(_choices(forward, name, items))
+    targets: Sequence[str] = ("",)
+    if "targets" not in forward.roles.values() and any(c[0][0] == ("targets",) for c in choices if c):
+        one = forward.sizes.N == 1
+        from bptt.harness.adapters.reading.forward import _TARGETS
+
+        targets = tuple(t for t in _TARGETS["one" if one else "many"])
+    elif "targets" in forward.roles.values():
+        targets = (forward.target,)
+    for chosen in itertools.islice(itertools.product(*choices), 300):
+        used = [s for s, _ in chosen if s[0] in ("cotangent", "leaf", "item", "arg")]
+        if len(set(used)) < len(used):
+            continue
+        for target in targets:
+            yield {n: s for n, (s, _) in zip(names, chosen, strict=True)}, target, sum(a for _, a in chosen)
+
+
+def _items(forward: Forward) -> list[tuple[Path, str]]:
+    """The top-level results with the author's names for them, leaves or not."""
+    returned = words.returned(forward.owner.methods[forward.method])
+    if len(returned) > 1:
+        return [(("result", k), n) for k, n in enumerate(returned)]
+    return [(("result",), returned[0] if returned else "")]
+
+
+def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> list[tuple[Path, int]]:
+    if name in forward.owner.handed:
+        return [(("weights",), 1)]
+    exact = [(("item", path), 1) for path, n in items if n == name]
+    if exact:
+        return exact
+    if name in forward.roles:
+        role = forward.roles[name]
+        return [(("targets",), 1) if role == "targets" else (("arg", name), 1)]
+    roles = words.roles(name)
+    if "rate" in roles:
+        return [(("rate",), 1)]
+    if words.COTANGENT.match(name):
+        stem = words.stem(name)
+        ranked = [(("cotangent", p), int(words.same(stem, forward.names.get(p, "")))) for p, layout in forward.leaves.items() if layout]
+        return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]
+    if words.CACHE.search(name):
+        plain = [(("item", path), 0) for path, _ in items if path not in forward.leaves]
+        named = [(("item", path), 1) for path, n in items if words.CACHE.search(n)]
+        return [*named, *(p for p in plain if p[0] not in [n[0] for n in named])] or [(("item", path), 0) for path, _ in items]
+    alike = [(("item", path), 1) for path, n in items if words.same(n, name)]
+    if alike:
+        return alike
+    if "targets" in roles:
+        return [(("targets",), 1)]
+    if "x" in roles or name in ("X_embedded",):
+        x = next((a for a, r in forward.roles.items() if r == "x"), "")
+        return [(("arg", x), 1)]
+    for state in ("h", "c"):
+        if state in roles and state in forward.roles.values():
+            arg = next(a for a, r in forward.roles.items() if r == state)
+            return [(("arg", arg), 0), *((("leaf", p), 0) for p in forward.leaves)]
+    size = next((r for r in roles if r in "TNDHO"), None)
+    if size:
+        return [(("size", size), 1)]
+    if words.is_weight(name):
+        return [(("weight", name), 1)]
+    return [
+        *((("cotangent", p), 0) for p, layout in forward.leaves.items() if layout),
+        (("targets",), 0),
+        *((("item", p), 0) for p, _ in items),
+    ]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass: what each returned, on which object; parameters before it."""
+
+    root: Any
+    result: Any
+    gave: Any
+    before: Arrays
+
+
+def run(reading: Reading, params: Arrays, values: Values, cotangents: Mapping[Path, Array], root: Any = None, rate: float = RATE) -> Pass:
+    """Forward and backward once.  `cotangents` have the axes that `outputs` gives."""
+    forward = reading.forward
+    root = fresh(forward, params) if root is None else root
+    before = {p.name: np.array(read(root, p.slot)) for p in forward.parameters}
+    with clip_lifted(getattr(root if not hasattr(root, "functions") else root.functions, forward.method), reading.clip):
+        result = call(forward, root, values)
+    if reading.backward is None or reading.backward == forward.method:
+        return Pass(root, result, result, before)
+    arguments = {a: _argument(reading, s, a, root, result, values, cotangents, rate) for a, s in reading.sources.items()}
+    with clip_lifted(getattr(root if not hasattr(root, "functions") else root.functions, reading.backward), reading.clip):
+        gave = forward.owner.call(root, reading.backward, arguments)
+    return Pass(root, result, gave, before)
+
+
+def _argument(
+    reading: Reading, source: Path, name: str, root: Any, result: Any, values: Values, cotangents: Mapping[Path, Array], rate: float
+) -> Any:
+    forward = reading.forward
+    kind = source[0]
+    if kind == "cotangent":
+        return cotangent_like(forward, source[1], cotangents[source[1]], root, result)
+    if kind == "arg":
+        return hand(forward, forward.roles[source[1]], values, root, source[1])
+    if kind in ("leaf", "item"):
+        return value_at(root, result, source[1])
+    if kind == "targets":
+        return handed_targets(reading.target, values.targets)
+    if kind == "rate":
+        return rate
+    if kind == "weights":
+        return root.argument(name)
+    if kind == "size":
+        return hand(forward, source[1], values, root, name)
+    raise ValueError(f"{name} is not understood")
+
+
+def cotangent_like(forward: Forward, path: Path, value: Array, root: Any, result: Any) -> Any:
+    """A cotangent with the axes of `outputs`, in the layout of the leaf that it belongs to."""
+    layout = forward.leaves[path].replace("S", "T")
+    bare = layout.replace(":", "").replace("1", "")
+    axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
+    array = np.transpose(value, [axes.index(a) for a in bare]) if bare else value
+    shape, k = [], 0
+    for a in layout.replace(":", ""):
+        shape.append(1 if a == "1" else array.shape[k])
+        k += a != "1"
+    array = np.array(array.reshape(shape))
+    return like(array, value_at(root, result, path)) if ":" in layout else array
+
+
+def drawn_cotangents(reading: Reading, rng: np.random.Generator, done: Pass, size: float = 1.0) -> dict[Path, Array]:
+    forward = reading.forward
+    return {p: np.asarray(size * rng.normal(size=outputs(forward, done.root, done.result, p).shape)) for p in reading.cotangents}
+
+
+def _probe(reading: Reading, seed: int = 2) -> tuple[Arrays, Values]:
+    forward = reading.forward
+    rng = np.random.default_rng(seed)
+    target = reading.target or forward.target
+    values = values_at(rng, forward.sizes, forward.counts, target.islower() if target else True)
+    return draw(forward.template, forward.parameters, rng, forward.sizes.H), values
+
+
+def _tried(guess: Reading) -> Reading:
+    """`guess` with its gradients, loss and evidence.  Raises what the user's code raises, ValueError where no gradient came out."""
+    forward = guess.forward
+    params, values = _probe(guess)
+    bare = run(replace(guess, backward=None), params, values, {})
+    rng = np.random.default_rng(3)
+    cotangents = drawn_cotangents(guess, rng, bare)
+    untouched = fresh(forward, params)
+    keeps = not isinstance(forward.owner, HandedOwner)  # functions keep nothing
+    before = gradients_before(untouched, forward.parameters) if keeps else {}
+    done = run(guess, params, values, cotangents)
+    gradients = _places(guess, done, params, before)
+    if not any(k.startswith("p:") for k in gradients):
+        raise ValueError(f"no gradient of a weight was found in what {guess.backward} returned or left on the object")
+    forward = _with_effect(forward, guess.cotangents, gradients, params, values)
+    reading = guess = replace(guess, gradients=gradients, forward=forward)
+    evidence = []
+    if not guess.cotangents:
+        loss = _loss(reading, done)
+        if loss is None and guess.backward != forward.method:
+            loss = _loss_method(reading, params, values)
+        if loss is None:
+            raise ValueError(f"{guess.backward} takes no gradient from outside, and no loss was found beside it")
+        reading = replace(reading, loss=loss)
+    else:
+        twice = run(reading, params, values, {p: 2 * v for p, v in cotangents.items()})
+        one, two = gradient_values(reading, done, params, values), gradient_values(reading, twice, params, values)
+        if all(np.allclose(two[k], 2 * one[k], rtol=1e-9, atol=1e-12) for k in one if k in two):
+            evidence.append("linear in what it is given")
+        if any(np.any(v) for v in one.values()):
+            evidence.append("not zero")
+    if any(p.kind == "change" for p in gradients.values()):
+        other = run(reading, params, values, cotangents, rate=2 * RATE)
+        one, two = gradient_values(reading, done, params, values), gradient_values(reading, other, params, values, 2 * RATE)
+        if not all(np.allclose(one[k], two[k], rtol=1e-6, atol=1e-9) for k in one):
+            raise ValueError(f"{guess.backward} changes the weights, but not by the learning rate times a gradient")
+        evidence.append("weights change by the learning rate times it")
+    return replace(reading, evidence=tuple(evidence))
+
+
+def _with_effect(forward: Forward, judged: Sequence[Path], gradients: Mapping[str, Place], params: Arrays, values: Values) -> Forward:
+    """Without the weights that what is judged does not depend on, and of which no gradient came: a read-out beside the recurrence."""
+    if not judged:
+        return forward
+
+    def output(obj: Any) -> Array:
+        result = call(forward, obj, values)
+        return np.concatenate([np.ravel(outputs(forward, obj, result, p)) for p in judged])
+
+    effects = has_effect(forward.template, forward.parameters, params, output, np.random.default_rng(4))
+    return replace(forward, parameters=tuple(p for p in forward.parameters if effects[p.name] or f"p:{p.name}" in gradients))
+
+
+def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any]) -> dict[str, Place]:
+    """Where each gradient is: returned, kept, or as a change of the weight."""
+    forward = guess.forward
+    found: dict[str, Place] = {}
+    one_call = guess.backward == forward.method
+    returned = words.returned(forward.owner.methods[guess.backward or forward.method])
+    for path, name, value in _returned(done.gave, returned):
+        role = _role_by_name(forward, name, value, one_call)
+        if role and role not in found:
+            found[role] = Place("result", path)
+    changed = [p.name for p in forward.parameters if not np.array_equal(done.before[p.name], read(done.root, p.slot))]
+    keeps = not isinstance(forward.owner, HandedOwner)
+    for parameter in find_gradients(done.root, forward.parameters, before) if keeps else ():
+        role = f"p:{parameter.name}"
+        if role not in found and parameter.gradient is not None and parameter.name not in changed:
+            found[role] = Place("kept", tuple(parameter.gradient))
+    for name in changed:
+        if f"p:{name}" not in found:
+            found[f"p:{name}"] = Place("change", (name,))
+    if not one_call:
+        for path, _, value in _returned(done.gave, returned):
+            if any(p.kind == "result" and p.path == path for p in found.values()):
+                continue
+            role = _role_by_shape(forward, value, found, params)
+            if role:
+                found[role] = Place("result", path)
+    return found
+
+
+def _returned(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]]:
+    """What a call returned, leaf by leaf: path, the author's name, value."""
+    if isinstance(gave, Mapping):
+        for key, value in gave.items():
+            yield (key,), str(key), value
+        return
+    items = list(gave) if isinstance(gave, tuple | list) else [gave]
+    whole = not isinstance(gave, tuple | list)
+    for k, item in enumerate(items):
+        name = names[k] if len(names) == len(items) else ""
+        path: Path = () if whole else (k,)
+        if isinstance(item, Mapping):
+            for key, value in item.items():
+                yield (*path, key), str(key), value
+        elif isinstance(item, tuple) or (isinstance(item, list) and item and len({np.shape(i) for i in item}) > 1):
+            for j, value in enumerate(item):
+                yield (*path, j), "", value
+        else:
+            yield path, name, item
+
+
+def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> str | None:
+    if not name or not isinstance(value, np.ndarray | np.floating | list):
+        return None
+    stem = words.stem(name)
+    if stem == name:
+        if one_call:
+            return None
+        exact = [p.name for p in forward.parameters if p.name.rpartition(".")[2] == name]
+        return f"p:{exact[0]}" if exact else None
+    for parameter in forward.parameters:
+        bare = parameter.name.rpartition(".")[2]
+        if stem == bare or stem.lower().replace("_", "") == bare.lower().replace("_", ""):
+            return f"p:{parameter.name}"
+    for argument, role in forward.roles.items():
+        if role in ("x", "h", "c") and (words.same(stem, argument) or stem == argument):
+            return role
+    for role in ("x", "h", "c"):
+        if role in words.roles(stem) and (role == "x" or role in forward.states):
+            return role
+    return None
+
+
+def _role_by_shape(forward: Forward, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:
+    layout = layout_of(value, forward.sizes)
+    bare = (layout or "").replace(":", "").replace("1", "")
+    if layout and sorted(bare) == sorted(forward.x.replace(":", "").replace("1", "")) and "x" not in found and not forward.counts:
+        return "x"
+    if isinstance(value, np.ndarray):
+        fitting = [n for n, v in params.items() if v.shape == value.shape and f"p:{n}" not in found]
+        alike = [n for n, v in params.items() if v.shape == value.shape]
+        if len(fitting) == 1 and len(alike) == 1:
+            return f"p:{fitting[0]}"
+    if layout and sorted(bare) == sorted(forward.state.replace("1", "")) and len(forward.states) == 1 and "h" not in found:
+        return "h"
+    return None
+
+
+def gradient_values(reading: Reading, done: Pass, params: Arrays, values: Values, rate: float = RATE) -> dict[str, Array]:
+    """The gradients by role, those of x (T, N, D) or (N, D) and of states (N, H) in our axes."""
+    forward = reading.forward
+    found: dict[str, Array] = {}
+    for role, place in reading.gradients.items():
+        if place.kind == "change":
+            name = place.path[0]
+            slot = next(p.slot for p in forward.parameters if p.name == name)
+            found[role] = (done.before[name] - read(done.root, slot)) / rate
+            continue
+        value = at(done.gave, place.path) if place.kind == "result" else read(done.root, place.path)
+        if role.startswith("p:"):
+            found[role] = like_shape(np.array(value), np.shape(params[role[2:]]))
+        elif role == "x":
+            found[role] = _in_axes(
+                value, forward.x, "ND" if forward.is_step else "TND", values.x.shape if not forward.is_step else values.x[0].shape
+            )
+        else:
+            found[role] = _in_axes(value, forward.state, "NH", values.state[role].shape)
+    return found
+
+
+def _in_axes(value: Any, layout: str, axes: str, shape: tuple[int, ...]) -> Array:
+    """A gradient in the layout of what it is the gradient of; as it is where it has another shape, for the checks to see."""
+    array = np.array(value) if not isinstance(value, Mapping) else np.stack([value[k] for k in sorted(value)])
+    flat = layout.replace(":", "")
+    if array.ndim != len(flat):
+        squeezed = [n for n in array.shape if n != 1]
+        wanted = [n for a, n in zip(axes, shape, strict=True) if a in flat]
+        return (
+            array.reshape(shape)
+            if squeezed == [n for n in wanted if n != 1] and flat.replace("1", "") == "".join(a for a in axes if a in flat)
+            else array
+        )
+    return canonical(array, flat, axes)
+
+
+def _loss(reading: Reading, done: Pass) -> Path | None:
+    """Where the one number is that the function or its partner returned."""
+    returned = words.returned(reading.forward.owner.methods[reading.forward.method])
+    for where, thing in (("forward", done.result), ("backward", done.gave)):
+        if where == "backward" and reading.backward == reading.forward.method:
+            continue
+        names = returned if where == "forward" else words.returned(reading.forward.owner.methods[reading.backward or ""])
+        items = list(thing) if isinstance(thing, tuple | list) else [thing]
+        numbers = [(k, names[k] if len(names) == len(items) else "") for k, v in enumerate(items) if _is_number(v)]
+        named = [k for k, n in numbers if words.LOSS.match(n) or "loss" in n.lower() or "cost" in n.lower()]
+        chosen = named or [k for k, _ in numbers]
+        if len(chosen) == 1 or named:
+            return (where, *((chosen[0],) if isinstance(thing, tuple | list) else ()))
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | np.floating) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind == "f")
+
+
+def _loss_method(reading: Reading, params: Arrays, values: Values) -> Path | None:
+    """A method or function beside the two that makes the loss of outputs, or of inputs, and targets."""
+    forward = reading.forward
+    names = [n for n in forward.owner.methods if words.LOSS.match(n) and n not in (forward.method, reading.backward)]
+    names.sort(key=lambda n: "total" not in n.lower())
+    for name in names:
+        needed, _ = words.arguments(forward.owner.methods[name])
+        needed = [n for n in needed if n != "self"]
+        for sources in _loss_sources(forward, needed):
+            loss: Path = ("method", name, tuple(zip(needed, sources, strict=True)))
+            try:
+                with quiet():
+                    value = loss_value(replace(reading, loss=loss), run(replace(reading, backward=None), params, values, {}), values)
+            except Exception:
+                continue
+            if np.isfinite(value):
+                return loss
+    return None
+
+
+def _loss_sources(forward: Forward, needed: Sequence[str]) -> Iterator[tuple[Path, ...]]:
+    leaves: list[Path] = [("leaf", p) for p in forward.leaves if forward.leaves[p]]
+    choices: list[list[Path]] = []
+    for name in needed:
+        if name in forward.owner.handed:
+            choices.append([("weights",)])
+            continue
+        roles = words.roles(name)
+        named: list[Path] = [("leaf", p) for p, n in forward.names.items() if words.same(n, name) or n == name]
+        x: list[Path] = [("x",)] if "x" in roles else []
+        targets: list[Path] = [("targets",)] if "targets" in roles else []
+        choices.append([*dict.fromkeys([*named, *x, *targets, *leaves, ("targets",)])])
+    for chosen in itertools.product(*choices):
+        if len(set(chosen)) == len(chosen) and ("targets",) in chosen:
+            yield chosen
+
+
+def loss_value(reading: Reading, done: Pass, values: Values) -> Any:
+    """The loss of one pass.  Raises whatever the user's code raises, ValueError where it is no number."""
+    assert reading.loss is not None
+    kind, *rest = reading.loss
+    if kind == "method":
+        name, sources = rest
+        arguments = {}
+        for argument, source in sources:
+            if source[0] == "x":
+                arguments[argument] = hand(reading.forward, "x", values, done.root, argument)
+            elif source[0] == "targets":
+                arguments[argument] = handed_targets(reading.target or reading.forward.target, values.targets)
+            elif source[0] == "weights":
+                arguments[argument] = done.root.argument(argument)
+            else:
+                arguments[argument] = value_at(done.root, done.result, source[1])
+        value = reading.forward.owner.call(done.root, name, arguments)
+    else:
+        value = at(done.result if kind == "forward" else done.gave, rest)
+    if np.size(value) != 1:
+        raise ValueError("the loss is no number")
+    return np.asarray(value).reshape(())

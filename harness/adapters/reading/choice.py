@@ -1,0 +1,74 @@
+"""Which reading stands.
+
+Readings are compared by what was seen to run, by the shapes that came out, by linearity and by the author's own words. Where several
+are equal in all of that, it must not matter which: each is held against a difference quotient, and where some would be called right
+and others wrong, none is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bptt.harness.adapters.reading.backward import Reading, _probe, _score, drawn_cotangents, gradient_values, loss_value, run, said
+from bptt.harness.adapters.reading.forward import outputs, quiet
+from bptt.harness.adapters.reading.forward import said as forward_said
+from bptt.harness.subject import Arrays
+
+#: A difference quotient with step 1e-5 has this many digits; a mistake that is smaller is left to the checks.
+_STEP, _CLOSE = 1e-5, 1e-5
+
+
+class AmbiguousError(Exception):
+    """Several readings are equally consistent, and their verdicts disagree; the message has both."""
+
+
+def choose(found: Sequence[Reading]) -> Reading:
+    """The reading that stands.  Raises AmbiguousError."""
+
+    def key(reading: Reading) -> tuple[int, int]:
+        return (_score(reading), len(reading.forward.evidence))
+
+    best = max(map(key, found))
+    equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))
+    likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
+    if len(likely) == 1:
+        return likely[0]
+    right = [is_right(r) for r in likely]
+    if all(v == right[0] for v in right):
+        return likely[0]
+    one, other = likely[right.index(True)], likely[right.index(False)]
+    raise AmbiguousError(
+        f"two readings run equally well and disagree: with ({forward_said(one.forward)}) and ({said(one)}) its gradients are right, "
+        f"with ({forward_said(other.forward)}) and ({said(other)}) they are wrong"
+    )
+
+
+def is_right(reading: Reading) -> bool | None:
+    """Whether the given gradients are those of a difference quotient along one random direction; None where it does not run."""
+    params, values = _probe(reading, seed=11)
+    rng = np.random.default_rng(12)
+    forward = reading.forward
+    try:
+        with quiet():
+            bare = run(replace(reading, backward=None), params, values, {})
+            cotangents = drawn_cotangents(reading, rng, bare)
+            given = gradient_values(reading, run(reading, params, values, cotangents), params, values)
+            direction = {n: rng.normal(size=v.shape) for n, v in params.items() if f"p:{n}" in given}
+
+            def loss(e: float) -> float:
+                moved: Arrays = {n: v + e * direction[n] if n in direction else v for n, v in params.items()}
+                if reading.loss is not None:
+                    done = run(reading if reading.loss[0] == "backward" else replace(reading, backward=None), moved, values, {})
+                    return float(loss_value(reading, done, values))
+                done = run(replace(reading, backward=None), moved, values, {})
+                return float(sum(np.sum(c * outputs(forward, done.root, done.result, p)) for p, c in cotangents.items()))
+
+            exact = (loss(_STEP) - loss(-_STEP)) / (2 * _STEP)
+            got = float(sum(np.sum(given[f"p:{n}"] * u) for n, u in direction.items() if given[f"p:{n}"].shape == u.shape))
+            size = max(abs(exact), max((float(np.abs(v).max()) for k, v in given.items() if k.startswith("p:")), default=0.0), 1e-8)
+            return abs(got - exact) < _CLOSE * size
+    except Exception:  # the user's code, at values of ours, may raise anything: then this reading has no verdict
+        return None

@@ -1,0 +1,277 @@
+"""A reading under the contract's methods: a network with its loss inside, a layer over time, or a step in a loop over time."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run
+from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, outputs, quiet
+from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.textbook.params import draw, find_parameters, read
+from bptt.harness.errors import ContractError, SubjectError
+from bptt.harness.subject import Array, Arrays
+
+
+class _Read:
+    """What all three forms share: a template for each pair of sizes, and objects that hold given parameters."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._made: dict[tuple[tuple[int, ...], ...], Forward] = {}
+
+    @property
+    def reading(self) -> Reading:
+        return self._reading
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        forward = self._reading.forward
+        sizes = replace(forward.sizes, D=input_size, H=hidden_size)
+        with quiet():
+            template = forward.owner.make(rng, sizes)
+            if not find_parameters(template, {}) or any(read(template, p.slot) is None for p in forward.parameters):
+                x = rng.integers(0, sizes.D, size=(sizes.T, sizes.N)) if forward.counts else rng.normal(size=(sizes.T, sizes.N, sizes.D))
+                state = {s: np.zeros((sizes.N, sizes.H)) for s in "hc"}
+                call(replace(forward, sizes=sizes), template, Values(x, state, np.zeros((sizes.T, sizes.N, sizes.O))))
+        params = draw(template, forward.parameters, rng, hidden_size)
+        self._made[self._key(params)] = replace(forward, sizes=sizes, template=template)
+        return params
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        sizes = self._forward(params).sizes
+        dtype = next(iter(params.values())).dtype
+        return {s: np.zeros((batch_size, sizes.H), dtype) for s in self._states()}
+
+    def _states(self) -> tuple[str, ...]:
+        return self._reading.forward.states
+
+    def _key(self, params: Arrays) -> tuple[tuple[int, ...], ...]:
+        return tuple(np.shape(params[p.name]) for p in self._reading.forward.parameters)
+
+    def _forward(self, params: Arrays) -> Forward:
+        try:
+            return self._made[self._key(params)]
+        except KeyError:
+            raise ContractError("params are of sizes at which init was never called, wanted params that init made") from None
+
+    def _at(self, params: Arrays) -> Reading:
+        return replace(self._reading, forward=self._forward(params))
+
+    @contextlib.contextmanager
+    def _strict(self, params: Arrays) -> Iterator[None]:
+        """In complex numbers a dropped imaginary part is an error; what the user prints is not shown."""
+        with warnings.catch_warnings():
+            if any(v.dtype.kind == "c" for v in params.values()):
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            yield
+
+
+class ReadNetwork(_Read):
+    """Inputs and targets to a loss; where cotangents are handed over instead, the loss is their product with the output."""
+
+    def batch(self, rng: np.random.Generator, params: Arrays, T: int, N: int) -> tuple[Array, Array]:
+        reading = self._at(params)
+        sizes = replace(reading.forward.sizes, T=T, N=N)
+        x = rng.integers(0, sizes.D, size=(T, N)) if reading.forward.counts else rng.normal(size=(T, N, sizes.D))
+        if reading.loss is None:
+            return x, rng.normal(size=_shape(reading.forward, reading.cotangents[0], sizes))
+        layout = reading.target or reading.forward.target
+        outputs = sizes.D if reading.forward.counts and not _has_outputs(reading) else sizes.O
+        return x, rng.integers(0, outputs, size=(T, N)) if layout.islower() else rng.normal(size=(T, N, sizes.O))
+
+    def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        reading = self._at(params)
+        forward = reading.forward
+        dtype = next(iter(params.values())).dtype
+        filled = {s: state[s] if s in state else np.zeros((np.shape(inputs)[1], forward.sizes.H), dtype) for s in "hc"}
+        values = Values(inputs, filled, targets)
+        with self._strict(params):
+            done = run(replace(reading, backward=None), params, values, {})
+            if reading.loss is None:
+                path = reading.cotangents[0]
+                value = np.sum(targets * outputs(forward, done.root, done.result, path))
+            elif reading.loss[0] != "backward":
+                value = np.array(loss_value(reading, done, values))
+            if reading.backward is None or (reading.backward == forward.method):
+                return np.asarray(value), _params_only(gradient_values(reading, done, params, values))
+            root = fresh(forward, params)
+            done = self._run(reading, params, values, dict.fromkeys(reading.cotangents, targets), root)
+            if reading.loss is not None and reading.loss[0] == "backward":
+                value = np.array(loss_value(reading, done, values))
+            return np.asarray(value), _params_only(gradient_values(reading, done, params, values))
+
+    def _run(self, reading: Reading, params: Arrays, values: Values, cotangents: Mapping[Path, Array], root: Any) -> Pass:
+        return run(reading, params, values, cotangents, root)
+
+
+def _params_only(gradients: Mapping[str, Array]) -> dict[str, Array]:
+    return {k[2:]: np.array(v) for k, v in gradients.items() if k.startswith("p:")}
+
+
+def _has_outputs(reading: Reading) -> bool:
+    return any("O" in layout for layout in reading.forward.leaves.values()) or "O" in reading.forward.owner.words.replace("D+H", "")
+
+
+def _shape(forward: Forward, path: Path, sizes: Sizes) -> tuple[int, ...]:
+    bare = forward.leaves[path].replace(":", "").replace("1", "").replace("S", "T")
+    axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
+    return tuple(getattr(sizes, a) for a in axes)
+
+
+class ReadLayer(_Read):
+    """A whole sequence at a time."""
+
+    def _states(self) -> tuple[str, ...]:
+        return tuple(s for s in self._reading.forward.states if final_place(self._reading, s) is not None)
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        reading = self._at(params)
+        with self._strict(params):
+            done = run(replace(reading, backward=None), params, self._values(params, xs, state), {})
+            return self._read(reading, done, xs.shape[1])
+
+    def _read(self, reading: Reading, done: Pass, N: int) -> tuple[Array, dict[str, Array]]:
+        ys = _with_rows(
+            outputs(reading.forward, done.root, done.result, reading.cotangents[0] if reading.cotangents else main_leaf(reading)), N, 1
+        )
+        final = {}
+        for s in self._states():
+            place = final_place(reading, s)
+            assert place is not None
+            value = outputs(reading.forward, done.root, done.result, place)
+            over_time = "T" in reading.forward.leaves[place].replace("S", "T")
+            final[s] = np.array(_with_rows(value, N, 1)[-1] if over_time else _with_rows(value, N, 0))
+        return np.array(ys), final
+
+    def _values(self, params: Arrays, xs: Array, state: Arrays) -> Values:
+        H, dtype = self._forward(params).sizes.H, next(iter(params.values())).dtype
+        filled = {s: state[s] if s in state else np.zeros((xs.shape[1], H), dtype) for s in "hc"}
+        return Values(xs, filled, np.zeros(0))
+
+    def backward(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+    ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
+        reading = self._at(params)
+        values = self._values(params, xs, state)
+        main = reading.cotangents[0]
+        dys = dys.copy()
+        handed: dict[Path, Array] = {}
+        for s in self._states():
+            place = final_place(reading, s)
+            if s not in dfinal:
+                continue
+            if place == main:
+                dys[-1] += dfinal[s]
+            elif place in reading.cotangents:
+                handed[place] = dfinal[s] if "N" in reading.forward.leaves[place] else dfinal[s][0]
+            elif np.any(dfinal[s]):
+                raise ContractError(f"backward was given a gradient of the final {s}, which {reading.backward} cannot take")
+        handed[main] = dys if "N" in reading.forward.leaves[main] else dys[:, 0]
+        with self._strict(params):
+            bare = run(replace(reading, backward=None), params, values, {})
+            for path in reading.cotangents:
+                if path not in handed:
+                    handed[path] = np.zeros_like(outputs(reading.forward, bare.root, bare.result, path))
+            done = run(reading, params, values, handed)
+            found = gradient_values(reading, done, params, values)
+        dxs = found.get("x")
+        return _params_only(found), None if dxs is None else np.array(dxs), {s: np.array(found[s]) for s in self._states() if s in found}
+
+
+def _with_rows(value: Array, N: int, axis: int) -> Array:
+    """With an axis for the batch where a layout has none."""
+    return value if value.ndim == axis + 2 else np.expand_dims(value, axis)
+
+
+def main_leaf(reading: Reading) -> Path:
+    return next(p for p, layout in reading.forward.leaves.items() if "T" in layout.replace("S", "T"))
+
+
+def final_place(reading: Reading, s: str) -> Path | None:
+    """The leaf that has the last value of a state: one over time (its last step) or without; None where there is none."""
+    forward = reading.forward
+    main = reading.cotangents[0] if reading.cotangents else main_leaf(reading)
+    hidden = [p for p, layout in forward.leaves.items() if set(layout.replace(":", "").replace("S", "T")) <= set("TNH1") and "H" in layout]
+    named = [p for p in hidden if s in words.roles(forward.names.get(p, "")) and p != main]
+    flat = [p for p in named if "T" not in forward.leaves[p].replace("S", "T")]
+    if flat:
+        return flat[0]
+    if s == "h" and main in hidden:
+        return main
+    return named[0] if named else None
+
+
+class ReadStep(_Read):
+    """One step at a time, in a loop over time; one object for each step, so that what a step keeps is its own."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        reading = self._at(params)
+        ys, current = [], {s: np.array(v) for s, v in state.items()}
+        with self._strict(params):
+            root = fresh(reading.forward, params)
+            for x in xs:
+                current = self._step(reading, root, x, current)[1]
+                ys.append(current["h"])
+        return np.stack(ys), current
+
+    def _step(self, reading: Reading, root: Any, x: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        forward = reading.forward
+        result = call(forward, root, Values(x[None], state, np.zeros(0)))
+        places = step_states(reading)
+        return result, {s: np.array(_with_rows(outputs(forward, root, result, p), x.shape[0], 0)) for s, p in places.items()}
+
+    def backward(
+        self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
+    ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
+        reading = self._at(params)
+        places = step_states(reading)
+        states = [{s: np.array(v) for s, v in state.items()}]
+        total: dict[str, Array] = {}
+        dxs: list[Array] = []
+        carry = {s: np.array(dfinal[s]) if s in dfinal else np.zeros_like(state[s]) for s in places}
+        with self._strict(params):
+            for x in xs:
+                states.append(self._step(reading, fresh(reading.forward, params), x, states[-1])[1])
+            for t in reversed(range(len(xs))):
+                values = Values(xs[t][None], states[t], np.zeros(0))
+                bare = run(replace(reading, backward=None), params, values, {})
+                incoming = carry | {"h": dys[t] + carry["h"]}
+                handed = {p: np.zeros_like(outputs(reading.forward, bare.root, bare.result, p)) for p in reading.cotangents}
+                handed |= {p: incoming[s].reshape(handed[p].shape) for s, p in places.items() if p in handed}
+                unable = [s for s, p in places.items() if p not in handed and np.any(incoming[s])]
+                if unable:
+                    raise ContractError(f"{reading.backward} cannot take a gradient of {', '.join(unable)}")
+                found = gradient_values(reading, run(reading, params, values, handed), params, values)
+                for name, value in _params_only(found).items():
+                    total[name] = total[name] + value if name in total else value
+                carry = {s: np.array(found[s]) if s in found else np.zeros_like(carry[s]) for s in places}
+                if "x" in found:
+                    dxs.append(np.array(found["x"]))
+        return total, np.stack(dxs[::-1]) if dxs else None, {s: v for s, v in carry.items() if s in reading.gradients}
+
+
+def step_states(reading: Reading) -> dict[str, Path]:
+    """Where the next h (and c) stand in what a step returns."""
+    forward = reading.forward
+    fitting = [p for p, layout in forward.leaves.items() if layout == forward.state]
+    wanted = forward.states
+    named = {s: next((p for p in fitting if s in words.roles(forward.names.get(p, ""))), None) for s in wanted}
+    if len(wanted) == 2 and named["h"] == named["c"]:
+        named = dict(zip(wanted, fitting, strict=False))
+    found: dict[str, Path] = {}
+    for s in wanted:
+        path = (
+            named[s]
+            if named[s] is not None and named[s] not in found.values()
+            else next((p for p in fitting if p not in found.values()), None)
+        )
+        if path is None:
+            raise SubjectError(f"{forward.method} gives no next {s}")
+        found[s] = path
+    return found

@@ -1,0 +1,456 @@
+"""Forward passes that run: which argument is what, how axes lie, and what each result is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import types
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
+from bptt.harness.adapters.reading.owners import HandedOwner, Owner
+from bptt.harness.adapters.textbook.params import Parameter, draw, find_parameters, substitute
+from bptt.harness.subject import Array, Arrays
+
+#: Layouts of x and of a state that go together: a whole sequence, then a single step. In small letters: whole numbers.
+SEQUENCES = (
+    ("TND", "NH"), ("NTD", "NH"), ("DNT", "HN"), ("T:ND", "NH"), ("T:DN", "HN"), ("TDN", "HN"),
+    ("t", "H1"), ("t", "H"), ("t", "1H"), ("nt", "HN"), ("tn", "NH"), ("nt", "NH"), ("tn", "HN"),
+    ("T:D1", "H1"), ("TD1", "H1"), ("TD", "H"), ("TD", "H1"), ("TD", "1H"), ("T:D", "H"), ("T:D", "H1"),
+    ("T:1D", "1H"), ("DT", "H1"), ("DT", "H"),
+)  # fmt: skip
+STEPS = (("ND", "NH"), ("DN", "HN"), ("D", "H"), ("D1", "H1"), ("1D", "1H"), ("D", "H1"), ("i", "H1"), ("i", "H"))
+#: Layouts of targets beside those of x: the same kind of numbers, a float for each output, one target for the whole sequence.
+_TARGETS = {
+    "many": ("tn", "nt", "TNO", "NTO", "ONT", "T:NO", "T:ON", "n", "NO", "ON"),
+    "one": ("t", "T:O1", "TO", "T:O", "T:1O", "OT", "i", "O1", "O", "1O", "TO1"),
+}
+
+Path = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Values:
+    """One random set of what is handed over.   x (T, N, D) or whole numbers (T, N)   state (N, H)   targets (T, N, O) or whole"""
+
+    x: Array
+    state: Arrays
+    targets: Array
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass that ran.
+
+    roles     argument -> 'x' 'h' 'c' 'state' 'targets', a letter for a size, 'rate' 'flag' 'seed', or 'weights' where it is handed some
+    x, state, target   layouts                 leaves   what came back, ('result', ...) or ('held', attribute) -> its layout
+    names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
+    """
+
+    owner: Owner
+    method: str
+    roles: Mapping[str, str]
+    x: str
+    state: str
+    target: str
+    sizes: Sizes
+    parameters: tuple[Parameter, ...]
+    template: Any
+    leaves: Mapping[Path, str] = field(default_factory=dict)
+    names: Mapping[Path, str] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    rank: int = 0
+
+    @property
+    def is_step(self) -> bool:
+        return (self.x, self.state) in STEPS
+
+    @property
+    def counts(self) -> bool:
+        """Whether x is whole numbers."""
+        return self.x.islower()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        held = set(self.roles.values())
+        return tuple(s for s in "hc" if s in held or "state" in held)
+
+
+@dataclass
+class Failures:
+    """What became of the ways that were tried; the one that came furthest is told."""
+
+    furthest: tuple[int, str, BaseException] | None = None
+
+    def add(self, stage: int, said: str, error: BaseException) -> None:
+        if self.furthest is None or stage > self.furthest[0]:
+            self.furthest = (stage, said, error)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What a user's code prints while it is tried is not shown; its warnings are not either."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def values_at(rng: np.random.Generator, sizes: Sizes, counts: bool, target_counts: bool, states: Sequence[str] = "hc") -> Values:
+    z = sizes
+    x = rng.integers(0, z.D, size=(z.T, z.N)) if counts else rng.normal(size=(z.T, z.N, z.D))
+    outputs = z.D if counts else z.O
+    targets = rng.integers(0, outputs, size=(z.T, z.N)) if target_counts else rng.normal(size=(z.T, z.N, z.O))
+    return Values(x, {s: 0.5 * rng.normal(size=(z.N, z.H)) for s in states}, targets)
+
+
+def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
+    """Ways to read a forward pass's arguments, the likeliest first; no two arguments have the same role."""
+    needed, optional = words.arguments(owner.methods[method])
+    needed = [n for n in needed if n not in ("self", "cls")]
+    states = [n for n in optional if n not in owner.handed and set(words.roles(n)) & {"h", "c"} and not words.is_weight(n)]
+    for names in dict.fromkeys(((*needed, *states), tuple(needed))):
+        yield from _assign(owner, names)
+
+
+_ONCE = ("x", "h", "c", "state", "targets")
+
+
+def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
+    fixed = {n: "weights" for n in names if n in owner.handed}
+    open_ = [n for n in names if n not in fixed]
+    choices: list[tuple[str, ...]] = []
+    for k, name in enumerate(open_):
+        suggested = [r for r in words.roles(name) if r not in ("params", "Z", "truncation")]
+        if len(open_) == 1 or (not suggested and k == 0):
+            suggested = ["x", *suggested]
+        if "h" in suggested:
+            suggested = [*suggested, "state"]
+        if "x" in suggested and "targets" in suggested:
+            suggested = ["x", "targets"] if k == 0 else ["targets", "x"]
+        others = [] if suggested else ["h", "targets", "c", "x"]
+        choices.append(tuple(dict.fromkeys([*suggested, *others])))
+    for chosen in itertools.islice(itertools.product(*choices), 200):
+        once = [r for r in chosen if r in _ONCE]
+        if (
+            len(set(once)) == len(once)
+            and "x" in chosen
+            and ("state" not in chosen or not {"h", "c"} & set(chosen))
+            and ("c" not in chosen or "h" in chosen)
+        ):
+            yield fixed | dict(zip(open_, chosen, strict=True))
+
+
+def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> list[Forward]:
+    """Forward passes of `method` that run, those with more evidence first."""
+    found: list[Forward] = []
+    template_of: dict[int, tuple[Any, tuple[Parameter, ...]]] = {}
+    for rank, roles in enumerate(assignments(owner, method)):
+        states = any(r in ("h", "c", "state") for r in roles.values())
+        bundles = [*SEQUENCES, *STEPS] if states else list(dict.fromkeys((x, "") for x, _ in SEQUENCES))
+        for order, (x, state) in enumerate(bundles):
+            one = "N" not in x and "n" not in x
+            sizes = replace(Sizes(), N=1) if one else Sizes()
+            targets: tuple[str, ...] = ("",)
+            if "targets" in roles.values():
+                targets = _TARGETS["one" if one else "many"]
+                targets = tuple(t for t in targets if t.islower() or not x.islower())
+            try:
+                if sizes.N not in template_of:
+                    with quiet():
+                        made = owner.make(np.random.default_rng(0), sizes)
+                    template_of[sizes.N] = made, tuple(find_parameters(made, {}))
+                template, parameters = template_of[sizes.N]
+            except Exception as error:  # the user's constructor, at sizes of ours, may raise anything
+                failures.add(0, owner.words, error)
+                return found
+            for third, target in enumerate(targets):
+                guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=1000 * rank + 20 * order + third)
+                try:
+                    with quiet():
+                        found.append(_tried(guess))
+                except Exception as error:  # a guess at the layout may raise anything: the one that came furthest is told
+                    failures.add(_depth(error), f"{method}({said(guess)}), {owner.words}", error)
+        if found and rank >= 8:
+            break
+    found.sort(key=lambda f: (-len(f.evidence), f.rank))
+    best = len(found[0].evidence) if found else 0
+    return [f for f in found if len(f.evidence) == best][:limit]
+
+
+def said(forward: Forward) -> str:
+    """The arguments with their layouts: 'inputs: t, hprev: h (H, 1)'."""
+    return ", ".join(f"{a}: {_layout_words(forward, r)}" for a, r in forward.roles.items() if r != "weights")
+
+
+def _layout_words(forward: Forward, role: str) -> str:
+    layout = {"x": forward.x, "targets": forward.target}.get(role, forward.state if role in ("h", "c", "state") else "")
+    return f"{role} {shape_words(layout)}" if layout else role
+
+
+def shape_words(layout: str) -> str:
+    """'T:D1' -> 'a list of T arrays (D, 1)', 'DNT' -> '(D, N, T)', 't' -> 'T whole numbers'."""
+    if layout == "i":
+        return "one whole number"
+    if layout.islower():
+        return f"whole numbers ({', '.join(layout.upper())})"
+    outer, colon, inner = layout.partition(":")
+    shape = f"({', '.join(inner or outer)}{',' if len(inner or outer) == 1 else ''})"
+    return f"a list of {'T' if outer == 'T' else 'T + 1'} arrays {shape}" if colon else shape
+
+
+def _depth(error: BaseException) -> int:
+    """How far a try came: the line of the user's code on which it stopped."""
+    line, traceback = 1, error.__traceback__
+    while traceback is not None:
+        if str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0] not in ("bptt", "numpy", "contextlib"):
+            line = 1000 + traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+def fresh(forward: Forward, params: Arrays) -> Any:
+    """A root that holds copies of `params`: a backward pass that updates its weights changes its own."""
+    return substitute(forward.template, forward.parameters, {n: np.array(v) for n, v in params.items()})
+
+
+def hand(forward: Forward, role: str, values: Values, root: Any, argument: str) -> Any:
+    """What an argument in this role is given."""
+    if role == "weights":
+        return root.argument(argument)
+    if role == "x":
+        return handed_x(forward, values.x)
+    if role in ("h", "c"):
+        return formed(np.array(values.state[role]), "NH", forward.state)
+    if role == "state":
+        return tuple(formed(values.state[s], "NH", forward.state) for s in "hc")
+    if role == "targets":
+        return handed_targets(forward.target, values.targets)
+    if role in ("T", "N", "D", "H", "O"):
+        # a vocabulary is the size of inputs and outputs alike
+        return values.x.shape[0] if role == "T" else values.x.shape[1] if role == "N" else getattr(forward.sizes, role)
+    return {"rate": 0.125, "flag": True, "seed": 0}[role]
+
+
+def handed_x(forward: Forward, x: Array) -> Any:
+    if forward.counts:
+        return _whole(x, forward.x)
+    return formed(x[0], "ND", forward.x) if forward.is_step else formed(x, "TND", forward.x)
+
+
+def handed_targets(layout: str, targets: Array) -> Any:
+    if layout.islower():
+        return _whole(targets, layout)
+    if "T" in layout:
+        return formed(targets, "TNO", layout)
+    return formed(targets[-1], "NO", layout)
+
+
+def _whole(numbers: Array, layout: str) -> Any:
+    if layout == "i":
+        return int(numbers[-1, 0])
+    if layout == "n":
+        return numbers[-1].copy()
+    if layout == "t":
+        return [int(v) for v in numbers[:, 0]]
+    return np.ascontiguousarray(numbers if layout == "tn" else numbers.T)
+
+
+def call(forward: Forward, root: Any, values: Values) -> Any:
+    handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
+    return forward.owner.call(root, forward.method, handed)
+
+
+def _tried(guess: Forward) -> Forward:
+    """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
+    rng = np.random.default_rng(1)
+    target_counts = guess.target.islower()
+    values = values_at(rng, guess.sizes, guess.counts, target_counts)
+    template = guess.template
+    parameters = guess.parameters
+    if not parameters:
+        template = _warm(guess, values)
+        parameters = _weights_of_warm(guess, template, values, rng)
+        guess = replace(guess, template=template)
+    if not parameters:
+        raise ValueError("it holds no weights")
+    params = draw(template, parameters, rng, guess.sizes.H)
+    trial = replace(guess, parameters=parameters)
+    root = fresh(trial, params)
+    result = call(trial, root, values)
+    leaves = leaves_of(trial, root, result)
+    own = sorted(guess.x.upper().replace(":", "").replace("1", ""))
+    leaves = {p: w for p, w in leaves.items() if guess.counts or sorted(w.replace(":", "").replace("1", "")) != own}
+    if not leaves:
+        raise ValueError(f"{guess.method} returned nothing whose axes can be told: {_shapes(result)}")
+    trial = replace(trial, leaves=leaves, names=_names(trial, result, leaves))
+    return _used(_seen(trial, params, values, rng), params, values, rng)
+
+
+def _warm(guess: Forward, values: Values) -> Any:
+    root = guess.owner.make(np.random.default_rng(0), guess.sizes)
+    call(guess, root, values)
+    return root
+
+
+def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.Generator) -> tuple[Parameter, ...]:
+    """Arrays that the first forward made and a second one, over other inputs, left as they were."""
+    from bptt.harness.adapters.textbook.params import read
+
+    candidates = find_parameters(root, {})
+    before = {p.name: np.array(read(root, p.slot)) for p in candidates}
+    call(guess, root, values_at(rng, guess.sizes, guess.counts, guess.target.islower()))
+    return tuple(
+        p
+        for p in candidates
+        if isinstance(read(root, p.slot), np.ndarray) and np.array_equal(before[p.name], read(root, p.slot)) and np.any(before[p.name])
+    )
+
+
+def _shapes(result: Any) -> str:
+    items = result if isinstance(result, tuple | list) else [result]
+    return ", ".join(str(np.shape(i)) if isinstance(i, np.ndarray) else type(i).__name__ for i in list(items)[:6])
+
+
+def leaves_of(forward: Forward, root: Any, result: Any) -> dict[Path, str]:
+    """Everything that came back, or was put on the object, whose axes can be told."""
+    found: dict[Path, str] = {}
+    for path, value in _walk(result, ("result",), 3):
+        layout = layout_of(value, forward.sizes)
+        if layout is not None:
+            found[path] = layout
+    if result is None or not found:
+        before = set(vars(forward.template)) if hasattr(forward.template, "__dict__") else set()
+        for name, value in list(getattr(root, "__dict__", {}).items()):
+            if isinstance(value, types.FunctionType | types.ModuleType):
+                continue
+            layout = layout_of(value, forward.sizes)
+            known = {str(p.slot[0].key) for p in forward.parameters}
+            if (
+                layout
+                and name not in known
+                and not words.COTANGENT.match(name)
+                and (name not in before or _differs(getattr(forward.template, name), value))
+            ):
+                found[("held", name)] = layout
+    return found
+
+
+def _differs(a: Any, b: Any) -> bool:
+    try:
+        return not np.array_equal(np.asarray(a, dtype=float), np.asarray(b, dtype=float))
+    except (TypeError, ValueError):
+        return True
+
+
+def _walk(value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Any]]:
+    yield path, value
+    if (depth and isinstance(value, tuple)) or (depth == 3 and isinstance(value, list)):
+        for k, item in enumerate(value):
+            yield from _walk(item, (*path, k), depth - 1)
+    elif depth == 3 and isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
+        for k, item in value.items():
+            yield from _walk(item, (*path, k), 0)
+
+
+def value_at(root: Any, result: Any, path: Path) -> Any:
+    return at(result, path[1:]) if path[0] == "result" else getattr(root, path[1])
+
+
+def _names(forward: Forward, result: Any, leaves: Mapping[Path, str]) -> dict[Path, str]:
+    returned = words.returned(forward.owner.methods[forward.method])
+    names: dict[Path, str] = {}
+    for path in leaves:
+        if path[0] == "held":
+            names[path] = path[1]
+        elif len(path) == 1:
+            names[path] = returned[0] if len(returned) == 1 else ""
+        elif isinstance(path[1], str):
+            names[path] = path[1]
+        elif len(path) == 2 and isinstance(result, tuple | list) and len(returned) == len(result):
+            names[path] = returned[path[1]]
+    return names
+
+
+def outputs(forward: Forward, root: Any, result: Any, path: Path) -> Array:
+    """A leaf as an array with axes T N and its own last one, as far as it has them."""
+    layout = forward.leaves[path]
+    bare = layout.replace(":", "").replace("1", "").replace("S", "T")
+    axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
+    return canonical(value_at(root, result, path), layout, axes)
+
+
+def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Generator) -> Forward:
+    """`forward` with what was seen of it."""
+    evidence = []
+    root = fresh(forward, params)
+    base = call(forward, root, values)
+    paths = [p for p in forward.leaves if len(forward.leaves[p]) > 0]
+    if not paths:
+        paths = list(forward.leaves)
+
+    def after(other: Values) -> dict[Path, Array]:
+        twin = fresh(forward, params)
+        result = call(forward, twin, other)
+        return {p: outputs(forward, twin, result, p) for p in paths}
+
+    first = {p: np.array(outputs(forward, root, base, p)) for p in paths}
+    if not all(np.isfinite(v).all() for v in first.values()):
+        raise ValueError(f"{forward.method} returned values that are not finite")
+    again = after(values)
+    if all(np.array_equal(first[p], again[p]) for p in paths):
+        evidence.append("equal calls give equal values")
+    changed = values_at(rng, forward.sizes, forward.counts, forward.target.islower()).x
+    if forward.counts:
+        changed = (values.x + 1) % forward.sizes.D
+    moved = after(replace(values, x=changed))
+    if not any(not np.array_equal(first[p], moved[p]) for p in paths):
+        raise ValueError(f"nothing that {forward.method} returned depends on {next(a for a, r in forward.roles.items() if r == 'x')}")
+    evidence.append("reads x")
+    if forward.states and any(
+        not np.array_equal(first[p], v) for p, v in after(replace(values, state={s: -v for s, v in values.state.items()})).items()
+    ):
+        evidence.append("reads the state")
+    timed = [p for p in paths if "T" in forward.leaves[p].replace("S", "T")]
+    if timed and not forward.is_step:
+        later = values.x.copy()
+        later[-1] = changed[-1]
+        moved = after(replace(values, x=later))
+        if all(np.array_equal(first[p][:-1], moved[p][:-1]) for p in timed) and any(
+            not np.array_equal(first[p][-1], moved[p][-1]) for p in timed
+        ):
+            evidence.append("causal")
+    if forward.sizes.N > 1:
+        other = values.x.copy()
+        other[:, 0] = changed[:, 0]
+        moved = after(replace(values, x=other))
+        rows = [p for p in paths if "N" in forward.leaves[p]]
+        axis = {p: 1 if p in timed else 0 for p in rows}
+        if rows and all(np.array_equal(np.take(first[p], 1, axis[p]), np.take(moved[p], 1, axis[p])) for p in rows):
+            evidence.append("rows do not mix")
+    else:
+        evidence.append("rows do not mix")
+    return replace(forward, evidence=tuple(evidence))
+
+
+def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Generator) -> Forward:
+    """`forward` without the arrays that change nothing that came back, unless the author handed them over as weights."""
+    if isinstance(forward.owner, HandedOwner):
+        return forward
+    from bptt.harness.adapters.textbook.params import find_gradients, has_effect
+
+    def output(obj: Any) -> Array:
+        result = call(forward, obj, values)
+        return np.concatenate([np.ravel(outputs(forward, obj, result, p)) for p in forward.leaves])
+
+    effects = has_effect(forward.template, forward.parameters, params, output, rng)
+    kept = tuple(p for p in forward.parameters if effects[p.name] or find_gradients(forward.template, [p], {})[0].gradient is not None)
+    if not kept:
+        raise ValueError(f"nothing that {forward.method} returned depends on a weight")
+    return replace(forward, parameters=kept)

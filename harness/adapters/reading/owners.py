@@ -1,0 +1,414 @@
+"""Where the weights are: in an object, in a module's globals, or among the arguments of functions.
+
+An owner makes a root object that holds the weights as attributes (or deeper), and calls a function or method beside them. The same
+slots (params.py) then say where a weight and its gradient stand, whatever the author's form is.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.objects import raised_at, short_name
+from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.textbook.build import seeded
+from bptt.harness.subject import Array
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One way to have the weights.
+
+    make(rng, sizes) -> root        words: how, for `describe`
+    methods     names that can be called on a root, with the functions behind them
+    handed      weights that are arguments of the functions: {argument: names of the weights in it}; an argument that is a weight
+                itself has the one name of its own
+    fixed       sizes that cannot be chosen, by letter
+    truncation  the number of steps after which its author stops BPTT, where the constructor says one
+    """
+
+    name: str
+    words: str
+    make: Callable[[np.random.Generator, Sizes], Any]
+    methods: Mapping[str, Any]
+    handed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    truncation: int | None = None
+    unlikely: int = 0
+
+    def call(self, root: Any, method: str, values: Mapping[str, Any]) -> Any:
+        return getattr(root, method)(**values)
+
+
+class CannotMakeError(Exception):
+    """The constructor wants something that is neither a size nor a weight; the message says what."""
+
+
+class Namespace:
+    """A module's globals, with functions that read these and no others: a copy of it has weights of its own."""
+
+    def __init__(self, module: types.ModuleType, arrays: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_module", module)
+        vars(self).update({k: v for k, v in vars(module).items() if not k.startswith("__")})
+        vars(self).update(arrays)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Every function of the module, with this object's dict for its globals."""
+        module = vars(self)["_module"]
+        vars(self).setdefault("__builtins__", vars(module).get("__builtins__"))
+        for name, value in list(vars(self).items()):
+            if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not hasattr(value, "__wrapped__"):
+                bound = types.FunctionType(value.__code__, vars(self), value.__name__, value.__defaults__, value.__closure__)
+                bound.__kwdefaults__, bound.__module__, bound.__qualname__ = value.__kwdefaults__, value.__module__, value.__qualname__
+                vars(self)[name] = bound
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Namespace:
+        twin = object.__new__(Namespace)
+        vars(twin).update({k: _copied(v, memo) for k, v in vars(self).items()})
+        twin._bind()
+        return twin
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    """Arrays, and what holds them, are copied; code is shared."""
+    if isinstance(value, np.ndarray | list | dict):
+        try:
+            return copy.deepcopy(value, memo)
+        except Exception:  # what cannot be copied (an open file in a list) is shared
+            return value
+    return value
+
+
+def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
+    """Ways to make an object of a class, the likeliest first.  Raises CannotMakeError."""
+    methods = {n: getattr(cls, n) for n in dir(cls) if _own(cls, n)}
+    if not isinstance(cls, type):
+        yield Owner(short_name(cls), "an object made already", lambda rng, sizes: copy.deepcopy(cls), methods, fixed={"*": 0})
+        return
+    needed, optional = words.arguments(cls)
+    given = dict(args or {})
+    plan: dict[str, Any] = {}
+    truncation, unclear = None, []
+    for name in (*needed, *optional):
+        if name in given:
+            plan[name] = given[name]
+            continue
+        role = next((r for r in words.roles(name) if r in ("H", "D", "O", "N", "T", "Z", "rate", "truncation", "seed", "flag")), None)
+        if role in ("H", "D", "O", "N", "Z") or (role == "T" and name in needed):
+            plan[name] = _Letter(role)
+        elif name in optional:
+            if role == "truncation" and isinstance(optional[name], int) and optional[name] > 0:
+                truncation = int(optional[name])
+        elif role in ("rate", "seed", "truncation"):
+            plan[name] = {"rate": 0.125, "seed": 0, "truncation": 64}[role]
+        else:
+            unclear.append(name)
+    if "O" in {v.letter for v in plan.values() if isinstance(v, _Letter)} and "H" not in {
+        v.letter for v in plan.values() if isinstance(v, _Letter)
+    }:
+        plan = {n: _Letter("H") if isinstance(v, _Letter) and v.letter == "O" else v for n, v in plan.items()}
+    guesses = list(_guesses(unclear))
+    if not guesses:
+        raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
+    for k, guess in enumerate(guesses):
+        values = plan | guess
+        said = ", ".join(f"{n}={v}" for n, v in values.items())
+
+        def make(rng: np.random.Generator, sizes: Sizes, values: Mapping[str, Any] = values) -> Any:
+            return seeded(rng, lambda: cls(**{n: v.size(sizes) if isinstance(v, _Letter) else v for n, v in values.items()}))
+
+        yield Owner(cls.__name__, f"constructed as {cls.__name__}({said})", make, methods, truncation=truncation, unlikely=k)
+
+
+@dataclass(frozen=True)
+class _Letter:
+    letter: str
+
+    def size(self, sizes: Sizes) -> int:
+        return sizes.D + sizes.H if self.letter == "Z" else int(getattr(sizes, self.letter))
+
+    def __repr__(self) -> str:
+        return "D+H" if self.letter == "Z" else self.letter
+
+
+def _guesses(unclear: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Sizes for arguments whose names say nothing: each letter, each order."""
+    if not unclear:
+        yield {}
+    elif len(unclear) <= 3:
+        for letters in itertools.permutations("DHO", len(unclear)):
+            yield {n: _Letter(a) for n, a in zip(unclear, letters, strict=True)}
+
+
+def _own(cls: Any, name: str) -> bool:
+    owner = cls if isinstance(cls, type) else type(cls)
+    if name.startswith("__") and name not in ("__call__", "__forward__", "__backward__"):
+        return False
+    static = inspect.getattr_static(owner, name, None)
+    function = static.__func__ if isinstance(static, staticmethod | classmethod) else static
+    return isinstance(function, types.FunctionType)
+
+
+def of_globals(module: types.ModuleType, functions: Mapping[str, Any]) -> Iterator[Owner]:
+    """Functions that read weights from their module's globals: arrays there, made anew at sizes of ours."""
+    arrays = {n: v for n, v in vars(module).items() if isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.ndim in (1, 2)}
+    read = _globals_read(module, functions)
+    weights = {n: a for n, a in arrays.items() if n in read}
+    if not weights:
+        return
+    axes = _axes_of_globals(module, weights)
+    if axes is None:
+        return
+    letters, sizes_named = axes
+
+    def make(rng: np.random.Generator, sizes: Sizes) -> Namespace:
+        made = {n: rng.uniform(-1, 1, tuple(_extent(a, sizes) for a in word)) / np.sqrt(sizes.H) for n, word in letters.items()}
+        values: dict[str, Any] = made | {n: _extent(a, sizes) for n, a in sizes_named.items()}
+        return Namespace(module, values)
+
+    said = ", ".join(f"{n} ({', '.join(map(str, word))})" for n, word in letters.items())
+    yield Owner(_name_of(functions), f"weights are globals of the module: {said}", make, dict(functions))
+
+
+def _name_of(functions: Mapping[str, Any]) -> str:
+    return next(iter(functions))
+
+
+def _globals_read(module: types.ModuleType, functions: Mapping[str, Any]) -> set[str]:
+    """Names of globals that the functions, and functions of the module that they call, read."""
+    pending, seen = [f for f in functions.values() if isinstance(f, types.FunctionType)], set[str]()
+    done: set[Any] = set()
+    while pending:
+        code_of = pending.pop().__code__
+        stack = [code_of]
+        while stack:
+            code = stack.pop()
+            if code in done:
+                continue
+            done.add(code)
+            seen |= set(code.co_names)
+            stack += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+            pending += [v for n in code.co_names if isinstance(v := vars(module).get(n), types.FunctionType)]
+    return seen
+
+
+def _extent(letter: Any, sizes: Sizes) -> int:
+    """A letter, a sum such as 'D+H', a multiple such as '4H', or a number."""
+    if isinstance(letter, int):
+        return letter
+    total = 0
+    for part in letter.split("+"):
+        factor = part.rstrip("TNDHO")
+        total += (int(factor) if factor else 1) * int(getattr(sizes, part[len(factor) :]))
+    return total
+
+
+def _axes_of_globals(module: types.ModuleType, weights: Mapping[str, Array]) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]] | None:
+    """The axes of each weight by letter, and the sizes that stand in the module by name.
+
+    A size is a whole number in the module whose name is one of a size; a weight's axis that equals it, its sum with another, or a
+    small multiple is that letter.
+    """
+    named: dict[str, str] = {}
+    values: dict[str, int] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            letter = next((r for r in words.roles(name) if r in "DHO"), None)
+            if letter is not None:
+                named[name] = letter
+                values.setdefault(letter, value)
+    squares = {a.shape[0] for a in weights.values() if a.ndim == 2 and a.shape[0] == a.shape[1] and a.shape[0] > 1}
+    if "H" not in values and len(squares) == 1:
+        values["H"] = squares.pop()
+    if "H" not in values:
+        return None
+    if "D" not in values:
+        known = set(values.values())
+        other = sorted({n for a in weights.values() for n in a.shape if n > 1 and n not in known and n % values["H"]})
+        if len(other) == 1:
+            values["D"] = other[0]
+        elif len(other) == 2 and "O" not in values:
+            return None
+    extents: dict[int, str] = {}
+    for word in ("4H", "3H", "2H", "D+H", "O", "D", "H"):
+        if all(a in values for a in word if a in "DHO"):
+            total = sum((int(p[:-1]) if p[:-1] else 1) * values[p[-1]] for p in word.split("+"))
+            extents[total] = word
+    if len({values[a] for a in values}) < len(values):
+        return None
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, array in weights.items():
+        axes: list[Any] = [1 if n == 1 else extents.get(n) for n in array.shape]
+        if None in axes:
+            return None
+        found[name] = tuple(axes)
+    for name, value in vars(module).items():
+        if name not in named and isinstance(value, int) and not isinstance(value, bool) and extents.get(value) in ("D+H",) and value > 1:
+            named[name] = extents[value]
+    return found, named
+
+
+def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward: str) -> Iterator[Owner]:
+    """Functions that are handed their weights: one argument each, or all in a dict or list."""
+    function = functions[forward]
+    needed, optional = words.arguments(function)
+    names = [*needed, *optional]
+    boxes = [n for n in needed if "params" in words.roles(n)]
+    loose = [n for n in needed if words.is_weight(n) and n not in boxes]
+    reach = [f for f in vars(module).values() if isinstance(f, types.FunctionType) and f.__module__ == module.__name__]
+    for box in boxes:
+        listed = words.names_unpacked(function, box)
+        keys = words.keys_read([function, *_called_with(function, reach, box)], box)
+        for initial in _initialisers(module):
+            yield from _from_initialiser(module, functions, forward, box, initial, listed or keys)
+        if keys and all(isinstance(k, str) for k in keys):
+            yield from _by_shapes(module, functions, forward, keys, {box: tuple(keys)}, as_dict=True)
+        elif listed:
+            yield from _by_shapes(module, functions, forward, listed, {box: tuple(listed)}, as_dict=False)
+    if loose and not boxes:
+        weights = [n for n in names if n in loose]
+        yield from _by_shapes(module, functions, forward, weights, {n: (n,) for n in weights}, as_dict=None)
+
+
+def _called_with(function: Any, reach: list[Any], argument: str) -> list[Any]:
+    """Functions of the module that take an argument of the same name: a step that the sequence hands its parameters on to."""
+    called = set(function.__code__.co_names)
+    return [f for f in reach if f.__name__ in called and argument in words.arguments(f)[0]]
+
+
+class Handed:
+    """Weights that are handed to functions, as attributes: `box` is the argument that wants all of them, if one does."""
+
+    def __init__(self, namespace: Namespace, weights: Mapping[Any, Array], box: str | None, as_list: bool) -> None:
+        self._functions: Callable[[], Namespace] = lambda: namespace  # not an attribute in which weights are looked for
+        self.weights = dict(weights)
+        self.box, self.as_list = box, as_list
+
+    @property
+    def functions(self) -> Namespace:
+        return self._functions()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Handed:
+        return Handed(self.functions, copy.deepcopy(self.weights, memo), self.box, self.as_list)
+
+    def argument(self, name: str) -> Any:
+        if name == self.box:
+            return list(self.weights.values()) if self.as_list else dict(self.weights)
+        return self.weights[name]
+
+
+@dataclass(frozen=True)
+class HandedOwner(Owner):
+    def call(self, root: Any, method: str, values: Mapping[str, Any]) -> Any:
+        return getattr(root.functions, method)(**values)
+
+
+def _by_shapes(
+    module: types.ModuleType,
+    functions: Mapping[str, Any],
+    forward: str,
+    weights: Sequence[str],
+    handed: Mapping[str, tuple[Any, ...]],
+    as_dict: bool | None,
+) -> Iterator[Owner]:
+    namespace = Namespace(module, {})
+    for k, shapes in enumerate(shape_guesses(weights)):
+
+        def make(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, tuple[Any, ...]] = shapes) -> Handed:
+            arrays = {n: rng.uniform(-1, 1, tuple(_extent(a, sizes) for a in word)) / np.sqrt(sizes.H) for n, word in shapes.items()}
+            box = None if as_dict is None else next(iter(handed))
+            return Handed(namespace, arrays, box, as_dict is False)
+
+        said = ", ".join(f"{n} ({', '.join(map(str, w))})" for n, w in shapes.items())
+        yield HandedOwner(forward, f"weights are handed over: {said}", make, dict(functions), handed, unlikely=k)
+
+
+def shape_guesses(weights: Sequence[str]) -> Iterator[dict[str, tuple[Any, ...]]]:
+    """Shapes for weights by what their names suggest, one orientation and one form of bias for all, the likeliest first."""
+    kernels = [n for n in weights if not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV")]
+    out = [n for n in kernels if _is_output(n)]
+    inner = [n for n in kernels if n not in out]
+    biases = [n for n in weights if n not in kernels]
+    by_name = {n: "H" if _from_state(n) else "D" for n in inner}
+    sources = [by_name] if set(by_name.values()) == {"H", "D"} else []
+    sources.append(dict.fromkeys(inner, "D+H"))
+    if len(inner) % 2 == 0 and inner:
+        half = len(inner) // 2
+        sources += [{n: "D" if k < half else "H" for k, n in enumerate(inner)}, {n: "DH"[k % 2] for k, n in enumerate(inner)}]
+    seen: set[str] = set()
+    for source, k, columns, bias in itertools.product(sources, (1, 4, 3, 2), (True, False), ("column", "row", "vector")):
+        blocks = "H" if k == 1 else f"{k}H"
+        shapes: dict[str, tuple[Any, ...]] = {}
+        for n in weights:
+            if n in biases:
+                extent = "O" if _is_output(n) else blocks
+                shapes[n] = {"column": (extent, 1), "row": (1, extent), "vector": (extent,)}[bias]
+            else:
+                there, here = ("O", "H") if n in out else (blocks, source[n])
+                shapes[n] = (there, here) if columns else (here, there)
+        if str(shapes) not in seen:
+            seen.add(str(shapes))
+            yield shapes
+
+
+def _is_output(name: str) -> bool:
+    """Whether a weight's name is one of a read-out: 'Why', 'W_ya', 'by', 'V'."""
+    bare = name.strip("_").lower().replace("_", "")
+    whole = ("v", "c", "by", "wy", "wv", "bv", "wout", "bout")
+    return bare in whole or bool(set(bare[1:]) & set("yv")) or ("out" in bare and "gate" not in bare) or bare.endswith(("hq", "bq"))
+
+
+def _from_state(name: str) -> bool:
+    bare = name.lstrip("_")
+    return bare[:1] == "U" or (any(c in bare[1:].lower() for c in ("aa", "hh", "h", "rec", "ss")) and not bare.lower().endswith("xh"))
+
+
+def _initialisers(module: types.ModuleType) -> list[Any]:
+    """Functions of the module that make weights: called init..., and all their arguments are sizes."""
+    found = []
+    for name, value in vars(module).items():
+        if isinstance(value, types.FunctionType) and ("init" in name.lower() or "get_params" in name.lower()):
+            needed, _ = words.arguments(value)
+            if all(any(r in "DHOZ" for r in words.roles(n)) for n in needed):
+                found.append(value)
+    return found
+
+
+def _from_initialiser(
+    module: types.ModuleType, functions: Mapping[str, Any], forward: str, box: str, initial: Any, keys: Sequence[Any]
+) -> Iterator[Owner]:
+    needed, _ = words.arguments(initial)
+    letters = {n: next(r for r in words.roles(n) if r in "DHOZ") for n in needed}
+    if "D" not in letters.values() and "O" in letters.values():
+        letters = {n: "D" if a == "O" else a for n, a in letters.items()}
+
+    def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
+        namespace = Namespace(module, {})
+        values = {n: _Letter(a).size(sizes) for n, a in letters.items()}
+        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values))
+        if isinstance(made, Mapping):
+            return Handed(namespace, {k: v for k, v in made.items() if isinstance(v, np.ndarray)}, box, False)
+        names = keys if len(keys) == len(made) else range(len(made))
+        return Handed(namespace, dict(zip(names, made, strict=True)), box, True)
+
+    try:
+        names = tuple(make(np.random.default_rng(0), Sizes()).weights)
+    except Exception:  # an initialiser that wants something else: the next way is tried
+        return
+    if not names or (keys and all(isinstance(k, str) for k in keys) and not set(keys) <= set(names)):
+        return
+    said = ", ".join(f"{n}={a}" for n, a in letters.items())
+    yield HandedOwner(forward, f"weights are those of {initial.__name__}({said})", make, dict(functions), {box: names})
+
+
+def why_not(owner: Owner, error: BaseException) -> str:
+    return f"{owner.words}: {raised_at(error)}"

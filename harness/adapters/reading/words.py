@@ -1,0 +1,155 @@
+"""What a name suggests.  Names rank readings; what runs decides."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+_WORDS: dict[str, str] = {
+    "params": r"^(parameters?|params?|prm|p|theta|weights?|ws|model|net|state_dict)$",
+    "targets": (
+        r"^(y|ys|y_?true|y_?labels?|y_?train|y_?idx|labels?|targets?|target_?(seq|idx|ids)?|t|ts|ground_?truth|"
+        r"gt|d|Y|expected|tgt)$"
+    ),
+    "rate": r"^(lr|learn(ing)?_?rate|eta|alpha|rate|step_?size)$",
+    "c": (
+        r"^_?((c|cell|memory)_?(prev|0|t|tm1|t_1|in|init|state|old|last|start|prevs)*|(prev|last|old|init|initial)_?(c|cell|memory)(_state)?|"
+        r"s_prev|C_?prev|ct_?1)$"
+    ),
+    "h": (
+        r"^_?((h|a|s|hidden|hid|state)_?(prev|0|t|tm1|t_1|in|init|state|states|old|last|start|prevs|h)*|(prev|last|old|init|initial)_?(h|a|s|hidden|state|hs|activation)s?(_state)?|"
+        r"h_?prev_?(t|l)?)$"
+    ),
+    "x": (
+        r"^_?(x|xs|xt|x_?t|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x)?|data|batch|seq|sequence|"
+        r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp)$"
+    ),
+    "H": (
+        r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"
+        r"hid_?(size|dim)|num_?(hidden|units|neurons)|n_?(hidden|units|neurons|cells)|units|state_?(size|dim)|"
+        r"hdim|rnn_?(size|units)|lstm_?(size|units)|mem_?cell_?ct|cell_?(size|dim))$"
+    ),
+    "D": (
+        r"^(input_?(size|dim|dims|units|features|channels?|nodes|n|shape|d)?|D|n_?x|x_?(dim|size)|in_?(size|dim|features|channels)|"
+        r"num_?(inputs?|features)|n_?(inputs?|features|in)|embed(ding)?_?(size|dim)|emb_?(size|dim)|features|"
+        r"word_?dim|wordvec_?size|vocab_?(size|dim)|vocabulary_?size|V|len_?vocab|d_?in|idim|char_?(size|dim)|"
+        r"vec_?(size|dim))$"
+    ),
+    "O": (
+        r"^(output_?(size|dim|dims|units|features|channels?|nodes|n|d)?|O|n_?y|y_?(dim|size)|out_?(size|dim|features|channels)|"
+        r"num_?(outputs?|classes)|n_?(outputs?|classes|out)|classes|odim|target_?(size|dim))$"
+    ),
+    "N": r"^(N|batch_?size|n_?batch|bs|m|minibatch_?size)$",
+    "T": (
+        r"^(T|T_?x|seq_?(len|length|size)|sequence_?length|time_?steps?|n_?steps|num_?steps|steps|max_?(seq_?)?len(gth)?|"
+        r"window|bptt_?steps)$"
+    ),
+    "Z": r"^(z_?(size|dim)|concat_?(size|dim)|x_?h_?(size|dim))$",
+    "truncation": r"^(bptt_?(trunc(ate)?|truncate|k)|trunc(ate|ation)?|k1|k2)$",
+    "flag": r"^(train_?flg|training|is_?train(ing)?|train|mode)$",
+    "seed": r"^(seed|rng|random_?state|generator)$",
+}
+_COMPILED = {role: re.compile(pattern) for role, pattern in _WORDS.items()}
+_LOWER = {role: re.compile(pattern, re.I) for role, pattern in _WORDS.items()}
+
+KERNEL = re.compile(r"^_?(W|U|V|w|u|E|kernel|weights?|theta|R|emb)(_|[xhyizrfocgnuasv]|[A-Z]|\d|$).*|.*(kernel|weights?|_W)$")
+BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
+CACHE = re.compile(r"(cache|tape|mem(ory)?$|ctx|context|saved|stored|history|intermediates?)", re.I)
+COTANGENT = re.compile(r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)", re.I)
+FORWARD = re.compile(
+    r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|forward_.*)_*$",
+    re.I,
+)
+BACKWARD = re.compile(
+    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|back_?prop(agat(e|ion))?(_through_time)?|bptt|.*_backward(s|_pass|_prop)?|backward_.*|backprop.*)_*$",
+    re.I,
+)
+LOSS = re.compile(
+    r"^_*(loss|(calc(ulate)?|compute|get|total|cross_entropy|ce)_?(total_?)?(loss|cost|error).*|cost|.*_loss|"
+    r"loss_?(fun|func|function|fn)|lossfun|cross_?entropy)_*$",
+    re.I,
+)
+
+
+def roles(name: str) -> tuple[str, ...]:
+    """What an argument of a forward pass may be by its name, the likeliest first; () where the name says nothing."""
+    exact = tuple(role for role, pattern in _COMPILED.items() if pattern.match(name))
+    return exact or tuple(role for role, pattern in _LOWER.items() if pattern.match(name))
+
+
+def is_weight(name: str) -> bool:
+    return bool(KERNEL.match(name) or BIAS.match(name))
+
+
+def arguments(function: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
+    """Names that a call must give, and those that it may, with their defaults.  ([], {}) where Python cannot tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return [], {}
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return [p.name for p in named if p.default is p.empty], {p.name: p.default for p in named if p.default is not p.empty}
+
+
+def tree_of(function: Any) -> ast.AST | None:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+
+
+def returned(function: Any) -> list[str]:
+    """The names in ``return a, b, self.c[k]`` at the end of a function, 'a' 'b' 'c'; '' for what has none."""
+    tree = tree_of(function)
+    values = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None] if tree else []
+    if not values:
+        return []
+    last = values[-1]
+    return [_word(e) for e in (last.elts if isinstance(last, ast.Tuple | ast.List) else [last])]
+
+
+def _word(node: ast.expr) -> str:
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def keys_read(functions: list[Any], argument: str) -> list[Any]:
+    """Keys that functions read of the dict called `argument`: strings in ``argument["W"]``, or names in ``W, b = argument``."""
+    found: dict[Any, None] = {}
+    for function in functions:
+        tree = tree_of(function)
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and _word(node.value) == argument:
+                found[node.slice.value] = None
+    return list(found)
+
+
+def names_unpacked(function: Any, argument: str) -> list[str]:
+    """The names in ``W, U, b = argument`` (a list of weights), [] where there is no such line."""
+    tree = tree_of(function)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == argument:
+            target = node.targets[0]
+            if isinstance(target, ast.Tuple | ast.List) and all(isinstance(e, ast.Name) for e in target.elts):
+                return [e.id for e in target.elts if isinstance(e, ast.Name)]
+    return []
+
+
+def stem(name: str) -> str:
+    """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h'."""
+    return re.sub(r"^_?(dL_?d?|dJ_?d?|dE_?d?|grads?_?(wrt_)?|delta_?|d_?|g_)(?=.)", "", re.sub(r"_?(grads?|gradient)$", "", name))
+
+
+def same(a: str, b: str) -> bool:
+    """Whether two names name the same thing: 'next_h' and 'h_next', 'hs' and 'h', 'W_xh' and 'Wxh'."""
+    return bool(a) and bool(b) and _bare(a) == _bare(b)
+
+
+def _bare(name: str) -> str:
+    parts = sorted(p for p in re.split(r"_+", name.strip("_")) if p)
+    return "".join(parts) if len(name) > 3 else name.strip("_")
