@@ -55,8 +55,8 @@ def is_right(reading: Reading) -> bool | None:
         with quiet():
             bare = run(replace(reading, backward=None), params, values, {})
             cotangents = drawn_cotangents(reading, rng, bare)
-            given = gradient_values(reading, run(reading, params, values, cotangents), params, values)
-            direction = {n: rng.normal(size=v.shape) for n, v in params.items() if f"p:{n}" in given}
+            given: Arrays = gradient_values(reading, run(reading, params, values, cotangents), params, values)
+            direction: Arrays = {n: np.asarray(rng.normal(size=v.shape)) for n, v in params.items() if f"p:{n}" in given}
 
             def loss(e: float) -> float:
                 moved: Arrays = {n: v + e * direction[n] if n in direction else v for n, v in params.items()}
