@@ -29,7 +29,7 @@ def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subjec
     if is_torch(cls) or not isinstance(cls, type):
         return None
     methods = [n for n in dir(cls) if not n.startswith("__") or n in ("__call__", "__forward__", "__backward__")]
-    pairs = list(_pairs(methods, lambda n: callable(getattr(cls, n, None))))
+    pairs = list(_pairs({n: getattr(cls, n) for n in methods}, lambda n: callable(getattr(cls, n, None))))
     if not pairs:
         return None
     failures = Failures()
@@ -43,7 +43,7 @@ def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subjec
 def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | None:
     """A function of a module with the one that is its other half, or a loss with its gradients in one; None where it is neither."""
     functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType)}
-    pairs = [(f, b) for f, b in _pairs(list(functions), lambda n: True, together=True) if name in (f, b)]
+    pairs = [(f, b) for f, b in _pairs(functions, lambda n: True, together=True) if name in (f, b)]
     if not pairs:
         return None
     failures = Failures()
@@ -58,7 +58,7 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
 
 def function_names(module: types.ModuleType) -> list[str]:
     """Forward halves of pairs, and losses with gradients in one, that a module itself defines."""
-    functions = [n for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__]
+    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
     return list(dict.fromkeys(f for f, _ in _pairs(functions, lambda n: True, together=True)))
 
 
@@ -72,7 +72,7 @@ _HALVES = (
 )
 
 
-def _pairs(names: list[str], fits: Any, together: bool = False) -> Iterator[tuple[str, str | None]]:
+def _pairs(names: Mapping[str, Any], fits: Any, together: bool = False) -> Iterator[tuple[str, str | None]]:
     """Forward names with their backward halves, those of the same name first; then a loss that gives its gradients itself."""
     fronts = [n for n in names if words.FORWARD.match(n) and fits(n) and not words.BACKWARD.match(n)]
     backs = [n for n in names if words.BACKWARD.match(n) and fits(n) and not words.FORWARD.match(n)]
@@ -86,7 +86,15 @@ def _pairs(names: list[str], fits: Any, together: bool = False) -> Iterator[tupl
             ]
             yield from ((front, b) for b in sorted(rest, key=lambda b: b.startswith("_")))
     if not fronts or not backs or together:
-        yield from ((n, None) for n in names if words.LOSS.match(n) and fits(n) and n not in backs)
+        yield from ((n, None) for n in names if fits(n) and n not in backs and _gives_gradients(n, names[n]))
+
+
+def _gives_gradients(name: str, function: Any) -> bool:
+    """Whether a function may be a loss with its gradients in one: by its name, or since it returns several things called d..."""
+    if words.LOSS.match(name):
+        return True
+    named = [n for n in words.returned(function) if words.stem(n) != n]
+    return len(named) >= 2 and not any(words.COTANGENT.match(a) for a in words.arguments(function)[0])
 
 
 def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]], failures: Failures) -> Subject | None:
@@ -153,7 +161,8 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         batch_sizes=(1,) if forward.sizes.N == 1 else None,
         truncation=forward.owner.truncation,
         source=source_of_reading(reading),
-        extra={"no_dfinal": no_dfinal, "inferred_final": inferred} if kind == "cell" else {},
+        no_dfinal=no_dfinal if kind == "cell" else (),
+        inferred_final=inferred if kind == "cell" else (),
     )
     _at_other_sizes(made, spec)
     return made
@@ -204,7 +213,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
                 else:
                     xs = rng.normal(size=(T, N, D))
                     ys, final = impl.run(params, xs, state)
-                    closed = made.extra.get("no_dfinal", ())
+                    closed = made.no_dfinal
                     impl.backward(
                         params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) if s in closed else v for s, v in final.items()}
                     )

@@ -488,8 +488,8 @@ def _loss_method(reading: Reading, params: Arrays, values: Values) -> Path | Non
     for name in names:
         needed, _ = words.arguments(forward.owner.methods[name])
         needed = [n for n in needed if n != "self"]
-        for sources in _loss_sources(forward, needed):
-            loss: Path = ("method", name, tuple(zip(needed, sources, strict=True)))
+        for wrapped, sources in itertools.product((False, True), list(_loss_sources(forward, needed))):
+            loss: Path = ("method", name, tuple(zip(needed, sources, strict=True)), wrapped)
             try:
                 with quiet():
                     value = loss_value(replace(reading, loss=loss), run(replace(reading, backward=None), params, values, {}), values)
@@ -522,7 +522,7 @@ def loss_value(reading: Reading, done: Pass, values: Values) -> Any:
     assert reading.loss is not None
     kind, *rest = reading.loss
     if kind == "method":
-        name, sources = rest
+        name, sources, wrapped = rest
         arguments = {}
         for argument, source in sources:
             if source[0] == "x":
@@ -533,6 +533,8 @@ def loss_value(reading: Reading, done: Pass, values: Values) -> Any:
                 arguments[argument] = done.root.argument(argument)
             else:
                 arguments[argument] = value_at(done.root, done.result, source[1])
+        if wrapped:  # a list of sequences, of which there is one
+            arguments = {n: [v] for n, v in arguments.items()}
         value = reading.forward.owner.call(done.root, name, arguments)
     else:
         value = at(done.result if kind == "forward" else done.gave, rest)
