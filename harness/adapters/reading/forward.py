@@ -426,6 +426,11 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
             not np.array_equal(first[p][-1], moved[p][-1]) for p in timed
         ):
             evidence.append("causal")
+        earlier = values.x.copy()
+        earlier[0] = changed[0]
+        moved = after(replace(values, x=earlier))
+        if not any(not np.array_equal(first[p][-1], moved[p][-1]) for p in timed):
+            raise ValueError(f"no step of {forward.method} reads an earlier one")
     if forward.sizes.N > 1:
         other = values.x.copy()
         other[:, 0] = changed[:, 0]
