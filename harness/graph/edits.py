@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bptt.harness.graph.operations import like_zeros, pull, unbroadcast
+from bptt.harness.graph.operations import ELEMENTWISE, Gather, like_zeros, pull, unbroadcast
 from bptt.harness.graph.units import Edge, EdgeClass, Model, UnitKey
 from bptt.harness.subject import Array
 
 #: A value at every step: what a class's edges compute ("y") or read ("p").
 Sequence_ = tuple[str, UnitKey, int]
 
+#: A shift to the last step, whatever the step.
+LAST = 10**6
 #: What people multiply with in place of the right factor, from another value q.
 FORMS: dict[str, Callable[[Array], Array]] = {
     "{q}": lambda q: q,
@@ -33,7 +35,11 @@ FORMS: dict[str, Callable[[Array], Array]] = {
     "-{q}": lambda q: -q,
     "1 / {q}": lambda q: 1 / q,
 }
-WHEN = {
+#: The steps at which an edit is made; "inner", beside these: where p is no input of the cell.
+WHEN: dict[str, Callable[[int, int], bool]] = {
+    "but the last two": lambda step, count: step < count - 2,
+    "odd": lambda step, count: step % 2 == 1,
+    "even": lambda step, count: step % 2 == 0,
     "all": lambda step, count: True,
     "not first": lambda step, count: step > 0,
     "first": lambda step, count: step == 0,
@@ -48,7 +54,10 @@ class Edit:
                "value": multiplied by `form` of `other` in place of the right factor
                "operand": a product with `other` in place of the right operand, transposed where `transposed`
                "bar": from dL/d(other) in place of dL/dy
+               "assigned": of rows that are read twice, the last only
+               "neighbour": the share of the step `shift` later
     factor   a number, or a size: "N", "1/N", "T", "1/T", "H", "1/H", "D"
+    shift    take `other` at the step so many later, around the end
     when     the steps at which it is made"""
 
     target: tuple[UnitKey, int]
@@ -57,6 +66,7 @@ class Edit:
     other: Sequence_ | None = None
     form: str = "{q}"
     transposed: bool = False
+    shift: int = 0
     when: str = "all"
     more: tuple[tuple[UnitKey, int], ...] = ()  # further edges with the same edit
 
@@ -102,7 +112,7 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
             if where is None:
                 raise Impossible
             for edge in where.edges:
-                if WHEN[edit.when](edge.step, len(where.edges)):
+                if applies(model, edit, edge, len(where.edges)):
                     by_edge[edge.number] = (edit, where)
     if not by_edge:
         return exact.bars
@@ -133,18 +143,31 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
     return bars
 
 
+def applies(model: Model, edit: Edit, edge: Edge, count: int) -> bool:
+    """Whether the edit is made at the edge's step."""
+    if edit.when == "inner":
+        return model.graph.nodes[edge.p].op != "input"
+    return WHEN[edit.when](edge.step, count)
+
+
 def edited_share(
     model: Model, edge: Edge, g: Array | None, bars: Mapping[int, Array], edit: Edit, where: EdgeClass, sizes: Mapping[str, float]
 ) -> Array | None:
     """The share that the edit gives.   Raises Impossible."""
     if edit.act == "bar":
-        other = at_step(model, edit.other, edge, len(where.edges))
+        other = at_step(model, edit.other, edge, len(where.edges), edit.shift)
         if other <= edge.p or other not in bars:
             raise Impossible
         g = bars[other]
         if g.shape != model.values[edge.y].shape:
             raise Impossible
         return model.share(edge, g)
+    if edit.act == "neighbour":
+        beside = where.edges[(edge.step + edit.shift) % len(where.edges)]
+        g = bars.get(beside.y)
+        if beside.y <= edge.p or model.values[beside.p].shape != model.values[edge.p].shape:
+            raise Impossible
+        return None if g is None else model.share(beside, g)
     if g is None:
         return None
     if edit.act == "times":
@@ -156,28 +179,38 @@ def edited_share(
     shape = model.values[edge.p].shape
     node = model.graph.nodes[edge.y]
     if edit.act == "value":
-        q = FORMS[edit.form](model.values[at_step(model, edit.other, edge, len(where.edges))])
+        if edge.y not in model.derivative and node.op not in ELEMENTWISE:
+            raise Impossible
+        q = FORMS[edit.form](model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)])
+        if np.shape(g * q) != model.values[edge.y].shape:
+            raise Impossible
         return unbroadcast(np.asarray(g * q), shape)
+    if edit.act == "assigned":
+        if not isinstance(node.settings, Gather) or len(node.args) != 1 or np.unique(node.settings.index).size == node.settings.index.size:
+            raise Impossible
+        kept = like_zeros((int(np.prod(shape)),), g)
+        kept[node.settings.index] = g
+        return kept.reshape(shape)
     if edit.act == "transposed share":
         share = model.share(edge, g)
         if share is None or share.ndim != 2 or share.shape[0] != share.shape[1]:
             raise Impossible
         return share.T
     if edit.act == "operand":
-        q = model.values[edge.y if edit.other is None else at_step(model, edit.other, edge, len(where.edges))]
+        q = model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)]
         args = [model.values[a] for a in node.args]
-        k = 1 - edge.slot if len(args) == 2 else -1
+        k = 1 - edge.arg if len(args) == 2 else -1
         if edit.other is None:
             q = args[k]
         q = q.T if edit.transposed else q
         if k < 0 or q.shape != args[k].shape:
             raise Impossible
         args[k] = q
-        return pull(node.op, node.settings, edge.slot, g, model.values[edge.y], args)
+        return pull(node.op, node.settings, edge.arg, g, model.values[edge.y], args)
     raise Impossible
 
 
-def at_step(model: Model, sequence: Sequence_ | None, edge: Edge, count: int) -> int:
+def at_step(model: Model, sequence: Sequence_ | None, edge: Edge, count: int, shift: int = 0) -> int:
     """The node of a sequence at the edge's step.   Raises Impossible where the two do not go in step."""
     if sequence is None:
         return edge.y
@@ -186,7 +219,7 @@ def at_step(model: Model, sequence: Sequence_ | None, edge: Edge, count: int) ->
     if where is None:
         raise Impossible
     if len(where.edges) == count:
-        one = where.edges[edge.step]
+        one = where.edges[-1] if shift == LAST else where.edges[(edge.step + shift) % count]
         return one.y if what == "y" else one.p
     nodes = {e.y if what == "y" else e.p for e in where.edges}
     if len(nodes) == 1:

@@ -13,6 +13,7 @@ from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, Cotangent, Data, admissible
 from bptt.harness.errors import BpttError
 from bptt.harness.graph import words
+from bptt.harness.graph.edits import Edit
 from bptt.harness.graph.place import wrong_line
 from bptt.harness.graph.point import Point, point
 from bptt.harness.graph.reverse import gradients
@@ -100,15 +101,16 @@ def _cell(subject: Subject, case: Case) -> Subject:
     return as_cell(subject, case) if subject.kind == "network" else subject
 
 
-def _causes(subject: Subject, at: Point, edits: tuple[words.Edit, ...]) -> tuple[Cause, ...]:
+def _causes(subject: Subject, at: Point, edits: tuple[Edit, ...]) -> tuple[Cause, ...]:
     count = len(at.wrong)
     names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
     reproduces = f"with this change the derivative of your own forward pass gives your {names}"
     reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
     backward = backward_graph(_cell(subject, at.case), at.data, at.cotangents[0])
+    scale = float(at.cotangents[0].dys.reshape(-1)[0]) if subject.kind == "network" else 1.0
     found = []
     for edit in edits:
-        line = None if isinstance(backward, Refused) else wrong_line(at, edits, edit, backward)
+        line = None if isinstance(backward, Refused) else wrong_line(at, edits, edit, backward, scale)
         together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
         found.append(words.cause(at, edit, line, 1.0 if count else 0.9, together + reproduces))
     return tuple(found)

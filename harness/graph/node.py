@@ -57,9 +57,11 @@ class Lost:
 class Graph:
     """nodes   in the order in which they were computed;   values: what they were
     outputs    name -> node: ("ys", ""), ("final", "h"); of a backward ("dparams", "W_x"), ("dxs", ""), ("dstate", "h")
-    lost       where values left it"""
+    lost       where values left it
+    cuts       nodes that the user's code takes out of autograd (detach, .data), and where"""
 
     nodes: tuple[Node, ...]
     values: tuple[Array, ...]
     outputs: Mapping[tuple[str, str], int]
     lost: tuple[Lost, ...] = ()
+    cuts: tuple[tuple[int, Place], ...] = ()

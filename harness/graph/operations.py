@@ -57,6 +57,7 @@ ELEMENTWISE: dict[str, tuple[Derivative | None, ...]] = {
     "arcsinh": (lambda y, a: 1 / np.sqrt(1 + a * a),),
     "arctanh": (lambda y, a: 1 / (1 - a * a),),
     "expit": (lambda y, a: y * (1 - y),),
+    "sigmoid": (lambda y, a: y * (1 - y),),
     "logit": (lambda y, a: 1 / (a * (1 - a)),),
     "erf": (lambda y, a: 2 / np.sqrt(np.pi) * np.exp(-a * a),),
     "absolute": (lambda y, a: np.where(a > 0, 1.0, np.where(a < 0, -1.0, 0.0)),),
@@ -81,10 +82,14 @@ ELEMENTWISE: dict[str, tuple[Derivative | None, ...]] = {
 
 @dataclass(frozen=True)
 class Gather:
-    """y = all arguments laid end to end, at `index` (the shape of y); `fill` where the index is -1."""
+    """y = all arguments laid end to end, at `index` (the shape of y); `fill` where the index is -1.
+
+    part   which of several results (of a split)
+    """
 
     index: Array
     fill: Any = 0.0
+    part: int = -1
 
 
 @dataclass(frozen=True)
@@ -165,10 +170,15 @@ def value_of(op: str, settings: Any, args: Sequence[Array]) -> Array:
             if settings.call == "einsum":
                 return np.asarray(np.einsum(settings.subscripts, *args, *settings.extra))
             return np.asarray(getattr(np, settings.call)(*args, *settings.extra))
+        case "output":
+            return args[0]
         case "cast":
             return args[0] if args[0].dtype == object else args[0].astype(settings)
         case "where":
             return np.asarray(np.where(*args))
+        case "sigmoid":
+            small = np.exp(-np.abs(args[0]))
+            return np.asarray(np.where(args[0] >= 0, 1 / (1 + small), small / (1 + small)))
         case "expit" | "logit" | "erf":
             return np.asarray(_special(op)(*args))
         case _:
@@ -208,6 +218,8 @@ def pull(op: str, settings: Any, k: int, g: Array, y: Array, args: Sequence[Arra
         return _pull_matmul(k, g, *args)
     if op == "gather":
         return _pull_gather(settings, k, g, args)
+    if op == "output":
+        return g
     if op == "scatter":
         flat = g.reshape(-1)
         if k == 1:
@@ -235,6 +247,8 @@ def _pull_matmul(k: int, g: Array, a: Array, b: Array) -> Array:
 
 
 def _pull_gather(s: Gather, k: int, g: Array, args: Sequence[Array]) -> Array:
+    if len(args) == 1 and g.dtype == np.float64 and s.index.size and s.index.min() >= 0:
+        return np.bincount(s.index.reshape(-1), g.reshape(-1), args[0].size).reshape(args[0].shape)
     start = sum(a.size for a in args[:k])
     into = like_zeros((args[k].size,), g)
     mine = (s.index >= start) & (s.index < start + args[k].size)

@@ -13,7 +13,7 @@ from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.graph.edits import Edit, Exact, edited_sweep, exact_sweep
 from bptt.harness.graph.reverse import cotangents_of
 from bptt.harness.graph.trace import Refused, forward_graph
-from bptt.harness.graph.units import Model, model_of
+from bptt.harness.graph.units import Model, model_of, with_outputs
 from bptt.harness.subject import Array, Subject
 
 #: Two gradients are the same where they differ by less than this beside the tensor's largest entry.
@@ -47,7 +47,13 @@ class Point:
         return tuple(name for name, at in self.parts.items() if not self.equal(self.yours[at], self.right[at]))
 
     def equal(self, a: Array, b: Array) -> bool:
-        return bool(np.all(np.abs(a - b) <= self.same))
+        return not a.size or bool(np.abs(a - b).max() <= self.same)
+
+    def right_tensors(self, first: Array) -> Array:
+        """Which tensors are the subject's, in a vector of the first cotangent."""
+        apart = np.abs(first - self.yours[: len(first)])
+        starts = np.cumsum([0, *(self.model.values[n].size for _, n in self.leaves[:-1])])
+        return np.asarray(np.maximum.reduceat(apart, starts) <= self.same)
 
     def vector(self, edits: Sequence[Edit]) -> Array:
         """All given tensors with these edits.   Raises Impossible."""
@@ -77,6 +83,7 @@ def point(subject: Subject, case: Case) -> Point | Refused:
     vs = tuple(cotangents(subject, case, ys, final)[:3])
     with np.errstate(all="ignore"):
         given = [backward(subject, data, v) for v in vs]
+    graph = with_outputs(graph)
     model = model_of(graph, graph.values)
     exact = tuple(exact_sweep(model, cotangents_of(graph, v)) for v in vs)
     index = {node.name: node.index for node in graph.nodes if node.op == "input" and node.name is not None}

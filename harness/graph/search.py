@@ -8,168 +8,253 @@ for any factor at once, because the gradient is linear in it: yours - right = (f
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bptt.harness.graph.edits import FORMS, Edit, Impossible, Sequence_
+from bptt.harness.graph.edits import FORMS, LAST, Edit, Impossible, Sequence_, number
 from bptt.harness.graph.point import Point
-from bptt.harness.graph.units import EdgeClass
+from bptt.harness.graph.units import EdgeClass, UnitKey
 from bptt.harness.subject import Array
 
 _FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D")
 _TIMES_COST = {"0": 1.0, "-1": 1.15, "2": 1.2, "1/2": 1.25}
-_LATE = ("not first", "not last", "last", "first")
+_LATE = ("inner", "not first", "not last", "last", "first", "but the last two", "odd", "even")
+#: At most so many candidates are kept for pairs.
+_MOST_KEPT = 4000
+
+Candidates = Iterator[tuple[float, Edit]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Edits that together give the subject's numbers; the simplest first among several `Found`."""
+    """Edits that together give the subject's numbers."""
 
     edits: tuple[Edit, ...]
     cost: float
 
 
+@dataclass
+class _Kept:
+    """What was tried at the small case: the change that each edit makes under the first cotangent, and those that mend some tensors."""
+
+    edits: list[Edit] = field(default_factory=list)
+    changes: list[Array] = field(default_factory=list)
+    partly: list[tuple[int, Edit]] = field(default_factory=list)
+
+
 def search(small: Point, large: Point, seconds: float) -> tuple[Found, ...]:
     """What gives the subject's numbers at both points, simplest first; () where nothing does."""
     until = time.perf_counter() + seconds
-    found = _single(small, large, (), until)
-    if found:
-        return found
-    return _peeled(small, large, until)
+    kept = _Kept()
+    found = _one_more(small, large, (), time.perf_counter() + 0.6 * seconds, kept)
+    return found or _pair(small, large, kept, until) or _peeled(small, large, kept, until)
 
 
-def _single(small: Point, large: Point, base: tuple[Edit, ...], until: float) -> tuple[Found, ...]:
-    found: list[Found] = []
-    for cost, edit in _matching(small, base, until):
-        edits = (*base, edit)
-        try:
-            if large.equal(large.vector(edits), large.yours):
-                found.append(Found(edits, cost))
-        except Impossible:
-            continue
-    return tuple(sorted(found, key=lambda f: f.cost))
+def _one_more(small: Point, large: Point, base: tuple[Edit, ...], until: float, kept: _Kept | None = None) -> tuple[Found, ...]:
+    """`base` with one more edit, from the simplest kinds to the others."""
+    try:
+        start = small.vector(base) if base else small.right
+    except Impossible:
+        return ()
+    wrong = frozenset(n for n, at in small.parts.items() if not small.equal(start[at], small.yours[at]))
+    for classes in _screened(small, wrong, some=kept is not None):
+        if found := _by_stages(small, large, base, start, classes, until, kept):
+            return found
+    return ()
 
 
-def _matching(
-    point: Point, base: tuple[Edit, ...], until: float, partly: list[tuple[int, Edit]] | None = None
-) -> Iterator[tuple[float, Edit]]:
-    """Edits that give the numbers at this point on top of `base`.   partly: gets those that mend some tensors and spoil none"""
-    start = point.vector(base) if base else point.right
-    wrong = frozenset(n for n, at in point.parts.items() if not point.equal(start[at], point.yours[at]))
-    delta = point.yours - start
-    total = len(point.yours) // len(point.cotangents)
-    best = 9.0
-    for where in _screened(point, wrong, partly is not None):
-        for cost, edit in (*_scaled(point, base, start, delta, where), *_replaced(point, where)):
-            if time.perf_counter() > until or cost > best + 1:
-                break
+def _by_stages(
+    small: Point, large: Point, base: tuple[Edit, ...], start: Array, classes: list[EdgeClass], until: float, kept: _Kept | None
+) -> tuple[Found, ...]:
+    total = len(small.yours) // len(small.cotangents)
+    stages: tuple[Callable[[], Candidates], ...] = (
+        lambda: (c for where in classes for c in _scaled(small, base, start, where, ("all",))),
+        lambda: _grouped(small, classes),
+        lambda: (c for where in classes for c in _shifted(small, where)),
+        lambda: (c for where in classes if len(where.edges) > 1 for c in _scaled(small, base, start, where, _LATE)),
+        lambda: (c for where in classes for c in _reshaped(where, small)),
+        lambda: (c for where in classes for c in _replaced(small, where)),
+    )
+    for stage in stages:
+        found: list[Found] = []
+        for cost, edit in stage():
+            if time.perf_counter() > until:
+                return tuple(sorted(found, key=lambda f: f.cost))
+            edits = (*base, edit)
             try:
-                one = point.first((*base, edit))
-                if not np.all(np.abs(one - point.yours[:total]) <= point.same):
-                    if partly is not None:
-                        _note(point, start, one, edit, partly)
+                one = small.first(edits)
+                if kept is not None:
+                    _keep(small, kept, start[:total], one, edit)
+                if not np.all(np.abs(one - small.yours[:total]) <= small.same) or not small.equal(small.vector(edits), small.yours):
                     continue
-                if point.equal(point.vector((*base, edit)), point.yours):
-                    best = min(best, cost)
-                    yield cost, edit
+                if large.equal(large.vector(edits), large.yours):
+                    found.append(Found(edits, cost))
+                    if len(found) >= 3 and cost > found[0].cost + 0.5:
+                        break
             except Impossible:
                 continue
+        if found:
+            return tuple(sorted(found, key=lambda f: f.cost))
+    return ()
 
 
-def _note(point: Point, start: Array, one: Array, edit: Edit, partly: list[tuple[int, Edit]]) -> None:
-    mended, total = 0, len(one)
-    for at in point.parts.values():
-        k = at[at < total]
-        now = point.equal(one[k], point.yours[k])
-        before = point.equal(start[k], point.yours[k])
-        if before and not now:
-            return
-        mended += now and not before
-    if mended:
-        partly.append((mended, edit))
+def _keep(point: Point, kept: _Kept, start: Array, one: Array, edit: Edit) -> None:
+    if len(kept.edits) < _MOST_KEPT and np.all(np.isfinite(one)):
+        kept.edits.append(edit)
+        kept.changes.append(one - start)
+    now, before = (point.right_tensors(v) for v in (one, start))
+    if not np.any(before & ~now) and np.any(now & ~before):
+        kept.partly.append((int(np.sum(now & ~before)), edit))
 
 
-def _screened(point: Point, wrong: frozenset[tuple[str, str]], some: bool) -> list[EdgeClass]:
-    """Classes whose edges reach all wrong tensors (or some), those that reach least besides first."""
-    found = []
+def _screened(point: Point, wrong: frozenset[tuple[str, str]], some: bool) -> Iterator[list[EdgeClass]]:
+    """Classes whose edges reach the wrong tensors and no others; those that reach more; with `some`, those that reach some of them."""
+    exact, more, part = [], [], []
     given = frozenset(point.parts)
     for where in point.model.classes:
         reached = frozenset().union(*(point.model.leaves.get(e.p, frozenset()) for e in where.edges)) & given
-        if wrong and (reached & wrong if some else wrong <= reached):
-            found.append((len(reached - wrong), len(reached), where))
-    return [where for *_, where in sorted(found, key=lambda f: f[:2])]
+        if reached == wrong:
+            exact.append(where)
+        elif wrong <= reached:
+            more.append((len(reached), where))
+        elif reached & wrong:
+            part.append((-len(reached & wrong), len(reached - wrong), where))
+    yield exact
+    yield [where for _, where in sorted(more, key=lambda f: f[0])]
+    if some:
+        yield [where for *_, where in sorted(part, key=lambda f: f[:2])]
 
 
-def _scaled(point: Point, base: tuple[Edit, ...], start: Array, delta: Array, where: EdgeClass) -> Iterator[tuple[float, Edit]]:
+def _scaled(point: Point, base: tuple[Edit, ...], start: Array, where: EdgeClass, whens: tuple[str, ...]) -> Candidates:
     """The right share times a factor, at all steps or at some."""
     target = (where.key, where.slot)
-    whens = ("all", *_LATE) if len(where.edges) > 1 else ("all",)
+    total = len(start) // len(point.cotangents)
+    delta = (point.yours - start)[:total]
     for when in whens:
         extra = 0.0 if when == "all" else 0.3
         dropped = Edit(target, "times", "0", when=when)
         try:
-            share = start - point.vector((*base, dropped))
+            share = start[:total] - point.first((*base, dropped))
         except Impossible:
             continue
         size = float(share @ share)
         if size == 0:
             continue
+        yield 1.0 + extra, dropped
         factor = 1 + float(share @ delta) / size
-        linear = bool(np.all(np.abs(delta - (factor - 1) * share) <= point.same * max(1.0, abs(factor))))
-        if linear:
-            names = [f for f in _FACTORS if abs(_value(point, f) - factor) <= 1e-7 * max(1.0, abs(factor))]
-            for name in names:
-                yield _TIMES_COST.get(name, 1.3) + extra, Edit(target, "times", name, when=when)
+        if np.all(np.abs(delta - (factor - 1) * share) <= point.same * max(1.0, abs(factor))):
+            for name in _FACTORS[1:]:
+                if abs(number(name, point.sizes) - factor) <= 1e-7 * max(1.0, abs(factor)):
+                    yield _TIMES_COST.get(name, 1.3) + extra, Edit(target, "times", name, when=when)
             yield 1.9 + extra, Edit(target, "times", repr(round(factor, 12)), when=when)
-        elif len(where.edges) > 1:
-            for name in _FACTORS:
+        elif len(where.edges) > 1 and when in ("all", "inner"):
+            for name in _FACTORS[1:]:
                 yield _TIMES_COST.get(name, 1.3) + extra, Edit(target, "times", name, when=when)
-        else:
-            yield 1.0 + extra, dropped
 
 
-def _value(point: Point, factor: str) -> float:
-    from bptt.harness.graph.edits import number
+def _grouped(point: Point, classes: list[EdgeClass]) -> Candidates:
+    """One value's gradient with only one of its terms, or without all that comes from later steps; outputs of another step."""
+    groups: dict[object, list[EdgeClass]] = defaultdict(list)
+    nodes = point.model.graph.nodes
+    for where in classes:
+        makers = {(nodes[e.p].place, nodes[e.p].op) for e in where.edges if nodes[e.p].op != "input"}
+        if len(makers) == 1:
+            groups[makers.pop()].append(where)
+        if where.kind == "move" and len(where.edges) > 1:
+            for shift in (1, -1):
+                yield 1.6, Edit((where.key, where.slot), "neighbour", shift=shift)
+    for members in groups.values():
+        if len(members) < 2:
+            continue
+        targets = [(w.key, w.slot) for w in members]
+        whens = ("inner", "all", "not last", "but the last two", "odd", "even") if max(len(w.edges) for w in members) > 1 else ("all",)
+        for k in range(len(members)):
+            rest = [t for j, t in enumerate(targets) if j != k]
+            for when in whens:
+                yield 1.4 + 0.1 * (when != "inner"), Edit(rest[0], "times", "0", when=when, more=tuple(rest[1:]))
 
-    return number(factor, point.sizes)
+
+def _reshaped(where: EdgeClass, point: Point) -> Candidates:
+    """The usual slips at the edge itself: the derivative's formula, a transpose."""
+    target: tuple[UnitKey, int] = (where.key, where.slot)
+    if where.kind in ("activation", "multiply", "other"):
+        yield 1.1, Edit(target, "value", form="1")
+        own: Sequence_ = ("p", where.key, where.slot)
+        for form in FORMS:
+            if form != "1":
+                yield 1.5, Edit(target, "value", form=form)
+                yield 1.6, Edit(target, "value", other=own, form=form)
+    if where.kind in ("matmul", "einsum"):
+        yield 1.4, Edit(target, "operand", transposed=True)
+    if where.kind == "move":
+        yield 1.3, Edit(target, "assigned")
+    shape = point.model.values[where.edges[0].p].shape
+    if len(shape) == 2 and shape[0] == shape[1]:
+        yield 1.45, Edit(target, "transposed share")
 
 
-def _replaced(point: Point, where: EdgeClass) -> Iterator[tuple[float, Edit]]:
+def _shifted(point: Point, where: EdgeClass) -> Candidates:
+    """The right operand, of the step before or after: of this edge, or of all that are multiplied with it."""
+    model, edge = point.model, where.edges[0]
+    args = model.graph.nodes[edge.y].args
+    if len(where.edges) < 2 or where.kind not in ("matmul", "einsum", "multiply") or len(args) != 2:
+        return
+    partner: Sequence_ = ("p", where.key, 1 - edge.arg)
+    if partner[1:] not in model.by_key:
+        return
+    also = _readers(point, where, 1 - edge.arg)
+    for shift in (-1, 1):
+        for more in (also, ()) if also else ((),):
+            yield 1.7, Edit((where.key, where.slot), "operand", other=partner, shift=shift, more=more)
+
+
+def _replaced(point: Point, where: EdgeClass) -> Candidates:
     """Another factor, another operand, another dL/dy."""
     target = (where.key, where.slot)
     model, edge = point.model, where.edges[0]
     shape = model.values[edge.y].shape
     pool = sequences(point)
+    node = model.graph.nodes[edge.y]
+    if where.kind in ("matmul", "einsum", "multiply") and len(node.args) == 2:
+        k = 1 - edge.arg
+        wanted = model.values[node.args[k]].shape
+        also = _readers(point, where, k)
+        for other in pool:
+            found = model.values[_first(point, other)].shape
+            if found == wanted:
+                for more in ((), also) if also else ((),):
+                    yield 2.0, Edit(target, "operand", other=other, more=more)
+                if len(where.edges) > 1:
+                    yield 2.1, Edit(target, "operand", other=other, shift=LAST)
+            if len(found) == 2 and found[::-1] == wanted and where.kind != "multiply":
+                yield 2.2, Edit(target, "operand", other=other, transposed=True)
     if where.kind in ("activation", "multiply", "other"):
-        for form in FORMS:
-            if form != "1" or where.kind != "activation":
-                yield 1.5, Edit(target, "value", other=None, form=form)
-        yield 1.1, Edit(target, "value", other=None, form="1")
-        own: Sequence_ = ("p", where.key, where.slot)
-        for form in FORMS:
-            yield 1.6, Edit(target, "value", other=own, form=form)
         for other in pool:
             if model.values[_first(point, other)].shape == shape:
                 for form in ("{q}", "(1 - {q})", "{q} * (1 - {q})", "(1 - {q}**2)"):
-                    yield 2.0 + 0.1 * (form != "{q}"), Edit(target, "value", other=other, form=form)
-    if where.kind in ("matmul", "einsum"):
-        node = model.graph.nodes[edge.y]
-        if len(node.args) == 2:
-            wanted = model.values[node.args[1 - where.slot]].shape
-            yield 1.4, Edit(target, "operand", transposed=True)
-            for other in pool:
-                found = model.values[_first(point, other)].shape
-                if found == wanted:
-                    yield 2.0, Edit(target, "operand", other=other)
-                if len(found) == 2 and found[::-1] == wanted:
-                    yield 2.2, Edit(target, "operand", other=other, transposed=True)
-    if len(model.values[edge.p].shape) == 2 and len(set(model.values[edge.p].shape)) == 1:
-        yield 1.45, Edit(target, "transposed share")
+                    if form != "{q}" or where.kind != "multiply":
+                        yield 2.05, Edit(target, "value", other=other, form=form)
     for other in pool:
         if other[0] == "y" and model.values[_first(point, other)].shape == shape and other[1] != where.key:
             yield 2.3, Edit(target, "bar", other=other)
+
+
+def _readers(point: Point, where: EdgeClass, k: int) -> tuple[tuple[UnitKey, int], ...]:
+    """The other edges whose share is multiplied with the same value, at every step."""
+    model = point.model
+
+    def partners(c: EdgeClass) -> tuple[int, ...]:
+        return tuple(args[1 - e.arg] if len(args := model.graph.nodes[e.y].args) == 2 else -1 for e in c.edges)
+
+    mine = partners(where)
+    return tuple(
+        (c.key, c.slot)
+        for c in model.classes
+        if c is not where and c.kind in ("matmul", "einsum", "multiply") and partners(c) == mine and -1 not in mine
+    )
 
 
 def sequences(point: Point) -> list[Sequence_]:
@@ -179,7 +264,7 @@ def sequences(point: Point) -> list[Sequence_]:
     for where in point.model.classes:
         for what in ("y", "p"):
             nodes = tuple(e.y if what == "y" else e.p for e in where.edges)
-            if nodes not in seen:
+            if nodes not in seen and not where.key[1].startswith("output"):
                 seen.add(nodes)
                 found.append((what, where.key, where.slot))
     return found
@@ -190,20 +275,53 @@ def _first(point: Point, sequence: Sequence_) -> int:
     return edge.y if sequence[0] == "y" else edge.p
 
 
-def _peeled(small: Point, large: Point, until: float) -> tuple[Found, ...]:
+def _pair(small: Point, large: Point, kept: _Kept, until: float) -> tuple[Found, ...]:
+    """Two edits whose changes add up to what is wrong: each is asked for the one that is missing, by a random projection."""
+    if len(kept.edits) < 2:
+        return ()
+    total = len(small.yours) // len(small.cotangents)
+    delta = small.yours[:total] - small.right[:total]
+    changes = np.stack(kept.changes)
+    nonzero = np.flatnonzero(np.max(np.abs(changes), axis=1) > small.same)
+    changes = changes[nonzero]
+    line = np.random.default_rng(0).normal(size=total)
+    at = changes @ line
+    order = np.argsort(at)
+    wanted = float(delta @ line) - at
+    slack = 1e-7 * (1 + np.abs(wanted))
+    low, high = np.searchsorted(at[order], wanted - slack), np.searchsorted(at[order], wanted + slack)
+    found = []
+    for i in np.flatnonzero(high > low):
+        for j in order[low[i] : high[i]]:
+            if j <= i or time.perf_counter() > until or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
+                continue
+            edits = (kept.edits[nonzero[i]], kept.edits[nonzero[j]])
+            try:
+                if small.equal(small.vector(edits), small.yours) and large.equal(large.vector(edits), large.yours):
+                    found.append(Found(edits, 3.0))
+            except Impossible:
+                continue
+        if len(found) > 4:
+            break
+    return tuple(found)
+
+
+def _peeled(small: Point, large: Point, kept: _Kept, until: float, depth: int = 3) -> tuple[Found, ...]:
     """Two mistakes or three: one that mends some tensors and spoils none, then what is left."""
-    base: tuple[Edit, ...] = ()
-    tried: list[tuple[int, Edit]] = []
-    for _ in _matching(small, base, until, tried):
-        pass
-    tried.sort(key=lambda t: -t[0])
-    for _, edit in tried[:12]:
+    for _, edit in sorted(kept.partly, key=lambda t: -t[0])[:8]:
         if time.perf_counter() > until:
             return ()
-        if found := _single(small, large, (edit,), until):
-            return tuple(replace(f, cost=f.cost + 2) for f in found)
+        if found := _next(small, large, (edit,), until, depth - 1):
+            return found
     return ()
 
 
-def same_edits(a: Sequence[Edit], b: Sequence[Edit]) -> bool:
-    return set(a) == set(b)
+def _next(small: Point, large: Point, base: tuple[Edit, ...], until: float, depth: int) -> tuple[Found, ...]:
+    kept = _Kept()
+    if found := _one_more(small, large, base, until, kept):
+        return tuple(replace(f, cost=f.cost + 2) for f in found)
+    if depth > 1:
+        for _, edit in sorted(kept.partly, key=lambda t: -t[0])[:3]:
+            if time.perf_counter() < until and (found := _next(small, large, (*base, edit), until, depth - 1)):
+                return found
+    return ()

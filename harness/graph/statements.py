@@ -99,6 +99,15 @@ def written(frame: Frame, all_of_it: bool = True) -> str | None:
     return None if isinstance(target, ast.Tuple) else text_of(target)
 
 
+def written_part(frame: Frame, part: int) -> str | None:
+    """The name that gets one of several results: "i" in f, i = np.split(...)."""
+    found = statement(frame)
+    if isinstance(found, ast.Assign) and len(found.targets) == 1 and isinstance(found.targets[0], ast.Tuple):
+        elements = found.targets[0].elts
+        return text_of(elements[part]) if part < len(elements) and not isinstance(found.value, ast.Tuple) else None
+    return None
+
+
 def short(node: ast.AST | None) -> str | None:
     """Its text where it is short enough to be read in a sentence."""
     text = text_of(node)

@@ -15,7 +15,7 @@ from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
 from bptt.harness.graph.node import Graph, Lost
 from bptt.harness.graph.replay import replay
-from bptt.harness.graph.trace_numpy import Tape, Traced, Unsupported, node_of, numpy_that_traces, traced_input, users_modules
+from bptt.harness.graph.trace_numpy import Tape, Traced, Unsupported, node_of, numpy_that_traces, traced_input, users_modules, writing
 from bptt.harness.subject import Array, Subject
 
 
@@ -28,6 +28,8 @@ class Refused:
 
 def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
     """The forward pass at `data`, replayed there and at `elsewhere`, other values of the same sizes."""
+    if subject.framework == "torch":
+        return _torch_graph(subject, data, elsewhere)
     tape = Tape(_called.__code__)
     try:
         with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -41,29 +43,92 @@ def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refu
     if isinstance(outputs, str):
         return Refused(outputs + _at(tape.lost))
     graph = tape.graph(outputs)
-    for at in (data, elsewhere):
+    return _trusted(subject, graph, (data, elsewhere), tape.lost)
+
+
+def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
+    """The forward pass of a torch module.  Its replay is NumPy's, so it is held against torch's outputs to rounding."""
+    from bptt.harness.graph.trace_torch import Dispatched
+
+    tape = Tape(_called.__code__)
+    if not hasattr(subject.implementation, "tensors"):
+        return Refused("its tensors are not at hand")
+    try:
+        with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            own = _copied(data)
+            with Dispatched(_by_address(own)) as mode:
+                ys, final = _called(subject.implementation.tensors, own.params, own.xs, own.state)
+            named = {("ys", ""): ys, **{("final", name): value for name, value in final.items()}}
+            outputs = {name: node_of(mode.traced(value)) for name, value in named.items()}
+    except Unsupported as reason:
+        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
+    except Exception as error:  # the boundary to code that we did not write
+        return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
+    return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
+
+
+#: How far NumPy's replay of torch's operations may be from torch, beside the largest output.
+_ROUNDING = {"float64": 1e-12, "float32": 3e-5}
+
+
+def _copied(data: Data) -> Data:
+    return Data({k: np.array(v) for k, v in data.params.items()}, np.array(data.xs), {k: np.array(v) for k, v in data.state.items()})
+
+
+def _by_address(data: Data, cotangent: Cotangent | None = None) -> dict[int, Any]:
+    """Traced arrays by the address of the arrays that torch is handed."""
+    named = inputs_of(data)
+    if cotangent is not None:
+        named |= {("dys", ""): cotangent.dys, **{("dfinal", name): value for name, value in cotangent.dfinal.items()}}
+    return {value.__array_interface__["data"][0]: traced_input(value, name) for name, value in named.items() if value.size}
+
+
+def _trusted(subject: Subject, graph: Graph, points: tuple[Data, ...], lost: list[Lost], rounding: float = 0.0) -> Graph | Refused:
+    """The graph, where its replay gives the outputs of the untraced call at every point."""
+    for at in points:
         try:
             wanted = _named_outputs(run(subject, at))
         except BpttError as error:
             return Refused(str(error))
         values = replay(graph, inputs_of(at))
         for name, node in graph.outputs.items():
-            if name not in wanted or not _same_bits(values[node], wanted[name]):
+            if name not in wanted or not _same(values[node], wanted[name], rounding):
                 label = "ys" if name[0] == "ys" else f"final {name[1]}"
-                return Refused(f"the replay gives another {label}{_at(tape.lost)}")
+                return Refused(f"the replay gives another {label}{_at(lost)}")
     return graph
 
 
 def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
     """The user's own backward as a graph: to find the line that computes a value, never to judge."""
+    if subject.framework == "torch":
+        return _torch_backward(subject, data, cotangent)
     tape = Tape(_called.__code__)
+    outputs: dict[tuple[str, str], int] = {}
     try:
         with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             params, xs, state = _inputs(data)
             dys = traced_input(cotangent.dys, ("dys", ""))
             dfinal = {name: traced_input(value, ("dfinal", name)) for name, value in cotangent.dfinal.items()}
-            _called(subject.implementation.backward, params, xs, state, dys, dfinal)
+            outputs = _gradients(_called(subject.implementation.backward, params, xs, state, dys, dfinal))
+    except Exception as error:  # as above; what was traced until then is still of use
+        if not tape.nodes:
+            return Refused(str(error))
+    return tape.graph(outputs)
+
+
+def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
+    from bptt.harness.graph.trace_torch import Dispatched
+
+    tape = Tape(_called.__code__)
+    own = _copied(data)
+    v = Cotangent(cotangent.name, np.array(cotangent.dys), {k: np.array(d) for k, d in cotangent.dfinal.items()})
+    try:
+        with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            with Dispatched(_by_address(own, v)):
+                _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
     except Exception as error:  # as above; what was traced until then is still of use
         if not tape.nodes:
             return Refused(str(error))
@@ -99,6 +164,14 @@ def _outputs(returned: Any) -> dict[tuple[str, str], int] | str:
     return found
 
 
+def _gradients(returned: Any) -> dict[tuple[str, str], int]:
+    """The nodes of those gradients that were followed to the end."""
+    dparams, dxs, dstate = returned
+    named = {("dparams", str(k)): v for k, v in (dparams or {}).items()} | {("dstate", str(k)): v for k, v in (dstate or {}).items()}
+    named["dxs", ""] = dxs
+    return {name: node_of(value) for name, value in named.items() if isinstance(value, Traced) and value.store is not None}
+
+
 def _named_outputs(returned: Any) -> dict[tuple[str, str], Any]:
     ys, final = returned
     named = {("ys", ""): ys}
@@ -107,7 +180,9 @@ def _named_outputs(returned: Any) -> dict[tuple[str, str], Any]:
     return named
 
 
-def _same_bits(a: Array, b: Array) -> bool:
+def _same(a: Array, b: Array, rounding: float) -> bool:
+    if rounding and a.shape == b.shape:
+        return bool(np.all(np.abs(a - b) <= rounding * max(1.0, float(np.max(np.abs(b), initial=0.0)))))
     return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=True))
 
 

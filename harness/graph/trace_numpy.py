@@ -46,10 +46,15 @@ class Tape:
         self.nodes: list[Node] = []
         self.values: list[Array] = []
         self.lost: list[Lost] = []
+        self.cuts: list[tuple[int, Place]] = []
         self.stop_at = stop_at
+        self.reads: dict[tuple[int, bytes, tuple[int, ...]], int] = {}
 
-    def add(self, op: str, args: Sequence[int], settings: Any, value: Array, name: tuple[str, str] | None = None) -> int:
-        place = () if op in ("input", "constant") else here(self.stop_at)
+    def add(
+        self, op: str, args: Sequence[int], settings: Any, value: Array, name: tuple[str, str] | None = None, place: Place | None = None
+    ) -> int:
+        if place is None:
+            place = () if op in ("input", "constant") else here(self.stop_at)
         node = Node(len(self.nodes), op, tuple(args), settings, place, order_of(value), name)
         self.nodes.append(node)
         self.values.append(_array(value, order="K", copy=True))
@@ -59,7 +64,7 @@ class Tape:
         self.lost.append(Lost(what, here(self.stop_at)))
 
     def graph(self, outputs: dict[tuple[str, str], int]) -> Graph:
-        return Graph(tuple(self.nodes), tuple(self.values), outputs, tuple(self.lost))
+        return Graph(tuple(self.nodes), tuple(self.values), outputs, tuple(self.lost), tuple(self.cuts))
 
 
 #: Folders whose frames are not the user's: ours, the standard library, and what computes arrays.
@@ -131,14 +136,22 @@ def _unsupported(what: str) -> Unsupported:
     return Unsupported(what)
 
 
-class Traced(np.ndarray[Any, Any]):
-    """See above.   at: places in the store's flat memory, None for all of it in order."""
+_Array: Any = np.ndarray
+
+
+class Traced(_Array):  # type: ignore[misc]  # nearly every method of an array has another signature here
+    """See above.
+
+    at     places in the store's flat memory, None for all of it in order
+    made   where a view was taken, and as which of several
+    """
 
     store: Store | None
     at: Array | None
+    made: tuple[Place, int] | None
 
     def __array_finalize__(self, obj: Any) -> None:
-        self.store, self.at = None, None
+        self.store, self.at, self.made = None, None, None
 
     # what NumPy asks
 
@@ -171,7 +184,7 @@ class Traced(np.ndarray[Any, Any]):
     # moving entries
 
     @property
-    def T(self) -> Any:  # type: ignore[override]  # noqa: N802 - a property where ndarray has a slot, and its name
+    def T(self) -> Any:  # noqa: N802 - a property where ndarray has a slot, and its name
         return _moved(lambda a: a.T, [self])
 
     @property
@@ -301,12 +314,15 @@ class Traced(np.ndarray[Any, Any]):
     def conj(self) -> Any:
         return self
 
-    def conjugate(self) -> Any:  # type: ignore[override]  # ndarray's takes more
+    def conjugate(self) -> Any:
         return self
 
     def __reduce__(self) -> Any:
         _leave("pickle")
         return plain(self).__reduce__()
+
+
+_traced: Any = Traced
 
 
 def _leave(what: str) -> None:
@@ -336,7 +352,7 @@ def _plain_index(key: Any) -> Any:
 
 def whole(value: Array, node: int) -> Traced:
     """A Traced with memory of its own."""
-    out: Traced = _asarray(value).view(Traced)
+    out: Traced = _asarray(value).view(_traced)
     out.store = Store(node, out.shape)
     return out
 
@@ -349,11 +365,23 @@ def new(op: str, args: Sequence[int], settings: Any, value: Any) -> Traced:
 def node_of(value: Any) -> int:
     """The node whose value this is."""
     if isinstance(value, Traced) and value.store is not None:
-        return value.store.node if value.at is None else read([value.store.node], [value.at], plain(value))
+        return value.store.node if value.at is None else read([value.store.node], [value.at], plain(value), value.made)
     if type(value) in (list, tuple) and any(isinstance(v, Traced) for v in _leaves(value)):
-        return node_of(np.array(value))  # the traced one
+        return node_of(_stacked(value))
     number = _asarray(plain(value))
     return tape().add("constant", [], None, number)
+
+
+def _kept(value: Any) -> Any:
+    """An array that stays traced if it is."""
+    if isinstance(value, Traced):
+        return value
+    traced = type(value) in (list, tuple) and any(isinstance(v, Traced) for v in _leaves(value))
+    return _stacked(value) if traced else _asarray(value)
+
+
+def _stacked(value: Any) -> Any:
+    return np.stack([_kept(v) for v in value])
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -364,7 +392,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def read(sources: list[int], places: list[Array], value: Array) -> int:
+def read(sources: list[int], places: list[Array], value: Array, made: tuple[Place, int] | None = None) -> int:
     """The node of what stands at these places of one node (or, joined, of several: `places` then count through all of them)."""
     t = tape()
     if len(sources) == 1:
@@ -380,6 +408,8 @@ def read(sources: list[int], places: list[Array], value: Array) -> int:
                     source = node.args[0]
                     continue
                 shape = t.values[node.args[1]].shape
+                if t.values[node.args[1]].dtype != t.values[source].dtype:
+                    break  # the write has rounded
                 if (inside >= 0).all() and shape == node.settings.index.shape:
                     source, at = node.args[1], inside
                     continue
@@ -395,7 +425,11 @@ def read(sources: list[int], places: list[Array], value: Array) -> int:
         size = t.values[source].size
         if at.shape == t.values[source].shape and at.size == size and (at.reshape(-1) == np.arange(size)).all():
             return source
-        return t.add("gather", [source], Gather(_array(at)), value)
+        key = (source, at.tobytes(), at.shape)
+        if key not in t.reads:
+            place, part = made or (None, -1)
+            t.reads[key] = t.add("gather", [source], Gather(_array(at), part=part), value, place=place)
+        return t.reads[key]
     return t.add("gather", sources, Gather(_array(places[0])), value)
 
 
@@ -429,16 +463,17 @@ def _moved(f: Callable[..., Any], arrays: list[Any], fill: Any = 0.0, joined: bo
     return whole(value, read(nodes, [_asarray(index)], value))
 
 
-def _each(result: Any, at: Any, source: Traced) -> Any:
+def _each(result: Any, at: Any, source: Traced, part: int = -1) -> Any:
     """Results that look at `source`'s store: views of it where NumPy made views, else copies."""
     if isinstance(result, list | tuple):
-        return type(result)(_each(r, a, source) for r, a in zip(result, at, strict=True))
+        return type(result)(_each(r, a, source, k) for k, (r, a) in enumerate(zip(result, at, strict=True)))
     assert source.store is not None
     if isinstance(result, np.ndarray) and result.size and np.may_share_memory(result, plain(source)):
-        view: Traced = result.view(Traced)
+        view: Traced = result.view(_traced)
         view.store = source.store
         is_whole = at.shape == source.store.shape and (at.reshape(-1) == np.arange(at.size)).all() and at.size == source.store.places.size
         view.at = None if is_whole else at
+        view.made = (here(tape().stop_at), part)
         return view
     value = _asarray(result)
     return whole(value, read([source.store.node], [_asarray(at)], value))
@@ -462,7 +497,7 @@ def _ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict[str
         if name in ("logical_and", "logical_or"):
             return ufunc.reduce(*(plain(a) for a in inputs), **kwargs)
     if method == "outer" and name in ELEMENTWISE:
-        a, b = (np.asarray(v) for v in inputs)
+        a, b = (_kept(v) for v in inputs)
         return _ufunc(ufunc, "__call__", (a.reshape(a.shape + (1,) * b.ndim), b), {})
     if method == "accumulate" and name == "add":
         return np.cumsum(inputs[0], axis=kwargs.get("axis", 0))
@@ -495,7 +530,7 @@ def _put(out: Any, value: Any) -> Any:
         return out
     out[...] = plain(value)
     node = node_of(value)
-    view: Traced = _asarray(out).view(Traced)
+    view: Traced = _asarray(out).view(_traced)
     view.store = Store(node, view.shape)
     return view
 
@@ -516,7 +551,7 @@ def _at(name: str, inputs: Sequence[Any]) -> None:
 
 
 def _reduce(f: str, a: Any, axis: Any, keepdims: Any, out: Any = None, ddof: float = 0) -> Any:
-    a = np.asarray(a)
+    a = _kept(a)
     value = plain(a)
     if axis is None:
         axis = tuple(range(value.ndim))
@@ -575,7 +610,7 @@ def _joined(func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -
     rest = args[1:]
     if name == "block":
         raise _unsupported("np.block")
-    parts = [np.asarray(a) for a in args[0]]
+    parts = [_kept(a) for a in args[0]]
     done = _moved(lambda values: func(values, *rest, **kwargs), parts, joined=True)
     if dtype is not None:
         done = done.astype(dtype)
@@ -583,15 +618,15 @@ def _joined(func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -
 
 
 def _zeros_like(a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, **kw: Any) -> Any:
-    return np.zeros(np.shape(a) if shape is None else shape, np.asarray(a).dtype if dtype is None else dtype)
+    return np.zeros(np.shape(a) if shape is None else shape, _kept(a).dtype if dtype is None else dtype)
 
 
 def _ones_like(a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, **kw: Any) -> Any:
-    return np.ones(np.shape(a) if shape is None else shape, np.asarray(a).dtype if dtype is None else dtype)
+    return np.ones(np.shape(a) if shape is None else shape, _kept(a).dtype if dtype is None else dtype)
 
 
 def _full_like(a: Any, fill_value: Any, dtype: Any = None, *rest: Any, **kw: Any) -> Any:
-    return np.full(np.shape(a), fill_value, np.asarray(a).dtype if dtype is None else dtype)
+    return np.full(np.shape(a), fill_value, _kept(a).dtype if dtype is None else dtype)
 
 
 def _where(condition: Any, *choices: Any) -> Any:
@@ -602,7 +637,7 @@ def _where(condition: Any, *choices: Any) -> Any:
 
 
 def _dot(a: Any, b: Any, out: Any = None) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = _kept(a), _kept(b)
     if a.ndim == 0 or b.ndim == 0:
         done = np.multiply(a, b)
     elif a.ndim <= 2 and b.ndim <= 2:
@@ -629,7 +664,7 @@ def _einsum(subscripts: str, *arrays: Any, **kw: Any) -> Any:
     if "->" not in letters:
         counts = letters.replace(",", "")
         letters += "->" + "".join(sorted(c for c in set(counts) if counts.count(c) == 1 and c != "."))
-    arrays = tuple(np.asarray(a) for a in arrays)
+    arrays = tuple(_kept(a) for a in arrays)
     if "..." in letters:
         left, out = letters.split("->")
         terms = left.split(",")
@@ -652,7 +687,7 @@ def _einsum(subscripts: str, *arrays: Any, **kw: Any) -> Any:
 
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = _kept(a), _kept(b)
     if isinstance(axes, int):
         axes = (list(range(a.ndim - axes, a.ndim)), list(range(axes)))
     ia, ib = ([x] if isinstance(x, int) else list(x) for x in axes)
@@ -692,7 +727,7 @@ def _of_extreme(f: str) -> Callable[..., Any]:
 
 
 def _cumsum(a: Any, axis: Any = None, **kw: Any) -> Any:
-    a = np.asarray(a)
+    a = _kept(a)
     if axis is None:
         a, axis = a.ravel(), 0
     return new("reduce", [node_of(a)], Reduce("cumsum", (axis % a.ndim,)), np.cumsum(plain(a), axis=axis))
@@ -714,7 +749,7 @@ def _trace(a: Any, *rest: Any) -> Any:
 
 
 def _inner(a: Any, b: Any) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = _kept(a), _kept(b)
     if a.ndim == b.ndim == 1:
         return _einsum_of("inner", (a, b), (), "a,a->")
     return _tensordot(a, b, axes=(-1, -1))
@@ -811,15 +846,6 @@ def _converted(name: str) -> Callable[..., Any]:
     return convert
 
 
-class _NumberMeta(type):
-    """np.float64 as a function of traced arrays, and itself for all else (isinstance, a dtype)."""
-
-    def __call__(cls, value: Any = 0, *args: Any) -> Any:
-        if isinstance(value, Traced):
-            return value.astype(cls.__mro__[1])
-        return cls.__mro__[1](value, *args)
-
-
 @contextmanager
 def numpy_that_traces(t: Tape, modules: Sequence[Any]) -> Iterator[None]:
     """While this is open, arrays are made as Traced by NumPy, and by names that the modules have imported from it."""
@@ -840,6 +866,16 @@ def numpy_that_traces(t: Tape, modules: Sequence[Any]) -> Iterator[None]:
         _TAPE.pop()
         for namespace, key, value in put_back:
             namespace[key] = value
+
+
+@contextmanager
+def writing(t: Tape) -> Iterator[None]:
+    """While this is open, traced arrays write on this tape; NumPy's own names stay what they are."""
+    _TAPE.append(t)
+    try:
+        yield
+    finally:
+        _TAPE.pop()
 
 
 def traced_input(value: Array, name: tuple[str, str]) -> Any:

@@ -7,24 +7,28 @@ All that one place of the code does, over the steps, is one class: a line is one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from bptt.harness.graph.node import Frame, Graph, Place
+from bptt.harness.graph.node import Frame, Graph, Node, Place
 from bptt.harness.graph.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast
 from bptt.harness.graph.reverse import reaches_inputs
 from bptt.harness.subject import Array
 
+Pull = Callable[[Array], Array | None]
 #: The place of a unit in the code and what it does there; with a slot, one of its edges.
 UnitKey = tuple[Place, str, int]
 
 
 @dataclass(frozen=True)
 class Edge:
-    """y reads p (its argument `slot`).   number: among all edges of the model;   step: which time the place is passed"""
+    """y reads p, its argument `arg`; `slot` is that of its class.
+
+    number   among all edges of the model;   step: which time the place is passed
+    """
 
     number: int
     y: int
@@ -32,6 +36,7 @@ class Edge:
     slot: int
     key: UnitKey
     step: int = 0
+    arg: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Model:
     frames: Mapping[int, Frame | None] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     classes: tuple[EdgeClass, ...] = ()
+    _pulls: dict[int, Pull] = field(default_factory=dict, repr=False)
 
     @cached_property
     def into(self) -> dict[int, list[Edge]]:
@@ -87,14 +93,40 @@ class Model:
 
     def share(self, edge: Edge, g: Array) -> Array | None:
         """dL/dp's share from this edge, for g = dL/dy."""
-        if edge.y in self.derivative:
-            return unbroadcast(np.asarray(g * self.derivative[edge.y]), self.values[edge.p].shape)
-        node = self.graph.nodes[edge.y]
-        return pull(node.op, node.settings, edge.slot, g, self.values[edge.y], [self.values[a] for a in node.args])
+        if edge.number not in self._pulls:
+            self._pulls[edge.number] = self._pull(edge)
+        return self._pulls[edge.number](g)
+
+    def _pull(self, edge: Edge) -> Pull:
+        """g -> dL/dp's share, with all that does not depend on g computed once."""
+        node, y, p = self.graph.nodes[edge.y], self.values[edge.y], self.values[edge.p]
+        args = [self.values[a] for a in node.args]
+        if edge.y in self.derivative or node.op in ELEMENTWISE:
+            d = self.derivative[edge.y] if edge.y in self.derivative else local(node.op, edge.arg, y, args)
+            if d is None:
+                return lambda g: None
+            if y.shape == p.shape:
+                return (lambda g: g) if isinstance(d, float) and d == 1 else lambda g: np.asarray(g * d)
+            return lambda g: unbroadcast(np.asarray(g * d), p.shape)
+        if node.op == "matmul" and all(a.ndim == 2 for a in args):
+            turned = args[1 - edge.arg].T
+            return (lambda g: np.matmul(g, turned)) if edge.arg == 0 else (lambda g: np.matmul(turned, g))
+        return lambda g: pull(node.op, node.settings, edge.arg, g, y, args)
 
     @cached_property
     def by_key(self) -> dict[tuple[UnitKey, int], EdgeClass]:
         return {(c.key, c.slot): c for c in self.classes}
+
+
+def with_outputs(graph: Graph) -> Graph:
+    """The same graph with a node of its own for each output, so that what a loss reads is an edge like any other."""
+    nodes, values, outputs = list(graph.nodes), list(graph.values), {}
+    for name, node in graph.outputs.items():
+        outputs[name] = len(nodes)
+        label = "ys" if name[0] == "ys" else f"final {name[1]}"
+        nodes.append(Node(len(nodes), "output", (node,), label, (), name=name))
+        values.append(graph.values[node])
+    return Graph(tuple(nodes), tuple(values), outputs, graph.lost, graph.cuts)
 
 
 def model_of(graph: Graph, values: Sequence[Array]) -> Model:
@@ -113,11 +145,12 @@ def model_of(graph: Graph, values: Sequence[Array]) -> Model:
     grouped: dict[tuple[UnitKey, int], list[Edge]] = defaultdict(list)
     edges = []
     rank = _ranks(graph, sorted({y for y, _, _ in raw}))
-    for number, (y, p, slot) in enumerate(raw):
+    for number, (y, p, arg) in enumerate(raw):
         node = graph.nodes[y]
-        label = "activation" if y in bases else node.op
+        label = "activation" if y in bases else f"output {node.settings}" if node.op == "output" else node.op
         key: UnitKey = (node.place, label, rank[y])
-        edge = Edge(number, y, p, slot, key, len(grouped[key, slot]))
+        slot = _slot(graph, node, arg)
+        edge = Edge(number, y, p, slot, key, len(grouped[key, slot]), arg)
         grouped[key, slot].append(edge)
         edges.append(edge)
     classes = tuple(
@@ -125,6 +158,14 @@ def model_of(graph: Graph, values: Sequence[Array]) -> Model:
         for (key, slot), members in grouped.items()
     )
     return Model(graph, values, bases, derivative, frames, tuple(edges), classes)
+
+
+def _slot(graph: Graph, node: Node, slot: int) -> int:
+    """Of arrays that are laid side by side (a stack of all h), those that one place has made are one argument."""
+    if node.op != "gather" or len(node.args) < 2:
+        return slot
+    makers = [(graph.nodes[a].place, graph.nodes[a].op, graph.nodes[a].name) for a in node.args]
+    return makers.index(makers[slot])
 
 
 def _innermost(place: Place) -> Frame | None:
@@ -135,7 +176,7 @@ def _kind(graph: Graph, y: int, bases: Mapping[int, int]) -> str:
     if y in bases:
         return "activation"
     op = graph.nodes[y].op
-    if op in ("gather", "scatter"):
+    if op in ("gather", "scatter", "output"):
         return "move"
     if op in ("add", "subtract"):
         return "add"
@@ -270,12 +311,16 @@ def _helpers(graph: Graph, active: frozenset[int]) -> dict[int, int]:
             calls.append([node.index])
         before = caller
     for number, members in enumerate(calls):
-        inside = set(members)
-        live = [m for m in members if m in active]
+        live = [m for m in members if m in active and not _is_view(graph, m)]
+        inside = set(live)
         outside = {a for m in live for a in graph.nodes[m].args if a in active and a not in inside}
         if live and len(outside) == 1 and all(graph.nodes[m].op in ELEMENTWISE for m in live):
             found.update(dict.fromkeys(live, number))
     return found
+
+
+def _is_view(graph: Graph, node: int) -> bool:
+    return graph.nodes[node].op == "gather" and len(graph.nodes[node].args) == 1
 
 
 def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int) -> Array:

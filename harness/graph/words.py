@@ -30,6 +30,10 @@ _FACTOR = {
     "1/D": "is divided by D, the number of inputs",
 }
 _WHEN = {
+    "inner": " (though the initial state does)",
+    "but the last two": " at every step but the last two",
+    "odd": " at every second step",
+    "even": " at every second step",
     "all": "",
     "not first": " at every step but the first",
     "first": " at the first step",
@@ -58,48 +62,102 @@ def cause(point: Point, edit: Edit, backward: Frame | None, score: float, eviden
 def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str) -> tuple[str, str, str]:
     """The sentence, its code, and the mend."""
     when = _WHEN[edit.when]
+    if edit.act == "assigned":
+        said = f"{d(p)} keeps one share only of a row that is read more than once: the rows are assigned, not added up"
+        return said, "rows-assigned", "np.add.at(gradient, index, share) in place of gradient[index] += share"
     term = right_share(point.model, where, edge, y, p)
+    dy = gradient_of(point.model, edge.y)
+    dp = d(p) if plain_name(p) else gradient_of(point.model, edge.p)
+    y = from_where(point.model, edge.y, y)
     if edit.act == "times":
         if edit.factor == "0":
             if where.kind == "activation":
-                return f"{d(p)} gets nothing from {y}{when}", "edge-missing", f"{d(p)} += {term}"
-            return f"{d(p)} takes no share from {y}{when}: the term {term} is missing", "edge-missing", f"{d(p)} += {term}"
+                return f"{dp} gets nothing from {y}{when}", "edge-missing", f"{dp} += {term}"
+            return f"{dp} takes no share from {y}{when}: the term {term} is missing", "edge-missing", f"{dp} += {term}"
         words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
-        return f"the share of {y} in {d(p)} {words}{when}", "edge-scaled", f"{d(p)} += {term}"
+        return f"the share of {y} in {dp} {words}{when}", "edge-scaled", f"{dp} += {term}"
     if edit.act == "value" and where.kind == "activation":
         wrong = _form(point, edit, y)
         right = derivative_text(point.model, edge, y)
-        fix = f"{d(p)} = {d(y)} * {right}" if right else f"multiply {d(y)} by the derivative of {y} at {p}"
+        fix = f"{dp} = {dy} * {right}" if right else f"multiply {dy} by the derivative of {y} at {p}"
         if edit.form == "1":
-            return f"the derivative of {y} is left out: {d(y)} goes to {d(p)} as it is{when}", "derivative-missing", fix
+            return f"the derivative of {y} is left out: {dy} goes to {dp} as it is{when}", "derivative-missing", fix
         instead = f", {right}" if right else ""
         return f"the derivative of {y} is taken as {wrong} in place of what it is{instead}{when}", "derivative-wrong", fix
     if edit.act == "value":
         wrong = _form(point, edit, y)
         if edit.form == "1":
             return (
-                f"{d(p)}: {d(y)} is not multiplied by {_other_operand(point.model, where, edge)}{when}",
+                f"{dp}: {dy} is not multiplied by {_other_operand(point.model, where, edge)}{when}",
                 "factor-missing",
-                f"{d(p)} += {term}",
+                f"{dp} += {term}",
             )
-        text = f"{d(p)} is built with {wrong} in place of {_other_operand(point.model, where, edge)}{when}"
-        return text, "factor-wrong", f"{d(p)} += {term}"
+        text = f"{dp} is built with {wrong} in place of {_other_operand(point.model, where, edge)}{when}"
+        return text, "factor-wrong", f"{dp} += {term}"
     if edit.act == "operand":
         right = _other_operand(point.model, where, edge)
         wrong = right if edit.other is None else name_of(point, edit.other)
         if edit.transposed and edit.other is None:
-            return f"{d(p)} is built with {right} transposed the wrong way{when}", "transposed", f"{d(p)} += {term}"
-        return f"{d(p)} is built with {wrong} in place of {right}{when}", "operand-wrong", f"{d(p)} += {term}"
+            return f"{dp} is built with {right} transposed the wrong way{when}", "transposed", f"{dp} += {term}"
+        return (
+            f"{dp} is built with {wrong} in place of {right}{when}",
+            "factor-wrong" if where.kind == "multiply" else "operand-wrong",
+            f"{dp} += {term}",
+        )
     if edit.act == "transposed share":
-        return f"the share of {y} in {d(p)} is transposed{when}", "transposed", f"{d(p)} += {term}"
-    other = name_of(point, edit.other) if edit.other else "another value"
-    return f"{d(p)} is built from {d(other)} in place of {d(y)}{when}", "other-gradient", f"{d(p)} += {term}"
+        return f"the share of {y} in {dp} is transposed{when}", "transposed", f"{dp} += {term}"
+    if edit.act == "neighbour":
+        return f"{dp} takes its share from {y} of the step {'after' if edit.shift > 0 else 'before'}", "other-step", f"{dp} += {term}"
+    other = gradient_of(point.model, _node_of(point, edit.other)) if edit.other else "another gradient"
+    return f"{dp} is built from {other} in place of {dy}{when}", "other-gradient", f"{dp} += {term}"
 
 
 def d(name: str) -> str:
     """The gradient of a name: dh of h, dW_z of p["W_z"], d(x @ W) of an expression."""
     plain = plain_name(name)
     return f"d{plain}" if plain else f"d({name})"
+
+
+def gradient_of(model: Model, node: int) -> str:
+    """The name under which a person has dL/d(node): that of the sum that it is a plain term of, da_z for what goes into z."""
+    at = node
+    while True:
+        above = model.into.get(at, [])
+        if len(above) != 1:
+            break
+        edge = above[0]
+        op = model.graph.nodes[edge.y].op
+        if edge.y in model.derivative:
+            named = value_name(model, edge.y)
+            return f"da_{plain_name(named)}" if plain_name(named) and op != "subtract" else d(value_name(model, node))
+        if op == "output":
+            settings = str(model.graph.nodes[edge.y].settings)
+            return "dys[t]" if settings == "ys" else f"dfinal[{settings.removeprefix('final ')!r}]"
+        plain = op == "add" or (op == "subtract" and edge.arg == 0)
+        if op in ("gather", "scatter") and _ends(model, edge.y):
+            at = edge.y
+            continue
+        if not plain or model.values[edge.y].shape != model.values[at].shape or _assigned(model, at):
+            break
+        at = edge.y
+    return d(value_name(model, at))
+
+
+def _ends(model: Model, node: int) -> bool:
+    """Whether nothing but entries being moved lies between a node and an output."""
+    while True:
+        op = model.graph.nodes[node].op
+        if op == "output":
+            return True
+        above = model.into.get(node, [])
+        if op not in ("gather", "scatter") or len(above) != 1:
+            return False
+        node = above[0].y
+
+
+def _assigned(model: Model, node: int) -> bool:
+    frame = model.frames.get(node) or (model.graph.nodes[node].place[-1] if model.graph.nodes[node].place else None)
+    return frame is not None and statements.written(frame) is not None
 
 
 def plain_name(text: str) -> str | None:
@@ -132,6 +190,8 @@ def value_name(model: Model, node: int) -> str:
     frame = model.frames.get(node) or (it.place[-1] if it.place else None)
     if frame is None:
         return "a value"
+    if it.op == "gather" and it.settings.part >= 0 and (part := statements.written_part(frame, it.settings.part)):
+        return part
     return statements.written(frame) or statements.short(statements.expression(frame)) or statements.written(frame, False) or "a value"
 
 
@@ -147,6 +207,19 @@ def operand_name(model: Model, where: EdgeClass, edge: Edge) -> str:
         return text
     named = value_name(model, edge.p)
     return named if named != "a value" and (plain_name(named) or text is None) else text or named
+
+
+def from_where(model: Model, node: int, name: str) -> str:
+    """A term of a person's sum: the expression, or the output that it comes from."""
+    if not _ends(model, node):
+        return name
+    gradient = gradient_of(model, node)
+    return f"the outputs ({gradient})" if gradient.startswith("dys") else f"the final state ({gradient})"
+
+
+def _node_of(point: Point, sequence: Sequence_) -> int:
+    edge = point.model.by_key[sequence[1], sequence[2]].edges[-1]
+    return edge.y if sequence[0] == "y" else edge.p
 
 
 def name_of(point: Point, sequence: Sequence_) -> str:
@@ -166,7 +239,7 @@ def _other_operand(model: Model, where: EdgeClass, edge: Edge) -> str:
 
 def right_share(model: Model, where: EdgeClass, edge: Edge, y: str, p: str) -> str:
     """The term that the edge adds to dp, as code."""
-    g = d(y)
+    g = gradient_of(model, edge.y)
     q = _other_operand(model, where, edge)
     op = model.graph.nodes[edge.y].op
     q = q if plain_name(q) or re.fullmatch(r"\(.*\)|[\w.\[\]'\"]+(\(.*\))?", q) else f"({q})"

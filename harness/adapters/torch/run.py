@@ -82,6 +82,15 @@ class TorchModule:
         In complex numbers a result with NaN raises RuntimeError: torch's complex functions overflow where its real ones don't.
         """
         dtype = _common_dtype(params, xs, state)
+        ys, final = self.tensors(params, xs, state, lengths)
+        out = _array(ys), {name: _array(value) for name, value in final.items()}
+        if dtype.is_complex and not all(np.isfinite(value).all() for value in (out[0], *out[1].values())):
+            raise RuntimeError(f"{self.recipe.label} gives no finite numbers in {dtype}")
+        return out
+
+    def tensors(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[torch.Tensor, _Tensors]:
+        """What `run` gives, as tensors."""
+        dtype = _common_dtype(params, xs, state)
         with default_dtype(dtype, self.complex_zeros), torch.no_grad():
             module, _ = self._loaded(params, dtype)
             inputs = {name: tensor_of(value, dtype) for name, value in state.items()}
@@ -90,11 +99,7 @@ class TorchModule:
             ys, final = self._unrolled(module, given, inputs, lengths)
             if given is not x:
                 x.copy_(given.transpose(0, 1))  # a module that writes into its inputs must be seen through the copy, too
-            ys = self.form.time_major(ys)
-            out = _array(ys), {name: _array(value) for name, value in final.items()}
-        if dtype.is_complex and not all(np.isfinite(value).all() for value in (out[0], *out[1].values())):
-            raise RuntimeError(f"{self.recipe.label} gives no finite numbers in {dtype}")
-        return out
+            return self.form.time_major(ys), final
 
     def _unrolled(
         self, module: torch.nn.Module, xs: torch.Tensor, state: _Tensors, lengths: Array | None
