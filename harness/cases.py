@@ -30,7 +30,9 @@ REGIMES: dict[str, str] = {
 #: Regimes in which no gate is so saturated that f * (1 - f) loses digits.
 MILD = frozenset({"standard", "small", "initial"})
 
-_CASE = re.compile(r"^T(\d+)-N(\d+)-D(\d+)-H(\d+)(?:-([a-z_]+))?$")
+#: Of one array of a case that a user names: a gigabyte of activations, or of weights.
+_MOST_NUMBERS = 10**8
+_CASE = re.compile(r"^T(\d{1,9})-N(\d{1,9})-D(\d{1,9})-H(\d{1,9})(?:-([a-z_]+))?$")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ def parse_case(text: str, seed: int = 0) -> Case:
     regime = match.group(5) or "standard"
     if regime not in REGIMES:
         raise UsageError(f"--case: got regime {regime!r} in {text!r}, wanted one of {', '.join(REGIMES)}")
+    largest = max(T * N * (D + 8 * H), (D + H) * 8 * H)
+    if largest > _MOST_NUMBERS:
+        raise UsageError(f"--case: got {text!r}, whose arrays have {largest:.2g} numbers, wanted at most {_MOST_NUMBERS:.0e}")
     if min(T, N, D, H) < 1:
         raise UsageError(f"--case: got {text!r}, wanted sizes of at least 1")
     return Case(T, N, D, H, regime, seed=seed)

@@ -72,6 +72,8 @@ def parse_args(text: str) -> dict[str, object]:
     """The keyword arguments in ``--args``.  Raises UsageError with the place of the mistake."""
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise UsageError("--args: nested too deep to be read, wanted a JSON object such as '{\"hidden_size\": 4}'") from None
     except json.JSONDecodeError as error:
         near = text[max(error.pos - 12, 0) : error.pos + 12]
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.call.guard import called, copies, named_arrays
+from bptt.harness.call.guard import array_of_numbers, called, copied, copies, named_arrays
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Subject
@@ -38,7 +38,8 @@ def outputs(subject: Subject, returned: Any) -> tuple[Array, dict[str, Array]]:
     ys, final = returned
     if not isinstance(ys, np.ndarray):
         raise ContractError(f"{where}: ys is a {type(ys).__name__}, wanted an array (T, N, H)")
-    return np.array(ys), copies(named_arrays({} if final is None else final, f"{where}: final_state"))
+    ys = copied(array_of_numbers(ys, f"{where}: ys"), f"{where}: ys")
+    return ys, copies(named_arrays({} if final is None else final, f"{where}: final_state"), f"{where}: final_state")
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def backward(subject: Subject, data: Data, cotangent: Cotangent) -> Gradients:
     given = {k: v for k, v in dparams.items() if v is not None} if isinstance(dparams, dict) else dparams
     states = {k: v for k, v in dstate.items() if v is not None} if isinstance(dstate, dict) else dstate
     return Gradients(
-        copies(named_arrays(given, f"{where}: dparams")),
-        None if dxs is None else np.array(dxs),
-        copies(named_arrays({} if states is None else states, f"{where}: dstate")),
+        copies(named_arrays(given, f"{where}: dparams"), f"{where}: dparams"),
+        None if dxs is None else copied(array_of_numbers(dxs, f"{where}: dxs"), f"{where}: dxs"),
+        copies(named_arrays({} if states is None else states, f"{where}: dstate"), f"{where}: dstate"),
     )

@@ -16,9 +16,12 @@ def draw(subject: Subject, case: Case) -> Data:
     """Parameters, inputs and initial state of `case`, in its dtype.  Raises ContractError if init or zero_state give something else."""
     params = draw_params(subject, case)
     rng = generator(case, "inputs")
-    xs = _bounded(rng, (case.T, case.N, case.D), 2.5).astype(case.dtype)
     template = zero_state(subject, params, case.N)
-    state = {name: (0.6 * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
+    try:
+        xs = _bounded(rng, (case.T, case.N, case.D), 2.5).astype(case.dtype)
+        state = {name: (0.6 * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
+    except (MemoryError, ValueError) as error:  # ValueError: more entries than an array can have
+        raise ContractError(f"{subject.name}: inputs and states of {case} do not fit in memory ({error})") from error
     return Data(params, xs, state)
 
 

@@ -97,6 +97,10 @@ def load() -> tuple[Check, ...]:
     return tuple(sorted(found.values(), key=lambda c: (order.get(c.family, len(order)), c.family, c.id)))
 
 
+def ours() -> list[str]:
+    """The modules of this package: what a process may import that is to run no code of others."""
+    return [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
+
+
 def _modules() -> list[str]:
-    ours = [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
-    return sorted({*ours, *(entry.value for entry in entry_points(group="bptt.checks"))})
+    return sorted({*ours(), *(entry.value for entry in entry_points(group="bptt.checks"))})

@@ -149,6 +149,7 @@ class Task:
 
     paste    a target string for an object, 'FILE.py:Name', where it has one
     number   counts the tasks of a run that are alike in all else
+    place    the `spec` of an object that has come from another process, where that was to be seen
     """
 
     target: Any
@@ -156,12 +157,15 @@ class Task:
     like: str | None = None
     paste: str | None = None
     number: int = 1
+    place: str | None = None
 
     @property
     def spec(self) -> str:
         """What the user wrote, or where the object is defined, 'FILE.py:Qualified.name' or 'module:Qualified.name': never an address."""
         if isinstance(self.target, str):
             return self.target
+        if self.place is not None:
+            return self.place
         return self.target.spec if isinstance(self.target, Subject) else defined_at(self.target)
 
     @property

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,20 @@ from bptt.harness.cases import Case, parse_case
 from bptt.harness.checks import registry
 from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS
+from bptt.harness.run.backends import Dask
+from bptt.harness.run.backends import backend as backend_
 from bptt.harness.run.environment import environment
 from bptt.harness.run.events import OnEvent, Options, Task, Unloadable, numbered, pasteable
 from bptt.harness.run.gathering import Gathering, new_run_id, this_folder
-from bptt.harness.run.isolation import Pool, isolated, packed
+from bptt.harness.run.isolation.following import Follower
+from bptt.harness.run.isolation.limits import Limits, limits
+from bptt.harness.run.isolation.parcels import CannotTravel, packed
+from bptt.harness.run.isolation.remote import Submitted, submitted
+from bptt.harness.run.isolation.starting import here
 from bptt.harness.run.worker import events_of
 from bptt.harness.words import near_miss
 from bptt.reports import accounting
 from bptt.reports.records import FAILING, CatalogueEntry, Result, Run
-
-#: Seconds without an answer after which a check is given up.
-DEFAULT_TIMEOUT = 60.0
 
 
 class CheckFailed(AssertionError):
@@ -114,6 +116,9 @@ def check(
     expect: Mapping[str, Mapping[str, str]] | None = None,
     jobs: int | None = None,
     timeout: float | None = None,
+    memory: str | int | None = None,
+    backend: str = "loky",
+    scheduler: str | None = None,
     case: Case | str | None = None,
     block: bool = True,
     on_event: OnEvent | None = None,
@@ -126,7 +131,9 @@ def check(
     level     smoke, standard, full, exhaustive         select, ignore   check ids or families
     seed      of every random draw                      isolate          in a process of its own, so that a crash is a result
     expect    known failures {check: {"code", "reason", "expires"}}
-    jobs      targets at a time                         timeout          seconds without an answer before a check is given up
+    jobs      targets at a time                         timeout          seconds of the processor that one may take, or five
+                                                                         times as many by the clock
+    memory    resident memory that one may take ("2G")  backend, scheduler   "dask" and its address: targets go to its workers
     case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
     on_event  called with each event as it happens (harness/run/events.py), from one thread at a time
 
@@ -138,9 +145,12 @@ def check(
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
     options = _options(level, select, ignore, seed, case, block, expect or {})
     gathered = Gathering([task.id for task in tasks], on_event)
-    limit = DEFAULT_TIMEOUT if timeout is None else timeout
-    if isolate:
-        _in_workers(tasks, options, limit, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
+    within = limits(level, timeout, memory)
+    where = backend_(backend, jobs or 1, scheduler)
+    if isolate and isinstance(where, Dask):
+        _on_workers(tasks, options, within, where.scheduler, gathered)
+    elif isolate:
+        _in_processes(tasks, options, within, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
     else:
         for k, task in enumerate(tasks):
             _here(k, task, options, gathered)
@@ -191,42 +201,51 @@ def _here(k: int, task: Task, options: Options, gathered: Gathering) -> None:
     gathered.end(k)
 
 
-def _in_workers(tasks: Sequence[Task], options: Options, timeout: float, jobs: int, gathered: Gathering) -> None:
-    """Each thread follows one worker at a time; objects that cannot travel are checked in this process, and the run says so."""
-    pools = threading.local()
-    opened: list[Pool] = []
-    stopped = threading.Event()
+def _on_workers(tasks: Sequence[Task], options: Options, limits: Limits, scheduler: str, gathered: Gathering) -> None:
+    """A process for each on the workers of a dask scheduler; objects that cannot travel are checked in this process."""
 
-    def pool() -> Pool:
-        if not hasattr(pools, "own"):
-            pools.own = Pool()
-            opened.append(pools.own)
-        return pools.own  # type: ignore[no-any-return]  # thread-local attributes are untyped
+    def sent(executor: Executor, task: Task) -> Submitted | str:
+        try:
+            return submitted(executor, packed(task), options, limits, here())
+        except CannotTravel as reason:
+            return str(reason)
 
-    def one(k: int, task: Task) -> str | None:
-        sent = packed(task, options)
-        if isinstance(sent, str):
-            return sent
-        for event in isolated(pool(), task, options, timeout):
-            if stopped.is_set():
-                return None
-            if not isinstance(event, tuple):
+    with Dask(scheduler).open() as executor:
+        answers = [sent(executor, task) for task in tasks]
+        for k, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
+            try:
+                if isinstance(answer, str):
+                    raise CannotTravel(answer)
+                for event in answer.events():
+                    gathered.take(k, event)
+                gathered.end(k)
+            except CannotTravel as reason:
+                gathered.not_isolated[k] = f"{task.spec}: {reason}"
+                _here(k, task, options, gathered)
+
+
+def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs: int, gathered: Gathering) -> None:
+    """A process for each, `jobs` at a time; objects that cannot travel are checked in this one, and the run says so."""
+    followers = [Follower(options, limits, here()) for _ in tasks]
+
+    def one(k: int) -> str | None:
+        try:
+            for event in followers[k].events(packed(tasks[k])):
                 gathered.take(k, event)
-            elif event[0] == "cannot travel":
-                return str(event[1])
+        except CannotTravel as reason:
+            return str(reason)
         gathered.end(k)
         return None
 
     executor = ThreadPoolExecutor(jobs)
     try:
-        futures = [executor.submit(one, k, task) for k, task in enumerate(tasks)]
+        futures = [executor.submit(one, k) for k in range(len(tasks))]
         for k, (task, future) in enumerate(zip(tasks, futures, strict=True)):
             reason = future.result()
             if reason is not None:
                 gathered.not_isolated[k] = f"{task.spec}: {reason}"
                 _here(k, task, options, gathered)
     finally:
-        stopped.set()
-        for each in opened:
-            each.discard()
+        for follower in followers:
+            follower.stop()
         executor.shutdown(wait=True, cancel_futures=True)

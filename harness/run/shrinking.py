@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from bptt.harness.call.guard import place_of, said
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
@@ -73,6 +74,12 @@ def evidence_at(context: CheckContext, c: Check, case: Case) -> Iterator[Evidenc
         yield Evidence(False, str(error), "CONTRACT", detail=Named((cause,)))
     except ContractError as error:
         yield Evidence(False, str(error), "CONTRACT")
+    except (NotApplicable, BpttError):
+        raise
+    except Exception as error:  # code of the subject's that runs where nothing of it is called, such as a tuple with its own length
+        if not (place := place_of(error)):
+            raise
+        yield Evidence(False, f"{context.subject.name}: its code raised {said(error)} (at {place})", "CONTRACT")
 
 
 def _bisected_in_time(context: CheckContext, case: Case, fails: Callable[[Case], bool]) -> Case:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bptt.harness.experiments.engine.backends import backend as backend_
 from bptt.harness.experiments.engine.definition import Point, claim
 from bptt.harness.experiments.engine.plan import Planned, Size, plan
 from bptt.harness.experiments.engine.points import DEFAULT_STORE, Measured, Store, fingerprint, key
 from bptt.harness.experiments.engine.sweep import Outcome, Raised, Task, raised, sweep
+from bptt.harness.run.backends import backend as backend_
 from bptt.harness.run.environment import cores, environment
 from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, gravest
 from bptt.harness.run.runner import RunHandle

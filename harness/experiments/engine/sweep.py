@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bptt.harness.errors import BpttError
-from bptt.harness.experiments.engine.backends import Backend
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.points import Measured, measured
+from bptt.harness.run.backends import Backend
+from bptt.harness.run.isolation.pickling import pickled, unpickled
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ def sweep(tasks: Sequence[Task], backend: Backend, on_outcome: Callable[[Task, O
                 on_outcome(task, Raised("the process that measured it died", "no place known"))
 
 
-def measure(point: Callable[[Settings], Values], settings: Settings) -> Outcome:
-    """Runs in a worker."""
-    began = time.perf_counter()
+def measure(point: bytes, settings: Settings) -> Outcome:
+    """Runs in a worker.  `point` is the function as `pickled` wrote it."""
     try:
-        return measured(point(dict(settings)), time.perf_counter() - began)
+        function = unpickled(point)
+        began = time.perf_counter()
+        return measured(function(dict(settings)), time.perf_counter() - began)
     except Exception as error:  # whatever an experiment's own code raises: the other experiments go on
         return raised(error)
 
@@ -81,8 +83,8 @@ def _round(waiting: deque[Task], executor: Executor, window: int, on_outcome: Ca
     under_way: dict[Future[Outcome], Task] = {}
     lost: list[Task] = []
     while (waiting or under_way) and not lost:
-        _submit(waiting, under_way, executor, window)
-        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+        _submit(waiting, under_way, executor, window, on_outcome)
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done if under_way else ():
             task = under_way.pop(future)
             try:
                 outcome = future.result()
@@ -97,10 +99,21 @@ def _round(waiting: deque[Task], executor: Executor, window: int, on_outcome: Ca
     return [*lost, *under_way.values()]
 
 
-def _submit(waiting: deque[Task], under_way: dict[Future[Outcome], Task], executor: Executor, window: int) -> None:
+def _submit(
+    waiting: deque[Task],
+    under_way: dict[Future[Outcome], Task],
+    executor: Executor,
+    window: int,
+    on_outcome: Callable[[Task, Outcome], None],
+) -> None:
     while waiting and len(under_way) < window:
         try:
-            future = executor.submit(measure, waiting[0].point, waiting[0].settings)
+            point = pickled(waiting[0].point)
+        except Exception as error:  # whatever an object of the point's own raises while it is pickled
+            on_outcome(waiting.popleft(), raised(error))
+            continue
+        try:
+            future = executor.submit(measure, point, waiting[0].settings)
         except BrokenExecutor as error:
             if not under_way:
                 raise BpttError(f"the worker processes do not start: {error}") from error

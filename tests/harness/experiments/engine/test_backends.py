@@ -13,7 +13,7 @@ import pytest
 
 from bptt.harness.errors import UsageError
 from bptt.harness.experiments.engine import backends
-from bptt.harness.experiments.engine.backends import Dask, Loky, backend
+from bptt.harness.run.backends import Dask, Loky, backend
 from bptt.harness.experiments.engine.run import run_planned
 from bptt.reports.serial import dumps, to_dict
 from tests.harness.experiments.engine.sweeping import failing, numbers, planned

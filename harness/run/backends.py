@@ -1,4 +1,4 @@
-"""Where points are measured: in processes of this machine (loky), or on the workers of a dask scheduler.
+"""Where targets are checked and points are measured: in processes of this machine, or on the workers of a dask scheduler.
 
 Both are executors: `submit(function, *arguments)` gives a future.  Threads of a worker's linear algebra are pinned to one, so that
 the bits do not depend on how many cores there are; dask's own worker processes (nannies) pin theirs themselves.
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from bptt.harness.errors import UsageError
 
 _LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")
+#: The same bits whatever the number of cores and jobs; and a thread that a library has started does not survive a fork.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in _LIBRARIES} | {"VECLIB_MAXIMUM_THREADS": "1"}
 #: Seconds to wait for a scheduler, and for its first worker.
 PATIENCE = 20
