@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bptt.harness.cli.follow import Bar, Follower
+from bptt.harness.cli.signals import was_terminated
 from bptt.harness.config import TargetEntry
 from bptt.harness.errors import UsageError
 from bptt.harness.run import runner
@@ -24,10 +25,6 @@ from bptt.reports.records import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: the run ends as with Ctrl-C."""
 
 
 def check(
@@ -94,5 +91,5 @@ def say_refused(refused: Mapping[Path, str]) -> None:
 
 def _code_of(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return TERMINATED if was_terminated(error) else INTERRUPTED
     return NOT_DECIDED

@@ -1,7 +1,7 @@
 """The command `bptt`: options, exit codes and printing.  What is found is decided elsewhere.
 
-Exit codes   0 conforms   1 does not   2 usage, or a target cannot be loaded   3 the harness itself failed   4 nothing was checked
-             130 interrupted.   Of several the first in this order: 130 3 2 1 4 0.
+Exit codes   0 conforms   1 does not   2 usage, or a target cannot be loaded   3 not decided   4 nothing was checked
+             130 interrupted   143 terminated.   Of several the first in this order: 130 143 3 2 1 4 0.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bptt.harness.cli.signals import sigterm_raises, was_terminated
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, USAGE
+from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, TERMINATED, USAGE
 from bptt.harness.words import did_you_mean
 from bptt.reports.errors import RecordError
 
@@ -35,13 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a letter shows "?" for it, and the verdict still stands
     try:
-        return bptt.main(args=argv, prog_name="bptt", standalone_mode=False, obj=shlex.join(["bptt", *argv])) or CONFORMS
+        with sigterm_raises():
+            return bptt.main(args=argv, prog_name="bptt", standalone_mode=False, obj=shlex.join(["bptt", *argv])) or CONFORMS
     except click.ClickException as error:
         return _stop(error.format_message(), USAGE)
     except (BpttError, RecordError) as error:
         return _stop(str(error), USAGE)
-    except (KeyboardInterrupt, click.Abort):
-        return _stop("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _stop("terminated", TERMINATED) if was_terminated(error) else _stop("interrupted", INTERRUPTED)
     except Exception as error:
         if os.environ.get("BPTT_TRACEBACK"):
             raise
@@ -94,6 +96,10 @@ _SUFFIXES = "Write .html .json .jsonl .xml or .md; repeatable."
 _like = click.option("--like", metavar="NAME", help="The published cell, or part of a training loop, that it claims to be.")
 _args = click.option("--args", callback=_json_object, metavar="JSON", help="""Arguments of the class: '{"num_layers": 2}'.""")
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random number.")
+_backend = click.option(
+    "--backend", type=click.Choice(("loky", "dask")), default="loky", show_default=True, help="Processes here, or dask's workers."
+)
+_scheduler = click.option("--scheduler", metavar="ADDRESS", help="Of dask: tcp://host:8786.")
 _no_color = click.option("--no-color", is_flag=True, help="Plain text.")
 
 
@@ -111,7 +117,10 @@ def bptt() -> None:
 @click.option("--ignore", multiple=True, metavar="ID", help="Not this check or family; repeatable.")
 @_seed
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Targets at a time.  [default: one a core]")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds a check may take.  [default: 60]")
+@click.option("--timeout", type=float, metavar="S", help="Seconds of the processor for a target, five times as many by the clock.")
+@click.option("--memory", metavar="SIZE", help="Resident memory for a target.  [default: 8G, at most half of the machine's]")
+@_backend
+@_scheduler
 @_like
 @_args
 @click.option("--case", metavar="CASE", help="Only this case: T1-N1-D3-H4, or with a regime T12-N2-D3-H7-closed.")
@@ -175,8 +184,8 @@ def check(
 @click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Is added to every seed.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one a core]")
-@click.option("--backend", type=click.Choice(("loky", "dask")), default="loky", show_default=True, help="Where points are measured.")
-@click.option("--scheduler", metavar="ADDRESS", help="Of dask: tcp://host:8786.")
+@_backend
+@_scheduler
 @click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="PATH", help="Take over this file's points; add to it.")
 @click.option("-q", "--quiet", is_flag=True, help="One line an experiment.")
 @click.option("-v", "--verbose", is_flag=True, help="Every claim.")

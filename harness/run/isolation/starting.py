@@ -37,18 +37,19 @@ _START = "import sys; p = sys.argv.pop(1).split(chr(10)); sys.path += [f for f i
 
 @dataclass(frozen=True)
 class Place:
-    """The current folder and the import path of a target's process."""
+    """The current folder and the import path of a target's process; "" for a folder that is gone."""
 
     folder: str
     path: tuple[str, ...]
 
 
 def here() -> Place:
-    """Those of this process.  Raises BpttError where the folder is gone."""
+    """Those of this process."""
     try:
-        return Place(os.getcwd(), tuple(sys.path))
-    except FileNotFoundError as error:
-        raise BpttError("the current folder is gone, wanted one that a target can be run in") from error
+        folder = os.getcwd()
+    except FileNotFoundError:
+        folder = ""
+    return Place(folder, tuple(sys.path))
 
 
 @dataclass(frozen=True)

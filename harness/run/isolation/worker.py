@@ -88,7 +88,8 @@ def _written_to(descriptor: int) -> io.TextIOWrapper:
 
 def _checked(work: Json, channel: Channel) -> Json:
     try:
-        os.chdir(work["folder"])
+        if work["folder"]:
+            os.chdir(work["folder"])
     except OSError as error:
         return {"fault": f"the folder {work['folder']} cannot be entered here: {error.strerror}"}
     try:

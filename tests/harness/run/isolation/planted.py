@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-RIGHT = '''\
+RIGHT = """\
 import ctypes, os, signal, subprocess, sys, threading, time
 import numpy as np
 
@@ -41,7 +41,7 @@ class Wrong(Right):
         dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
         return {**dparams, "W": 1.1 * dparams["W"]}, dxs, dstate
 
-'''
+"""
 #: The line that a fault's own first line is.
 FIRST_LINE = len(RIGHT.splitlines()) + 3
 
@@ -80,13 +80,17 @@ _AT = f"cell.py:{FIRST_LINE}"
 
 #: Faults that end the process, or hold it.
 ENDS: dict[str, Fault] = {
-    "an exit": Fault(in_backward("print('the end'); sys.stdout.flush(); os._exit(7)"), "crashed", 1, "exit code 7; its last words: the end"),
+    "an exit": Fault(
+        in_backward("print('the end'); sys.stdout.flush(); os._exit(7)"), "crashed", 1, "exit code 7; its last words: the end"
+    ),
     "an exit with 0": Fault(in_backward("os._exit(0)"), "crashed", 1, "exit code 0"),
     "sys.exit": Fault(in_backward("sys.exit('bye')"), "failed", 1, f"SystemExit: bye (at {_AT}"),
     "a segmentation fault": Fault(in_backward("ctypes.string_at(0)"), "crashed", 1, f"SIGSEGV, at {_AT}"),
     "an abort": Fault(in_backward("os.abort()"), "crashed", 1, f"SIGABRT, at {_AT}"),
     "a signal": Fault(in_backward("os.kill(os.getpid(), signal.SIGKILL)"), "crashed", 1, "killed by SIGKILL"),
-    "KeyboardInterrupt": Fault(in_backward("raise KeyboardInterrupt"), "crashed", 1, f"its code raised KeyboardInterrupt: (no message) (at {_AT}"),
+    "KeyboardInterrupt": Fault(
+        in_backward("raise KeyboardInterrupt"), "crashed", 1, f"its code raised KeyboardInterrupt: (no message) (at {_AT}"
+    ),
     "a loop": Fault(in_backward("while True: pass"), "timeout", 3, f"s of processor time (--timeout), at {_AT}", 0.5),
     "a loop that hears no signal": Fault(
         in_backward("signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\nwhile True: pass"), "timeout", 3, "processor time", 0.5
@@ -113,7 +117,9 @@ ENDS: dict[str, Fault] = {
 #: Faults that reach for the messages.
 REACHES: dict[str, Fault] = {
     "junk on every descriptor": Fault(in_backward(_EVERY.format(data="b'junk ' * 20")), None, 3, "bytes that are no message: b'junk"),
-    "half a frame on every descriptor": Fault(in_backward(_EVERY.format(data="b'bptt\\0\\0\\0\\x50abc'")), None, 3, "nothing of it from there on"),
+    "half a frame on every descriptor": Fault(
+        in_backward(_EVERY.format(data="b'bptt\\0\\0\\0\\x50abc'")), None, 3, "nothing of it from there on"
+    ),
     "a message of another process": Fault(
         in_backward(
             "from bptt.harness.run.isolation.frames import Letterhead, framed\n"
@@ -128,7 +134,10 @@ REACHES: dict[str, Fault] = {
     "a fork of the C library's": Fault(in_backward("ctypes.CDLL(None).fork()"), "passed", 0),
     "every descriptor closed": Fault(in_backward("os.closerange(3, 256)"), "crashed", 1, "has closed the line to the run"),
     "every descriptor another file": Fault(
-        in_backward("if not hasattr(self, 'kept'):\n    os.closerange(3, 64)\n    self.kept = [open(f'{k}.txt', 'w') for k in range(40)]"), "crashed", 1, "is another file now"
+        in_backward("if not hasattr(self, 'kept'):\n    os.closerange(3, 64)\n    self.kept = [open(f'{k}.txt', 'w') for k in range(40)]"),
+        "crashed",
+        1,
+        "is another file now",
     ),
     "the standard descriptors closed": Fault(in_backward("os.closerange(0, 3)"), "passed", 0),
     "no standard streams": Fault(in_backward("sys.stdin = sys.stdout = sys.stderr = None"), "passed", 0),
@@ -149,7 +158,10 @@ FORMS: dict[str, Fault] = {
     "GeneratorExit": Fault(in_backward("raise GeneratorExit"), "failed", 1, "GeneratorExit"),
     "itself for ever": Fault(in_backward("return self.backward(params, xs, state, dys, dfinal)"), "failed", 1, "RecursionError"),
     "a tuple with a length of its own": Fault(
-        in_backward("class T(tuple):\n    def __len__(self): raise ValueError\nreturn T((1, 2, 3))"), "failed", 1, "its code raised ValueError"
+        in_backward("class T(tuple):\n    def __len__(self): raise ValueError\nreturn T((1, 2, 3))"),
+        "failed",
+        1,
+        "its code raised ValueError",
     ),
     "a mapping that raises": Fault(
         given(
@@ -172,7 +184,9 @@ FORMS: dict[str, Fault] = {
         given("return dparams, np.broadcast_to(0.0, (10**7, 10**7)), dstate"), "failed", 1, "more than fits in memory"
     ),
     "names of another kind of string": Fault(
-        given("class S(str):\n    def __str__(self): raise ValueError\nreturn {S(k): v for k, v in dparams.items()}, dxs, dstate"), "passed", 0
+        given("class S(str):\n    def __str__(self): raise ValueError\nreturn {S(k): v for k, v in dparams.items()}, dxs, dstate"),
+        "passed",
+        0,
     ),
     "no truth, no equality, no text": Fault(
         "class Cell(Right):\n    def __bool__(self): raise ValueError\n    __eq__ = __repr__ = __str__ = __bool__\n    __hash__ = None\n",
@@ -191,8 +205,12 @@ LOADS: dict[str, Fault] = {
     "KeyboardInterrupt in the import": Fault("raise KeyboardInterrupt\n", None, 2, "its code raised KeyboardInterrupt"),
     "an exception of no kind in the import": Fault("class E(BaseException): pass\nraise E('no')\n", None, 2, "E: no"),
     "a loop in the import": Fault("while True: pass\n", None, 2, "processor time (--timeout), at cell.py", 0.5),
-    "a property that raises": Fault("class Cell(Right):\n    @property\n    def like(self): raise ValueError('no')\n", None, 2, "ValueError: no"),
-    "attributes that raise": Fault("class Cell(Right):\n    def __getattr__(self, n): raise ValueError('no ' + n)\n", None, 2, "ValueError: no"),
+    "a property that raises": Fault(
+        "class Cell(Right):\n    @property\n    def like(self): raise ValueError('no')\n", None, 2, "ValueError: no"
+    ),
+    "attributes that raise": Fault(
+        "class Cell(Right):\n    def __getattr__(self, n): raise ValueError('no ' + n)\n", None, 2, "ValueError: no"
+    ),
     "every attribute raises": Fault(
         "class Cell(Right):\n    def __getattribute__(self, n): raise ValueError('no ' + n)\n", None, 2, "ValueError: no"
     ),
@@ -210,7 +228,10 @@ LOADS: dict[str, Fault] = {
         "class Cell(Right):\n    @property\n    def __class__(self): raise ValueError('no')\n", None, 2, "ValueError: no"
     ),
     "a like that is no string": Fault(
-        "import enum\nclass Like(enum.Enum):\n    ELMAN = 'elman'\nclass Cell(Right):\n    like = Like.ELMAN\n", None, 2, "wanted the name of"
+        "import enum\nclass Like(enum.Enum):\n    ELMAN = 'elman'\nclass Cell(Right):\n    like = Like.ELMAN\n",
+        None,
+        2,
+        "wanted the name of",
     ),
     "sizes that fit in no machine": Fault("class Cell(Right):\n    batch_sizes = (10**12,)\n", None, 2, "Unable to allocate"),
 }

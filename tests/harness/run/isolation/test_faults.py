@@ -43,7 +43,14 @@ def test_a_fault_touches_no_other_target(tmp_path: Path, monkeypatch: pytest.Mon
     """In both orders, with a right and a wrong cell between them."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "", "beside.py")
-    chosen = ["an exit", "a signal", "junk on every descriptor", "a fork that comes back", "every descriptor closed", "sys.exit in the import"]
+    chosen = [
+        "an exit",
+        "a signal",
+        "junk on every descriptor",
+        "a fork that comes back",
+        "every descriptor closed",
+        "sys.exit in the import",
+    ]
     targets = []
     for k, name in enumerate(chosen):
         write(tmp_path, FAULTS[name].body, f"cell{k}.py")

@@ -77,7 +77,12 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
     line = "from bptt.harness.run.isolation.fingerprint import fingerprint as f; from tests.harness.checks.planted import CleanLSTM as C; print(f(C))"
     found = {
         subprocess.run(
-            [sys.executable, "-c", line], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed}, cwd=Path(__file__).parents[4]
+            [sys.executable, "-c", line],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[4],
         ).stdout
         for seed in "123"
     }
