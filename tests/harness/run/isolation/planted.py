@@ -88,9 +88,7 @@ ENDS: dict[str, Fault] = {
     "a segmentation fault": Fault(in_backward("ctypes.string_at(0)"), "crashed", 1, f"SIGSEGV, at {_AT}"),
     "an abort": Fault(in_backward("os.abort()"), "crashed", 1, f"SIGABRT, at {_AT}"),
     "a signal": Fault(in_backward("os.kill(os.getpid(), signal.SIGKILL)"), "crashed", 1, "killed by SIGKILL"),
-    "KeyboardInterrupt": Fault(
-        in_backward("raise KeyboardInterrupt"), "crashed", 1, f"its code raised KeyboardInterrupt: (no message) (at {_AT}"
-    ),
+    "KeyboardInterrupt": Fault(in_backward("raise KeyboardInterrupt"), "crashed", 1, f"KeyboardInterrupt: (no message) (at {_AT}"),
     "a loop": Fault(in_backward("while True: pass"), "timeout", 3, f"s of processor time (--timeout), at {_AT}", 0.5),
     "a loop that hears no signal": Fault(
         in_backward("signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\nwhile True: pass"), "timeout", 3, "processor time", 0.5

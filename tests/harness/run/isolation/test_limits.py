@@ -21,7 +21,7 @@ def test_sizes_as_people_write_them(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1G", "1K", "nan", "1e9", "9" * 400, "1X"])
 def test_a_size_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="^--memory: got .*, wanted a size of at least 64M, such as 512M or 4G$"):
+    with pytest.raises(UsageError, match=r"^--memory: got .*, wanted a size of at least 64M, such as 512M or 4G$"):
         parse_memory(text)
 
 

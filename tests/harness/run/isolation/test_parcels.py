@@ -74,7 +74,9 @@ def test_what_was_changed_since_the_file_was_read_is_seen(tmp_path: Path, change
 
 
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
-    line = "from bptt.harness.run.isolation.fingerprint import fingerprint as f; from tests.harness.checks.planted import CleanLSTM as C; print(f(C))"
+    line = "from bptt.harness.run.isolation.fingerprint import fingerprint\n"
+    line += "from tests.harness.checks.planted import CleanLSTM\nprint(fingerprint(CleanLSTM))"
+    root = Path(__file__).parents[4]
     found = {
         subprocess.run(
             [sys.executable, "-c", line],
@@ -142,7 +144,7 @@ def test_a_local_class_has_its_file_and_line_in_the_finding() -> None:
     assert Path(finding.source.file).name == Path(__file__).name
 
 
-class Like(str, enum.Enum):
+class Like(enum.StrEnum):
     ELMAN = "elman"
 
 
