@@ -1,4 +1,4 @@
-"""A run, in this order: tasks (`events`, `loading`), one process a target (`isolation`, `worker`), its checks (`judging`), what a
+"""A run, in this order: tasks (`events`, `loading`), one process a target (`isolation`, `backends`), its checks (`judging`), what a
 failure becomes (`shrinking`, `findings`), and the record of it all (`runner`).
 
 gradient_over_lag   how gradients fade in the subject's own numbers

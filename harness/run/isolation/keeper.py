@@ -201,12 +201,13 @@ def _until_it_ends(watched: _Watched, output: _Output, line: socket.socket, pare
         sentinel = []
     looked = 0.0
     while True:
-        ready, free, _ = select.select([line, *sentinel, *output.readable()], output.writable(), [], _LOOK_S)
+        wanted: list[int] = [line.fileno(), *sentinel, *output.readable()]
+        ready, free, _ = select.select(wanted, output.writable(), [], _LOOK_S)
         if free:
             output.write()
         if output.source in ready:
             output.read()
-        if line in ready:
+        if line.fileno() in ready:
             return "stopped"
         if (how := watched.ended()) is not None:
             return how

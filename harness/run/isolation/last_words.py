@@ -25,7 +25,7 @@ def account_of(end: End, last: Json, limits: Limits) -> str:
         case "cpu":
             return f"ended after {limits.cpu_s:g} s of processor time (--timeout){place}"
         case "clock":
-            return f"ended after {limits.clock_s:g} s by the clock, five times --timeout{place}"
+            return f"ended after {limits.clock_s:g} s by the clock, five times as long as of the processor (--timeout){place}"
         case "memory":
             return f"out of memory: more than {spelled(limits.memory)} resident (--memory){place}"
         case "lost":

@@ -76,6 +76,7 @@ def given(code: str) -> str:
 
 
 _EVERY = "for fd in range(3, 64):\n    try: os.write(fd, {data})\n    except OSError: pass"
+_FIVE = "five times as long as of the processor (--timeout)"
 _AT = f"cell.py:{FIRST_LINE}"
 
 #: Faults that end the process, or hold it.
@@ -89,14 +90,14 @@ ENDS: dict[str, Fault] = {
     "an abort": Fault(in_backward("os.abort()"), "crashed", 1, f"SIGABRT, at {_AT}"),
     "a signal": Fault(in_backward("os.kill(os.getpid(), signal.SIGKILL)"), "crashed", 1, "killed by SIGKILL"),
     "KeyboardInterrupt": Fault(in_backward("raise KeyboardInterrupt"), "crashed", 1, f"KeyboardInterrupt: (no message) (at {_AT}"),
-    "a loop": Fault(in_backward("while True: pass"), "timeout", 3, f"s of processor time (--timeout), at {_AT}", 0.5),
+    "a loop": Fault(in_backward("while True: pass"), "timeout", 3, f"--timeout), at {_AT}", 0.5),
     "a loop that hears no signal": Fault(
-        in_backward("signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\nwhile True: pass"), "timeout", 3, "processor time", 0.5
+        in_backward("signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\nwhile True: pass"), "timeout", 3, "ended after", 0.5
     ),
-    "a loop in C": Fault(in_backward("10 ** (10 ** 8)"), "timeout", 3, "processor time", 0.5),
-    "a sleep": Fault(in_backward("time.sleep(1000)"), "timeout", 3, f"2.5 s by the clock, five times --timeout, at {_AT}", 0.5),
+    "a loop in C": Fault(in_backward("10 ** (10 ** 8)"), "timeout", 3, "ended after", 0.5),
+    "a sleep": Fault(in_backward("time.sleep(1000)"), "timeout", 3, f"2.5 s by the clock, {_FIVE}, at {_AT}", 0.5),
     "children at work": Fault(
-        in_backward("[subprocess.Popen([sys.executable, '-c', 'while 1: pass']) for _ in '12'][0].wait()"), "timeout", 3, "processor", 0.5
+        in_backward("[subprocess.Popen([sys.executable, '-c', 'while 1: pass']) for _ in '12'][0].wait()"), "timeout", 3, "ended after", 0.5
     ),
     "more memory than there may be": Fault(
         in_backward("kept = []\nwhile True: kept.append(np.ones(10**6))"), "crashed", 1, "out of memory: more than 700 MiB", None, "700M"
@@ -202,7 +203,7 @@ LOADS: dict[str, Fault] = {
     "sys.exit in the import": Fault("sys.exit(3)\n", None, 2, "SystemExit: 3"),
     "KeyboardInterrupt in the import": Fault("raise KeyboardInterrupt\n", None, 2, "its code raised KeyboardInterrupt"),
     "an exception of no kind in the import": Fault("class E(BaseException): pass\nraise E('no')\n", None, 2, "E: no"),
-    "a loop in the import": Fault("while True: pass\n", None, 2, "processor time (--timeout), at cell.py", 0.5),
+    "a loop in the import": Fault("while True: pass\n", None, 2, "(--timeout), at cell.py", 0.5),
     "a property that raises": Fault(
         "class Cell(Right):\n    @property\n    def like(self): raise ValueError('no')\n", None, 2, "ValueError: no"
     ),

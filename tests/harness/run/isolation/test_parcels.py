@@ -84,7 +84,7 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
             text=True,
             check=True,
             env={"PYTHONHASHSEED": seed},
-            cwd=Path(__file__).parents[4],
+            cwd=root,
         ).stdout
         for seed in "123"
     }

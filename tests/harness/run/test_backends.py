@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bptt.harness.errors import UsageError
-from bptt.harness.experiments.engine import backends
 from bptt.harness.experiments.engine.run import run_planned
+from bptt.harness.run import backends
 from bptt.harness.run.backends import Dask, Loky, backend
 from bptt.reports.serial import dumps, to_dict
 from tests.harness.experiments.engine.sweeping import failing, numbers, planned
