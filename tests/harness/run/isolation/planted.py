@@ -75,6 +75,11 @@ def given(code: str) -> str:
     return in_backward(f"dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)\n{textwrap.dedent(code).strip()}")
 
 
+def on_import(code: str) -> str:
+    """A right cell in a file that does `code` when it is imported; not as a statement of its own, which a script that trains has."""
+    return f"if True:\n{textwrap.indent(textwrap.dedent(code).strip(), '    ')}\nclass Cell(Right): pass\n"
+
+
 _EVERY = "for fd in range(3, 64):\n    try: os.write(fd, {data})\n    except OSError: pass"
 _FIVE = "five times as long as of the processor (--timeout)"
 _AT = f"cell.py:{FIRST_LINE}"
@@ -199,11 +204,11 @@ FORMS: dict[str, Fault] = {
 
 #: Faults for which there is no subject.
 LOADS: dict[str, Fault] = {
-    "an exit in the import": Fault("os._exit(3)\n", None, 2, "the process died: exit code 3 while it was being loaded"),
-    "sys.exit in the import": Fault("sys.exit(3)\n", None, 2, "SystemExit: 3"),
+    "an exit in the import": Fault(on_import("os._exit(3)"), None, 2, "the process died: exit code 3 while it was being loaded"),
+    "sys.exit in the import": Fault(on_import("sys.exit(3)"), None, 2, "SystemExit: 3"),
     "KeyboardInterrupt in the import": Fault("raise KeyboardInterrupt\n", None, 2, "its code raised KeyboardInterrupt"),
     "an exception of no kind in the import": Fault("class E(BaseException): pass\nraise E('no')\n", None, 2, "E: no"),
-    "a loop in the import": Fault("while True: pass\n", None, 2, "(--timeout), at cell.py", 0.5),
+    "a loop in the import": Fault(on_import("while True: pass"), None, 2, "(--timeout), at cell.py", 0.5),
     "a property that raises": Fault(
         "class Cell(Right):\n    @property\n    def like(self): raise ValueError('no')\n", None, 2, "ValueError: no"
     ),

@@ -81,7 +81,7 @@ def test_a_server_that_is_killed_is_replaced(tmp_path: Path) -> None:
 def test_targets_have_no_parent_that_ran_anything_and_no_thread_but_their_own(tmp_path: Path) -> None:
     body = "class Cell(Right):\n    def __init__(self):\n"
     body += "        open('told', 'w').write(f'{len(os.listdir(\"/proc/self/task\"))} {len(sys.modules)}')\n"
-    path = write(tmp_path, f"os.chdir({str(tmp_path)!r})\n{body}")
+    path = write(tmp_path, f"if True: os.chdir({str(tmp_path)!r})\n{body}")
     seen = []
     for _ in range(2):
         assert check(f"{path}:Cell", level="smoke", select=["CON110"]).exit_code == 0

@@ -12,7 +12,7 @@ import pytest
 from bptt.harness.run.isolation.starting import can_fork
 from bptt.harness.run.runner import check
 from bptt.reports.records import Run
-from tests.harness.run.isolation.planted import FAULTS, write
+from tests.harness.run.isolation.planted import FAULTS, on_import, write
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="targets are forks on Linux alone: what is asked here is asked of those")
 OPTIONS: dict[str, Any] = {"level": "smoke", "select": ["CON110", "GRD110"]}
@@ -65,8 +65,8 @@ def test_a_fault_touches_no_other_target(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_a_target_wanted_to_leave_running_is_ended(tmp_path: Path) -> None:
-    body = "import subprocess\nchild = subprocess.Popen(['sh', '-c', 'setsid sleep 1000 & echo $! > pid'])\nclass Cell(Right): pass\n"
-    path = write(tmp_path, f"import os\nos.chdir({str(tmp_path)!r})\n{body}")
+    body = f"os.chdir({str(tmp_path)!r})\nsubprocess.run(['sh', '-c', 'setsid sleep 1000 & echo $! > pid'])"
+    path = write(tmp_path, on_import(body))
     assert check(f"{path}:Cell", **OPTIONS).exit_code == 0
     pid = int((tmp_path / "pid").read_text())
     until = time.monotonic() + 20

@@ -33,7 +33,7 @@ from bptt.harness.run.isolation.starting import can_fork, here
 from bptt.harness.run.runner import check
 from bptt.reports.records import Remark, Result, Target
 from bptt.reports.serial import Json
-from tests.harness.run.isolation.planted import in_backward, write
+from tests.harness.run.isolation.planted import in_backward, on_import, write
 
 LIMITS = Limits(60.0, 300.0, 2**32)
 PARCEL = Parcel("cells.py:GRU", "cells.py:GRU", False, ({},))
@@ -206,25 +206,21 @@ builtins.left = True
 sys.modules["left"] = sys
 warnings.simplefilter("error")
 np.seterr(all="raise")
-class Cell(Right): pass
 """
 FINDS = """
 import builtins
 assert np.max([1, 2]) == 2 and "LEFT" not in os.environ and "left" not in sys.modules and not hasattr(builtins, "left")
 assert os.getcwd() == FOLDER and "/left" not in sys.path and sys.getrecursionlimit() != 5000
-class Cell(Right): pass
 """
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_one_target_leaves_behind_reaches_no_other(tmp_path: Path, jobs: int) -> None:
-    leaves = write(tmp_path, LEAVES, "leaves.py")
-    finds = write(tmp_path, f"FOLDER = {os.getcwd()!r}\n{FINDS}", "finds.py")
+    leaves = write(tmp_path, on_import(LEAVES), "leaves.py")
+    finds = write(tmp_path, f"FOLDER = {os.getcwd()!r}\n{on_import(FINDS)}", "finds.py")
     before = (list(sys.path), dict(os.environ), os.getcwd())
     targets = [f"{leaves}:Cell", f"{finds}:Cell", f"{finds}:Wrong"]
     for order in (targets, targets[::-1]):
         run = check(order, level="smoke", select=["GRD110"], jobs=jobs)
-        assert {r.target: r.status for r in run.run.results} == {
-            t: "failed" if t.endswith("Wrong") else "passed" for t in order
-        }
+        assert {r.target: r.status for r in run.run.results} == {t: "failed" if t.endswith("Wrong") else "passed" for t in order}
     assert before == (list(sys.path), dict(os.environ), os.getcwd())
