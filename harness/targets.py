@@ -18,6 +18,7 @@ import types
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
     place, attribute = _split(target)
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
-    if place == "refimpl":
+    if place == "refimpl" and not _is_users("refimpl"):
         return [adapt(_reference(name, target), f"refimpl:{name}", args) for name in ([attribute] if attribute else _published())]
     if target.endswith(".onnx"):
         return [adapt(Path(target).expanduser(), target, args)]
@@ -124,6 +125,14 @@ def _split(target: str) -> tuple[str, str]:
 
 def _is_path(place: str) -> bool:
     return place.endswith((".py", ".ipynb")) or "/" in place or os.sep in place
+
+
+def _is_users(name: str) -> bool:
+    """Whether a user has a module called as one of the folders of bptt is: theirs comes first."""
+    with _importable(Path.cwd()):
+        spec, ours = _spec(name), _spec(f"bptt.{name}")
+    origins = [found.origin for found in (spec, ours) if found is not None and found.origin is not None]
+    return len(origins) == 2 and len({Path(origin).resolve() for origin in origins}) == 2
 
 
 def _published() -> list[str]:
@@ -210,7 +219,7 @@ def _import_module(place: str, target: str) -> types.ModuleType:
         return sys.modules[place]
 
 
-def _spec(name: str) -> object:
+def _spec(name: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
     except (ModuleNotFoundError, ValueError):

@@ -11,6 +11,8 @@ from bptt.harness.errors import UsageError
 from bptt.harness.targets import load, parse_args
 from tests.harness.adapters.conftest import gradient_errors
 
+ROOT = Path(__file__).parents[2]
+
 CELL = """
 import numpy as np
 from dataclasses import dataclass
@@ -80,6 +82,23 @@ def test_a_file_may_import_its_neighbour(folder: Path) -> None:
 def test_reference_cells_and_like() -> None:
     assert load("refimpl:lstm")[0].like == "lstm"
     assert load("refimpl:gru_reset_after", like="gru_reset_before")[0].like == "gru_reset_before"
+
+
+@pytest.mark.parametrize("target", ["refimpl:lstm", "bptt.refimpl:lstm"])
+def test_a_reference_cell_has_a_short_name_and_a_long_one(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # where the folder of that name could be taken for a module of the user's
+    assert [(s.name, s.like, s.framework) for s in load(target)] == [("lstm", "lstm", "reference")]
+
+
+def test_a_users_own_module_of_that_name_comes_first(folder: Path) -> None:
+    (folder / "refimpl.py").write_text(CELL)
+    try:
+        assert load("refimpl:Contract")[0].source is not None
+        with pytest.raises(UsageError, match="no 'lstm' in refimpl"):
+            load("refimpl:lstm")
+        assert load("bptt.refimpl:lstm")[0].like == "lstm"
+    finally:
+        sys.modules.pop("refimpl", None)
 
 
 def test_objects_are_targets_too(folder: Path) -> None:
