@@ -46,7 +46,7 @@ class Verdict:
     words      the verdict for people
     code       its exit code
     conforms   nothing speaks against it, and the plan was the full one
-    reasons    what keeps it from being decided, a line each
+    reasons    what keeps it from being decided or loaded, a line each
     """
 
     kind: str
@@ -76,7 +76,7 @@ def fails(result: Result) -> bool:
 
 def unloaded(target: Target, reason: str) -> tuple[Target, Result]:
     """The target and the one result of what cannot be loaded or driven."""
-    known = replace(target, planned=(LOAD.id,), full=1, case=None)
+    known = replace(target, planned=(LOAD.id,), left_out=(), case=None)
     return known, Result(known.id, LOAD.id, "error", reason=reason)
 
 
@@ -108,17 +108,17 @@ def verdict(target: Target, results: Sequence[Result]) -> Verdict:
     if against:
         return Verdict(min(map(kind, against), key=KINDS.index), "does not conform", DOES_NOT_CONFORM, False, lacking)
     if target.planned == (LOAD.id,) and [r.status for r in results] == ["error"]:
-        return Verdict("error", "could not be loaded", USAGE)
+        return Verdict("error", "could not be loaded", USAGE, False, (results[0].reason or "no reason is known",))
     if lacking:
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         return Verdict("undecided", f"not decided: {lacking[0]}{more}", NOT_DECIDED, False, lacking)
     kinds = Counter(map(kind, results))
     if not kinds.keys() & _CHECKED:
-        words = "nothing was checked" if target.planned or not target.full else "nothing was checked: no check that was asked for is for it"
-        return Verdict("not_applicable", words, NOTHING_CHECKED)
+        no_question = "" if target.planned or not target.left_out else ": no check that was asked for is for it"
+        return Verdict("not_applicable", f"nothing was checked{no_question}", NOTHING_CHECKED)
     warned = kinds["warning"]
-    whole = len(target.planned) >= target.full and target.case is None
-    words = "conforms" if whole else f"{len(target.planned)} of {max(target.full, len(target.planned))} checks, none failed"
+    whole = not target.left_out and target.case is None
+    words = "conforms" if whole else f"{len(target.planned)} of {len(target.planned) + len(target.left_out)} checks, none failed"
     if target.case is not None:
         words += f", at {target.case} only"
     if warned:
@@ -160,7 +160,7 @@ def exit_code(run: Run) -> int:
     experiments and benchmarks have reasons of their own, and so has what ended the run early.
     """
     found = rows(run)
-    codes = [row.verdict.code for row in found if row.target.planned or not row.target.full] or [row.verdict.code for row in found]
+    codes = [row.verdict.code for row in found if row.target.planned or not row.target.left_out] or [row.verdict.code for row in found]
     if not found and not run.experiments and not run.benches:
         codes.append(NOTHING_CHECKED)
     return gravest(*codes, run.exit_code, *(() if run.complete else (NOT_DECIDED,)))

@@ -63,7 +63,8 @@ def _incomplete() -> ET.Element:
 def _suite(row: Row, run: Run) -> ET.Element:
     target, results, verdict = row.target, row.results, row.verdict
     totals = {name: int(value) for name, value in _totals(results).items()}
-    undecided = verdict.code in (accounting.NOT_DECIDED, accounting.NOTHING_CHECKED) or bool(verdict.reasons)
+    undecided = verdict.code in (accounting.NOT_DECIDED, accounting.NOTHING_CHECKED)
+    undecided = undecided or (verdict.code == accounting.DOES_NOT_CONFORM and bool(verdict.reasons))
     if undecided:
         totals |= {"tests": totals["tests"] + 1, "errors": totals["errors"] + 1}
     suite = ET.Element(

@@ -86,10 +86,11 @@ def _one(
         stays = _weight(old) > _weight(new)
         doubted = doubted or stays
         chosen.append(old if stays else new)
+    plan = tuple(dict.fromkeys((*earlier.planned, *later.planned)))
     target = replace(
         later,
-        planned=tuple(dict.fromkeys((*earlier.planned, *later.planned))),
-        full=max(earlier.full, later.full),
+        planned=plan,
+        left_out=tuple(c for c in dict.fromkeys((*earlier.left_out, *later.left_out)) if c not in plan),
         remarks=tuple(dict.fromkeys((*(earlier.remarks if doubted else ()), *later.remarks))),
     )
     return target, tuple(result for results in chosen for result in results)

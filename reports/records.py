@@ -167,7 +167,7 @@ class Target:
     id        its identity: the spec with its arguments (`identity_of`); a record that is older than ids is known by the name
     args      arguments of its constructor, or of the target string
     planned   ids of the checks that were to be made of it, each of which must have exactly one result
-    full      how many checks a run of this level makes of it where none is selected or ignored
+    left_out  ids of the checks that a run of this level makes of it beside those, where none is selected or ignored
     asked     id under which the run was asked for it (Run.asked): its own, or that of the file that it is in
     case      the only case that its checks were made at, where the user named one
     remarks   what happened outside of checks
@@ -183,7 +183,7 @@ class Target:
     id: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
     planned: tuple[str, ...] = ()
-    full: int = 0
+    left_out: tuple[str, ...] = ()
     asked: str = ""
     case: str | None = None
     remarks: tuple[Remark, ...] = ()

@@ -139,7 +139,7 @@ def read_stream(path: StrPath) -> Run:
 
 
 def read_benchmarks(path: StrPath) -> tuple[Bench, ...]:
-    """Ratios from a pytest-benchmark JSON file: every benchmark whose extra_info has a "ratio".  Raises RecordError."""
+    """Ratios from a pytest-benchmark JSON file: every benchmark whose extra_info has a "ratio".  Raises RecordError where none has."""
     content = _read_bytes(path)
     return _naming(path, lambda: _benchmarks(_parse(content)))
 
@@ -154,7 +154,9 @@ def read_run(path: StrPath) -> Run:
             return _stream_to_run(content)
         data = _parse(_record_in_page(content))
         if isinstance(data, dict) and "schema" not in data and isinstance(data.get("benchmarks"), list):
-            return Run(command="", seed=0, env=_machine(data), benches=_benchmarks(data))
+            left = _without_ratio(data)
+            env = _machine(data) | ({"benchmarks without a ratio, not drawn": tuple(left)} if left else {})
+            return Run(command="", seed=0, env=env, benches=_benchmarks(data))
         return from_dict(data)
 
     return _naming(path, read)
@@ -264,7 +266,17 @@ def _benchmarks(data: Json) -> tuple[Bench, ...]:
     entries = data.get("benchmarks") if isinstance(data, dict) else None
     if not isinstance(entries, list):
         raise RecordError('not a benchmark file: found no list "benchmarks", wanted pytest-benchmark\'s JSON')
-    return tuple(_bench(e, f"benchmarks[{i}]") for i, e in enumerate(entries) if "ratio" in _extra(e, f"benchmarks[{i}]"))
+    found = tuple(_bench(e, f"benchmarks[{i}]") for i, e in enumerate(entries) if "ratio" in _extra(e, f"benchmarks[{i}]"))
+    if not found:
+        what = f"none of its {len(entries)} benchmarks has" if entries else "it has no benchmark with"
+        raise RecordError(f'{what} a "ratio" in its extra_info, and speeds are shown as ratios within one run (ours / theirs) only')
+    return found
+
+
+def _without_ratio(data: Json) -> list[str]:
+    """Names of the benchmarks that cannot be drawn."""
+    extras = [(e, _extra(e, f"benchmarks[{i}]")) for i, e in enumerate(data["benchmarks"])]
+    return [str(entry.get("name")) for entry, extra in extras if "ratio" not in extra]
 
 
 def _extra(entry: Json, place: str) -> dict[str, Json]:

@@ -176,6 +176,8 @@ def _verdict_lines(found: Row, symbol: Callable[[str], str]) -> list[Text]:
         lines.append(Text(f"{symbol(verdict.kind)} {one_line(verdict.words)}", LOOKS[verdict.kind].style))
     elif verdict.code == accounting.CONFORMS and not verdict.conforms:
         lines.append(Text(f"{one_line(verdict.words)}: not all that a full check asks", LOOKS["warning"].style))
+    if verdict.code == accounting.USAGE:
+        return [*lines, *(row("reason", reason) for reason in verdict.reasons)]
     undecided = verdict.reasons if verdict.code == accounting.DOES_NOT_CONFORM else verdict.reasons[1:]
     lines += [Text(f"  not decided: {one_line(reason)}", LOOKS["undecided"].style) for reason in undecided]
     said = (f"{symbol('warning')} {one_line(r.where)}: {one_line(r.text)}" for r in view.remarks_of(found.target))

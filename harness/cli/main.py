@@ -6,7 +6,6 @@ Exit codes   0 conforms   1 does not   2 usage, or a target cannot be loaded   3
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bptt.harness.cli.signals import sigterm_raises, was_terminated
+from bptt.harness.cli.streams import guarded
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, TERMINATED, USAGE
@@ -31,10 +31,15 @@ DEFAULT_REPORTS = (Path("build/report.html"), Path("build/report.json"))
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a letter shows "?" for it, and the verdict still stands
+    with guarded():
+        return _run(list(sys.argv[1:] if argv is None else argv) or ["--help"])
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return _stop("the current folder does not exist any more, wanted one that does: cd to it", USAGE)
     try:
         with sigterm_raises():
             return bptt.main(args=argv, prog_name="bptt", standalone_mode=False, obj=shlex.join(["bptt", *argv])) or CONFORMS
@@ -123,6 +128,9 @@ def bptt() -> None:
 @_scheduler
 @_like
 @_args
+@click.option(
+    "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="PATH", help="Take over this report's results of unchanged code."
+)
 @click.option("--case", metavar="CASE", help="Only this case: T1-N1-D3-H4, or with a regime T12-N2-D3-H7-closed.")
 @click.option("--no-block", is_flag=True, help="Run also what depends on a check that failed.")
 @click.option("-q", "--quiet", is_flag=True, help="One line a target.")
@@ -305,18 +313,20 @@ def explain(identifier: str, no_color: bool) -> int:
 
 @bptt.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN.json...")
-@click.option("-o", "--output", multiple=True, required=True, metavar="PATH", help=_SUFFIXES)
+@click.option("-o", "--output", multiple=True, metavar="PATH", help=f"{_SUFFIXES}  [default: report.html]")
 def report(runs: tuple[str, ...], output: tuple[str, ...]) -> int:
     """Make a report of one or more runs (and benchmark files), merged."""
-    from bptt.harness.run.report_files import checked_path, write
+    from bptt.harness.cli.check import say_refused
+    from bptt.harness.run.report_files import checked_path, write_all
     from bptt.reports.store import merge
 
-    paths = [checked_path(path, "-o") for path in output]
+    paths = [checked_path(path, "-o") for path in output or ("report.html",)]
     run = merge(runs)
-    for path in paths:
-        write(run, path)
-    click.echo(f"{', '.join(map(str, paths))} written", err=True)
-    return CONFORMS
+    refused = write_all(run, paths)
+    if written := [str(path) for path in paths if path not in refused]:
+        click.echo(f"{', '.join(written)} written", err=True)
+    say_refused(refused)
+    return USAGE if refused else CONFORMS
 
 
 @bptt.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from bptt.harness.run.events import Task
     from bptt.harness.run.runner import RunHandle
 
 
@@ -17,16 +18,22 @@ def parametrize(targets: Iterable[object], **options: Any) -> pytest.MarkDecorat
     targets   target strings, classes, instances or factories
     options   those of `bptt.check` (like, args, level, select, ignore, seed, expect, ...), for all of them
     """
-    checkers = [Checker(target, options) for target in targets]
+    targets = list(targets)
+    checkers = [Checker(target, options, 1 + sum(_alike(target, other) for other in targets[:k])) for k, target in enumerate(targets)]
     return pytest.mark.parametrize("check", checkers, ids=[checker.name for checker in checkers])
 
 
 class Checker:
-    """What a test marked with `parametrize` gets as `check`.  `runs` are those that it made, for the report."""
+    """What a test marked with `parametrize` gets as `check`.
 
-    def __init__(self, target: object, options: dict[str, Any]) -> None:
+    number   counts the targets of one `parametrize` that are alike in all else
+    runs     those that it made and that no report has taken yet
+    """
+
+    def __init__(self, target: object, options: dict[str, Any], number: int = 1) -> None:
         self.target = target
         self.options = options
+        self.number = number
         self.runs: list[RunHandle] = []
 
     @property
@@ -36,11 +43,34 @@ class Checker:
             return self.target
         return str(getattr(self.target, "__name__", type(self.target).__name__))
 
+    def task(self, **options: Any) -> Task:
+        """The target with its arguments, as a run is asked for it."""
+        from bptt.harness.run.events import Task
+
+        given = self.options | options
+        return Task(self.target, given.get("args"), given.get("like"), number=self.number)
+
     def __call__(self, **options: Any) -> RunHandle:
-        """Check the target; `options` go before those of `parametrize`.  Raises CheckFailed, an AssertionError."""
+        """Check the target; `options` go before those of `parametrize`.  Raises CheckFailed, an AssertionError.
+
+        Raises UsageError where the target cannot be loaded.
+        """
+        from bptt.harness.errors import UsageError
         from bptt.harness.run.runner import check
 
-        found = check(self.target, **(self.options | options))
+        rest = {name: value for name, value in (self.options | options).items() if name not in ("args", "like")}
+        found = check([self.task(**options)], **rest)
         self.runs.append(found)
+        if found.unloadable:
+            raise UsageError(found.unloadable[0].reason)
         found.raise_for_failures()
         return found
+
+
+def _alike(a: object, b: object) -> bool:
+    """Whether two targets of one `parametrize` have nothing but their number to tell them apart."""
+    if isinstance(a, str) or isinstance(b, str):
+        return isinstance(a, str) and isinstance(b, str) and a == b
+    from bptt.harness.run.events import defined_at
+
+    return defined_at(a) == defined_at(b)

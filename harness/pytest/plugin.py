@@ -30,9 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.bptt_cells or config.option.bptt_reports:
-        from bptt.harness.pytest import cells
+        from bptt.harness.pytest.register import register
 
-        cells.register(config)
+        register(config)
 
 
 @pytest.hookimpl(wrapper=True)

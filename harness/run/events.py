@@ -180,8 +180,9 @@ class Task:
 
 def defined_at(target: object) -> str:
     """'FILE.py:Qualified.name' of an object's class or function; with its module where there is no such file."""
-    owner = target if inspect.isclass(target) or inspect.isroutine(target) else type(target)
-    name = str(getattr(owner, "__qualname__", type(target).__qualname__))
+    itself = inspect.isclass(target) or inspect.isroutine(target) or inspect.ismodule(target)
+    owner: Any = target if itself else type(target)
+    name = str(getattr(owner, "__qualname__", getattr(owner, "__name__", type(target).__qualname__)))
     try:
         file = inspect.getsourcefile(owner)
     except TypeError:  # built in, or made without a file
@@ -207,7 +208,7 @@ def from_here(file: str) -> str:
 
 
 def numbered(tasks: Sequence[Task]) -> list[Task]:
-    """The same tasks, each with a number where another before it has the same identity.
+    """The same tasks, each with a number where another before it has the same identity; a number that one has stays.
 
     A whole file and one name in it may give the same subject: the file's are counted behind the name's.
     """
@@ -217,6 +218,6 @@ def numbered(tasks: Sequence[Task]) -> list[Task]:
     for task in tasks:
         whole = isinstance(task.target, str) and task.spec in places
         key = replace(task, number=1).id
-        seen[key] = seen.get(key, 1 if whole else 0) + 1
+        seen[key] = max(task.number, seen.get(key, 1 if whole else 0) + 1)
         found.append(replace(task, number=seen[key]))
     return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bptt.harness.run.events import Began, Ended, Event, Found, Measured, OnEvent, Recognised, Remarked, Unloadable
+from bptt.harness.run.resuming import NOTHING, Known
 from bptt.reports import accounting
 from bptt.reports.records import Experiment, Remark, Result, Run, Target
 
@@ -29,12 +30,14 @@ class Gathering:
     """Rows by the number of the task that they came from: no event of one task's process can touch what another's has said.
 
     asked          the id of each task, where a task's events are held against it
+    known          results of an earlier run, which a target that begins takes over
     on_event       is told each event that was taken, from one thread at a time
     not_isolated   of the tasks that were checked in this process: why
     """
 
-    def __init__(self, asked: Sequence[str] = (), on_event: OnEvent | None = None) -> None:
+    def __init__(self, asked: Sequence[str] = (), on_event: OnEvent | None = None, known: Known = NOTHING) -> None:
         self._asked = tuple(asked)
+        self._known = known
         self.not_isolated: dict[int, str] = {}
         self._on_event = on_event
         self._rows: dict[int, dict[str, Row]] = {}
@@ -53,8 +56,11 @@ class Gathering:
     def take(self, k: int, event: Event) -> None:
         """Note an event of task `k`.  One of a target that is not that task's says nothing of that target, and casts doubt on its own."""
         with self._lock:
-            if self._noted(k, self._rows.setdefault(k, {}), event) and self._on_event is not None:
-                self._on_event(event)
+            if not self._noted(k, self._rows.setdefault(k, {}), event):
+                return
+            for told in (event, *self._taken_over(k, event)):
+                if self._on_event is not None:
+                    self._on_event(told)
 
     def end(self, k: int) -> None:
         """No more will come of task `k`: what has not said that it ended, has not."""
@@ -74,7 +80,7 @@ class Gathering:
         run = replace(
             header,
             targets=tuple(row.target for row in rows),
-            results=tuple(result for row in rows for result in row.results),
+            results=tuple(result for row in rows for result in _in_order(row)),
             experiments=tuple(experiment for row in rows for experiment in row.experiments),
         )
         return replace(run, exit_code=accounting.exit_code(run))
@@ -106,6 +112,13 @@ class Gathering:
                 rows[target_id].ended = True
         return True
 
+    def _taken_over(self, k: int, event: Event) -> list[Found]:
+        if not isinstance(event, Began):
+            return []
+        found = [Found(result) for result in self._known.of(event.target)]
+        self._rows[k][event.target.id].results += [f.result for f in found]
+        return found
+
     def _is_of(self, k: int, asked: str) -> bool:
         return not self._asked or self._asked[k] == asked
 
@@ -116,6 +129,12 @@ class Gathering:
     def _remark(self, row: Row, remark: Remark) -> None:
         if remark not in row.target.remarks:
             row.target = replace(row.target, remarks=(*row.target.remarks, remark))
+
+
+def _in_order(row: Row) -> list[Result]:
+    """The results in the order of the plan, whatever order they were found or taken over in."""
+    order = {check: k for k, check in enumerate(row.target.planned)}
+    return sorted(row.results, key=lambda result: order.get(result.check, len(order)))
 
 
 def this_folder() -> str:

@@ -77,6 +77,7 @@ def admit(subject: Subject) -> None:
 
 def begun(subject: Subject, task: Task, checks: tuple[Check, ...], options: Options) -> Target:
     """The subject as a record, with the plan for it."""
+    plan = tuple(c.id for c in planned(checks, subject, options))
     full = planned(checks, subject, replace(options, select=(), ignore=()))
     return Target(
         subject.name,
@@ -86,8 +87,8 @@ def begun(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         capabilities=tuple(sorted(subject.capabilities)),
         id=task.id_of(subject.spec),
         args=dict(task.args or {}),
-        planned=tuple(c.id for c in planned(checks, subject, options)),
-        full=len(full),
+        planned=plan,
+        left_out=tuple(c.id for c in full if c.id not in plan),
         asked=task.id,
         case=None if options.case is None else str(options.case),
         sources=sources_of(subject),

@@ -24,6 +24,7 @@ from bptt.harness.run.isolation.limits import Limits, limits
 from bptt.harness.run.isolation.parcels import CannotTravel, packed
 from bptt.harness.run.isolation.remote import Submitted, submitted
 from bptt.harness.run.isolation.starting import here
+from bptt.harness.run.resuming import NOTHING, known_from
 from bptt.harness.run.worker import events_of
 from bptt.harness.words import near_miss
 from bptt.reports import accounting
@@ -121,6 +122,7 @@ def check(
     scheduler: str | None = None,
     case: Case | str | None = None,
     block: bool = True,
+    resume: str | Path | None = None,
     on_event: OnEvent | None = None,
     command: str | None = None,
 ) -> RunHandle:
@@ -135,6 +137,7 @@ def check(
                                                                          times as many by the clock
     memory    resident memory that one may take ("2G")  backend, scheduler   "dask" and its address: targets go to its workers
     case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
+    resume    a record, whole or cut off: its results of targets whose files have not changed are taken over
     on_event  called with each event as it happens (harness/run/events.py), from one thread at a time
 
     Raises UsageError for wrong options, and for a single target that cannot be loaded; several targets: see `unloadable`.
@@ -144,9 +147,11 @@ def check(
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
     options = _options(level, select, ignore, seed, case, block, expect or {})
-    gathered = Gathering([task.id for task in tasks], on_event)
     within = limits(level, timeout, memory)
     where = backend_(backend, jobs or 1, scheduler)
+    known = NOTHING if resume is None else known_from(Path(resume), options)
+    options = known.added_to(options)
+    gathered = Gathering([task.id for task in tasks], on_event, known)
     if isolate and isinstance(where, Dask):
         _on_workers(tasks, options, within, where.scheduler, gathered)
     elif isolate:

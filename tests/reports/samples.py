@@ -140,7 +140,6 @@ def target(name: str = "MyGRU", convention: str = "a GRU, reset after, blocks r 
         capabilities=("backward", "complex"),
         id=name,
         planned=tuple(c.id for c in CATALOGUE),
-        full=len(CATALOGUE),
     )
 
 
@@ -322,7 +321,6 @@ def nasty_run() -> Run:
                 (bad,),
                 args={bad: bad},
                 planned=tuple(c.id for c in CATALOGUE),
-                full=len(CATALOGUE),
                 remarks=(Remark(bad, bad), Remark(bad, bad, "error")),
                 sources={bad: bad},
             ),

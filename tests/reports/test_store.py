@@ -130,6 +130,14 @@ def test_benchmarks_with_a_ratio_are_read(tmp_path: Path) -> None:
     )
 
 
+def test_benchmarks_without_a_ratio_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    run = store.read_run(benchmark_json(tmp_path / "some.json", {"ratio": 2}, {}))
+    assert (len(run.benches), run.env["benchmarks without a ratio, not drawn"]) == (1, ("test_1",))
+    for extras, words in ((({}, {}), "none of its 2 benchmarks has"), ((), "it has no benchmark with")):
+        with pytest.raises(RecordError, match=rf'none\.json: {words} a "ratio" in its extra_info'):
+            store.read_run(benchmark_json(tmp_path / "none.json", *extras))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -174,6 +182,20 @@ def test_a_run_and_its_benchmarks_merge(failing_run: Run, tmp_path: Path) -> Non
         assert run.results == failing_run.results and run.exit_code == 1
         assert [b.ratio for b in run.benches] == [0.5]
         assert run.command == failing_run.command
+
+
+def test_a_device_is_written_to_and_a_link_followed(failing_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "full.json").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        store.write_json(failing_run, tmp_path / "full.json")
+    assert Path("/dev/full").is_char_device()
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    store.write_json(failing_run, tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert store.read_run(tmp_path / "real.json") == failing_run
+    store.remove_earlier(tmp_path / "link.json")
+    store.remove_earlier(tmp_path / "full.json")
+    assert not (tmp_path / "real.json").exists() and Path("/dev/full").is_char_device()
 
 
 def test_merging_nothing_is_an_error() -> None:

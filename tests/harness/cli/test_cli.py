@@ -90,7 +90,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]
                 if task.spec in unloadable:
                     gathering.take(k, Unloadable(task.id, task.spec, f"{task.spec}: no such thing"))
                     continue
-                gathering.take(k, Began(Target(task.spec, task.spec, "numpy", id=task.id, planned=checks, full=len(checks))))
+                gathering.take(k, Began(Target(task.spec, task.spec, "numpy", id=task.id, planned=checks)))
                 for check, status in zip(checks, statuses, strict=True):
                     finding = Finding("BUG", "it is wrong") if status == "failed" else None
                     gathering.take(k, Found(Result(task.id, check, status, finding=finding)))  # type: ignore[arg-type]  # a status by name
@@ -252,7 +252,7 @@ def test_results_are_in_the_file_before_the_run_ends(bptt: Bptt, monkeypatch: py
     seen: list[Run] = []
 
     def check(target: list[Task], *, on_event: OnEvent, **options: Any) -> RunHandle:
-        target_, result = Target("A", "a.py:A", "numpy", planned=("GRD110",), full=1), Result("A", "GRD110", "passed")
+        target_, result = Target("A", "a.py:A", "numpy", planned=("GRD110",)), Result("A", "GRD110", "passed")
         on_event(Began(target_))
         on_event(Found(result))
         seen.append(read_run("run.json"))

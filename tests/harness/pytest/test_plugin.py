@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bptt.harness.run import runner
+from bptt.reports import accounting
+from bptt.reports.accounting import rows
 from bptt.reports.records import Run
 from bptt.reports.store import read_run
 
@@ -182,3 +184,145 @@ def test_without_our_options_nothing_of_ours_is_there(cells: pytest.Pytester) ->
     path = cells.makepyfile("def test_it(pytestconfig): assert not pytestconfig.pluginmanager.has_plugin('bptt-cells')")
     assert cells.runpytest(str(path)).ret == 0
     assert Path(path).exists()
+
+
+# ------------------------------------------------------------------------------------------------ identity, and what a record owes
+
+
+def same_name(cells: pytest.Pytester) -> None:
+    """Two files with a class LSTM each: the one of a/ right, the one of b/ wrong."""
+    for folder, base in (("a", "Right"), ("b", "Wrong")):
+        (cells.path / folder).mkdir()
+        (cells.path / folder / "c.py").write_text(f"{CELLS}\nclass LSTM({base}): pass\n")
+
+
+def verdicts_of(run: Run) -> dict[str, str]:
+    return {row.target.id: row.verdict.words for row in rows(run)}
+
+
+WANTED = {"a/c.py:LSTM": "conforms", "b/c.py:LSTM": "does not conform"}
+HOW = {
+    "one parametrize": '@bptt.parametrize(["b/c.py:LSTM", "a/c.py:LSTM"], level="smoke")\ndef test_cell(check): check()',
+    "two tests": (
+        '@bptt.parametrize(["a/c.py:LSTM"], level="smoke")\ndef test_a(check): check()\n\n'
+        '@bptt.parametrize(["b/c.py:LSTM"], level="smoke")\ndef test_b(check): check()'
+    ),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_two_classes_of_one_name_have_a_row_each(cells: pytest.Pytester, how: str, workers: str) -> None:
+    if workers != "0":
+        pytest.importorskip("xdist", reason="needs pytest-xdist")
+    same_name(cells)
+    cells.makepyfile(test_cells=f"import bptt\n{HOW[how]}")
+    result = cells.runpytest_subprocess("-p", "no:benchmark", *(["-n", workers] if workers != "0" else []), "--bptt-report", "run.json")
+    assert result.parseoutcomes() == {"failed": 1, "passed": 1}
+    run = read_run(cells.path / "run.json")
+    assert (verdicts_of(run), run.exit_code) == (WANTED, 1)
+
+
+def test_two_classes_of_one_name_given_as_cells_have_a_row_each(cells: pytest.Pytester) -> None:
+    pytest.importorskip("xdist", reason="needs pytest-xdist")
+    same_name(cells)
+    options = ["-p", "no:benchmark", "--bptt-level", "smoke", "--cell", "b/c.py:LSTM", "--cell", "a/c.py:LSTM", "--bptt-report", "run.xml"]
+    assert cells.runpytest_subprocess(*options, "-n", "2", "--bptt-report", "run.json").ret == 1
+    run = read_run(cells.path / "run.json")
+    assert (verdicts_of(run), run.exit_code) == (WANTED, 1)
+    assert len({r.target for r in run.results}) == 2
+    text = (cells.path / "run.xml").read_text()
+    assert 'name="a/c:LSTM"' in text and 'name="b/c:LSTM"' in text and "<failure" in text
+
+
+CHECKED_ONCE = """
+import os
+from pathlib import Path
+from cells import Right
+
+Path(f"process-{os.getpid()}").touch()
+
+class Counted(Right): pass
+"""
+
+
+@pytest.mark.parametrize("dist", ["load", "worksteal", "loadgroup", "loadscope"])
+def test_all_items_of_a_target_go_to_one_worker(cells: pytest.Pytester, dist: str) -> None:
+    pytest.importorskip("xdist", reason="needs pytest-xdist")
+    cells.makepyfile(counted=CHECKED_ONCE)
+    options = ["--cell", "counted.py:Counted", "--bptt-level", "smoke", "-k", "CON", "-p", "no:benchmark", "-n", "2", "--dist", dist]
+    assert cells.runpytest_subprocess(*options, "--bptt-report", "run.json").ret == 0
+    assert len(list(cells.path.glob("process-*"))) == 1
+    (row,) = rows(read_run(cells.path / "run.json"))
+    assert re.fullmatch(r"\d+ of \d+ checks, none failed", row.verdict.words)
+
+
+def test_a_selection_says_how_many_checks_of_how_many(cells: pytest.Pytester) -> None:
+    cells.runpytest("--cell", "cells.py:Right", "--bptt-level", "smoke", "-k", "not CON100", "--bptt-report", "run.json")
+    (row,) = rows(read_run(cells.path / "run.json"))
+    assert row.target.left_out == ("CON100",)
+    assert re.fullmatch(r"\d+ of \d+ checks, none failed(, with \d+ warnings?)?", row.verdict.words)
+    cells.runpytest("--cell", "cells.py:Wrong", "--bptt-level", "smoke")
+    cells.runpytest("--cell", "cells.py:Wrong", "--bptt-level", "smoke", "--lf", "--bptt-report", "run.json")
+    (row,) = rows(read_run(cells.path / "run.json"))
+    assert row.verdict.code == 1
+    assert len(row.target.planned) < len(row.target.left_out)
+
+
+RED = {
+    "after check()": "def test_cell(check):\n    check()\n    assert 1 == 2",
+    "without check()": "def test_cell(check):\n    raise ValueError('never got there')",
+    "in a fixture": (
+        "import pytest\n@pytest.fixture\ndef broken(): raise OSError('no data')\n"
+        "@bptt.parametrize([Right], level='smoke')\ndef test_other(broken, check): check()\n"
+        "@bptt.parametrize([Right], level='smoke')\ndef test_cell(check): check()"
+    ),
+    "beside": "def test_cell(check):\n    check()\n\ndef test_beside(): assert 1 == 2",
+}
+
+
+@pytest.mark.parametrize("where", RED)
+def test_a_red_run_leaves_no_green_record(cells: pytest.Pytester, where: str) -> None:
+    code = RED[where] if "@bptt" in RED[where] else f"@bptt.parametrize([Right], level='smoke')\n{RED[where]}"
+    cells.makepyfile(test_cells=f"import bptt\nfrom cells import Right\n{code}")
+    assert cells.runpytest_subprocess("-p", "no:benchmark", "--bptt-report", "run.json", "--bptt-report", "run.html").ret == 1
+    run = read_run(cells.path / "run.json")
+    assert run.exit_code == accounting.exit_code(run) == 3
+    assert any(row.verdict.code == 3 for row in rows(run))
+    assert '<h1 class="undecided">' in (cells.path / "run.html").read_text()
+
+
+def test_a_record_says_which_run_wrote_it_and_none_of_an_earlier_run_is_left(cells: pytest.Pytester) -> None:
+    (cells.path / "run.html").write_text("an earlier one")
+    (cells.path / "sub").mkdir()
+    options = ["--cell", "cells.py:Right", "--bptt-level", "smoke", "-k", "CON100"]
+    ids = set()
+    for _ in range(2):
+        cells.runpytest_subprocess(*options, "-p", "no:benchmark", "--bptt-report", "run.json", "--bptt-report", "run.html")
+        ids.add(read_run(cells.path / "run.json").run_id)
+    assert len(ids) == 2 and all(ids)
+    assert "an earlier one" not in (cells.path / "run.html").read_text()
+    cells.makepyfile(test_broken="import nowhere_at_all")
+    (cells.path / "run.html").write_text("an earlier one")
+    assert cells.runpytest_subprocess("test_broken.py", "-p", "no:benchmark", "--bptt-report", "run.html").ret == 2
+    text = (cells.path / "run.html").read_text()
+    assert '<h1 class="undecided">' in text and "an earlier one" not in text
+
+
+def test_a_report_that_cannot_be_written_is_named_and_the_others_are_written(cells: pytest.Pytester) -> None:
+    (cells.path / "full.json").symlink_to("/dev/full")
+    result = cells.runpytest(
+        "--cell", "cells.py:Right", "--bptt-level", "smoke", "-k", "CON100", "--bptt-report", "full.json", "--bptt-report", "run.json"
+    )
+    assert result.ret == 0
+    assert "report full.json could not be written (No space left on device)" in result.stdout.str()
+    assert read_run(cells.path / "run.json").exit_code == 0
+
+
+def test_a_cell_that_cannot_be_loaded_is_in_the_record(cells: pytest.Pytester) -> None:
+    cells.makepyfile(test_cells="import bptt\n@bptt.parametrize(['cells.py:Nobody'])\ndef test_cell(check): check()")
+    for options in (["--cell", "cells.py:Nobody"], ["test_cells.py"]):
+        assert cells.runpytest(*options, "--bptt-report", "run.json").ret == 1
+        (row,) = rows(run := read_run(cells.path / "run.json"))
+        assert (row.target.id, row.verdict.words) == ("cells.py:Nobody", "could not be loaded")
+        assert run.exit_code == 2

@@ -173,7 +173,7 @@ def test_what_begins_says_its_identity_and_its_plan() -> None:
     checks = (made(passing, "A1"), made(passing, "A2", level="full"), made(passing, "A3", family="other"))
     target = begun(ELMAN, task, checks, Options(ignore=("other",), case=Case(T=2)))
     assert (target.name, target.id, target.args) == ("elman", 'refimpl:elman {"a":1} as elman', {"a": 1})
-    assert (target.planned, target.full, target.case) == (("A1",), 2, "T2-N2-D3-H7")
+    assert (target.planned, target.left_out, target.case) == (("A1",), ("A3",), "T2-N2-D3-H7")
     assert list(target.sources) == ["package bptt"]
 
 
