@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bptt.harness.graph.operations import ELEMENTWISE, Gather, like_zeros, pull, unbroadcast
+from bptt.harness.graph.operations import ELEMENTWISE, Gather, like_zeros, local, pull, unbroadcast
 from bptt.harness.graph.units import Edge, EdgeClass, Model, UnitKey
 from bptt.harness.subject import Array
 
@@ -54,6 +54,9 @@ class Edit:
                "value": multiplied by `form` of `other` in place of the right factor
                "operand": a product with `other` in place of the right operand, transposed where `transposed`
                "bar": from dL/d(other) in place of dL/dy
+               "derivative": the derivative of the activation, taken at `other`
+               "unsummed": not summed over the axes along which p was spread to y
+               "leaf": p, an input, gets dL/d(other) as its whole gradient
                "assigned": of rows that are read twice, the last only
                "neighbour": the share of the step `shift` later
     factor   a number, or a size: "N", "1/N", "T", "1/T", "H", "1/H", "D"
@@ -114,6 +117,15 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
             for edge in where.edges:
                 if applies(model, edit, edge, len(where.edges)):
                     by_edge[edge.number] = (edit, where)
+    whole = {}
+    for edit in edits:
+        if edit.act == "leaf" and edit.other is not None:
+            for edge in model.by_key[edit.target].edges:
+                if model.graph.nodes[edge.p].op == "input" and edge.step == 0:
+                    source = model.by_key[edit.other[1], edit.other[2]].edges[0]
+                    whole[edge.p] = source.y if edit.other[0] == "y" else source.p
+                    if model.values[whole[edge.p]].shape != model.values[edge.p].shape:
+                        raise Impossible
     if not by_edge:
         return exact.bars
     touched = {model.edges[n].p for n in by_edge}
@@ -135,6 +147,8 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
                     share = exact.shares.get(edge.number)
                 if share is not None:
                     total = share if total is None else total + share
+            if p in whole:
+                total = bars.get(whole[p])
             changed.add(p)
             if total is None:
                 bars.pop(p, None)
@@ -162,6 +176,8 @@ def edited_share(
         if g.shape != model.values[edge.y].shape:
             raise Impossible
         return model.share(edge, g)
+    if edit.act == "leaf":
+        return None if g is None else model.share(edge, g)
     if edit.act == "neighbour":
         beside = where.edges[(edge.step + edit.shift) % len(where.edges)]
         g = bars.get(beside.y)
@@ -185,6 +201,17 @@ def edited_share(
         if np.shape(g * q) != model.values[edge.y].shape:
             raise Impossible
         return unbroadcast(np.asarray(g * q), shape)
+    if edit.act == "derivative":
+        at = model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)]
+        if edge.y not in model.derivative or at.shape != model.values[edge.p].shape:
+            raise Impossible
+        return np.asarray(g * model.derivative_at(edge.y, at))
+    if edit.act == "unsummed":
+        args = [model.values[a] for a in node.args]
+        factor = local(node.op, edge.arg, model.values[edge.y], args) if node.op in ELEMENTWISE else None
+        if factor is None or shape == model.values[edge.y].shape or model.graph.nodes[edge.p].op != "reduce":
+            raise Impossible
+        return np.asarray(g * factor)
     if edit.act == "assigned":
         if not isinstance(node.settings, Gather) or len(node.args) != 1 or np.unique(node.settings.index).size == node.settings.index.size:
             raise Impossible

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from bptt.harness.graph.place import wrong_line
 from bptt.harness.graph.point import Point, point
 from bptt.harness.graph.reverse import gradients
 from bptt.harness.graph.search import search
+from bptt.harness.graph.statements import start_of
 from bptt.harness.graph.trace import Refused, backward_graph, forward_graph
 from bptt.harness.subject import Subject
 from bptt.reports.records import Cause
@@ -30,7 +32,7 @@ _PAIRS = (
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: Naming may take about as long as the check that failed.
-_SECONDS = 2.0
+_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
 
 
 def _explained(subject: Subject, case: Case, seconds: float) -> Explanation:
+    until = time.perf_counter() + seconds
     for small, large in (*_PAIRS, (case, replace(case, seed=case.seed + 1))):
+        if time.perf_counter() > until:
+            break
         at = _point(subject, small)
         if isinstance(at, Refused):
             return Explanation(refusal=at.words)
@@ -87,7 +92,7 @@ def _explained(subject: Subject, case: Case, seconds: float) -> Explanation:
         beside = _point(subject, large)
         if isinstance(beside, Refused):
             return Explanation(refusal=beside.words)
-        if found := search(at, beside, seconds):
+        if found := search(at, beside, 0.6 * seconds):
             return Explanation(_causes(subject, at, found[0].edits))
     return Explanation()
 
@@ -111,6 +116,13 @@ def _causes(subject: Subject, at: Point, edits: tuple[Edit, ...]) -> tuple[Cause
     found = []
     for edit in edits:
         line = None if isinstance(backward, Refused) else wrong_line(at, edits, edit, backward, scale)
+        if (
+            line is not None
+            and edit.act == "times"
+            and edit.factor == "0"
+            and at.model.by_key[edit.target].key[1].startswith("output final")
+        ):
+            line = start_of(line) or line
         together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
         found.append(words.cause(at, edit, line, 1.0 if count else 0.9, together + reproduces))
     return tuple(found)

@@ -69,7 +69,7 @@ def _wanted(point: Point, edge: Edge, edit: Edit, bars: dict[int, Array]) -> lis
         share = edited_share(point.model, edge, bars.get(edge.y), bars, edit, where, point.sizes)
     except Impossible:
         share = None
-    found = [value for value in (share, bars.get(edge.p)) if value is not None and value.size > 1 and np.any(value)]
+    found = [value for value in (share, bars.get(edge.p)) if value is not None and np.any(value)]
     return [np.asarray(value) for value in found]
 
 

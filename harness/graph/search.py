@@ -22,6 +22,8 @@ from bptt.harness.subject import Array
 _FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D")
 _TIMES_COST = {"0": 1.0, "-1": 1.15, "2": 1.2, "1/2": 1.25}
 _LATE = ("inner", "not first", "not last", "last", "first", "but the last two", "odd", "even")
+#: What is tried in combinations.
+_COMBINED = frozenset(("times", "value", "operand", "derivative", "transposed share"))
 #: At most so many candidates are kept for pairs.
 _MOST_KEPT = 4000
 
@@ -50,7 +52,10 @@ def search(small: Point, large: Point, seconds: float) -> tuple[Found, ...]:
     until = time.perf_counter() + seconds
     kept = _Kept()
     found = _one_more(small, large, (), time.perf_counter() + 0.6 * seconds, kept)
-    return found or _pair(small, large, kept, until) or _peeled(small, large, kept, until)
+    if found:
+        return found
+    together = _pair(small, large, kept, until) or _peeled(small, large, kept, until)
+    return tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits))
 
 
 def _one_more(small: Point, large: Point, base: tuple[Edit, ...], until: float, kept: _Kept | None = None) -> tuple[Found, ...]:
@@ -102,6 +107,8 @@ def _by_stages(
 
 
 def _keep(point: Point, kept: _Kept, start: Array, one: Array, edit: Edit) -> None:
+    if edit.when != "all" or edit.act not in _COMBINED:
+        return  # two odd ones together can say too much
     if len(kept.edits) < _MOST_KEPT and np.all(np.isfinite(one)):
         kept.edits.append(edit)
         kept.changes.append(one - start)
@@ -187,6 +194,10 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
             if form != "1":
                 yield 1.5, Edit(target, "value", form=form)
                 yield 1.6, Edit(target, "value", other=own, form=form)
+    if where.kind == "activation":
+        yield 1.6, Edit(target, "derivative", other=("y", where.key, where.slot))
+    elif point.model.values[where.edges[0].p].shape != point.model.values[where.edges[0].y].shape:
+        yield 1.5, Edit(target, "unsummed")
     if where.kind in ("matmul", "einsum"):
         yield 1.4, Edit(target, "operand", transposed=True)
     if where.kind == "move":
@@ -231,6 +242,15 @@ def _replaced(point: Point, where: EdgeClass) -> Candidates:
                     yield 2.1, Edit(target, "operand", other=other, shift=LAST)
             if len(found) == 2 and found[::-1] == wanted and where.kind != "multiply":
                 yield 2.2, Edit(target, "operand", other=other, transposed=True)
+    if where.kind == "activation":
+        for other in pool:
+            if model.values[_first(point, other)].shape == shape:
+                yield 1.95, Edit(target, "derivative", other=other)
+    first = model.graph.nodes[edge.p]
+    if first.op == "input" and first.name is not None and first.name[0] == "state":
+        for other in pool:
+            if other[0] == "y" and model.values[_first(point, other)].shape == model.values[edge.p].shape:
+                yield 1.9, Edit(target, "leaf", other=other)
     if where.kind in ("activation", "multiply", "other"):
         for other in pool:
             if model.values[_first(point, other)].shape == shape:

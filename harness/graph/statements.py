@@ -86,6 +86,11 @@ def written(frame: Frame, all_of_it: bool = True) -> str | None:
         target, value = found.targets[0], found.value
     elif isinstance(found, ast.AugAssign | ast.AnnAssign) and found.value is not None:
         target, value = found.target, found.value
+    elif isinstance(found, ast.For):
+        target = found.target
+        if isinstance(target, ast.Tuple) and isinstance(found.iter, ast.Call) and text_of(found.iter.func) == "enumerate":
+            target = target.elts[1]
+        return text_of(target) if isinstance(target, ast.Name) and frame.line == found.lineno else None
     else:
         return None
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
@@ -112,3 +117,23 @@ def short(node: ast.AST | None) -> str | None:
     """Its text where it is short enough to be read in a sentence."""
     text = text_of(node)
     return text if text is not None and len(text) <= _LONGEST else None
+
+
+def start_of(frame: Frame) -> Frame | None:
+    """Where a name that the statement there reads starts from zeros, before any loop; None where it starts from something else."""
+    found = statement(frame)
+    if found is None:
+        return None
+    names = {n.id for n in ast.walk(found) if isinstance(n, ast.Name)}
+    functions = [
+        f
+        for f in ast.walk(_tree(frame.file)[0] or ast.Module([], []))
+        if isinstance(f, ast.FunctionDef) and f.lineno <= frame.line <= (f.end_lineno or 0)
+    ]
+    for assigned in max(functions, key=lambda f: f.lineno).body if functions else ():
+        if isinstance(assigned, ast.Assign) and assigned.lineno < frame.line:
+            written_names = {n.id for target in assigned.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+            text = text_of(assigned.value) or ""
+            if written_names & names and ("zeros" in text or isinstance(assigned.value, ast.Constant) or "0" in text.split(", ")):
+                return Frame(frame.file, assigned.lineno, frame.function)
+    return None

@@ -22,6 +22,10 @@ from bptt.harness.subject import Array
 class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """While this is open, operations on tensors are written on the tape.   inputs: traced arrays by the address of their memory"""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # keeps torch from importing its compiler, seconds of it, for the first operation
+
     def __init__(self, inputs: Mapping[int, Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.inputs = dict(inputs)

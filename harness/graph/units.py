@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from bptt.harness.graph.node import Frame, Graph, Node, Place
-from bptt.harness.graph.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast
+from bptt.harness.graph.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast, value_of
 from bptt.harness.graph.reverse import reaches_inputs
 from bptt.harness.subject import Array
 
@@ -112,6 +112,16 @@ class Model:
             turned = args[1 - edge.arg].T
             return (lambda g: np.matmul(g, turned)) if edge.arg == 0 else (lambda g: np.matmul(turned, g))
         return lambda g: pull(node.op, node.settings, edge.arg, g, y, args)
+
+    def derivative_at(self, y: int, base: Array) -> Array:
+        """f' of the unit y = f(a), at another a."""
+        values = list(self.values)
+        values[self.bases[y]] = base
+        with np.errstate(all="ignore"):
+            for n in sorted(_region(self.graph, y, self.bases[y], self.bases)):
+                node = self.graph.nodes[n]
+                values[n] = value_of(node.op, node.settings, [values[a] for a in node.args])
+        return _derivative(self.graph, values, y, self.bases[y])
 
     @cached_property
     def by_key(self) -> dict[tuple[UnitKey, int], EdgeClass]:
@@ -251,7 +261,7 @@ def _activations(graph: Graph, active: frozenset[int]) -> tuple[dict[int, int], 
     frames: dict[int, Frame | None] = {}
     for y in base:
         place = graph.nodes[y].place
-        frames[y] = place[-2] if y in helper and len(place) > 1 else _innermost(place)
+        frames[y] = place[helper[y][1] - 1] if y in helper else _innermost(place)
     return base, frames
 
 
@@ -281,41 +291,39 @@ def _interior(graph: Graph, bases: Mapping[int, int]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _together(graph: Graph, helper: Mapping[int, int], a: int, y: int) -> bool:
+def _together(graph: Graph, helper: Mapping[int, tuple[int, int]], a: int, y: int) -> bool:
     """Whether two operations stand in one line, or in one call of a helper."""
     if a in helper and helper.get(y) == helper[a]:
         return True
     one, other = graph.nodes[a].place, graph.nodes[y].place
     if a in helper:
-        one = one[:-1]
+        one = one[: helper[a][1]]
     if y in helper:
-        other = other[:-1]
+        other = other[: helper[y][1]]
     return [(f.file, f.line) for f in one] == [(f.file, f.line) for f in other]
 
 
-def _helpers(graph: Graph, active: frozenset[int]) -> dict[int, int]:
-    """node -> the number of the call of a helper that it stands in, for calls that do one function of one array, entry by entry."""
-    found: dict[int, int] = {}
-    calls: list[list[int]] = []
-    before: Place | None = None
+def _helpers(graph: Graph, active: frozenset[int]) -> dict[int, tuple[int, int]]:
+    """node -> the call of a helper that it stands in, and its depth: calls that do one function of one array, entry by entry."""
+    found: dict[int, tuple[int, int]] = {}
+    calls: list[tuple[Place, list[int]]] = []
+    open_: dict[Place, list[int]] = {}
     for node in graph.nodes:
         if node.op in ("input", "constant"):
             continue
-        if len(node.place) < 2:
-            before = None
-            continue
-        caller = node.place[:-1]
-        if caller == before:
-            calls[-1].append(node.index)
-        else:
-            calls.append([node.index])
-        before = caller
-    for number, members in enumerate(calls):
+        prefixes = [node.place[:k] for k in range(1, len(node.place))]
+        open_ = {prefix: members for prefix, members in open_.items() if prefix in prefixes}
+        for prefix in prefixes:
+            if prefix not in open_:
+                open_[prefix] = []
+                calls.append((prefix, open_[prefix]))
+            open_[prefix].append(node.index)
+    for number, (prefix, members) in sorted(enumerate(calls), key=lambda c: -len(c[1][0])):
         live = [m for m in members if m in active and not _is_view(graph, m)]
         inside = set(live)
         outside = {a for m in live for a in graph.nodes[m].args if a in active and a not in inside}
         if live and len(outside) == 1 and all(graph.nodes[m].op in ELEMENTWISE for m in live):
-            found.update(dict.fromkeys(live, number))
+            found.update(dict.fromkeys(live, (number, len(prefix))))
     return found
 
 

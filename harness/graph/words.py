@@ -62,13 +62,24 @@ def cause(point: Point, edit: Edit, backward: Frame | None, score: float, eviden
 def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str) -> tuple[str, str, str]:
     """The sentence, its code, and the mend."""
     when = _WHEN[edit.when]
-    if edit.act == "assigned":
-        said = f"{d(p)} keeps one share only of a row that is read more than once: the rows are assigned, not added up"
-        return said, "rows-assigned", "np.add.at(gradient, index, share) in place of gradient[index] += share"
     term = right_share(point.model, where, edge, y, p)
     dy = gradient_of(point.model, edge.y)
     dp = d(p) if plain_name(p) else gradient_of(point.model, edge.p)
     y = from_where(point.model, edge.y, y)
+    if edit.act == "derivative":
+        other = name_of(point, edit.other) if edit.other else "another value"
+        right = derivative_text(point.model, edge, y)
+        fix = f"{dp} = {dy} * {right}" if right else f"take the derivative of {y} at {p}"
+        return f"the derivative of {y} is taken at {other} in place of at {p}{when}", "derivative-of-other", fix
+    if edit.act == "unsummed":
+        fix = f"sum the share of {y} over the axes along which {p} is spread"
+        return f"{dp} is not summed over the axes along which {p} is spread to {y}", "sum-missing", fix
+    if edit.act == "leaf":
+        other = gradient_of(point.model, _node_of(point, edit.other)) if edit.other else "another gradient"
+        return f"{dp} is {other} itself: it is not taken back through the first step", "state-not-taken-back", f"{dp} += {term}"
+    if edit.act == "assigned":
+        said = f"{d(p)} keeps one share only of a row that is read more than once: the rows are assigned, not added up"
+        return said, "rows-assigned", "np.add.at(gradient, index, share) in place of gradient[index] += share"
     if edit.act == "times":
         if edit.factor == "0":
             if where.kind == "activation":

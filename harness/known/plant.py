@@ -8,6 +8,7 @@ from __future__ import annotations
 import __future__
 
 import inspect
+import linecache
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -137,6 +138,7 @@ def _edited(function: Callable[..., Any], bugs: Sequence[Bug]) -> Callable[..., 
             text = replaced(text, before, after, bug)
     namespace = dict(function.__globals__)
     name = f"<{function.__module__}.{function.__name__} with {', '.join(bug.name for bug in bugs)}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # for whoever asks for a line of it
     exec(compile(text, name, "exec", __future__.annotations.compiler_flag), namespace)  # our own source with the library's edit
     made: Callable[..., Any] = namespace[function.__name__]
     return made

@@ -1,23 +1,29 @@
 """How many mistakes of the library the whole check finds, places and names, with one root failure each.
 
-    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT]
+    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT] [--without-library]
 
 Each mistake of the backward and of the forward pass is planted in one of the cells that it fits (in all of them with --every-cell).
 Named: the first cause is the mistake itself, or one that gives the very same gradients. Prints what falls short, and last the totals;
 exit code 1 when a mistake was not found.
+
+--without-library  the known mistakes are not asked for: each backward mistake is explained from the graph of the cell alone.  Named is then
+                   a cause that reproduces all numbers, placed one whose line is within one of the planted line
 """
 
 from __future__ import annotations
 
+import linecache
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.call.cell import backward, run
 from bptt.harness.call.drawing import draw
-from bptt.harness.cases import cotangents, parse_case
+from bptt.harness.cases import admissible, cotangents, parse_case
+from bptt.harness.graph.explain import Failure, explanation
 from bptt.harness.known import BUGS, FORWARD_BUGS, Bug, bug, forward_bugs_of
 from bptt.harness.known.plant import PlantedCell, PlantError
 from bptt.harness.run.runner import check
@@ -43,6 +49,25 @@ def one(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
         where = failed[0].finding.where
         lines.append(f"{cell} {mistake.name}: placed at {where.tensor} {where.gate} lag {where.lag}, wanted {mistake.where}")
     return counted, lines
+
+
+def by_graph(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
+    """The same with nothing but the graph."""
+    cell, mistake, seed = job
+    subject, case = planted(cell, mistake), admissible(planted(cell, mistake), replace(parse_case(mistake.case), seed=seed))
+    data = draw(subject, case)
+    found = explanation(subject, Failure(case, data, (), ()))
+    counted = Counter(planted=1, found=1, roots=1)
+    first = found.causes[0] if found.causes else None
+    if first is None:
+        return counted, [f"{cell} {mistake.name}: no cause {found.refusal}"]
+    counted.update(named=first.score == 1)
+    text = linecache.getlines(first.source.file) if first.source is not None else []
+    after = mistake.after.splitlines()[0].strip()
+    lines = [k for k, line in enumerate(text, 1) if after and after in line]
+    near = first.source is not None and any(abs(first.source.line - k) <= 1 for k in lines)
+    counted.update(placed=near)
+    return counted, [] if near else [f"{cell} {mistake.name}: {first.hypothesis}  [wanted line {lines}: {after}]"]
 
 
 def same(cell: str, mistake: Bug, name: str) -> bool:
@@ -92,11 +117,14 @@ def main() -> int:
     parser = options(__doc__, seed=0)
     parser.add_argument("--every-cell", action="store_true")
     parser.add_argument("--of", default="")
+    parser.add_argument("--without-library", action="store_true")
     asked = parser.parse_args()
     library = [b for b in (*BUGS, *FORWARD_BUGS) if asked.of in b.name]
     jobs = [(c, b, asked.seed) for k, b in enumerate(library) for c in (b.cells if asked.every_cell else [one_of(b.cells, k + asked.seed)])]
+    if asked.without_library:
+        jobs = [job for job in jobs if job[1].kind == "backward"]
     total = {"backward": Counter[str](), "forward": Counter[str]()}
-    for (_, mistake, _), (counted, lines) in zip(jobs, spread(asked.jobs, one, jobs), strict=True):
+    for (_, mistake, _), (counted, lines) in zip(jobs, spread(asked.jobs, by_graph if asked.without_library else one, jobs), strict=True):
         total[mistake.kind] += counted
         print(*(f"{line}\n" for line in lines), sep="", end="", flush=True)
     return report(total)
