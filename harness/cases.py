@@ -6,6 +6,7 @@ arrays for the same case and seed.  Default sizes are unequal primes; states, bi
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from dataclasses import dataclass, replace
@@ -32,12 +33,15 @@ MILD = frozenset({"standard", "small", "initial"})
 
 #: Of one array of a case that a user names: a gigabyte of activations, or of weights.
 _MOST_NUMBERS = 10**8
-_CASE = re.compile(r"^T(\d{1,9})-N(\d{1,9})-D(\d{1,9})-H(\d{1,9})(?:-([a-z_]+))?$")
+_CASE = re.compile(r"^T(\d{1,9})-N(\d{1,9})(?:-D(\d{1,9})-H(\d{1,9}))?((?:-\w+=\d{1,9})*)(?:-([a-z_]+))?$")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test input.   T time, N batch, D input, H hidden; `dtype` of all arrays; `seed` of the generator that draws them."""
+    """One test input.   T time, N batch, D input, H hidden; `dtype` of all arrays; `seed` of the generator that draws them.
+
+    sizes    of an operator, whose D and H are 0: the value of each word of its layout; `pick` says which of the values it may take
+    """
 
     T: int = 5
     N: int = 2
@@ -46,9 +50,11 @@ class Case:
     regime: str = "standard"
     dtype: str = "float64"
     seed: int = 0
+    sizes: tuple[tuple[str, int], ...] = ()
+    pick: int = 0
 
     def __str__(self) -> str:
-        sizes = f"T{self.T}-N{self.N}-D{self.D}-H{self.H}"
+        sizes = f"T{self.T}-N{self.N}" + (f"-D{self.D}-H{self.H}" if self.H else "") + "".join(f"-{k}={v}" for k, v in self.sizes)
         return sizes if self.regime == "standard" else f"{sizes}-{self.regime}"
 
 
@@ -84,16 +90,17 @@ def parse_case(text: str, seed: int = 0) -> Case:
     match = _CASE.match(text)
     if not match:
         raise UsageError(f"--case: got {text!r}, wanted sizes and perhaps a regime, such as T1-N1-D3-H4 or T12-N2-D3-H7-closed")
-    T, N, D, H = (int(n) for n in match.groups()[:4])
-    regime = match.group(5) or "standard"
+    T, N, D, H = (int(n or 0) for n in match.groups()[:4])
+    sizes = tuple((word, int(value)) for word, value in re.findall(r"-(\w+)=(\d+)", match.group(5)))
+    regime = match.group(6) or "standard"
     if regime not in REGIMES:
         raise UsageError(f"--case: got regime {regime!r} in {text!r}, wanted one of {', '.join(REGIMES)}")
-    largest = max(T * N * (D + 8 * H), (D + H) * 8 * H)
+    largest = max(T * N * (D + 8 * H), (D + H) * 8 * H, T * N * math.prod(value for _, value in sizes))
     if largest > _MOST_NUMBERS:
         raise UsageError(f"--case: got {text!r}, whose arrays have {largest:.2g} numbers, wanted at most {_MOST_NUMBERS:.0e}")
-    if min(T, N, D, H) < 1:
+    if min(T, N, *([] if match.group(3) is None else [D, H]), *(value for _, value in sizes)) < 1:
         raise UsageError(f"--case: got {text!r}, wanted sizes of at least 1")
-    return Case(T, N, D, H, regime, seed=seed)
+    return Case(T, N, D, H, regime, seed=seed, sizes=sizes)
 
 
 def admissible(subject: Subject, case: Case) -> Case:
@@ -102,8 +109,14 @@ def admissible(subject: Subject, case: Case) -> Case:
     def nearest(size: int, allowed: tuple[int, ...] | None) -> int:
         return size if allowed is None else min(allowed, key=lambda a: (abs(a - size), a))
 
-    H = nearest(case.H, subject.hidden_sizes)
-    D = H if subject.square else nearest(case.D, subject.input_sizes)
+    if subject.operator is not None:
+        given = dict(case.sizes)
+        sizes = tuple((word, given.get(word, of[case.pick % len(of)])) for word, of in subject.operator.sizes.items())
+        N = 1 if subject.operator.packed else nearest(case.N, subject.batch_sizes)
+        dtype = case.dtype if case.dtype in subject.operator.dtypes else subject.dtype
+        return replace(case, N=N, D=0, H=0, dtype=dtype, sizes=sizes, pick=0)
+    H = nearest(case.H or Case.H, subject.hidden_sizes)
+    D = H if subject.square else nearest(case.D or Case.D, subject.input_sizes)
     return replace(case, N=nearest(case.N, subject.batch_sizes), D=D, H=H, dtype=subject.dtype)
 
 

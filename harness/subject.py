@@ -12,6 +12,14 @@ or, for a network with its loss inside, `init`, `zero_state` and
     batch(rng, params, T, N)                      -> inputs, targets
     loss(params, inputs, targets, state)          -> loss, dparams
 
+or, for a recurrence over named sequences with states of any shape (an operator), a dict `layout` of the axes of each array and
+
+    init(rng, sizes)                              -> params      {name: array}, {} where it has none
+    inputs(rng, params, T, N, sizes)              -> inputs      {name: array}: random ones of its own kind
+    zero_state(params, N, sizes)                  -> state       {name: array}
+    run(params, inputs, state)                    -> outputs, final[, tape]
+    backward(params, inputs, state, doutputs, dfinal[, tape=]) -> dparams, dinputs, dstate                     optional
+
 A part of a training loop (`PARTS`) has one method: `answer` takes what the part is asked and gives {(name, step): array},
 with step None where there is only one:
 
@@ -33,7 +41,7 @@ framework can), and may have one more method, where the framework has forward-mo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -102,12 +110,44 @@ class Accumulation:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """What an operator says of its arrays and of what it need not keep.
+
+    layout         {array: its axes}: ("N", "T", "heads", "K"); T is time, N batch, any other word a size
+    sizes          {word: the values that it may take}, the default first
+    derived        {word: a formula in other words}: {"W1": "W - 1"}
+    chunks         lengths at which its code takes another way, as given or as found
+    optional       arrays for which None is taken: an initial state "s", the cotangent of a final one "ds"
+    exempt         {property that it need not have: why}
+    packed         the input with cumulative lengths: then N = 1, and T is the total
+    reverse        it reads its sequences from the last step to the first
+    deterministic  equal calls give equal bits
+    conjugate      complex gradients are dL/dRe - i dL/dIm
+    dtypes         those in which it works, or () where it does not say
+    other          the operator that it is held against, an object or class with the same names
+    """
+
+    layout: Mapping[str, tuple[str, ...]]
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
+    chunks: tuple[int, ...] = ()
+    optional: tuple[str, ...] = ()
+    exempt: Mapping[str, str] = field(default_factory=dict)
+    packed: str | None = None
+    reverse: bool = False
+    deterministic: bool = True
+    conjugate: bool = False
+    dtypes: tuple[str, ...] = ()
+    other: Any = None
+
+
+@dataclass(frozen=True)
 class Subject:
     """An implementation under test, in the one form the checks know.
 
     name            short name, used in ids ("MyGRU", "nn.LSTM"): never an address in it
     spec            what the user wrote (target string), or a readable stand-in for an object
-    kind            "cell" (run, backward), "network" (batch, loss) or "part" (of a training loop)
+    kind            "cell" (run, backward), "network" (batch, loss), "operator" (layout, run) or "part" (of a training loop)
     implementation  the object with the methods above
     like            the published cell, or the part, that it claims to be, or None
     capabilities    words: "backward" (it has gradients), "forward_ad" (it has run_tangent)
@@ -124,13 +164,14 @@ class Subject:
     no_dfinal       final states for which its backward takes no gradient
     inferred_final  final states that it does not return: the last output stands for them
     accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
+    operator        what an operator says of its arrays
     two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
     """
 
     name: str
     spec: str
     framework: str
-    kind: Literal["cell", "network", "part"]
+    kind: Literal["cell", "network", "operator", "part"]
     implementation: Any
     like: str | None = None
     capabilities: frozenset[str] = frozenset()
@@ -150,3 +191,4 @@ class Subject:
     inferred_final: tuple[str, ...] = ()
     accumulation: Accumulation | None = None
     two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None
+    operator: Operator | None = None

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bptt.harness.adapters import adapt, adapt_or_none
-from bptt.harness.adapters.objects import has, is_torch, known_cell, raised_at, short_name
+from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source
 from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions
@@ -45,17 +45,36 @@ def load(target: object, args: Mapping[str, object] | None = None, like: str | N
 
     Raises UsageError, one line, where it cannot be found, imported, made or understood.
     """
-    if like is not None:
-        known_cell(like, "--like")
     if like in PARTS:
         return [_part(target, args, str(like))]
+    if like is not None and ":" not in like and not _is_recurrence(like):
+        known_cell(like, "--like")
     subjects = _load_string(target, args) if isinstance(target, str) else [adapt(target, f"<{short_name(target)}>", args)]
     for subject in subjects:
-        if subject.like is not None and like is None:
+        if subject.like is not None and like is None and subject.kind != "operator":
             known_cell(subject.like, subject.spec)
         if subject.kind == "part" and like is not None:
             raise UsageError(f"--like {like}: {subject.spec} is a part of a training loop, wanted one of {', '.join(PARTS)}")
-    return [replace(subject, like=like) for subject in subjects] if like is not None else subjects
+    return [_claiming(subject, like) for subject in subjects] if like is not None else subjects
+
+
+def _claiming(subject: Subject, like: str) -> Subject:
+    """`subject`, said to be `like`: a published cell or recurrence, or, of an operator, another operator's target string."""
+    if subject.operator is None:
+        known_cell(like, "--like")
+        return replace(subject, like=like)
+    if ":" not in like:
+        return replace(subject, like=known_recurrence(like, "--like"))
+    (other,) = load(like)
+    if other.operator is None:
+        raise UsageError(f"--like {like}: it is a {other.kind}, wanted an operator as {subject.spec} is")
+    return replace(subject, like=None, operator=replace(subject.operator, other=other.implementation))
+
+
+def _is_recurrence(name: str) -> bool:
+    from bptt.refimpl.scans import SCANS
+
+    return name in SCANS
 
 
 def _part(target: object, args: Mapping[str, object] | None, like: str) -> Subject:
@@ -143,10 +162,12 @@ def _published() -> list[str]:
 
 def _reference(name: str, target: str) -> object:
     from bptt.refimpl import CELLS
+    from bptt.refimpl.scans import SCANS
 
-    if name not in CELLS:
-        raise UsageError(f"{target}: no reference cell {name!r}{near_miss(name, CELLS) or ','} known are {', '.join(sorted(CELLS))}")
-    return CELLS[name]
+    known: dict[str, object] = {**CELLS, **SCANS}
+    if name not in known:
+        raise UsageError(f"{target}: no reference cell {name!r}{near_miss(name, known) or ','} known are {', '.join(sorted(known))}")
+    return known[name]
 
 
 def _import_file(place: str, target: str) -> types.ModuleType:

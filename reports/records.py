@@ -60,7 +60,7 @@ class Where:
 
 @dataclass(frozen=True)
 class SmallestCase:
-    """The smallest sizes found at which the failure still shows."""
+    """The smallest sizes found at which the failure still shows.   sizes: of an operator, by the words of its layout; its D and H are 0"""
 
     T: int
     N: int
@@ -69,6 +69,7 @@ class SmallestCase:
     regime: str
     dtype: str
     seed: int
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

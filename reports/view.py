@@ -249,7 +249,9 @@ def worst_text(finding: Finding) -> str:
 
 
 def case_text(case: SmallestCase) -> str:
-    return f"smallest: T={case.T} N={case.N} D={case.D} H={case.H}, {case.regime}, {case.dtype}, seed {case.seed}"
+    sizes = case.sizes or ({"D": case.D, "H": case.H} if case.H else {})
+    said = " ".join(f"{word}={value}" for word, value in {"T": case.T, "N": case.N, **sizes}.items())
+    return f"smallest: {said}, {case.regime}, {case.dtype}, seed {case.seed}"
 
 
 def exit_text(run: Run) -> str:

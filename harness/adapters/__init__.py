@@ -24,6 +24,8 @@ GROUP = "bptt.adapters"
 OURS = {
     "parts": "parts.adapt",
     "reference": "reference",
+    "scans": "scans",
+    "operator": "operator",
     "contract": "contract",
     "onnx": "onnx.adapt",
     "keras": "keras.adapt",

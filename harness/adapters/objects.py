@@ -25,6 +25,15 @@ def known_cell(name: object, where: str) -> str:
     return name
 
 
+def known_recurrence(name: str, where: str) -> str:
+    """`name`, if it is one of the reference recurrences.  Raises UsageError."""
+    from bptt.refimpl.scans import SCANS
+
+    if name not in SCANS:
+        raise UsageError(f"{where}: like is {name!r}{near_miss(name, SCANS) or ','} wanted one of {', '.join(sorted(SCANS))}")
+    return name
+
+
 def short_name(obj: object) -> str:
     """A name for ids, never with an address in it."""
     if isinstance(obj, types.ModuleType):

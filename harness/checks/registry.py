@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import TypeVar
 
 from bptt.harness.cases import Case
@@ -19,6 +19,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence
 from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS, Level
+from bptt.harness.subject import Subject
 from bptt.reports.records import CatalogueEntry
 
 #: Families in the order in which they run.
@@ -33,6 +34,7 @@ class Check:
     """A check and what the runner needs to know of it.
 
     cases      at which it runs at level standard; smoke takes the first only
+    cases_for  (subject) -> the same, where they depend on what the subject says of itself
     drawn      how many more cases are drawn by Hypothesis, of any size and regime
     needs      ids of checks whose failure makes this one meaningless ('blocked')
     level      lowest level at which it runs
@@ -47,6 +49,7 @@ class Check:
     level: Level
     kinds: tuple[str, ...]
     drawn: int = 0
+    cases_for: Callable[[Subject], tuple[Case, ...]] | None = None
 
     @property
     def sentence(self) -> str:
@@ -67,6 +70,7 @@ def check(
     level: Level = "smoke",
     kinds: tuple[str, ...] = ("cell",),
     drawn: int = 0,
+    cases_for: Callable[[Subject], tuple[Case, ...]] | None = None,
 ) -> Callable[[F], F]:
     """Mark a generator function as a check.  Raises UsageError for one that could never yield or has no docstring."""
 
@@ -75,7 +79,8 @@ def check(
             raise UsageError(f"check {id} ({function.__name__}) has no docstring, wanted the property as its first line")
         if not cases or level not in LEVELS:
             raise UsageError(f"check {id} ({function.__name__}): got cases={cases!r}, level={level!r}, wanted cases and one of {LEVELS}")
-        function.bptt_check = Check(id, family, function, tuple(cases), tuple(needs), level, tuple(kinds), drawn)  # type: ignore[attr-defined]  # the mark
+        marked = Check(id, family, function, tuple(cases), tuple(needs), level, tuple(kinds), drawn, cases_for)
+        function.bptt_check = marked  # type: ignore[attr-defined]  # the mark
         return function
 
     return mark
@@ -99,7 +104,7 @@ def load() -> tuple[Check, ...]:
 
 def ours() -> list[str]:
     """The modules of this package: what a process may import that is to run no code of others."""
-    return [f"{__package__}.{module.name}" for module in iter_modules([str(Path(__file__).parent)])]
+    return [module.name for module in walk_packages([str(Path(__file__).parent)], f"{__package__}.")]
 
 
 def _modules() -> list[str]:

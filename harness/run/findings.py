@@ -45,7 +45,9 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
     if evidence.severity == "error" and options.case is None:
         smallest, worst = _apart(lambda: _smallest(context, c, evidence, case), (case, evidence), "its smallest case", faults)
     where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
-    if c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
+    if context.subject.kind == "operator":
+        where = worst.where
+    elif c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
@@ -63,11 +65,15 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         noise=worst.noise,
         bad=evidence.bad,
         total=evidence.total,
-        smallest_case=SmallestCase(smallest.T, smallest.N, smallest.D, smallest.H, smallest.regime, smallest.dtype, smallest.seed),
+        smallest_case=_recorded(smallest),
         causes=(*causes, *faults),
         repro=repro,
         source=source,
     )
+
+
+def _recorded(case: Case) -> SmallestCase:
+    return SmallestCase(case.T, case.N, case.D, case.H, case.regime, case.dtype, case.seed, dict(case.sizes))
 
 
 def _apart(said: Callable[[], X], otherwise: X, what: str, faults: list[Cause]) -> X:
@@ -181,6 +187,6 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case, worst: Evidence, 
         call.append(f"like={task.like!r}")
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
     python = f"import bptt\nbptt.check({', '.join(call)}).raise_for_failures()"
-    if c.family == "gradient" and worst.code == "BUG":
+    if c.family == "gradient" and worst.code == "BUG" and subject.kind != "operator":
         python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.metrics.get("oracle")) or python
     return Repro(shlex.join(command), python)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bptt.harness.call import operator
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import as_cell
@@ -59,6 +60,11 @@ def admit(subject: Subject) -> None:
     if subject.kind == "part":
         return  # its adapter has called it
     case = admissible(subject, Case(T=3))
+    if subject.kind == "operator":
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            operator.run(subject, operator.draw(subject, case))
+        return  # its first check asks for the form of what it gives
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         runnable = subject if subject.kind == "cell" else as_cell(subject, case)
@@ -105,7 +111,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         if (target_id, "identification") not in options.skip:
             yield Outside(target_id, "identification")
             found, near = _identified(subject)
-            varied = None if found is not None else variation(subject, subject.like)
+            varied = variation(subject, subject.like) if found is None and subject.kind in ("cell", "network") else None
             beside = None if found is None else mirror(subject, found)
         context = CheckContext(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
         forward_first = _is_the_forward_pass_to_be_mended(context)
@@ -221,7 +227,8 @@ def _needs(context: CheckContext, c: Check) -> tuple[str, ...]:
 def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
     if options.case is not None:
         return [admissible(subject, options.case)]
-    declared = c.cases[:1] if options.level == "smoke" else c.cases
+    every = c.cases if c.cases_for is None else c.cases_for(subject)
+    declared = every[:1] if options.level == "smoke" else every
     repeats = 5 if options.level in ("full", "exhaustive") else 1
     spread = [replace(case, seed=case.seed + 1000 * (options.seed + k)) for k in range(repeats) for case in declared]
     if c.drawn and options.level != "smoke":

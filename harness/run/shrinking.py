@@ -12,6 +12,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError, SubjectError
+from bptt.harness.subject import Subject
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause
 
@@ -36,6 +37,8 @@ def shrunk(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> C
         except (NotApplicable, BpttError):
             return False
 
+    if context.subject.operator is not None:
+        return _shrunk_operator(context.subject, case, fails)
     if case.T > _BISECTED_FROM:
         case = _bisected_in_time(context, case, fails)
     for dimension in ("T", "N", "H", "D"):
@@ -51,6 +54,26 @@ def shrunk(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> C
             if fails(smaller):
                 case = smaller
                 break
+    return case
+
+
+def _shrunk_operator(subject: Subject, case: Case, fails: Callable[[Case], bool]) -> Case:
+    """The shortest sequence, from below: a kernel may be right again at the next length.  Then the smallest sizes."""
+    began = time.perf_counter()
+    for T in range(1, case.T):
+        if time.perf_counter() - began > _MOST_SECONDS:
+            break
+        if fails(shorter := admissible(subject, replace(case, T=T))):
+            case = shorter
+            break
+    smaller = [replace(case, N=1)]
+    for word, values in subject.operator.sizes.items() if subject.operator is not None else ():
+        smaller += [replace(case, sizes=(*case.sizes, (word, value))) for value in sorted(values)]
+    for each in smaller:
+        changed = replace(case, N=min(case.N, each.N), sizes=tuple((dict(case.sizes) | dict(each.sizes[len(case.sizes) :])).items()))
+        grown = any(dict(changed.sizes)[word] > value for word, value in case.sizes)
+        if changed != case and not grown and time.perf_counter() - began < _MOST_SECONDS and fails(admissible(subject, changed)):
+            case = admissible(subject, changed)
     return case
 
 

@@ -1,0 +1,1 @@
+"""Checks of operators: plan (lengths and sizes), form, linearity, gradients, time, rows, parity, in the order in which they run."""

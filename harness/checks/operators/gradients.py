@@ -1,0 +1,123 @@
+"""Gradients of operators, held against exact derivatives of the forward pass.   L = <dys, ys> + <dfinal, final>."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bptt.harness.call import operator as calls
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import CheckContext
+from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.operators import plan
+from bptt.harness.checks.registry import check
+from bptt.harness.errors import BpttError
+from bptt.harness.gradient.certificate import Examination
+from bptt.harness.gradient.operators import examine_operator, own_name, place
+from bptt.harness.gradient.sensitivity import smallest_error_found
+from bptt.reports.records import Where
+
+_KINDS = ("operator",)
+#: Directions a block: the full number at one step, fewer where there are many cases.
+_FEWER = 3
+
+
+@check("GRD300", family="gradient", kinds=_KINDS, needs=("CON300",), cases_for=plan.one_step)
+def one_step_gradients_of_every_array_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """<u, dL/dX> = d/de L(X + e u) at T = 1, for every parameter, input and state, head by head, under every choice of cotangents."""
+    yield certified(context, case, context.draws)
+
+
+@check("GRD310", family="gradient", kinds=_KINDS, needs=("GRD300",), cases_for=plan.small)
+def gradients_of_every_array_match_over_several_steps(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As GRD300 over a few steps, with one row and with several, at every choice of sizes."""
+    yield certified(context, case, _FEWER)
+
+
+@check("GRD320", family="gradient", kinds=_KINDS, needs=("GRD310",), level="standard", cases_for=plan.long)
+def gradients_match_at_every_length_where_kernels_break(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As GRD300 at w - 1, w, w + 1, 2 w + 3 for each chunk, block or window w, and at 63, 64, 65, 127, 129."""
+    yield certified(context, case, 2)
+
+
+@check("GRD330", family="gradient", kinds=_KINDS, needs=("GRD310",), level="standard", cases_for=plan.regimes)
+def gradients_match_at_the_operators_own_extremes(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As GRD300 with inputs at the operator's own extremes, where it has `regimes`."""
+    if not hasattr(context.subject.implementation, "regimes"):
+        raise NotApplicable("it has no regimes(rng, params, T, N, sizes, name)")
+    yield certified(context, case, _FEWER)
+
+
+def _narrow(subject: object) -> tuple[Case, ...]:
+    return (Case(T=3, dtype="float32", seed=70), Case(T=17, dtype="float32", seed=71))
+
+
+@check("GRD340", family="gradient", kinds=_KINDS, needs=("GRD310",), level="standard", cases_for=_narrow)
+def gradients_match_in_single_precision(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As GRD300 in float32, where it says that it works in that and in float64."""
+    if case.dtype != "float32" or context.subject.dtype == "float32":
+        raise NotApplicable("it does not say that it works in float32 too (dtypes)")
+    yield certified(context, case, _FEWER)
+
+
+def certified(context: CheckContext, case: Case, draws: int) -> Evidence:
+    context.needs_backward()
+    return _evidence(context, case, examine_operator(context.subject, case, min(draws, context.draws)))
+
+
+def _evidence(context: CheckContext, case: Case, e: Examination) -> Evidence:
+    metrics: dict[str, object] = {
+        "max_relative_error": max((j.relative for j in e.judged if j.verdict in ("agrees", "rounding")), default=0.0),
+        "miss_probability": e.miss_probability,
+        "oracle": e.oracle.name,
+    }
+    if e.oracle.why:
+        metrics["oracle_because"] = e.oracle.why
+    if all(j.verdict == "not given" for j in e.judged):
+        raise NotApplicable("its backward gives no gradient")
+    if e.wrong:
+        return _failure(context, case, e, metrics)
+    if e.undecided:
+        worst = max(e.undecided, key=lambda j: float(np.nan_to_num(j.relative, nan=0.0)))
+        return Evidence(
+            False,
+            f"dL/d{worst.block.tensor} differs from the {e.oracle.name} by {worst.relative:.1e}, "
+            "and no second oracle can tell which is right",
+            "INCONCLUSIVE",
+            "warning",
+            where=Where(tensor=own_name(worst.block.tensor)),
+            observed=worst.yours,
+            expected=worst.exact,
+            relative_error=worst.relative,
+            metrics=metrics,
+        )
+    return Evidence(True, metrics=metrics | {"sensitivity": smallest_error_found(e)}, total=len(e.judged))
+
+
+def _failure(context: CheckContext, case: Case, e: Examination, metrics: dict[str, object]) -> Evidence:
+    found = place(context.subject, e)
+    along = calls.axis(context.subject, own_name(found.tensor), "T")
+    step = found.index[along] if along is not None and along < len(found.index) else None
+    finite = np.isfinite(found.observed)
+    relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)
+    return Evidence(
+        False,
+        f"dL/d{found.tensor}{found.words} is {'wrong' if finite else 'not finite'}",
+        where=Where(tensor=own_name(found.tensor), index=found.index, step=step),
+        observed=found.observed,
+        expected=found.expected,
+        relative_error=relative,
+        bad=found.bad,
+        total=found.total,
+        metrics=metrics | {"scope": found.scope, "wrong_tensors": list(found.tensors)},
+        fails_at=lambda smaller: _is_wrong_at(context, smaller),
+    )
+
+
+def _is_wrong_at(context: CheckContext, case: Case) -> bool:
+    """Whether a gradient is wrong at another case, from one direction a block."""
+    try:
+        return bool(examine_operator(context.subject, case, 1).wrong)
+    except BpttError:
+        return False

@@ -1,0 +1,126 @@
+"""An operator and what it claims to be: outputs, final states and every gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bptt.harness.adapters import operator, scans
+from bptt.harness.call import operator as calls
+from bptt.harness.call.operator import Point
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import CheckContext
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
+from bptt.harness.checks.operators import plan
+from bptt.harness.checks.registry import check
+from bptt.harness.errors import BpttError
+from bptt.harness.gradient.operators import examine_at
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.reports.records import Where
+
+_KINDS = ("operator",)
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """What an operator is held against.   names: its own names -> theirs; turned: how the axes of its own stand in theirs"""
+
+    subject: Subject
+    names: Mapping[str, str]
+    turned: Mapping[str, tuple[int, ...]]
+
+    def theirs(self, arrays: Arrays) -> dict[str, Array]:
+        return {self.names[k]: v.transpose(self.turned[k]) if k in self.turned else v for k, v in arrays.items() if k in self.names}
+
+    def ours(self, arrays: Arrays, own: Arrays) -> dict[str, Array]:
+        """Arrays of theirs by the names, and with the axes, of those in `own`."""
+        found = {}
+        for name in own:
+            theirs = self.names.get(name)
+            if theirs in arrays:
+                value = arrays[theirs]
+                found[name] = value.transpose(np.argsort(self.turned[name])) if name in self.turned else value
+        return found
+
+
+def counterpart(context: CheckContext) -> Counterpart:
+    """Raises NotApplicable where it claims to be nothing, or the arrays of the two cannot be told to be the same."""
+    subject = context.subject
+    said = calls.spoken(subject)
+    if said.other is not None:
+        impl = said.other() if isinstance(said.other, type) else said.other
+        other = operator.subject(impl, f"what {subject.name} is like", type(impl).__name__)
+    elif subject.like is not None:
+        other = scans.subject(subject.like)
+    else:
+        raise NotApplicable("it does not say what it is like")
+    theirs = calls.spoken(other).layout
+    names, turned = {}, {}
+    for name, axes in said.layout.items():
+        match = name if name in theirs else next((k for k in theirs if k.lower() == name.lower()), None)
+        if match is None:
+            raise NotApplicable(f"{other.name} has no array {name!r}, it has {', '.join(theirs)}")
+        names[name] = match
+        if theirs[match] != axes:
+            if sorted(theirs[match]) != sorted(axes):
+                raise NotApplicable(f"{name} is {' '.join(axes)!r}, and {match} of {other.name} is {' '.join(theirs[match])!r}")
+            turned[name] = tuple(axes.index(word) for word in theirs[match])
+    return Counterpart(other, names, turned)
+
+
+def _cases(subject: Subject) -> tuple[Case, ...]:
+    return (*plan.moderate(subject), *plan.long(subject)[-1:])
+
+
+@check("PAR300", family="parity", kinds=_KINDS, needs=("CON300",), cases_for=_cases)
+def outputs_final_states_and_gradients_are_those_of_what_it_is_like(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """The same arrays in give the same arrays out; where gradients differ, exact derivatives of each say which of the two is wrong."""
+    other = counterpart(context)
+    subject, at = context.subject, plan.point(context, case)
+    if any(v.dtype.kind not in "fc" for v in at.arrays.values()) or at.lengths is not None:
+        raise NotApplicable("it has arrays of whole numbers, of which the other knows nothing")
+    there = Point(other.theirs(at.params), other.theirs(at.inputs), other.theirs(at.state))
+    own = plan.out(context, at)
+    theirs = calls.run(other.subject, there)
+    eps = float(np.finfo(case.dtype).eps)
+    expected = {**other.ours(theirs.outputs, own.outputs), **{f"final {k}": v for k, v in other.ours(theirs.final, own.final).items()}}
+    for name, value in expected.items():
+        yield agree(
+            name,
+            got=own.arrays[name],
+            expected=value,
+            tolerance=1e6 * eps,
+            than=f"those of {other.subject.name}",
+            where=Where(tensor=name.removeprefix("final ")),
+        )
+    if "backward" not in subject.capabilities or "backward" not in other.subject.capabilities:
+        return
+    for v in calls.cotangents(subject, case, own):
+        mine = calls.backward(subject, at, v.outputs, v.final, own.tape)
+        found = calls.backward(other.subject, there, other.theirs(v.outputs), other.theirs(v.final), theirs.tape)
+        wanted = other.ours(found, mine)
+        floor = dust(wanted, eps)
+        for name, value in wanted.items():
+            evidence = agree(
+                f"dL/d{name} with the cotangent on {v.name}",
+                got=mine[name],
+                expected=value,
+                tolerance=1e6 * eps,
+                than=f"that of {other.subject.name}",
+                where=Where(tensor=name),
+                floor=floor,
+            )
+            if evidence.holds or not _right(subject, case, at):
+                yield evidence
+            else:
+                yield holds(the_other_is_wrong=f"{name}: the exact derivative of its own forward pass is this operator's gradient")
+
+
+def _right(subject: Subject, case: Case, at: Point) -> bool:
+    """Whether its gradients are the exact derivatives of its forward pass."""
+    try:
+        return not examine_at(subject, case, at, 2).wrong
+    except BpttError:
+        return False

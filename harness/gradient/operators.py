@@ -1,0 +1,165 @@
+"""The certificate of an operator: of every array, head by head, under each choice of cotangents; where it is wrong, in its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bptt.harness.call.cell import Gradients
+from bptt.harness.call.operator import Point, as_cell, as_cotangent, cotangents, draw, run, spoken
+from bptt.harness.cases import Case, Cotangent, Data, generator
+from bptt.harness.errors import ContractError
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.certificate import Examination, judge
+from bptt.harness.gradient.every_entry import exact_gradients
+from bptt.harness.gradient.locate import wrong_entries
+from bptt.harness.subject import Array, Region, Subject
+
+#: Entries of all arrays together up to which a wrong gradient is compared entry by entry.
+_MOST_ENTRIES = 6000
+#: Heads or channels that are certified apart; more go together.
+_MOST_PARTS = 4
+
+
+def examine_operator(subject: Subject, case: Case, draws: int, only: Sequence[str] = ()) -> Examination:
+    """As `certificate.examine`, for an operator; `only` names the cotangents, all where it is empty.
+
+    Raises ContractError, SubjectError.
+    """
+    return examine_at(subject, case, draw(subject, case), draws, only)
+
+
+def examine_at(subject: Subject, case: Case, point: Point, draws: int, only: Sequence[str] = ()) -> Examination:
+    out = run(subject, point)
+    chosen = [v for v in cotangents(subject, case, out) if not only or v.name in only]
+    cell, data = as_cell(subject, point)
+    dtype = data.xs.dtype
+    vs = [as_cotangent(subject, v, dtype) for v in chosen]
+    with np.errstate(all="ignore"):
+        gradients = [_checked(cell, data, v) for v in vs]
+    return judge(cell, case, data, vs, gradients, regions(subject, data), draws, ("params",))
+
+
+def _checked(cell: Subject, data: Data, v: Cotangent) -> Gradients:
+    dparams, _, _ = cell.implementation.backward(data.params, data.xs, data.state, v.dys, v.dfinal)
+    for name, gradient in dparams.items():
+        if name in data.params and gradient.shape != data.params[name].shape:
+            raise ContractError(f"{cell.name}.backward: dL/d{name} has shape {gradient.shape}, wanted {data.params[name].shape}")
+    return Gradients({k: v for k, v in dparams.items() if k in data.params}, None, {})
+
+
+def regions(subject: Subject, data: Data) -> list[Region]:
+    """Each array, cut along the first of its axes that is neither time nor batch where that has few parts and another follows."""
+    found = []
+    for name, value in data.params.items():
+        where = parts_axis(subject, name, value)
+        full = (slice(None),) * value.ndim
+        if where is None:
+            found.append(Region(name, full, ""))
+            continue
+        along, word = where
+        cuts = [(*full[:along], slice(k, k + 1), *full[along + 1 :]) for k in range(value.shape[along])]
+        found += [Region(name, cut, f"{word} {k}") for k, cut in enumerate(cuts)]
+    return found
+
+
+def parts_axis(subject: Subject, name: str, value: Array) -> tuple[int, str] | None:
+    """The axis of heads, and its word."""
+    axes = spoken(subject).layout.get(own_name(name))
+    if axes is None or len(axes) != value.ndim:
+        return None
+    for k, word in enumerate(axes):
+        if word not in ("N", "T") and (k < len(axes) - 1 or word.lower().startswith("head")) and 1 < value.shape[k] <= _MOST_PARTS:
+            return k, word
+    return None
+
+
+def own_name(name: str) -> str:
+    """The name of the array that a real or imaginary part belongs to."""
+    return name.removesuffix(" (real part)").removesuffix(" (imaginary part)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where gradients are wrong.
+
+    tensor, index, observed, expected   the worst entry, of the array that is shown first
+    tensors    every array with a wrong gradient                 right    those that agree
+    parts      {word: indices} of heads or channels that are wrong, where others of the array shown are right
+    steps      first and last wrong step of the array shown, where others are right
+    cotangents names of the cotangents under which something is wrong
+    """
+
+    tensor: str
+    index: tuple[int, ...]
+    observed: float
+    expected: float
+    tensors: tuple[str, ...]
+    right: tuple[str, ...]
+    parts: Mapping[str, tuple[int, ...]]
+    steps: tuple[int, int] | None
+    cotangents: tuple[str, ...]
+    bad: int
+    total: int
+
+    @property
+    def words(self) -> str:
+        """', heads 1, steps 3-7' of the array shown."""
+        parts = [f"{word} {' '.join(map(str, indices))}" for word, indices in self.parts.items()]
+        if self.steps is not None:
+            first, last = self.steps
+            parts.append(f"step {first}" if first == last else f"steps {first}-{last}")
+        return "".join(f", {part}" for part in parts)
+
+    @property
+    def scope(self) -> str:
+        agree = f"; {', '.join(self.right)} agree" if self.right else ""
+        return f"in {', '.join(self.tensors)}{agree}; with the cotangent on {', '.join(self.cotangents)}"
+
+
+def place(subject: Subject, e: Examination) -> Place:
+    """The place of the failure of `e`, which has at least one wrong block."""
+    tensors = tuple(dict.fromkeys(own_name(j.block.tensor) for j in e.wrong))
+    right = tuple(dict.fromkeys(n for j in e.judged if (n := own_name(j.block.tensor)) not in tensors and j.verdict != "not given"))
+    under = tuple(dict.fromkeys(e.cotangents[j.cotangent].name for j in e.wrong))
+    worst = min(e.wrong, key=lambda j: (j.cotangent != 0, -float(np.nan_to_num(j.relative, nan=2.0, posinf=2.0))))
+    yours = e.gradients[worst.cotangent].params[worst.block.tensor]
+    exact = _exact(e, worst.block.tensor, worst.cotangent)
+    name = worst.block.tensor
+    if exact is None:
+        index = tuple(s.start or 0 if isinstance(s, slice) else s for s in worst.block.index)
+        parts: dict[str, tuple[int, ...]] = {}
+        if (found := parts_axis(subject, name, yours)) is not None:
+            along, word = found
+            bad = sorted({int(j.block.index[along].start or 0) for j in e.wrong if j.block.tensor == name})  # type: ignore[union-attr]  # cuts of `regions`
+            parts = {word: tuple(bad)} if len(bad) < yours.shape[along] else {}
+        return Place(name, index, worst.yours, worst.exact, tensors, right, parts, None, under, 0, yours.size)
+    mask = wrong_entries(yours, exact)
+    if not mask.any():  # wrong in the sum only: entries below what rounding may do each
+        mask = np.abs(yours - exact) >= np.max(np.abs(yours - exact))
+    with np.errstate(all="ignore"):
+        apart = np.nan_to_num(np.abs(yours - exact), nan=np.inf)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.where(mask, apart, -1))), apart.shape))
+    words = spoken(subject).layout.get(own_name(name), ())
+    parts, steps = {}, None
+    for along, word in enumerate(words if len(words) == mask.ndim else ()):
+        hit = np.flatnonzero(mask.any(axis=tuple(k for k in range(mask.ndim) if k != along)))
+        if word == "T" and hit.size < mask.shape[along]:
+            steps = (int(hit[0]), int(hit[-1]))
+        elif word not in ("T", "N") and 0 < hit.size < mask.shape[along]:
+            parts[word] = tuple(int(k) for k in hit[:8])
+    return Place(
+        name, index, float(yours[index]), float(exact[index]), tensors, right, parts, steps, under, int(mask.sum()), int(mask.size)
+    )
+
+
+def _exact(e: Examination, tensor: str, cotangent: int) -> Array | None:
+    """Every entry of one gradient, where that is affordable."""
+    size = e.data.params[tensor].size
+    if size > (_MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 12) or size * e.case.T > 400_000:
+        return None
+    whole = [Block("params", tensor, (slice(None),) * e.data.params[tensor].ndim)]
+    found = exact_gradients(e.oracle, e.data, [e.cotangents[cotangent]], whole, generator(e.case, "every entry"))
+    return found[0].params.get(tensor)

@@ -1,0 +1,174 @@
+"""Operators: reference recurrences are never called wrong, planted mistakes are found and placed, and each plant changes something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bptt.harness.adapters import adapt
+from bptt.harness.call import operator as calls
+from bptt.harness.cases import Case, admissible
+from bptt.harness.checks.operators.plan import lengths_of
+from bptt.harness.gradient.operators import examine_operator, place
+from bptt.harness.run.runner import check
+from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.targets import load
+from bptt.refimpl.scans import SCANS
+from tests.harness.checks.planted_operators import MISTAKES, Mistake, Planted, right_twin
+
+QUICK = ("CON300", "CON310", "CON320", "CON330", "LIN300", "GRD300", "TIM300", "TIM310", "TIM330", "BAT300")
+
+
+def subject_of(obj: object) -> Subject:
+    return adapt(obj, "planted", None)
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_reference_recurrences_conform(name: str) -> None:
+    run = check(f"refimpl:{name}", select=QUICK, isolate=False)
+    assert run.ok, run.text()
+    assert not [r.check for r in run.run.results if r.finding is not None]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
+def test_a_planted_mistake_is_found_and_placed(mistake: Mistake) -> None:
+    needs = ("TIM300",) if mistake.check == "TIM330" else ()
+    run = check(Planted(mistake), select=(mistake.check, *needs), isolate=False)
+    (result,) = [r for r in run.run.results if r.check == mistake.check]
+    assert result.status == "failed", run.text()
+    assert result.finding is not None
+    assert result.finding.where.tensor in mistake.tensors
+    assert result.finding.smallest_case is not None
+    if mistake.check[:3] in ("GRD", "TIM"):
+        assert mistake.length == result.finding.smallest_case.T
+    assert check(right_twin(mistake), select=(mistake.check,), isolate=False).ok
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
+def test_every_plant_changes_the_result(mistake: Mistake) -> None:
+    T, N = mistake.at
+    case = admissible(subject_of(Planted(mistake)), Case(T=T, N=N))
+    wrong, right = (subject_of(made) for made in (Planted(mistake), right_twin(mistake)))
+    at = calls.draw(right, case)
+    if mistake.says:
+        at = calls.Point(at.params, at.inputs, dict.fromkeys(at.state))  # type: ignore[arg-type]  # None is what the plant is about
+    out = calls.run(right, at)
+    v = calls.cotangents(right, case, out)[0]
+    dys = {k: np.asfortranarray(x) for k, x in v.outputs.items()}
+    expected = {**out.arrays, **calls.backward(right, at, {k: np.array(x) for k, x in dys.items()}, v.final)}
+    handed = {k: np.array(x, order="K") for k, x in dys.items()}
+    got = {**calls.run(wrong, at).arrays, **calls.backward(wrong, at, handed, v.final)}
+    same = all(np.array_equal(got[k], x) for k, x in expected.items()) and all(np.array_equal(handed[k], x) for k, x in dys.items())
+    assert not same
+
+
+def test_heads_and_steps_are_named() -> None:
+    mistake = next(m for m in MISTAKES if "second head" in m.name)
+    subject = subject_of(Planted(mistake))
+    found = place(subject, examine_operator(subject, admissible(subject, Case(T=5)), 3))
+    assert (found.tensor, dict(found.parts)["heads"]) == ("v", (1,))
+    late = subject_of(Planted(next(m for m in MISTAKES if "64" in m.name)))
+    found = place(late, examine_operator(late, admissible(late, Case(T=67, N=1)), 2))
+    assert found.steps == (64, 66)
+
+
+def test_lengths_lie_around_every_chunk() -> None:
+    subject = subject_of(Planted(MISTAKES[0]))
+    assert {3, 4, 5, 8, 11, 63, 64, 65, 127, 129} <= set(lengths_of(calls.spoken(subject)))
+
+
+class Sum:
+    """A running sum, as small as an operator can be; complex where it is told to be."""
+
+    layout: Mapping[str, str] = {"x": "N T D", "s": "N D", "y": "N T D"}
+    dtype_of_x: type = np.float64
+
+    def inputs(self, rng: np.random.Generator, params: Arrays, T: int, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+        x = rng.normal(size=(N, T, sizes["D"])) + 1j * rng.normal(size=(N, T, sizes["D"]))
+        return {"x": x if self.dtype_of_x is complex else x.real.copy()}
+
+    def zero_state(self, params: Arrays, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+        return {"s": np.zeros((N, sizes["D"]), self.dtype_of_x)}
+
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+        y = state["s"][:, None] + np.cumsum(inputs["x"], axis=1)
+        return {"y": y}, {"s": y[:, -1].copy()}
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        dx = np.cumsum(dy["y"][:, ::-1], axis=1)[:, ::-1] + ds["s"][:, None]
+        return {}, {"x": dx}, {"s": dx[:, 0].copy()}
+
+
+class ComplexSquare(Sum):
+    """y = the running sum of x squared: complex throughout."""
+
+    dtype_of_x = complex
+
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+        return super().run(params, {"x": inputs["x"] ** 2}, state)
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        _, dx, dstate = super().backward(params, inputs, state, dy, ds)
+        return {}, {"x": 2 * np.conj(inputs["x"]) * dx["x"]}, dstate
+
+
+class ForgotTheConjugate(ComplexSquare):
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        _, dx, dstate = Sum.backward(self, params, inputs, state, dy, ds)
+        return {}, {"x": 2 * inputs["x"] * dx["x"]}, dstate
+
+
+class Conjugate(ComplexSquare):
+    """The same with gradients dL/dRe - i dL/dIm, and cotangents like them."""
+
+    complex_gradient = "conjugate"
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        _, dx, dstate = Sum.backward(self, params, inputs, state, dy, ds)
+        return {}, {"x": 2 * inputs["x"] * dx["x"]}, dstate
+
+
+@pytest.mark.parametrize(("made", "right"), [(Sum, True), (ComplexSquare, True), (Conjugate, True), (ForgotTheConjugate, False)])
+def test_complex_gradients_have_a_convention(made: type, right: bool) -> None:
+    assert check(made, select=QUICK, isolate=False).ok is right
+
+
+class Slow(Sum):
+    """The same sum in a loop."""
+
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+        s, ys = state["s"], []
+        for t in range(inputs["x"].shape[1]):
+            s = s + inputs["x"][:, t]
+            ys.append(s)
+        return {"y": np.stack(ys, axis=1)}, {"s": s}
+
+
+class LikeTheSlowOne(Sum):
+    like = Slow
+
+
+class WrongLikeTheSlowOne(Sum):
+    like = Slow
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        return super().backward(params, inputs, state, dy, {"s": 0 * ds["s"]})
+
+
+class LikeAWrongOne(Sum):
+    like = WrongLikeTheSlowOne
+
+
+def test_of_two_operators_the_wrong_one_is_told() -> None:
+    assert check(LikeTheSlowOne, select=("PAR300",), isolate=False)["PAR300"].status == "passed"
+    assert check(WrongLikeTheSlowOne, select=("PAR300",), isolate=False)["PAR300"].status == "failed"
+    told = check(LikeAWrongOne, select=("PAR300",), isolate=False)["PAR300"]
+    assert (told.status, "the_other_is_wrong" in told.metrics) == ("passed", True)
+
+
+def test_a_reference_and_its_chunk_form_are_targets_by_name() -> None:
+    (subject,) = load("refimpl:gated_delta_rule")
+    assert (subject.kind, subject.like, subject.framework) == ("operator", "gated_delta_rule", "reference")
