@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bptt.harness.call.cell import Gradients as GivenGradients
+from bptt.harness.cases import Case
+from bptt.harness.checks.context import CheckContext
+from bptt.harness.checks.gradients import _is_wrong_at
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.unroll import forward, truncated_backward
 from tests.harness.checks.planted import ROAMING, Clean, CleanLSTM, CleanNetwork, Float32OnTheWay, Gradients, NothingBeyondEightSteps
+from tests.harness.gradient.support import changed, reference
 
 
 def ids(run: RunHandle) -> list[str]:
@@ -195,3 +201,18 @@ def test_the_map_of_lags_is_in_the_record() -> None:
     assert all(len(row) == len(table["columns"]) <= 42 for row in table["values"])
     assert table["columns"][:3] == ["h0", "c0", "0"]
     assert all(abs(x) < 1e-10 for row in table["values"] for x in row)
+
+
+@pytest.mark.parametrize("gate", ["i", "f", "g", "o", None])
+def test_a_case_fails_as_the_first_one_did_only_where_the_same_gate_is_wrong(gate: str | None) -> None:
+    """What a smaller case is taken for: the same mistake, not another one beside it."""
+
+    def wrong(g: GivenGradients) -> GivenGradients:
+        W_h = g.params["W_h"].copy()
+        H = len(W_h)
+        W_h[:, H : 2 * H] *= 2
+        return replace(g, params=g.params | {"W_h": W_h})
+
+    bad = changed(reference("lstm"), wrong)
+    assert _is_wrong_at(CheckContext(bad), Case(), ("params",), gate) is (gate == "f")
+    assert not _is_wrong_at(CheckContext(reference("lstm")), Case(), ("params",), gate)

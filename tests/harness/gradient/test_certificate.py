@@ -10,7 +10,8 @@ from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, cotangents
 from bptt.harness.gradient import certificate
-from bptt.harness.gradient.certificate import MISS_PER_DRAW, examine, second_opinion
+from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.certificate import MISS_PER_DRAW, _first_look, examine, second_opinion
 from bptt.harness.gradient.oracle import Contractions, Oracle, choose
 from bptt.harness.gradient.stepwise import OneStepAtATime
 from bptt.harness.gradient.tangent import Direction
@@ -122,3 +123,60 @@ def test_the_reference_of_these_tests_is_the_plain_backward() -> None:
     ys, final = run(subject, data)
     v = cotangents(subject, Case(), ys, final)[0]
     np.testing.assert_array_equal(exact("lstm", data, v).params["W_h"], backward(subject, data, v).params["W_h"])
+
+
+# ----------------------------------------------------------------------------------------------- where the first look turns
+
+ONE = Block("params", "w")
+
+
+def first_look(gap: float, error: float = 0.0, size: float = 1.0, dtype: str = "float64", yours: float | None = None) -> str:
+    """The verdict on one gradient of `size` + gap against the exact `size`, with u = 1."""
+    g = np.array([size + gap if yours is None else yours], dtype)
+    (subject, us, value) = replace(reference("elman"), dtype=dtype), [np.ones(1)], np.array([size])
+    return _first_look(subject, ONE, 0, Gradients({"w": g}, None, {}), us, value, np.array([error]), np.abs(value)).verdict
+
+
+@pytest.mark.parametrize(
+    ("gap", "error", "verdict"),
+    [
+        (4.5e-13, 0.0, "agrees"),  # 2^11 unit roundoffs of the sum of the sizes, 2: 4.547e-13
+        (4.6e-13, 0.0, "undecided"),
+        (7.5e-13, 1e-14, "agrees"),  # and thirty times what the oracle may be wrong by: the margins add up
+        (7.6e-13, 1e-14, "undecided"),
+        (-7.5e-13, 1e-14, "agrees"),
+        (-7.6e-13, 1e-14, "undecided"),
+    ],
+)
+def test_the_margin_is_that_of_rounding_and_that_of_the_oracle(gap: float, error: float, verdict: str) -> None:
+    assert first_look(gap, error) == verdict
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "verdict"),
+    [
+        (4e-291, "float64", "agrees"),  # sums of 1e-290 and less have lost digits to underflow
+        (1e-289, "float64", "undecided"),
+        (3e-31, "float32", "agrees"),
+        (1e-29, "float32", "undecided"),
+        (1e-29, "float64", "undecided"),
+    ],
+)
+def test_what_is_lost_to_underflow_is_not_called_wrong(size: float, dtype: str, verdict: str) -> None:
+    assert first_look(size / 2, size=size, dtype=dtype) == verdict
+
+
+def test_what_is_not_finite_is_told_apart() -> None:
+    assert first_look(0.0, yours=float("nan")) == "not finite"
+    assert first_look(0.0, yours=float("inf")) == "not finite"
+    assert first_look(0.0, size=float("nan"), yours=1.0) == "undecided"
+
+
+def test_the_worst_of_the_directions_decides() -> None:
+    g = Gradients({"w": np.array([1.0, 1.0])}, None, {})
+    us = [np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([1.0, 1.0])]
+    values = np.array([1.0, 1.5, 2.0])
+    judged = _first_look(reference("elman"), ONE, 3, g, us, values, np.zeros(3), np.abs(values))
+    assert (judged.verdict, judged.cotangent, judged.exact, judged.yours) == ("undecided", 3, 1.5, 1.0)
+    assert judged.relative == pytest.approx(0.5 / 2.5)
+    assert judged.u is us[1]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.gradient.differences import contracted, ladder, ladders, measured_noise
+from bptt.harness.gradient.differences import contracted, ladder, ladders, measured_noise, slope
 from bptt.harness.gradient.extrapolation import smooth_from
 from bptt.harness.gradient.tangent import Direction
 from tests.harness.gradient.support import drawn, exact, function, on, reference
@@ -95,3 +95,33 @@ def test_ladders_through_one_wide_batch_equal_ladders_one_by_one() -> None:
         found = [contracted(one, v) for one in ladders(subject, data, directions, rows_apart)]
         for (value, error), expected in zip(found, (truth.xs.sum(), truth.state["h"].sum()), strict=True):
             assert abs(value - expected) <= error < 1e-7
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_noise_is_never_below_two_units_in_the_last_place(dtype: str) -> None:
+    """A function that is computed without any rounding: nothing is seen, and that is no proof of exactness."""
+    sizes = np.array([[[0.0, 1.0, -3.0]]], dtype)
+    data = Data({}, np.zeros((1, 1, 3), dtype), {})
+    noise = measured_noise(function(lambda xs: sizes + 0 * xs, dtype), data, Direction(xs=np.ones_like(data.xs))).ys_dot
+    assert np.array_equal(noise, 2 * float(np.finfo(dtype).eps) * np.abs(sizes))
+
+
+def test_a_lucky_entry_has_the_noise_of_the_others() -> None:
+    rng = np.random.default_rng(3)
+    quiet, loud = np.zeros(40), np.ones(40)
+    noisy = function(lambda xs: xs * 0 + 1e-6 * rng.normal(size=xs.shape) * np.concatenate([quiet, loud]))
+    noise = measured_noise(noisy, Data({}, np.ones((1, 1, 80)), {}), Direction(xs=np.ones((1, 1, 80)))).ys_dot[0, 0]
+    assert np.all(noise[:40] == noise[0]) and 3e-7 < noise[0] < 2e-6  # the root mean square of 40 quiet and 40 loud ones
+    assert np.max(noise[40:]) > 1e-6 and np.min(noise[40:]) >= noise[0]
+
+
+def test_the_error_of_a_slope_has_the_same_floor() -> None:
+    (value,), (error,) = slope(lambda h: np.array([3.0]), 1.0)
+    eps, smallest, largest = np.finfo(float).eps, 2.0**-10, 2.0**-4
+    assert value == 0.0
+    assert 2 * (2 * eps * 3.0) / largest <= error <= 2 * (2 * eps * 3.0) / smallest
+
+
+def test_a_slope_is_relative_to_the_size_of_its_direction() -> None:
+    (value,), (error,) = slope(lambda h: np.array([np.sin(h / 100)]), 0.01)
+    assert abs(value - 0.01) <= 30 * error < 1e-11

@@ -8,7 +8,7 @@ import pytest
 
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Case, cotangents
-from bptt.harness.gradient.oracle import choose, rows_stay_apart
+from bptt.harness.gradient.oracle import _same_outputs, choose, rows_stay_apart, why_not_analytic
 from bptt.harness.gradient.tangent import Direction
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
@@ -130,3 +130,61 @@ def test_rows_that_mix_are_noticed() -> None:
     assert not rows_stay_apart(replace(subject, implementation=Mean(subject.implementation, lambda g: g)), data)
     assert not rows_stay_apart(replace(subject, batch_sizes=(2,)), data)
     assert on(subject, data, "last output only").dys[:-1].sum() == 0
+
+
+@dataclass(frozen=True)
+class Otherwise(Changed):
+    """The same with other outputs, other final states, or both; for complex numbers only, or for wide batches only."""
+
+    ys: float = 1.0
+    final: float = 1.0
+    kind: str = "fc"
+    rows: int = 0
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        ys, final = self.whole.run(params, xs, state)
+        if xs.dtype.kind not in self.kind or xs.shape[1] < self.rows:
+            return ys, final
+        return ys * self.ys, {k: v * self.final for k, v in final.items()}
+
+
+def otherwise(subject: Subject, **how: Any) -> Subject:
+    return replace(subject, implementation=Otherwise(subject.implementation, lambda g: g, **how))
+
+
+@pytest.mark.parametrize(
+    ("how", "same"),
+    [({}, True), ({"ys": 1 + 1e-9}, False), ({"final": 1 + 1e-9}, False), ({"ys": 1 + 1e-13, "final": 1 - 1e-13}, True)],
+)
+def test_a_mirror_computes_the_same_outputs_and_the_same_final_states(how: dict[str, float], same: bool) -> None:
+    subject = without_complex(reference("lstm"))
+    chosen = choose(subject, Case(), drawn(subject), otherwise(reference("lstm"), **how))
+    assert chosen.name.startswith("complex step through") is same
+
+
+def test_a_mirror_has_the_same_states() -> None:
+    class Fewer(Otherwise):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+            ys, final = self.whole.run(params, xs, state)
+            return ys, {"h": final["h"]}
+
+    subject = without_complex(reference("lstm"))
+    fewer = replace(reference("lstm"), implementation=Fewer(reference("lstm").implementation, lambda g: g))
+    data = drawn(subject)
+    assert _same_outputs(subject, reference("lstm"), data)
+    assert not _same_outputs(subject, fewer, data) and not _same_outputs(fewer, subject, data)
+
+
+@pytest.mark.parametrize("how", [{"ys": 1 + 1e-6}, {"final": 1 + 1e-6}])
+def test_other_values_for_complex_numbers_are_noticed_in_outputs_and_in_final_states(how: dict[str, float]) -> None:
+    subject = otherwise(reference("lstm"), kind="c", **how)
+    assert why_not_analytic(subject, Case(), drawn(subject)) == "run gives other values for complex inputs with imaginary part zero"
+    assert why_not_analytic(otherwise(reference("lstm"), kind="c"), Case(), drawn(subject)) == ""
+
+
+@pytest.mark.parametrize("how", [{"ys": 1 + 1e-6}, {"final": 1 + 1e-6}])
+def test_rows_that_mix_are_noticed_in_outputs_and_in_final_states(how: dict[str, float]) -> None:
+    subject = reference("lstm")
+    data = drawn(subject)
+    assert not rows_stay_apart(otherwise(subject, rows=data.xs.shape[1] + 1, **how), data)
+    assert rows_stay_apart(otherwise(subject, rows=data.xs.shape[1] + 1), data)

@@ -9,7 +9,7 @@ from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
 from bptt.harness.gradient.blocks import Block
 from bptt.harness.gradient.certificate import examine
-from bptt.harness.gradient.precision import rounding_noise
+from bptt.harness.gradient.precision import Noise, nudged, rounding_noise
 from bptt.harness.gradient.tangent import signed_directions
 from bptt.harness.subject import Array, Region, Subject
 from bptt.harness.targets import load
@@ -120,3 +120,33 @@ def test_an_error_of_a_thousandth_in_float32_is_no_rounding() -> None:
         case = Case(regime=regime, dtype="float32")
         assert {j.block.tensor for j in examine(bad, case, lambda params: (Region("W", (slice(None), slice(7, 14)), "f"),)).wrong} == {"W"}
         assert not examine(replace(subject, dtype="float32"), case).wrong
+
+
+def test_inputs_move_by_one_unit_in_the_last_place_up_down_or_not_at_all() -> None:
+    data = Data({"w": np.full(300, 1.0)}, np.full((4, 5, 6), -2.0), {"h": np.arange(6)})
+    moved = nudged(data, np.random.default_rng(0))
+    eps = np.finfo("float64").eps
+    for before, after in ((data.params["w"], moved.params["w"]), (data.xs, moved.xs)):
+        steps = np.rint((after / before - 1) / eps)
+        assert set(np.unique(steps)) == {-1.0, 0.0, 1.0}
+        assert np.max(np.abs(after / before - 1)) <= 2 * eps
+    assert np.array_equal(moved.state["h"], data.state["h"]) and moved.state["h"].dtype.kind == "i"
+
+
+def test_the_noise_is_the_largest_of_three_moves_and_the_same_however_it_is_asked_for() -> None:
+    subject, data, v = saturated(0.0)
+    u = signed_directions(np.random.default_rng(1), data.params["W"][W.index], 1)[0]
+    here = float(np.sum(u * backward(subject, data, v).params["W"][W.index]))
+    rng = generator(Case(), "noise 0")
+    moves = [abs(float(np.sum(u * backward(subject, nudged(data, rng), v).params["W"][W.index])) - here) for _ in range(3)]
+    assert len(set(moves)) == 3
+    noise = Noise(subject, Case(), data, [v])
+    assert noise.of(W, 0, u, here) == max(moves)
+    assert noise.of(W, 0, u, here + 1.0) == pytest.approx(1.0)
+    assert len(noise.known[0]) == 3
+    assert rounding_noise(subject, data, v, W, u, here, generator(Case(), "noise 0")) == max(moves)
+
+
+def test_a_gradient_that_is_not_given_has_no_noise() -> None:
+    subject, data, v = saturated(0.0)
+    assert Noise(subject, Case(), data, [v]).of(Block("params", "V"), 0, np.ones(1), 7.0) == 0.0
