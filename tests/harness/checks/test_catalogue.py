@@ -29,6 +29,7 @@ def test_every_check_of_the_catalogue_has_a_plant() -> None:
     assert len({c.id for c in catalogue()}) >= 35
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("id", PLANTS)
 def test_the_planted_mistake_makes_this_check_fail_and_no_other(id: str) -> None:
     plant = PLANTS[id]
@@ -55,6 +56,7 @@ def test_the_plant_changes_the_numbers(id: str) -> None:
     assert len(clean) != len(bad) or not all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(clean, bad, strict=True))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("clean", sorted({p.clean for p in PLANTS.values()}, key=str), ids=lambda c: c.__name__)
 def test_the_clean_cell_passes_every_check(clean: type) -> None:
     run = check(clean, isolate=False)

@@ -13,6 +13,7 @@ MAY_STAY_OPEN = (Absolute, HardTanh, Relu, Softsign, Float32Only)
 EXTREMES = ("T5-N1-D1-H1", "T5-N1-D1-H1-saturated", "T4-N2-D3-H7-saturated", "T1-N1-D3-H1-open", "T30-N1-D2-H3-closed")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", CELLS)
 def test_every_reference_cell_conforms(name: str, seed: int) -> None:
@@ -29,6 +30,7 @@ def test_a_right_variant_conforms(cell: type) -> None:
     assert not findings or (cell in MAY_STAY_OPEN and {f.code for f in findings} == {"INCONCLUSIVE"}), run.text()
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("case", EXTREMES)
 @pytest.mark.parametrize("target", [*(f"refimpl:{name}" for name in CELLS), *RIGHT], ids=lambda t: getattr(t, "__name__", t))
 def test_extreme_sizes_and_regimes_conform(target: object, case: str) -> None:

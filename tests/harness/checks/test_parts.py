@@ -37,6 +37,7 @@ def quiet(results: list[Result]) -> None:
     assert not loud, [(r.check, r.reason, r.finding and r.finding.headline) for r in loud]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("part", "like"), RIGHT, ids=lambda x: getattr(x, "__name__", x))
 def test_a_right_part_conforms(part: object, like: str | None) -> None:
     run = check(part, like=like, isolate=False)
@@ -44,6 +45,7 @@ def test_a_right_part_conforms(part: object, like: str | None) -> None:
     quiet(list(run.run.results))
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize(("part", "like"), RIGHT, ids=lambda x: getattr(x, "__name__", x))
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**31), T=st.integers(2, 6), N=st.integers(1, 3), D=st.integers(1, 5), H=st.integers(1, 6))

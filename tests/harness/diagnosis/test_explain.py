@@ -45,6 +45,7 @@ def test_every_fifth_bug_is_named_in_a_foreign_convention(cell: str) -> None:
         assert [cause.code for cause in causes] == [found.name], f"{cell} {found.name}"
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("layout", ["own", "foreign"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_right_gradient_has_no_cause(cell: str, layout: str) -> None:

@@ -15,6 +15,7 @@ from tests.harness.known.stacking import call_for, identified, subject
 SHOWN = [bug for bug in STACK_BUGS if bug.kind == "forward" or {"lengths", "masks"} & set(bug.needs)]
 
 
+@pytest.mark.every(6)
 @pytest.mark.parametrize("bug", SHOWN, ids=lambda bug: bug.name)
 def test_a_mistake_is_named_from_one_call(bug: StackBug) -> None:
     call = call_for(bug, "gru_reset_before")

@@ -19,6 +19,7 @@ def stack_for(bug: StackBug, cell: str) -> tuple[tuple[str, ...], bool]:
     return (cell,) * (3 if "three layers" in bug.needs else 2), "directions" in bug.needs
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("bug", BACKWARD[::4], ids=lambda bug: bug.name)
 def test_a_mistake_of_stacks_is_named_first(bug: StackBug) -> None:
     names, both = stack_for(bug, "elman")

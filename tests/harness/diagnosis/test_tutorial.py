@@ -69,6 +69,7 @@ def examined(network: Network, case: Case) -> tuple[Subject, tuple[Cause, ...]]:
     return subject, causes(as_cell(subject, case).implementation, e.data, e.cotangents, e.gradients)
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
 @pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.name)
 def test_each_mistake_is_named(bug: TutorialBug, columns: bool) -> None:

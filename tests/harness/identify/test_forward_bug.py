@@ -33,6 +33,7 @@ def test_each_difference_changes_the_outputs(bug: Bug, cell: str) -> None:
     assert np.max(np.abs(right - wrong)) > 1e-3 * np.max(np.abs(right))
 
 
+@pytest.mark.every(6)
 @pytest.mark.parametrize("bug", FORWARD_BUGS, ids=shown)
 def test_each_difference_is_named(bug: Bug) -> None:
     cell = bug.cells[0]

@@ -153,6 +153,7 @@ def test_float32_is_named_within_its_rounding(name: str, seed: int) -> None:
     assert 1e-9 < found.max_error < 2e-5
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", [name for name in TABLE if name.startswith(("gru", "lstm as"))])
 def test_the_answer_does_not_hang_on_the_seed(name: str) -> None:
     variant = TABLE[name][0]

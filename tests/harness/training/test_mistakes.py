@@ -60,6 +60,7 @@ def _of_unsaid_eps(variant: Variant) -> bool:
     return variant.name.startswith("eps-") and variant.published in ("Keras", "another epsilon")
 
 
+@pytest.mark.every(8)
 @pytest.mark.parametrize(
     ("like", "variant"), [e for e in EVERY if not e[1].name.endswith(MORE_OF_THE_SAME)], ids=lambda x: x if isinstance(x, str) else x.name
 )

@@ -35,6 +35,7 @@ def canonical_state(mapping: WeightMap, state: Arrays) -> dict[str, Array]:
     return {mapping.state[name]: value for name, value in state.items()}
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", TABLE)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_reference_with_carried_weights_computes_the_same(name: str, sizes: str) -> None:

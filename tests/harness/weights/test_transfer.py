@@ -36,6 +36,7 @@ def outputs(variant: Variant, params: dict[str, Array], seed: int = 3) -> Array:
     return np.asarray(variant.run(params, xs, dict(zip(names, order, strict=True)))[0])
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(("a", "b"), [*product(LSTMS, LSTMS), *product(GRUS_BEFORE, GRUS_BEFORE)])
 def test_one_implementation_computes_the_other_with_its_weights(a: str, b: str) -> None:
     params = drawn(TABLE[a][0])

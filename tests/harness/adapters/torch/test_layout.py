@@ -164,6 +164,7 @@ def test_strides_reach_every_step_of_a_cell_and_its_backward(layout: str) -> Non
     assert (inputs, gradients) == ([tuple(xs[1:])] * T, [tuple(dys[1:])] * T)
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("cls", [torch.nn.LSTM, torch.nn.GRUCell, Cell])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_results_are_those_for_contiguous_arrays(cls: type, layout: str) -> None:

@@ -358,6 +358,7 @@ FORMS: list[tuple[type[nn.Module], str, str, dict[str, int]]] = [
 ]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("cls", "kind", "returns", "state"), FORMS, ids=[form[0].__name__ for form in FORMS])
 def test_the_form_is_found_out(cls: type[nn.Module], kind: str, returns: str, state: dict[str, int]) -> None:
     subject = subject_of(cls)
