@@ -7,6 +7,7 @@ trace_numpy  an array type that writes the graph while the user's NumPy code run
 trace        a subject's forward or backward pass traced; counts only where its replay gives the untraced outputs bit for bit
 replay       the values of a graph again, from other inputs
 reverse      the exact gradient: one sweep backwards; and the same sweep with one of its edges edited
+split        one activation over several gates as one for each
 units        operations joined to what a person differentiates in one go; the same place at every step
 edits        the mistakes that people make at an edge
 search       which edits give all of the subject's wrong numbers, at two sizes

@@ -34,6 +34,7 @@ class Node:
     settings  what else decides its value: an axis, the indices of a gather, the name of a ufunc
     order     the axes from the largest stride to the smallest, so that a replay adds in the same order
     name      of an input: ("params", "W_x"), ("xs", ""), ("state", "h"), ("dys", ""), ("dfinal", "h")
+    part      which of several results of one statement it is (of f, i, o = np.split(...))
     """
 
     index: int
@@ -43,6 +44,7 @@ class Node:
     place: Place
     order: tuple[int, ...] = ()
     name: tuple[str, str] | None = None
+    part: int = -1
 
 
 @dataclass(frozen=True)

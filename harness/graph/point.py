@@ -13,7 +13,7 @@ from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.graph.edits import Edit, Exact, edited_sweep, exact_sweep
 from bptt.harness.graph.reverse import cotangents_of
 from bptt.harness.graph.trace import Refused, forward_graph
-from bptt.harness.graph.units import Model, model_of, with_outputs
+from bptt.harness.graph.units import Model, by_parts, model_of, with_outputs
 from bptt.harness.subject import Array, Subject
 
 #: Two gradients are the same where they differ by less than this beside the tensor's largest entry.
@@ -83,7 +83,7 @@ def point(subject: Subject, case: Case) -> Point | Refused:
     vs = tuple(cotangents(subject, case, ys, final)[:3])
     with np.errstate(all="ignore"):
         given = [backward(subject, data, v) for v in vs]
-    graph = with_outputs(graph)
+    graph = with_outputs(by_parts(graph))
     model = model_of(graph, graph.values)
     exact = tuple(exact_sweep(model, cotangents_of(graph, v)) for v in vs)
     index = {node.name: node.index for node in graph.nodes if node.op == "input" and node.name is not None}

@@ -16,6 +16,7 @@ import numpy as np
 from bptt.harness.graph.node import Frame, Graph, Node, Place
 from bptt.harness.graph.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast, value_of
 from bptt.harness.graph.reverse import reaches_inputs
+from bptt.harness.graph.split import split_activations
 from bptt.harness.subject import Array
 
 Pull = Callable[[Array], Array | None]
@@ -139,6 +140,12 @@ def with_outputs(graph: Graph) -> Graph:
     return Graph(tuple(nodes), tuple(values), outputs, graph.lost, graph.cuts)
 
 
+def by_parts(graph: Graph) -> Graph:
+    """The graph with activations over several gates done gate by gate."""
+    bases, _ = _activations(graph, reaches_inputs(graph) & _reaches_outputs(graph))
+    return split_activations(graph, bases, {y: sorted(_region(graph, y, base, bases)) for y, base in bases.items()})
+
+
 def model_of(graph: Graph, values: Sequence[Array]) -> Model:
     active = reaches_inputs(graph) & _reaches_outputs(graph)
     bases, frames = _activations(graph, active)
@@ -158,7 +165,7 @@ def model_of(graph: Graph, values: Sequence[Array]) -> Model:
     for number, (y, p, arg) in enumerate(raw):
         node = graph.nodes[y]
         label = "activation" if y in bases else f"output {node.settings}" if node.op == "output" else node.op
-        key: UnitKey = (node.place, label, rank[y])
+        key: UnitKey = (node.place, label, rank[y] if node.part < 0 else node.part)
         slot = _slot(graph, node, arg)
         edge = Edge(number, y, p, slot, key, len(grouped[key, slot]), arg)
         grouped[key, slot].append(edge)

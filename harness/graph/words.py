@@ -201,7 +201,8 @@ def value_name(model: Model, node: int) -> str:
     frame = model.frames.get(node) or (it.place[-1] if it.place else None)
     if frame is None:
         return "a value"
-    if it.op == "gather" and it.settings.part >= 0 and (part := statements.written_part(frame, it.settings.part)):
+    which = it.settings.part if it.op == "gather" else it.part
+    if which >= 0 and (part := statements.written_part(frame, which)):
         return part
     return statements.written(frame) or statements.short(statements.expression(frame)) or statements.written(frame, False) or "a value"
 

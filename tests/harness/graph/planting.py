@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bptt.harness.call.drawing import draw
+from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible
 from bptt.harness.graph.explain import Explanation, Failure, explanation
 from bptt.harness.subject import Subject
@@ -23,4 +24,5 @@ def planted(text: str, before: str, after: str, folder: Path, name: str) -> tupl
 def why(subject: Subject, seconds: float = 60.0) -> Explanation:
     """The causes, with no oracle beside the graph and no haste."""
     case = admissible(subject, Case())
-    return explanation(subject, Failure(case, draw(subject, case), (), ()), seconds)
+    cell = as_cell(subject, case) if subject.kind == "network" else subject
+    return explanation(subject, Failure(case, draw(cell, case), (), ()), seconds)

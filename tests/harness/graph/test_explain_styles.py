@@ -1,0 +1,45 @@
+"""The same in other styles: gates out of one product, a class that keeps its weights and gradients, a network with its loss inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness.graph.planting import planted, why
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+FUSED = Path(__file__).with_name("fused.py").read_text()
+LSTM, WORDS = ((EXAMPLES / name).read_text() for name in ("textbook_lstm.py", "wordmodel.py"))
+PLANTS = {
+    "fused: half of a derivative": (FUSED, "Fused", "df * f * (1 - f)", "df * f", "derivative-wrong"),
+    "fused: another gate's derivative": (FUSED, "Fused", "di * i * (1 - i)", "di * f * (1 - f)", "derivative-of-other"),
+    "fused: an edge": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * c", "edge-missing"),
+    "fused: the new state for the old": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * (c_new + 0.3 * g)", "factor-wrong"),
+    "class: before the nonlinearity": (LSTM, "TimeLSTM", "(1 - np.tanh(c) ** 2)", "(1 - c ** 2)", "derivative-wrong"),
+    "class: another gate": (LSTM, "TimeLSTM", "dc = dc * f", "dc = dc * i", "factor-wrong"),
+    "class: overwritten": (LSTM, "TimeLSTM", "self.grads[1] += h_prev.T @ da", "self.grads[1][...] = h_prev.T @ da", "edge-missing"),
+    "class: a mean": (LSTM, "TimeLSTM", "self.grads[2] += da.sum(axis=0)", "self.grads[2] += da.mean(axis=0)", "edge-scaled"),
+    "network: another state": (WORDS, "WordModel", "dV += ss[t + 1].T @ dlogits[t]", "dV += ss[t].T @ dlogits[t]", "operand-wrong"),
+    "network: divided by N": (WORDS, "WordModel", "ds = dlogits[t] @ V.T", "ds = dlogits[t] @ V.T / N", "edge-scaled"),
+    "network: not transposed": (WORDS, "WordModel", "ds = da @ W.T", "ds = da @ W", "transposed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_planted_mistake_is_named_with_its_line(plant: str, tmp_path: Path) -> None:
+    text, name, before, after, code = PLANTS[plant]
+    subject, line = planted(text, before, after, tmp_path, name)
+    found = why(subject)
+    assert [cause.code for cause in found.causes] == [code], found
+    source = found.causes[0].source
+    assert source is not None
+    assert abs(source.line - line) <= 1
+
+
+@pytest.mark.parametrize(("text", "name"), [(FUSED, "Fused"), (LSTM, "TimeLSTM"), (WORDS, "WordModel")])
+def test_a_right_one_has_no_cause(text: str, name: str, tmp_path: Path) -> None:
+    subject, _ = planted(text, "d", "d", tmp_path, name)
+    found = why(subject)
+    assert found.causes == ()
+    assert not found.refusal
