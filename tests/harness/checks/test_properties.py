@@ -169,6 +169,13 @@ def test_each_state_on_its_own_matters(name: str) -> None:
     assert finding(check(Ignores, isolate=False, select=["TIM120"]), "TIM120").where.tensor == f"{name}0"
 
 
+@pytest.mark.parametrize("name", ["qrnn", "sru"])
+def test_a_state_that_no_step_reads_is_not_ignored(name: str) -> None:
+    """Their h is their output; the memory is c."""
+    run = check(f"refimpl:{name}", isolate=False, select=["TIM120"])
+    assert run["TIM120"].status == "passed"
+
+
 def test_an_examination_is_made_once() -> None:
     (subject,) = load(Clean)
     context = CheckContext(subject)
