@@ -227,7 +227,7 @@ def same_but_for_options(one: Cell, other: Cell) -> bool:
     return one.name == other.name or (bool(one.kind) and (one.kind, one.traits) == (other.kind, other.traits))
 
 
-CONVENTIONS: dict[str, Convention] = {c.name: c for c in (*map(_canonical, CELLS.values()), *_ALL)}
+CONVENTIONS: dict[str, Convention] = {c.name: c for c in (*(_canonical(cell) for cell in CELLS.values() if cell.parameters), *_ALL)}
 
 
 def convention(name: str) -> Convention:

@@ -43,14 +43,15 @@ def init(rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[st
 
 def project_inputs(params: Params, xs: Array) -> Array:
     """axs = xs @ W_x, before its normalisation"""
-    return np.asarray(xs @ params["W_x"])
+    T, N, D = xs.shape
+    return np.asarray((xs.reshape(T * N, D) @ params["W_x"]).reshape(T, N, params["W_x"].shape[1]))
 
 
 def project_inputs_backward(params: Params, xs: Array, daxs: Array) -> tuple[dict[str, Array], Array]:
     """dW_x = xs.T @ daxs     dxs = daxs @ W_x.T"""
     T, N, D = xs.shape
     rows = daxs.reshape(T * N, daxs.shape[2])
-    return {"W_x": xs.reshape(T * N, D).T @ rows}, daxs @ params["W_x"].T
+    return {"W_x": xs.reshape(T * N, D).T @ rows}, (rows @ params["W_x"].T).reshape(T, N, D)
 
 
 def normalise(a: Array) -> tuple[Array, Array]:

@@ -25,9 +25,6 @@ from bptt.harness.subject import Array
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.types import Params, State, Tape
 
-#: Weights through which a state enters the pre-activations of the next step.
-RECURRENT = ("W_h", "p")
-
 
 @dataclass(frozen=True)
 class Part:
@@ -54,14 +51,20 @@ class Lag:
         return _sum(self.highway, self.recurrent)
 
 
+def recurrent_weights(cell: Cell) -> frozenset[str]:
+    """Names of the weights through which a state enters the pre-activations of the next step."""
+    return frozenset({"W_h", *(p.name for p in cell.of_role("recurrent", "diagonal"))})
+
+
 def has_highway(cell: Cell) -> str | None:
-    """The state along which the highway runs: "c" where a forget gate f keeps it, "h" where an update gate z does; else None."""
-    return "c" if "f" in cell.gates else "h" if "z" in cell.gates else None
+    """The state along which the highway runs: "c" where a cell has one, "h" where a gate f or z keeps it; else None."""
+    return "c" if "c" in cell.states else "h" if {"f", "z"} & set(cell.gates) else None
 
 
 def walk(cell: Cell, params: Params, tapes: Sequence[Tape], dfinal: State) -> Iterator[Lag]:
     """The parts at lag 0, 1, ..., T for L = <dfinal, final state>.   dfinal {name: (N, H)}"""
-    cut = {name: np.zeros_like(p) if name in RECURRENT else p for name, p in params.items()}
+    through = recurrent_weights(cell)
+    cut = {name: np.zeros_like(p) if name in through else p for name, p in params.items()}
     dy = np.zeros_like(dfinal["h"])
 
     def back(weights: Params, tape: Tape, part: Part) -> Part:

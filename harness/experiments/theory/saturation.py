@@ -44,7 +44,13 @@ def _gru_reset_before(tape: Tape) -> dict[str, Array]:
     return {"r": s[:, :H], "z": s[:, H:], "n": n}
 
 
-#: From a step's tape to the values of its gates (N, H); logistic but those of _TANH.
+def _lstm_layernorm(tape: Tape) -> dict[str, Array]:
+    s, g = tape[7], tape[9]
+    H = g.shape[1]
+    return {"i": s[:, :H], "f": s[:, H : 2 * H], "g": g, "o": s[:, 3 * H :]}
+
+
+#: From a step's tape to the values of its gates (N, H); logistic but those of _TANH.  What has no ends (relu, linear) is left out.
 _GATES: Mapping[str, Callable[[Tape], dict[str, Array]]] = {
     "elman": lambda tape: {"h": tanh(tape[1])},
     "elman_sigmoid": lambda tape: {"s": sigmoid(tape[1])},
@@ -54,6 +60,17 @@ _GATES: Mapping[str, Callable[[Tape], dict[str, Array]]] = {
     "lstm_projected": _lstm_by_gate,
     "gru_reset_after": _gru_reset_after,
     "gru_reset_before": _gru_reset_before,
+    "lstm_coupled": lambda tape: {"i": tape[3], "g": tape[7], "o": tape[5]},
+    "lstm_layernorm": _lstm_layernorm,
+    "mgu": lambda tape: {"f": tape[1], "n": tape[5]},
+    "mgu_keep": lambda tape: {"f": tape[1], "n": tape[5]},
+    "ugrnn": lambda tape: {"z": tape[1], "n": tape[4]},
+    "janet": lambda tape: {"f": tape[1], "n": tape[6]},
+    "ligru": lambda tape: {"z": tape[1]},
+    "min_gru": lambda tape: {"z": tape[1]},
+    "min_lstm": lambda tape: {"f": 1 - tape[1], "i": 1 - tape[2]},
+    "sru": lambda tape: {"f": tape[4], "r": tape[6]},
+    "qrnn": lambda tape: {"g": tape[3], "f": tape[4], "o": tape[6]},
 }
 _TANH = frozenset("ghn")
 

@@ -28,8 +28,10 @@ def test_a_right_backward_agrees_in_every_block(name: str) -> None:
     for case in (Case(), Case(T=3, N=1, D=1, H=1), Case(T=4, regime="saturated")):
         found = examine(reference(name), case, draws=4)
         assert found.oracle.exact
-        assert {j.verdict for j in found.judged} == {"agrees"}
-        assert max(j.relative for j in found.judged) < 1e-12
+        # the memory of one unit, normalised, is a constant: its gradient is zero but for rounding
+        constant = name == "lstm_layernorm" and case.H == 1
+        assert {j.verdict for j in found.judged} <= ({"agrees", "rounding"} if constant else {"agrees"})
+        assert constant or max(j.relative for j in found.judged) < 1e-12
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -21,7 +21,7 @@ from tests.harness.checks.right import LayerNorm, Softsign, TextbookLSTM
 from tests.harness.gradient.support import Changed, drawn, exact, reference
 
 #: In these a step meets its state in another way than through a matrix or unit by unit.
-NOT_IN_FACTORS = ("gru_reset_before", "lstm_projected")
+NOT_IN_FACTORS = ("gru_reset_before", "lstm_projected", "mgu", "mgu_keep", "lstm_layernorm")
 
 
 def asked(subject: Subject, case: Case) -> tuple[Oracle, Data, list[Cotangent], list[Block]]:

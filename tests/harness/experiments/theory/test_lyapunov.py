@@ -15,8 +15,9 @@ from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.unroll import forward
 from tests.harness.experiments.theory.test_jacobians import ALL, drawn
 
-#: An inactive unit of relu has a row of zeros: det J = 0, and its smallest exponent is -inf.
-SINGULAR = {"elman_relu"}
+#: An inactive unit of relu has a row of zeros: det J = 0, and its smallest exponent is -inf; so has an h that is not read.  What is
+#: normalised has lost two directions, but for rounding.
+SINGULAR = {"elman_relu", "indrnn", "sru", "qrnn", "lstm_layernorm"}
 
 
 @pytest.mark.parametrize("name", sorted(ALL.keys() - SINGULAR))
