@@ -89,7 +89,7 @@ def parse_case(text: str, seed: int = 0) -> Case:
     """The case that `text` (``T1-N1-D3-H4`` or ``T12-N2-D3-H7-closed``) names.  Raises UsageError."""
     match = _CASE.match(text)
     if not match:
-        raise UsageError(f"--case: got {text!r}, wanted sizes and perhaps a regime, such as T1-N1-D3-H4 or T12-N2-D3-H7-closed")
+        raise UsageError(f"--case: got {text[:80]!r}, wanted sizes and perhaps a regime, such as T1-N1-D3-H4 or T12-N2-D3-H7-closed")
     T, N, D, H = (int(n or 0) for n in match.groups()[:4])
     sizes = tuple((word, int(value)) for word, value in re.findall(r"-(\w+)=(\d+)", match.group(5)))
     regime = match.group(6) or "standard"

@@ -152,16 +152,17 @@ def check(
     known = NOTHING if resume is None else known_from(Path(resume), options)
     options = known.added_to(options)
     gathered = Gathering([task.id for task in tasks], on_event, known)
+    not_limited: dict[str, str] = {}
     if isolate and isinstance(where, Dask):
         _on_workers(tasks, options, within, where.scheduler, gathered)
     elif isolate:
-        _in_processes(tasks, options, within, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
+        not_limited = _in_processes(tasks, options, within, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
     else:
         for k, task in enumerate(tasks):
             _here(k, task, options, gathered)
     if gathered.unloadable and not several:
         raise UsageError(gathered.unloadable[0].reason)
-    env: dict[str, Any] = dict(environment()) | {"level": level}
+    env: dict[str, Any] = dict(environment()) | {"level": level} | not_limited
     if gathered.not_isolated:
         env["checked_in_this_process"] = [gathered.not_isolated[k] for k in sorted(gathered.not_isolated)]
     header = Run(
@@ -229,8 +230,11 @@ def _on_workers(tasks: Sequence[Task], options: Options, limits: Limits, schedul
                 _here(k, task, options, gathered)
 
 
-def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs: int, gathered: Gathering) -> None:
-    """A process for each, `jobs` at a time; objects that cannot travel are checked in this one, and the run says so."""
+def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs: int, gathered: Gathering) -> dict[str, str]:
+    """A process for each, `jobs` at a time; objects that cannot travel are checked in this one, and the run says so.
+
+    Returns what the run's environment is to say of limits that do not hold here.
+    """
     followers = [Follower(options, limits, here()) for _ in tasks]
 
     def one(k: int) -> str | None:
@@ -254,3 +258,5 @@ def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs:
         for follower in followers:
             follower.stop()
         executor.shutdown(wait=True, cancel_futures=True)
+    unlimited = any(follower.unlimited for follower in followers)
+    return {"not_limited": "memory, and what children use: there is no fork that is safe here"} if unlimited else {}

@@ -46,13 +46,15 @@ _LAST = ("done", "cannot travel", "raised", "fault")
 class Follower:
     """One target at a time, in as many processes as it takes.  `stop` ends the one at work, from any thread.
 
-    fresh   never a fork     place   where it is to run
+    fresh       never a fork     place   where it is to run
+    unlimited   becomes True where nobody limits memory or counts what children use
     """
 
     options: Options
     limits: Limits
     place: Place
     fresh: bool = False
+    unlimited: bool = False
     _process: Process | None = None
     _stopped: bool = False
 
@@ -71,6 +73,7 @@ class Follower:
             head = Letterhead(secrets.token_hex(16), parcel.id)
             order = Order(head, ways[0], packed_options(options), limits, self.place)
             self._process = start(order, parcel.torch, self.fresh)
+            self.unlimited = self.unlimited or not self._process.kept
             if self._stopped:
                 self._process.stop()
             yield from heard.events(self._process.messages())
@@ -88,7 +91,7 @@ class Follower:
             yield from lost
             if not heard.goes_on(lost, end.how):
                 return
-            begun = lost[-1].target_id
+            begun = heard.target_id
             options = heard.options_for_the_rest(lost)
             limits = limits.less(end.cpu_s, time.perf_counter() - began)
             if limits.cpu_s < _LEAST_LEFT * self.limits.cpu_s or limits.clock_s < _LEAST_LEFT * self.limits.clock_s:
@@ -176,7 +179,7 @@ class _Heard:
         seconds = time.perf_counter() - self.since
         if self.doubt is not None:
             said = f"its process sent {self.doubt}: nothing of it from there on is believed"
-            return [*self._begun(), Remarked(self._id, Remark("isolation", said, "error"))]
+            return [*self._begun(), Remarked(self.target_id, Remark("isolation", said, "error"))]
         if "fault" in self.last:
             return self._fault(self.last["fault"], seconds)
         match self.at:
@@ -195,10 +198,11 @@ class _Heard:
         if isinstance(self.at, Checking):
             return [Found(Result(self.at.target_id, self.at.check, "error", reason=said, duration_s=seconds))]
         where = self.at.where if self.at is not None else "loading"
-        return [*self._begun(), Remarked(self._id, Remark(where, said, "error"))]
+        return [*self._begun(), Remarked(self.target_id, Remark(where, said, "error"))]
 
     @property
-    def _id(self) -> str:
+    def target_id(self) -> str:
+        """Of the target that it is at, or the task's where none has begun."""
         return self.parcel.id if self.target is None else self.target.id
 
     def _begun(self) -> list[Event]:

@@ -191,7 +191,7 @@ def unpacked_options(data: Mapping[str, Json]) -> Options:
         select=tuple(data["select"]),
         ignore=tuple(data["ignore"]),
         seed=data["seed"],
-        case=None if data["case"] is None else Case(**data["case"]),
+        case=None if data["case"] is None else Case(**{**data["case"], "sizes": tuple(map(tuple, data["case"]["sizes"]))}),
         block=data["block"],
         expect=data["expect"],
         skip=frozenset((target, check) for target, check in data["skip"]),

@@ -21,16 +21,23 @@ from collections.abc import Sequence
 from bptt.harness.run.isolation import keeper
 
 READY, THREADS, REQUEST = b"r", b"t", b"f"
-#: What `worker` needs in any case.  Torch is added where the target is seen to need it; JAX and others start threads.
+#: What `worker` needs in any case.
 MODULES = (
     "numpy",
+    "numpy.random",
     "hypothesis",
     "hypothesis.strategies",
     "bptt.harness.targets",
     "bptt.harness.checks.registry",
     "bptt.harness.run.judging",
     "bptt.harness.run.isolation.worker",
+    "bptt.harness.adapters.contract",
+    "bptt.harness.adapters.reference",
+    "bptt.harness.adapters.frameworks",
 )
+#: Added where the target is seen to need torch; the last one, with sympy, is what torch itself imports at a module's first run.
+#: It starts no thread as long as it is given one (OMP_NUM_THREADS).  JAX starts threads of its own, and is never here.
+TORCH = ("torch", "bptt.harness.adapters.torch.adapt", "bptt.harness.adapters.torch.build", "torch.fx.experimental.symbolic_shapes")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

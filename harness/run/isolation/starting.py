@@ -73,9 +73,10 @@ class Order:
 
 
 class Process(Protocol):
-    """One target's process.  `end` is known when its messages have ended."""
+    """One target's process.  `end` is known when its messages have ended; `kept`: a keeper holds it to all of its limits."""
 
     end: End
+    kept: bool
 
     def messages(self) -> Iterator[Json]:
         """What it says, as it comes.  Raises Garbled where bytes come that are none of its messages."""
@@ -86,6 +87,8 @@ class Process(Protocol):
 
 class Forked:
     """A fork of the server's, with a keeper beside it."""
+
+    kept = True
 
     def __init__(self, order: Order, origin: ForkServer) -> None:
         self.end = End("lost")
@@ -224,7 +227,7 @@ def fork_server(torch: bool) -> ForkServer:
 
     torch   one that has imported torch as well, which takes longer than all the rest
     """
-    modules = (*server.MODULES, "torch") if torch else server.MODULES
+    modules = (*server.MODULES, *server.TORCH) if torch else server.MODULES
     with _servers_lock:
         if modules not in _servers:
             _servers[modules] = ForkServer(modules)
@@ -279,6 +282,8 @@ def start(order: Order, torch: bool, fresh: bool = False) -> Process:
 
 class Fresh:
     """A new interpreter for one target."""
+
+    kept = False
 
     def __init__(self, order: Order) -> None:
         self.end = End("lost")

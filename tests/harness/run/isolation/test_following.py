@@ -23,7 +23,7 @@ from bptt.harness.run.events import (
     Unloadable,
     event_to_dict,
 )
-from bptt.harness.run.isolation import following
+from bptt.harness.run.isolation import following, starting
 from bptt.harness.run.isolation.following import Follower
 from bptt.harness.run.isolation.frames import Garbled
 from bptt.harness.run.isolation.keeper import End, How
@@ -46,7 +46,7 @@ class Scripted:
     """A process that says what it is told to say, and ends as it is told to end."""
 
     def __init__(self, bodies: list[Json], end: End) -> None:
-        self.bodies, self.end = bodies, end
+        self.bodies, self.end, self.kept = bodies, end, True
 
     def messages(self) -> Iterator[Json]:
         yield from self.bodies
@@ -175,6 +175,14 @@ def test_a_fresh_interpreter_says_the_same_as_a_fork(tmp_path: Path) -> None:
     known = [list(Follower(QUICK, LIMITS, here(), fresh=fresh).events(packed(Task(f"{path}:Cell")))) for fresh in (True, False)]
     fresh, forked = ([e.result.status if isinstance(e, Found) else type(e) for e in events] for events in known)
     assert fresh == forked and "passed" in fresh
+
+
+def test_where_no_fork_is_safe_the_run_says_what_is_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "can_fork", lambda: False)
+    run = check("refimpl:elman", level="smoke", select=["CON110"]).run
+    assert run.exit_code == 0 and "memory" in run.env["not_limited"]
+    monkeypatch.undo()
+    assert can_fork() == ("not_limited" not in check("refimpl:elman", level="smoke", select=["CON110"]).run.env)
 
 
 ALONE = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bptt.harness.cli.main import main
 from bptt.harness.run.events import Began, Remarked
 from bptt.harness.run.isolation.parcels import Parcel
 from bptt.harness.run.isolation.remote import Submitted
@@ -54,6 +57,24 @@ def test_the_record_is_the_one_that_this_machine_makes(scheduler: str, tmp_path:
     assert bare(there) == bare(check(targets, **options).run)
     statuses = {(r.target, r.check): r.status for r in there.results}
     assert [statuses[f"{cell}:{name}", "GRD110"] for name in ("Right", "Cell", "Wrong")] == ["passed", "crashed", "failed"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_example_starts_a_cluster_that_a_check_runs_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if find_spec("distributed") is None:
+        pytest.skip("dask.distributed is not installed: pip install 'bptt[dask]'")
+    script = Path(__file__).parents[4] / "examples" / "local_cluster.py"
+    cluster = subprocess.Popen([sys.executable, str(script), "1", "0"], stdout=subprocess.PIPE, text=True)
+    assert cluster.stdout is not None
+    try:
+        address = cluster.stdout.readline().strip()
+        command = ["check", "refimpl:elman", "--level", "smoke", "--select", "CON110", "--backend", "dask", "--scheduler", address]
+        assert main(command) == 0
+        assert "elman" in capsys.readouterr().out
+    finally:
+        cluster.terminate()
+        cluster.communicate(timeout=60)
+    assert cluster.returncode == 0
 
 
 def answered(text: str | BaseException) -> list[Any]:
