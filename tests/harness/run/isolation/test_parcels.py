@@ -158,7 +158,17 @@ def test_arguments_arrive_as_they_are(args: dict[str, object] | None) -> None:
 
 def test_options_arrive_as_they_are() -> None:
     pairs = frozenset({("a", "CON100"), ("b", "GRD110")})
-    options = Options("full", ("GRD110",), ("time",), 7, Case(3, 1, 2, 2, "closed", sizes=(("heads", 2), ("K", 5))), False, {"GRD110": {"code": "BUG"}}, pairs, pairs)
+    options = Options(
+        "full",
+        ("GRD110",),
+        ("time",),
+        7,
+        Case(3, 1, 2, 2, "closed", sizes=(("heads", 2), ("K", 5))),
+        False,
+        {"GRD110": {"code": "BUG"}},
+        pairs,
+        pairs,
+    )
     assert unpacked_options(loads(dumps(packed_options(options)))) == options
 
 
