@@ -46,6 +46,7 @@ class ReferenceScan:
     """A reference recurrence by name (so that it travels to worker processes), with the contract's methods."""
 
     name: str
+    dtypes = ("float64", "float32")
 
     @cached_property
     def scan(self) -> Any:

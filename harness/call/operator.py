@@ -130,7 +130,11 @@ def draw(subject: Subject, case: Case) -> Point:
     rng = generator(case, "inputs")
     inputs = draw_inputs(subject, rng, params, case, sizes)
     zero = zero_state(subject, params, case, sizes)
-    point = Point(params, inputs, zero)
+    lengths = None
+    if subject.lengths:
+        lengths = generator(case, "lengths").integers(1, case.T + 1, size=case.N)
+        lengths[0] = case.T
+    point = Point(params, inputs, zero, lengths)
     return in_dtype(replace(point, state=_lived(subject, point, case, sizes)), case.dtype)
 
 

@@ -12,9 +12,11 @@ from bptt.harness.call.operator import Point, as_cell, as_cotangent, cotangents,
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import ContractError
 from bptt.harness.gradient.blocks import Block
-from bptt.harness.gradient.certificate import Examination, judge
+from bptt.harness.gradient.certificate import DRAWS_BY_DIFFERENCES, Examination, judge
 from bptt.harness.gradient.every_entry import exact_gradients
 from bptt.harness.gradient.locate import wrong_entries
+from bptt.harness.gradient.oracle import choose
+from bptt.harness.gradient.tangent import Direction, signed_directions
 from bptt.harness.subject import Array, Region, Subject
 
 #: Entries of all arrays together up to which a wrong gradient is compared entry by entry.
@@ -79,6 +81,55 @@ def parts_axis(subject: Subject, name: str, value: Array) -> tuple[int, str] | N
 def own_name(name: str) -> str:
     """The name of the array that a real or imaginary part belongs to."""
     return name.removesuffix(" (real part)").removesuffix(" (imaginary part)")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """All arrays moved at once: whether <u, g> = <v, J u> for every choice of cotangents.
+
+    relative      the largest disagreement, of the sum of the sizes of all terms
+    sensitivity   the smallest relative error in a typical entry of the least sensitive array that would have been seen
+    """
+
+    agrees: bool
+    relative: float
+    sensitivity: float | None
+    oracle: str
+    why: str
+    cotangents: int
+
+
+def screen(subject: Subject, case: Case, draws: int) -> Screen:
+    """One look at all arrays together, for the price of a run (by complex step) or fifteen (by differences) a direction.
+
+    Where it agrees, an examination block by block would; where it does not, that examination says what is wrong.
+    """
+    point = draw(subject, case)
+    out = run(subject, point)
+    cell, data = as_cell(subject, point)
+    vs = [as_cotangent(subject, v, data.xs.dtype) for v in cotangents(subject, case, out)]
+    with np.errstate(all="ignore"):
+        gradients = [_checked(cell, data, v) for v in vs]
+    oracle = choose(cell, case, data)
+    draws = draws if oracle.exact else min(draws, DRAWS_BY_DIFFERENCES)
+    given = [name for name in data.params if all(name in g.params for g in gradients) and data.params[name].size]
+    rng = generator(case, "directions of all arrays")
+    directions = [{name: signed_directions(rng, data.params[name], 1)[0] for name in given} for _ in range(draws)]
+    found = oracle.contractions([Direction(params=u) for u in directions], vs)
+    unit = float(np.finfo(data.xs.dtype).eps) / 2
+    agrees, relative, seen = bool(given), 0.0, 0.0
+    for k, u in enumerate(directions):
+        for j, g in enumerate(gradients):
+            yours = sum(float(np.sum(u[name] * g.params[name])) for name in given)
+            terms = sum(float(np.sum(np.abs(u[name] * g.params[name]))) for name in given)
+            apart, total = abs(found.values[k, j] - yours), float(found.scales[k, j]) + terms
+            floor = 2**11 * unit * total + 30 * float(found.errors[k, j])
+            agrees = agrees and bool(apart <= floor or total < 1e-290)
+            relative = max(relative, float(apart / total) if total > 0 else 0.0)
+            if j == 0:
+                sizes = [float(np.sqrt(np.mean(np.square(g.params[name])))) for name in given]
+                seen = max([seen, *(floor / size for size in sizes if size > 0)])
+    return Screen(agrees, relative, min(seen, 1.0) or None, oracle.name, oracle.why, len(vs))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from bptt.harness.call.guard import place_of, said
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.operators.plan import refusal
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.subject import Subject
@@ -63,7 +64,8 @@ def _shrunk_operator(subject: Subject, case: Case, fails: Callable[[Case], bool]
     for T in range(1, case.T):
         if time.perf_counter() - began > _MOST_SECONDS:
             break
-        if fails(shorter := admissible(subject, replace(case, T=T))):
+        shorter = admissible(subject, replace(case, T=T))
+        if refusal(subject, shorter) is None and fails(shorter):
             case = shorter
             break
     smaller = [replace(case, N=1)]

@@ -1,9 +1,11 @@
 """How many planted mistakes of operators are found and placed, and whether right operators are called wrong.
 
     python -m tests.scores.operators [--jobs 2] [--of TEXT] [--folder tests/corpus/operators]
+    python -m tests.scores.operators --right 1000        reference recurrences at random lengths, rows, sizes, seeds and dtypes
 
-Found: a check fails.  Placed: it names an array whose gradient is wrong, and the smallest case has the first wrong T of the manifest, or
-the head or channel is named.  Right ones are the files that the manifest names as twins.  Prints a line for each operator.
+Found: a check fails.  Placed: it names an array whose gradient is wrong, and the smallest case is no longer than the first wrong T of the
+manifest (ours may be less where inputs are drawn otherwise), or the head or channel is named.  Right ones are the files that the manifest
+names as twins.  Prints a line for each operator.
 """
 
 from __future__ import annotations
@@ -11,10 +13,19 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bptt.harness.adapters import scans
+from bptt.harness.cases import Case
+from bptt.harness.checks.registry import load
+from bptt.harness.run.detection import violations
+from bptt.harness.run.events import Options
 from bptt.harness.run.runner import check
+from bptt.refimpl.scans import SCANS
 from bptt.reports.records import FAILING, Result
 from tests.scores.working import options, spread
 
@@ -53,14 +64,48 @@ def _placed(failing: list[Result], entry: dict[str, Any]) -> bool:
     tensors = set(entry["tensors"])
     named = [r for r in failing if r.finding is not None and str(r.finding.where.tensor).removeprefix("dL/d") in tensors]
     heads = entry.get("kind") in ("heads mixed", "channels left over") and any("heads" in r.finding.headline for r in named if r.finding)
-    return any(_length(r) == entry["first_wrong_T"] for r in named) or heads
+    return any((_length(r) or 0) <= entry["first_wrong_T"] for r in named) or heads
+
+
+_OF_A_CASE = ("CON300", "CON330", "LIN300", "GRD310", "TIM330", "BAT300")
+
+
+def some(job: tuple[int, int]) -> tuple[Counter[str], list[str]]:
+    """Random cases of reference recurrences from one seed: how many of each dtype, how many violations, and a line for each."""
+    seed, count = job
+    rng, counted, lines, names = np.random.default_rng(seed), Counter[str](), [], list(SCANS)
+    for _ in range(count):
+        subject = scans.subject(names[int(rng.integers(len(names)))])
+        dtype = str(rng.choice(["float64", "float32"], p=[0.7, 0.3]))
+        assert subject.operator is not None
+        sizes = tuple((word, of[0] if len(of) == 1 else int(rng.integers(1, 6))) for word, of in subject.operator.sizes.items())
+        T, N = int(rng.choice([1, 2, 3, 5, 8, 17, 40])), int(rng.integers(1, 5))
+        case = Case(T, N, 0, 0, "standard", dtype, int(rng.integers(2**31)), sizes)
+        counted[dtype] += 1
+        for violation in violations(subject, load(), Options(case=case, select=_OF_A_CASE)):
+            counted[f"{dtype} {violation.evidence.severity}"] += 1
+            lines.append(f"{subject.name} {case} {dtype} seed {case.seed}: {violation.check}: {violation.evidence.headline}")
+    return counted, lines
+
+
+def right_ones(count: int, jobs: int) -> int:
+    total = Counter[str]()
+    for counted, lines in spread(jobs, some, [(start, min(20, count - start)) for start in range(0, count, 20)]):
+        total += counted
+        print(*(f"{line}\n" for line in lines), sep="", end="", flush=True)
+    for dtype in ("float64", "float32"):
+        print(f"{dtype}: {total[dtype]} right cases, {total[f'{dtype} error']} called wrong, {total[f'{dtype} warning']} warnings")
+    return 1 if total["float64 error"] + total["float32 error"] else 0
 
 
 def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--of", default="")
     parser.add_argument("--folder", default=str(_FOLDER))
+    parser.add_argument("--right", type=int, default=0)
     asked = parser.parse_args()
+    if asked.right:
+        return right_ones(asked.right, asked.jobs)
     folder = Path(asked.folder)
     entries = json.loads((folder / "manifest.json").read_text())
     wrong = [(str(folder / e["file"]), e) for e in entries if asked.of in e["file"]]

@@ -274,7 +274,7 @@ def nothing_for_a_state_is_zeros(context: CheckContext, case: Case) -> Iterator[
             )
 
 
-@check("CON350", family="contract", kinds=_KINDS, needs=("CON300",))
+@check("CON350", family="contract", kinds=_KINDS, needs=("CON300",), cases_for=plan.one_step)
 def the_gradient_of_every_array_is_given(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """backward gives dX for every X of numbers; what is left out is said, never called right."""
     context.needs_backward()

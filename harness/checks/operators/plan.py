@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Sequence
 
 from bptt.harness.call import operator as calls
 from bptt.harness.call.operator import Outcome, Point
 from bptt.harness.cases import REGIMES, Case, admissible
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import NotApplicable
-from bptt.harness.errors import BpttError
+from bptt.harness.errors import BpttError, SubjectError
 from bptt.harness.subject import Operator, Subject
 
 #: Lengths around those of chunks that everybody uses, for an operator that says nothing of its own.
@@ -33,32 +34,59 @@ def small(subject: Subject) -> tuple[Case, ...]:
     """T = 1, 2, 5 at each choice of sizes, with several rows and with one."""
     said = calls.spoken(subject)
     cases = [Case(T=T, N=N, pick=k, seed=k) for k in range(picks(said)) for T, N in ((1, 2), (2, 3), (5, 2))]
-    return (*cases, Case(T=6, N=1, seed=7), Case(T=3, N=4, seed=8))
+    chunks = [Case(T=w, N=2, seed=9) for w in said.chunks[:1]]  # the only length of some
+    return accepted(subject, (*cases, Case(T=6, N=1, seed=7), Case(T=3, N=4, seed=8), *chunks))
 
 
 def long(subject: Subject) -> tuple[Case, ...]:
     """Each length with one row at one choice of sizes and, where that is cheap, with two rows at another."""
     said = calls.spoken(subject)
     last = max(0, picks(said) - 1)
-    return tuple(Case(T=T, N=2 if k % 2 else 1, pick=k % (last + 1), seed=20 + k) for k, T in enumerate(lengths_of(said)))
+    every = [Case(T=T, N=2 if k % 2 else 1, pick=k % (last + 1), seed=20 + k) for k, T in enumerate(lengths_of(said))]
+    return accepted(subject, every)
 
 
 def one_step(subject: Subject) -> tuple[Case, ...]:
-    return tuple(Case(T=1, N=2, pick=k, seed=k) for k in range(picks(calls.spoken(subject))))
+    said = calls.spoken(subject)
+    shortest = [Case(T=T, N=2, pick=k, seed=k) for T in (1, *said.chunks) for k in range(picks(said))]
+    return accepted(subject, shortest)[: picks(said)]
 
 
 def regimes(subject: Subject) -> tuple[Case, ...]:
     """The operator's own extremes; none where it has no `regimes`."""
     if not hasattr(subject.implementation, "regimes"):
         return (Case(T=5),)
-    return tuple(Case(T=T, N=2, regime=name, seed=40) for name in REGIMES if name != "standard" for T in (5, 17))
+    lengths = (5, 17, *calls.spoken(subject).chunks[:1])
+    return accepted(subject, [Case(T=T, N=2, regime=name, seed=40) for name in REGIMES if name != "standard" for T in lengths])
 
 
 def moderate(subject: Subject) -> tuple[Case, ...]:
     """A few steps at each choice of sizes, and one length beyond each chunk."""
     said = calls.spoken(subject)
     beyond = [Case(T=min(w + 3, _LONGEST), N=2, seed=60) for w in said.chunks[:3]]
-    return (*(Case(T=5, N=3, pick=k, seed=50 + k) for k in range(picks(said))), *beyond)
+    two = [Case(T=2 * w, N=2, seed=61) for w in said.chunks[:1] if w > 1]
+    return accepted(subject, (*(Case(T=5, N=3, pick=k, seed=50 + k) for k in range(picks(said))), *beyond, *two))
+
+
+def accepted(subject: Subject, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Those that the subject does not refuse; all of them where it refuses every one, so that it is seen to."""
+    kept = tuple(case for case in cases if refusal(subject, case) is None)
+    return kept or tuple(cases)
+
+
+def refusal(subject: Subject, case: Case) -> str | None:
+    """What its own code says where it raises or asserts on purpose that it does not take these sizes; None where it takes them."""
+    try:
+        calls.run(subject, calls.draw(subject, admissible(subject, case)))
+    except SubjectError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValueError | NotImplementedError | AssertionError) or cause.__traceback__ is None:
+            return None
+        line = (traceback.extract_tb(cause.__traceback__)[-1].line or "").lstrip()
+        return f"T={case.T}: {cause}" if line.startswith(("raise ", "assert ")) else None
+    except BpttError:
+        return None
+    return None
 
 
 def exempt(context: CheckContext, *names: str) -> None:
@@ -74,15 +102,3 @@ def point(context: CheckContext, case: Case) -> Point:
 
 def out(context: CheckContext, at: Point) -> Outcome:
     return calls.run(context.subject, at)
-
-
-def runs_at(subject: Subject, cases: Iterable[Case]) -> list[Case]:
-    """Those at which it can be run at all: a kernel may take multiples of its chunk only, and say so."""
-    found = []
-    for case in cases:
-        try:
-            calls.run(subject, calls.draw(subject, admissible(subject, case)))
-        except BpttError:
-            continue
-        found.append(case)
-    return found

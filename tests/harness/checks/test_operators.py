@@ -11,13 +11,14 @@ import pytest
 from bptt.harness.adapters import adapt
 from bptt.harness.call import operator as calls
 from bptt.harness.cases import Case, admissible
-from bptt.harness.checks.operators.plan import lengths_of
+from bptt.harness.checks.operators.plan import lengths_of, small
 from bptt.harness.gradient.operators import examine_operator, place
 from bptt.harness.run.runner import check
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.refimpl.scans import SCANS
 from tests.harness.checks.planted_operators import MISTAKES, Mistake, Planted, right_twin
+from tests.harness.checks.right_operators import RIGHT, WRONG, ContiguousOnly, WholeChunksOnly
 
 QUICK = ("CON300", "CON310", "CON320", "CON330", "LIN300", "GRD300", "TIM300", "TIM310", "TIM330", "BAT300")
 
@@ -167,6 +168,24 @@ def test_of_two_operators_the_wrong_one_is_told() -> None:
     assert check(WrongLikeTheSlowOne, select=("PAR300",), isolate=False)["PAR300"].status == "failed"
     told = check(LikeAWrongOne, select=("PAR300",), isolate=False)["PAR300"]
     assert (told.status, "the_other_is_wrong" in told.metrics) == ("passed", True)
+
+
+@pytest.mark.parametrize("made", RIGHT, ids=lambda made: made.__name__)
+def test_right_operators_in_unusual_forms_are_never_called_wrong(made: type) -> None:
+    run = check(made, isolate=False)
+    assert run.ok, run.text()
+    assert not [(r.check, r.finding.headline) for r in run.run.results if r.finding is not None]
+
+
+@pytest.mark.parametrize(("made", "by"), WRONG.items(), ids=lambda x: getattr(x, "__name__", x))
+def test_packed_and_padded_sequences_that_are_not_kept_apart_are_found(made: type, by: str) -> None:
+    assert check(made, isolate=False)[by].status == "failed"
+
+
+def test_what_is_refused_is_obeyed_and_said() -> None:
+    assert check(ContiguousOnly, select=("CON330",), isolate=False)["CON330"].metrics["refused"].startswith("cotangents")
+    subject = subject_of(WholeChunksOnly)
+    assert {admissible(subject, case).T % 4 for case in small(subject)} == {0}
 
 
 def test_a_reference_and_its_chunk_form_are_targets_by_name() -> None:
