@@ -48,6 +48,8 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
+#: What a part of a training loop answers: arrays by name and step.
+Answer = dict[tuple[str, int | None], Array]
 
 CELL_METHODS = {
     "init": "init(rng, input_size, hidden_size) -> params",

@@ -36,18 +36,31 @@ REVERSE = "_reverse"
 
 @dataclass(frozen=True)
 class Stack:
-    """One cell a layer, the bottom one first.  Parameters and states of layer k are called NAME_lk and NAME_lk_reverse."""
+    """One cell a layer, the bottom one first.  Parameters and states of layer k are called NAME_lk and NAME_lk_reverse.
+
+    bare   one layer in one direction, which keeps the cell's own names: a cell is `single(cell)`
+    """
 
     cells: tuple[Cell, ...]
     bidirectional: bool = False
+    bare: bool = False
 
     def __post_init__(self) -> None:
         if not self.cells:
             raise ValueError("Stack: cells is (), but should have at least one cell, the bottom layer's first")
+        if self.bare and (len(self.cells) > 1 or self.bidirectional):
+            raise ValueError("Stack: bare is True, but there are several layers or directions, whose names would be the same")
 
     def suffixes(self, k: int) -> tuple[str, ...]:
         """What the names of layer k end with, one suffix a direction."""
+        if self.bare:
+            return ("",)
         return (f"_l{k}", f"_l{k}{REVERSE}") if self.bidirectional else (f"_l{k}",)
+
+
+def single(cell: Cell) -> Stack:
+    """A cell as a stack of one layer."""
+    return Stack((cell,), bare=True)
 
 
 class StackTape(NamedTuple):

@@ -21,7 +21,7 @@ ORDER = {
     ),
     "harness": (
         "errors levels words subject config cases call weights adapters targets gradient graph known identify training checks diagnosis "
-        "reproduce run api experiments lockstep pytest cli"
+        "reproduce run api torch_models experiments lockstep pytest cli"
     ),
 }
 OWN = {"refimpl": {"refimpl"}, "reports": {"reports"}, "harness": {"harness", "refimpl", "reports"}}

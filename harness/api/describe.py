@@ -7,7 +7,7 @@ from typing import Any
 
 from bptt.harness import targets
 from bptt.harness.errors import UsageError
-from bptt.harness.identify.forward_bug import variation
+from bptt.harness.identify.forward_bug import forward_bug
 from bptt.harness.identify.identify import identify_layers as _identify
 from bptt.harness.identify.identify import nothing_found_reason
 from bptt.harness.subject import Subject
@@ -44,7 +44,7 @@ def identify_each(target: object, like: str | None = None, args: Args = None, se
 def identification_lines(subject: Subject, found: Identification | None, seed: int = 0) -> list[str]:
     """The answer in words.  The error is relative to the largest output of the reference with the weights carried over."""
     if found is None:
-        if (varied := variation(subject, subject.like, seed)) is not None:
+        if (varied := forward_bug(subject, subject.like, seed)) is not None:
             return [
                 f"{subject.name}  {subject.framework} · {varied.convention}",
                 f"  cell    none; nearest {varied.identification.cell}",

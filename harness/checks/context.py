@@ -11,12 +11,11 @@ from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, Data
 from bptt.harness.checks.evidence import NotApplicable
 from bptt.harness.gradient.certificate import Examination, examine
+from bptt.harness.identify.forward_bug import ForwardBug
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.subject import Array, Arrays, Region, Subject
-from bptt.harness.training.oracle import Named, Question, Variant, named
-from bptt.harness.weights.map import Identification, Variation, regions
-
-#: How close, beside its largest entry, a known mistake must come to every array that a part answers, to be named.
-NAMED_WITHIN = 1e-12
+from bptt.harness.training.oracle import Named, Question, named
+from bptt.harness.weights.map import Identification, regions
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class CheckContext:
     draws            random directions a block
     closest          the nearest candidate of the cell it claims to be, where it was not found to be that cell
     mirror           the reference in the subject's clothes, where it was identified
-    variation        the published cell that it is but for one known difference, where it is none of them
+    forward_bug      the published cell that it is but for one known difference, where it is none of them
     variants         known differences to the part of a training loop that it claims to be
     """
 
@@ -36,8 +35,8 @@ class CheckContext:
     draws: int = 8
     closest: Identification | None = None
     mirror: Subject | None = None
-    variation: Variation | None = None
-    variants: tuple[Variant, ...] = ()
+    forward_bug: ForwardBug | None = None
+    variants: tuple[KnownMistake, ...] = ()
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
     _named: dict[str, Named | None] = field(default_factory=dict, repr=False, compare=False)
 
@@ -49,7 +48,7 @@ class CheckContext:
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
         """The gates' blocks in `params`: from the identified cell, or as the adapter knows them, or ()."""
-        known = self.identification or (self.variation.identification if self.variation else None)
+        known = self.identification or (self.forward_bug.identification if self.forward_bug else None)
         if known is not None:
             return regions(known.mapping, params)
         return self.subject.regions(params)
@@ -73,7 +72,7 @@ class CheckContext:
         A group that is asked for twice by its name is computed once."""
         for name, questions in groups.items():
             if name not in self._named:
-                self._named[name] = named(self.subject, self.variants, questions, NAMED_WITHIN)
+                self._named[name] = named(self.subject, self.variants, questions)
             if (found := self._named[name]) is not None:
                 return found
         return Named(())

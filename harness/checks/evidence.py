@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.cases import Case
+from bptt.harness.call.cell import Gradients
+from bptt.harness.cases import Case, Cotangent, Data
+from bptt.harness.gradient.certificate import Examination
+from bptt.harness.gradient.locate import Located
 from bptt.harness.subject import Array
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Code, Severity, Where
@@ -19,10 +22,29 @@ class NotApplicable(Exception):
 
 
 @dataclass(frozen=True)
+class NotLinear:
+    """Gradients at a scaled cotangent, and what they should be if backward were linear."""
+
+    case: Case
+    data: Data
+    cotangent: Cotangent
+    yours: Gradients
+    expected: Gradients
+
+
+@dataclass(frozen=True)
+class NotCertified:
+    """A certificate that does not hold, and where the gradient is wrong."""
+
+    examination: Examination
+    located: Located
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One comparison.
 
-    detail     travels to the diagnosis and not into the record
+    detail     what the diagnosis is told, and the record is not: the causes themselves, or the numbers to find them by
     fails_at   whether the same failure shows at another case, where that can be told more cheaply than by running the check again
     """
 
@@ -38,7 +60,7 @@ class Evidence:
     bad: int | None = None
     total: int | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    detail: Any = None
+    detail: Named | NotLinear | NotCertified | None = None
     fails_at: Callable[[Case], bool] | None = None
 
 

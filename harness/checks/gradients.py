@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotCertified, holds
 from bptt.harness.checks.lags import lags_evidence
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.certificate import Examination, Judged
@@ -197,7 +197,7 @@ def _failure(examination: Examination, of: tuple[str, ...], context: CheckContex
         bad=found.bad,
         total=found.total,
         metrics=metrics,
-        detail=(examination, found),
+        detail=NotCertified(examination, found),
         fails_at=lambda case: _is_wrong_at(context, case, of, found.where.gate),
     )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward
-from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.cases import Case, Cotangent, cotangents, generator
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, agree
+from bptt.harness.checks.evidence import Evidence, NotLinear, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
 from bptt.reports.records import Where
@@ -31,17 +31,6 @@ def zero_cotangents_give_zero_gradients(context: CheckContext, case: Case) -> It
             than="zero",
             where=Where(tensor=name),
         )
-
-
-@dataclass(frozen=True)
-class NotLinear:
-    """For the diagnosis: gradients at a scaled cotangent, and what they should be if backward were linear."""
-
-    case: Case
-    data: Data
-    cotangent: Cotangent
-    yours: Gradients
-    expected: Gradients
 
 
 @check("LIN110", family="linearity", cases=_CASES, needs=("CON170", "NUM100"))

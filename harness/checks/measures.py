@@ -74,12 +74,12 @@ def _losses(context: CheckContext) -> dict[str, list[Question]]:
 def _of_values(seen: Look, p: float, question: Question) -> Iterator[Evidence]:
     wanted, where = 1 / (1 - p), Where(tensor="mask")
     values = all(value == 0 or abs(value - wanted) <= 1e-6 * wanted for value in seen.values)
-    words = f"the mask {question.words} has the values {seen.words}, wanted {f'0 and {wanted:.4g}' if p else '1'}"
+    words = f"the mask {question.when} has the values {seen.words}, wanted {f'0 and {wanted:.4g}' if p else '1'}"
     yield Evidence(values, words, where=where, observed=seen.values[-1], expected=wanted)
     noise = 6 * float(np.sqrt(p * (1 - p) / seen.independent))
     yield Evidence(
         abs(seen.zeros - p) <= noise,
-        f"the mask {question.words} has {seen.zeros:.1%} zeros",
+        f"the mask {question.when} has {seen.zeros:.1%} zeros",
         where=where,
         observed=seen.zeros,
         expected=p,

@@ -11,12 +11,14 @@ from bptt.harness.cases import Case, Data, cotangents
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
+from bptt.harness.identify.forward_bug import ForwardBug
 from bptt.harness.subject import Array
+from bptt.harness.training.oracle import Named
 from bptt.harness.weights.map import WeightMap, gradients_from_reference, params_to_reference
 from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state
 from bptt.refimpl import CELLS
 from bptt.refimpl.unroll import forward, truncated_backward
-from bptt.reports.records import Code, Where
+from bptt.reports.records import Cause, Code, Where
 
 _CASES = (Case(seed=12), Case(T=3, N=1, D=2, H=3, seed=13), Case(T=4, regime="saturated", seed=14))
 
@@ -26,7 +28,7 @@ def it_is_the_cell_that_it_claims_to_be(context: CheckContext, case: Case) -> It
     """Some arrangement of its weights (gate order, transposes, biases) makes the outputs of the cell it is `like` equal to its own."""
     like = context.subject.like
     if like is None:
-        varied = context.variation
+        varied = context.forward_bug
         raise NotApplicable(
             "it does not say which published cell it is (like)"
             + (f"; its outputs are those of {varied.convention}" if varied is not None else "")
@@ -48,19 +50,29 @@ def it_is_the_cell_that_it_claims_to_be(context: CheckContext, case: Case) -> It
     elif found is not None and found.cell == like:
         yield Evidence(True, metrics={"max_relative_error": found.max_error})
     else:
-        yield Evidence(False, *_said(context, like), fails_at=lambda _: False)  # it was found out at sizes of its own
+        headline, code = _said(context, like)
+        named = None if found is not None or context.forward_bug is None else Named(_causes(context.forward_bug))
+        yield Evidence(False, headline, code, detail=named, fails_at=lambda _: False)  # it was found out at sizes of its own
 
 
 def _said(context: CheckContext, like: str) -> tuple[str, Code]:
     """What it is instead, and whether that is a convention or a mistake."""
-    found, near, varied = context.identification, context.closest, context.variation
+    found, near, varied = context.identification, context.closest, context.forward_bug
     if found is not None:
         return f"it claims to be {like}; its outputs are those of {found.cell}: {found.convention}", "CONVENTION"
     if varied is not None:
         to = f", to {varied.identification.max_error:.0e} of the largest output"
-        return f"it claims to be {like}; its outputs are those of {varied.convention}{to}", "CONVENTION" if varied.published else "BUG"
+        return (
+            f"it claims to be {like}; its outputs are those of {varied.convention}{to}",
+            "CONVENTION" if varied.mistake.published else "BUG",
+        )
     off = f"; the closest arrangement, {near.convention}, is off by {near.max_error:.1e}" if near is not None else ""
     return f"its outputs are not those of {like} under any arrangement of its weights{off}", "BUG"
+
+
+def _causes(found: ForwardBug) -> tuple[Cause, ...]:
+    said = f"the reference with this difference, on your weights, gives your outputs to {found.identification.max_error:.0e}"
+    return (Cause(found.mistake.name, found.mistake.sentence, said, 1.0, found.mistake.fix),)
 
 
 @check("PAR110", family="parity", cases=_CASES, needs=("PAR100",))
@@ -94,7 +106,7 @@ def truncated_gradients_equal_truncated_bptt(context: CheckContext, case: Case) 
     if window is None:
         raise NotApplicable("its backward is not truncated")
     mapping = _mapping(context)
-    if mapping.stack is not None:
+    if not mapping.stack.bare:
         raise NotApplicable("truncated backpropagation through several layers at once has no reference here")
     yield from _gradients(context, case, mapping, window)
 
@@ -107,11 +119,10 @@ def _gradients(context: CheckContext, case: Case, mapping: WeightMap, window: in
     for v in cotangents(context.subject, case, ys, final):
         dfinal = {mapping.state[k]: a for k, a in v.dfinal.items() if k in mapping.state}
         dfinal = {k: dfinal.get(k, np.zeros_like(s)) for k, s in state.items()}
-        args = (params, xs, tape, v.dys, dfinal)
         if window is None:
-            dparams, dxs, dstate = reference_backward(mapping, *args)
+            dparams, dxs, dstate = reference_backward(mapping, params, tape, v.dys, dfinal)
         else:
-            dparams, dxs, dstate = truncated_backward(mapping.cell, *args, window)
+            dparams, dxs, dstate = truncated_backward(mapping.cell, params, xs, tape.tapes[0][0], v.dys, dfinal, window)
         g = backward(context.subject, data, v)
         expected = gradients_from_reference(mapping, dparams, data.params)
         than = f"that of the reference {_name(context)}, cotangent on {v.name}"
@@ -130,7 +141,7 @@ def _mapping(context: CheckContext) -> WeightMap:
 
 def _name(context: CheckContext) -> str:
     assert context.identification is not None
-    return context.identification.cell if context.identification.mapping.stack is None else f"stack of {context.identification.cell}"
+    return context.identification.cell if context.identification.mapping.stack.bare else f"stack of {context.identification.cell}"
 
 
 def _reference(mapping: WeightMap, data: Data) -> tuple[dict[str, Array], Array, dict[str, Array]]:

@@ -12,8 +12,8 @@ from bptt.harness.cases import Case, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, agree
 from bptt.harness.checks.registry import check
-from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Subject
-from bptt.harness.training.oracle import Answer, Named, Question, asked, distance, hyper_of, right
+from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Answer, Subject
+from bptt.harness.training.oracle import Named, Question, asked, distance, hyper_of, right
 from bptt.harness.training.probes import above, below, evaluations, first_step, losses, steps
 from bptt.reports.records import Where
 
@@ -31,7 +31,7 @@ def a_part_gives_what_it_should(context: CheckContext, case: Case) -> Iterator[E
             where, shape = Where(tensor=name, step=step), wanted[name, step]
             said = f"has shape {value.shape}, wanted {shape}" if value.shape != shape else "is not finite"
             ok = value.shape == shape and bool(np.isfinite(value).all())
-            yield Evidence(ok, f"{name} {question.words} {said}", "CONTRACT", where=where)
+            yield Evidence(ok, f"{name} {question.when} {said}", "CONTRACT", where=where)
 
 
 @check("TRN110", family="training", kinds=("part",), needs=("TRN100",))
@@ -46,7 +46,7 @@ def a_part_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Iterato
             if isinstance(now, np.random.Generator) or (k == 0 and subject.implementation.in_place):
                 continue
             changed = _changed(now, then)
-            yield Evidence(changed is None, f"it changed {changed} in place {question.words}", "MUTATION", where=Where(tensor=changed))
+            yield Evidence(changed is None, f"it changed {changed} in place {question.when}", "MUTATION", where=Where(tensor=changed))
 
 
 @check("TRN120", family="training", kinds=("part",), needs=("TRN110",))
@@ -60,7 +60,7 @@ def a_part_remembers_nothing_of_another(context: CheckContext, case: Case) -> It
         again = asked(context.subject, question)
         for (name, step), value in first.items():
             yield agree(
-                f"{name} {question.words}, asked again,",
+                f"{name} {question.when}, asked again,",
                 got=again[name, step],
                 expected=value,
                 tolerance=0.0,
@@ -78,14 +78,14 @@ def float32_stays_float32(context: CheckContext, case: Case) -> Iterator[Evidenc
         for (name, step), value in asked(context.subject, question).items():
             where = Where(tensor=name, step=step)
             ok = value.dtype == np.float32
-            yield Evidence(ok, f"{name} {question.words} is {value.dtype}, wanted float32 as it was given", "CONTRACT", where=where)
+            yield Evidence(ok, f"{name} {question.when} is {value.dtype}, wanted float32 as it was given", "CONTRACT", where=where)
             close = distance(value, expected[name, step]) <= 1e-4 or not same_in_float64(context, question, (name, step))
-            yield Evidence(close, f"{name} {question.words} in float32 is not what it is in float64", "PRECISION_LOSS", where=where)
+            yield Evidence(close, f"{name} {question.when} in float32 is not what it is in float64", "PRECISION_LOSS", where=where)
 
 
 def same_in_float64(context: CheckContext, question: Question, place: Place) -> bool:
     """Whether the answer is right in float64: what is wrong there too is said by another check."""
-    wide = Question(question.words, tuple(_widened(arg) for arg in question.args))
+    wide = Question(question.when, tuple(_widened(arg) for arg in question.args))
     return distance(asked(context.subject, wide)[place], right(context.subject, wide)[place]) <= 1e-6
 
 
@@ -124,7 +124,7 @@ def _looked_at(answer: Answer) -> list[Place]:
 
 def _beside(question: Question, place: Place, got: Answer, expected: Answer, than: str, units: float) -> Evidence:
     (name, step), tolerance = place, units * float(np.finfo(np.float64).eps)
-    where, what = Where(tensor=name, step=step), f"{name} {question.words}"
+    where, what = Where(tensor=name, step=step), f"{name} {question.when}"
     return agree(what, got=got[place], expected=expected[place], tolerance=tolerance, than=f"those of {than}", where=where)
 
 

@@ -8,7 +8,7 @@ from textwrap import wrap
 from bptt.harness.cli.reasons import REASONS
 from bptt.harness.errors import UsageError
 from bptt.harness.experiments.engine.catalogue import definitions
-from bptt.harness.known import BUGS
+from bptt.harness.known import BACKWARD
 from bptt.harness.run import runner
 from bptt.harness.run.environment import FRAMEWORKS, Facts, environment, installed
 from bptt.harness.subject import PARTS
@@ -76,7 +76,7 @@ def _advice(facts: Facts) -> list[str]:
 
 def _planted(check: str) -> list[str]:
     """Bugs of the library that this check is the first to see: how many, and some of them in words."""
-    found = [bug for bug in BUGS if bug.found_by == check]
+    found = [bug for bug in BACKWARD if bug.found_by == check]
     if not found:
         return []
     words: dict[str, list[str]] = {}
@@ -84,7 +84,7 @@ def _planted(check: str) -> list[str]:
         words.setdefault(bug.sentence, []).extend(cell for cell in bug.cells if cell not in words.get(bug.sentence, ()))
     step = max(1, -(-len(words) // MOST_BUGS))  # spread over the library, which is in the order of cells
     some = [(", ".join(cells[:2]) + (", …" if len(cells) > 2 else ""), sentence) for sentence, cells in list(words.items())[::step]]
-    return ["", f"is the first to see {len(found)} of {len(BUGS)} planted bugs, such as", *_table(some)]
+    return ["", f"is the first to see {len(found)} of {len(BACKWARD)} planted bugs, such as", *_table(some)]
 
 
 def _prerequisites(entry: CatalogueEntry, entries: dict[str, CatalogueEntry]) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bptt.harness.errors import UsageError
 from bptt.harness.lockstep.lockstep import lockstep
-from bptt.harness.lockstep.runs import Leg
-from bptt.harness.lockstep.words import TOLERANCE, leg_lines
+from bptt.harness.lockstep.runs import LockstepRun
+from bptt.harness.lockstep.words import TOLERANCE, run_lines
 from bptt.harness.run.report_files import write
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def run(
     if own is not None and not models:
         raise UsageError(f"--with: {own} is a loop for one model, wanted its name: bptt lockstep lstm --with {own}")
 
-    def show(leg: Leg) -> None:
-        _print(console, *leg_lines(leg))
+    def show(one: LockstepRun) -> None:
+        _print(console, *run_lines(one))
 
-    found = lockstep(own, models, steps=steps, optimizer=optimizer, seed=seed, on_leg=show)
+    found = lockstep(own, models, steps=steps, optimizer=optimizer, seed=seed, on_run=show)
     _print(console, TOLERANCE)
     for path in reports:
         write(found.run(command), path)

@@ -9,10 +9,8 @@ import numpy as np
 
 from bptt.harness.diagnosis.wrong import WrongGradient, tensors
 from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.known.tolerances import same_number
 from bptt.harness.subject import Array
-
-#: Two numbers are the same where they differ by less than this, relative to the largest entry.
-_SAME = {"float32": 1e-4, "float64": 1e-9, "longdouble": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Numbers:
 
 def numbers_of(wrong: WrongGradient) -> Numbers:
     """The tensors and gates' blocks of which both sides are known, told apart by whether they are wrong."""
-    same = _SAME.get(wrong.subject.dtype, 1e-9)
+    same = same_number(wrong.subject.dtype)
     yours, exact = [dict(tensors(g)) for g in wrong.yours], [dict(tensors(g)) for g in wrong.exact]
     shared = [name for name in exact[0] if all(name in g for g in (*yours, *exact))] if exact and yours else []
     pairs = [Pair(name, None, tuple(g[name] for g in yours), tuple(g[name] for g in exact)) for name in shared]

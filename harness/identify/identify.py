@@ -38,18 +38,18 @@ def identify(subject: Subject, like: str | None = None, seed: int = 0) -> Identi
     SubjectError where the subject cannot be run.
     """
     found = identify_layers(subject, like, seed)
-    return found if found is None or found.mapping.stack is None else None
+    return found if found is None or found.mapping.stack.bare else None
 
 
 def identify_layers(subject: Subject, like: str | None = None, seed: int = 0) -> Identification | None:
-    """As `identify`, stacks of cells and both directions too: their mapping has a `stack`."""
+    """As `identify`, stacks of cells and both directions too: their mapping's `stack` has them."""
     return _search(subject, like, seed).identification
 
 
 def nothing_found_reason(subject: Subject, seed: int = 0) -> str:
     """Why `identify` gives None, in a sentence; "" where it does not."""
     outcome = _search(subject, None, seed)
-    if outcome.identification is not None and outcome.identification.mapping.stack is not None:
+    if outcome.identification is not None and not outcome.identification.mapping.stack.bare:
         return f"it is no single cell but has several layers or both directions: {outcome.identification.convention}"
     return outcome.reason
 

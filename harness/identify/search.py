@@ -14,15 +14,15 @@ import numpy as np
 from bptt.harness.errors import ContractError
 from bptt.harness.identify.probing import OTHER_SIZES, Observation, Probe, Unidentified, difference, normal, open_probe, rounding, same
 from bptt.harness.known.plant import ForwardLoop
+from bptt.harness.known.tolerances import outputs
 from bptt.harness.subject import Array
 from bptt.harness.weights.map import Identification, Index, Piece, WeightMap
 from bptt.harness.weights.sentence import Extras, sentence
 from bptt.harness.weights.shapes import Block, Reading
 from bptt.refimpl import CELLS, unroll
 from bptt.refimpl.cells.cell import Cell, Parameter
+from bptt.refimpl.stack import single
 
-#: Agreement to rounding: of float64 after some saturated steps, and of float32.
-TOLERANCE = {"float64": 1e-9, "float32": 2e-5}
 #: States so small that most wrong cells act like the right one.
 NEAR_ZERO = 0.1
 
@@ -70,7 +70,7 @@ class Search:
     def __init__(self, probe: Probe, layout: tuple[Reading, ...], exact: bool = True) -> None:
         self.probe, self.layout, self.exact, self.altered = probe, layout, exact, False
         self.forward: ForwardLoop = unroll.forward
-        self.tolerance = TOLERANCE.get(probe.subject.dtype, 1e-9)
+        self.tolerance = outputs(probe.subject.dtype)
         self.tried = 0
         blocks = [block for reading in layout for block in reading.blocks]
         self.x, self.h, self.b, self.p = ([block for block in blocks if block.kind == kind] for kind in "xhbp")
@@ -119,7 +119,7 @@ class Search:
         if cell.options is not None:
             cell = cell.options(frozenset(used), extras.cell_clip, extras.proj_clip)
             shapes = {parameter.name: mapping.shapes[parameter.name] for parameter in cell.parameters}
-            mapping = replace(mapping, cell=cell, shapes=shapes)
+            mapping = replace(mapping, stack=single(cell), shapes=shapes)
         elif self.exact and (idle := [p for p in cell.of_role("diagonal", "projection") if p.name not in used]):
             raise Failed(4, f"it is {_a(cell.name)} without {idle[0].said or idle[0].name}")
         error = self._confirm(mapping, seed)
@@ -378,7 +378,7 @@ class Search:
             constants[bias.name] = bias.place(cell.forget, self.probe.sizes["H"]), forget_bias
         sizes = {symbol: self.probe.sizes[symbol] for symbol in ("DHP" if self._projected else "DH")}
         tensors = {reading.tensor: reading.shape for reading in self.layout}
-        return _labelled(WeightMap(cell, pieces, shapes, constants, self.probe.names, sizes, tensors))
+        return _labelled(WeightMap(single(cell), pieces, shapes, constants, self.probe.names, sizes, tensors))
 
     def _extended(self, mapping: WeightMap, pieces: tuple[Piece, ...]) -> _Candidate:
         return _labelled(replace(mapping, pieces=(*mapping.pieces, *pieces)))

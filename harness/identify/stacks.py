@@ -19,9 +19,10 @@ import numpy as np
 from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.arrangements import first_that_fits
 from bptt.harness.identify.probing import OTHER_SIZES, Probe, Unidentified, normal
-from bptt.harness.identify.search import CONFIRMATIONS, TOLERANCE
+from bptt.harness.identify.search import CONFIRMATIONS
 from bptt.harness.identify.units import Unit, Whole, open_whole
-from bptt.harness.known.plant_stack import RIGHT, PlantedModule
+from bptt.harness.known.plant import Planted, plant
+from bptt.harness.known.tolerances import outputs_of_stack
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import Identification, Index, Piece, WeightMap, of_layer, params_to_reference, place_of, terms
 from bptt.harness.weights.mirror import reference_forward
@@ -33,7 +34,7 @@ from bptt.refimpl.stack import Stack
 _SHUT = -1000.0
 
 
-def identify_stack(subject: Subject, like: str | None = None, seed: int = 0, planted: PlantedModule = RIGHT) -> Identification:
+def identify_stack(subject: Subject, like: str | None = None, seed: int = 0, planted: Planted | None = None) -> Identification:
     """The stack that the subject computes.  Raises Unidentified with a reason where it is none that we know.
 
     like      chooses the name where two cells fit
@@ -51,7 +52,7 @@ def identify_stack(subject: Subject, like: str | None = None, seed: int = 0, pla
     layers[-1], found[-1] = _top_in_order(whole, layers[-1], found[-1], rng)
     whole = replace(whole, layers=tuple(layers))
     mapping = _turned_right(whole, assembled(whole, found), rng)
-    error = confirmed(whole, mapping, seed, planted)
+    error = confirmed(whole, mapping, seed, planted or plant())
     names = [one.cell for layer in found for one in layer]
     cell = "+".join(dict.fromkeys(names))
     return Identification(cell, sentence_of(found), error, mapping, sum(one.tried for layer in found for one in layer))
@@ -100,7 +101,6 @@ class _Below:
         return zeros, x, {s: self.whole.zero[s] for units in self.layers for unit in units for s in unit.states}
 
     def _cell(self, piece: Piece) -> Cell:
-        assert self.mapping.stack is not None
         return self.mapping.stack.cells[place_of(piece.reference)[0]]
 
     def _is_bias(self, piece: Piece) -> bool:
@@ -202,7 +202,6 @@ def unit_found(whole: Whole, unit: Unit, below: _Below | None, like: str | None,
 
 def _width(mapping: WeightMap) -> int:
     """How wide the outputs of a stack are, at the sizes of `mapping`."""
-    assert mapping.stack is not None
     return mapping.sizes.get("P", mapping.sizes["H"]) * len(mapping.stack.suffixes(0))
 
 
@@ -231,7 +230,7 @@ def assembled(whole: Whole, found: list[tuple[Identification, ...]]) -> WeightMa
             constants |= {name + suffix: value for name, value in m.constants.items()}
             state |= {mine: theirs + suffix for mine, theirs in m.state.items()}
             tensors |= {name: _widened(words, times) for name, words in m.tensors.items()}
-    return WeightMap(stack.cells[0], tuple(pieces), shapes, constants, state, {**bottom.sizes, "D": whole.sizes["D"]}, tensors, stack)
+    return WeightMap(stack, tuple(pieces), shapes, constants, state, {**bottom.sizes, "D": whole.sizes["D"]}, tensors)
 
 
 def _widened(words: str, width: tuple[int, str]) -> str:
@@ -279,7 +278,6 @@ def _h(final: Arrays, found: Identification) -> Array:
 
 def _turned_right(whole: Whole, mapping: WeightMap, rng: np.random.Generator) -> WeightMap:
     """The mapping itself, where one direction reads from the start and the second from the end.  Raises Unidentified where not."""
-    assert mapping.stack is not None
     params, state = normal(rng, whole.template, 0.7), normal(rng, whole.zero, 0.5)
     xs = rng.normal(size=(4, whole.sizes["N"], whole.sizes["D"])).astype(whole.subject.dtype)
     _, final = whole.run(params, xs, state)
@@ -307,15 +305,15 @@ def _turned_right(whole: Whole, mapping: WeightMap, rng: np.random.Generator) ->
     raise Unidentified(f"both of its directions read the sequence from its {ways[0]}")
 
 
-def confirmed(whole: Whole, mapping: WeightMap, seed: int, planted: PlantedModule) -> float:
+def confirmed(whole: Whole, mapping: WeightMap, seed: int, planted: Planted) -> float:
     """Largest relative difference on fresh cases.  Raises Unidentified where one of them is more than rounding."""
     subject = whole.subject
-    tolerance = TOLERANCE.get(subject.dtype, 1e-9)
+    tolerance = outputs_of_stack(subject.dtype)
     worst = 0.0
     for words, scale, state_scale in CONFIRMATIONS:
         rng = np.random.default_rng([seed, 6, int(10 * state_scale)])
         worst = max(worst, error := _difference(whole, mapping, rng, scale, state_scale, planted))
-        if not error < (tolerance if subject.dtype != "float32" else 1e-3):
+        if not error < tolerance:
             raise Unidentified(f"each of its layers is a published cell, but the whole is no stack of them: off by {error:.1e} {words}")
     if subject.hidden_sizes is None and subject.input_sizes is None:
         rng = np.random.default_rng([seed, 7])
@@ -324,14 +322,12 @@ def confirmed(whole: Whole, mapping: WeightMap, seed: int, planted: PlantedModul
             error = _difference(other, mapping, rng, 1.0, 0.6, planted)
         except (ContractError, Unidentified):
             error = np.inf
-        if not error < (tolerance if subject.dtype != "float32" else 1e-3):
+        if not error < tolerance:
             raise Unidentified("at other sizes it is not the same stack")
     return worst
 
 
-def _difference(
-    whole: Whole, mapping: WeightMap, rng: np.random.Generator, scale: float, state_scale: float, planted: PlantedModule
-) -> float:
+def _difference(whole: Whole, mapping: WeightMap, rng: np.random.Generator, scale: float, state_scale: float, planted: Planted) -> float:
     params = {
         name: np.asarray(rng.normal(scale=1.4 * scale / np.sqrt(min(value.shape) if value.ndim > 1 else 2), size=value.shape), value.dtype)
         for name, value in whole.template.items()
@@ -342,9 +338,8 @@ def _difference(
     ys, final = whole.run(params, xs, state)
     canonical = {name: value.astype(np.float64) for name, value in params_to_reference(mapping, params).items()}
     given = {theirs: state[mine].astype(np.float64) for mine, theirs in mapping.state.items()}
-    assert mapping.stack is not None
     with np.errstate(all="ignore"):
-        wanted, wanted_final, _ = planted.forward(mapping.stack, canonical, xs.astype(np.float64), given)
+        wanted, wanted_final, _ = planted.layers(mapping.stack, canonical, xs.astype(np.float64), given)
     pairs = [(ys, wanted), *((final[mine], wanted_final[theirs]) for mine, theirs in mapping.state.items())]
     if any(a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all() for a, b in pairs):
         return float("inf")

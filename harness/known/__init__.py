@@ -1,40 +1,71 @@
-"""The library of mistakes that people make in a recurrent cell, backward and forward.
+"""The library of mistakes that people make, and what it takes to find one of them by its numbers.
 
 It has two uses: the harness is scored on it, and what is wrong is named with it.
+
+mistake      what a known mistake is: one type for all
+cells/       stacks/   network      the mistakes themselves (those in parts of a training loop: harness/training/mistakes/)
+plant        the reference with a mistake in it      subjects   the same as a subject to test the harness on
+tolerances   how near is near                        match      which candidates give the numbers that came back
+say          a match in words                        public     public reports, and the mistakes that they are
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from bptt.harness.known import elman, forward, gru, loop, lstm, lstm_peephole
-from bptt.harness.known.plant import Bug
+from bptt.harness.known import network
+from bptt.harness.known.cells import elman, gru, loop, lstm, lstm_peephole
+from bptt.harness.known.cells import forward as forward_passes
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.stacks import backward, dropout, forward, lengths
 from bptt.harness.words import did_you_mean
+from bptt.refimpl.stack import Stack
 
-__all__ = ["BUGS", "FORWARD_BUGS", "Bug", "bug", "bugs_of", "forward_bugs_of"]
-
-#: All bugs of the backward pass but the truncations, of which there are as many as there are steps.  Likelier ones first within a cell.
-BUGS: tuple[Bug, ...] = (*elman.BUGS, *lstm.BUGS, *lstm_peephole.BUGS, *gru.BUGS, *loop.BUGS)
-
-#: Differences in the forward pass: mistakes, and conventions that look like one.
-FORWARD_BUGS: tuple[Bug, ...] = forward.BUGS
-
-
-@lru_cache(maxsize=32)
-def forward_bugs_of(cell: str) -> tuple[Bug, ...]:
-    """The forward differences that fit the reference cell of this name."""
-    return tuple(bug for bug in FORWARD_BUGS if cell in bug.cells)
+#: Of the backward pass of cells, all but the truncations, of which there are as many as there are steps.  Likelier ones first.
+BACKWARD: tuple[KnownMistake, ...] = (*elman.BUGS, *lstm.BUGS, *lstm_peephole.BUGS, *gru.BUGS, *loop.BUGS)
+#: Of the forward pass of cells: mistakes, and conventions that look like one.
+FORWARD: tuple[KnownMistake, ...] = forward_passes.BUGS
+#: Of stacks, in the backward pass first.
+STACKS: tuple[KnownMistake, ...] = (*backward.BUGS, *dropout.BUGS, *lengths.BUGS, *forward.BUGS)
+#: Of networks with their loss inside, all but the windows of truncation.
+NETWORKS: tuple[KnownMistake, ...] = network.BUGS
 
 
 @lru_cache(maxsize=256)
-def bugs_of(cell: str, T: int = 1) -> tuple[Bug, ...]:
-    """The bugs that fit the reference cell of this name, with the truncations that show in T steps."""
-    return tuple(bug for bug in (*BUGS, *loop.truncations(T)) if cell in bug.cells)
+def of_cell(cell: str, T: int = 1) -> tuple[KnownMistake, ...]:
+    """Of the backward pass of this cell, with the truncations that show in T steps."""
+    return tuple(mistake for mistake in (*BACKWARD, *loop.truncations(T)) if mistake.fits(cell))
 
 
-def bug(cell: str, name: str, T: int = 52) -> Bug:
-    """The bug of this name in this cell.  Raises LookupError, with the nearest name."""
-    known = {found.name: found for found in bugs_of(cell, T)}
+@lru_cache(maxsize=64)
+def forward_of_cell(cell: str) -> tuple[KnownMistake, ...]:
+    """Of the forward pass of this cell."""
+    return tuple(mistake for mistake in FORWARD if mistake.fits(cell))
+
+
+@lru_cache(maxsize=256)
+def of_stack(stack: Stack, with_lengths: bool = False, with_masks: bool = False) -> tuple[KnownMistake, ...]:
+    """Of the backward pass, those that can show in this stack."""
+    return tuple(mistake for mistake in STACKS if mistake.kind == "backward" and mistake.shows_in(stack, with_lengths, with_masks))
+
+
+def cells_of(known: KnownMistake) -> tuple[str, ...]:
+    """The published cells in which it is proven to show."""
+    return known.applies_to or loop.SHOWN_IN
+
+
+def mistake(cell: str, name: str, T: int = 52) -> KnownMistake:
+    """The one of this name in this cell, backward or forward.  Raises LookupError, with the nearest name."""
+    return _named(name, (*forward_of_cell(cell), *of_cell(cell, T)), f"no mistake of {cell}")
+
+
+def mistake_of_stacks(name: str) -> KnownMistake:
+    """Raises LookupError, with the nearest name."""
+    return _named(name, STACKS, "no mistake of stacks")
+
+
+def _named(name: str, among: tuple[KnownMistake, ...], what: str) -> KnownMistake:
+    known = {found.name: found for found in among}
     if name not in known:
-        raise LookupError(f"no bug of {cell} is called {name!r}{did_you_mean(name, known)}")
+        raise LookupError(f"{what} is called {name!r}{did_you_mean(name, known)}")
     return known[name]

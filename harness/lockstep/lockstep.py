@@ -18,7 +18,7 @@ from bptt.harness.lockstep import own
 from bptt.harness.lockstep.compare import LOSS, Gap, Held, Parting, gradients, hold
 from bptt.harness.lockstep.models import NAMED, OPTIMIZERS, Named, Start, find
 from bptt.harness.lockstep.record import record
-from bptt.harness.lockstep.runs import TORCH, Leg
+from bptt.harness.lockstep.runs import TORCH, LockstepRun
 from bptt.harness.lockstep.trainers import numpy_gradients, numpy_loop, torch_gradients, torch_loop, ulps
 from bptt.harness.lockstep.words import lines
 from bptt.harness.run.exit_codes import CONFORMS, gravest
@@ -35,30 +35,30 @@ class PartedError(AssertionError):
 
 @dataclass(frozen=True)
 class Lockstep:
-    """What all legs came to."""
+    """What all runs came to."""
 
-    legs: tuple[Leg, ...]
+    runs: tuple[LockstepRun, ...]
     seed: int
 
     @property
     def ok(self) -> bool:
-        """Whether every leg was held together to its end."""
+        """Whether every run was held together to its end."""
         return self.exit_code == CONFORMS
 
     @property
     def exit_code(self) -> int:
-        return gravest(*(leg.exit_code for leg in self.legs))
+        return gravest(*(one.exit_code for one in self.runs))
 
     def text(self) -> str:
         """What the terminal shows."""
-        return "\n".join(lines(self.legs))
+        return "\n".join(lines(self.runs))
 
     def run(self, command: str = "bptt.lockstep(...)") -> Run:
         """The record."""
-        return record(self.legs, self.seed, command, self.exit_code)
+        return record(self.runs, self.seed, command, self.exit_code)
 
     def raise_for_failures(self) -> None:
-        """Raises PartedError with the terminal's text unless every leg was held together."""
+        """Raises PartedError with the terminal's text unless every run was held together."""
         if not self.ok:
             raise PartedError(self.text())
 
@@ -70,7 +70,7 @@ def lockstep(
     steps: int = 100,
     optimizer: str | None = None,
     seed: int = 0,
-    on_leg: Callable[[Leg], None] = lambda leg: None,
+    on_run: Callable[[LockstepRun], None] = lambda one: None,
 ) -> Lockstep:
     """Train both from the same weights on the same batches, and hold every loss and every parameter together after each step.
 
@@ -78,7 +78,7 @@ def lockstep(
                (``path/file.py:loop``); None: torch
     model      names of models (`bptt.harness.lockstep.models.NAMED`), or a `Named`; none: all of them
     optimizer  "sgd", "momentum" or "adam"; None: SGD and Adam
-    on_leg     is called with each leg when it ends
+    on_run     is called with each run when it ends
 
     Raises UsageError for what is unknown and for a loop that yields something else, SubjectError for what that loop raises.
     """
@@ -93,15 +93,15 @@ def lockstep(
         raise UsageError(f"lockstep: {loop[0]} is one loop, but {len(models)} models are named, wanted one of {names}")
     if loop is None and importlib.util.find_spec("torch") is None:
         raise UsageError("lockstep: torch is not installed, wanted it (pip install torch) or a loop of your own")
-    legs = []
+    runs = []
     for named in models:
         for name in DEFAULT_OPTIMIZERS if optimizer is None else (optimizer,):
-            legs.append(_leg(named, name, steps, seed, loop))
-            on_leg(legs[-1])
-    return Lockstep(tuple(legs), seed)
+            runs.append(_run_of(named, name, steps, seed, loop))
+            on_run(runs[-1])
+    return Lockstep(tuple(runs), seed)
 
 
-def _leg(named: Named, optimizer: str, steps: int, seed: int, loop: tuple[str, own.Loop] | None) -> Leg:
+def _run_of(named: Named, optimizer: str, steps: int, seed: int, loop: tuple[str, own.Loop] | None) -> LockstepRun:
     started = time.perf_counter()
     start = named.begin(optimizer, steps, seed)
     if loop is None:
@@ -116,7 +116,7 @@ def _leg(named: Named, optimizer: str, steps: int, seed: int, loop: tuple[str, o
         held, gap = _held(named, mine, start, units, seed), None
     spent = time.perf_counter() - started
     name, rate = loop[0] if loop else TORCH, start.settings.learning_rate
-    return Leg(named, optimizer, rate, name, steps, held, gap, max(units.values()), spent)
+    return LockstepRun(named, optimizer, rate, name, steps, held, gap, max(units.values()), spent)
 
 
 def _held(named: Named, mine: Iterator[own.Step], start: Start, units: Mapping[str, float], seed: int) -> Held:

@@ -1,4 +1,4 @@
-"""One leg of a lockstep: a model and an optimizer, and what came of holding the two loops together."""
+"""One run of a lockstep: a model and an optimizer, and what came of holding the two loops together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TORCH = "torch"
 
 
 @dataclass(frozen=True)
-class Leg:
+class LockstepRun:
     """One model and one optimizer.
 
     mine        "torch", or the name of the user's loop

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bptt.harness.errors import UsageError
 from bptt.harness.lockstep.models import Batch, Settings
+from bptt.refimpl.models.language_model import LanguageModel
+from bptt.refimpl.seq2seq import Seq2Seq
 from bptt.refimpl.training.clipping import clip_by_global_norm_torch, unclipped
 from bptt.refimpl.training.optimisers import SGD, Adam, Momentum, Optimiser
 from bptt.refimpl.types import Array, Params, State
@@ -21,7 +24,8 @@ from bptt.refimpl.types import Array, Params, State
 if TYPE_CHECKING:
     import torch
 
-    from bptt.harness.lockstep.torch_models import Twin
+    from bptt.harness.torch_models.layers import Network
+    from bptt.harness.torch_models.networks import LanguageNetwork, Seq2SeqNetwork
 
 Step = tuple[float, Params]
 #: (parameters, gradients) -> the same, moved as far as rounding moves them
@@ -76,14 +80,14 @@ def torch_loop(model: Any, params: Params, batches: Sequence[Batch], settings: S
     """torch.nn's modules, its differentiation, its clipping and its optimisers."""
     import torch
 
-    from bptt.harness.lockstep.torch_models import detached, twin
+    from bptt.harness.torch_models.layers import detached
 
-    network = twin(model, params)
+    network = _network(model, params)
     optimiser = _torch_optimiser(network, settings)
     state = None
     for batch in batches:
         optimiser.zero_grad()
-        loss, after = network(batch, state)
+        loss, after = network.loss(batch.inputs, batch.targets, state, batch.masks, batch.lengths)
         loss.backward()
         if settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
@@ -94,12 +98,19 @@ def torch_loop(model: Any, params: Params, batches: Sequence[Batch], settings: S
 
 def torch_gradients(model: Any, params: Params, batch: Batch) -> dict[str, Array]:
     """As numpy_gradients."""
-    from bptt.harness.lockstep.torch_models import twin
-
-    network = twin(model, params)
-    loss, _ = network(batch, None)
+    network = _network(model, params)
+    loss, _ = network.loss(batch.inputs, batch.targets, None, batch.masks, batch.lengths)
     loss.backward()
     return network.gradients()
+
+
+def _network(model: Any, params: Params) -> LanguageNetwork | Seq2SeqNetwork:
+    from bptt.harness.torch_models.networks import network
+
+    if not isinstance(model, LanguageModel | Seq2Seq):
+        raise UsageError(f"lockstep: no torch model for a {type(model).__name__}, wanted a LanguageModel or a Seq2Seq")
+    made: LanguageNetwork | Seq2SeqNetwork = network(model, params)
+    return made
 
 
 def _loss(model: Any, params: Params, batch: Batch, state: State) -> tuple[Array, dict[str, Array], dict[str, Array]]:
@@ -122,7 +133,7 @@ def _optimiser(settings: Settings) -> Optimiser:
     return Momentum(settings.momentum) if settings.optimizer == "momentum" else SGD()
 
 
-def _torch_optimiser(network: Twin, settings: Settings) -> torch.optim.Optimizer:
+def _torch_optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
     import torch
 
     trained = [p for p in network.parameters() if p.requires_grad]

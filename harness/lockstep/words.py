@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bptt.harness.lockstep.compare import BLIND, LOSS, MARGIN, Parting, largest
-from bptt.harness.lockstep.runs import TORCH, Leg
+from bptt.harness.lockstep.runs import TORCH, LockstepRun
 
 #: The loss that is shown at the end is the mean of so many steps, or of the last quarter.
 LAST = 10
@@ -15,24 +15,24 @@ TOLERANCE = (
 )
 
 
-def lines(legs: Iterable[Leg]) -> list[str]:
-    """Every leg, and what the tolerance is."""
-    return [*(line for leg in legs for line in leg_lines(leg)), TOLERANCE]
+def lines(runs: Iterable[LockstepRun]) -> list[str]:
+    """Every run, and what the tolerance is."""
+    return [*(line for one in runs for line in run_lines(one)), TOLERANCE]
 
 
-def leg_lines(leg: Leg) -> list[str]:
-    held, head = leg.held, f"{leg.model.name:<16}  {leg.optimizer:<8}"
+def run_lines(one: LockstepRun) -> list[str]:
+    held, head = one.held, f"{one.model.name:<16}  {one.optimizer:<8}"
     if held.parting is not None:
-        return [f"{head}  {parting_text(held.parting, leg.mine)}", *(f"  {line}" for line in parting_details(held.parting))]
+        return [f"{head}  {parting_text(held.parting, one.mine)}", *(f"  {line}" for line in parting_details(held.parting))]
     judged = len(held.losses)
     if not judged:
-        return [f"{head}  not judged: {_blind(leg)}"]
-    gaps = [largest(held.loss_gaps), largest(held.gaps), *([leg.gradients] if leg.gradients else [])]
+        return [f"{head}  not judged: {_blind(one)}"]
+    gaps = [largest(held.loss_gaps), largest(held.gaps), *([one.gradients] if one.gradients else [])]
     names = "losses equal to", "parameters to", "first gradients to"
     equal = ", ".join(f"{name} {gap.relative:.0e}" for name, gap in zip(names, gaps, strict=False))
     tolerance = f"tolerance there {', '.join(f'{gap.tolerance:.0e}' for gap in gaps)}"
-    until = f"   not judged from there on: {_blind(leg)}" if held.blind else ""
-    return [f"{head}  {judged} steps  {equal}   {tolerance}   loss {fall_text(leg)}{until}"]
+    until = f"   not judged from there on: {_blind(one)}" if held.blind else ""
+    return [f"{head}  {judged} steps  {equal}   {tolerance}   loss {fall_text(one)}{until}"]
 
 
 def parting_text(parting: Parting, mine: str) -> str:
@@ -51,13 +51,13 @@ def parting_details(parting: Parting) -> list[str]:
     return [said] if said else []
 
 
-def fall_text(leg: Leg) -> str:
+def fall_text(one: LockstepRun) -> str:
     """ "4.17 -> 2.71" """
-    losses = leg.held.reference
+    losses = one.held.reference
     last = losses[-max(1, min(LAST, len(losses) // 4)) :]
     return f"{losses[0]:.2f} -> {sum(last) / len(last):.2f}"
 
 
-def _blind(leg: Leg) -> str:
-    advice = "" if leg.mine == TORCH or leg.eps < 1e-12 else "; in float64 it could be"
-    return f"at step {leg.held.blind} rounding alone may part two runs by {BLIND:g}{advice}"
+def _blind(one: LockstepRun) -> str:
+    advice = "" if one.mine == TORCH or one.eps < 1e-12 else "; in float64 it could be"
+    return f"at step {one.held.blind} rounding alone may part two runs by {BLIND:g}{advice}"

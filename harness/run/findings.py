@@ -14,14 +14,13 @@ from bptt.harness.call.cell import Gradients
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence
-from bptt.harness.checks.linearity import NotLinear
+from bptt.harness.checks.evidence import Evidence, NotLinear
 from bptt.harness.checks.registry import Check
 from bptt.harness.diagnosis import explain as diagnosis
 from bptt.harness.diagnosis.advice import causes_of
-from bptt.harness.diagnosis.explain_lengths import causes_with_lengths
+from bptt.harness.diagnosis.lengths import causes_with_lengths
 from bptt.harness.diagnosis.lines import line_of
-from bptt.harness.diagnosis.tutorial import causes as causes_of_network
+from bptt.harness.diagnosis.network import causes as causes_of_network
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
 from bptt.harness.graph.explain import Failure, explanation
@@ -126,12 +125,9 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence) -> tuple[Cause,
             )
         )
         return found or causes_of(c.id, evidence.code)
-    if c.id == "PAR100" and (varied := context.variation) is not None:
-        said = f"the reference with this difference, on your weights, gives your outputs to {varied.identification.max_error:.0e}"
-        return (Cause(varied.code, varied.difference, said, 1.0, varied.fix),)
-    if not isinstance(detail, tuple):
+    if detail is None:
         return causes_of(c.id, evidence.code)
-    examination, located = detail
+    examination, located = detail.examination, detail.located
     if context.subject.kind == "network":
         network = as_cell(context.subject, examination.case).implementation
         if named := causes_of_network(network, examination.data, examination.cotangents, examination.gradients):

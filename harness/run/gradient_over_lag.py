@@ -42,7 +42,7 @@ def gradient_over_lag(context: CheckContext) -> Experiment | None:
         state = reference_zero_state(mapping, params, case.N) | {theirs: data.state[mine] for mine, theirs in mapping.state.items()}
         _, _, tape = reference_forward(mapping, params, data.xs, state)
         none = {k: np.zeros_like(s) for k, s in state.items()}
-        expected = _norms(reference_backward(mapping, params, data.xs, tape, v.dys, none)[1])
+        expected = _norms(reference_backward(mapping, params, tape, v.dys, none)[1])
     said = words(y)
     series = Series(
         "gradient norm over lag",

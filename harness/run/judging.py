@@ -21,7 +21,7 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.operators.plan import small as small_cases
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError
-from bptt.harness.identify.forward_bug import backward_is_that_of_the_right_cell, variation
+from bptt.harness.identify.forward_bug import ForwardBug, backward_is_that_of_the_right_cell, forward_bug
 from bptt.harness.identify.identify import closest
 from bptt.harness.identify.identify import identify_layers as identify
 from bptt.harness.levels import LEVELS
@@ -32,7 +32,7 @@ from bptt.harness.run.shrinking import evidence_at
 from bptt.harness.run.sources import sources_of
 from bptt.harness.subject import Subject
 from bptt.harness.training.mistakes import variants_of
-from bptt.harness.weights.map import Identification, Variation
+from bptt.harness.weights.map import Identification
 from bptt.harness.weights.mirror import mirror
 from bptt.reports.records import Identified, Result, Target
 
@@ -113,7 +113,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         if (target_id, "identification") not in options.skip:
             yield Outside(target_id, "identification")
             found, near = _identified(subject)
-            varied = variation(subject, subject.like) if found is None and subject.kind in ("cell", "network") else None
+            varied = forward_bug(subject, subject.like) if found is None and subject.kind in ("cell", "network") else None
             beside = None if found is None else mirror(subject, found)
         context = CheckContext(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
         forward_first = _is_the_forward_pass_to_be_mended(context)
@@ -139,7 +139,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
                 yield Measured(target_id, replace(experiment, target=target_id))
 
 
-def _known(found: Identification | None, varied: Variation | None) -> Identified | None:
+def _known(found: Identification | None, varied: ForwardBug | None) -> Identified | None:
     """What the record says of what the subject is."""
     known = found or (varied.identification if varied is not None else None)
     return None if known is None else Identified(known.cell, (found or varied or known).convention, known.max_error)
@@ -215,7 +215,7 @@ def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task,
 
 def _is_the_forward_pass_to_be_mended(context: CheckContext) -> bool:
     """Whether a mistake in the forward pass of what claims to be a published cell is all that is wrong: its backward is that cell's."""
-    varied, subject = context.variation, context.subject
+    varied, subject = context.forward_bug, context.subject
     if varied is None or subject.like is None or "backward" not in subject.capabilities:
         return False
     return backward_is_that_of_the_right_cell(subject, varied)
@@ -223,7 +223,7 @@ def _is_the_forward_pass_to_be_mended(context: CheckContext) -> bool:
 
 def _needs(context: CheckContext, c: Check) -> tuple[str, ...]:
     """What must hold first; what a known difference in the forward pass does to time and batch is no second fault."""
-    return (*c.needs, "PAR100") if context.variation is not None and c.family in ("time", "batch") else c.needs
+    return (*c.needs, "PAR100") if context.forward_bug is not None and c.family in ("time", "batch") else c.needs
 
 
 def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bptt.harness.errors import BpttError
+from bptt.harness.known.match import Match
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.subject import Array, Subject
-from bptt.harness.training.oracle import Named, Question, Variant, asked, causes
+from bptt.harness.training.oracle import Named, Question, asked, causes
 
 #: More values than these are no mask of two values any more.
 _FEW = 4
@@ -51,16 +53,16 @@ def look(mask: Array) -> Look:
     return Look(shown, many, float(np.mean(mask == 0)), same, independent)
 
 
-def named_by_look(subject: Subject, variants: Iterable[Variant], questions: Sequence[Question]) -> Named:
+def named_by_look(subject: Subject, variants: Iterable[KnownMistake], questions: Sequence[Question]) -> Named:
     """The variants whose masks look like its own, for every question."""
     try:
         own = [look(asked(subject, question)["mask", None]) for question in questions]
     except BpttError:
         return Named(())
 
-    def fits(variant: Variant) -> bool:
+    def fits(variant: KnownMistake) -> bool:
         theirs = (look(variant.answer({}, *copy.deepcopy(question.args))["mask", None]) for question in questions)
         return all(a.is_like(b) for a, b in zip(own, theirs, strict=True))
 
-    found = [(variant, 0.0) for variant in variants if fits(variant)]
-    return causes(found, len(questions)) if found else Named(())
+    found = [Match(variant, 0.0) for variant in variants if fits(variant)]
+    return causes(found, ["mask"], len(questions)) if found else Named(())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bptt.harness.errors import BpttError
-from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Array, Arrays, Subject
+from bptt.harness.known.match import Match, Numbers, apart, match
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.say import counted, evidence
+from bptt.harness.known.tolerances import PART
+from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Answer, Array, Arrays, Subject
 from bptt.refimpl.training import (
     SGD,
     Adam,
@@ -27,35 +31,16 @@ from bptt.refimpl.training.optimisers import Optimiser
 from bptt.refimpl.training.schedules import Schedule
 from bptt.reports.records import Cause, Code, Severity
 
-Answer = dict[tuple[str, int | None], Array]
 Hyper = Mapping[str, float]
 _CLIPPING = dict(zip(CLIPS, (clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise), strict=True))
 
 
 @dataclass(frozen=True)
 class Question:
-    """words   when it is asked, for a headline: "far above the threshold"      args   what `answer` takes (harness/subject.py)"""
+    """when   for a headline: "far above the threshold"      args   what `answer` takes (harness/subject.py)"""
 
-    words: str
+    when: str
     args: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A known difference to a published part, as a function that gives the answers of a part that has it.
-
-    answer      (hyperparameters, *what is asked) -> answers
-    sentence    what is different, in a person's words          fix   one line to write instead
-    published   where the same thing is meant, as a convention; "" for a plain mistake
-    form_of     it is the same algorithm in another form: no error, but said, by the check of this id
-    """
-
-    name: str
-    answer: Callable[..., Answer]
-    sentence: str
-    fix: str
-    published: str = ""
-    form_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class Named:
     causes: tuple[Cause, ...]
     code: Code = "BUG"
     severity: Severity = "error"
-    form: Variant | None = None
+    form: KnownMistake | None = None
 
 
 def asked(subject: Subject, question: Question) -> Answer:
@@ -117,8 +102,8 @@ def rated(schedule: Callable[[float], Schedule], losses: Sequence[float], lr: fl
     return found
 
 
-def named(subject: Subject, variants: Iterable[Variant], questions: Sequence[Question], tolerance: float) -> Named | None:
-    """The variants that give its answers to every one of the questions; None where all are right, or one cannot be asked.
+def named(subject: Subject, mistakes: Iterable[KnownMistake], questions: Sequence[Question]) -> Named | None:
+    """The mistakes that give its answers to every one of the questions; None where all are right, or one cannot be asked.
 
     Those that are the same algorithm in another form are named alone, where one fits.  Where none fits, nothing is claimed.
     """
@@ -126,49 +111,38 @@ def named(subject: Subject, variants: Iterable[Variant], questions: Sequence[Que
         answers = [asked(subject, question) for question in questions]
     except BpttError:
         return None
-    if all(_agree(answer, right(subject, question), tolerance) for question, answer in zip(questions, answers, strict=True)):
-        return None
-    fits = [(v, error) for v in variants if (error := _distance(subject, v, questions, answers)) <= tolerance]
-    fits = [(v, error) for v, error in fits if v.form_of] or fits
-    return causes(fits, len(questions)) if fits else None
+    hyper = hyper_of(subject)
+
+    def replay(mistake: KnownMistake, j: int) -> Answer:
+        return mistake.answer(hyper, *copy.deepcopy(questions[j].args))
+
+    far = apart(answers, (right(subject, question) for question in questions), PART, _distances)
+    found = match(answers, mistakes, replay, far, _distances)
+    found = tuple(one for one in found if one.candidate.form_of) or found
+    return causes(found, list(dict.fromkeys(name for name, _ in far.wrong)), len(questions)) if found else None
 
 
-def causes(fits: Sequence[tuple[Variant, float]], questions: int) -> Named:
-    """What variants say that fit, each with its distance."""
-    names = [v.name for v, _ in fits]
-    found = tuple(
-        Cause(
-            v.name,
-            v.sentence + (f" ({v.published})" if v.published else ""),
-            f"gives your numbers to {max(error, 1e-16):.0e} in all of {questions} questions"
-            + (f", as {', '.join(name for name in names if name != v.name)} would" if len(fits) > 1 else ""),
-            1.0,
-            v.fix,
-        )
-        for v, error in fits
-    )
-    first = fits[0][0]
+def causes(found: Sequence[Match[KnownMistake]], wrong: Sequence[str], questions: int) -> Named:
+    """What mistakes say that fit.   wrong: the names of what is answered wrongly"""
+    said = []
+    for one in found:
+        mistake, others = one.candidate, [other.candidate.sentence for other in found if other is not one]
+        why = evidence("the published formula with this mistake", wrong, one.error, f"in {counted(questions, 'question')}", others)
+        sentence = mistake.sentence + (f" ({mistake.published})" if mistake.published else "")
+        said.append(Cause(mistake.name, sentence, why, 1.0, mistake.fix))
+    first = found[0].candidate
     if first.form_of:
-        return Named(found, "CONVENTION", "warning", first)
-    return Named(found, "CONVENTION" if all(v.published for v, _ in fits) else "BUG")
+        return Named(tuple(said), "CONVENTION", "warning", first)
+    return Named(tuple(said), "CONVENTION" if all(one.candidate.published for one in found) else "BUG")
 
 
-def _distance(subject: Subject, variant: Variant, questions: Sequence[Question], answers: Sequence[Answer]) -> float:
-    """Largest relative distance of any array between the variant's answers and the subject's; inf where names or shapes differ."""
-    worst, hyper = 0.0, hyper_of(subject)
-    for question, answer in zip(questions, answers, strict=True):
-        theirs = variant.answer(hyper, *copy.deepcopy(question.args))
-        if theirs.keys() != answer.keys():
-            return float("inf")
-        for key, value in answer.items():
-            worst = max(worst, distance(value, theirs[key]))
-            if not worst < 1e-3:
-                return float("inf")
-    return worst
-
-
-def _agree(answer: Answer, expected: Answer, tolerance: float) -> bool:
-    return answer.keys() == expected.keys() and all(distance(value, expected[key]) <= tolerance for key, value in answer.items())
+def _distances(made: Numbers, yours: Numbers) -> Iterator[tuple[Hashable, float]]:
+    """Of every array; names that differ are as far apart as can be."""
+    if made.keys() != yours.keys():
+        yield next(iter({*made, *yours} - ({*made} & {*yours}))), float("inf")
+        return
+    for key, value in yours.items():
+        yield key, distance(value, made[key])
 
 
 def distance(a: Array, b: Array) -> float:

@@ -94,7 +94,7 @@ def reordered(case: Case) -> list[Question]:
     question = steps(case, max(case.T, 2))
     params, grads, _ = question.args
     turned = [g if t == 0 else dict(reversed(g.items())) for t, g in enumerate(grads)]
-    return [Question(f"{question.words}, the order of the names turned after the first", (params, turned, None))]
+    return [Question(f"{question.when}, the order of the names turned after the first", (params, turned, None))]
 
 
 def other_rates(case: Case, lr: float) -> list[Question]:
@@ -102,7 +102,7 @@ def other_rates(case: Case, lr: float) -> list[Question]:
     question = steps(case, max(case.T, 3))
     params, grads, _ = question.args
     rates = [lr if t < 2 else lr / 4 for t in range(len(grads))]
-    return [Question(f"{question.words}, the learning rate divided by 4 after 2", (params, grads, rates))]
+    return [Question(f"{question.when}, the learning rate divided by 4 after 2", (params, grads, rates))]
 
 
 def no_gradient(case: Case) -> list[Question]:

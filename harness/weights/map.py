@@ -11,7 +11,7 @@ import numpy as np
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Arrays, Region
 from bptt.refimpl.cells.cell import Cell
-from bptt.refimpl.stack import REVERSE, Stack
+from bptt.refimpl.stack import REVERSE, Stack, single
 
 Index = tuple[slice | int, ...]
 
@@ -37,23 +37,27 @@ class Piece:
 class WeightMap:
     """Affine map from a subject's parameters to canonical ones: pieces that are added up, and constants (a run-time forget bias).
 
+    stack    what the parameters make: a cell is a stack of one layer.  Canonical tensors and states have the names that it gives
+             them: W_x, h of a cell, W_x_l1_reverse, h_l0 of several layers
     shapes   the canonical tensors' shapes in words: {"W_x": "D 4H", "p": "3 H"}
     state    the subject's state name -> the canonical one ({"hidden": "h", "cell": "c"}); {} where the subject has no state
     sizes    D, H and P (the width of h) at which the indices are written
     tensors  the subject's shapes in words: {"kernel": "D+H 4H"}.  With them the map carries parameters of any other size too;
              empty: it holds at one size only
-    stack    None for a single cell.  Else the stack of which `cell` is the bottom layer's: canonical tensors and states then have
-             the names that the stack gives them, W_x_l1_reverse, h_l0
     """
 
-    cell: Cell
+    stack: Stack
     pieces: tuple[Piece, ...]
     shapes: Mapping[str, str]
     constants: Mapping[str, tuple[Index, float]] = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     tensors: Mapping[str, str] = field(default_factory=dict)
-    stack: Stack | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """The bottom layer's."""
+        return self.stack.cells[0]
 
 
 @dataclass(frozen=True)
@@ -73,30 +77,6 @@ class Identification:
     max_error: float
     mapping: WeightMap
     tried: int
-
-
-@dataclass(frozen=True)
-class Variation:
-    """A published cell but for one known difference in its forward pass.
-
-    code            the difference's name in the library: "c-of-tanh-c"
-    difference      in a sentence: "f multiplies tanh(c_(t-1)) and not c_(t-1)"
-    fix             a line of code to write instead
-    published       where the same thing is meant; "" for a plain mistake
-    identification  the cell and the arrangement, with the largest error of the outputs against the reference with the difference planted
-    """
-
-    code: str
-    difference: str
-    fix: str
-    published: str
-    identification: Identification
-
-    @property
-    def convention(self) -> str:
-        """ "an LSTM, blocks i f g o, one bias, but f multiplies tanh(c_(t-1)) and not c_(t-1)"."""
-        meant = f" ({self.published})" if self.published else ""
-        return f"{self.identification.convention}, but {self.difference}{meant}"
 
 
 def params_to_reference(mapping: WeightMap, params: Arrays) -> dict[str, Array]:
@@ -132,15 +112,14 @@ def regions(mapping: WeightMap, params: Arrays | None = None) -> tuple[Region, .
     """The gates' blocks in the user's tensors, for locating an error; at the sizes of `params` where given."""
     if params is not None:
         mapping = resized(mapping, params)
-    if mapping.stack is None:
-        return tuple(Region(piece.tensor, _slices(piece.index), piece.gate) for piece in mapping.pieces)
-    return tuple(Region(piece.tensor, _slices(piece.index), piece.gate, *place_of(piece.reference)) for piece in mapping.pieces)
+    bare = mapping.stack.bare
+    return tuple(Region(p.tensor, _slices(p.index), p.gate, *(() if bare else place_of(p.reference))) for p in mapping.pieces)
 
 
 def place_of(name: str) -> tuple[int, str]:
-    """Layer and direction of a stack's tensor or state: "W_x_l1_reverse" -> (1, "reverse")."""
-    direction = "reverse" if name.endswith(REVERSE) else "forward"
-    return int(name.removesuffix(REVERSE).rpartition("_l")[2]), direction
+    """Layer and direction of a stack's tensor or state: "W_x_l1_reverse" -> (1, "reverse"), "W_x" -> (0, "forward")."""
+    layer = name.removesuffix(REVERSE).rpartition("_l")[2]
+    return int(layer) if layer.isdigit() else 0, "reverse" if name.endswith(REVERSE) else "forward"
 
 
 def suffixes(stack: Stack) -> list[str]:
@@ -148,9 +127,13 @@ def suffixes(stack: Stack) -> list[str]:
     return [suffix for k in range(len(stack.cells)) for suffix in stack.suffixes(k)]
 
 
+def of(arrays: Mapping[str, Array], suffix: str) -> dict[str, Array]:
+    """The arrays of one layer and direction, under the cell's own names."""
+    return {name.removesuffix(suffix): a for name, a in arrays.items() if name.endswith(suffix)}
+
+
 def of_layer(mapping: WeightMap, suffix: str) -> WeightMap:
     """One layer of a stack in one direction, by the suffix of its names, as a single cell; at the sizes of `mapping` alone."""
-    assert mapping.stack is not None
     pieces = tuple(
         replace(piece, reference=piece.reference.removesuffix(suffix)) for piece in mapping.pieces if piece.reference.endswith(suffix)
     )
@@ -158,7 +141,7 @@ def of_layer(mapping: WeightMap, suffix: str) -> WeightMap:
     shapes = {name.removesuffix(suffix): words for name, words in mapping.shapes.items() if name.endswith(suffix)}
     constants = {name.removesuffix(suffix): value for name, value in mapping.constants.items() if name.endswith(suffix)}
     cell = mapping.stack.cells[place_of(suffix)[0]]
-    return replace(mapping, cell=cell, pieces=pieces, shapes=shapes, constants=constants, state=state, tensors={}, stack=None)
+    return replace(mapping, stack=single(cell), pieces=pieces, shapes=shapes, constants=constants, state=state, tensors={})
 
 
 def _slices(index: Index) -> tuple[slice, ...]:

@@ -6,7 +6,6 @@ Where a subject's own code cannot take complex numbers (buffers of a fixed dtype
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bptt.harness.subject import Array, Arrays, Subject, no_regions
 from bptt.harness.weights.map import Identification, WeightMap, params_to_reference
@@ -14,21 +13,17 @@ from bptt.refimpl import stack, unroll
 
 
 def reference_zero_state(mapping: WeightMap, params: Arrays, N: int) -> dict[str, Array]:
-    """The initial state of the cell, or the stack, that `mapping` leads to; `params` and the state in its own names."""
-    return mapping.cell.zero_state(params, N) if mapping.stack is None else stack.zero_state(mapping.stack, params, N)
+    """The initial state of the stack that `mapping` leads to; `params` and the state in its own names."""
+    return stack.zero_state(mapping.stack, params, N)
 
 
-def reference_forward(mapping: WeightMap, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array], Any]:
-    """Outputs, final state and tape of the cell, or the stack, that `mapping` leads to."""
-    if mapping.stack is None:
-        return unroll.forward(mapping.cell, params, xs, state)
+def reference_forward(mapping: WeightMap, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array], stack.StackTape]:
+    """Outputs, final state and tape of the stack that `mapping` leads to."""
     return stack.forward(mapping.stack, params, xs, state)
 
 
-def reference_backward(mapping: WeightMap, params: Arrays, xs: Array, tape: Any, dys: Array, dfinal: Arrays) -> unroll.Gradients:
+def reference_backward(mapping: WeightMap, params: Arrays, tape: stack.StackTape, dys: Array, dfinal: Arrays) -> unroll.Gradients:
     """dparams, dxs, dstate0 of <dys, ys> + <dfinal, final>, from the tape of `reference_forward`."""
-    if mapping.stack is None:
-        return unroll.backward(mapping.cell, params, xs, tape, dys, dfinal)
     return stack.backward(mapping.stack, params, tape, dys, dfinal)
 
 

@@ -7,6 +7,7 @@ from bptt.harness.weights.map import Index, Piece, WeightMap
 from bptt.harness.weights.published import Convention, Tensor, same_but_for_options
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
+from bptt.refimpl.stack import single
 
 #: The sizes at which the indices are written; a mapping carries them to any other.
 _SIZES = {"D": 3, "H": 5, "P": 2}
@@ -33,7 +34,7 @@ def mapping(of: Convention, names: frozenset[str] | set[str]) -> WeightMap:
         bias = next(parameter for parameter in cell.of_role("bias") if cell.forget in parameter.gates)
         constants[bias.name] = bias.place(cell.forget, _SIZES["H"]), of.forget_bias
     sizes = {k: v for k, v in _SIZES.items() if k != "P" or projected}
-    return WeightMap(cell, pieces, shapes, constants, {}, sizes, words)
+    return WeightMap(single(cell), pieces, shapes, constants, {}, sizes, words)
 
 
 def _wanted(of: Convention) -> str:

@@ -64,7 +64,7 @@ def carry(params: Arrays, source: WeightMap, target: WeightMap, names: tuple[str
 
 def refuse_other_cell(source: WeightMap, target: WeightMap, names: tuple[str, str]) -> None:
     """Raise UsageError where no weights make the target's cell compute what the source's does."""
-    if source.stack is not None or target.stack is not None:
+    if not (source.stack.bare and target.stack.bare):
         one, other = _layers(source), _layers(target)
         if one != other:
             raise UsageError(f"{names[0]} is {one} and {names[1]} is {other}; no weights of the one make it the other")
@@ -80,8 +80,7 @@ def refuse_other_cell(source: WeightMap, target: WeightMap, names: tuple[str, st
 
 def _layers(mapping: WeightMap) -> str:
     """The layers in words, as far as two stacks must have them in common."""
-    cells = (mapping.cell,) if mapping.stack is None else mapping.stack.cells
-    both = mapping.stack is not None and mapping.stack.bidirectional
+    cells, both = mapping.stack.cells, mapping.stack.bidirectional
     kinds = [next(other.name for other in CELLS.values() if same_but_for_options(other, cell)) for cell in cells]
     return f"{len(cells)} layer{'s' * (len(cells) > 1)} ({', '.join(kinds)}) in {'both directions' if both else 'one direction'}"
 
@@ -133,7 +132,7 @@ def _by_block(mapping: WeightMap) -> dict[Key, list[Piece]]:
 
 def _key(mapping: WeightMap, piece: Piece) -> Key:
     base, layer = _layer(piece.reference)
-    cell = mapping.cell if mapping.stack is None else mapping.stack.cells[place_of(piece.reference)[0]]
+    cell = mapping.stack.cells[place_of(piece.reference)[0]]
     biases = [parameter.name for parameter in cell.of_role("bias") if piece.gate in parameter.gates]
     if base in biases and piece.gate not in cell.apart:  # those of one gate are only added up
         return f"{biases[0]}{layer}", piece.gate

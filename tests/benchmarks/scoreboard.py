@@ -20,7 +20,8 @@ import numpy as np
 
 from bptt.harness import targets
 from bptt.harness.cases import REGIMES, Case, parse_case
-from bptt.harness.known import BUGS, Bug
+from bptt.harness.known import BACKWARD, cells_of
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.subject import Subject
 from bptt.refimpl import CELLS
 from bptt.reports.records import Experiment, Run, Table
@@ -41,7 +42,7 @@ class Question:
 
     cell: str
     case: Case
-    bug: Bug | None = None
+    bug: KnownMistake | None = None
 
     @property
     def subject(self) -> Subject:
@@ -96,8 +97,8 @@ def right_cell(name: str) -> Subject:
 
 def questions(mistakes: int, right: int, rng: np.random.Generator) -> list[Question]:
     """So many mistakes, each in a cell that it fits, and so many right cells over all regimes, half of them in float32."""
-    bugs = [BUGS[k] for k in sorted(rng.choice(len(BUGS), min(mistakes, len(BUGS)), replace=False))]
-    wrong = [Question(str(rng.choice(bug.cells)), replace(parse_case(bug.case), seed=int(rng.integers(2**31))), bug) for bug in bugs]
+    bugs = [BACKWARD[k] for k in sorted(rng.choice(len(BACKWARD), min(mistakes, len(BACKWARD)), replace=False))]
+    wrong = [Question(str(rng.choice(cells_of(bug))), replace(parse_case(bug.case), seed=int(rng.integers(2**31))), bug) for bug in bugs]
     names, regimes = list(CELLS), list(REGIMES)
 
     def case(k: int) -> Case:
@@ -148,7 +149,7 @@ def experiment(scores: Sequence[Score], settings: dict[str, int]) -> Experiment:
 
 
 def main() -> int:
-    parser = options(__doc__, mistakes=len(BUGS), right=240, seed=0)
+    parser = options(__doc__, mistakes=len(BACKWARD), right=240, seed=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("build/scoreboard.json"))
     asked = parser.parse_args()
     here = [peer for peer in PEERS if peer.is_here]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.cases import Case, parse_case
-from bptt.harness.known import bug
+from bptt.harness.known import mistake
 from bptt.reports.html import page
 from bptt.reports.records import Run
 from bptt.reports.store import read_run, write_json
@@ -26,7 +26,7 @@ def asked(peer: Peer) -> Peer:
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def test_each_checker_finds_a_plain_mistake_and_passes_a_right_cell(peer: Peer) -> None:
     asked(peer)
-    assert answer(peer, Question("elman", SMALL, bug("elman", "W_h-sign"))).wrong
+    assert answer(peer, Question("elman", SMALL, mistake("elman", "W_h-sign"))).wrong
     assert not answer(peer, Question("elman", SMALL)).wrong
 
 
@@ -55,7 +55,7 @@ def test_questions_repeat_themselves_and_mistakes_stand_in_a_case_that_shows_the
 
 
 def test_the_table_stands_in_the_report(tmp_path: Path) -> None:
-    some = [Question("elman", SMALL, bug("elman", "W_h-sign")), Question("elman", SMALL)]
+    some = [Question("elman", SMALL, mistake("elman", "W_h-sign")), Question("elman", SMALL)]
     scores = [score((peer, some)) for peer in PEERS[1:3]]
     assert [(s.found, s.mistakes, s.alarms["float64"], s.right["float64"]) for s in scores] == [(1, 1, 0, 1)] * 2
     write_json(Run("scoreboard", 0, experiments=(experiment(scores, {"seed": 0}),)), tmp_path / "board.json")

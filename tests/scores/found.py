@@ -11,17 +11,18 @@ from __future__ import annotations
 import sys
 
 from bptt.harness.checks.registry import load
-from bptt.harness.known import BUGS, Bug
+from bptt.harness.known import BACKWARD, cells_of
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.run.detection import first_failure
 from bptt.harness.run.events import Options
 from tests.scores.working import options, planted, spread
 
 
-def missed(bug: Bug, cell: str, seed: int) -> bool:
+def missed(bug: KnownMistake, cell: str, seed: int) -> bool:
     return first_failure(planted(cell, bug), load(), Options(seed=seed, select=("linearity", "gradient"))) is None
 
 
-def of_one_mistake(job: tuple[Bug, list[tuple[str, int]]]) -> tuple[int, list[str]]:
+def of_one_mistake(job: tuple[KnownMistake, list[tuple[str, int]]]) -> tuple[int, list[str]]:
     bug, tries = job
     return len(tries), [f"{bug.name} in {cell}, seed {seed}" for cell, seed in tries if missed(bug, cell, seed)]
 
@@ -31,7 +32,10 @@ def main() -> int:
     parser.add_argument("--every-cell", action="store_true")
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds)
-    jobs = [(bug, [(c, s) for s in seeds for c in (bug.cells if asked.every_cell else [bug.cells[s % len(bug.cells)]])]) for bug in BUGS]
+    jobs = []
+    for bug in BACKWARD:
+        cells = cells_of(bug)
+        jobs.append((bug, [(c, s) for s in seeds for c in (cells if asked.every_cell else [cells[s % len(cells)]])]))
     tried = lost = 0
     for count, lines in spread(asked.jobs, of_one_mistake, jobs):
         tried, lost = tried + count, lost + len(lines)

@@ -24,14 +24,17 @@ from bptt.harness.call.cell import backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import admissible, cotangents, parse_case
 from bptt.harness.graph.explain import Failure, explanation
-from bptt.harness.known import BUGS, FORWARD_BUGS, Bug, bug, forward_bugs_of
-from bptt.harness.known.plant import PlantedCell, PlantError
+from bptt.harness.known import BACKWARD, FORWARD, cells_of
+from bptt.harness.known import mistake as known
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.plant import PlantError
+from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.run.runner import check
 from bptt.reports.records import FAILING, UNDECIDED, Result
 from tests.scores.working import options, planted, report, spread
 
 
-def one(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
+def one(job: tuple[str, KnownMistake, int]) -> tuple[Counter[str], list[str]]:
     cell, mistake, seed = job
     results = check(PlantedCell(cell, (mistake,)), like=cell, isolate=False, seed=seed).run.results
     failed = [r for r in results if r.status in FAILING | UNDECIDED]
@@ -51,7 +54,7 @@ def one(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
     return counted, lines
 
 
-def by_graph(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
+def by_graph(job: tuple[str, KnownMistake, int]) -> tuple[Counter[str], list[str]]:
     """The same with nothing but the graph."""
     cell, mistake, seed = job
     subject, case = planted(cell, mistake), admissible(planted(cell, mistake), replace(parse_case(mistake.case), seed=seed))
@@ -63,17 +66,17 @@ def by_graph(job: tuple[str, Bug, int]) -> tuple[Counter[str], list[str]]:
         return counted, [f"{cell} {mistake.name}: no cause {found.refusal}"]
     counted.update(named=first.score == 1)
     text = linecache.getlines(first.source.file) if first.source is not None else []
-    after = mistake.after.splitlines()[0].strip()
+    after = mistake.edits[0].after.splitlines()[0].strip()
     lines = [k for k, line in enumerate(text, 1) if after and after in line]
     near = first.source is not None and any(abs(first.source.line - k) <= 1 for k in lines)
     counted.update(placed=near)
     return counted, [] if near else [f"{cell} {mistake.name}: {first.hypothesis}  [wanted line {lines}: {after}]"]
 
 
-def same(cell: str, mistake: Bug, name: str) -> bool:
+def same(cell: str, mistake: KnownMistake, name: str) -> bool:
     """Whether the mistake of this name gives what this one gives, to rounding, in the case in which this one shows."""
     try:
-        other = bug(cell, name) if mistake.kind == "backward" else {b.name: b for b in forward_bugs_of(cell)}[name]
+        other = known(cell, name)
         case, results = parse_case(mistake.case), []
         for subject in (planted(cell, mistake), planted(cell, other)):
             data = draw(subject, case)
@@ -95,7 +98,7 @@ def equal(a: object, b: object) -> bool:
     return a is b if not hasattr(a, "__dict__") else equal(vars(a), vars(b))
 
 
-def placed(mistake: Bug, result: Result, named: bool) -> bool:
+def placed(mistake: KnownMistake, result: Result, named: bool) -> bool:
     """Whether the failure is put where the mistake shows: one of its tensors, its gate where it has one, and its first lag."""
     if result.finding is None:
         return False
@@ -119,8 +122,11 @@ def main() -> int:
     parser.add_argument("--of", default="")
     parser.add_argument("--without-library", action="store_true")
     asked = parser.parse_args()
-    library = [b for b in (*BUGS, *FORWARD_BUGS) if asked.of in b.name]
-    jobs = [(c, b, asked.seed) for k, b in enumerate(library) for c in (b.cells if asked.every_cell else [one_of(b.cells, k + asked.seed)])]
+    library = [b for b in (*BACKWARD, *FORWARD) if asked.of in b.name]
+    jobs = []
+    for k, b in enumerate(library):
+        cells = cells_of(b)
+        jobs += [(c, b, asked.seed) for c in (cells if asked.every_cell else [one_of(cells, k + asked.seed)])]
     if asked.without_library:
         jobs = [job for job in jobs if job[1].kind == "backward"]
     total = {"backward": Counter[str](), "forward": Counter[str]()}

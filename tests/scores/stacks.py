@@ -11,8 +11,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from bptt.harness.known.plant_stack import PlantedStack, StackBug
-from bptt.harness.known.stacks import STACK_BUGS
+from bptt.harness.known import STACKS
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.subjects import PlantedStack
 from bptt.harness.run.runner import check
 from bptt.reports.records import FAILING, UNDECIDED
 from tests.scores.working import options, report, spread
@@ -20,7 +21,7 @@ from tests.scores.working import options, report, spread
 _FAMILIES = ("contract", "numerics", "linearity", "gradient", "parity", "time", "batch", "lengths")
 
 
-def one(bug: StackBug) -> tuple[Counter[str], list[str]]:
+def one(bug: KnownMistake) -> tuple[Counter[str], list[str]]:
     names = ("elman",) * (3 if "three layers" in bug.needs else 2)
     made = PlantedStack(names, bool({"directions", "lengths"} & set(bug.needs)), (bug,))
     failed = [r for r in check(made, like=names[0], isolate=False, select=_FAMILIES).run.results if r.status in FAILING | UNDECIDED]
@@ -38,7 +39,7 @@ def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--of", default="")
     asked = parser.parse_args()
-    bugs = [bug for bug in STACK_BUGS if asked.of in bug.name and "masks" not in bug.needs]
+    bugs = [bug for bug in STACKS if asked.of in bug.name and "masks" not in bug.needs]
     total = {"backward": Counter[str](), "forward": Counter[str]()}
     for bug, (counted, lines) in zip(bugs, spread(asked.jobs, one, bugs), strict=True):
         total[bug.kind] += counted

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from joblib import Parallel, delayed
 
-from bptt.harness.known.plant import Bug, PlantedCell
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.subject import Subject
 
 A, R = TypeVar("A"), TypeVar("R")
@@ -38,5 +39,5 @@ def report(total: Mapping[str, Counter[str]]) -> int:
     return 1 if any(n["found"] < n["planted"] for n in total.values()) else 0
 
 
-def planted(cell: str, *bugs: Bug) -> Subject:
+def planted(cell: str, *bugs: KnownMistake) -> Subject:
     return Subject(cell, cell, "numpy", "cell", PlantedCell(cell, bugs), capabilities=frozenset({"backward"}))

@@ -16,10 +16,9 @@ import numpy as np
 
 from bptt.harness.call.guard import called_as
 from bptt.harness.errors import BpttError, ContractError, UsageError
-from bptt.harness.subject import PARTS, Array, Arrays, Detection
+from bptt.harness.subject import PARTS, Answer, Array, Arrays, Detection
 
 Container = Literal["dict", "list"]
-Answer = dict[tuple[str, int | None], Array]
 P = TypeVar("P")
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bptt.harness.adapters.parts.calls import Answer
 from bptt.harness.call.guard import called_as
-from bptt.harness.subject import Array, Arrays
+from bptt.harness.subject import Answer, Array, Arrays
 
 #: torch's name -> what it claims to be where nothing is said.
 CLAIMS = {"SGD": "sgd", "Adam": "adam", "clip_grad_norm_": "clip_global_norm_torch", "clip_grad_value_": "clip_elementwise"}

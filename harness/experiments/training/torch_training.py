@@ -38,7 +38,8 @@ def train(setup: Setup, state: State, epochs: int, *, rows: bool = False) -> Ite
 
     rows   for a model of one-hot inputs: rows of the weights are looked up, in a loop over the steps
     """
-    from bptt.harness.experiments.training.torch_networks import detached, network
+    from bptt.harness.torch_models.layers import detached
+    from bptt.harness.torch_models.networks import network
 
     net = network(setup.model, state.params, rows)
     trained = [p for p in net.parameters() if p.requires_grad]
@@ -89,7 +90,7 @@ def first_losses(setup: Setup, state: State, steps: int) -> tuple[float, float]:
 
 def losses(model: Any, params: Params, batches: Sequence[tuple[Any, Any]], lrs: Sequence[float], theta: float) -> list[float]:
     """The loss of each batch before its step of Adam, each from zero state; gradients clipped by global norm."""
-    from bptt.harness.experiments.training.torch_networks import network
+    from bptt.harness.torch_models.networks import network
 
     net = network(model, params)
     trained = [p for p in net.parameters() if p.requires_grad]

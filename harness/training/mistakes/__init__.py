@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.training.mistakes import adam, clips, measures, momentum, steps
-from bptt.harness.training.oracle import Variant
 
-VARIANTS: Mapping[str, tuple[Variant, ...]] = {
+VARIANTS: Mapping[str, tuple[KnownMistake, ...]] = {
     **clips.CLIPS,
     "sgd": steps.SGD,
     "momentum": momentum.MOMENTUM,
@@ -20,6 +20,6 @@ VARIANTS: Mapping[str, tuple[Variant, ...]] = {
 }
 
 
-def variants_of(like: str | None) -> tuple[Variant, ...]:
+def variants_of(like: str | None) -> tuple[KnownMistake, ...]:
     """Known differences to the part of this name; () for a cell, or for nothing."""
     return VARIANTS.get(like or "", ())

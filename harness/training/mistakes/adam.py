@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.subject import Array
+from bptt.harness.known.mistake import KnownMistake, of_part
+from bptt.harness.subject import Answer, Array
 from bptt.harness.training.mistakes.steps import Slots, Step, answer_of, by_place, common, slot
-from bptt.harness.training.oracle import Answer, Hyper, Variant
+from bptt.harness.training.oracle import Hyper
 
 _M, _V = "m = beta1 * m + (1 - beta1) * g", "v = beta2 * v + (1 - beta2) * g**2"
 _HAT = "m / (1 - beta1**t) and v / (1 - beta2**t), t = 1 in the first step"
@@ -53,12 +54,12 @@ def _step(move: Move = _right, first: Average = _m, second: Average = _v) -> Ste
     return step
 
 
-def _moved(name: str, move: Move, sentence: str, fix: str, published: str = "", form_of: str = "") -> Variant:
-    return Variant(name, answer_of(_step(move)), sentence, fix, published, form_of)
+def _moved(name: str, move: Move, sentence: str, fix: str, published: str = "", form_of: str = "") -> KnownMistake:
+    return of_part(name, answer_of(_step(move)), sentence, fix, published, form_of)
 
 
-def _averaged(name: str, sentence: str, fix: str, first: Average = _m, second: Average = _v, published: str = "") -> Variant:
-    return Variant(name, answer_of(_step(first=first, second=second)), sentence, fix, published)
+def _averaged(name: str, sentence: str, fix: str, first: Average = _m, second: Average = _v, published: str = "") -> KnownMistake:
+    return of_part(name, answer_of(_step(first=first, second=second)), sentence, fix, published)
 
 
 def _swapped(step: Step) -> Step:
@@ -77,7 +78,7 @@ def _amsgrad(hat: bool) -> Step:
     return step
 
 
-def _eps(value: float) -> Variant:
+def _eps(value: float) -> KnownMistake:
     """With an epsilon of its own, of which its constructor says nothing: that is its affair."""
     answer = answer_of(_step_with({"eps": value}))
 
@@ -85,15 +86,15 @@ def _eps(value: float) -> Variant:
         return Answer() if "eps" in hyper else answer(hyper, *args)
 
     where = "Keras" if value == 1e-7 else "another epsilon"
-    return Variant(f"eps-{value:g}", own, f"epsilon is {value:g}, and not 1e-8", "eps = 1e-8", where, form_of="TRN300")
+    return of_part(f"eps-{value:g}", own, f"epsilon is {value:g}, and not 1e-8", "eps = 1e-8", where, form_of="TRN300")
 
 
-def _without_eps() -> Variant:
-    return Variant("eps-missing", answer_of(_step_with({"eps": 0.0})), "epsilon is missing: a gradient of zero gives 0 / 0", _P)
+def _without_eps() -> KnownMistake:
+    return of_part("eps-missing", answer_of(_step_with({"eps": 0.0})), "epsilon is missing: a gradient of zero gives 0 / 0", _P)
 
 
-def _fixed(name: str, value: float) -> Variant:
-    return Variant(
+def _fixed(name: str, value: float) -> KnownMistake:
+    return of_part(
         f"{name}-fixed-{value:g}",
         answer_of(_step_with({name: value})),
         f"{name} is {value:g}, whatever it is made with",
@@ -105,7 +106,7 @@ def _step_with(other: Hyper) -> Step:
     return lambda h, p, g, s, t, lr: _step()({**h, **other}, p, g, s, t, lr)
 
 
-ADAM: tuple[Variant, ...] = (
+ADAM: tuple[KnownMistake, ...] = (
     _moved("without-correction", lambda h, m, v, t, lr: lr * m / (np.sqrt(v) + eps(h)), "the bias correction of m and v is missing", _HAT),
     _moved(
         "m-not-corrected",
@@ -160,28 +161,28 @@ ADAM: tuple[Variant, ...] = (
         _P,
     ),
     _moved("without-v", lambda h, m, v, t, lr: lr * _m_hat(h, m, t), "it does not divide by the root of v: that is momentum", _P),
-    Variant("betas-swapped", answer_of(_swapped(_step())), "beta1 and beta2 stand in each other's place", f"{_M}; {_V}"),
-    Variant("t-from-zero", answer_of(_step(), first=0), "t is 0 in the first step: 1 - beta**0 is zero", "t += 1 before the step"),
-    Variant(
+    of_part("betas-swapped", answer_of(_swapped(_step())), "beta1 and beta2 stand in each other's place", f"{_M}; {_V}"),
+    of_part("t-from-zero", answer_of(_step(), first=0), "t is 0 in the first step: 1 - beta**0 is zero", "t += 1 before the step"),
+    of_part(
         "t-from-two",
         answer_of(_step(), first=2),
         "t is 2 in the first step: it counts on twice, or before it is used",
         "t = 1 in the first step",
     ),
-    Variant(
+    of_part(
         "t-for-every-parameter",
         answer_of(_step(), shared_t=False),
         "t counts on with every parameter, and not with every step",
         "t += 1 outside of the loop over parameters",
     ),
-    Variant(
+    of_part(
         "amsgrad",
         answer_of(_amsgrad(False)),
         "it divides by the largest v so far (AMSGrad)",
         _P,
         "Reddi et al. 2018, torch.optim.Adam(amsgrad=True)",
     ),
-    Variant(
+    of_part(
         "amsgrad-corrected", answer_of(_amsgrad(True)), "it divides by the largest corrected v so far (AMSGrad)", _P, "Keras amsgrad=True"
     ),
     _averaged(

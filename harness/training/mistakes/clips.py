@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bptt.harness.subject import Array, Arrays
-from bptt.harness.training.oracle import Answer, Hyper, Variant, clipped
+from bptt.harness.known.mistake import KnownMistake, of_part
+from bptt.harness.subject import Answer, Array, Arrays
+from bptt.harness.training.oracle import Hyper, clipped
 
 Clipping = Callable[[Arrays, float], dict[str, Array]]
 _GLOBAL = "norm = np.sqrt(sum((g**2).sum() for g in grads.values()))"
@@ -39,11 +40,11 @@ def _scaled(factor: Callable[[np.float64, float], float]) -> Clipping:
     return lambda grads, theta: {name: g * factor(np.float64(_norm(*grads.values())), theta) for name, g in grads.items()}
 
 
-def _variant(name: str, clip: Clipping, sentence: str, fix: str, published: str = "") -> Variant:
+def _variant(name: str, clip: Clipping, sentence: str, fix: str, published: str = "") -> KnownMistake:
     def answer(hyper: Hyper, grads: Arrays, theta: float) -> Answer:
         return clipped(clip(grads, theta))
 
-    return Variant(name, answer, sentence, fix, published)
+    return of_part(name, answer, sentence, fix, published)
 
 
 _per_tensor = _each(lambda g, theta: g * (theta / _norm(g)) if _norm(g) > theta else g)
@@ -216,7 +217,7 @@ _ELEMENTWISE = (
     ),
 )
 
-CLIPS: dict[str, tuple[Variant, ...]] = {
+CLIPS: dict[str, tuple[KnownMistake, ...]] = {
     "clip_global_norm": (*_NORM, _WITH_1E6),
     "clip_global_norm_torch": (*_NORM, _WITHOUT_1E6),
     "clip_elementwise": _ELEMENTWISE,

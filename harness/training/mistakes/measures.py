@@ -8,26 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.subject import Array
-from bptt.harness.training.oracle import Answer, Hyper, Variant, number
+from bptt.harness.known.mistake import KnownMistake, of_part
+from bptt.harness.subject import Answer, Array
+from bptt.harness.training.oracle import Hyper, number
 
 _MEAN = "np.exp((losses * counts).sum() / counts.sum())"
 _MASK = "(rng.random(shape) >= p) / (1 - p)"
 
 
-def _perplexity(name: str, value: Callable[[Array, Array], Any], sentence: str, fix: str = _MEAN, published: str = "") -> Variant:
+def _perplexity(name: str, value: Callable[[Array, Array], Any], sentence: str, fix: str = _MEAN, published: str = "") -> KnownMistake:
     def answer(hyper: Hyper, losses: Array, counts: Array) -> Answer:
         with np.errstate(all="ignore"):
             return number(float(value(losses, counts)))
 
-    return Variant(name, answer, sentence, fix, published)
+    return of_part(name, answer, sentence, fix, published)
 
 
 def _mean(losses: Array, counts: Array) -> float:
     return float(np.sum(losses * counts) / np.sum(counts))
 
 
-PERPLEXITY: tuple[Variant, ...] = (
+PERPLEXITY: tuple[KnownMistake, ...] = (
     _perplexity("base-two", lambda losses, n: np.exp2(_mean(losses, n)), "it is 2 to the mean loss, which is in nats: exp belongs to it"),
     _perplexity("exp-missing", _mean, "it is the mean loss itself: the exponential is missing"),
     _perplexity(
@@ -77,12 +78,12 @@ PERPLEXITY: tuple[Variant, ...] = (
 )
 
 
-def _mask(name: str, draw: Callable[..., Array], sentence: str, fix: str = _MASK, published: str = "") -> Variant:
+def _mask(name: str, draw: Callable[..., Array], sentence: str, fix: str = _MASK, published: str = "") -> KnownMistake:
     def answer(hyper: Hyper, rng: np.random.Generator, shape: tuple[int, ...], p: float) -> Answer:
         with np.errstate(all="ignore"):
             return {("mask", None): np.asarray(draw(rng, shape, p), np.float64)}
 
-    return Variant(name, answer, sentence, fix, published)
+    return of_part(name, answer, sentence, fix, published)
 
 
 def _dropped(rng: np.random.Generator, shape: Sequence[int], p: float, keep: float) -> Array:
@@ -97,7 +98,7 @@ def _repeated(axes: tuple[int, ...]) -> Callable[..., Array]:
     return draw
 
 
-DROPOUT: tuple[Variant, ...] = (
+DROPOUT: tuple[KnownMistake, ...] = (
     _mask("scaled-by-1-over-p", lambda rng, shape, p: _dropped(rng, shape, p, p), "what is kept is scaled by 1/p, and not by 1/(1-p)"),
     _mask(
         "not-scaled",
@@ -157,7 +158,9 @@ DROPOUT: tuple[Variant, ...] = (
 )
 
 
-def _rule(name: str, follow: Callable[[Sequence[float], float, float], float], sentence: str, fix: str, published: str = "") -> Variant:
+def _rule(
+    name: str, follow: Callable[[Sequence[float], float, float], float], sentence: str, fix: str, published: str = ""
+) -> KnownMistake:
     """follow(losses so far, lr, lr at the start) -> the next lr"""
 
     def answer(hyper: Hyper, losses: Sequence[float], lr: float) -> Answer:
@@ -167,7 +170,7 @@ def _rule(name: str, follow: Callable[[Sequence[float], float, float], float], s
             found["lr", t] = np.asarray(lr)
         return found
 
-    return Variant(name, answer, sentence, fix, published)
+    return of_part(name, answer, sentence, fix, published)
 
 
 def _rose(losses: Sequence[float]) -> bool:
@@ -179,7 +182,7 @@ def _stuck(losses: Sequence[float]) -> bool:
 
 
 _RISE, _PLATEAU = "if loss > previous: lr = lr / 2", "if loss >= best: lr = lr / 4, else best = loss"
-HALVE_ON_RISE: tuple[Variant, ...] = (
+HALVE_ON_RISE: tuple[KnownMistake, ...] = (
     _rule("on-fall", lambda ls, lr, _: lr / 2 if len(ls) > 1 and ls[-1] < ls[-2] else lr, "it halves when the loss falls", _RISE),
     _rule(
         "on-tie", lambda ls, lr, _: lr / 2 if len(ls) > 1 and ls[-1] >= ls[-2] else lr, "it also halves when the loss stays the same", _RISE
@@ -210,7 +213,7 @@ HALVE_ON_RISE: tuple[Variant, ...] = (
     _rule("always-after-first", lambda ls, lr, _: lr / 2 if len(ls) > 1 else lr, "it halves at every evaluation but the first", _RISE),
     _rule("one-late", lambda ls, lr, _: lr / 2 if _rose(ls[:-1]) else lr, "it halves one evaluation late", _RISE),
 )
-DIVIDE_ON_PLATEAU: tuple[Variant, ...] = (
+DIVIDE_ON_PLATEAU: tuple[KnownMistake, ...] = (
     _rule(
         "against-previous",
         lambda ls, lr, _: lr / 4 if _rose(ls) else lr,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bptt.harness.subject import Array, Arrays
-from bptt.harness.training.oracle import Answer, Hyper, Variant
+from bptt.harness.known.mistake import KnownMistake, of_part
+from bptt.harness.subject import Answer, Array, Arrays
+from bptt.harness.training.oracle import Hyper
 
 Slots = dict[str, Array]
 Step = Callable[[Hyper, Array, Array, Slots, int, float], Array]
@@ -74,9 +75,9 @@ def _scaled(step: Step, factor: Callable[[float], float]) -> Step:
     return lambda h, p, g, s, t, lr: p + factor(lr) * (step(h, p, g, s, t, lr) - p)
 
 
-def common(step: Step, formula: str) -> tuple[Variant, ...]:
+def common(step: Step, formula: str) -> tuple[KnownMistake, ...]:
     """Mistakes that can be made in every optimiser."""
-    plain, normed = Variant, _with_gradient(step, lambda g: g / np.sqrt(np.sum(g * g)))
+    plain, normed = of_part, _with_gradient(step, lambda g: g / np.sqrt(np.sum(g * g)))
     return (
         plain("wrong-sign", answer_of(_scaled(step, lambda lr: -1.0)), "the step goes uphill: the minus is missing", formula),
         plain(
@@ -125,8 +126,8 @@ def common(step: Step, formula: str) -> tuple[Variant, ...]:
     )
 
 
-def by_place(step: Step) -> Variant:
-    return Variant(
+def by_place(step: Step) -> KnownMistake:
+    return of_part(
         "state-by-place",
         answer_of(step, by_place=True),
         "what is remembered belongs to the place of a parameter in the dict, and not to its name",
@@ -134,4 +135,4 @@ def by_place(step: Step) -> Variant:
     )
 
 
-SGD: tuple[Variant, ...] = common(sgd, "p -= lr * g")
+SGD: tuple[KnownMistake, ...] = common(sgd, "p -= lr * g")

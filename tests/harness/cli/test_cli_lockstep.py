@@ -49,11 +49,11 @@ def test_a_line_for_each_model_and_optimizer(bptt: Bptt) -> None:
     pytest.importorskip("torch", reason="needs torch")
     exit_code, out, err = bptt("rnn", "seq2seq", "--steps", "2")
     assert (exit_code, err) == (0, "")
-    *legs, tolerance = out.splitlines()
-    assert [line.split()[:4] for line in legs] == [
+    *runs, tolerance = out.splitlines()
+    assert [line.split()[:4] for line in runs] == [
         [name, optimizer, "2", "steps"] for name in ("rnn", "seq2seq-dot", "seq2seq-additive") for optimizer in ("sgd", "adam")
     ]
-    assert all("losses equal to" in line and "parameters to" in line and " -> " in line for line in legs)
+    assert all("losses equal to" in line and "parameters to" in line and " -> " in line for line in runs)
     assert tolerance.startswith("tolerance: 100 times what rounding makes of the NumPy loop")
 
 

@@ -7,21 +7,21 @@ from dataclasses import replace
 import pytest
 
 from bptt.harness.diagnosis.explain import agrees, explain
-from bptt.harness.known import bugs_of
-from bptt.harness.known.plant_stack import StackBug
-from bptt.harness.known.stacks import BACKWARD
+from bptt.harness.known import of_cell
+from bptt.harness.known.mistake import KnownMistake, of_stack
+from bptt.harness.known.stacks.backward import BUGS as BACKWARD
 from tests.harness.known.stacking import identified, in_layers, subject, wrong_gradient
 
 EVERY = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
 
 
-def stack_for(bug: StackBug, cell: str) -> tuple[tuple[str, ...], bool]:
+def stack_for(bug: KnownMistake, cell: str) -> tuple[tuple[str, ...], bool]:
     return (cell,) * (3 if "three layers" in bug.needs else 2), "directions" in bug.needs
 
 
 @pytest.mark.every(4)
 @pytest.mark.parametrize("bug", BACKWARD[::4], ids=lambda bug: bug.name)
-def test_a_mistake_of_stacks_is_named_first(bug: StackBug) -> None:
+def test_a_mistake_of_stacks_is_named_first(bug: KnownMistake) -> None:
     names, both = stack_for(bug, "elman")
     tested = subject(names, both, bug)
     found = explain(wrong_gradient(tested, names, both), lambda case: wrong_gradient(tested, names, both, case))
@@ -58,7 +58,7 @@ def test_a_cells_mistake_is_named_with_its_layer_and_direction(cell: str, bug: s
 
 
 def test_some_mistakes_of_a_cell_are_found_in_their_layers() -> None:
-    known = [bug for bug in bugs_of("elman") if bug.function == "step_backward"][::2]
+    known = [bug for bug in of_cell("elman") if bug.edits[0].function == "cell.step_backward"][::2]
     assert len(known) >= 3
     for k, bug in enumerate(known):
         suffix = EVERY[k % 4]
@@ -71,7 +71,7 @@ def test_some_mistakes_of_a_cell_are_found_in_their_layers() -> None:
 
 def test_an_unknown_mistake_is_put_in_its_layer_and_not_named() -> None:
     names = ("elman", "elman")
-    unknown = StackBug(
+    unknown = of_stack(
         "unknown",
         "_layer_backward",
         "dparams |= _named(share, suffix)",
@@ -91,7 +91,8 @@ def test_an_unknown_mistake_is_put_in_its_layer_and_not_named() -> None:
 def test_a_mistake_in_another_form_is_no_certain_cause() -> None:
     """Almost a known mistake, but not to rounding."""
     known = next(bug for bug in BACKWARD if bug.name == "dys-halved")
-    almost = replace(known, name="almost", after=known.after.replace("0.5 *", "0.5001 *"))
+    (edit,) = known.edits
+    almost = replace(known, name="almost", edits=(replace(edit, after=edit.after.replace("0.5 *", "0.5001 *")),))
     names = ("elman", "elman")
     found = explain(wrong_gradient(subject(names, True, almost), names, True))
     assert all(cause.score < 1 for cause in found)

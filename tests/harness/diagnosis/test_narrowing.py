@@ -11,7 +11,7 @@ from bptt.harness.diagnosis import narrowing
 from bptt.harness.diagnosis.explain import agrees, explain
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.errors import SubjectError
-from bptt.harness.known import bug
+from bptt.harness.known import mistake
 from bptt.reports.records import Cause
 from tests.harness.known.planting import wrong_gradient
 
@@ -20,7 +20,7 @@ def at(name: str, when: Callable[[Case], bool], identified: bool = False, cell: 
     """The cell's gradient with the bug planted where `when` holds, and right everywhere else."""
 
     def of(case: Case) -> WrongGradient:
-        return wrong_gradient(cell, *([bug(cell, name)] if when(case) else []), case=case, identified=identified)
+        return wrong_gradient(cell, *([mistake(cell, name)] if when(case) else []), case=case, identified=identified)
 
     return of
 
@@ -198,7 +198,7 @@ def test_a_torch_user_is_told_where_a_gradient_gets_lost(name: str, identified: 
 
 
 def test_a_torch_user_with_a_wrong_factor_is_sent_to_a_backward_of_ones_own() -> None:
-    whole = wrong_gradient("lstm", bug("lstm", "f-derivative-missing"))
+    whole = wrong_gradient("lstm", mistake("lstm", "f-derivative-missing"))
     (cause,) = explain(replace(whole, subject=replace(whole.subject, framework="torch")))
     assert cause.fix == "in the backward of your torch.autograd.Function: da_f = df * f * (1 - f)"
 
@@ -210,6 +210,6 @@ def test_a_path_that_is_cut_at_both_ends_is_one_mistake() -> None:
 
 def _of_two(*names: str) -> tuple[WrongGradient, Callable[[Case], WrongGradient]]:
     def of(case: Case) -> WrongGradient:
-        return wrong_gradient("lstm", *(bug("lstm", name) for name in names), case=case)
+        return wrong_gradient("lstm", *(mistake("lstm", name) for name in names), case=case)
 
     return of(Case(T=1)), of

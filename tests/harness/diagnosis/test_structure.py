@@ -12,8 +12,8 @@ from bptt.harness.diagnosis import structure
 from bptt.harness.diagnosis.explain import explain
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.gradient.distance import relative_distance
-from bptt.harness.known import bug
-from bptt.harness.known.plant import Bug
+from bptt.harness.known import mistake
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.subject import Array, Region
 from bptt.reports.records import Cause
 from tests.harness.known.planting import H, wrong_gradient
@@ -25,7 +25,7 @@ GATES = tuple(
 )
 
 
-def unidentified(*bugs: Bug, cell: str = "lstm", case: Case | None = None, regions: tuple[Region, ...] = GATES) -> WrongGradient:
+def unidentified(*bugs: KnownMistake, cell: str = "lstm", case: Case | None = None, regions: tuple[Region, ...] = GATES) -> WrongGradient:
     return replace(wrong_gradient(cell, *bugs, case=case, identified=False), regions=regions)
 
 
@@ -194,13 +194,13 @@ def test_weight_decay_is_seen() -> None:
 
 
 def test_states_in_each_others_place_are_seen() -> None:
-    cause = structure.causes(unidentified(bug("lstm", "dh0-dc0-swapped")))[0]
+    cause = structure.causes(unidentified(mistake("lstm", "dh0-dc0-swapped")))[0]
     assert (cause.code, cause.hypothesis) == ("states-swapped", "dL/dh0 and dL/dc0 stand in each other's place")
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_cut_of_the_gradient_is_seen_without_knowing_the_cell(k: int) -> None:
-    causes = structure.causes(unidentified(bug("lstm", f"truncation-after-{k}"), regions=()))
+    causes = structure.causes(unidentified(mistake("lstm", f"truncation-after-{k}"), regions=()))
     cut = next(cause for cause in causes if cause.code == "gradient-cut-at-lag")
     assert cut.hypothesis == f"gradients go back {k} step{'s' * (k != 1)} and no further"
 
@@ -236,13 +236,13 @@ def test_a_right_gradient_has_no_structure() -> None:
 
 
 def test_without_exact_gradients_nothing_is_said() -> None:
-    whole = unidentified(bug("lstm", "dh0-zero"))
+    whole = unidentified(mistake("lstm", "dh0-zero"))
     assert structure.causes(replace(whole, exact=tuple(Gradients({}, None, {}) for _ in whole.exact))) == ()
 
 
 def test_a_case_of_one_unit_is_not_taken_for_a_constant_factor() -> None:
     """With T = N = D = H = 1 every wrong gradient is a multiple of the right one: a larger case is asked for."""
-    found = bug("lstm", "f-derivative-missing")
+    found = mistake("lstm", "f-derivative-missing")
 
     def at_case(case: Case) -> WrongGradient:
         return unidentified(found, case=case, regions=())
@@ -261,4 +261,4 @@ def test_what_structure_says_of_real_bugs_is_never_certain() -> None:
         "i-f-swapped",
         "h-t-in-dW_h",
     ):
-        assert all(cause.score < 1 for cause in explain(unidentified(bug("lstm", name)))), name
+        assert all(cause.score < 1 for cause in explain(unidentified(mistake("lstm", name)))), name

@@ -5,43 +5,45 @@ import pytest
 
 import bptt
 from bptt.harness import targets
-from bptt.harness.identify.forward_bug import variation
+from bptt.harness.identify.forward_bug import forward_bug
 from bptt.harness.identify.identify import identify
-from bptt.harness.known import BUGS, FORWARD_BUGS, forward_bugs_of
-from bptt.harness.known.plant import Bug, PlantedCell, plant
+from bptt.harness.known import BACKWARD, FORWARD, cells_of, forward_of_cell
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.plant import plant
+from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl import CELLS, unroll
 from bptt.refimpl.unroll import forward
 from tests.harness.diagnosis.table import TABLE, WRONG
 from tests.harness.identify.variants import subject
 
-PAIRS = [(bug, cell) for bug in FORWARD_BUGS for cell in bug.cells]
+PAIRS = [(bug, cell) for bug in FORWARD for cell in cells_of(bug)]
 
 
 def shown(value: object) -> str:
-    return value.name if isinstance(value, Bug) else str(value)
+    return value.name if isinstance(value, KnownMistake) else str(value)
 
 
 @pytest.mark.parametrize(("bug", "cell"), PAIRS, ids=shown)
-def test_each_difference_changes_the_outputs(bug: Bug, cell: str) -> None:
-    planted, rng = plant(CELLS[cell], bug), np.random.default_rng(0)
+def test_each_difference_changes_the_outputs(bug: KnownMistake, cell: str) -> None:
+    planted, rng = plant(bug), np.random.default_rng(0)
     params = {name: rng.normal(scale=0.7, size=value.shape) for name, value in CELLS[cell].init(rng, 3, 7).items()}
     state = {name: rng.normal(scale=0.6, size=value.shape) for name, value in CELLS[cell].zero_state(params, 2).items()}
     xs = rng.normal(size=(5, 2, 3))
     right = forward(CELLS[cell], params, xs, state)[0]
-    wrong = planted.forward(planted.cell, params, xs, state)[0]
+    wrong = planted.forward(planted.cell(CELLS[cell]), params, xs, state)[0]
     assert np.max(np.abs(right - wrong)) > 1e-3 * np.max(np.abs(right))
 
 
 @pytest.mark.every(6)
-@pytest.mark.parametrize("bug", FORWARD_BUGS, ids=shown)
-def test_each_difference_is_named(bug: Bug) -> None:
-    cell = bug.cells[0]
+@pytest.mark.parametrize("bug", FORWARD, ids=shown)
+def test_each_difference_is_named(bug: KnownMistake) -> None:
+    cell = cells_of(bug)[0]
     planted = targets.load(PlantedCell(cell, (bug,)))[0]
     assert identify(planted) is None
-    found = variation(planted, cell)
+    found = forward_bug(planted, cell)
     assert found is not None
-    assert (found.code, found.identification.cell) == (bug.name, cell)
+    assert (found.mistake.name, found.identification.cell) == (bug.name, cell)
     assert found.identification.max_error < 1e-9
     assert bug.sentence in found.convention
 
@@ -49,20 +51,20 @@ def test_each_difference_is_named(bug: Bug) -> None:
 @pytest.mark.parametrize("name", ["lstm as tf1 with peepholes", "gru as keras", "elman relu"])
 def test_a_right_cell_has_no_difference(name: str) -> None:
     """The search with a difference planted never fits a cell without it."""
-    assert variation(subject(TABLE[name][0])) is None
+    assert forward_bug(subject(TABLE[name][0])) is None
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_named_is_named_to_rounding(name: str) -> None:
-    found = variation(subject(WRONG[name]))
+    found = forward_bug(subject(WRONG[name]))
     assert found is None or found.identification.max_error < 1e-9
 
 
 def test_names_are_unique_within_a_cell_and_apart_from_those_of_the_backward_pass() -> None:
     for cell in CELLS:
-        names = [bug.name for bug in forward_bugs_of(cell)]
+        names = [bug.name for bug in forward_of_cell(cell)]
         assert len(names) == len(set(names))
-    assert not {bug.name for bug in FORWARD_BUGS} & {bug.name for bug in BUGS}
+    assert not {bug.name for bug in FORWARD} & {bug.name for bug in BACKWARD}
 
 
 class TanhOfC:
@@ -160,7 +162,7 @@ def test_a_backward_of_the_cell_that_was_meant_is_not_a_second_failure() -> None
 
 
 def test_an_exact_backward_of_the_wrong_forward_pass_is_still_judged() -> None:
-    bug = next(bug for bug in FORWARD_BUGS if bug.name == "c-of-tanh-c")
+    bug = next(bug for bug in FORWARD if bug.name == "c-of-tanh-c")
 
     class Forward(PlantedCell):
         like = "lstm"

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bptt.harness.call.cell import run
+from bptt.harness.call.cell import Gradients, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, cotangents
 from bptt.harness.diagnosis.explain import WrongGradient, explain
-from bptt.harness.diagnosis.explain_lengths import causes_with_lengths
-from bptt.harness.diagnosis.explain_stack import StackReference
+from bptt.harness.diagnosis.lengths import causes_with_lengths
+from bptt.harness.diagnosis.replay import Candidate, Reference
 from bptt.harness.errors import UsageError
-from bptt.harness.identify.forward_bug import backward_is_that_of_the_right_cell, variation
+from bptt.harness.identify.forward_bug import backward_is_that_of_the_right_cell, forward_bug
 from bptt.harness.identify.identify import identify, identify_layers, nothing_found_reason
-from bptt.harness.known.plant_stack import PlantedStack
-from bptt.harness.known.stacks import BACKWARD, STACK_BUGS
+from bptt.harness.known import STACKS
+from bptt.harness.known.stacks.backward import BUGS as BACKWARD
+from bptt.harness.known.subjects import PlantedStack
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import regions
 from bptt.harness.weights.mirror import mirror
@@ -48,7 +49,6 @@ def test_torchs_layers_are_known(name: str, args: dict[str, Any], cell: str, wor
     assert words in found.convention
     assert found.max_error < 1e-12
     stack = found.mapping.stack
-    assert stack is not None
     assert (len(stack.cells), stack.bidirectional) == (args.get("num_layers", 1), args.get("bidirectional", False))
     beside = mirror(tested, found)
     data = draw(tested, Case(T=6, N=3, D=2, H=4))
@@ -149,7 +149,7 @@ def test_outputs_that_are_put_together_otherwise_are_not_guessed_at(way: str, wo
     assert words in nothing_found_reason(tested)
 
 
-AHEAD = [bug for bug in STACK_BUGS if bug.kind == "forward" and set(bug.needs) <= {"directions", "layers"}]
+AHEAD = [bug for bug in STACKS if bug.kind == "forward" and set(bug.needs) <= {"directions", "layers"}]
 
 
 @pytest.mark.parametrize("bug", AHEAD, ids=lambda bug: bug.name)
@@ -160,8 +160,8 @@ def test_a_stack_with_a_mistake_in_its_forward_pass_is_no_stack(bug: Any) -> Non
 def test_a_known_difference_is_named_or_nothing_is() -> None:
     named = []
     for bug in AHEAD:
-        found = variation(subject(("elman", "elman"), "directions" in bug.needs, bug))
-        assert found is None or found.code == bug.name
+        found = forward_bug(subject(("elman", "elman"), "directions" in bug.needs, bug))
+        assert found is None or found.mistake.name == bug.name
         named += [bug.name] if found else []
     assert {"reverse-outputs-not-turned-back", "outputs-reverse-first", "residual-around-upper-layers"} <= set(named)
     assert len(named) >= 14
@@ -170,7 +170,7 @@ def test_a_known_difference_is_named_or_nothing_is() -> None:
 def test_a_backward_of_the_right_stack_is_known_as_that() -> None:
     bug = next(bug for bug in AHEAD if bug.name == "reverse-starts-from-zero")
     tested = subject(("elman", "elman"), True, bug)
-    found = variation(tested)
+    found = forward_bug(tested)
     assert found is not None
     assert backward_is_that_of_the_right_cell(tested, found)
 
@@ -206,6 +206,7 @@ def test_a_mistake_is_named_in_the_subjects_own_tensors() -> None:
     vs = tuple(cotangents(tested, case, *run(tested, data)))
     nothing = WrongGradient(tested, found, (), case, data, vs, (), ())
     bug = next(bug for bug in BACKWARD if bug.name == "dxs-of-reverse-lost")
-    yours = tuple(StackReference(found, nothing).gradients(v, bug) for v in vs)
+    blank = replace(nothing, yours=(Gradients({}, None, {}),) * len(vs))
+    yours = tuple(Reference(found, blank).gradients(Candidate((bug,)), j) for j in range(len(vs)))
     assert [cause.code for cause in explain(replace(nothing, yours=yours, exact=yours))] == [bug.name]
     assert causes_with_lengths(tested, found) == ()

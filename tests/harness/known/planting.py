@@ -10,10 +10,12 @@ from bptt.harness.call.cell import backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, cotangents
 from bptt.harness.diagnosis.wrong import WrongGradient
-from bptt.harness.known.plant import Bug, PlantedCell
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import Identification, Piece, WeightMap, gradients_from_reference, params_to_reference
 from bptt.refimpl import CELLS
+from bptt.refimpl.stack import single
 
 D, H = 3, 7
 
@@ -63,7 +65,7 @@ def _mapping(name: str, foreign: bool) -> WeightMap:
     states = cell.zero_state(params, 1)
     sizes = {"D": D, "H": H} if P == H else {"D": D, "H": H, "P": P}
     names = {"h": "hidden", "c": "memory"} if foreign else {"h": "h", "c": "c"}
-    return WeightMap(cell, tuple(pieces), shapes, state={names[s]: s for s in states}, sizes=sizes, tensors=tensors)
+    return WeightMap(single(cell), tuple(pieces), shapes, state={names[s]: s for s in states}, sizes=sizes, tensors=tensors)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Translated:
         return {own: state[name] for name, own in self.mapping.state.items()}
 
 
-def subject(name: str, *bugs: Bug, mapping: WeightMap | None = None, scale: float | None = None) -> Subject:
+def subject(name: str, *bugs: KnownMistake, mapping: WeightMap | None = None, scale: float | None = None) -> Subject:
     planted = PlantedCell(name, bugs)
     implementation = planted if mapping is None else Translated(mapping, planted)
     return Subject(name, name, "numpy", "cell", implementation, capabilities=frozenset({"backward"}), dys_scale=scale)
@@ -112,7 +114,7 @@ def subject(name: str, *bugs: Bug, mapping: WeightMap | None = None, scale: floa
 
 def wrong_gradient(
     name: str,
-    *bugs: Bug,
+    *bugs: KnownMistake,
     case: Case | None = None,
     mapping: WeightMap | None = None,
     identified: bool = True,

@@ -9,10 +9,11 @@ import numpy as np
 from bptt.harness.call.cell import backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, cotangents
-from bptt.harness.diagnosis.explain_lengths import Call
+from bptt.harness.diagnosis.replay import Call
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.identify.stacks import identify_stack
-from bptt.harness.known.plant_stack import PlantedStack, StackBug
+from bptt.harness.known.mistake import KnownMistake, of_stack
+from bptt.harness.known.subjects import PlantedStack
 from bptt.harness.subject import Subject
 from bptt.harness.weights.map import Identification
 from bptt.refimpl import CELLS
@@ -23,7 +24,7 @@ CASE = Case(T=4, N=2, D=3, H=4)
 _RECUR = "dqs, share, dstate = steps.backward_projected(stack.cells[k], _of(params, suffix), tapes_d, drs, dfinal_d)"
 
 
-def subject(names: tuple[str, ...], both: bool, *bugs: StackBug) -> Subject:
+def subject(names: tuple[str, ...], both: bool, *bugs: KnownMistake) -> Subject:
     made = PlantedStack(names, both, bugs)
     return Subject("S", "S", "numpy", "cell", made, capabilities=frozenset({"backward"}), bidirectional=both, lengths=True)
 
@@ -41,18 +42,18 @@ def wrong_gradient(tested: Subject, names: tuple[str, ...], both: bool, case: Ca
     return WrongGradient(tested, identified(names, both), (), case, data, tuple(vs), yours, exact)
 
 
-def in_layers(cell: str, name: str, where: tuple[str, ...]) -> StackBug:
+def in_layers(cell: str, name: str, where: tuple[str, ...]) -> KnownMistake:
     """A cell's mistake in some layers and directions alone."""
     after = (
-        "from bptt.harness.known import bug as known\n"
-        "from bptt.harness.known.plant import mutant\n"
-        f"cell = mutant(stack.cells[k], known({cell!r}, {name!r})) if suffix in {where!r} else stack.cells[k]\n"
+        "from bptt.harness.known import mistake\n"
+        "from bptt.harness.known.plant import plant\n"
+        f"cell = plant(mistake({cell!r}, {name!r})).cell(stack.cells[k]) if suffix in {where!r} else stack.cells[k]\n"
         + _RECUR.replace("stack.cells[k]", "cell")
     )
-    return StackBug(f"{name} in {where}", "_layer_backward", _RECUR, after, "", "")
+    return of_stack(f"{name} in {where}", "_layer_backward", _RECUR, after, "", "")
 
 
-def call_for(bug: StackBug, cell: str = "lstm") -> Call:
+def call_for(bug: KnownMistake, cell: str = "lstm") -> Call:
     """A stack, and numbers for it, in which the bug must show: as many layers, directions, lengths and masks as it needs."""
     rng = np.random.default_rng(0)
     T, N, D, H = 5, 3, 3, 4

@@ -30,12 +30,12 @@ def test_numpy_and_torch_train_the_same_for_a_hundred_steps(name: str, optimizer
     pytest.importorskip("torch", reason="needs torch")
     found = lockstep(model=small(name), steps=STEPS, optimizer=optimizer)
     assert found.ok, found.text()
-    held = found.legs[0].held
+    held = found.runs[0].held
     assert len(held.losses) == len(held.gaps) == STEPS
     np.testing.assert_allclose(held.losses, held.reference, rtol=1e-9, atol=0)
     assert max(gap.relative for gap in held.gaps) < 1e-9
     assert np.mean(held.reference[-10:]) < 0.87 * held.reference[0]
-    gradients = found.legs[0].gradients
+    gradients = found.runs[0].gradients
     assert gradients is not None
     assert gradients.relative < 1e-12
 
@@ -45,7 +45,7 @@ def test_with_momentum_and_other_weights_too(seed: int) -> None:
     pytest.importorskip("torch", reason="needs torch")
     found = lockstep(model=[small("gru"), small("seq2seq-additive")], steps=30, optimizer="momentum", seed=seed)
     assert found.ok, found.text()
-    assert [leg.model.name for leg in found.legs] == ["gru", "seq2seq-additive"]
+    assert [one.model.name for one in found.runs] == ["gru", "seq2seq-additive"]
 
 
 OTHERS: dict[str, Any] = {
@@ -78,28 +78,28 @@ def test_differences_that_grow_from_rounding_are_no_fault_and_a_fault_beside_the
     pytest.importorskip("torch", reason="needs torch")
     named = replace(small("rnn", model=Wild()), H=16)
     found = lockstep(model=named, steps=50, optimizer="sgd")
-    held = found.legs[0].held
+    held = found.runs[0].held
     assert found.ok, found.text()
     assert max(gap.relative for gap in held.gaps) > 1e-9
     assert held.blind is not None
     assert "not judged from there on" in found.text()
-    parting = lockstep(RateAMillionthOff(named), named, steps=50, optimizer="sgd").legs[0].held.parting
+    parting = lockstep(RateAMillionthOff(named), named, steps=50, optimizer="sgd").runs[0].held.parting
     assert parting is not None
     assert parting.step == 1
 
 
-def test_a_wrong_gradient_of_torchs_twin_is_named_as_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_gradient_of_the_torch_model_is_named_as_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs torch")
-    from bptt.harness.lockstep.torch_models import Twin
+    from bptt.harness.torch_models.layers import Network
 
-    right = Twin.gradients
+    right = Network.gradients
 
     def wrong(self: Any) -> Any:
         grads = right(self)
         grads["W_h_l0"][:, 8:16] *= 1 + 1e-7
         return grads
 
-    monkeypatch.setattr(Twin, "gradients", wrong)
+    monkeypatch.setattr(Network, "gradients", wrong)
     found = lockstep(model=small("lstm"), steps=3, optimizer="sgd")
     assert found.exit_code == 1
     assert "parts at step 1: dL/dW_h_l0 gate f [" in found.text()
@@ -163,7 +163,7 @@ def test_what_torch_has_no_module_for_is_said() -> None:
     with pytest.raises(UsageError, match="torch has no layer that is 'lstm_peephole', wanted one of elman"):
         lockstep(model=peephole, steps=1)
     start = NAMED["rnn"].begin("sgd", 1, 0)
-    with pytest.raises(UsageError, match="no twin in torch for a Regressor"):
+    with pytest.raises(UsageError, match="no torch model for a Regressor"):
         trainers.torch_gradients(Regressor(), start.params, start.batches[0])
 
 

@@ -123,21 +123,21 @@ def test_a_loop_in_float32_is_judged_by_the_rounding_of_float32() -> None:
         own = Own(RNN)
         return own({name: p.astype(np.float32) for name, p in params.items()}, batches, settings)
 
-    leg = lockstep(rounded, RNN, steps=10, optimizer="sgd").legs[0]
-    assert leg.exit_code == 0
-    assert leg.eps == np.finfo(np.float32).eps
-    assert max(gap.relative for gap in leg.held.gaps) > 1e-8
-    assert max(gap.tolerance for gap in leg.held.gaps) > 1.5 * MARGIN * leg.eps, "the shadow rounds as float32 does"
+    one = lockstep(rounded, RNN, steps=10, optimizer="sgd").runs[0]
+    assert one.exit_code == 0
+    assert one.eps == np.finfo(np.float32).eps
+    assert max(gap.relative for gap in one.held.gaps) > 1e-8
+    assert max(gap.tolerance for gap in one.held.gaps) > 1.5 * MARGIN * one.eps, "the shadow rounds as float32 does"
     off = held(lambda t, loss, p: (loss, {name: (v * (1 + 1e-4 * (t > 2))).astype(np.float32) for name, v in p.items()}))
-    parting = off.legs[0].held.parting
+    parting = off.runs[0].held.parting
     assert parting is not None
     assert parting.step == 3
 
 
 def test_a_loss_in_float32_is_judged_so_and_the_parameters_are_not() -> None:
     assert held(lambda t, loss, p: (np.float32(loss), p)).ok
-    assert held(lambda t, loss, p: (np.float32(loss * (1 + 1e-4)), p)).legs[0].held.parting is not None
-    parting = held(lambda t, loss, p: (np.float32(loss), {name: v * (1 + 1e-9) for name, v in p.items()})).legs[0].held.parting
+    assert held(lambda t, loss, p: (np.float32(loss * (1 + 1e-4)), p)).runs[0].held.parting is not None
+    parting = held(lambda t, loss, p: (np.float32(loss), {name: v * (1 + 1e-9) for name, v in p.items()})).runs[0].held.parting
     assert parting is not None
     assert parting.tensor != "loss"
 
@@ -151,9 +151,9 @@ def test_a_loop_whose_precision_leaves_nothing_to_judge_is_not_called_right() ->
 def test_a_loop_is_found_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text("size = 3\ndef train(params, batches, settings):\n    yield 1.0, params\n")
     monkeypatch.chdir(tmp_path)
-    leg = lockstep("mine.py:train", RNN, steps=1, optimizer="sgd").legs[0]
-    assert leg.mine == "mine.py:train"
-    assert leg.held.parting is not None
+    one = lockstep("mine.py:train", RNN, steps=1, optimizer="sgd").runs[0]
+    assert one.mine == "mine.py:train"
+    assert one.held.parting is not None
     for target, words in {
         "mine.py:trian": "no 'trian' in mine.py, did you mean 'train",
         "mine.py": "no function is named, wanted path/file.py:loop",

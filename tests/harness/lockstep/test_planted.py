@@ -19,10 +19,10 @@ ALL = "W_x_l0 W_h_l0 b_l0 W_y b_y"
 
 
 def parting_of(fault: Fault, named: Named, optimizer: str, steps: int = 8) -> Parting:
-    leg = lockstep(fault(named), named, steps=steps, optimizer=optimizer).legs[0]
-    assert leg.exit_code == 1
-    assert leg.held.parting is not None
-    return leg.held.parting
+    one = lockstep(fault(named), named, steps=steps, optimizer=optimizer).runs[0]
+    assert one.exit_code == 1
+    assert one.held.parting is not None
+    return one.held.parting
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -91,13 +91,13 @@ def test_clipping_after_the_step_is_seen_at_the_first_gradient_that_is_too_large
 def test_a_state_that_is_not_detached_is_seen_in_the_second_step(name: str) -> None:
     """torch with `retain_graph=True` and weights that are moved behind its back: no error, and gradients through all batches so far."""
     pytest.importorskip("torch", reason="needs torch")
-    from bptt.harness.lockstep.torch_models import twin
+    from bptt.harness.torch_models.networks import network as built
 
     def loop(params: Any, batches: Any, settings: Any) -> Any:
-        network, state = twin(small(name).model, params), None
+        network, state = built(small(name).model, params), None
         for batch in batches:
             network.zero_grad()
-            loss, state = network(batch, state)
+            loss, state = network.loss(batch.inputs, batch.targets, state)
             loss.backward(retain_graph=True)
             for p in network.ours.values():
                 p.data -= settings.learning_rate * p.grad
@@ -129,6 +129,6 @@ def test_a_mistake_is_seen_with_other_weights_and_batches_too(seed: int) -> None
     def rate_off(params: Any, batches: Any, settings: Any) -> Any:
         return own.RateAMillionthOff(small("gru"))(params, batches, settings)
 
-    leg = lockstep(rate_off, small("gru"), steps=3, optimizer="adam", seed=seed).legs[0]
-    assert leg.held.parting is not None
-    assert leg.held.parting.step == 1
+    one = lockstep(rate_off, small("gru"), steps=3, optimizer="adam", seed=seed).runs[0]
+    assert one.held.parting is not None
+    assert one.held.parting.step == 1

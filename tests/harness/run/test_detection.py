@@ -9,7 +9,7 @@ import pytest
 from bptt.harness import targets
 from bptt.harness.cases import Case
 from bptt.harness.checks.registry import load
-from bptt.harness.known import bug
+from bptt.harness.known import mistake
 from bptt.harness.run.detection import first_failure, violations
 from bptt.harness.run.events import Options
 from bptt.harness.run.runner import check
@@ -21,7 +21,7 @@ HERE = Options(level="smoke", case=Case(T=3), select=("linearity", "gradient"))
 
 @pytest.mark.parametrize(("cell", "name"), [("lstm", "f-derivative-missing"), ("elman", "dh0-zero"), ("gru_reset_after", "W_x-sign")])
 def test_the_first_failure_is_that_of_the_whole_check(cell: str, name: str) -> None:
-    subject = planted(cell, bug(cell, name))
+    subject = planted(cell, mistake(cell, name))
     found = first_failure(subject, load(), Options(select=("linearity", "gradient")))
     assert found is not None
     (whole, *_) = check(subject, isolate=False).failed
@@ -36,7 +36,7 @@ def test_a_right_cell_gives_no_doubt() -> None:
 
 def test_what_does_not_apply_is_no_doubt() -> None:
     """W_x-sign is seen in the backward; of a subject that says that it has none, no check of gradients applies."""
-    subject = planted("elman", bug("elman", "W_x-sign"))
+    subject = planted("elman", mistake("elman", "W_x-sign"))
     assert list(violations(subject, load(), HERE))
     assert not list(violations(replace(subject, capabilities=frozenset()), load(), HERE))
 

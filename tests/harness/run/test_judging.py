@@ -11,8 +11,8 @@ from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
 from bptt.harness.checks.registry import Check
-from bptt.harness.known import bug
-from bptt.harness.known.plant import PlantedCell
+from bptt.harness.known import mistake
+from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.run import findings
 from bptt.harness.run.events import Found, Options, Recognised, Task
 from bptt.harness.run.judging import begun, judge, planned
@@ -195,8 +195,8 @@ def test_a_failure_names_the_file_and_line_of_the_backward(known: bool) -> None:
 
 def test_what_is_not_additive_is_named_as_what_is_not_homogeneous_is() -> None:
     """relu' taken of the gradient: B(s v) = s B(v) for every s > 0, but B(v + w) is not B(v) + B(w)."""
-    mistake = PlantedCell("elman_relu", (bug("elman_relu", "derivative-from-gradient"),))
-    run = check(mistake, like="elman_relu", isolate=False, select=["contract", "linearity"])
+    planted = PlantedCell("elman_relu", (mistake("elman_relu", "derivative-from-gradient"),))
+    run = check(planted, like="elman_relu", isolate=False, select=["contract", "linearity"])
     (failed,) = run.failed
     assert failed.finding is not None
     assert [failed.check, failed.finding.causes[0].code] == ["LIN110", "derivative-from-gradient"]

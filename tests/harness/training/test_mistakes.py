@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bptt.harness.adapters.parts.calls import Answer
 from bptt.harness.cases import parse_case
 from bptt.harness.checks.registry import load
+from bptt.harness.known.mistake import KnownMistake, of_part
 from bptt.harness.run.events import Found, Options, Task
 from bptt.harness.run.judging import judge
-from bptt.harness.subject import PARTS, Subject
+from bptt.harness.subject import PARTS, Answer, Subject
 from bptt.harness.training.mistakes import VARIANTS, variants_of
-from bptt.harness.training.oracle import Variant
 from bptt.reports.records import Result
 
 CHECKS = load()
@@ -37,7 +36,7 @@ MORE_OF_THE_SAME = ("decay-0.1", "decay-0.001", "decay-0.0005", "decay-1e-05")
 class Played:
     """A part that makes a mistake."""
 
-    variant: Variant
+    variant: KnownMistake
     hyper: Mapping[str, float] = field(default_factory=lambda: HYPER)
     in_place: bool = False
     container: str = "dict"
@@ -48,7 +47,7 @@ class Played:
         return self.variant.answer(self.hyper, *args)
 
 
-def played(like: str, variant: Variant) -> list[Result]:
+def played(like: str, variant: KnownMistake) -> list[Result]:
     """Results of all checks on a part that makes this mistake, at one case."""
     hyper = {name: value for name, value in HYPER.items() if name != "eps"} if _of_unsaid_eps(variant) else HYPER
     subject = Subject(variant.name, variant.name, "numpy", "part", Played(variant, hyper), like)
@@ -56,7 +55,7 @@ def played(like: str, variant: Variant) -> list[Result]:
     return [event.result for event in judge(subject, Task(subject), CHECKS, options) if isinstance(event, Found)]
 
 
-def _of_unsaid_eps(variant: Variant) -> bool:
+def _of_unsaid_eps(variant: KnownMistake) -> bool:
     return variant.name.startswith("eps-") and variant.published in ("Keras", "another epsilon")
 
 
@@ -64,7 +63,7 @@ def _of_unsaid_eps(variant: Variant) -> bool:
 @pytest.mark.parametrize(
     ("like", "variant"), [e for e in EVERY if not e[1].name.endswith(MORE_OF_THE_SAME)], ids=lambda x: x if isinstance(x, str) else x.name
 )
-def test_a_mistake_is_seen_and_named(like: str, variant: Variant) -> None:
+def test_a_mistake_is_seen_and_named(like: str, variant: KnownMistake) -> None:
     results = played(like, variant)
     assert not [r for r in results if r.status == "error"], results
     findings = [r.finding for r in results if r.finding is not None and r.check >= "TRN200"]
@@ -93,6 +92,6 @@ def test_what_is_no_known_mistake_is_not_named() -> None:
     def halved(hyper: object, grads: dict, theta: float) -> Answer:  # type: ignore[type-arg]  # of arrays
         return {(name, None): g * (0.37 if name == "W_h" else 0.61) for name, g in grads.items()}
 
-    failed = [r for r in played("clip_global_norm", Variant("nobody-knows", halved, "", "")) if r.status == "failed"]
+    failed = [r for r in played("clip_global_norm", of_part("nobody-knows", halved, "", "")) if r.status == "failed"]
     assert {r.check for r in failed} == {"TRN200", "TRN210", "TRN220"}
     assert all(r.finding is not None and r.finding.causes == () for r in failed)

@@ -10,6 +10,7 @@ from bptt.harness.identify.identify import identify
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.weights.map import Piece, WeightMap, gradients_from_reference, params_to_reference, regions, resized, shape_of
 from bptt.refimpl import CELLS
+from bptt.refimpl.stack import single
 from bptt.refimpl.unroll import backward, forward
 from tests.harness.diagnosis.table import TABLE
 from tests.harness.identify.variants import Variant, subject
@@ -140,7 +141,7 @@ def test_a_mapping_without_shapes_of_tensors_holds_as_it_is_written() -> None:
     """A mapping written by hand: an Elman cell with one matrix, transposed, and a bias with the other sign."""
     everything = (slice(None), slice(None))
     by_hand = WeightMap(
-        CELLS["elman"],
+        single(CELLS["elman"]),
         (
             Piece("K", (slice(None), slice(0, 2)), "W_x", everything, "h", transposed=True),
             Piece("K", (slice(None), slice(2, 5)), "W_h", everything, "h", transposed=True),

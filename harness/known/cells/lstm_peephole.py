@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bptt.harness.known.plant import Bug, Place
+from bptt.harness.known.mistake import KnownMistake, Place, of_cell
 
 _PEEPHOLE = ("lstm_peephole",)
 _PROJECTED = ("lstm_projected",)
@@ -17,8 +17,8 @@ def _bug(
     where: Place,
     found_by: str = "GRD110",
     also: tuple[tuple[str, str], ...] = (),
-) -> Bug:
-    return Bug(name, _PEEPHOLE, "step_backward", before, after, sentence, fix, where, found_by, also=also)
+) -> KnownMistake:
+    return of_cell(name, _PEEPHOLE, "step_backward", before, after, sentence, fix, where, found_by, also=also)
 
 
 _CARRY = "dc_prev = dc * f + da_i * p_i + da_f * p_f"
@@ -126,7 +126,7 @@ BUGS = (
         "dp_i += (da_i * c_prev).sum(axis=0)",
         Place("p", lag=None),
     ),
-    Bug(
+    of_cell(
         "dW_p-with-c",
         _PROJECTED,
         "step_backward",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bptt.harness.known.families import (
+from bptt.harness.known.cells.gates import (
     blocks_swapped,
     h_of_wrong_step,
     share_of_dh_lost,
@@ -11,7 +11,7 @@ from bptt.harness.known.families import (
     tanh_gate,
     transposed_in_dh,
 )
-from bptt.harness.known.plant import Bug, Place
+from bptt.harness.known.mistake import KnownMistake, Place, of_cell
 
 AFTER = ("gru_reset_after",)
 BEFORE = ("gru_reset_before",)
@@ -30,8 +30,8 @@ def _bug(
     where: Place,
     found_by: str = "GRD110",
     also: tuple[tuple[str, str], ...] = (),
-) -> Bug:
-    return Bug(name, cells, "step_backward", before, after, sentence, fix, where, found_by, also=also)
+) -> KnownMistake:
+    return of_cell(name, cells, "step_backward", before, after, sentence, fix, where, found_by, also=also)
 
 
 _DZ, _DZ_FIX = "dz = dh * (h_prev - n)", "dz = dh * (h_prev - n)"
@@ -49,7 +49,7 @@ UPDATE = (
 )
 
 
-def _z_path(cells: tuple[str, ...], rest: str) -> tuple[Bug, ...]:
+def _z_path(cells: tuple[str, ...], rest: str) -> tuple[KnownMistake, ...]:
     """Mistakes in the share dh * z of dh_prev."""
     before = f"dh_prev = dh * z + {rest}"
     where = Place(lag=1)
@@ -352,7 +352,7 @@ BUGS = (
     *(bug for bug in sigmoid_gate(BOTH, "z", Place(gates="z")) if bug.name != "z-derivative-sign"),
     *tanh_gate(BOTH, "n", Place(gates="rn")),
     *(
-        Bug(
+        of_cell(
             f"{name}-missing",
             BOTH,
             "step_backward",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bptt.harness.known.families import h_of_wrong_step
-from bptt.harness.known.plant import Bug, Place
+from bptt.harness.known.cells.gates import h_of_wrong_step
+from bptt.harness.known.mistake import KnownMistake, Place, of_cell
 
 CELLS = ("elman", "elman_relu", "elman_sigmoid", "elman_linear")
 SMOOTH = ("elman", "elman_sigmoid")
@@ -12,9 +12,9 @@ _DH_PREV = 'dh_prev = da @ params["W_h"].T'
 _RETURN = 'return da, {"h": dh_prev}, {"W_h": Outer(h_prev, da)}'
 
 
-def _activation(cell: str, name: str, after: str, sentence: str, fix: str) -> Bug:
+def _activation(cell: str, name: str, after: str, sentence: str, fix: str) -> KnownMistake:
     derivative = {"elman": "tanh", "elman_relu": "relu", "elman_sigmoid": "sigmoid", "elman_linear": "identity"}[cell]
-    return Bug(name, (cell,), "step_backward", f"da = dh * {derivative}_derivative(a)", f"da = {after}", sentence, fix)
+    return of_cell(name, (cell,), "step_backward", f"da = dh * {derivative}_derivative(a)", f"da = {after}", sentence, fix)
 
 
 _TANH_FIX = "da = dh * (1 - h**2)"
@@ -176,7 +176,7 @@ COMMON = (
             ("elman_linear", "identity"),
         )
     ),
-    Bug(
+    of_cell(
         "weights-not-transposed",
         CELLS,
         "step_backward",
@@ -187,7 +187,7 @@ COMMON = (
         Place(lag=1),
         "GRD120",
     ),
-    Bug(
+    of_cell(
         "dh-past-the-activation",
         ("elman", "elman_relu", "elman_sigmoid"),
         "step_backward",
@@ -198,7 +198,7 @@ COMMON = (
         Place(lag=1),
         "GRD120",
     ),
-    Bug(
+    of_cell(
         "dh-without-weights",
         CELLS,
         "step_backward",
@@ -209,7 +209,7 @@ COMMON = (
         Place(lag=1),
         "GRD120",
     ),
-    Bug(
+    of_cell(
         "dh-sign",
         CELLS,
         "step_backward",
@@ -220,7 +220,7 @@ COMMON = (
         Place(lag=1),
         "GRD120",
     ),
-    Bug(
+    of_cell(
         "dW_h-past-the-activation",
         ("elman", "elman_relu", "elman_sigmoid"),
         "step_backward",
@@ -230,7 +230,7 @@ COMMON = (
         "dW_h += h_prev.T @ da",
         Place("W_h", lag=None),
     ),
-    Bug(
+    of_cell(
         "dW_h-transposed",
         CELLS,
         "step_backward",
@@ -240,7 +240,7 @@ COMMON = (
         "dW_h += h_prev.T @ da",
         Place("W_h", lag=None),
     ),
-    Bug(
+    of_cell(
         "dx-past-the-activation",
         ("elman", "elman_relu", "elman_sigmoid"),
         "step_backward",
@@ -250,7 +250,7 @@ COMMON = (
         "dW_x += x.T @ da; db += da.sum(axis=0); dx = da @ W_x.T",
         Place("W_x b xs"),
     ),
-    Bug(
+    of_cell(
         "db-past-the-activation",
         ("elman", "elman_relu", "elman_sigmoid"),
         "step_backward",

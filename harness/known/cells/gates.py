@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
-from bptt.harness.known.plant import Bug, Place
+from bptt.harness.known.mistake import KnownMistake, Place, of_cell
 
 
-def sigmoid_gate(cells: tuple[str, ...], gate: str, where: Place, name: str | None = None) -> tuple[Bug, ...]:
+def sigmoid_gate(cells: tuple[str, ...], gate: str, where: Place, name: str | None = None) -> tuple[KnownMistake, ...]:
     """Mistakes in da_s = ds * s * (1 - s), the line that the reference writes as `da_s = ds * s * s_bar`."""
     s = gate
     line, fix = f"da_{s} = d{s} * {s} * {s}_bar", f"da_{s} = d{s} * {s} * (1 - {s})"
 
-    def bug(kind: str, after: str, sentence: str) -> Bug:
-        return Bug(f"{name or s}-{kind}", cells, "step_backward", line, f"da_{s} = {after}", sentence, fix, where)
+    def bug(kind: str, after: str, sentence: str) -> KnownMistake:
+        return of_cell(f"{name or s}-{kind}", cells, "step_backward", line, f"da_{s} = {after}", sentence, fix, where)
 
     return (
         bug("derivative-missing", f"d{s}", f"missing derivative of the sigmoid of {s}"),
@@ -40,13 +40,13 @@ def sigmoid_gate(cells: tuple[str, ...], gate: str, where: Place, name: str | No
     )
 
 
-def tanh_gate(cells: tuple[str, ...], gate: str, where: Place) -> tuple[Bug, ...]:
+def tanh_gate(cells: tuple[str, ...], gate: str, where: Place) -> tuple[KnownMistake, ...]:
     """Mistakes in da_n = dn * (1 - n**2), the line that the reference writes as `da_n = dn * tanh_derivative(a_n)`."""
     n = gate
     line, fix = f"da_{n} = d{n} * tanh_derivative(a_{n})", f"da_{n} = d{n} * (1 - {n}**2)"
 
-    def bug(kind: str, after: str, sentence: str) -> Bug:
-        return Bug(f"{n}-{kind}", cells, "step_backward", line, f"da_{n} = {after}", sentence, fix, where)
+    def bug(kind: str, after: str, sentence: str) -> KnownMistake:
+        return of_cell(f"{n}-{kind}", cells, "step_backward", line, f"da_{n} = {after}", sentence, fix, where)
 
     return (
         bug("derivative-missing", f"d{n}", f"missing derivative of the tanh of {n}"),
@@ -69,12 +69,12 @@ def tanh_gate(cells: tuple[str, ...], gate: str, where: Place) -> tuple[Bug, ...
     )
 
 
-def blocks_swapped(cells: tuple[str, ...], gates: str, before: str, result: str, where: str = "all") -> tuple[Bug, ...]:
+def blocks_swapped(cells: tuple[str, ...], gates: str, before: str, result: str, where: str = "all") -> tuple[KnownMistake, ...]:
     """Two blocks of `before` (the line that lays the gates' gradients side by side) in each other's place."""
     found = []
     for one, other in combinations(gates, 2):
         found.append(
-            Bug(
+            of_cell(
                 f"{one}-{other}-swapped",
                 cells,
                 "step_backward",
@@ -92,14 +92,14 @@ def _swapped(text: str, one: str, other: str) -> str:
     return re.sub(rf"\b({one}|{other})\b", lambda match: other if match[0] == one else one, text)
 
 
-def share_of_dh_lost(cells: tuple[str, ...], gates: str, da: str, W: str = 'params["W_h"]', names: str = "") -> tuple[Bug, ...]:
+def share_of_dh_lost(cells: tuple[str, ...], gates: str, da: str, W: str = 'params["W_h"]', names: str = "") -> tuple[KnownMistake, ...]:
     """dh_prev without one gate's da_k @ W_hk.T.   da  the array of all gates' columns, of which `{da} @ {W}.T` is the product"""
     before = f"{da} @ {W}.T"
     found = []
     for k, gate in enumerate(gates):
         columns = _columns(k, gate)
         found.append(
-            Bug(
+            of_cell(
                 f"{gate}-lost-in-dh",
                 cells,
                 "step_backward",
@@ -119,13 +119,13 @@ def _columns(k: int, gate: str) -> str:
     return f"[:, {k} * {gate}.shape[1] : {k + 1} * {gate}.shape[1]]"
 
 
-def transposed_in_dh(cells: tuple[str, ...], gates: str, da: str, W: str = 'params["W_h"]') -> tuple[Bug, ...]:
+def transposed_in_dh(cells: tuple[str, ...], gates: str, da: str, W: str = 'params["W_h"]') -> tuple[KnownMistake, ...]:
     """dh_prev with da_k @ W_hk where da_k @ W_hk.T should stand, for each gate and for all of them."""
     before = f"{da} @ {W}.T"
     columns = [_columns(k, gate) for k, gate in enumerate(gates)]
     whole = " + ".join(f"{da}{c} @ {W}{c}" for c in columns)
     one = tuple(
-        Bug(
+        of_cell(
             f"{gate}-weights-not-transposed",
             cells,
             "step_backward",
@@ -139,7 +139,7 @@ def transposed_in_dh(cells: tuple[str, ...], gates: str, da: str, W: str = 'para
         for gate, c in zip(gates, columns, strict=True)
     )
     return (
-        Bug(
+        of_cell(
             "weights-not-transposed",
             cells,
             "step_backward",
@@ -154,13 +154,13 @@ def transposed_in_dh(cells: tuple[str, ...], gates: str, da: str, W: str = 'para
     )
 
 
-def share_of_dx_lost(cells: tuple[str, ...], gates: str, result: str) -> tuple[Bug, ...]:
+def share_of_dx_lost(cells: tuple[str, ...], gates: str, result: str) -> tuple[KnownMistake, ...]:
     """dxs without one gate's da_k @ W_xk.T.   result  the line that returns dxs"""
     found = []
     for k, gate in enumerate(gates):
         columns = f"[..., {k} * H : {k + 1} * H]"
         found.append(
-            Bug(
+            of_cell(
                 f"{gate}-lost-in-dx",
                 cells,
                 "project_inputs_backward",
@@ -175,9 +175,9 @@ def share_of_dx_lost(cells: tuple[str, ...], gates: str, result: str) -> tuple[B
     return tuple(found)
 
 
-def h_of_wrong_step(cells: tuple[str, ...], before: str, after: str, where: str = "W_h") -> Bug:
+def h_of_wrong_step(cells: tuple[str, ...], before: str, after: str, where: str = "W_h") -> KnownMistake:
     """dW_h with h_t where h_(t-1) should stand."""
-    return Bug(
+    return of_cell(
         "h-t-in-dW_h",
         cells,
         "step_backward",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bptt.harness.known.plant_stack import Need, StackBug
+from bptt.harness.known.mistake import KnownMistake, Need, of_stack
 
 _ENTER = "dstate = {name: d[self.order] for name, d in dfinal.items()}"
 _DEND = "return daxs, unroll.gathered(recurrent, shares[::-1]), self._unsorted(dstate)"
@@ -30,8 +30,8 @@ _AS_A_WHOLE = "({0}[:, ::-1] if hasattr(steps, 'mirror') else {0}[::-1])"
 
 def _back(
     name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, function: str = "Packed.backward_projected"
-) -> StackBug:
-    return StackBug(name, function, before, after, sentence, fix, ("lengths", *needs), "LEN130", module=_module(function))
+) -> KnownMistake:
+    return of_stack(name, function, before, after, sentence, fix, ("lengths", *needs), "LEN130", module=_module(function))
 
 
 def _ahead(
@@ -43,8 +43,8 @@ def _ahead(
     *needs: Need,
     function: str = "Packed.forward_projected",
     by: str = "LEN120",
-) -> StackBug:
-    return StackBug(name, function, before, after, sentence, fix, ("lengths", *needs), by, "forward", module=_module(function))
+) -> KnownMistake:
+    return of_stack(name, function, before, after, sentence, fix, ("lengths", *needs), by, "forward", module=_module(function))
 
 
 BACKWARD = (
@@ -155,7 +155,7 @@ _MASKED = (
 _CALL = "return _forward(stack, params, steps, xs, _project(stack, 0, params, xs), state, masks)"
 
 FORWARD = (
-    StackBug(
+    of_stack(
         "padding-is-read",
         "forward",
         _LAYOUT,
@@ -167,7 +167,7 @@ FORWARD = (
         "forward",
         also=((_CALL, _MASKED),),
     ),
-    StackBug(
+    of_stack(
         "reverse-starts-in-padding",
         "_layer",
         "rs, final_d, tapes_d = steps.forward_projected(stack.cells[k], _of(params, suffix), qs, _of(state, suffix))",
@@ -281,4 +281,4 @@ FORWARD = (
     ),
 )
 
-BUGS: tuple[StackBug, ...] = (*BACKWARD, *FORWARD)
+BUGS: tuple[KnownMistake, ...] = (*BACKWARD, *FORWARD)

@@ -5,10 +5,9 @@ Simple recurrent layer, softmax over the next word, loss and gradients in one fu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from bptt.harness.known.mistake import KnownMistake, of_network
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl import activations
 
@@ -49,57 +48,45 @@ def loss_and_gradients(p: Arrays, x: Array, y: Array, h0: Array, act: str) -> tu
     return loss, g
 
 
-@dataclass(frozen=True)
-class TutorialBug:
-    """A mistake as an edit of `loss_and_gradients`, which stands there once.   changes: the tensors that it makes wrong, at T > 1"""
-
-    name: str
-    before: str
-    after: str
-    sentence: str
-    fix: str
-    changes: str = "Wx Wh bh"
-
-
 _DA, _NEXT, _DH = "da = dh * da_dh", 'dh_next = da @ p["Wh"].T', 'dh = dz @ p["Wy"].T + dh_next'
 _STEP, _WX = "dz[rows, y[t]] -= 1", 'np.add.at(g["Wx"], x[t], da)'
 _FIX_DA, _FIX_NEXT = "da = dh * (1 - h * h)", "dh_next = da @ W_hh.T"
 
-BUGS: tuple[TutorialBug, ...] = (
-    TutorialBug("no-activation-derivative", _DA, "da = dh", "the derivative of the activation is missing", _FIX_DA),
-    TutorialBug(
+BUGS: tuple[KnownMistake, ...] = (
+    of_network("no-activation-derivative", _DA, "da = dh", "the derivative of the activation is missing", _FIX_DA),
+    of_network(
         "activation-derivative-of-old-h",
         "derivative(a_s[t])",
         "derivative(a_s[max(t - 1, 0)])",
         "the derivative of the activation is taken at the step before",
         _FIX_DA,
     ),
-    TutorialBug("derivative-1-minus-h", _DA, "da = dh * (1 - h)", "the derivative of tanh is written 1 - h, not 1 - h**2", _FIX_DA),
-    TutorialBug("derivative-h-1-minus-h", _DA, "da = dh * h * (1 - h)", "the derivative of the sigmoid stands for that of tanh", _FIX_DA),
-    TutorialBug("no-carry", _NEXT, "dh_next = np.zeros_like(da)", "nothing is carried from a step to the one before", _FIX_NEXT),
-    TutorialBug("carry-without-derivative", _NEXT, 'dh_next = dh @ p["Wh"].T', "dh_next is built with dh and not with da", _FIX_NEXT),
-    TutorialBug(
+    of_network("derivative-1-minus-h", _DA, "da = dh * (1 - h)", "the derivative of tanh is written 1 - h, not 1 - h**2", _FIX_DA),
+    of_network("derivative-h-1-minus-h", _DA, "da = dh * h * (1 - h)", "the derivative of the sigmoid stands for that of tanh", _FIX_DA),
+    of_network("no-carry", _NEXT, "dh_next = np.zeros_like(da)", "nothing is carried from a step to the one before", _FIX_NEXT),
+    of_network("carry-without-derivative", _NEXT, 'dh_next = dh @ p["Wh"].T', "dh_next is built with dh and not with da", _FIX_NEXT),
+    of_network(
         "carry-not-transposed", _NEXT, 'dh_next = da @ p["Wh"]', "dh_next multiplies with W_hh and not with its transpose", _FIX_NEXT
     ),
-    TutorialBug("carry-is-dh", _NEXT, "dh_next = da", "dh_next is da: the product with W_hh is missing", _FIX_NEXT),
-    TutorialBug(
+    of_network("carry-is-dh", _NEXT, "dh_next = da", "dh_next is da: the product with W_hh is missing", _FIX_NEXT),
+    of_network(
         "only-the-last-output",
         _DH,
         'dh = (dz @ p["Wy"].T if t == T - 1 else 0) + dh_next',
         "only the last step's error goes back through time",
         "dh = dz @ W_hy.T + dh_next",
     ),
-    TutorialBug(
+    of_network(
         "own-error-lost",
         _DH,
         'dh = dh_next if t < T - 1 else dz @ p["Wy"].T',
         "an earlier step's own error is not added to what is carried",
         "dh = dz @ W_hy.T + dh_next",
     ),
-    TutorialBug(
+    of_network(
         "one-hot-not-taken-off", _STEP, "", "the 1 of the target is not taken off the probabilities", "dz[y] -= 1", "Wx Wh Wy bh by"
     ),
-    TutorialBug(
+    of_network(
         "one-hot-of-the-input",
         _STEP,
         "dz[rows, x[t]] -= 1",
@@ -107,13 +94,11 @@ BUGS: tuple[TutorialBug, ...] = (
         "dz[y] -= 1",
         "Wx Wh Wy bh by",
     ),
-    TutorialBug(
+    of_network(
         "one-hot-added", _STEP, "dz[rows, y[t]] += 1", "the 1 of the target is added and not taken off", "dz[y] -= 1", "Wx Wh Wy bh by"
     ),
-    TutorialBug(
-        "dwy-of-old-h", 'g["Wy"] += h.T @ dz', 'g["Wy"] += h_prev.T @ dz', "dW_hy is built with h_(t-1)", "dW_hy += h.T @ dz", "Wy"
-    ),
-    TutorialBug(
+    of_network("dwy-of-old-h", 'g["Wy"] += h.T @ dz', 'g["Wy"] += h_prev.T @ dz', "dW_hy is built with h_(t-1)", "dW_hy += h.T @ dz", "Wy"),
+    of_network(
         "dwh-of-new-h",
         'g["Wh"] += h_prev.T @ da',
         'g["Wh"] += h.T @ da',
@@ -121,10 +106,10 @@ BUGS: tuple[TutorialBug, ...] = (
         "dW_hh += h_prev.T @ da",
         "Wh",
     ),
-    TutorialBug(
+    of_network(
         "dwh-transposed", 'g["Wh"] += h_prev.T @ da', 'g["Wh"] += da.T @ h_prev', "dW_hh is transposed", "dW_hh += h_prev.T @ da", "Wh"
     ),
-    TutorialBug(
+    of_network(
         "dwh-of-dh",
         'g["Wh"] += h_prev.T @ da',
         'g["Wh"] += h_prev.T @ dh',
@@ -132,7 +117,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "dW_hh += h_prev.T @ da",
         "Wh",
     ),
-    TutorialBug(
+    of_network(
         "dwh-last-step-only",
         'g["Wh"] += h_prev.T @ da',
         'g["Wh"] = h_prev.T @ da',
@@ -140,14 +125,14 @@ BUGS: tuple[TutorialBug, ...] = (
         "dW_hh += ...",
         "Wh",
     ),
-    TutorialBug(
+    of_network(
         "dwy-last-step-only", 'g["Wy"] += h.T @ dz', 'g["Wy"] = h.T @ dz', "dW_hy is overwritten at every step", "dW_hy += ...", "Wy"
     ),
-    TutorialBug("dwx-of-dh", _WX, 'np.add.at(g["Wx"], x[t], dh)', "dW_xh is built with dh and not with da", "dW_xh[x] += da", "Wx"),
-    TutorialBug(
+    of_network("dwx-of-dh", _WX, 'np.add.at(g["Wx"], x[t], dh)', "dW_xh is built with dh and not with da", "dW_xh[x] += da", "Wx"),
+    of_network(
         "dwx-overwritten", _WX, 'g["Wx"][x[t]] = da', "dW_xh is overwritten where a word comes again", "np.add.at(dW_xh, x, da)", "Wx"
     ),
-    TutorialBug(
+    of_network(
         "dwx-once-a-batch",
         _WX,
         'g["Wx"][x[t]] += da',
@@ -155,7 +140,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "np.add.at(dW_xh, x, da)",
         "Wx",
     ),
-    TutorialBug(
+    of_network(
         "dbh-of-dh",
         'g["bh"] += da.sum(axis=0)',
         'g["bh"] += dh.sum(axis=0)',
@@ -163,9 +148,9 @@ BUGS: tuple[TutorialBug, ...] = (
         "db_h += da.sum(axis=0)",
         "bh",
     ),
-    TutorialBug("dbh-last-step-only", 'g["bh"] += da', 'g["bh"] = da', "db_h is overwritten at every step", "db_h += ...", "bh"),
-    TutorialBug("dby-last-step-only", 'g["by"] += dz', 'g["by"] = dz', "db_y is overwritten at every step", "db_y += ...", "by"),
-    TutorialBug(
+    of_network("dbh-last-step-only", 'g["bh"] += da', 'g["bh"] = da', "db_h is overwritten at every step", "db_h += ...", "bh"),
+    of_network("dby-last-step-only", 'g["by"] += dz', 'g["by"] = dz', "db_y is overwritten at every step", "db_y += ...", "by"),
+    of_network(
         "clipped-to-5",
         "return loss, g",
         "return loss, {k: np.clip(d, -5, 5) for k, d in g.items()}",
@@ -173,7 +158,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "clip outside of it, or say dys_scale",
         "",
     ),
-    TutorialBug(
+    of_network(
         "clipped-to-1",
         "return loss, g",
         "return loss, {k: np.clip(d, -1, 1) for k, d in g.items()}",
@@ -181,7 +166,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "clip outside of it, or say dys_scale",
         "",
     ),
-    TutorialBug(
+    of_network(
         "divided-by-steps",
         "return loss, g",
         "return loss, {k: d / T for k, d in g.items()}",
@@ -189,7 +174,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "leave out / T, or divide the loss too",
         "Wx Wh Wy bh by",
     ),
-    TutorialBug(
+    of_network(
         "divided-by-rows",
         "return loss, g",
         "return loss, {k: d / len(rows) for k, d in g.items()}",
@@ -197,7 +182,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "leave out / N, or divide the loss too",
         "Wx Wh Wy bh by",
     ),
-    TutorialBug(
+    of_network(
         "multiplied-by-steps",
         "return loss, g",
         "return loss, {k: d * T for k, d in g.items()}",
@@ -205,7 +190,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "divide by T",
         "Wx Wh Wy bh by",
     ),
-    TutorialBug(
+    of_network(
         "multiplied-by-rows",
         "return loss, g",
         "return loss, {k: d * len(rows) for k, d in g.items()}",
@@ -213,7 +198,7 @@ BUGS: tuple[TutorialBug, ...] = (
         "divide by N",
         "Wx Wh Wy bh by",
     ),
-    TutorialBug(
+    of_network(
         "multiplied-by-words",
         "return loss, g",
         "return loss, {k: d * T * len(rows) for k, d in g.items()}",
@@ -224,7 +209,7 @@ BUGS: tuple[TutorialBug, ...] = (
 )
 
 
-def truncated(window: int) -> TutorialBug:
+def truncated(window: int) -> KnownMistake:
     """BPTT that stops after `window` steps, although nothing says so (the subject would say `truncation`)."""
     after = "\n".join(
         [
@@ -246,6 +231,6 @@ def truncated(window: int) -> TutorialBug:
         ]
     )
     words = f"the error of a step goes back {window} step{'' if window == 1 else 's'} and no further"
-    return TutorialBug(
+    return of_network(
         f"window-of-{window}", "for t in reversed(range(T)):", after, words, f"truncation = {window} on the class, if it is meant"
     )

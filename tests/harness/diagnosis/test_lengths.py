@@ -7,26 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bptt.harness.diagnosis.explain_lengths import answer, causes_of_call, causes_with_lengths
-from bptt.harness.known.plant_stack import StackBug, plant_stack
-from bptt.harness.known.stacks import STACK_BUGS, stack_bug
+from bptt.harness.diagnosis.lengths import causes_of_call, causes_with_lengths
+from bptt.harness.diagnosis.replay import replay
+from bptt.harness.known import STACKS, mistake_of_stacks
+from bptt.harness.known.mistake import KnownMistake
 from tests.harness.known.stacking import call_for, identified, subject
 
-SHOWN = [bug for bug in STACK_BUGS if bug.kind == "forward" or {"lengths", "masks"} & set(bug.needs)]
+SHOWN = [bug for bug in STACKS if bug.kind == "forward" or {"lengths", "masks"} & set(bug.needs)]
 
 
 @pytest.mark.every(6)
 @pytest.mark.parametrize("bug", SHOWN, ids=lambda bug: bug.name)
-def test_a_mistake_is_named_from_one_call(bug: StackBug) -> None:
+def test_a_mistake_is_named_from_one_call(bug: KnownMistake) -> None:
     call = call_for(bug, "gru_reset_before")
-    found = causes_of_call(call, answer(call, plant_stack(bug)))
+    found = causes_of_call(call, replay(call, bug))
     assert [cause.code for cause in found] == [bug.name]
 
 
 @pytest.mark.parametrize("bug", [SHOWN[0], *(bug for bug in SHOWN if "lengths" in bug.needs)][:2], ids=lambda bug: bug.name)
-def test_what_is_right_has_no_cause(bug: StackBug) -> None:
+def test_what_is_right_has_no_cause(bug: KnownMistake) -> None:
     call = call_for(bug)
-    assert causes_of_call(call, answer(call)) == ()
+    assert causes_of_call(call, replay(call)) == ()
 
 
 NAMES = ("elman", "elman")
@@ -36,7 +37,7 @@ NAMES = ("elman", "elman")
     "name", ["dfinal-at-last-step-only", "dstate0-in-sorted-order", "reverse-starts-in-padding", "padding-is-read", "dxs-in-sorted-order"]
 )
 def test_a_subject_with_lengths_is_asked_itself(name: str) -> None:
-    found = causes_with_lengths(subject(NAMES, True, stack_bug(name)), identified(NAMES, True))
+    found = causes_with_lengths(subject(NAMES, True, mistake_of_stacks(name)), identified(NAMES, True))
     assert [cause.code for cause in found] == [name]
 
 

@@ -5,7 +5,7 @@ Backpropagation through a wrong forward pass is consistent with it: no gradient 
 
 from __future__ import annotations
 
-from bptt.harness.known.plant import Bug, Function
+from bptt.harness.known.mistake import KnownMistake, of_cell
 
 ELMAN = ("elman", "elman_relu", "elman_sigmoid")
 LSTM = ("lstm", "lstm_peephole")
@@ -21,17 +21,17 @@ def _bug(
     sentence: str,
     fix: str,
     published: str = "",
-    function: Function = "step",
+    function: str = "step",
     also: tuple[tuple[str, str], ...] = (),
-) -> Bug:
-    return Bug(name, cells, function, before, after, sentence, fix, found_by="PAR100", kind="forward", also=also, published=published)
+) -> KnownMistake:
+    return of_cell(name, cells, function, before, after, sentence, fix, found_by="PAR100", kind="forward", also=also, published=published)
 
 
 _C, _M, _H, _G = "c = f * c_prev + i * g", "m = tanh(c)", "h = o * m", "g = tanh(a_g)"
 _C_FIX, _H_FIX = "c = f * c_prev + i * g", "h = o * np.tanh(c)"
 
 
-def _lstm(name: str, before: str, after: str, sentence: str, fix: str, published: str = "") -> Bug:
+def _lstm(name: str, before: str, after: str, sentence: str, fix: str, published: str = "") -> KnownMistake:
     return _bug(name, LSTM, before, after, sentence, fix, published)
 
 
@@ -77,7 +77,7 @@ _LSTM = (
 _HARD_KERAS, _HARD_TORCH = "np.clip(0.2 * a + 0.5, 0, 1)", "np.clip(a / 6 + 0.5, 0, 1)"
 
 
-def _hard(name: str, formula: str, where: str) -> tuple[Bug, ...]:
+def _hard(name: str, formula: str, where: str) -> tuple[KnownMistake, ...]:
     sentence, fix = f"its gates are hard sigmoids, {formula.removeprefix('np.')}", "1 / (1 + np.exp(-a))"
     pair = "s, s_bar = sigmoid_pair({})"
     gru_after, gru_before = "ax[:, : 2 * H] + ah[:, : 2 * H]", "ax[:, : 2 * H] + h_prev @ W_h[:, : 2 * H]"
@@ -265,7 +265,7 @@ _LOOP_FIX = "y_t, state = step(x_t, state), with the state of the step before"
 
 def _loop(
     name: str, before: str, after: str, sentence: str, cells: tuple[str, ...] = EVERY, fix: str = _LOOP_FIX, published: str = ""
-) -> Bug:
+) -> KnownMistake:
     also = (("tapes = []", "tapes, start = [], state"),) if "start[" in after else ()
     return _bug(name, cells, before, after, sentence, fix, published, "forward", also)
 
@@ -335,4 +335,4 @@ _LOOPS = (
 )
 
 #: Likelier ones first; those of one step before those of the loop.
-BUGS: tuple[Bug, ...] = (*_LSTM, *_GATES, *_PEEPHOLE, *_GRU, *_ELMAN, *_LOOPS)
+BUGS: tuple[KnownMistake, ...] = (*_LSTM, *_GATES, *_PEEPHOLE, *_GRU, *_ELMAN, *_LOOPS)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from bptt.harness.known import stacks_dropout, stacks_forward, stacks_lengths
-from bptt.harness.known.plant_stack import Need, StackBug
-from bptt.harness.words import did_you_mean
-from bptt.refimpl.stack import Stack
+from bptt.harness.known.mistake import KnownMistake, Need, of_stack
 
 _START = "steps, top = tape.steps, len(stack.cells) - 1"
 #: dL/dys of the outputs under a name that is not written over.
@@ -32,16 +27,16 @@ _OTHER = "other = stack.suffixes(k)[suffix == stack.suffixes(k)[0]]"
 _REVERSE = "suffix.endswith(REVERSE)"
 
 
-def _direction(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, found_by: str = "GRD110") -> StackBug:
-    return StackBug(name, "_layer_backward", before, after, sentence, fix, ("directions", *needs), found_by)
+def _direction(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, found_by: str = "GRD110") -> KnownMistake:
+    return of_stack(name, "_layer_backward", before, after, sentence, fix, ("directions", *needs), found_by)
 
 
-def _inputs(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need) -> StackBug:
-    return StackBug(name, "_project_backward", before, after, sentence, fix, ("directions", *needs))
+def _inputs(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need) -> KnownMistake:
+    return of_stack(name, "_project_backward", before, after, sentence, fix, ("directions", *needs))
 
 
-def _layers(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, found_by: str = "GRD110") -> StackBug:
-    return StackBug(name, "_backward", before, after, sentence, fix, needs or ("layers",), found_by)
+def _layers(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, found_by: str = "GRD110") -> KnownMistake:
+    return of_stack(name, "_backward", before, after, sentence, fix, needs or ("layers",), found_by)
 
 
 ORDER_OF_TIME = (
@@ -61,7 +56,7 @@ ORDER_OF_TIME = (
         "dxs = dxs_forward + dxs_reverse[::-1]",
         found_by="GRD130",
     ),
-    StackBug(
+    of_stack(
         "reverse-backward-in-order-of-time",
         "_layer_backward",
         _DRS,
@@ -340,7 +335,7 @@ DIRECTIONS = (
         "dL/dW_x (and the biases of the projection) of both directions are put in each other's slots",
         "grads['W_x_reverse'] is that of the reverse direction",
     ),
-    StackBug(
+    of_stack(
         "dparams-of-directions-all-swapped",
         "backward",
         "return {name: dparams[name] for name in params if name in dparams}, tape.steps.unpack(dxs), dstate0",
@@ -390,7 +385,7 @@ BETWEEN_LAYERS = (
         "dxs.reverse() after a loop from the last step to the first",
         found_by="GRD130",
     ),
-    StackBug(
+    of_stack(
         "dys-of-top-added-below",
         "_backward",
         _DYS,
@@ -400,7 +395,7 @@ BETWEEN_LAYERS = (
         ("layers",),
         also=_KEPT,
     ),
-    StackBug(
+    of_stack(
         "dys-of-top-in-every-layer",
         "_backward",
         _DYS,
@@ -517,7 +512,7 @@ BETWEEN_LAYERS = (
         "the gradient of the top layer's final state is ignored",
         "dh_next = dfinal[-1] before the top layer's loop",
     ),
-    StackBug(
+    of_stack(
         "upper-layer-uses-bottom-weights",
         "_layer_backward",
         _RECUR,
@@ -527,7 +522,7 @@ BETWEEN_LAYERS = (
         "dh_prev = da @ W_h[k].T in layer k",
         ("layers",),
     ),
-    StackBug(
+    of_stack(
         "lower-layer-uses-cache-of-top",
         "_backward",
         _BELOW,
@@ -545,20 +540,4 @@ BETWEEN_LAYERS = (
     ),
 )
 
-BACKWARD: tuple[StackBug, ...] = (*ORDER_OF_TIME, *DIRECTIONS, *BETWEEN_LAYERS)
-#: All mistakes of stacks, in the backward pass first; likelier ones first.
-STACK_BUGS: tuple[StackBug, ...] = (*BACKWARD, *stacks_dropout.BUGS, *stacks_lengths.BUGS, *stacks_forward.BUGS)
-
-
-@lru_cache(maxsize=256)
-def stack_bugs_of(stack: Stack, with_lengths: bool = False, with_masks: bool = False) -> tuple[StackBug, ...]:
-    """The backward bugs that can show in this stack."""
-    return tuple(bug for bug in STACK_BUGS if bug.kind == "backward" and bug.shows_in(stack, with_lengths, with_masks))
-
-
-def stack_bug(name: str) -> StackBug:
-    """The bug of this name.  Raises LookupError, with the nearest name."""
-    known = {bug.name: bug for bug in STACK_BUGS}
-    if name not in known:
-        raise LookupError(f"no bug of stacks is called {name!r}{did_you_mean(name, known)}")
-    return known[name]
+BUGS: tuple[KnownMistake, ...] = (*ORDER_OF_TIME, *DIRECTIONS, *BETWEEN_LAYERS)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from bptt.harness.known.plant import Bug, Place
+from bptt.harness.known.mistake import KnownMistake, Place, of_cell
 
 ELMAN = ("elman", "elman_relu", "elman_sigmoid", "elman_linear")
 GRU = ("gru_reset_after", "gru_reset_before")
 LSTM = ("lstm", "lstm_peephole", "lstm_tf1", "lstm_projected")
-ALL = (*ELMAN, *GRU, *LSTM)
+#: Whatever the cell: the loop is the same.
+ALL: tuple[str, ...] = ()
+#: The cells in which each of those is proven to show, with every parameter that it speaks of.
+SHOWN_IN = (*ELMAN, *GRU, *LSTM)
 
 _START = "dtype = np.result_type(xs, dys, *params.values(), *dfinal.values())"
 _FINAL = "dstate = _cast(dfinal, dtype)"
@@ -19,8 +22,8 @@ _RIGHT = "dparams, dxs, dstate0 = _gather(cell, params, xs, daxs[::-1], shares[:
 _RETURN = "return dparams, dxs, dstate0"
 
 
-def _start(name: str, cells: tuple[str, ...], after: str, sentence: str, fix: str, where: Place, found_by: str) -> Bug:
-    return Bug(name, cells, "backward", _FINAL, f"{_FINAL}\n{after}", sentence, fix, where, found_by)
+def _start(name: str, cells: tuple[str, ...], after: str, sentence: str, fix: str, where: Place, found_by: str) -> KnownMistake:
+    return of_cell(name, cells, "backward", _FINAL, f"{_FINAL}\n{after}", sentence, fix, where, found_by)
 
 
 def _step(
@@ -32,14 +35,14 @@ def _step(
     where: Place,
     found_by: str = "GRD130",
     scale: float = 1.0,
-) -> Bug:
-    return Bug(name, cells, "backward", _STEP, after, sentence, fix, where, found_by, scale=scale)
+) -> KnownMistake:
+    return of_cell(name, cells, "backward", _STEP, after, sentence, fix, where, found_by, scale=scale)
 
 
 def _end(
     name: str, after: str, sentence: str, fix: str, where: Place, found_by: str, cells: tuple[str, ...] = ALL, scale: float = 1.0
-) -> Bug:
-    return Bug(name, cells, "backward", _END, f"{_RIGHT}\n{after}\n{_RETURN}", sentence, fix, where, found_by, scale=scale)
+) -> KnownMistake:
+    return of_cell(name, cells, "backward", _END, f"{_RIGHT}\n{after}\n{_RETURN}", sentence, fix, where, found_by, scale=scale)
 
 
 _EARLIER = Place(lag=1)
@@ -169,7 +172,7 @@ CARRIED = (
         )
         for bound in (1, 5)
     ),
-    Bug(
+    of_cell(
         "dh0-one-step-short",
         ALL,
         "backward",
@@ -201,8 +204,8 @@ def _replaced_by(names: str, other: str) -> str:
 def _rows(which: str) -> str:
     """The parameters' gradients of some rows of the batch alone."""
     return (
-        f"truncated_backward(cell, params, xs[:, {which}], [tuple(a[{which}] for a in tape) for tape in tapes], dys[:, {which}], "
-        f"{{name: d[{which}] for name, d in dfinal.items()}}, len(tapes))[0]"
+        f"unedited.backward(cell, params, xs[:, {which}], [tuple(a[{which}] for a in tape) for tape in tapes], dys[:, {which}], "
+        f"{{name: d[{which}] for name, d in dfinal.items()}})[0]"
     )
 
 
@@ -412,7 +415,7 @@ BUGS = (*CARRIED, *ADDED_UP, *SCALED, *_EVERYTHING, *WEIGHTS, *INPUTS)
 
 
 @lru_cache(maxsize=64)
-def truncations(T: int) -> tuple[Bug, ...]:
+def truncations(T: int) -> tuple[KnownMistake, ...]:
     """A gradient that goes back only k steps, or is cut every k steps, for each k at which that shows in T steps.
 
     The cut of period k is at the steps k, 2k, ... counted from the first one; that of 'the last k steps' once.
@@ -421,7 +424,7 @@ def truncations(T: int) -> tuple[Bug, ...]:
     found = []
     for k in _windows(T - 2):
         found.append(
-            Bug(
+            of_cell(
                 f"truncation-after-{k}",
                 ALL,
                 "backward",
@@ -445,7 +448,7 @@ def truncations(T: int) -> tuple[Bug, ...]:
         ):
             first = T % k or k if name.startswith("detached-every") else k
             found.append(
-                Bug(
+                of_cell(
                     name,
                     ALL,
                     "backward",

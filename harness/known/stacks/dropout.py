@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bptt.harness.known.plant_stack import Need, StackBug
+from bptt.harness.known.mistake import KnownMistake, Need, of_stack
 
 _DYS = "dys = dropout_backward(tape.masks[k], dxs)"
 _XS = "xs_k = dropout(ys, mask)"
@@ -10,12 +10,12 @@ _MASK = "mask = _packed(given[k - 1], k - 1, steps, ys.shape[2])"
 _KEEP = "keep = 1 if tape.masks[k] is None else 1 / tape.masks[k].max()"
 
 
-def _back(name: str, after: str, sentence: str, fix: str, *needs: Need) -> StackBug:
-    return StackBug(name, "_backward", _DYS, after, sentence, fix, ("layers", "masks", *needs), "")
+def _back(name: str, after: str, sentence: str, fix: str, *needs: Need) -> KnownMistake:
+    return of_stack(name, "_backward", _DYS, after, sentence, fix, ("layers", "masks", *needs), "")
 
 
-def _ahead(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, published: str = "") -> StackBug:
-    return StackBug(name, "_forward", before, after, sentence, fix, ("layers", "masks", *needs), "OPT100", "forward", published=published)
+def _ahead(name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, published: str = "") -> KnownMistake:
+    return of_stack(name, "_forward", before, after, sentence, fix, ("layers", "masks", *needs), "OPT100", "forward", published=published)
 
 
 BACKWARD = (
@@ -99,7 +99,7 @@ BACKWARD = (
         "keep one mask for each layer: masks[k]",
         "three layers",
     ),
-    StackBug(
+    of_stack(
         "dW_x-with-inputs-before-dropout",
         "_forward",
         "inputs.append(xs_k)",
@@ -110,7 +110,7 @@ BACKWARD = (
         "",
         also=((_XS, f"ys_before = ys\n{_XS}"),),
     ),
-    StackBug(
+    of_stack(
         "mask-on-outputs-in-backward",
         "_backward",
         "tape.tapes[top], steps.pack(dys), dfinal)",
@@ -178,4 +178,4 @@ FORWARD = (
     ),
 )
 
-BUGS: tuple[StackBug, ...] = (*BACKWARD, *FORWARD)
+BUGS: tuple[KnownMistake, ...] = (*BACKWARD, *FORWARD)

@@ -1,15 +1,13 @@
 """Naming a wrong gradient of a network with its loss inside, where it is the language model of tutorials.
 
-Its parameters are laid over those of `bugs/tutorial.py` by shape (transposes, column vectors, biases or none); the layout that gives
+Its parameters are laid over those of `known/network.py` by shape (transposes, column vectors, biases or none); the layout that gives
 the network's own loss is the right one.  Each known mistake is then run on the network's own weights.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -18,13 +16,17 @@ import numpy as np
 from bptt.harness.call.cell import Gradients
 from bptt.harness.call.network import LossAsOutput, loss_and_gradients
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.gradient.distance import relative_distance
-from bptt.harness.known import tutorial
-from bptt.harness.known.tutorial import ACTIVATIONS, BUGS, TutorialBug, truncated
+from bptt.harness.known import NETWORKS
+from bptt.harness.known.match import apart, match
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.network import ACTIVATIONS, truncated
+from bptt.harness.known.network import loss_and_gradients as loss_and_gradients_of_tutorial
+from bptt.harness.known.plant import plant
+from bptt.harness.known.say import counted, evidence
+from bptt.harness.known.tolerances import NETWORK
 from bptt.harness.subject import Array, Arrays
 from bptt.reports.records import Cause
 
-_CLOSE, _ROUNDING = 1e-8, 1e-9
 _WORDS = {"Wx": "W_xh", "Wh": "W_hh", "Wy": "W_hy", "bh": "b_h", "by": "b_y"}
 
 
@@ -52,15 +54,24 @@ def causes(network: LossAsOutput, data: Data, cotangents: Sequence[Cotangent], y
     x, y = _words(network, layout)
     canonical, h0 = _canonical(layout, data, x.shape[1])
     factors = [layout.factor * float(v.dys.reshape(())) for v in cotangents]
-    right = _gradients(None, canonical, x, y, h0, layout.act)
-    wrong = {name for g, f in zip(yours, factors, strict=True) for name, d in _distances(layout, g, right, f) if not d <= _ROUNDING}
-    found = []
-    for bug in (*BUGS, *(truncated(k) for k in range(len(x) - 1))):
-        planted = _gradients(bug, canonical, x, y, h0, layout.act)
-        error = max((d for g, f in zip(yours, factors, strict=True) for _, d in _distances(layout, g, planted, f)), default=np.inf)
-        if wrong and error <= _CLOSE:
-            found.append(_cause(bug, layout, wrong, error))
-    return tuple(found[:3])
+    given = [{name: g.params[name] for name, _ in layout.names.values() if name in g.params} for g in yours]
+
+    def replay(mistake: KnownMistake | None, j: int) -> dict[str, Array]:
+        run = plant(*([] if mistake is None else [mistake])).function("harness.known.network.loss_and_gradients")
+        with np.errstate(all="ignore"):
+            made = run(canonical, x, y, h0, layout.act)[1]
+        return dict(_in_own_tensors(layout, made, given[j], factors[j]))
+
+    far = apart(given, (replay(None, j) for j in range(len(given))), NETWORK)
+    found = match(given, (*NETWORKS, *(truncated(k) for k in range(len(x) - 1))), replay, far)[:3]
+    own = {_WORDS[key]: name for key, (name, _) in layout.names.items()}
+    model, calls = "a language model of this form with this mistake, on your weights,", f"under {counted(len(given), 'cotangent')}"
+    causes = []
+    for one in found:
+        others = [_renamed(other.candidate.sentence, own) for other in found if other is not one]
+        said = evidence(model, sorted(far.wrong), one.error, calls, others)
+        causes.append(Cause(one.candidate.name, _renamed(one.candidate.sentence, own), said, 1.0, _renamed(one.candidate.fix, own)))
+    return tuple(causes)
 
 
 def lay_over(network: LossAsOutput, data: Data) -> Layout | None:
@@ -80,9 +91,9 @@ def lay_over(network: LossAsOutput, data: Data) -> Layout | None:
             if h0.shape != (x.shape[1], len(canonical["Wh"])) or x.max(initial=0) >= len(canonical["Wx"]):
                 continue
             with np.errstate(all="ignore"):
-                loss, _ = tutorial.loss_and_gradients(canonical, x, y, h0, act)
+                loss, _ = loss_and_gradients_of_tutorial(canonical, x, y, h0, act)
             for factor in (1.0, 1 / x.size, 1 / len(x), 1 / x.shape[1]):
-                if abs(loss * factor - own) <= _ROUNDING * abs(own):
+                if abs(loss * factor - own) <= NETWORK.wrong * abs(own):
                     return Layout(names, act, factor, time_first)
     return None
 
@@ -138,38 +149,11 @@ def _words(network: LossAsOutput, layout: Layout) -> tuple[Array, Array]:
     return (x, y) if layout.time_first else (x.T, y.T)
 
 
-def _gradients(bug: TutorialBug | None, p: Arrays, x: Array, y: Array, h0: Array, act: str) -> dict[str, Array]:
-    run = tutorial.loss_and_gradients if bug is None else _planted(bug)
-    with np.errstate(all="ignore"):
-        gradients: dict[str, Array] = run(p, x, y, h0, act)[1]
-    return gradients
-
-
-@lru_cache(maxsize=256)
-def _planted(bug: TutorialBug) -> Any:
-    """`loss_and_gradients` with the bug in it."""
-    text = inspect.getsource(tutorial.loss_and_gradients)
-    if text.count(bug.before) != 1:
-        raise ValueError(f"bug {bug.name}: {bug.before!r} stands {text.count(bug.before)} times in loss_and_gradients, wanted 1")
-    start = text.index(bug.before)
-    indent = text[text.rfind("\n", 0, start) + 1 : start]
-    after = bug.after.replace("\n", "\n" + indent[: len(indent) - len(indent.lstrip())]) or "pass"
-    namespace = dict(vars(tutorial))
-    exec(compile(text.replace(bug.before, after), f"<the tutorial's network with {bug.name}>", "exec"), namespace)  # our own text
-    return namespace["loss_and_gradients"]
-
-
-def _distances(layout: Layout, g: Gradients, planted: Arrays, factor: float) -> Iterator[tuple[str, float]]:
+def _in_own_tensors(layout: Layout, made: Arrays, like: Arrays, factor: float) -> Iterator[tuple[str, Array]]:
+    """The tutorial's gradients as the network's own."""
     for key, (name, turned) in layout.names.items():
-        if name in g.params:
-            value = factor * (planted[key].T if turned else planted[key])
-            yield name, relative_distance(value.reshape(np.shape(g.params[name])), g.params[name])
-
-
-def _cause(bug: TutorialBug, layout: Layout, wrong: set[str], error: float) -> Cause:
-    own = {_WORDS[key]: name for key, (name, _) in layout.names.items()}
-    said = f"a language model of this form with this mistake, on your weights, gives your {', '.join(sorted(wrong))} to {error:.0e}"
-    return Cause(bug.name, _renamed(bug.sentence, own), said, 1.0, _renamed(bug.fix, own))
+        if name in like:
+            yield name, (factor * (made[key].T if turned else made[key])).reshape(np.shape(like[name]))
 
 
 def _renamed(text: str, own: Mapping[str, str]) -> str:

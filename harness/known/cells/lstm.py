@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bptt.harness.known.families import (
+from bptt.harness.known.cells.gates import (
     blocks_swapped,
     h_of_wrong_step,
     share_of_dh_lost,
@@ -11,7 +11,7 @@ from bptt.harness.known.families import (
     tanh_gate,
     transposed_in_dh,
 )
-from bptt.harness.known.plant import EVERYWHERE, Bug, Place
+from bptt.harness.known.mistake import EVERYWHERE, KnownMistake, Place, of_cell
 
 PLAIN = ("lstm", "lstm_peephole")
 TF1 = ("lstm_tf1", "lstm_projected")
@@ -22,11 +22,11 @@ _BLOCKS = "da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)"
 _O_TO_C = 'dc = dstate["c"] + dm * tanh_derivative(c)'
 
 
-def _cell_state(cells: tuple[str, ...], dc: str) -> tuple[Bug, ...]:
+def _cell_state(cells: tuple[str, ...], dc: str) -> tuple[KnownMistake, ...]:
     """Mistakes in the derivatives of c' = f * c + i * g.   dc  what the cell's own lines call the gradient of f * c + i * g"""
 
-    def bug(name: str, before: str, after: str, sentence: str, fix: str, where: Place, found_by: str = "GRD110") -> Bug:
-        return Bug(name, cells, "step_backward", before, after, sentence, fix, where, found_by)
+    def bug(name: str, before: str, after: str, sentence: str, fix: str, where: Place, found_by: str = "GRD110") -> KnownMistake:
+        return of_cell(name, cells, "step_backward", before, after, sentence, fix, where, found_by)
 
     return (
         bug(
@@ -52,12 +52,12 @@ def _cell_state(cells: tuple[str, ...], dc: str) -> tuple[Bug, ...]:
     )
 
 
-def _carry(cell: str, before: str, dc: str) -> tuple[Bug, ...]:
+def _carry(cell: str, before: str, dc: str) -> tuple[KnownMistake, ...]:
     """Mistakes in dc_prev = dc * f, where the line reads `before`."""
 
-    def bug(name: str, factor: str, sentence: str) -> Bug:
+    def bug(name: str, factor: str, sentence: str) -> KnownMistake:
         after = before.replace(f"{dc} * f", factor, 1)
-        return Bug(name, (cell,), "step_backward", before, after, sentence, "dc_prev = dc * f", Place(lag=1), "GRD120")
+        return of_cell(name, (cell,), "step_backward", before, after, sentence, "dc_prev = dc * f", Place(lag=1), "GRD120")
 
     return (
         bug("dc-without-f", dc, "the gradient that goes back to c_(t-1) is not multiplied by the forget gate f"),
@@ -75,14 +75,14 @@ def _carry(cell: str, before: str, dc: str) -> tuple[Bug, ...]:
     )
 
 
-def _output(cells: tuple[str, ...], dh: str, o: str) -> tuple[Bug, ...]:
+def _output(cells: tuple[str, ...], dh: str, o: str) -> tuple[KnownMistake, ...]:
     """Mistakes in the derivatives of h' = o * tanh(c').
 
     dh  what the cell's own lines call the gradient of o * tanh(c')      o  the gates that a wrong do makes wrong within a step
     """
 
-    def bug(name: str, before: str, after: str, sentence: str, fix: str, where: Place = EVERYWHERE) -> Bug:
-        return Bug(name, cells, "step_backward", before, after, sentence, fix, where)
+    def bug(name: str, before: str, after: str, sentence: str, fix: str, where: Place = EVERYWHERE) -> KnownMistake:
+        return of_cell(name, cells, "step_backward", before, after, sentence, fix, where)
 
     do_fix, dc_fix = "do = dh * tanh(c)", "dc = dc_next + dh * o * (1 - tanh(c)**2)"
     not_o = Place(gates="ifg")
@@ -180,16 +180,16 @@ def _output(cells: tuple[str, ...], dh: str, o: str) -> tuple[Bug, ...]:
     )
 
 
-def _all_gates(cells: tuple[str, ...], sigmoid_gates: str) -> tuple[Bug, ...]:
+def _all_gates(cells: tuple[str, ...], sigmoid_gates: str) -> tuple[KnownMistake, ...]:
     """The same mistake at several gates at once."""
 
     def line(gate: str, after: str) -> tuple[str, str]:
         right = f"d{gate} * tanh_derivative(a_{gate})" if gate == "g" else f"d{gate} * {gate} * {gate}_bar"
         return f"da_{gate} = {right}", f"da_{gate} = {after}"
 
-    def bug(name: str, edits: list[tuple[str, str]], sentence: str, fix: str, gates: str) -> Bug:
+    def bug(name: str, edits: list[tuple[str, str]], sentence: str, fix: str, gates: str) -> KnownMistake:
         (before, after), *also = edits
-        return Bug(name, cells, "step_backward", before, after, sentence, fix, Place(gates=gates), also=tuple(also))
+        return of_cell(name, cells, "step_backward", before, after, sentence, fix, Place(gates=gates), also=tuple(also))
 
     sigmoids = "da_f = df * f * (1 - f), and i and o the same way"
     return (
@@ -242,7 +242,7 @@ BUGS = (
     *share_of_dh_lost(ALL, "ifgo", "da"),
     *transposed_in_dh(PLAIN, "ifgo", "da"),
     *share_of_dx_lost(ALL, "ifgo", _LOST_IN_DX),
-    Bug(
+    of_cell(
         "f-lost-in-dW_h",
         ALL,
         "step_backward",

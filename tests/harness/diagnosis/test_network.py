@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,21 +10,29 @@ import bptt
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.diagnosis import tutorial as diagnosis
-from bptt.harness.diagnosis.tutorial import _planted, causes, lay_over
-from bptt.harness.known.tutorial import BUGS, TutorialBug, loss_and_gradients, truncated
+from bptt.harness.diagnosis import network as diagnosis
+from bptt.harness.diagnosis.network import causes, lay_over
+from bptt.harness.known import NETWORKS
+from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.known.network import loss_and_gradients, truncated
+from bptt.harness.known.plant import plant
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.reports.records import Cause
 
-ALL = (*BUGS, truncated(0), truncated(2))
+
+def planted(bug: KnownMistake) -> Any:
+    return plant(bug).function("harness.known.network.loss_and_gradients")
+
+
+ALL = (*NETWORKS, truncated(0), truncated(2))
 
 
 @dataclass
 class Network:
     """The tutorial's network with a bug or none.   columns: weights the other way round and biases (n, 1), as texts have them"""
 
-    bug: TutorialBug | None = None
+    bug: KnownMistake | None = None
     columns: bool = False
     biases: bool = True
     act: str = "tanh"
@@ -47,7 +56,7 @@ class Network:
         p = {key: (params[n].reshape(-1) if key[0] == "b" else self._turned(params[n])) for key, n in self.names.items() if n in params}
         C, H = p["Wx"].shape
         whole = {"bh": np.zeros(H, p["Wx"].dtype), "by": np.zeros(C, p["Wx"].dtype)} | p
-        run = loss_and_gradients if self.bug is None else _planted(self.bug)
+        run = loss_and_gradients if self.bug is None else planted(self.bug)
         loss, g = run(whole, inputs, targets, state["h"], self.act)
         factor = {"sum": 1.0, "mean": 1 / inputs.size}[self.scale]
         return factor * loss, {name: factor * d for name, d in self._own({key: g[key] for key in p}).items()}
@@ -72,7 +81,7 @@ def examined(network: Network, case: Case) -> tuple[Subject, tuple[Cause, ...]]:
 @pytest.mark.every(5)
 @pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
 @pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.name)
-def test_each_mistake_is_named(bug: TutorialBug, columns: bool) -> None:
+def test_each_mistake_is_named(bug: KnownMistake, columns: bool) -> None:
     found = examined(Network(bug, columns), Case(T=6, N=3, D=4, H=5))[1]
     assert bug.name in [cause.code for cause in found]
     assert found[0].score == 1.0
@@ -80,15 +89,15 @@ def test_each_mistake_is_named(bug: TutorialBug, columns: bool) -> None:
 
 
 @pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.name)
-def test_each_mistake_changes_the_tensors_that_it_says(bug: TutorialBug) -> None:
+def test_each_mistake_changes_the_tensors_that_it_says(bug: KnownMistake) -> None:
     rng = np.random.default_rng(0)
     p = Network().init(rng, 4, 5)
     p = {"Wx": p["U"], "Wh": p["W"], "Wy": p["V"], "bh": p["b"], "by": p["c"]}
     words = rng.integers(4, size=(7, 3))
     right = loss_and_gradients(p, words[:-1], words[1:], np.zeros((3, 5)), "tanh")[1]
-    wrong = _planted(bug)(p, words[:-1], words[1:], np.zeros((3, 5)), "tanh")[1]
+    wrong = planted(bug)(p, words[:-1], words[1:], np.zeros((3, 5)), "tanh")[1]
     changed = {name for name in right if not np.allclose(right[name], wrong[name])}
-    assert changed and (not bug.changes or changed == set(bug.changes.split()))
+    assert changed and (not bug.where.tensors or changed == set(bug.where.tensors.split()))
 
 
 RIGHT = (Network(), Network(columns=True), Network(biases=False), Network(act="sigmoid"), Network(scale="mean"))
@@ -116,7 +125,7 @@ def test_another_network_gets_no_name() -> None:
 
 
 def test_the_finding_has_the_cause() -> None:
-    bug = next(bug for bug in BUGS if bug.name == "dwh-of-new-h")
+    bug = next(bug for bug in NETWORKS if bug.name == "dwh-of-new-h")
     run = bptt.check(Network(bug, columns=True), isolate=False).run
     (failed,) = [result for result in run.results if result.status == "failed"]
     assert failed.finding is not None and failed.finding.where.tensor == "W"

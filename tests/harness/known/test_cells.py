@@ -11,7 +11,9 @@ import pytest
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, parse_case
 from bptt.harness.gradient.distance import relative_distance
-from bptt.harness.known import BUGS, Bug, bug, bugs_of
+from bptt.harness.known import BACKWARD, mistake, of_cell
+from bptt.harness.known.cells.loop import SHOWN_IN
+from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.plant import plant
 from bptt.harness.subject import Array
 from bptt.refimpl import CELLS, unroll
@@ -39,21 +41,21 @@ def drawn(cell: str, case: Case) -> tuple[Data, list[tuple[Array, ...]], Cotange
     return data, tapes, cotangents(tested, case, ys, final)[0]
 
 
-def gradients(cell: str, case: Case, *bugs: Bug, scale: float = 1.0) -> dict[str, Array]:
+def gradients(cell: str, case: Case, *bugs: KnownMistake, scale: float = 1.0) -> dict[str, Array]:
     """Every gradient under the names that `Place` uses, for a cotangent on every output and final state."""
     data, tapes, v = drawn(cell, case)
-    planted = plant(CELLS[cell], *bugs)
+    planted = plant(*bugs)
     dfinal = {name: scale * d for name, d in v.dfinal.items()}
-    dparams, dxs, dstate = planted.backward(planted.cell, data.params, data.xs, tapes, scale * v.dys, dfinal)
+    dparams, dxs, dstate = planted.backward(planted.cell(CELLS[cell]), data.params, data.xs, tapes, scale * v.dys, dfinal)
     return {**dparams, "xs": dxs, **{f"{name}0": d for name, d in dstate.items()}}
 
 
-def wrong(cell: str, case: Case, found: Bug) -> set[str]:
+def wrong(cell: str, case: Case, found: KnownMistake) -> set[str]:
     right, planted = gradients(cell, case, scale=found.scale), gradients(cell, case, found, scale=found.scale)
     return {name for name in right if relative_distance(planted[name], right[name]) > NOTHING}
 
 
-def first_check(cell: str, found: Bug) -> str:
+def first_check(cell: str, found: KnownMistake) -> str:
     """The first check that can see it: linearity, one step, several steps, long sequences."""
     case = parse_case(found.case)
     large, small = (gradients(cell, case, found, scale=scale) for scale in (found.scale, 1e-3 * found.scale))
@@ -65,10 +67,10 @@ def first_check(cell: str, found: Bug) -> str:
     return "GRD130" if wrong(cell, replace(case, T=5), found) else "GRD150"
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", SHOWN_IN)
 def test_every_bug_changes_what_it_says_and_nothing_else(cell: str) -> None:
     """Tensors, gates and first wrong lag, exactly: this also holds the library against the text of the reference."""
-    for found in bugs_of(cell, T=12):
+    for found in of_cell(cell, T=12):
         case = parse_case(found.case)
         tensors = wrong(cell, case, found)
         everything = set(gradients(cell, case))
@@ -89,7 +91,7 @@ def test_every_bug_changes_what_it_says_and_nothing_else(cell: str) -> None:
         assert first_check(cell, found) == found.found_by, f"{cell} {found.name}: first check"
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", SHOWN_IN)
 def test_no_two_bugs_of_a_cell_give_the_same_numbers(cell: str) -> None:
     """So that the numbers tell which one it is.   13 steps, where each cut of the gradient falls elsewhere."""
     case = Case(T=13, N=3)
@@ -98,7 +100,7 @@ def test_no_two_bugs_of_a_cell_give_the_same_numbers(cell: str) -> None:
     data = drawn(cell, case)[0]
     u = {name: rng.normal(size=value.shape) for name, value in {**gradients(cell, case)}.items()}
     assert set(data.params) <= set(u)
-    for found in bugs_of(cell, T=7):
+    for found in of_cell(cell, T=7):
         g = gradients(cell, case, found, scale=max(found.scale, 30.0))
         shadows[found.name] = sum(float(np.sum(u[name] * value)) for name, value in g.items())
     names = sorted(shadows, key=lambda name: shadows[name])
@@ -107,13 +109,13 @@ def test_no_two_bugs_of_a_cell_give_the_same_numbers(cell: str) -> None:
 
 
 def test_the_library_is_as_large_as_it_says() -> None:
-    assert len({found.name for found in BUGS if found.kind == "backward"}) >= 150
-    assert all(len(bugs_of(cell)) >= 40 for cell in FAMILIES)
+    assert len({found.name for found in BACKWARD if found.kind == "backward"}) >= 150
+    assert all(len(of_cell(cell)) >= 40 for cell in FAMILIES)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", SHOWN_IN)
 def test_names_are_unique_within_a_cell_and_words_are_for_people(cell: str) -> None:
-    found = bugs_of(cell, T=20)
+    found = of_cell(cell, T=20)
     assert len({b.name for b in found}) == len(found)
     for b in found:
         assert re.fullmatch(r"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*", b.name), b.name
@@ -121,7 +123,7 @@ def test_names_are_unique_within_a_cell_and_words_are_for_people(cell: str) -> N
 
 
 def test_a_bug_is_found_by_its_name_and_a_wrong_name_gets_a_hint() -> None:
-    assert bug("lstm", "f-derivative-missing").where.gates == "f"
-    assert bug("lstm", "truncation-after-8").where.lag == 9
+    assert mistake("lstm", "f-derivative-missing").where.gates == "f"
+    assert mistake("lstm", "truncation-after-8").where.lag == 9
     with pytest.raises(LookupError, match="did you mean 'f-derivative-missing'"):
-        bug("lstm", "f-derivative-mising")
+        mistake("lstm", "f-derivative-mising")

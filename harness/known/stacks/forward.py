@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bptt.harness.known.plant_stack import Need, StackBug
+from bptt.harness.known.mistake import KnownMistake, Need, of_stack
 
 _QS = "qs = _turned(steps, suffix, axs_d)"
 _RUN = "rs, final_d, tapes_d = steps.forward_projected(stack.cells[k], _of(params, suffix), qs, _of(state, suffix))"
@@ -20,11 +20,11 @@ def _run(state: str, params: str = "_of(params, suffix)") -> str:
 
 def _bug(
     name: str, before: str, after: str, sentence: str, fix: str, *needs: Need, function: str = "_layer", published: str = ""
-) -> StackBug:
-    return StackBug(name, function, before, after, sentence, fix, needs, "", "forward", published=published)
+) -> KnownMistake:
+    return of_stack(name, function, before, after, sentence, fix, needs, "", "forward", published=published)
 
 
-BUGS: tuple[StackBug, ...] = (
+BUGS: tuple[KnownMistake, ...] = (
     _bug(
         "reverse-outputs-not-turned-back",
         _OUT,
@@ -41,7 +41,7 @@ BUGS: tuple[StackBug, ...] = (
         "run the reverse direction over xs[::-1]",
         "directions",
     ),
-    StackBug(
+    of_stack(
         "both-read-from-the-start",
         "_layer",
         _QS,
