@@ -208,10 +208,10 @@ def edited_share(
         return np.asarray(g * model.derivative_at(edge.y, at))
     if edit.act == "unsummed":
         args = [model.values[a] for a in node.args]
-        factor = local(node.op, edge.arg, model.values[edge.y], args) if node.op in ELEMENTWISE else None
-        if factor is None or shape == model.values[edge.y].shape or model.graph.nodes[edge.p].op != "reduce":
+        spread = local(node.op, edge.arg, model.values[edge.y], args) if node.op in ELEMENTWISE else None
+        if spread is None or shape == model.values[edge.y].shape or model.graph.nodes[edge.p].op != "reduce":
             raise Impossible
-        return np.asarray(g * factor)
+        return np.asarray(g * spread)
     if edit.act == "assigned":
         if not isinstance(node.settings, Gather) or len(node.args) != 1 or np.unique(node.settings.index).size == node.settings.index.size:
             raise Impossible

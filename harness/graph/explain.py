@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,8 +30,8 @@ _PAIRS = (
 )
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
-#: Naming may take about as long as the check that failed.
-_SECONDS = 5.0
+#: How many edges are swept at most for each pair of cases: about as long as the check that failed.
+_EFFORT = 150_000
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ class Explanation:
     refusal: str = ""
 
 
-def explanation(subject: Subject, known: Failure, seconds: float = _SECONDS) -> Explanation:
+def explanation(subject: Subject, known: Failure, effort: int = _EFFORT) -> Explanation:
     """What is wrong with the subject's backward, by its own graph; nothing where the graph and another oracle disagree."""
     try:
-        return _disagreement(subject, known) or _explained(subject, known.case, seconds)
+        return _disagreement(subject, known) or _explained(subject, known.case, effort)
     except BpttError as error:
         return Explanation(refusal=str(error))
 
@@ -79,11 +78,8 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
     return None
 
 
-def _explained(subject: Subject, case: Case, seconds: float) -> Explanation:
-    until = time.perf_counter() + seconds
+def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
     for small, large in (*_PAIRS, (case, replace(case, seed=case.seed + 1))):
-        if time.perf_counter() > until:
-            break
         at = _point(subject, small)
         if isinstance(at, Refused):
             return Explanation(refusal=at.words)
@@ -92,7 +88,7 @@ def _explained(subject: Subject, case: Case, seconds: float) -> Explanation:
         beside = _point(subject, large)
         if isinstance(beside, Refused):
             return Explanation(refusal=beside.words)
-        if found := search(at, beside, 0.6 * seconds):
+        if found := search(at, beside, effort):
             return Explanation(_causes(subject, at, found[0].edits))
     return Explanation()
 

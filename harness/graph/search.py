@@ -7,7 +7,6 @@ for any factor at once, because the gradient is linear in it: yours - right = (f
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -39,6 +38,18 @@ class Found:
 
 
 @dataclass
+class Budget:
+    """How much may still be tried.   left: edges that may be swept"""
+
+    left: int
+
+    def spend(self, point: Point) -> bool:
+        """Whether one more sweep at this point may be made."""
+        self.left -= len(point.model.edges)
+        return self.left > 0
+
+
+@dataclass
 class _Kept:
     """What was tried at the small case: the change that each edit makes under the first cotangent, and those that mend some tensors."""
 
@@ -47,18 +58,21 @@ class _Kept:
     partly: list[tuple[int, Edit]] = field(default_factory=list)
 
 
-def search(small: Point, large: Point, seconds: float) -> tuple[Found, ...]:
-    """What gives the subject's numbers at both points, simplest first; () where nothing does."""
-    until = time.perf_counter() + seconds
-    kept = _Kept()
-    found = _one_more(small, large, (), time.perf_counter() + 0.6 * seconds, kept)
+def search(small: Point, large: Point, effort: int) -> tuple[Found, ...]:
+    """What gives the subject's numbers at both points, simplest first; () where nothing does.
+
+    effort   how many edges may be swept; a count and no time, so that the same seed finds the same
+    """
+    budget, kept = Budget(effort), _Kept()
+    found = _one_more(small, large, (), budget, kept)
     if found:
         return found
-    together = _pair(small, large, kept, until) or _peeled(small, large, kept, until)
+    budget = Budget(effort // 3)
+    together = _pair(small, large, kept, budget) or _peeled(small, large, kept, budget)
     return tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits))
 
 
-def _one_more(small: Point, large: Point, base: tuple[Edit, ...], until: float, kept: _Kept | None = None) -> tuple[Found, ...]:
+def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget, kept: _Kept | None = None) -> tuple[Found, ...]:
     """`base` with one more edit, from the simplest kinds to the others."""
     try:
         start = small.vector(base) if base else small.right
@@ -66,13 +80,13 @@ def _one_more(small: Point, large: Point, base: tuple[Edit, ...], until: float, 
         return ()
     wrong = frozenset(n for n, at in small.parts.items() if not small.equal(start[at], small.yours[at]))
     for classes in _screened(small, wrong, some=kept is not None):
-        if found := _by_stages(small, large, base, start, classes, until, kept):
+        if found := _by_stages(small, large, base, start, classes, budget, kept):
             return found
     return ()
 
 
 def _by_stages(
-    small: Point, large: Point, base: tuple[Edit, ...], start: Array, classes: list[EdgeClass], until: float, kept: _Kept | None
+    small: Point, large: Point, base: tuple[Edit, ...], start: Array, classes: list[EdgeClass], budget: Budget, kept: _Kept | None
 ) -> tuple[Found, ...]:
     total = len(small.yours) // len(small.cotangents)
     stages: tuple[Callable[[], Candidates], ...] = (
@@ -86,7 +100,7 @@ def _by_stages(
     for stage in stages:
         found: list[Found] = []
         for cost, edit in stage():
-            if time.perf_counter() > until:
+            if not budget.spend(small):
                 return tuple(sorted(found, key=lambda f: f.cost))
             edits = (*base, edit)
             try:
@@ -295,7 +309,7 @@ def _first(point: Point, sequence: Sequence_) -> int:
     return edge.y if sequence[0] == "y" else edge.p
 
 
-def _pair(small: Point, large: Point, kept: _Kept, until: float) -> tuple[Found, ...]:
+def _pair(small: Point, large: Point, kept: _Kept, budget: Budget) -> tuple[Found, ...]:
     """Two edits whose changes add up to what is wrong: each is asked for the one that is missing, by a random projection."""
     if len(kept.edits) < 2:
         return ()
@@ -313,7 +327,7 @@ def _pair(small: Point, large: Point, kept: _Kept, until: float) -> tuple[Found,
     found = []
     for i in np.flatnonzero(high > low):
         for j in order[low[i] : high[i]]:
-            if j <= i or time.perf_counter() > until or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
+            if j <= i or not budget.spend(small) or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
                 continue
             edits = (kept.edits[nonzero[i]], kept.edits[nonzero[j]])
             try:
@@ -326,22 +340,22 @@ def _pair(small: Point, large: Point, kept: _Kept, until: float) -> tuple[Found,
     return tuple(found)
 
 
-def _peeled(small: Point, large: Point, kept: _Kept, until: float, depth: int = 3) -> tuple[Found, ...]:
+def _peeled(small: Point, large: Point, kept: _Kept, budget: Budget, depth: int = 3) -> tuple[Found, ...]:
     """Two mistakes or three: one that mends some tensors and spoils none, then what is left."""
     for _, edit in sorted(kept.partly, key=lambda t: -t[0])[:8]:
-        if time.perf_counter() > until:
+        if not budget.spend(small):
             return ()
-        if found := _next(small, large, (edit,), until, depth - 1):
+        if found := _next(small, large, (edit,), budget, depth - 1):
             return found
     return ()
 
 
-def _next(small: Point, large: Point, base: tuple[Edit, ...], until: float, depth: int) -> tuple[Found, ...]:
+def _next(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget, depth: int) -> tuple[Found, ...]:
     kept = _Kept()
-    if found := _one_more(small, large, base, until, kept):
+    if found := _one_more(small, large, base, budget, kept):
         return tuple(replace(f, cost=f.cost + 2) for f in found)
     if depth > 1:
         for _, edit in sorted(kept.partly, key=lambda t: -t[0])[:3]:
-            if time.perf_counter() < until and (found := _next(small, large, (*base, edit), until, depth - 1)):
+            if budget.left > 0 and (found := _next(small, large, (*base, edit), budget, depth - 1)):
                 return found
     return ()

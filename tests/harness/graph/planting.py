@@ -21,8 +21,8 @@ def planted(text: str, before: str, after: str, folder: Path, name: str) -> tupl
     return load(f"{path}:{name}")[0], line
 
 
-def why(subject: Subject, seconds: float = 60.0) -> Explanation:
-    """The causes, with no oracle beside the graph and no haste."""
+def why(subject: Subject) -> Explanation:
+    """The causes, with no oracle beside the graph."""
     case = admissible(subject, Case())
     cell = as_cell(subject, case) if subject.kind == "network" else subject
-    return explanation(subject, Failure(case, draw(cell, case), (), ()), seconds)
+    return explanation(subject, Failure(case, draw(cell, case), (), ()))
