@@ -259,7 +259,8 @@ def number(factor: str, sizes: Mapping[str, float]) -> float:
     sign, text = (-1.0, factor[1:]) if factor.startswith("-") else (1.0, factor)
     over, _, under = text.partition("/")
     top = sizes[over] if over in sizes else float(over)
-    return sign * (top / (sizes[under] if under in sizes else float(under)) if under else top)
+    bottom = sizes[under] if under in sizes else float(under or 1)
+    return sign * top / bottom if bottom else float("inf")
 
 
 def zeros_for(model: Model, node: int) -> Array:

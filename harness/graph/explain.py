@@ -31,7 +31,7 @@ _PAIRS = (
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: How many edges are swept at most for each pair of cases: about as long as the check that failed.
-_EFFORT = 150_000
+_EFFORT = 100_000
 
 
 @dataclass(frozen=True)

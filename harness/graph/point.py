@@ -91,7 +91,7 @@ def point(subject: Subject, case: Case) -> Point | Refused:
     yours = np.concatenate([np.asarray(_of(g, name), np.float64).reshape(-1) for g in given for name, _ in leaves] or [np.zeros(0)])
     right = np.concatenate([_leaf(e.bars, n, model) for e in exact for _, n in leaves] or [np.zeros(0)])
     parts, scales = _parts(leaves, model, yours, right, len(vs))
-    sizes = {"N": case.N, "T": case.T, "D": case.D, "H": case.H}
+    sizes = {"N": case.N, "T": case.T, "D": case.D, "H": case.H, "H-1": case.H - 1, "N-1": case.N - 1}
     return Point(case, data, vs, model, exact, leaves, yours * scales, right * scales, parts, scales, _SAME.get(subject.dtype, 1e-9), sizes)
 
 

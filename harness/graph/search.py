@@ -18,7 +18,7 @@ from bptt.harness.graph.point import Point
 from bptt.harness.graph.units import EdgeClass, UnitKey
 from bptt.harness.subject import Array
 
-_FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D")
+_FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D", "H/H-1", "N/N-1")
 _TIMES_COST = {"0": 1.0, "-1": 1.15, "2": 1.2, "1/2": 1.25}
 _LATE = ("inner", "not first", "not last", "last", "first", "but the last two", "odd", "even")
 #: What is tried in combinations.
@@ -99,7 +99,7 @@ def _by_stages(
     )
     for stage in stages:
         found: list[Found] = []
-        for cost, edit in stage():
+        for cost, edit in _with_siblings(small, stage()):
             if not budget.spend(small):
                 return tuple(sorted(found, key=lambda f: f.cost))
             edits = (*base, edit)
@@ -120,6 +120,26 @@ def _by_stages(
     return ()
 
 
+def _with_siblings(point: Point, candidates: Candidates) -> Candidates:
+    """Each edit, and the same at all calls of the function that it stands in: a line that two calls share is one place."""
+    for cost, edit in candidates:
+        yield cost, edit
+        if not edit.more and edit.other is None and (siblings := _siblings(point, edit.target)):
+            yield cost + 0.05, replace(edit, more=siblings)
+
+
+def _siblings(point: Point, target: tuple[UnitKey, int]) -> tuple[tuple[UnitKey, int], ...]:
+    """The same operation of the same line, reached by other calls."""
+    (place, label, _), slot = target
+    if len(place) < 2:
+        return ()
+    return tuple(
+        (c.key, c.slot)
+        for c in point.model.classes
+        if c.slot == slot and c.key[1] == label and c.key[0] != place and c.key[0] and c.key[0][-1] == place[-1]
+    )
+
+
 def _keep(point: Point, kept: _Kept, start: Array, one: Array, edit: Edit) -> None:
     if edit.when != "all" or edit.act not in _COMBINED:
         return  # two odd ones together can say too much
@@ -137,7 +157,9 @@ def _screened(point: Point, wrong: frozenset[tuple[str, str]], some: bool) -> It
     given = frozenset(point.parts)
     for where in point.model.classes:
         reached = frozenset().union(*(point.model.leaves.get(e.p, frozenset()) for e in where.edges)) & given
-        if reached == wrong:
+        called_too = [point.model.by_key[t] for t in _siblings(point, (where.key, where.slot))]
+        all_calls = reached.union(*(point.model.leaves.get(e.p, frozenset()) & given for c in called_too for e in c.edges))
+        if wrong in (reached, all_calls):
             exact.append(where)
         elif wrong <= reached:
             more.append((len(reached), where))

@@ -26,6 +26,8 @@ _FACTOR = {
     "1/T": "is divided by T, the number of steps",
     "H": "is H times too large (H units)",
     "1/H": "is divided by H, the number of units",
+    "H/H-1": "is divided by H - 1 in place of H, the number of units",
+    "N/N-1": "is divided by N - 1 in place of N, the size of the batch",
     "D": "is D times too large (D inputs)",
     "1/D": "is divided by D, the number of inputs",
 }
