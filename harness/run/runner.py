@@ -21,9 +21,9 @@ from bptt.harness.run.events import OnEvent, Options, Task, Unloadable, numbered
 from bptt.harness.run.gathering import Gathering, new_run_id, this_folder
 from bptt.harness.run.isolation.following import Follower
 from bptt.harness.run.isolation.limits import Limits, limits
-from bptt.harness.run.isolation.parcels import CannotTravel, packed
+from bptt.harness.run.isolation.parcels import CannotTravel, needs_torch, packed
 from bptt.harness.run.isolation.remote import Submitted, submitted
-from bptt.harness.run.isolation.starting import here
+from bptt.harness.run.isolation.starting import here, stand_ready
 from bptt.harness.run.resuming import NOTHING, known_from
 from bptt.harness.run.worker import events_of
 from bptt.harness.words import near_miss
@@ -246,6 +246,7 @@ def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs:
         gathered.end(k)
         return None
 
+    stand_ready({needs_torch(task.target) for task in tasks})
     executor = ThreadPoolExecutor(jobs)
     try:
         futures = [executor.submit(one, k) for k in range(len(tasks))]

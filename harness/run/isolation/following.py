@@ -67,6 +67,7 @@ class Follower:
         """Raises CannotTravel, before any event, for an object that no other process can be given; BpttError where none can be started."""
         options, limits, ways = self.options, self.limits, list(parcel.ways)
         begun: str | None = None
+        again = 2
         while not self._stopped:
             heard = _Heard(parcel, options)
             began = time.perf_counter()
@@ -78,6 +79,9 @@ class Follower:
                 self._process.stop()
             yield from heard.events(self._process.messages())
             end = self._process.end
+            if not self._process.began and again and not self._stopped:
+                again -= 1  # the server was killed under it
+                continue
             if heard.says("cannot travel"):
                 del ways[0]
                 if not ways:

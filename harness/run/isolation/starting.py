@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,10 +73,16 @@ class Order:
 
 
 class Process(Protocol):
-    """One target's process.  `end` is known when its messages have ended; `kept`: a keeper holds it to all of its limits."""
+    """One target's process.  `end` is known when its messages have ended; `kept`: a keeper holds it to all of its limits.
+
+    `began`: it was seen to begin; else nothing of the target's has run.
+    """
 
     end: End
     kept: bool
+
+    @property
+    def began(self) -> bool: ...
 
     def messages(self) -> Iterator[Json]:
         """What it says, as it comes.  Raises Garbled where bytes come that are none of its messages."""
@@ -127,13 +133,23 @@ class Forked:
                             yield self._order.head.opened(number, message)
                             number += 1
                     if self._line in ready:
-                        data = self._line.recv(2**18)
+                        data = self._heard()
                         if not data:
                             selector.unregister(self._line)
                         for message in words.feed(data):
                             self._hear(message)
         finally:
             self._close()
+
+    def _heard(self) -> bytes:
+        try:
+            return self._line.recv(2**18)
+        except ConnectionError:  # the server was killed before it had forked
+            return b""
+
+    @property
+    def began(self) -> bool:
+        return self._keeper is not None
 
     def _hear(self, message: Json) -> None:
         if "keeper" in message:
@@ -234,6 +250,14 @@ def fork_server(torch: bool) -> ForkServer:
         return _servers[modules]
 
 
+def stand_ready(kinds: Iterable[bool]) -> None:
+    """Start the servers that will be asked for, with torch and without, so that they import while the first targets are at work."""
+    if can_fork():
+        for torch in sorted(kinds):
+            with contextlib.suppress(OSError):  # said where it is asked for
+                fork_server(torch)
+
+
 def _forget(gone: ForkServer) -> None:
     with _servers_lock:
         for modules in [m for m, s in _servers.items() if s is gone]:
@@ -284,6 +308,7 @@ class Fresh:
     """A new interpreter for one target."""
 
     kept = False
+    began = True
 
     def __init__(self, order: Order) -> None:
         self.end = End("lost")

@@ -61,7 +61,7 @@ def test_the_book_agrees(bptt: Bptt) -> None:
     first, answer, last = out.splitlines()
     assert first.startswith("✓ book  Does backpropagation through one matrix explode or vanish, and which number decides?  ")
     assert "72 agree  " in first and answer.startswith("  answer  it explodes at scale 1")
-    assert last == "1 experiment: 72 agree        exit 0"
+    assert last == "1 experiment: 72 agree        exit 0, as theory says"
 
 
 @pytest.mark.usefixtures("known")
@@ -71,7 +71,9 @@ def test_exit_codes_and_what_is_printed_of_each(bptt: Bptt) -> None:
     assert exit_code == 0 and "  ≈ y 0   measured 2   expected 1   (theory)\n    it is small" in out
     exit_code, out, _ = bptt("agrees", "differs", "--grid", "gain=1:3:3")
     assert exit_code == 1 and out.count("  ✗ y ") == 3
-    assert "1 of 2 experiments differs from theory: differs" in out and out.endswith("2 experiments: 3 differ · 3 agree        exit 1\n")
+    assert "1 of 2 experiments differs from theory: differs" in out and out.endswith(
+        "2 experiments: 3 differ · 3 agree        exit 1, differs from theory\n"
+    )
     exit_code, out, err = bptt("raises", "differs", "agrees")
     assert exit_code == 3 and "✓ agrees" in out and "✗ differs" in out and "not answered: ValueError: no luck" in out
     assert err.count("\n") == 1 and err.startswith("bptt: experiment 'raises' failed: ValueError: no luck (")

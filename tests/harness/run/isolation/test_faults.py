@@ -25,6 +25,7 @@ def said(run: Run, target: str) -> str:
     return " | ".join([*texts, *(remark.text for t in run.targets if t.id == target for remark in t.remarks)])
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_a_result_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     fault = FAULTS[name]
@@ -38,6 +39,7 @@ def test_a_fault_is_a_result_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     assert run.exit_code == fault.exit_code
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_fault_touches_no_other_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
     """In both orders, with a right and a wrong cell between them."""

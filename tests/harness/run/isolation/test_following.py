@@ -46,7 +46,7 @@ class Scripted:
     """A process that says what it is told to say, and ends as it is told to end."""
 
     def __init__(self, bodies: list[Json], end: End) -> None:
-        self.bodies, self.end, self.kept = bodies, end, True
+        self.bodies, self.end, self.kept, self.began = bodies, end, True, True
 
     def messages(self) -> Iterator[Json]:
         yield from self.bodies
@@ -193,6 +193,7 @@ ALONE = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("code", [code for code, (status, _) in ALONE.items() if status])
 def test_a_fresh_interpreter_is_held_to_its_limits_too(tmp_path: Path, code: str) -> None:
     status, words = ALONE[code]
