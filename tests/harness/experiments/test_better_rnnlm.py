@@ -35,6 +35,7 @@ def treebank(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_all_claims_hold_with_masks_that_torch_shares() -> None:
     pytest.importorskip("torch")
     e = tiny()

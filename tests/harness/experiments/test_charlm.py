@@ -22,6 +22,7 @@ def tiny(**more: Any) -> Experiment:
     return run(DEFINITION, **{**TINY, **more})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["random", "consecutive"])
 def test_every_model_learns_and_does_what_torch_does(sampling: str) -> None:
     pytest.importorskip("torch")
@@ -55,6 +56,7 @@ def test_curves_stand_beside_torchs_and_in_float32_the_first_epoch_is_held_to_it
     assert named(e, "from torch, loss of the first epoch").measured > 0
 
 
+@pytest.mark.slow
 def test_times_are_not_judged_and_are_not_taken_unless_asked_for() -> None:
     pytest.importorskip("torch")
     asked = {"sampling": "random", "timed": True, "epochs": 2, "torch_epochs": 1}

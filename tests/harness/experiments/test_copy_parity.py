@@ -16,6 +16,7 @@ SMALL = {"T": 1, "H": 16, "N": 12, "lr": 0.04, "iterations": 200, "every": 50, "
 ONE: Settings = {**DEFINITION.settings, **SMALL, "task": "parity", "cell": "GRU", "seed": 0}
 
 
+@pytest.mark.slow
 def test_all_claims_hold() -> None:
     e = run(DEFINITION, **SMALL)
     assert wrong(e) == []

@@ -54,6 +54,7 @@ def test_a_right_cell_has_no_difference(name: str) -> None:
     assert forward_bug(subject(TABLE[name][0])) is None
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_named_is_named_to_rounding(name: str) -> None:
     found = forward_bug(subject(WRONG[name]))

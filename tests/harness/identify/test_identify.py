@@ -53,6 +53,7 @@ def test_every_reference_cell_is_named_as_itself(name: str) -> None:
     assert found.max_error < 1e-12
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", WRONG)
 def test_a_cell_that_nobody_published_gets_no_name(name: str) -> None:
     wrong = subject(WRONG[name])

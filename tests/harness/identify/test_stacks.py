@@ -152,6 +152,7 @@ def test_outputs_that_are_put_together_otherwise_are_not_guessed_at(way: str, wo
 AHEAD = [bug for bug in STACKS if bug.kind == "forward" and set(bug.needs) <= {"directions", "layers"}]
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("bug", AHEAD, ids=lambda bug: bug.name)
 def test_a_stack_with_a_mistake_in_its_forward_pass_is_no_stack(bug: Any) -> None:
     assert identify_layers(subject(("elman", "elman"), "directions" in bug.needs, bug)) is None

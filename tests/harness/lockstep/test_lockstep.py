@@ -24,6 +24,7 @@ from bptt.refimpl.stack import Stack
 STEPS = 100
 
 
+@pytest.mark.every(7)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", NAMED)
 def test_numpy_and_torch_train_the_same_for_a_hundred_steps(name: str, optimizer: str) -> None:
