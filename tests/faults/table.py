@@ -7,8 +7,22 @@ from pathlib import Path
 from tests.faults.fault import Fault
 from tests.faults.form import FORM
 from tests.faults.isolation import ISOLATION
+from tests.faults.running import WORDS
+from tests.harness.run.isolation import planted
 
-FAULTS: tuple[Fault, ...] = (*ISOLATION, *FORM)
+#: Rows in the README's test command, beside those that say so themselves.
+_QUICK = ("an exit with 0", "a signal", "a message of another process")
+
+
+def _of_a_process(name: str, fault: planted.Fault) -> Fault:
+    """One of the isolation's own rows, whose status and words its own test asks for."""
+    options = [*(("--timeout", f"{fault.seconds}") if fault.seconds else ()), *(("--memory", fault.memory) if fault.memory else ())]
+    files = {"cell.py": planted.RIGHT + fault.body}
+    return Fault(name, "", files, "cell.py:Cell", WORDS[fault.exit_code], fault.exit_code, options=tuple(options), quick=name in _QUICK)
+
+
+OWN: tuple[Fault, ...] = (*ISOLATION, *FORM)
+FAULTS: tuple[Fault, ...] = (*(_of_a_process(name, fault) for name, fault in planted.FAULTS.items()), *OWN)
 
 
 def page() -> str:
@@ -17,10 +31,10 @@ def page() -> str:
 Each row is a file that somebody could hand over.  Its verdict and exit code are those of a run of that target alone; beside a right and a
 wrong cell, in any order and with any number of targets at a time, theirs do not change.  `tests/faults/` runs every row.
 
-| fault | what it does | verdict | exit code |
-|---|---|---|---|
+| it | verdict | exit code |
+|---|---|---|
 """
-    return head + "".join(f"| {fault.name} | {fault.what} | {fault.verdict} | {fault.exit_code} |\n" for fault in FAULTS)
+    return head + "".join(f"| {fault.what or fault.name} | {fault.verdict} | {fault.exit_code} |\n" for fault in FAULTS)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ import pytest
 
 from tests.faults.fault import Fault
 from tests.faults.running import RIGHT_FILE, WRONG_FILE, run, together, write
-from tests.faults.table import FAULTS, page
+from tests.faults.table import FAULTS, OWN, page
 
 ROOT = Path(__file__).parents[2]
-every_fault = pytest.mark.parametrize(
-    "fault", [pytest.param(fault, id=fault.name, marks=() if fault.quick else pytest.mark.slow) for fault in FAULTS]
-)
 
 
-@every_fault
+def _each(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "fault", [pytest.param(fault, id=fault.name.replace(" ", "-"), marks=() if fault.quick else pytest.mark.slow) for fault in faults]
+    )
+
+
+@_each(OWN)
 def test_a_fault_alone_gets_its_verdict(
     fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -29,7 +32,7 @@ def test_a_fault_alone_gets_its_verdict(
     assert "Traceback" not in seen.text
 
 
-@every_fault
+@_each(FAULTS)
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
 def test_nobody_else_is_changed(

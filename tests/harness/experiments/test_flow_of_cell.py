@@ -47,7 +47,7 @@ def test_any_cell_is_answered(cell: str, identified: bool, monkeypatch: pytest.M
     e = of(cell)
     assert wrong(e) == []
     assert e.target == cell
-    assert str(e.words).startswith("vanishing") and "half-life" in str(e.words) and "a window of" in str(e.words)
+    assert str(e.words).startswith("vanishing") and "half-life" in str(e.words) and "window of" in str(e.words)
     norm = e.series[0]
     assert len(norm.x) == len(norm.y) == 60
     assert bool(norm.expected) == identified
