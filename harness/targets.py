@@ -65,10 +65,10 @@ def _claiming(subject: Subject, like: str) -> Subject:
         return replace(subject, like=like)
     if ":" not in like:
         return replace(subject, like=known_recurrence(like, "--like"))
-    (other,) = load(like)
-    if other.operator is None:
-        raise UsageError(f"--like {like}: it is a {other.kind}, wanted an operator as {subject.spec} is")
-    return replace(subject, like=None, operator=replace(subject.operator, other=other.implementation))
+    others = load(like)
+    if len(others) != 1 or others[0].operator is None:
+        raise UsageError(f"--like {like}: got {' and '.join(other.kind for other in others)}, wanted one operator as {subject.spec} is")
+    return replace(subject, like=None, operator=replace(subject.operator, other=like))
 
 
 def _is_recurrence(name: str) -> bool:

@@ -53,8 +53,9 @@ def subject(impl: Any, spec: str, name: str) -> Subject:
             raise UsageError(f"{spec}: {name} has a layout but no {method}, wanted {wanted}")
     said = _said(impl, spec)
     like = getattr(impl, "like", None)
-    if isinstance(like, str):
-        known_recurrence(like, spec)
+    published = isinstance(like, str) and ":" not in like
+    if published:
+        known_recurrence(str(like), spec)
     gradients = has(impl, "backward")
     kept = [f"{what}: {value}" for what, value in vars(said).items() if value and what not in ("layout", "other")]
     found = [Detection("form", f"an operator: it has a layout of {', '.join(said.layout)}"), *(Detection("says", fact) for fact in kept)]
@@ -66,7 +67,7 @@ def subject(impl: Any, spec: str, name: str) -> Subject:
         framework="numpy",
         kind="operator",
         implementation=impl,
-        like=like if isinstance(like, str) else None,
+        like=str(like) if published else None,
         capabilities=frozenset({"backward"} if gradients else ()) | ({"step"} if has(impl, "step") else set()),
         detected=tuple(found),
         batch_sizes=_numbers(getattr(impl, "batch_sizes", None), spec, "batch_sizes") or None,
@@ -112,7 +113,7 @@ def _said(impl: object, spec: str) -> Operator:
         deterministic=bool(getattr(impl, "deterministic", True)),
         conjugate=convention == "conjugate",
         dtypes=tuple(str(getattr(d, "__name__", d)) for d in getattr(impl, "dtypes", ())),
-        other=None if isinstance(other, str) else other,
+        other=None if isinstance(other, str) and ":" not in other else other,
     )
 
 

@@ -173,7 +173,10 @@ def _lived(subject: Subject, point: Point, case: Case, sizes: Mapping[str, int])
         lived = before.get(name)
         usable = lived is not None and lived.shape == value.shape and np.all(np.isfinite(lived)) and np.any(lived != 0)
         noise = np.clip(rng.normal(size=value.shape), -2.5, 2.5)
-        state[name] = np.where(lived == 0, 0.1 * noise, lived).astype(value.dtype) if usable else (0.6 * noise).astype(value.dtype)
+        if lived is not None and usable:
+            state[name] = np.asarray(np.where(lived == 0, 0.1 * noise, lived), value.dtype)
+        else:
+            state[name] = (0.6 * noise).astype(value.dtype)
     return state
 
 

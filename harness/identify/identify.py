@@ -104,5 +104,5 @@ def _search(subject: Subject, like: str | None, seed: int) -> _Outcome:
 def _states(subject: Subject) -> int:
     """How many states it has: a single cell has two at most."""
     if subject.kind != "cell":
-        raise Unidentified(f"it is a {subject.kind}, not a cell that can be run alone")
+        raise Unidentified(f"it is no cell that can be run alone: {subject.kind}")
     return number_of_states(subject)

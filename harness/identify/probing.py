@@ -134,7 +134,7 @@ def same(one: Observation, other: Observation) -> bool:
 def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, int] = FREE_SIZES) -> Probe:
     """The subject at small sizes that it can take.  Raises Unidentified where it is no single recurrent cell over (T, N, D)."""
     if subject.kind != "cell":
-        raise Unidentified(f"it is a {subject.kind}, not a cell that can be run alone")
+        raise Unidentified(f"it is no cell that can be run alone: {subject.kind}")
     if subject.bidirectional:
         raise Unidentified("it reads the sequence in both directions; only a single cell in one direction is searched for")
     D, H, N = choose(subject, free)

@@ -18,6 +18,7 @@ from bptt.harness.checks.registry import check
 from bptt.harness.errors import BpttError
 from bptt.harness.gradient.operators import examine_at
 from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.targets import load
 from bptt.reports.records import Where
 
 _KINDS = ("operator",)
@@ -38,9 +39,8 @@ class Counterpart:
         """Arrays of theirs by the names, and with the axes, of those in `own`."""
         found = {}
         for name in own:
-            theirs = self.names.get(name)
-            if theirs in arrays:
-                value = arrays[theirs]
+            value = arrays.get(self.names.get(name, ""))
+            if value is not None:
                 found[name] = value.transpose(np.argsort(self.turned[name])) if name in self.turned else value
         return found
 
@@ -50,8 +50,7 @@ def counterpart(context: CheckContext) -> Counterpart:
     subject = context.subject
     said = calls.spoken(subject)
     if said.other is not None:
-        impl = said.other() if isinstance(said.other, type) else said.other
-        other = operator.subject(impl, f"what {subject.name} is like", type(impl).__name__)
+        other = _other(said.other, subject.name)
     elif subject.like is not None:
         other = scans.subject(subject.like)
     else:
@@ -68,6 +67,14 @@ def counterpart(context: CheckContext) -> Counterpart:
                 raise NotApplicable(f"{name} is {' '.join(axes)!r}, and {match} of {other.name} is {' '.join(theirs[match])!r}")
             turned[name] = tuple(axes.index(word) for word in theirs[match])
     return Counterpart(other, names, turned)
+
+
+def _other(named: object, of: str) -> Subject:
+    """The operator that is named by a target string, or is there as a class or an object."""
+    if isinstance(named, str):
+        return load(named)[0]
+    impl = named() if isinstance(named, type) else named
+    return operator.subject(impl, f"what {of} is like", type(impl).__name__)
 
 
 def _cases(subject: Subject) -> tuple[Case, ...]:

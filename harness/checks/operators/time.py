@@ -102,7 +102,7 @@ def _joined(subject: Subject, parts: dict[tuple[int, int], dict[str, Array]]) ->
     return found
 
 
-@check("TIM330", family="time", kinds=_KINDS, needs=("TIM300",), cases_for=plan.moderate)
+@check("TIM330", family="time", kinds=_KINDS, needs=("TIM300", "GRD310", "GRD320"), cases_for=plan.moderate)
 def backward_in_two_parts_equals_backward_over_the_whole(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The gradient of the state that enters the second part, handed to the first as the cotangent of its final state, gives the gradients
     of the whole: BPTT by chunks is BPTT."""
@@ -171,12 +171,12 @@ def outputs_do_not_depend_on_later_inputs(context: CheckContext, case: Case) -> 
                 inputs[name] = value
         found = calls.run(subject, replace(at, inputs=inputs))
         for name, value in whole.outputs.items():
-            k = calls.axis(subject, name, "T")
-            if k is not None:
+            in_time = calls.axis(subject, name, "T")
+            if in_time is not None:
                 yield agree(
                     name,
-                    got=_cut(found.outputs[name], k, *kept),
-                    expected=_cut(value, k, *kept),
+                    got=_cut(found.outputs[name], in_time, *kept),
+                    expected=_cut(value, in_time, *kept),
                     tolerance=1e5 * float(np.finfo(case.dtype).eps),
                     than=f"those before, though only inputs at steps {changed[0]} to {changed[1] - 1} have changed",
                     where=Where(tensor=name),

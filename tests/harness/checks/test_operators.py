@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,19 @@ def test_what_is_refused_is_obeyed_and_said() -> None:
     assert {admissible(subject, case).T % 4 for case in small(subject)} == {0}
 
 
-def test_a_reference_and_its_chunk_form_are_targets_by_name() -> None:
+def test_the_example_conforms_to_the_reference_that_it_names() -> None:
+    run = check(str(Path(__file__).parents[3] / "examples" / "gated_linear_attention.py"), select=(*QUICK, "PAR300"), isolate=False)
+    assert run.ok, run.text()
+    assert run["PAR300"].status == "passed"
+
+
+def test_like_may_name_another_operator_by_its_target() -> None:
+    slow = f"{__file__}:Slow"
+    (subject,) = load(f"{__file__}:Sum", like=slow)
+    assert subject.operator is not None
+    assert subject.operator.other == slow
+
+
+def test_a_reference_is_a_target_by_name() -> None:
     (subject,) = load("refimpl:gated_delta_rule")
     assert (subject.kind, subject.like, subject.framework) == ("operator", "gated_delta_rule", "reference")
