@@ -3,8 +3,9 @@
 Order is that of the files; what is merged is told apart by identity, never by name.
 
     a target in one run alone      stays as it is
-    of the same code in two runs   (the same sources, level and case): one target, its plan what either planned; of each check a finding
-                                   stays a finding, since the code has not changed; else the later decided result
+    of the same code in two runs   one target, its plan what either planned; of each check a finding stays a finding, since the code has
+                                   not changed; else the later decided result.  Where one run went to another level, or to one case
+                                   only, the run with a finding, else the one with the larger plan
     of other code, same folder     the later run's target, with nothing left of the earlier: it was mended, or it was broken
     of other code, other folder    two targets: the later gets its run into its id
 
@@ -77,8 +78,11 @@ def _one(
     a: Run, b: Run, earlier: Target, of_earlier: tuple[Result, ...], later: Target, of_later: tuple[Result, ...]
 ) -> tuple[Target, tuple[Result, ...]]:
     """One target of two runs."""
-    if not _same_code(earlier, later) or earlier.case != later.case or a.env.get("level") != b.env.get("level"):
+    if not _same_code(earlier, later):
         return later, of_later
+    if earlier.case != later.case or a.env.get("level") != b.env.get("level"):
+        stays = (_found(of_earlier), len(earlier.planned)) > (_found(of_later), len(later.planned))
+        return (earlier, of_earlier) if stays else (later, of_later)
     chosen: list[tuple[Result, ...]] = []
     doubted = False
     for check in dict.fromkeys((*earlier.planned, *later.planned, *(r.check for r in (*of_earlier, *of_later)))):
@@ -96,13 +100,17 @@ def _one(
     return target, tuple(result for results in chosen for result in results)
 
 
+def _found(results: Sequence[Result]) -> bool:
+    return any(map(accounting.fails, results))
+
+
 def _same_code(a: Target, b: Target) -> bool:
     return bool(a.sources) and dict(a.sources) == dict(b.sources)
 
 
 def _weight(results: Sequence[Result]) -> int:
     """Of two answers to the same question about the same code: a finding, a decided result, one that is not decided, none."""
-    if any(map(accounting.fails, results)):
+    if _found(results):
         return 3
     return 0 if not results else 1 if any(r.status in UNDECIDED for r in results) else 2
 

@@ -72,6 +72,22 @@ class Gathering:
                     if self._on_event is not None:
                         self._on_event(Remarked(target_id, remark))
 
+    def fault(self, k: int, spec: str, words: str) -> None:
+        """A fault of ours over task `k`: whatever was found of its targets, they are not decided; the other tasks go on."""
+        with self._lock:
+            rows = self._rows.setdefault(k, {})
+            told: list[Event] = []
+            if not rows:
+                target = Target(spec, spec, "", id=self._asked[k] if self._asked else spec)
+                rows[target.id] = Row(target)
+                told.append(Began(target))
+            remark = Remark("a fault of bptt's own", words, "error")
+            for target_id, row in rows.items():
+                self._remark(row, remark)
+                told.append(Remarked(target_id, remark))
+            for event in told if self._on_event is not None else ():
+                self._on_event(event)
+
     def run(self, header: Run) -> Run:
         """The record, in the order in which the targets were asked for, whatever order they came in."""
         order = {name: k for k, name in enumerate(header.asked)}

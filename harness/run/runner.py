@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from bptt.harness.levels import LEVELS
 from bptt.harness.run.backends import Dask
 from bptt.harness.run.backends import backend as backend_
 from bptt.harness.run.environment import environment
-from bptt.harness.run.events import OnEvent, Options, Task, Unloadable, numbered, pasteable
+from bptt.harness.run.events import Event, OnEvent, Options, Task, Unloadable, numbered, pasteable
 from bptt.harness.run.gathering import Gathering, new_run_id, this_folder
 from bptt.harness.run.isolation.following import Follower
 from bptt.harness.run.isolation.limits import Limits, limits
@@ -230,6 +231,18 @@ def _on_workers(tasks: Sequence[Task], options: Options, limits: Limits, schedul
                 _here(k, task, options, gathered)
 
 
+def _without_faults(events: Callable[[], Iterator[Event]], k: int, task: Task, gathered: Gathering) -> Iterator[Event]:
+    """The events of a task; a fault of ours over it ends them, leaves it not decided, and keeps nothing from the other tasks."""
+    try:
+        yield from events()
+    except CannotTravel:
+        raise
+    except Exception as error:  # the one boundary between a target and the rest of its run
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(str(error).split())
+        gathered.fault(k, task.spec, f"{type(error).__name__}: {said} ({place.filename}:{place.lineno})")
+
+
 def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs: int, gathered: Gathering) -> dict[str, str]:
     """A process for each, `jobs` at a time; objects that cannot travel are checked in this one, and the run says so.
 
@@ -239,7 +252,7 @@ def _in_processes(tasks: Sequence[Task], options: Options, limits: Limits, jobs:
 
     def one(k: int) -> str | None:
         try:
-            for event in followers[k].events(packed(tasks[k])):
+            for event in _without_faults(lambda: followers[k].events(packed(tasks[k])), k, tasks[k], gathered):
                 gathered.take(k, event)
         except CannotTravel as reason:
             return str(reason)

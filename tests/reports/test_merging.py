@@ -68,6 +68,21 @@ def test_parts_of_a_plan_of_the_same_code_make_the_whole(passing_run: Run) -> No
     assert row.verdict.words == "16 of 17 checks, none failed"
 
 
+def test_of_two_levels_a_finding_or_the_larger_plan_stays(failing_run: Run, passing_run: Run) -> None:
+    whole = of_code(passing(failing_run), "same")
+    target = whole.targets[0]
+    plan = target.planned[:5]
+    results = tuple(r for r in whole.results if r.check in plan)
+    smoke = replace(whole, targets=(replace(target, planned=plan),), results=results, env=whole.env | {"level": "smoke"})
+    for runs in ([whole, smoke], [smoke, whole]):
+        (row,) = rows(merge_runs(runs))
+        assert (len(row.results), row.verdict.words) == (17, "conforms")
+    wrong = replace(smoke, results=(replace(results[0], status="failed"), *results[1:]), exit_code=1)
+    for runs in ([whole, wrong], [wrong, whole]):
+        (row,) = rows(merge_runs(runs))
+        assert (len(row.results), row.verdict.words) == (5, "does not conform")
+
+
 def test_what_timed_out_is_decided_by_a_run_of_the_same_code_that_had_the_time(passing_run: Run) -> None:
     run = of_code(passing_run, "same")
     late = replace(run, results=tuple(replace(r, status="timeout") if r.check == "GRD110" else r for r in run.results), exit_code=3)
