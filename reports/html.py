@@ -41,6 +41,8 @@ class Family:
     anchor: str
     kind: str
     results: tuple[Result, ...]
+    missing: int
+    counts: str
     open: bool
 
 
@@ -138,7 +140,7 @@ def page(run: Run) -> str:
             commands=_commands(run, names),
             record=_record(run),
             counts=view.counts_text(run.results),
-            kinds=tuple(view.counts(run.results)),
+            kinds=(*view.counts(run.results), *(("undecided",) if any(view.missing(row, run) for row in found) else ())),
             sensitivity=view.sensitivity(run.results),
             levels=charts.LEVELS,
             catalogue=view.catalogue_of(run),
@@ -169,13 +171,12 @@ def _sections(run: Run, found: Sequence[Row]) -> tuple[Section, ...]:
 
 def _section(run: Run, row: Row, anchor: str, heatmaps: int, few: bool) -> Section:
     target, results = row.target, row.results
-    grouped = view.by_family(results, run)
+    missing = view.missing(row, run)
+    there = view.by_family(results, run)
+    grouped = {f: there.get(f, ()) for f in view.families_of(run) if f in there or f in missing}
     shown = (*view.failures(results), *view.warnings(results))
     panels = _panels(run, results, shown[:MOST_PANELS], anchor, heatmaps)
-    families = tuple(
-        Family(name, f"{anchor}-f{j}", view.worst_kind(rs), rs, few and view.worst_kind(rs) not in _UNREMARKABLE)
-        for j, (name, rs) in enumerate(grouped.items())
-    )
+    families = tuple(_family(name, f"{anchor}-f{j}", rs, missing.get(name, 0), few) for j, (name, rs) in enumerate(grouped.items()))
     first_panel = {id(p.result): p.anchor for p in reversed(panels)}
     cells = {f.name: _cell(target, f, first_panel) for f in families}
     return Section(
@@ -190,6 +191,14 @@ def _section(run: Run, row: Row, anchor: str, heatmaps: int, few: bool) -> Secti
         left_out=len(shown) - len(panels),
         cells=tuple(cells.get(name) for name in view.families_of(run)),
     )
+
+
+def _family(name: str, anchor: str, results: tuple[Result, ...], missing: int, few: bool) -> Family:
+    kind = min((view.worst_kind(results), *(("undecided",) if missing else ())), key=view.KINDS.index)
+    counts = " · ".join(
+        text for text in (view.counts_text(results) if results else "", f"{missing} without a result" if missing else "") if text
+    )
+    return Family(name, anchor, kind, results, missing, counts, few and kind not in _UNREMARKABLE)
 
 
 def _panels(run: Run, results: Sequence[Result], shown: Sequence[Result], anchor: str, heatmaps: int) -> tuple[Panel, ...]:
@@ -218,10 +227,11 @@ def _panels(run: Run, results: Sequence[Result], shown: Sequence[Result], anchor
 def _cell(target: Target, family: Family, panels: dict[int, str]) -> Cell:
     """Symbols with how many, gravest first; passed checks are counted only where nothing else is to be said."""
     counts = view.counts(family.results)
-    notable = {k: n for k, n in counts.items() if k not in _UNREMARKABLE} or {family.kind: counts[family.kind]}
+    notable = {k: n for k, n in counts.items() if k not in _UNREMARKABLE} | ({"undecided": family.missing} if family.missing else {})
+    notable = notable or {family.kind: counts[family.kind]}
     text = "–" if family.kind == "not_applicable" else " ".join(f"{symbol(k)}\u202f{n}" for k, n in list(notable.items())[:3])
     href = next((panels[id(r)] for r in family.results if view.kind(r) == family.kind and id(r) in panels), family.anchor)
-    return Cell(f"#{href}", family.kind, text, f"{target.name}, {family.name}: {view.counts_text(family.results)}")
+    return Cell(f"#{href}", family.kind, text, f"{target.name}, {family.name}: {family.counts}")
 
 
 def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:

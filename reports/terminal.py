@@ -36,8 +36,8 @@ def render_target(found: Row, run: Run, console: Console, detail: Detail = "norm
         print_lines(console, _quiet_line(found, symbol))
         return
     print_lines(console, _header(target, results, run, console.width))
-    if results:
-        print_lines(console, _family_line(results, run, symbol))
+    if results or target.planned:
+        print_lines(console, _family_line(found, run, symbol))
     print_lines(console, *_verdict_lines(found, symbol))
     if detail == "verbose":
         print_lines(console, *_every_check(results, run, symbol))
@@ -152,12 +152,14 @@ def _header(target: Target, results: Sequence[Result], run: Run, width: int) -> 
     return text
 
 
-def _family_line(results: Sequence[Result], run: Run, symbol: Callable[[str], str]) -> Text:
+def _family_line(found: Row, run: Run, symbol: Callable[[str], str]) -> Text:
+    """A symbol for each result, and one for each planned check that has none."""
     text = Text(" ")
-    for family, members in view.by_family(results, run).items():
+    there, missing = view.by_family(found.results, run), view.missing(found, run)
+    for family in (f for f in view.families_of(run) if f in there or f in missing):
         text.append(f" {one_line(family)} ")
-        for result in members:
-            text.append(symbol(view.kind(result)), LOOKS[view.kind(result)].style)
+        for kind in (*map(view.kind, there.get(family, ())), *("undecided",) * missing.get(family, 0)):
+            text.append(symbol(kind), LOOKS[kind].style)
         text.append(" ")
     text.rstrip()
     return text

@@ -92,6 +92,7 @@ def families_of(run: Run) -> tuple[str, ...]:
     """Families with a result, in the order of the catalogue."""
     catalogue = catalogue_of(run)
     seen = {family_of(r, catalogue) for r in run.results}
+    seen |= {family for row in accounting.rows(run) for family in missing(row, run)}
     order = [*dict.fromkeys(e.family for e in catalogue.values()), OTHER_FAMILY]
     return tuple(f for f in order if f in seen)
 
@@ -106,6 +107,13 @@ def by_family(results: Iterable[Result], run: Run) -> dict[str, tuple[Result, ..
     results = tuple(results)
     grouped = {f: tuple(r for r in results if family_of(r, catalogue) == f) for f in families_of(run)}
     return {f: rs for f, rs in grouped.items() if rs}
+
+
+def missing(row: Row, run: Run) -> dict[str, int]:
+    """How many planned checks have no result, by their families."""
+    catalogue, there = catalogue_of(run), {r.check for r in row.results}
+    lacking = [check for check in row.target.planned if check not in there]
+    return dict(Counter(catalogue[c].family if c in catalogue else OTHER_FAMILY for c in lacking))
 
 
 def property_of(result: Result, catalogue: Mapping[str, CatalogueEntry]) -> str:
@@ -176,6 +184,8 @@ test_id.__test__ = False  # type: ignore[attr-defined]  # its name must not make
 
 def identity(target: Target) -> str:
     """ "numpy · a GRU, reset after, two biases" """
+    if not target.framework and not target.identified and not target.like:
+        return ""  # it could not be loaded, or did not begin
     what = target.identified.convention if target.identified else (f"like {target.like}" if target.like else "not identified")
     return " · ".join(one_line(p) for p in (target.framework, what) if p)
 

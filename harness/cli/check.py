@@ -16,11 +16,11 @@ from bptt.harness.config import TargetEntry
 from bptt.harness.errors import UsageError
 from bptt.harness.run import runner
 from bptt.harness.run.environment import environment
-from bptt.harness.run.exit_codes import INTERRUPTED, NOT_DECIDED, TERMINATED
-from bptt.harness.run.gathering import new_run_id, this_folder
 from bptt.harness.run.loading import tasks
-from bptt.harness.run.report_files import write_all
+from bptt.harness.run.record.gathering import new_run_id, this_folder
+from bptt.harness.run.record.report_files import write_all
 from bptt.reports import terminal
+from bptt.reports.accounting import INTERRUPTED, NOT_DECIDED, TERMINATED
 from bptt.reports.records import Run
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from bptt.harness.errors import UsageError
 from bptt.harness.experiments.engine.plan import Size, plan
 from bptt.harness.experiments.engine.points import DEFAULT_STORE
 from bptt.harness.experiments.engine.run import command_of, run_planned
-from bptt.harness.run.exit_codes import INTERRUPTED
-from bptt.harness.run.report_files import write
+from bptt.harness.run.record.report_files import write
 from bptt.reports import terminal
+from bptt.reports.accounting import INTERRUPTED
 from bptt.reports.claims import experiments_of
 from bptt.reports.terminal_experiments import render_experiment
 

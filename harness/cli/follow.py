@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from bptt.harness.run.events import Began, Event, Found, Measured, Recognised, Remarked, Unloadable
-from bptt.harness.run.gathering import Gathering
-from bptt.harness.run.report_files import STREAMED
+from bptt.harness.run.record.gathering import Gathering
+from bptt.harness.run.record.report_files import STREAMED
 from bptt.reports import accounting
 from bptt.reports.records import Result, Run, Target
 from bptt.reports.store import StreamWriter, remove_earlier

@@ -10,7 +10,7 @@ from bptt.harness.errors import UsageError
 from bptt.harness.lockstep.lockstep import lockstep
 from bptt.harness.lockstep.runs import LockstepRun
 from bptt.harness.lockstep.words import TOLERANCE, run_lines
-from bptt.harness.run.report_files import write
+from bptt.harness.run.record.report_files import write
 
 if TYPE_CHECKING:
     from rich.console import Console

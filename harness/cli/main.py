@@ -19,8 +19,8 @@ from bptt.harness.cli.signals import sigterm_raises, was_terminated
 from bptt.harness.cli.streams import guarded
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, TERMINATED, USAGE
 from bptt.harness.words import did_you_mean
+from bptt.reports.accounting import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, TERMINATED, USAGE
 from bptt.reports.errors import RecordError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[Path, ...]:
-    from bptt.harness.run.report_files import checked_path
+    from bptt.harness.run.record.report_files import checked_path
 
     return tuple(dict.fromkeys(checked_path(path) for path in value))
 
@@ -317,7 +317,7 @@ def explain(identifier: str, no_color: bool) -> int:
 def report(runs: tuple[str, ...], output: tuple[str, ...]) -> int:
     """Make a report of one or more runs (and benchmark files), merged."""
     from bptt.harness.cli.check import say_refused
-    from bptt.harness.run.report_files import checked_path, write_all
+    from bptt.harness.run.record.report_files import checked_path, write_all
     from bptt.reports.store import merge
 
     paths = [checked_path(path, "-o") for path in output or ("report.html",)]

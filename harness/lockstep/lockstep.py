@@ -21,8 +21,8 @@ from bptt.harness.lockstep.record import record
 from bptt.harness.lockstep.runs import TORCH, LockstepRun
 from bptt.harness.lockstep.trainers import numpy_gradients, numpy_loop, torch_gradients, torch_loop, ulps
 from bptt.harness.lockstep.words import lines
-from bptt.harness.run.exit_codes import CONFORMS, gravest
 from bptt.harness.words import did_you_mean
+from bptt.reports.accounting import CONFORMS, gravest
 from bptt.reports.records import Run
 
 DEFAULT_OPTIMIZERS = ("sgd", "adam")

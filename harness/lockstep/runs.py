@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bptt.harness.lockstep.compare import Gap, Held
 from bptt.harness.lockstep.models import Named
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, NOTHING_CHECKED
+from bptt.reports.accounting import CONFORMS, DOES_NOT_CONFORM, NOTHING_CHECKED
 
 TORCH = "torch"
 

@@ -16,7 +16,7 @@ import pytest
 
 from bptt.harness.pytest.cells import CellItem, tasks_of
 from bptt.harness.pytest.parametrize import Checker
-from bptt.harness.run.report_files import write_all
+from bptt.harness.run.record.report_files import write_all
 from bptt.reports import accounting
 from bptt.reports.merging import merge_runs
 from bptt.reports.records import CatalogueEntry, Remark, Result, Run, Target
@@ -52,7 +52,7 @@ class Report:
     """Gathers what all items found, here and in workers, and writes the files at the end."""
 
     def __init__(self, config: pytest.Config, paths: list[Path]) -> None:
-        from bptt.harness.run.gathering import new_run_id
+        from bptt.harness.run.record.gathering import new_run_id
 
         self.paths = paths
         self.command = f"pytest {' '.join(map(str, config.invocation_params.args))}"

@@ -7,7 +7,7 @@ import pytest
 from bptt.harness.errors import UsageError
 from bptt.harness.pytest.cells import Cells, Scheduling
 from bptt.harness.pytest.record import Properties, Report
-from bptt.harness.run.report_files import checked_path
+from bptt.harness.run.record.report_files import checked_path
 
 
 def register(config: pytest.Config) -> None:

@@ -28,8 +28,8 @@ from bptt.harness.levels import LEVELS
 from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Task
 from bptt.harness.run.findings import finding_of
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
+from bptt.harness.run.record.sources import sources_of
 from bptt.harness.run.shrinking import evidence_at
-from bptt.harness.run.sources import sources_of
 from bptt.harness.subject import Subject
 from bptt.harness.training.mistakes import variants_of
 from bptt.harness.weights.map import Identification

@@ -19,13 +19,13 @@ from bptt.harness.run.backends import Dask
 from bptt.harness.run.backends import backend as backend_
 from bptt.harness.run.environment import environment
 from bptt.harness.run.events import Event, OnEvent, Options, Task, Unloadable, numbered, pasteable
-from bptt.harness.run.gathering import Gathering, new_run_id, this_folder
 from bptt.harness.run.isolation.following import Follower
 from bptt.harness.run.isolation.limits import Limits, limits
 from bptt.harness.run.isolation.parcels import CannotTravel, needs_torch, packed
 from bptt.harness.run.isolation.remote import Submitted, submitted
 from bptt.harness.run.isolation.starting import here, stand_ready
-from bptt.harness.run.resuming import NOTHING, known_from
+from bptt.harness.run.record.gathering import Gathering, new_run_id, this_folder
+from bptt.harness.run.record.resuming import NOTHING, known_from
 from bptt.harness.run.worker import events_of
 from bptt.harness.words import near_miss
 from bptt.reports import accounting

@@ -18,7 +18,7 @@ from bptt.reports.accounting import exit_code, gravest, rows, verdict
 from bptt.reports.html import page
 from bptt.reports.junit import junit
 from bptt.reports.markdown import markdown
-from bptt.reports.records import STATUSES, Finding, Remark, Result, Run, Status, Target
+from bptt.reports.records import STATUSES, CatalogueEntry, Finding, Remark, Result, Run, Status, Target
 from bptt.reports.terminal import text_of
 
 PLAN = ("A", "B", "C")
@@ -208,3 +208,12 @@ def test_what_happened_outside_of_checks_is_said_in_every_view() -> None:
     assert exit_code(run) == 0
     for text in (text_of(run), markdown(run), page(run)):
         assert "the process died: SIGSEGV" in text
+
+
+def test_a_planned_check_without_a_result_has_a_place_in_its_family() -> None:
+    entries = tuple(CatalogueEntry(check, "gradient", f"property {check}", "") for check in PLAN)
+    run = replace(a_run(results=PASSED[:2]), catalogue=entries)
+    assert "gradient ··?" in text_of(run)
+    text = page(run)
+    assert 'class="cell undecided"' in text and "LSTM, gradient: 2 passed · 1 without a result" in text
+    assert "planned, and no result came back" in text

@@ -19,8 +19,8 @@ from bptt.harness.experiments.engine.points import DEFAULT_STORE, Measured, Stor
 from bptt.harness.experiments.engine.sweep import Outcome, Raised, Task, raised, sweep
 from bptt.harness.run.backends import backend as backend_
 from bptt.harness.run.environment import cores, environment
-from bptt.harness.run.exit_codes import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, gravest
 from bptt.harness.run.runner import RunHandle
+from bptt.reports.accounting import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, gravest
 from bptt.reports.records import Experiment, Run
 
 OnPoint = Callable[[int, int], None]

@@ -19,9 +19,9 @@ import pytest
 from bptt.harness.cli import main as cli
 from bptt.harness.run import runner
 from bptt.harness.run.events import Began, Ended, Found, OnEvent, Task, Unloadable
-from bptt.harness.run.exit_codes import PRECEDENCE, gravest
-from bptt.harness.run.gathering import Gathering
+from bptt.harness.run.record.gathering import Gathering
 from bptt.harness.run.runner import RunHandle
+from bptt.reports.accounting import PRECEDENCE, gravest
 from bptt.reports.records import Finding, Result, Run, Target
 from bptt.reports.store import read_run
 

@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_record_but_for_times() -> None:
 
 
 def test_the_record_has_an_experiment_a_model_with_a_curve_of_each_difference(tmp_path: Path) -> None:
-    from bptt.harness.run.report_files import write
+    from bptt.harness.run.record.report_files import write
     from bptt.reports.store import read_run
 
     named = small("gru")

@@ -11,11 +11,11 @@ import pytest
 
 from bptt.harness.api.describe import describe
 from bptt.harness.errors import UsageError
-from bptt.harness.run.exit_codes import USAGE
 from bptt.harness.run.runner import check
 from bptt.harness.subject import PARTS, Array, Subject
 from bptt.harness.targets import load
 from bptt.refimpl.training import SGD
+from bptt.reports.accounting import USAGE
 from tests.harness.checks import planted_parts as planted
 from tests.harness.checks import right_parts as right
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bptt.harness.errors import UsageError
 from bptt.harness.run.environment import DISTRIBUTIONS, environment
 from bptt.harness.run.events import Options
-from bptt.harness.run.sources import unchanged
+from bptt.harness.run.record.sources import unchanged
 from bptt.reports.errors import RecordError
 from bptt.reports.records import UNDECIDED, Result, Target
 from bptt.reports.store import read_run

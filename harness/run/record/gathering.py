@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bptt.harness.run.events import Began, Ended, Event, Found, Measured, OnEvent, Recognised, Remarked, Unloadable
-from bptt.harness.run.resuming import NOTHING, Known
+from bptt.harness.run.record.resuming import NOTHING, Known
 from bptt.reports import accounting
 from bptt.reports.records import Experiment, Remark, Result, Run, Target
 

@@ -11,8 +11,8 @@ import pytest
 
 from bptt.harness.errors import UsageError
 from bptt.harness.run.events import Began, Checking, Event
+from bptt.harness.run.record.sources import sources_of, unchanged
 from bptt.harness.run.runner import RunHandle, check
-from bptt.harness.run.sources import sources_of, unchanged
 from bptt.harness.targets import load
 from bptt.reports import store
 from bptt.reports.records import Run

@@ -25,7 +25,7 @@ from bptt.harness.run.events import (
     event_to_dict,
     numbered,
 )
-from bptt.harness.run.gathering import Gathering
+from bptt.harness.run.record.gathering import Gathering
 from bptt.reports import accounting
 from bptt.reports.errors import RecordError
 from bptt.reports.records import Experiment, Identified, Remark, Result, Run, Target
@@ -183,7 +183,7 @@ def test_an_object_is_known_by_where_it_is_defined() -> None:
     class Local(Clean):
         pass
 
-    here = "tests/harness/run/test_gathering.py:test_an_object_is_known_by_where_it_is_defined.<locals>.Local"
+    here = "tests/harness/run/record/test_gathering.py:test_an_object_is_known_by_where_it_is_defined.<locals>.Local"
     ids = [task.id for task in numbered([Task(Clean), Task(CleanLSTM), Task(Local), Task(Local()), Task(Clean())])]
     planted = "tests/harness/checks/planted.py"
     assert [each.rpartition("/work/")[2] for each in ids] == [
