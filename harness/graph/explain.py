@@ -79,7 +79,7 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
 
 
 def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
-    for small, large in (*_PAIRS, (case, replace(case, seed=case.seed + 1))):
+    for small, large in (*_PAIRS, (case, _larger(case))):
         at = _point(subject, small)
         if isinstance(at, Refused):
             return Explanation(refusal=at.words)
@@ -91,6 +91,11 @@ def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
         if found := search(at, beside, effort):
             return Explanation(_causes(subject, at, found[0].edits))
     return Explanation()
+
+
+def _larger(case: Case) -> Case:
+    """A second case of other sizes in the same regime: what holds at one size only is no cause."""
+    return replace(case, T=case.T + 2, N=case.N + 1, D=case.D + 1, H=case.H + 1, seed=case.seed + 1)
 
 
 def _point(subject: Subject, case: Case) -> Point | Refused:
