@@ -27,9 +27,12 @@ REGIMES: dict[str, str] = {
     "open": "every bias shifted by +3",
     "closed": "every bias shifted by -2: an LSTM forgets, gradients vanish",
     "initial": "parameters as the subject's own init draws them, zeros replaced by small random numbers",
+    "large": "inputs up to 10 and states up to 6 in size, weights a quarter of the standard ones",
+    "zeros": "the state exactly zero, and so the inputs of the step in the middle and the first row of the one after it",
+    "unbiased": "every bias exactly zero",
 }
 #: Regimes in which no gate is so saturated that f * (1 - f) loses digits.
-MILD = frozenset({"standard", "small", "initial"})
+MILD = frozenset({"standard", "small", "initial", "zeros", "unbiased"})
 
 #: Of one array of a case that a user names: a gigabyte of activations, or of weights.
 _MOST_NUMBERS = 10**8

@@ -160,7 +160,7 @@ class Subject:
     bidirectional   outputs may depend on later inputs
     dtype           the dtype in which it works ("float64" unless it says otherwise)
     dys_scale       it clips its gradients: keep cotangents this small
-    truncation      its BPTT is meant to stop after k steps
+    truncation      the largest lag of its BPTT: the error of step t goes back to step t - k and no further; 0 is the step alone
     lengths         run(..., lengths=) is there
     source          file and line of its backward (or of the class), where known
     no_dfinal       final states for which its backward takes no gradient

@@ -92,6 +92,7 @@ class Flow:
     target: str
     words: tuple[str, ...]
     chart: Chart
+    wrong: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ def _flows(run: Run) -> tuple[Flow, ...]:
             chart = charts.curves(series, f"e{len(flows)}") if len(flows) < MOST_FLOWS else None
             if chart:
                 words = dict.fromkeys(w for w in (experiment.words, *(s.words for s in series)) if w)
-                flows.append(Flow(experiment.name.replace("_", " "), experiment.target or "", tuple(words), chart))
+                wrong = any(s.verdict == "differs" for s in series)
+                flows.append(Flow(experiment.name.replace("_", " "), experiment.target or "", tuple(words), chart, wrong))
     return tuple(flows)
 
 

@@ -128,8 +128,8 @@ def _scale(value: object, where: str, name: str) -> float:
 
 
 def _steps(value: object, where: str, name: str) -> int:
-    if type(value) is not int or value < 1:
-        raise UsageError(f"{where}.{name} is {value!r}, wanted a number of time steps, at least 1")
+    if type(value) is not int or value < 0:
+        raise UsageError(f"{where}.{name} is {value!r}, wanted the largest lag as a whole number, 0 for each step alone")
     return value
 
 

@@ -17,11 +17,17 @@ def draw(subject: Subject, case: Case) -> Data:
     params = draw_params(subject, case)
     rng = generator(case, "inputs")
     template = zero_state(subject, params, case.N)
+    times = 4.0 if case.regime == "large" else 1.0
     try:
-        xs = _bounded(rng, (case.T, case.N, case.D), 2.5).astype(case.dtype)
-        state = {name: (0.6 * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
+        xs = (times * _bounded(rng, (case.T, case.N, case.D), 2.5)).astype(case.dtype)
+        state = {name: (0.6 * times * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
     except (MemoryError, ValueError) as error:  # ValueError: more entries than an array can have
         raise ContractError(f"{subject.name}: inputs and states of {case} do not fit in memory ({error})") from error
+    if case.regime == "zeros":
+        middle = case.T // 2
+        xs[middle : middle + 1] = 0 if case.T > 1 else xs[:1]  # a single step from a zero state keeps its input
+        xs[middle + 1 : middle + 2, :1] = 0
+        state = {name: np.zeros_like(value) for name, value in state.items()}
     return Data(params, xs, state)
 
 
@@ -43,12 +49,14 @@ def draw_params(subject: Subject, case: Case) -> dict[str, Array]:
     if not initial:
         raise ContractError(f"{subject.name}.init returned no parameters, wanted a dict {{name: array}}")
     moved = {name: _away_from_zero(value, case, rng) for name, value in initial.items()}
-    scale = {"small": 0.1, "saturated": _saturating(moved)}.get(case.regime, 1.0)
+    scale = {"small": 0.1, "saturated": _saturating(moved), "large": 0.25}.get(case.regime, 1.0)
     shift = {"open": 3.0, "closed": -2.0}.get(case.regime, 0.0)
-    return {
-        name: (scale * value + (shift if is_bias(value) else 0.0)).astype(case.dtype) if value.dtype.kind == "f" else value
-        for name, value in moved.items()
-    }
+    of_bias = 0.0 if case.regime == "unbiased" else scale
+
+    def placed(value: Array) -> Array:
+        return np.asarray(of_bias * value + shift if is_bias(value) else scale * value).astype(case.dtype)
+
+    return {name: placed(value) if value.dtype.kind == "f" else value for name, value in moved.items()}
 
 
 def _away_from_zero(value: Array, case: Case, rng: np.random.Generator) -> Array:

@@ -25,6 +25,8 @@ class CheckContext:
     identification   the published cell it was found to be, or None
     draws            random directions a block
     closest          the nearest candidate of the cell it claims to be, where it was not found to be that cell
+    reason           why it was not identified, "" where it was
+    refuted          it was searched for to the end and is no published cell; False where nothing could be compared
     mirror           the reference in the subject's clothes, where it was identified
     forward_bug      the published cell that it is but for one known difference, where it is none of them
     variants         known differences to the part of a training loop that it claims to be
@@ -34,6 +36,8 @@ class CheckContext:
     identification: Identification | None = None
     draws: int = 8
     closest: Identification | None = None
+    reason: str = ""
+    refuted: bool = False
     mirror: Subject | None = None
     forward_bug: ForwardBug | None = None
     variants: tuple[KnownMistake, ...] = ()

@@ -7,23 +7,32 @@ from dataclasses import replace
 
 import numpy as np
 
-from bptt.harness.cases import Case
+from bptt.harness.call.cell import backward
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, NotCertified, holds
 from bptt.harness.checks.lags import lags_evidence
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.certificate import Examination, Judged
+from bptt.harness.gradient.distance import relative_distance
 from bptt.harness.gradient.exhaustive import exhaust
 from bptt.harness.gradient.locate import locate, tensor_name
 from bptt.harness.gradient.sensitivity import smallest_error_found
 from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.harness.subject import Array
 from bptt.reports.records import Where
 
+#: Units from which on a case is one of a large size.
+_LARGE = 40
 _ONE_STEP = (Case(T=1), Case(T=1, N=1, D=2, H=3, seed=1))
 _PARAMS, _INPUTS = ("params",), ("xs", "state")
 _ALL = (*_PARAMS, *_INPUTS)
 #: Directions a block where a regime or a size varies: what is wrong everywhere is found with the full number before.
-_FEWER = 3
+_FEWER, _FEWER_STILL = 3, 2
+#: Regimes with exact zeros, where a slope may jump.
+_AT_A_POINT = frozenset({"zeros", "unbiased"})
+#: Frameworks in which a new size costs no compilation.
+_QUICK = frozenset({"numpy", "torch", "reference"})
 
 
 @check("GRD110", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110", "NUM100"))
@@ -53,25 +62,64 @@ def gradients_carried_through_time_match_the_exact_derivative(context: CheckCont
     "GRD140",
     family="gradient",
     level="standard",
-    cases=tuple(Case(T=T, regime=r, seed=4) for r, T in (("saturated", 5), ("open", 3), ("closed", 5), ("small", 3), ("initial", 5))),
+    cases=tuple(
+        Case(T=T, regime=r, seed=4)
+        for r, T in (
+            ("saturated", 5),
+            ("open", 3),
+            ("closed", 5),
+            ("small", 3),
+            ("initial", 5),
+            ("large", 2),
+            ("zeros", 4),
+            ("unbiased", 2),
+        )
+    ),
     needs=("GRD130",),
 )
 def gradients_are_right_in_every_regime(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """As GRD130 with saturated, open and closed gates, almost linear cells, and parameters as the subject initialises them."""
-    yield _certified(context, _within_truncation(context, case), _ALL, _FEWER)
+    """As GRD130 with saturated, open and closed gates, almost linear cells, parameters as the subject initialises them, large inputs
+    and states, and inputs, states and biases that are exactly zero."""
+    case = _within_truncation(context, case)
+    found = _certified(context, case, _ALL, _FEWER_STILL if case.regime in _AT_A_POINT else _FEWER)
+    # where a slope jumps at zero, any value between those of both sides is right
+    yield holds(kink=str(case)) if not found.holds and case.regime in _AT_A_POINT and _slope_jumps(context, case) else found
+
+
+def _slope_jumps(context: CheckContext, case: Case) -> bool:
+    """Whether its gradients just above and just below the exact zeros of a case differ: a relu or an abs there, and no test on zero."""
+    data = context.data(case)
+    sides = [
+        backward(context.subject, at, v) for at in (_beside_zeros(data, e) for e in (1e-7, -1e-7)) for v in [_dense(context, case, at)]
+    ]
+    above, below = ({**g.params, **g.state, **({} if g.xs is None else {"": g.xs})} for g in sides)
+    return any(relative_distance(above[name], below[name]) > 1e-3 for name in above.keys() & below.keys())
+
+
+def _beside_zeros(data: Data, e: float) -> Data:
+    """The same with `e` in the place of every exact zero."""
+
+    def moved(value: Array) -> Array:
+        return np.where(value == 0, np.asarray(e, value.dtype), value) if value.dtype.kind == "f" else value
+
+    return Data({k: moved(p) for k, p in data.params.items()}, moved(data.xs), {k: moved(v) for k, v in data.state.items()})
+
+
+def _dense(context: CheckContext, case: Case, data: Data) -> Cotangent:
+    return cotangents(context.subject, case, *context.run(data))[0]
 
 
 @check(
     "GRD150",
     family="gradient",
     level="standard",
-    cases=(Case(T=12, seed=5), Case(T=60, N=1, regime="closed", seed=6), Case(T=60, N=1, seed=7)),
+    cases=(Case(T=12, seed=5), Case(T=30, N=1, regime="closed", seed=6), Case(T=67, N=1, seed=7)),
     needs=("GRD130",),
 )
 def gradients_are_right_at_long_lags(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """As GRD130 at T = 12 and T = 60: each step's input on its own against the last output, however small its gradient is."""
+    """As GRD130 at T = 12, T = 30 and T = 67: each step's input on its own against the last output, however small its gradient is."""
     if context.subject.truncation is not None:
-        raise NotApplicable(f"its backward is meant to stop after {context.subject.truncation} steps")
+        raise NotApplicable(f"its backward is meant to stop after lag {context.subject.truncation} (truncation)")
     if case.T > 20 and not context.derivatives_are_exact:
         yield _one_step_at_a_time(context, case)  # differences of whole runs see nothing at such lags
         return
@@ -101,14 +149,37 @@ def gradients_are_right_in_very_long_sequences(context: CheckContext, case: Case
         Case(N=3, D=1, H=2, seed=10),
         Case(T=4, D=4, H=4, seed=11),
         Case(T=2, D=11, H=5, seed=13),
-        Case(T=2, N=9, D=3, H=17, seed=14),
-        Case(T=3, N=1, D=5, H=33, seed=15),
+        Case(T=2, N=19, D=37, H=67, seed=15),
     ),
     needs=("GRD130",),
 )
 def gradients_are_right_at_every_size(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """As GRD130 with a batch of one and of nine, one unit and thirty-three, one input, D > H and D == H."""
-    yield _certified(context, _within_truncation(context, case), _ALL, _FEWER)
+    """As GRD130 with a batch of one and of nineteen, one unit and sixty-seven, one input and thirty-seven, D > H and D == H: beyond
+    tiles of 16, 32 and 64, and no multiples of them."""
+    yield _certified(context, _quick(context, _within_truncation(context, case)), _ALL, 1 if case.H > _LARGE else _FEWER)
+
+
+def _quick(context: CheckContext, case: Case) -> Case:
+    """The case, or one of the sizes of the others where a pass at a large one is not cheap."""
+    if case.H <= _LARGE or (context.subject.framework in _QUICK and context.derivatives_are_exact):
+        return case
+    return replace(case, N=9, D=5, H=17)
+
+
+@check(
+    "GRD165",
+    family="gradient",
+    level="full",
+    cases=(
+        Case(T=2, N=67, D=131, H=139, seed=21),
+        Case(T=3, N=131, D=19, H=67, regime="large", seed=22),
+        Case(T=2, N=3, D=7, H=263, seed=23),
+    ),
+    needs=("GRD160",),
+)
+def gradients_are_right_at_large_sizes(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As GRD160 with N, D and H beyond 64 and 128, and 263 units."""
+    yield _certified(context, _within_truncation(context, case), _ALL, 2)
 
 
 @check(

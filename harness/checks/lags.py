@@ -34,7 +34,7 @@ def lags_evidence(context: CheckContext, case: Case) -> Evidence:
     """What the map of one case says.  Raises NotApplicable with the reason where there is no map."""
     context.needs_backward()
     if context.subject.truncation is not None:
-        raise NotApplicable(f"its backward is meant to stop after {context.subject.truncation} steps")
+        raise NotApplicable(f"its backward is meant to stop after lag {context.subject.truncation} (truncation)")
     try:
         found = lag_map(context.subject, case, context.mirror)
     except NoChain as reason:
@@ -147,7 +147,7 @@ def heatmap(found: Lags) -> dict[str, object]:
     groups = [[k] for k in range(K)] + [list(range(k, min(k + across, len(labels)))) for k in range(K, len(labels), across)]
     rows = [list(range(t, min(t + down, T))) for t in range(0, T, down)]
     return {
-        "title": "gradient from a loss at one step to an input at another: (yours - exact) / largest exact of the pair",
+        "title": f"gradient from a loss at one step to an input at another: (yours - exact) / largest exact of the pair, at {found.case}",
         "row_label": "step of the loss",
         "column_label": "step of the input",
         "rows": [str(r[0]) for r in rows],

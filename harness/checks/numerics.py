@@ -8,14 +8,19 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.call.cell import backward
-from bptt.harness.cases import Case, Data, cotangents, generator, is_bias
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator, is_bias
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, finite, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, finite, holds
 from bptt.harness.checks.registry import check
+from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.certificate import judge
 from bptt.harness.gradient.differences import measured_noise, moved_in_dtype
-from bptt.harness.gradient.tangent import Direction, signed_directions
+from bptt.harness.gradient.locate import tensor_name
+from bptt.harness.gradient.tangent import Direction, astype, signed_directions
+from bptt.harness.subject import Array
 from bptt.reports.records import Where
+
+_ALL = ("params", "xs", "state")
 
 
 @check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON120", "CON150"))
@@ -32,6 +37,9 @@ def the_forward_pass_works_in_the_precision_of_its_inputs(context: CheckContext,
     eps = float(np.finfo(ys.dtype).eps)
     noise = float(np.sqrt(np.mean(np.square(measured_noise(context.subject, data, along).ys_dot)))) if ys.size else 0.0
     size = float(np.max(np.abs(ys))) if ys.size else 1.0
+    if size == 0:  # every unit is off: there is nothing that a cast could round
+        yield holds()
+        return
     ulps = noise / (eps * max(size, 1e-30))
     metrics = {"noise_in_ulp": ulps}
     # a cast from float64 to float32 makes 5e8 units in the last place; chaos over five steps makes a few hundred
@@ -69,6 +77,86 @@ def large_inputs_give_finite_outputs(context: CheckContext, case: Case) -> Itera
             if found.holds
             else replace(found, headline=f"{found.headline} for inputs of +-1000: an exponential overflows", detail=None)
         )
+
+
+@check("GRD142", family="gradient", cases=(Case(T=2),), needs=("NUM110", "GRD130"))
+def gradients_at_shut_gates_are_finite_and_right(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """At inputs of size 10000 gates are 0 or 1 and derivatives have limits: every gradient is finite, and that of the forward pass."""
+    context.needs_backward()
+    data = context.data(case)
+    data = Data(data.params, np.where(data.xs > 0, 1e4, -1e4).astype(data.xs.dtype), data.state)
+    with np.errstate(all="ignore"):
+        ys, final = context.run(data)
+        vs = cotangents(context.subject, case, ys, final)[:1]
+        gradients = [backward(context.subject, data, v) for v in vs]
+    if not all(np.isfinite(value).all() for value in (ys, *final.values())):
+        raise NotApplicable("its outputs are not finite for inputs of +-10000")
+    for g in gradients:
+        tensors = {**g.params, **{f"{k}0": v for k, v in g.state.items()}, **({} if g.xs is None else {"xs": g.xs})}
+        for name, value in tensors.items():
+            found = finite(f"dL/d{name}", value, Where(tensor=name))
+            yield found if found.holds else replace(found, headline=f"{found.headline} for inputs of +-10000, where gates are 0 or 1")
+            if not found.holds:
+                return
+    judged = judge(context.subject, case, data, vs, gradients, context.regions(data.params), 1, _ALL, context.mirror)
+    wrong = [item for item in judged.judged if item.verdict == "wrong"]
+    worst = max(wrong, key=lambda item: item.relative, default=None)
+    if worst is None:
+        yield holds()
+        return
+    gate = f", gate {worst.block.gate}" if worst.block.gate else ""
+    yield Evidence(
+        False,
+        f"dL/d{tensor_name(worst.block)}{gate} is wrong for inputs of +-10000, where gates are 0 or 1",
+        where=Where(tensor=tensor_name(worst.block), gate=worst.block.gate, step=worst.block.step),
+        observed=worst.yours,
+        expected=worst.exact,
+        relative_error=worst.relative,
+        bad=len(wrong),
+        total=len(judged.judged),
+    )
+
+
+@check("NUM130", family="numerics", level="standard", cases=(Case(T=3, seed=3),), needs=("CON170", "NUM100"))
+def float32_takes_the_same_way_as_float64(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """Outputs and gradients for float32 arrays are those for float64 arrays of the same numbers, to the rounding of float32."""
+    subject = context.subject
+    if subject.dtype != "float64" or getattr(subject.implementation, "dtype", None) is not None:
+        raise NotApplicable(f"it says that it works in {subject.dtype}")
+    narrow = astype(context.data(case), np.float32)
+    wide = astype(narrow, np.float64)
+    try:
+        with np.errstate(all="ignore"):
+            given, expected = (_answers(context, case, data) for data in (narrow, wide))
+    except (ContractError, SubjectError) as reason:
+        raise NotApplicable(f"it takes no float32: {reason}") from reason
+    largest = max((float(np.max(np.abs(value), initial=0.0)) for value in expected.values()), default=0.0)
+    for name, value in expected.items():
+        if name not in given:
+            continue
+        yield agree(
+            f"{name} for float32 arrays",
+            got=given[name].astype(np.float64),
+            expected=value,
+            tolerance=2e-3,
+            than="for float64 arrays of the same numbers: another way is taken for float32",
+            where=Where(tensor=name.removeprefix("dL/d")),
+            floor=1e-5 * largest,
+        )
+
+
+def _answers(context: CheckContext, case: Case, data: Data) -> dict[str, Array]:
+    ys, final = context.run(data)
+    found = {"ys": ys, **{f"final {k}": v for k, v in final.items()}}
+    if "backward" not in context.subject.capabilities:
+        return found
+    v = cotangents(
+        context.subject, replace(case, dtype="float64"), ys.astype(np.float64), {k: f.astype(np.float64) for k, f in final.items()}
+    )[0]
+    dtype = data.xs.dtype
+    g = backward(context.subject, data, Cotangent(v.name, v.dys.astype(dtype), {k: d.astype(dtype) for k, d in v.dfinal.items()}))
+    found |= {f"dL/d{k}": d for k, d in g.params.items()} | {f"dL/d{k}0": d for k, d in g.state.items()}
+    return found if g.xs is None else found | {"dL/dxs": g.xs}
 
 
 @check("NUM120", family="numerics", level="full", cases=(Case(T=2), Case(T=1, N=1, D=2, H=3, seed=1)), needs=("CON170", "NUM100"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,15 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.subject import Array
-from bptt.reports.records import Where
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Where
 
+#: Longer sequences than this are cut at both ends and in the middle only.
+_EVERY_CUT = 12
 _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1))
 
 
-@check("TIM100", family="time", cases=_CASES, needs=("CON110", "CON150", "NUM100"))
+@check("TIM100", family="time", cases=(*_CASES, Case(T=67, N=1, regime="small", seed=2)), needs=("CON110", "CON150", "NUM100"))
 def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run(0..T) = run(0..k) then run(k..T) from the state in between, for every k."""
     _unidirectional(context)
@@ -29,7 +32,7 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
     _whole_state(context, data)
     ys, final = context.run(data)
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
-    for k in range(1, case.T):
+    for k in range(1, case.T) if case.T <= _EVERY_CUT else (1, case.T // 2, case.T - 1):
         head_ys, middle = context.run(Data(data.params, data.xs[:k], data.state))
         tail_ys, last = context.run(Data(data.params, data.xs[k:], middle))
         joined = np.concatenate([head_ys, tail_ys])
@@ -48,6 +51,12 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
                 tolerance=tolerance,
                 than="that of the whole run",
             )
+
+
+@check("TIM105", family="time", level="full", cases=(Case(T=131, N=1, regime="small"), Case(T=300, N=1, regime="small")), needs=("TIM100",))
+def a_long_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As TIM100 at T = 131 and T = 300."""
+    yield from a_sequence_cut_in_two_gives_the_same_outputs(context, case)
 
 
 @check("TIM110", family="time", cases=_CASES, needs=("CON110", "CON150"))
@@ -69,7 +78,7 @@ def later_inputs_do_not_reach_earlier_outputs(context: CheckContext, case: Case)
         )
         if not found.holds and _reads_both_ways(context, data, ys):
             raise NotApplicable("half of its outputs read the inputs forwards and half backwards: it is bidirectional")
-        yield found
+        yield replace(found, detail=_TURNED) if not found.holds and _reads_both_ways(context, data, ys, _turned) else found
 
 
 def _moved(xs: Array, steps: slice) -> Array:
@@ -78,16 +87,43 @@ def _moved(xs: Array, steps: slice) -> Array:
     return other
 
 
-def _reads_both_ways(context: CheckContext, data: Data, ys: Array) -> bool:
-    """Whether half of the outputs' units depend on no later input and the others on no earlier one, as in a bidirectional layer."""
+def _as_they_are(ys: Array) -> Array:
+    return ys
+
+
+def _turned(ys: Array) -> Array:
+    """The second half of the units in the reverse order of time."""
+    half = ys.shape[-1] // 2
+    return np.concatenate([ys[..., :half], ys[::-1, ..., half:]], axis=-1)
+
+
+_TURNED = Named(
+    (
+        Cause(
+            "reverse-outputs-in-reverse-order",
+            "the outputs of the reverse direction are in reverse order",
+            "with them turned, half of the outputs read the inputs forwards and half backwards, and no other",
+            0.95,
+            "back = back[::-1] (torch: back.flip(0)) before both directions are put side by side",
+        ),
+    )
+)
+
+
+def _reads_both_ways(context: CheckContext, data: Data, ys: Array, seen: Callable[[Array], Array] = _as_they_are) -> bool:
+    """Whether half of the outputs' units depend on no later input and the others on no earlier one, as in a bidirectional layer.
+
+    seen    outputs as they would be
+    """
     T, width = len(ys), ys.shape[-1]
     if T < 2 or width % 2:
         return False
     close = 64 * float(np.finfo(ys.dtype).eps) * float(np.max(np.abs(ys), initial=0.0))
     forwards, backwards = np.ones((2, width), bool)
+    ys = seen(ys)
     for s in range(1, T):
-        later, _ = context.run(Data(data.params, _moved(data.xs, slice(s, None)), data.state))
-        earlier, _ = context.run(Data(data.params, _moved(data.xs, slice(None, s)), data.state))
+        later = seen(context.run(Data(data.params, _moved(data.xs, slice(s, None)), data.state))[0])
+        earlier = seen(context.run(Data(data.params, _moved(data.xs, slice(None, s)), data.state))[0])
         forwards &= np.all(np.abs(later[:s] - ys[:s]) <= close, axis=(0, 1))
         backwards &= np.all(np.abs(earlier[s:] - ys[s:]) <= close, axis=(0, 1))
     return bool(np.all(forwards != backwards)) and 2 * int(np.sum(forwards)) == width

@@ -1,11 +1,16 @@
-"""Truncated BPTT of networks with their loss inside, over sequences longer than the window, from nothing but the network's own numbers.
+"""Truncated BPTT over sequences longer than the window, from nothing but the subject's own numbers.
+
+truncation = k is the largest lag: the error of step t goes back to step t - k and no further, k + 1 terms; 0 is the step alone.
 
     E_t = loss of step t      s_j = state that enters step j      L(i..t) = loss of steps i to t from s_i
 
-Within its window k a truncated gradient is a full one.  So what E_t gives with s_(t-k) held constant is a difference of two gradients of
-the network's own, both over no more than k + 1 steps, and their sum over t is what it must give for the whole sequence:
+Within its window a truncated gradient is a full one.  So what E_t gives with s_(t-k) held constant can be asked of the subject itself,
+over no more than k + 1 steps, and the sum over t is what it must give for the whole sequence.  A cell is given the cotangent of its
+last step alone.  The loss of a network has no such thing: it is a difference of two gradients,
 
     dL/dW = sum over t of dL(t-k..t)/dW - dL(t-k..t-1)/dW
+
+What is declared and cannot be examined in this way is said to be that, in a warning: it is no pass.
 """
 
 from __future__ import annotations
@@ -16,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import called_as, named_arrays
 from bptt.harness.call.network import as_cell
-from bptt.harness.cases import Case
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
-from bptt.harness.subject import Array, Arrays
+from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Where
 
@@ -39,17 +45,129 @@ def a_truncated_gradient_is_that_of_its_window(context: CheckContext, case: Case
     if k is None:
         raise NotApplicable("its backward is not truncated")
     longer = replace(case, T=max(case.T, k + 1 + _BEYOND))
-    whole = _sequence(context, longer)
+    try:
+        whole = _sequence(context, longer)
+    except NotApplicable as reason:
+        yield unexamined(k, str(reason))
+        return
     got, expected = whole.gradient(0, longer.T), whole.of_window(k)
     for name, value in expected.items():
         if name not in got:
             continue
-        found = _beside(whole, name, got[name], value, f"that of a window of {k} steps, over {longer.T} steps")
+        found = _beside(whole, name, got[name], value, f"that of {window(k)}, over {longer.T} steps")
         if found.holds:
             yield found
             continue
         cause = _named(whole, got, k) or _full(context, longer, k)
         yield replace(found, detail=Named(() if cause is None else (cause,)), fails_at=lambda _: False)
+
+
+@check("GRD145", family="gradient", cases=(Case(T=9, seed=6), Case(T=11, N=1, D=4, H=3, seed=7)), needs=("GRD130", "TIM100"))
+def a_truncated_backward_is_that_of_its_window(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """dL/dX = sum over t of what the error of step t gives with the state held constant that enters step t - k, k the truncation."""
+    k = context.subject.truncation
+    if k is None:
+        raise NotApplicable("its backward is not truncated")
+    context.needs_backward()
+    longer = replace(case, T=max(case.T, k + 1 + _BEYOND))
+    try:
+        whole = _run(context, longer)
+    except NotApplicable as reason:
+        known = context.identification
+        if known is not None and known.mapping.stack.bare:
+            raise NotApplicable(f"{reason}: held against the truncated BPTT of {known.cell} instead") from reason
+        yield unexamined(k, str(reason))
+        return
+    got = whole.gradients()
+    for name, value in whole.of_window(k).items():
+        found = agree(
+            f"dL/d{name}",
+            got=got[name],
+            expected=value,
+            tolerance=_close(value),
+            than=f"that of {window(k)}, over {longer.T} steps",
+            where=Where(tensor=name),
+        )
+        cause = () if found.holds else _window_of(whole, got, k, longer.T)
+        yield found if found.holds else replace(found, detail=Named(cause), fails_at=lambda _: False)
+
+
+def window(k: int) -> str:
+    """A window in words, in its one meaning."""
+    return f"truncation = {k}, lags 0 to {k}" if k else "truncation = 0, each step alone"
+
+
+def unexamined(k: int, reason: str) -> Evidence:
+    """That a window is declared and nobody has looked at it."""
+    said = f"truncation = {k} is declared and was not examined: {reason}"
+    return Evidence(False, said, "INCONCLUSIVE", "warning")
+
+
+def _window_of(whole: _Run, got: Arrays, k: int, T: int) -> tuple[Cause, ...]:
+    """The window that its gradient is of, where it is of one; a window of T - 1 is none."""
+    for w in range(T):
+        expected = whole.of_window(w)
+        if w == k or any(not agree("", got=got[n], expected=e, tolerance=_close(e), than="").holds for n, e in expected.items()):
+            continue
+        if w < T - 1:
+            said = f"its errors go back {w} step{'s' * (w != 1)}, lags 0 to {w}; declared is {window(k)}"
+            return (Cause(f"window-{w}", said, _SAID, 1.0, f"say truncation = {w}, or stop {k} steps before step t"),)
+        said = f"it is not truncated: over {T} steps the error of every step goes back to the first; declared is {window(k)}"
+        return (Cause("window-none", said, _SAID, 1.0, f"stop {k} steps before step t, or do not say truncation"),)
+    return ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of a cell with the states between its steps, and a cotangent on every output and final state."""
+
+    subject: Subject
+    data: Data
+    states: tuple[dict[str, Array], ...]
+    cotangent: Cotangent
+
+    def gradients(self) -> dict[str, Array]:
+        return _named_tensors(backward(self.subject, self.data, self.cotangent))
+
+    def of_window(self, w: int) -> dict[str, Array]:
+        T, v = len(self.data.xs), self.cotangent
+        total: dict[str, Array] = {}
+        for t in range(T):
+            start = max(t - w, 0)
+            dys = np.zeros_like(v.dys[start : t + 1])
+            dys[-1] = v.dys[t]
+            dfinal = v.dfinal if t == T - 1 else {name: np.zeros_like(d) for name, d in v.dfinal.items()}
+            here = Data(self.data.params, self.data.xs[start : t + 1], self.states[start])
+            g = backward(self.subject, here, Cotangent(f"step {t} only", dys, dict(dfinal)))
+            if g.xs is not None:
+                whole = np.zeros_like(self.data.xs)
+                whole[start : t + 1] = g.xs
+                g = replace(g, xs=whole)
+            for name, value in _named_tensors(g if start == 0 else replace(g, state={})).items():
+                total[name] = total[name] + value if name in total else value
+        return total
+
+
+def _run(context: CheckContext, case: Case) -> _Run:
+    """Raises NotApplicable where a sequence cannot be continued from the states between its steps."""
+    data = context.data(case)
+    if not data.state:
+        raise NotApplicable("it takes no initial state (zero_state is {}), so a sequence cannot be cut")
+    ys, final = context.run(data)
+    states = [data.state]
+    for t in range(case.T):
+        states.append(context.run(Data(data.params, data.xs[t : t + 1], states[-1]))[1])
+    if any(not np.allclose(final[name], states[-1][name], rtol=1e-5) for name in final):
+        raise NotApplicable("a sequence in single steps does not end in the state of the whole")
+    return _Run(context.subject, data, tuple(states), cotangents(context.subject, case, ys, final)[0])
+
+
+def _named_tensors(g: Gradients) -> dict[str, Array]:
+    return {**g.params, **({} if g.xs is None else {"xs": g.xs}), **{f"{name}0": value for name, value in g.state.items()}}
+
+
+def _close(value: Array) -> float:
+    return 1e-9 if value.dtype != np.float32 else 2e-3
 
 
 def _named(whole: _Sequence, got: Arrays, k: int) -> Cause | None:
@@ -60,7 +178,7 @@ def _named(whole: _Sequence, got: Arrays, k: int) -> Cause | None:
     for w in range(k + 1, whole.length - 1):
         if _equal(whole, got, whole.of_window(w)):
             fix = f"range(t, max(t - truncation - 1, -1), -1): from step t back to step t - {k}, with the number that is handed in"
-            return Cause(f"window-{w}", f"its errors go back {w} steps, whatever truncation says ({k})", _SAID, 1.0, fix)
+            return Cause(f"window-{w}", f"its errors go back {w} steps, lags 0 to {w}; declared is {window(k)}", _SAID, 1.0, fix)
     for m in range(1, whole.length):
         if _equal(whole, got, whole.of_pieces(m)):
             said = f"the sequence is cut into pieces of {m} steps: an error goes back to the start of its piece, and no further"
@@ -167,5 +285,4 @@ def _equal(whole: _Sequence, got: Arrays, expected: Arrays) -> bool:
 
 def _beside(whole: _Sequence, name: str, got: Array, expected: Array, than: str) -> Evidence:
     """Of a sum of twice as many gradients as there are steps, each as large as the whole."""
-    close = 1e-9 if got.dtype != np.float32 else 2e-3
-    return agree(f"dL/d{name}", got=got, expected=expected, tolerance=close, than=than, where=Where(tensor=name))
+    return agree(f"dL/d{name}", got=got, expected=expected, tolerance=_close(got), than=than, where=Where(tensor=name))

@@ -29,6 +29,11 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "outputs or final state come in another layout: the batch before time, the last step only, or states under other names",
         "ys has one output a step, (T, N, H); the final state has the names and shapes that zero_state gives",
     ),
+    ("CON112", "MUTATION"): (
+        "zero_state hands out one array at every call, and run writes into it",
+        "np.zeros(...) inside zero_state; h = h.copy() before h *= ..., h += ... or h[:] = ... in run",
+    ),
+    ("CON112", "BUG"): ("the state that a sequence starts from is not zero", "np.zeros((N, H)) for every state"),
     ("CON120", "CONTRACT"): (
         "an array is made in a dtype of its own",
         "np.zeros(shape, dtype=xs.dtype) (torch: dtype=x.dtype, no .float()), so that outputs have the dtype of the inputs",
@@ -82,11 +87,23 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "backward works in place on tensors that forward has saved: zero_(), mul_(), copy_() or out= on a saved tensor",
         "work on a copy: dh = saved.clone() before any in-place operation",
     ),
+    ("CON200", "BUG"): (
+        "a logarithm of zero, or an exponential that overflows in the softmax",
+        "subtract the maximum before exp; log-softmax in one: a - max - log(sum(exp(a - max)))",
+    ),
     ("CON200", "CONTRACT"): ("loss does not return what it should, or raises", _NETWORK),
     ("CON210", "MUTATION"): ("loss writes into its input", "W = W - lr * dW belongs outside of loss; copy before *=, += and [:] ="),
     ("CON210", "NONDETERMINISTIC"): (_KEPT, _FRESH),
     ("CON210", "BUG"): (_KEPT, _FRESH),
     ("CON220", "CONTRACT"): ("loss leaves gradients out", "return one gradient a parameter in dparams"),
+    ("GRD142", "BUG"): (
+        "an exponential in backward overflows, or 0 * inf: derivatives of shut gates are taken from exp(a), not from values",
+        "s * (1 - s) and 1 - h * h from values, which are 0 there; or from exp(-abs(a)), which never overflows",
+    ),
+    ("GRD145", "BUG"): (
+        "the error of a step goes back another number of steps than truncation says: its largest lag, k + 1 terms",
+        "range(t, max(t - k - 1, -1), -1): from step t back to step t - k",
+    ),
     ("GRD180", "BUG"): (
         "the path back through time is cut, scaled or duplicated at these lags: a chunk, a window, a buffer or a tile of that length",
         "look for a constant near these lags in backward (truncation window, chunk or tile size), and for an index or a state at its edges",
@@ -107,6 +124,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "a value on the way has a lower precision than the inputs",
         "look for astype(np.float32), dtype=np.float32, .float(), and arrays or constants made without a dtype in torch",
     ),
+    ("NUM130", "BUG"): (
+        "there is a branch on the dtype, a kernel or a constant of its own for float32",
+        "one way for every dtype; look for a test on dtype, an eps or a cast in it",
+    ),
     ("NUM110", "BUG"): (
         "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a",
         "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2))",
@@ -116,6 +137,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "take the derivative from the pre-activation: s(a) * s(-a) for a sigmoid, 4 * q / (1 + q)**2 with q = exp(-2 * abs(a)) for tanh",
     ),
     ("TIM100", "BUG"): (
+        "something of the past is not in the state, or depends on where a sequence starts or ends",
+        "start from the state that is handed in, return the last step's state, and treat no step apart (t == 0, t == T - 1, t % k)",
+    ),
+    ("TIM105", "BUG"): (
         "something of the past is not in the state, or depends on where a sequence starts or ends",
         "start from the state that is handed in, return the last step's state, and treat no step apart (t == 0, t == T - 1, t % k)",
     ),

@@ -14,6 +14,7 @@ from itertools import combinations
 from bptt.harness.cases import Case, admissible
 from bptt.harness.diagnosis import structure
 from bptt.harness.diagnosis.candidates import groups, label_of, wrong_units
+from bptt.harness.diagnosis.confirmed import confirmed, second_case, unknown
 from bptt.harness.diagnosis.fixes import in_words_of
 from bptt.harness.diagnosis.narrowing import Rerun, narrowed
 from bptt.harness.diagnosis.numbers import numbers_of
@@ -47,7 +48,7 @@ def explain(wrong: WrongGradient, rerun: Rerun | None = None) -> tuple[Cause, ..
     """
     found = _found(wrong, rerun)
     if rerun is not None and not any(cause.score == 1 for cause in found) and not agrees(wrong, wrong):
-        found = narrowed(found, wrong, rerun, lambda again: agrees(again, wrong))
+        found = narrowed(found, wrong, rerun, lambda again: agrees(again, wrong)) or (unknown(wrong, _tried(wrong)),)
     return tuple(in_words_of(wrong.subject, cause) for cause in found)
 
 
@@ -62,7 +63,21 @@ def _found(wrong: WrongGradient, rerun: Rerun | None) -> tuple[Cause, ...]:
             return named
         if not named and not reference.stack.bare:
             named = _place(reference)
-    return (*named, *structure.causes(_with_enough_numbers(wrong, rerun)))
+    return (*named, *_patterns(wrong, rerun))
+
+
+def _patterns(wrong: WrongGradient, rerun: Rerun | None) -> tuple[Cause, ...]:
+    """What the numbers themselves suggest, where they do so at a second case too."""
+    seen = _with_enough_numbers(wrong, rerun)
+    found = structure.causes(seen)
+    return found if rerun is None else confirmed(found, seen, rerun, structure.causes)
+
+
+def _tried(wrong: WrongGradient) -> int:
+    """How many known mistakes there are of the cell that it is."""
+    if wrong.identification is None:
+        return 0
+    return sum(len(list(of_cell(name, len(wrong.data.xs)))) for name in wrong.identification.cell.split("+"))
 
 
 def agrees(wrong: WrongGradient, beside: WrongGradient) -> bool:
@@ -104,7 +119,14 @@ def _named(reference: Reference, rerun: Rerun | None) -> tuple[Cause, ...]:
     kept, elsewhere = _confirmed(reference, matches, rerun)
     if elsewhere is None:
         return _causes(reference, kept)
-    return _with_partner(elsewhere, kept) or _causes(reference, kept, elsewhere)
+    if partner := _with_partner(elsewhere, kept):
+        return partner
+    identification = reference.wrong.identification
+    if rerun is None or identification is None or not agrees(elsewhere.wrong, reference.wrong):
+        return ()  # what explains a small case and not the larger one is no cause
+    again = Reference(identification, rerun(second_case(reference.wrong)))  # a mistake of these sizes alone
+    survivors = {found.candidate for found in again.matches([found.candidate for found in kept])}
+    return _causes(reference, [found for found in kept if found.candidate in survivors], elsewhere)
 
 
 def _confirmed(reference: Reference, matches: Sequence[Found], rerun: Rerun | None) -> tuple[Sequence[Found], Reference | None]:

@@ -1,7 +1,7 @@
-"""Which line of a person's backward writes a wrong gradient, when its text says so.
+"""Which line of a person's backward is wrong, where that is known: a certain cause says what to write, and one line writes it.
 
-Names are compared without case and underscores: dL/dW_h is written by dW_h, dwh, grad_W_h, grads["W_h"], self.W_h_grad.  Zeros that
-a gradient starts from are no writing.  What cannot be told is None: the caller then points at the function.
+Names are compared without case and underscores: dW_h is written by dW_h, dwh, self.dW_h.  Zeros that a gradient starts from are no
+writing.  What is not known is None: no line is better than an innocent one.
 """
 
 from __future__ import annotations
@@ -12,50 +12,36 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from bptt.reports.records import Cause, Where
+from bptt.reports.records import Cause
 
 _BACKWARD = re.compile(r"backward|backprop|bptt|grad|loss|step", re.I)
 _CONTAINER = re.compile(r"grad|^d|delta|param", re.I)
-#: What people put before or after a tensor's name to name its gradient.
-_PREFIXES = ("d", "grad", "dldw", "g", "dl", "delta", "dloss", "dld")
-_SUFFIXES = ("grad", "gradient", "bar", "delta")
+#: A mend that is a statement: dc += ..., dxs[t] = ...
+_STATEMENT = re.compile(r"(\w+)(\[\W?\w+\W?\])? [+]?= ([^,;:]+)")
 _STARTS = frozenset({"zeros", "zeros_like", "empty", "empty_like", "full", "full_like"})
 Assignment = tuple[str, bool, int, ast.expr]
 
 
-def line_of(source: tuple[str, int], where: Where, causes: Sequence[Cause] = ()) -> int | None:
-    """The line that writes what is wrong: the left side of a certain cause's mend, else the gate's, else the tensor's gradient.
+def line_of(source: tuple[str, int], causes: Sequence[Cause] = ()) -> int | None:
+    """The one line that writes the left side of a certain cause's mend, and not what the mend says; None where there is not just one.
 
     source  file and line of the subject's backward or class
     """
-    function = _functions(source)
-    if not function:
-        return None
-    written = [found for f in function for found in _assignments(f)]
-    asked: list[frozenset[str]] = []
     mend = next((cause.fix for cause in causes if cause.score == 1.0), "")
-    if match := re.match(r"(\w+)(\[\W?\w+\W?\])? [+]?= ", mend):
-        asked.append(frozenset({_plain(match[1])}))
-    if where.gate:
-        gate = _plain(where.gate)
-        asked.append(frozenset(form for name in (gate, f"a{gate}", f"z{gate}") for form in (f"d{name}", f"grad{name}", f"delta{name}")))
-    if where.tensor:
-        asked.append(_names_of_gradient(where.tensor))
-    for names in asked:
-        lines = [line for name, keyed, line, _ in written if name in names or (keyed and f"d{name}" in names)]
-        if lines:
-            return lines[-1] if len(set(lines)) > 1 and names is not asked[-1] else lines[0]
-    return None
+    function, match = _functions(source), _STATEMENT.match(mend)
+    if not function or match is None:
+        return None
+    name = _plain(match[1])
+    written = [
+        (line, value) for f in function for plain, keyed, line, value in _assignments(f) if name in (plain, f"d{plain}" if keyed else "")
+    ]
+    lines = {line for line, value in written if not _says(value, match[3])}
+    return lines.pop() if len(lines) == 1 == len({line for line, _ in written}) else None
 
 
-def _names_of_gradient(tensor: str) -> frozenset[str]:
-    """The plain names under which dL/d(tensor) may be written."""
-    plain = _plain(tensor)
-    forms = {plain, plain.removesuffix("0"), plain.removesuffix("s")}
-    found = {prefix + form for form in forms for prefix in _PREFIXES} | {form + suffix for form in forms for suffix in _SUFFIXES}
-    if plain.endswith("0") or plain in ("h", "c"):
-        found |= {f"d{plain.removesuffix('0')}{when}" for when in ("prev", "next")}
-    return frozenset(found)
+def _says(value: ast.expr, text: str) -> bool:
+    """Whether an expression is what the text says, but for names."""
+    return _plain(ast.unparse(value)) == _plain(text)
 
 
 def _plain(name: str) -> str:

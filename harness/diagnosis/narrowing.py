@@ -30,6 +30,9 @@ _REGIMES = {
     "open": "with open gates (biases shifted by +3)",
     "closed": "with closed gates (biases shifted by -2)",
     "initial": "with parameters as init draws them",
+    "large": "with large inputs and states",
+    "zeros": "where inputs or states are exactly zero",
+    "unbiased": "where biases are exactly zero",
 }
 #: The shortest wrong sequence is looked for so long; how long it may take depends on the subject.
 _MOST_SECONDS = 6.0
@@ -187,6 +190,9 @@ def _carried(wrong: WrongGradient) -> Cause:
     evidence += f"; {_are(right)} right" if spoiled and right else ""
     inputs_known = any(pair.tensor in others for pair in (*numbers.whole, *numbers.right))
     inputs_wrong = any(pair.tensor in others for pair in numbers.whole)
+    if spoiled == ["dL/dxs"] and right:
+        said = "dL/dxs is put together wrongly: what is carried from step to step is right, since every other gradient is"
+        return Cause("assembly-of-dxs", said, evidence, _SCORE, "dxs[t] = da_t @ W_x.T for every t, in the order of the inputs")
     carry = "the gradient carried from one step to the previous one is wrong or lost"
     sums = "the parameters' gradients are not added up over the steps as they should be"
     mend = "dh = dys[t] + dh_next in every step, and dh_next = da @ W_h.T at its end (dc_next the same way)"

@@ -91,8 +91,10 @@ def _zero_steps(numbers: Numbers) -> Iterator[Cause]:
                 k = T - 1 - alive[0]
                 yield Cause(
                     "gradient-cut-at-lag",
-                    f"gradients go back {k} step{'s' * (k != 1)} and no further",
+                    f"gradients go back {k} step{'s' * (k != 1)} and no further: lags 0 to {k}"
+                    if k
+                    else "gradients stay in their own step",
                     f"dL/dxs of the last output is right up to lag {k} and exactly 0 from lag {k + 1} on (of {T - 1})",
                     0.95,
-                    "carry dh_next (and dc_next) through all T steps, or say truncation = " + str(k),
+                    f"carry dh_next (and dc_next) through all T steps; or say truncation = {k}, the largest lag, if it is meant",
                 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bptt.harness.diagnosis.numbers import Numbers, Pair, finest
+from bptt.harness.subject import Array
 from bptt.reports.records import Cause
 
 
@@ -114,6 +115,15 @@ def few_entries(numbers: Numbers) -> Iterator[Cause]:
                 f"look for code that treats index {index} apart from the others",
             )
         elif pair.tensor != "xs" and bad.ndim == 2:
+            if (gate := _one_gate(pair, bad, numbers)) is not None:
+                yield Cause(
+                    "single-gate",
+                    f"gate {gate} alone is wrong in {pair.label}",
+                    f"the {bad.size - count} entries outside of gate {gate}'s block agree under every cotangent",
+                    0.5,
+                    f"derive the gradient of gate {gate}'s part of {pair.tensor} again",
+                )
+                continue
             for axis, kind in ((0, "row"), (1, "column")):
                 lines = np.flatnonzero(bad.any(axis=1 - axis))
                 if len(lines) == 1 and bad.shape[axis] > 2 and count > 1:
@@ -124,6 +134,16 @@ def few_entries(numbers: Numbers) -> Iterator[Cause]:
                         0.5,
                         f"look for a loop that starts or stops one too early, or code that treats {kind} {int(lines[0])} apart",
                     )
+
+
+def _one_gate(pair: Pair, bad: Array, numbers: Numbers) -> str | None:
+    """The gate whose block all wrong entries lie in, where its block is a row or a column: a row of a peephole matrix is a gate."""
+    for region in numbers.wrong.regions:
+        if region.tensor == pair.tensor:
+            block = bad[region.index]
+            if (block.ndim == 1 or 1 in block.shape) and block.sum() == bad.sum():
+                return region.gate
+    return None
 
 
 def low_rank(numbers: Numbers) -> Iterator[Cause]:

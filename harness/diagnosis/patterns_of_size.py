@@ -131,12 +131,17 @@ def weight_decay(numbers: Numbers) -> Iterator[Cause]:
         errors = [y - e for y, e in zip(pair.yours, pair.exact, strict=True)]
         r = float(np.vdot(weights, errors[0]) / np.vdot(weights, weights))
         if r and all(relative_distance(error, r * weights) <= 1e3 * numbers.same for error in errors):
+            much = f"{abs(r):.6g} * {pair.tensor}"
+            of_network = numbers.wrong.subject.kind == "network"
+            said = f"{pair.label} has {much} too much" if r > 0 else f"{pair.label} lacks {much}"
             yield Cause(
                 "weight-decay",
-                f"{pair.label} contains the gradient of a penalty on the weights",
+                f"{said}: a part of the gradient of a penalty on the weights",
                 f"yours - exact = {r:.6g} * {pair.tensor} in {pair.size} of {pair.size} entries under every cotangent",
                 0.95,
-                "add weight decay in the optimiser; backward returns the gradient of <dys, ys> + <dfinal, final> alone",
+                "lam * sum(W**2) in the loss has the gradient 2 * lam * W, once; weight decay of the optimiser has no place in either"
+                if of_network
+                else "add weight decay in the optimiser; backward returns the gradient of <dys, ys> + <dfinal, final> alone",
             )
 
 

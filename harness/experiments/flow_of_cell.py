@@ -2,6 +2,9 @@
 
 Three panels, each on its own; what a subject does not let us see is said and not guessed.
 
+A flow is drawn from a certified gradient only: where the vector-Jacobian product of one step is wrong, the page says so, the panels
+are made from the exact derivative of the forward pass, and the wrong ones stand beside them as "yours".
+
     norm      its own backward, step by step, in the log domain; beside the reference's at the same states where it was identified,
               with the part that runs along the memory (harness/experiments/theory/paths.py), the saturation of its gates, and for Elman's
               network what its recurrent matrix proves (harness/experiments/theory/certificates.py)
@@ -55,12 +58,23 @@ def gather(points: Sequence[Point]) -> Experiment:
         tuple(s for p in points if not p.values["why"] for s in _CURVES[text(p.settings, "panel")](p)),
         words=_words(points, given),
         claims=(
+            *_of_one_step(points),
             *(c for p in given["norm"] for c in _of_norm(p)),
             *(c for p in given["spectrum"] for c in _of_spectrum(p)),
             *_of_both(given["norm"], given["spectrum"]),
         ),
         tables=(_facts(points), *(t for p in given["norm"] for t in _gates(p)), *(_exponents(p) for p in given["spectrum"])),
     )
+
+
+def _of_one_step(points: Sequence[Point]) -> list[Claim]:
+    """That its gradient of one step is the exact one, where it is not."""
+    wrong = {text(p.values, "wrong"): real(p.values, "wrong by") for p in points if "wrong" in p.values}
+    name, words = (
+        "error of your gradient of a single step",
+        "the panels are drawn from the exact derivative of the forward pass; yours beside it",
+    )
+    return [claim(name, error, 0.0, 1e-9, source=said, words=words) for said, error in wrong.items()]
 
 
 def _of_norm(p: Point) -> list[Claim]:
@@ -102,6 +116,10 @@ def _curve_of_norm(p: Point) -> list[Series]:
     expected = tuple(v / LN10 for v in reals(p.values, "expected")) if "expected" in p.values else ()
     source = f"reference {text(p.values, 'cell')} at the same states" if expected else None
     found = [Series("gradient norm over lag", *axes, x, y, expected, source=source, words=words_of_rate(real(p.values, "rate")))]
+    if "yours" in p.values:
+        yours = tuple(v / LN10 for v in reals(p.values, "yours"))
+        said = f"{text(p.values, 'wrong')}: {words_of_rate(real(p.values, 'yours rate'))}"
+        found.append(Series("yours", *axes, x, yours, words=said, verdict="differs"))
     if "highway" in p.values:
         along = tuple(v / LN10 for v in reals(p.values, "highway"))
         said = f"along {'c by f' if has_c(p) else 'h by z'}"
@@ -131,7 +149,14 @@ def _curve_of_window(p: Point) -> list[Series]:
     kept = [(float(K), b) for K, b in enumerate(bias[:-1]) if K > 0 and b > 0]
     x, y = (tuple(column) for column in zip(*kept, strict=True)) if kept else ((), ())
     axes = ("window K (steps)", "relative bias of the gradient")
-    return [Series("bias of truncated BPTT", *axes, x, y, source="Aicher, Foti and Fox 2019", words=_of_window(p), log_y=True)]
+    found = [Series("bias of truncated BPTT", *axes, x, y, source="Aicher, Foti and Fox 2019", words=_of_window(p), log_y=True)]
+    if "yours" in p.values:
+        mine = [(float(K), b) for K, b in enumerate(reals(p.values, "yours")[:-1]) if K > 0 and b > 0]
+        x, y = (tuple(column) for column in zip(*mine, strict=True)) if mine else ((), ())
+        K = whole(p.values, "yours window")
+        said = f"{text(p.values, 'wrong')}: a window of {K} steps" if K >= 0 else f"{text(p.values, 'wrong')}: no window"
+        found.append(Series("yours", *axes, x, y, words=said, log_y=True, verdict="differs"))
+    return found
 
 
 _CURVES: dict[str, Callable[[Point], list[Series]]] = {"norm": _curve_of_norm, "spectrum": _curve_of_spectrum, "window": _curve_of_window}
@@ -139,7 +164,7 @@ _CURVES: dict[str, Callable[[Point], list[Series]]] = {"norm": _curve_of_norm, "
 
 def _facts(points: Sequence[Point]) -> Table:
     """What was measured, how, and what was not."""
-    rows: list[tuple[str, str]] = []
+    rows = [("your gradient", words) for words in _wrong(points)]
     for p in points:
         panel, v = text(p.settings, "panel"), p.values
         if v["why"]:
@@ -216,8 +241,12 @@ def _of_window(p: Point) -> str:
     return f"a window of {K} step{'s' if K != 1 else ''} keeps the gradient within {100 * TOLERATED:.0f} %"
 
 
+def _wrong(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(text(p.values, "wrong") for p in points if "wrong" in p.values))
+
+
 def _words(points: Sequence[Point], given: dict[str, list[Point]]) -> str:
-    said = []
+    said = [f"{words}: drawn from the exact derivative of the forward pass" for words in _wrong(points)]
     for p in given["norm"][:1]:
         said.append(f"{words_of_rate(real(p.values, 'rate'))} ({_steps(p)})")
         if "highway" in p.values:

@@ -28,6 +28,7 @@ class Located:
     """Where a gradient is wrong.
 
     exact      the exact gradients for each cotangent, as far as they were computed (all of them, or none when the tensors are too large)
+    bad, total wrong entries of all tensors under the cotangent, and how many entries these have; the bisected one alone where none is exact
     scope      which tensors and gates are wrong and which agree, in a line
     heatmap    table for the report, or None
     """
@@ -86,13 +87,7 @@ def _first_to_show(wrong: Sequence[Judged], data: Data) -> Judged:
 
 def _compared(e: Examination, first: Judged, exact: tuple[Gradients, ...]) -> Located:
     yours, truth = e.gradients[first.cotangent], exact[first.cotangent]
-    wrong_blocks = [j.block for j in e.wrong if j.cotangent == first.cotangent and j.block.source == first.block.source]
-    bad: dict[int, tuple[int, int]] = {}
-    for k, block in enumerate(wrong_blocks):
-        a, b = block.of(yours), block.of(truth)
-        if a is not None and b is not None:
-            mask = wrong_entries(a, b)
-            bad[k] = (int(mask.sum()), int(mask.size))
+    compared = [(a, b) for block in _tensors(e) if (a := block.whole(yours)) is not None and (b := block.whole(truth)) is not None]
     block = first.block
     a, b = block.whole(yours), block.whole(truth)
     assert a is not None and b is not None
@@ -106,13 +101,19 @@ def _compared(e: Examination, first: Judged, exact: tuple[Gradients, ...]) -> Lo
         where=_where(e, block, index),
         observed=float(a[index]),
         expected=float(b[index]),
-        bad=sum(n for n, _ in bad.values()),
-        total=sum(n for _, n in bad.values()),
+        bad=sum(int(wrong_entries(a, b).sum()) for a, b in compared),
+        total=sum(a.size for a, _ in compared),
         scope=scope(e, first.cotangent),
         cotangent=e.cotangents[first.cotangent],
         exact=exact,
         heatmap=_heatmap(block, a, b, e),
     )
+
+
+def _tensors(e: Examination) -> list[Block]:
+    """One block for each tensor whose gradient was looked at."""
+    found = {(j.block.source, j.block.tensor): Block(j.block.source, j.block.tensor) for j in e.judged if j.verdict != "not given"}
+    return list(found.values())
 
 
 def _bisected(e: Examination, first: Judged) -> Located:
@@ -138,7 +139,8 @@ def _bisected(e: Examination, first: Judged) -> Located:
     inner = np.unravel_index(int(flat[0]), g.shape)
     starts = [s.start or 0 if isinstance(s, slice) else s for s in block.index] or [0] * g.ndim
     index = tuple(int(i) + int(s) for i, s in zip(inner, starts, strict=True))
-    return Located(_where(e, block, index), float(g[inner]), value, 1, g.size, scope(e, first.cotangent), v, None, None)
+    total = sum(block.input(e.data).size for block in _tensors(e))
+    return Located(_where(e, block, index), float(g[inner]), value, 1, total, scope(e, first.cotangent), v, None, None)
 
 
 def _where(e: Examination, block: Block, index: tuple[int, ...]) -> Where:
@@ -211,7 +213,7 @@ def _heatmap(block: Block, yours: Array, exact: Array, e: Examination) -> dict[s
     rows, columns = _labels(block, table.shape, e)
     keep_r, keep_c = (np.unique(np.linspace(0, n - 1, min(n, _MOST_COLUMNS)).astype(int)) for n in table.shape)
     return {
-        "title": f"dL/d{tensor_name(block)}: (yours - exact) / largest exact",
+        "title": f"dL/d{tensor_name(block)}: (yours - exact) / largest exact, at {e.case}",
         "row_label": "step" if block.source == "xs" else "row",
         "column_label": "input" if block.source == "xs" else "column",
         "rows": [rows[r] for r in keep_r],

@@ -122,20 +122,27 @@ def _near(tangent: Tangent, differences: list[Tangent]) -> bool:
 
 
 def rows_stay_apart(subject: Subject, data: Data) -> bool:
-    """Whether a batch of two copies gives each copy's outputs, so that many directions fit into one run."""
+    """Whether two inputs side by side give each one's outputs, so that many directions fit into one run.
+
+    Two different ones: a mean over the batch is the same for two copies.
+    """
     if subject.batch_sizes is not None:
         return False
-    ys, final = run(subject, data)
+    other = Data(
+        data.params, np.asarray(-0.7 * data.xs + 0.1, data.xs.dtype), {k: np.asarray(0.3 * v, v.dtype) for k, v in data.state.items()}
+    )
     N = data.xs.shape[1]
     try:
-        twice_ys, twice_final = run(subject, tiled([data, data]))
+        alone = [run(subject, one) for one in (data, other)]
+        ys, final = alone[0]
+        twice_ys, twice_final = run(subject, tiled([data, other]))
     except CANNOT_TAKE_COMPLEX:
         return False
     if twice_ys.shape != (ys.shape[0], 2 * N, *ys.shape[2:]) or any(twice_final[k].shape[0] != 2 * N for k in final):
         return False
     return all(
-        _close(twice_ys[:, k * N : (k + 1) * N], ys, 1e-10)
-        and all(_close(twice_final[n][k * N : (k + 1) * N], v, 1e-10) for n, v in final.items())
+        _close(twice_ys[:, k * N : (k + 1) * N], alone[k][0], 1e-10)
+        and all(_close(twice_final[n][k * N : (k + 1) * N], v, 1e-10) for n, v in alone[k][1].items())
         for k in range(2)
     )
 

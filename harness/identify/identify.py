@@ -22,7 +22,7 @@ import numpy as np
 
 from bptt.harness.identify.arrangements import first_that_fits
 from bptt.harness.identify.influence import layouts
-from bptt.harness.identify.probing import Unidentified, open_probe
+from bptt.harness.identify.probing import OutOfReach, Unidentified, open_probe
 from bptt.harness.identify.search import Search
 from bptt.harness.identify.stacks import identify_stack
 from bptt.harness.identify.units import number_of_states
@@ -43,12 +43,12 @@ def identify(subject: Subject, like: str | None = None, seed: int = 0) -> Identi
 
 def identify_layers(subject: Subject, like: str | None = None, seed: int = 0) -> Identification | None:
     """As `identify`, stacks of cells and both directions too: their mapping's `stack` has them."""
-    return _search(subject, like, seed).identification
+    return searched(subject, like, seed).identification
 
 
 def nothing_found_reason(subject: Subject, seed: int = 0) -> str:
     """Why `identify` gives None, in a sentence; "" where it does not."""
-    outcome = _search(subject, None, seed)
+    outcome = searched(subject, None, seed)
     if outcome.identification is not None and not outcome.identification.mapping.stack.bare:
         return f"it is no single cell but has several layers or both directions: {outcome.identification.convention}"
     return outcome.reason
@@ -75,30 +75,35 @@ def closest(subject: Subject, like: str, seed: int = 0) -> Identification | None
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
+    """What a search came to.   reason: why there is no identification, "" where there is one
+    refuted   it was searched for to the end: False where nothing could be compared, as of an arrangement that the search does not know
+    """
+
     identification: Identification | None
     reason: str
+    refuted: bool = False
 
 
-def _search(subject: Subject, like: str | None, seed: int) -> _Outcome:
+def searched(subject: Subject, like: str | None = None, seed: int = 0) -> Outcome:
     """A single cell, where it can be one; else a stack of them."""
     try:
         states = _states(subject)
         several = subject.bidirectional or states > 2
         if not several:
             try:
-                return _Outcome(first_that_fits(open_probe(subject, np.random.default_rng([seed, 1])), like, seed), "")
+                return Outcome(first_that_fits(open_probe(subject, np.random.default_rng([seed, 1])), like, seed), "")
             except Unidentified:
                 if states < 2:
                     raise
                 try:
-                    return _Outcome(identify_stack(subject, like, seed), "")
+                    return Outcome(identify_stack(subject, like, seed), "")
                 except Unidentified:
                     pass
                 raise
-        return _Outcome(identify_stack(subject, like, seed), "")
+        return Outcome(identify_stack(subject, like, seed), "")
     except Unidentified as unknown:
-        return _Outcome(None, str(unknown))
+        return Outcome(None, str(unknown), not isinstance(unknown, OutOfReach))
 
 
 def _states(subject: Subject) -> int:

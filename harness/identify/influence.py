@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from bptt.harness.identify.probing import Probe, Unidentified, normal, same
+from bptt.harness.identify.probing import OutOfReach, Probe, Unidentified, normal, same
 from bptt.harness.subject import Array
 from bptt.harness.weights.shapes import Block, Reading, readings
 
@@ -22,7 +22,7 @@ def layouts(probe: Probe, interleaved: bool) -> list[tuple[Reading, ...]]:
     for name, value in probe.template.items():
         every = readings(name, value.shape, probe.sizes)
         if not every:
-            raise Unidentified(
+            raise OutOfReach(
                 f"parameter {name!r} of shape {value.shape} is no arrangement of blocks over D={D} inputs and H={H} units"
                 + (f", P={P} outputs" if P != H else "")
             )
@@ -69,7 +69,9 @@ def _possible(probe: Probe, reading: Reading) -> bool:
             without_x = any(_acts(probe, point, x=(0, 0)) for point in points)
             if without_x is (kind == "x"):
                 return False
-        elif kind in "xh":  # it starts from h = 0, so that x must come in for the recurrent weights to act
+        elif kind in "xb" and any(_acts(probe, point, x=(0, 0)) for point in points) is (kind == "x"):
+            return False
+        if not probe.names and kind in "xh":  # it starts from h = 0, so that x must come in for the recurrent weights to act
             second_step = any(_acts(probe, point, x=(1, 0)) for point in points)
             if (second_step and not first_step) is (kind == "x"):
                 return False

@@ -25,6 +25,10 @@ class Unidentified(Exception):
     """Nothing was identified; the message says why, for `nothing_found_reason`."""
 
 
+class OutOfReach(Unidentified):
+    """Nothing could be compared: how its weights, states or directions lie is nothing that the search knows."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What the subject made of one set of inputs.   finals: its final states under canonical names, {} where it has none."""
@@ -136,7 +140,7 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
     if subject.kind != "cell":
         raise Unidentified(f"it is no cell that can be run alone: {subject.kind}")
     if subject.bidirectional:
-        raise Unidentified("it reads the sequence in both directions; only a single cell in one direction is searched for")
+        raise OutOfReach("it reads the sequence in both directions; only a single cell in one direction is searched for")
     D, H, N = choose(subject, free)
     dtype, implementation = np.dtype(subject.dtype), subject.implementation
     template = named_arrays(called(subject, "init", implementation.init, rng, D, H), f"{subject.name}.init")
@@ -144,7 +148,7 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
         raise Unidentified("it has no parameters")
     for name, value in template.items():
         if value.dtype.kind != "f":
-            raise Unidentified(f"parameter {name!r} has dtype {value.dtype}, wanted real numbers")
+            raise OutOfReach(f"parameter {name!r} has dtype {value.dtype}, wanted real numbers")
     template = {name: value.astype(dtype) for name, value in template.items()}
     zero = named_arrays(called(subject, "zero_state", implementation.zero_state, template, N), f"{subject.name}.zero_state")
     _refuse_layers(zero, N)
@@ -167,7 +171,7 @@ def _refuse_layers(zero: Arrays, N: int) -> None:
         raise Unidentified(f"its state has {len(zero)} entries ({names}): several layers or directions are not searched for")
     for name, value in zero.items():
         if value.ndim != 2 or value.shape[0] != N:
-            raise Unidentified(f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for")
+            raise OutOfReach(f"its state {name!r} has shape {value.shape}, wanted ({N}, H): several layers are not searched for")
 
 
 def _state_names(ys: Array, final: Arrays, zero: Arrays) -> dict[str, str]:

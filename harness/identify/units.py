@@ -14,7 +14,7 @@ import numpy as np
 from bptt.harness.call.cell import run
 from bptt.harness.call.guard import called, named_arrays
 from bptt.harness.cases import Data
-from bptt.harness.identify.probing import FREE_SIZES, Unidentified, choose, normal
+from bptt.harness.identify.probing import FREE_SIZES, OutOfReach, Unidentified, choose, normal
 from bptt.harness.subject import Array, Arrays, Subject
 
 _POINTS = 2
@@ -65,15 +65,15 @@ def open_whole(subject: Subject, rng: np.random.Generator, free: dict[str, int] 
     template = named_arrays(called(subject, "init", implementation.init, rng, D, H), f"{subject.name}.init")
     for name, value in template.items():
         if value.dtype.kind != "f":
-            raise Unidentified(f"parameter {name!r} has dtype {value.dtype}, wanted real numbers")
+            raise OutOfReach(f"parameter {name!r} has dtype {value.dtype}, wanted real numbers")
     template = {name: value.astype(dtype) for name, value in template.items()}
     zero = named_arrays(called(subject, "zero_state", implementation.zero_state, template, N), f"{subject.name}.zero_state")
     zero = {name: value.astype(dtype) for name, value in zero.items()}
     if not zero:
-        raise Unidentified("it reads the sequence in both directions and keeps no states, from which they could be told apart")
+        raise OutOfReach("it reads the sequence in both directions and keeps no states, from which they could be told apart")
     for name, value in zero.items():
         if value.ndim != 2 or value.shape[0] != N:
-            raise Unidentified(f"its state {name!r} has shape {value.shape}, wanted ({N}, H), one state for each layer and direction")
+            raise OutOfReach(f"its state {name!r} has shape {value.shape}, wanted ({N}, H), one state for each layer and direction")
     whole = Whole(subject, (), template, zero, {"D": D, "H": H, "N": N})
     return Whole(subject, _layers(whole, rng), template, zero, whole.sizes)
 

@@ -29,7 +29,7 @@ from bptt.harness.run.events import Options, Task, from_here
 from bptt.harness.run.shrinking import same_failure_at, shrunk
 from bptt.harness.subject import Subject
 from bptt.harness.training.oracle import Named
-from bptt.reports.records import Cause, Finding, Repro, SmallestCase, Source, Where
+from bptt.reports.records import Cause, Finding, Repro, SmallestCase, Source
 
 X = TypeVar("X")
 
@@ -50,8 +50,8 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
-    causes = _apart(lambda: _causes(context, c, evidence), (), "its cause", faults)
-    source = _apart(lambda: _source(context.subject, c, where, causes), None, "its line", faults)
+    causes = _apart(lambda: _causes(context, c, evidence, faults), (), "its cause", faults)
+    source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
     seen_at = case if worst is evidence else smallest
     repro = _apart(lambda: _repro(c, task, context.subject, smallest, worst, seen_at), None, "a script for it", faults)
     return Finding(
@@ -62,8 +62,8 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         expected=worst.expected,
         relative_error=worst.relative_error,
         noise=worst.noise,
-        bad=evidence.bad,
-        total=evidence.total,
+        bad=worst.bad,
+        total=worst.total,
         smallest_case=_recorded(smallest),
         causes=(*causes, *faults),
         repro=repro,
@@ -94,17 +94,15 @@ def _smallest(context: CheckContext, c: Check, evidence: Evidence, case: Case) -
     return smallest, worst
 
 
-def _source(subject: Subject, c: Check, where: Where, causes: tuple[Cause, ...]) -> Source | None:
-    """The line that writes the wrong gradient, or the function or class that it is in."""
-    if subject.source is None:
-        return None
+def _source(subject: Subject, c: Check, causes: tuple[Cause, ...]) -> Source | None:
+    """The line that is wrong, where it is known; never the head of the function or class that it is in."""
     if causes and causes[0].source is not None:
         return Source(from_here(causes[0].source.file), causes[0].source.line)
-    line = line_of(subject.source, where, causes) if c.family == "gradient" else None
-    return Source(from_here(subject.source[0]), line or subject.source[1])
+    line = line_of(subject.source, causes) if subject.source is not None and c.family == "gradient" else None
+    return None if line is None or subject.source is None else Source(from_here(subject.source[0]), line)
 
 
-def _causes(context: CheckContext, c: Check, evidence: Evidence) -> tuple[Cause, ...]:
+def _causes(context: CheckContext, c: Check, evidence: Evidence, faults: list[Cause]) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
     if c.family == "lengths" and (named := causes_with_lengths(context.subject, context.identification)):
@@ -134,8 +132,12 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence) -> tuple[Cause,
             return named
     known: tuple[Cause, ...] = ()
     if located.exact is not None or context.identification is not None:
-        known = diagnosis.explain(_wrong_gradient(context, examination, located), lambda case: _again(context, case))
-    return known if any(cause.score == 1 for cause in known) else (*_from_the_graph(context.subject, examination, located), *known)
+        wrong = _wrong_gradient(context, examination, located)
+        known = _apart(lambda: diagnosis.explain(wrong, lambda case: _again(context, case)), (), "its cause among known mistakes", faults)
+    if any(cause.score == 1 for cause in known):
+        return known
+    graph = _apart(lambda: _from_the_graph(context.subject, examination, located), (), "its cause in the graph", faults)
+    return (*graph, *(cause for cause in known if cause.code != "unknown")) or known
 
 
 def _from_the_graph(subject: Subject, e: Examination, located: Located) -> tuple[Cause, ...]:

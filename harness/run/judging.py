@@ -22,8 +22,7 @@ from bptt.harness.checks.operators.plan import small as small_cases
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.forward_bug import ForwardBug, backward_is_that_of_the_right_cell, forward_bug
-from bptt.harness.identify.identify import closest
-from bptt.harness.identify.identify import identify_layers as identify
+from bptt.harness.identify.identify import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Task
 from bptt.harness.run.findings import finding_of
@@ -109,13 +108,25 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
     target_id = task.id_of(subject.spec)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        found, near, varied, beside = None, None, None, None
+        search, varied, beside = _NOT_SEARCHED, None, None
         if (target_id, "identification") not in options.skip:
             yield Outside(target_id, "identification")
-            found, near = _identified(subject)
+            search = _identified(subject)
+            found = search.outcome.identification
             varied = forward_bug(subject, subject.like) if found is None and subject.kind in ("cell", "network") else None
             beside = None if found is None else mirror(subject, found)
-        context = CheckContext(subject, found, _DRAWS[options.level], near, beside, varied, variants_of(subject.like))
+        found = search.outcome.identification
+        context = CheckContext(
+            subject,
+            found,
+            _DRAWS[options.level],
+            search.closest,
+            reason=search.outcome.reason,
+            refuted=search.outcome.refuted,
+            mirror=beside,
+            forward_bug=varied,
+            variants=variants_of(subject.like),
+        )
         forward_first = _is_the_forward_pass_to_be_mended(context)
         if forward_first:
             plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
@@ -145,17 +156,31 @@ def _known(found: Identification | None, varied: ForwardBug | None) -> Identifie
     return None if known is None else Identified(known.cell, (found or varied or known).convention, known.max_error)
 
 
-def _identified(subject: Subject) -> tuple[Identification | None, Identification | None]:
-    """What the subject is, and, where it claims to be something that it is not, how close it comes."""
+@dataclass(frozen=True)
+class _Search:
+    """What the search for a published cell came to.   closest: how near it comes to what it claims to be, where it is not that"""
+
+    outcome: Outcome
+    closest: Identification | None = None
+
+
+_NOT_SEARCHED = _Search(Outcome(None, ""))
+
+
+def _identified(subject: Subject) -> _Search:
     if subject.kind != "cell":
-        return None, None
+        return _NOT_SEARCHED
     try:
-        found = identify(subject, subject.like) or (identify(subject) if subject.like else None)
+        outcome = searched(subject, subject.like)
+        if outcome.identification is None and subject.like:
+            other = searched(subject)
+            outcome = other if other.identification is not None else outcome
+        found = outcome.identification
         if subject.like and (found is None or found.cell != subject.like):
-            return found, closest(subject, subject.like)
-        return found, None
+            return _Search(outcome, closest(subject, subject.like))
+        return _Search(outcome)
     except BpttError:  # a subject that cannot be run is no known cell; the contract checks say what is wrong with it
-        return None, None
+        return _NOT_SEARCHED
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 
 from bptt.harness import targets
+from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Settings, Values
@@ -21,6 +22,7 @@ from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
 from bptt.harness.experiments.theory.paths import has_highway, walk
 from bptt.harness.experiments.theory.saturation import saturation
 from bptt.harness.experiments.theory.stepping import Setting, affordable, log_norms, sign_cotangent, start
+from bptt.harness.gradient.exact_backward import OneStep, one_step, with_exact_backward
 from bptt.harness.identify.identify import identify
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.subject import Array, Subject
@@ -49,19 +51,41 @@ def norm(subject: Subject, settings: Settings) -> Values:
     """Norm over lag of its own gradient, and what the cell that it was found to be says of it."""
     try:
         setting = _start(subject, settings, whole(settings, "T"))
-        T = affordable(setting, real(settings, "seconds"))
-        setting = replace(setting, xs=setting.xs[:T])
+        mistake = _mistake(subject, settings)
+        certified = setting if mistake is None else replace(setting, subject=with_exact_backward(subject))
+        T = affordable(certified, real(settings, "seconds"))
+        setting, certified = (replace(one, xs=one.xs[:T]) for one in (setting, certified))
         states = states_along(subject, setting.params, setting.xs, setting.state)
-        logs = log_norms(setting, states)
+        logs = log_norms(certified, states)
     except BpttError as error:
         return _of_one_pass(subject, str(error))
     lags = _shown(T)
     rate, error_ = _rate(logs)
     found: Values = {"T": T, "lag": [float(k) for k in lags], "log norm": [float(v) for v in logs[lags - 1]], "rate": rate, "error": error_}
+    if mistake is not None:
+        yours = log_norms(setting, states)
+        found |= {"yours": [float(v) for v in yours[lags - 1]], "yours rate": _rate(yours)[0], **_said(mistake)}
     identification = identify(subject, subject.like)
     if identification is None:
         return found
     return {**found, **_of_reference(identification, setting, states, logs, lags)}
+
+
+def _mistake(subject: Subject, settings: Settings) -> OneStep | None:
+    """What is wrong with its vector-Jacobian product of one step: a flow is drawn from a certified gradient only."""
+    if "backward" not in subject.capabilities:
+        return None
+    case = Case(1, whole(settings, "N"), whole(settings, "D"), whole(settings, "H"), "initial", seed=whole(settings, "seed"))
+    return one_step(subject, admissible(subject, case))
+
+
+def _said(mistake: OneStep) -> Values:
+    return {"wrong": mistake.words, "wrong by": mistake.error}
+
+
+def _without_backward(subject: Subject) -> Subject:
+    """`subject` as a forward pass only: its errors go back through the exact Jacobians of its steps."""
+    return replace(subject, capabilities=subject.capabilities - {"backward"})
 
 
 def _of_one_pass(subject: Subject, why: str) -> Values:
@@ -69,7 +93,7 @@ def _of_one_pass(subject: Subject, why: str) -> Values:
     flow = gradient_over_lag(CheckContext(subject))
     if flow is None:
         return {"why": why}
-    (series,) = flow.series
+    series = flow.series[0]
     kept = [(k, y) for k, y in zip(series.x[1:], series.y[1:], strict=True) if 0 < y < math.inf]
     if len(kept) < 2:
         return {"why": f"{why}; in one pass over 40 steps {flow.words}"}
@@ -152,6 +176,8 @@ def lyapunov(subject: Subject, settings: Settings) -> Values:
             yield J
 
     rng = np.random.default_rng([whole(settings, "seed"), n])
+    mistake = _mistake(subject, settings)
+    subject = subject if mistake is None else _without_backward(subject)
     jacobians = subject_jacobians(subject, setting.params, setting.xs, {name: s[:1] for name, s in setting.state.items()})
     found = spectrum(watched(jacobians), random_start(rng, n, n), burn_in=burn_in)
     return {
@@ -162,6 +188,7 @@ def lyapunov(subject: Subject, settings: Settings) -> Values:
         "sum": float(np.sum(found.exponents)),
         "logdet": float(np.mean(logdets[burn_in:])),
         "by": "its own backward" if "backward" in subject.capabilities else "complex steps of its forward pass",
+        **({} if mistake is None else _said(mistake)),
     }
 
 
@@ -169,6 +196,9 @@ def window(subject: Subject, settings: Settings) -> Values:
     """Relative bias of truncated BPTT over its window, for errors at many steps."""
     if "backward" not in subject.capabilities:
         return {"why": "it has no backward: there is no gradient to truncate"}
+    mistake = _mistake(subject, settings)
+    if mistake is not None:
+        subject, yours = with_exact_backward(subject), subject
     reach, E = whole(settings, "reach"), whole(settings, "E")
     setting = _start(subject, settings, E + reach - 1)
     states = states_along(subject, setting.params, setting.xs, setting.state)
@@ -176,7 +206,12 @@ def window(subject: Subject, settings: Settings) -> Values:
     rng = np.random.default_rng([whole(settings, "seed"), 2])
     dys = rng.normal(size=(E, *np.shape(y)[1:])).astype(setting.xs.dtype) * (subject.dys_scale or 1.0)
     advice = advise(shares_of_lags(subject, setting.params, setting.xs, states, dys, reach))
-    return {"bias": [float(b) for b in advice.bias], "window": -1 if advice.window is None else advice.window}
+    found: Values = {"bias": [float(b) for b in advice.bias], "window": -1 if advice.window is None else advice.window}
+    if mistake is None:
+        return found
+    theirs = advise(shares_of_lags(yours, setting.params, setting.xs, states, dys, reach))
+    yours_window = -1 if theirs.window is None else theirs.window
+    return {**found, "yours": [float(b) for b in theirs.bias], "yours window": yours_window, **_said(mistake)}
 
 
 PANELS: dict[str, Callable[[Subject, Settings], Values]] = {"norm": norm, "spectrum": lyapunov, "window": window}

@@ -314,6 +314,30 @@ class DerivativeOfTheRoundedValue(Clean):
         return dparams, dxs, {"h": dh}
 
 
+class ExponentialInBackward(Clean):
+    """tanh' as 4 e / (1 + e)**2 with e = exp(-2 a), which is inf / inf for a negative a."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        hs = [state["h"], *forward(self.cell, params, xs, state)[0]]
+        dparams, dxs, dh = {name: np.zeros_like(p) for name, p in params.items()}, np.zeros_like(xs), dfinal["h"]
+        for t in reversed(range(len(xs))):
+            e = np.exp(-2 * (xs[t] @ params["W_x"] + hs[t] @ params["W_h"] + params["b"]))
+            da = (dys[t] + dh) * 4 * e / (1 + e) ** 2
+            dparams["W_x"] += xs[t].T @ da
+            dparams["W_h"] += hs[t].T @ da
+            dparams["b"] += da.sum(axis=0)
+            dxs[t], dh = da @ params["W_x"].T, da @ params["W_h"].T
+        return dparams, dxs, {"h": dh}
+
+
+class WrongInFloat32(Clean):
+    """backward has a branch for float32, in which a hundredth of db is missing."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        return dparams | {"b": dparams["b"] * np.float32(0.99)} if xs.dtype == np.float32 else dparams, dxs, dstate
+
+
 class Clipped(Clean):
     """backward clips the entries of its gradients to [-50, 50]."""
 
@@ -458,6 +482,15 @@ class WrongForOneInput(Clean):
         return (dparams | {"W_x": xs.shape[1] * dparams["W_x"]} if xs.shape[2] == 1 else dparams), dxs, dstate
 
 
+class WrongBeyondHundredUnits(Clean):
+    """backward leaves out the units from 128 on in dW_h, as a tile of that size does."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        dparams["W_h"][:, 128:] = 0
+        return dparams, dxs, dstate
+
+
 class OneSmallEntry(Clean):
     """backward gets the smallest entry of dW_h wrong, by less than the rounding of the sum that the certificate looks at."""
 
@@ -541,6 +574,30 @@ class NotTruncated(CleanTruncated):
         return truncated_backward(self.cell, params, xs, tapes, dys, dfinal, 4)
 
 
+class CleanTruncatedStateless(CleanTruncated):
+    """The same, always from a zero state: no mistake."""
+
+    window = 3
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return {}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        return super().run(params, xs, self.cell.zero_state(params, xs.shape[1]))[0], {}
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        zeros = self.cell.zero_state(params, xs.shape[1])
+        _, _, tapes = forward(self.cell, params, xs, zeros)
+        dparams, dxs, _ = truncated_backward(self.cell, params, xs, tapes, dys, zeros, self.window)
+        return dparams, dxs, {}
+
+
+class StatelessNotTruncated(CleanTruncatedStateless):
+    """says that it stops after 3 steps, and stops after 4, where no sequence can be cut."""
+
+    window = 4
+
+
 # --------------------------------------------------------------------------------------------------------------- time, batch
 
 
@@ -557,6 +614,25 @@ class CountsItsSteps(Clean):
 
     def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
         return super().backward(params, xs, state, (dys * self._scale(len(xs))).astype(dys.dtype), dfinal)
+
+
+class ByteCounter(Clean):
+    """run counts its steps in a byte, and starts again from zero where it runs over."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        ys, final = super().run(params, xs[:256], state)
+        if len(xs) <= 256:
+            return ys, final
+        more, final = super().run(params, xs[256:], {"h": 0 * final["h"]})
+        return np.concatenate([ys, more]), final
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        if len(xs) <= 256:
+            return super().backward(params, xs, state, dys, dfinal)
+        zero = {"h": 0 * state["h"]}
+        dparams, dxs, _ = super().backward(params, xs[256:], zero, dys[256:], dfinal)
+        first, dfirst, dstate = super().backward(params, xs[:256], state, dys[:256], zero)
+        return {k: g + first[k] for k, g in dparams.items()}, np.concatenate([dfirst, dxs]), dstate
 
 
 class CleanStateless(Clean):
@@ -777,6 +853,7 @@ PLANTS: dict[str, Plant] = {
     "LIN110": Plant(Clipped, "is not linear", where={}),
     "NUM100": Plant(Float32OnTheWay, "as if cast to float32", "PRECISION_LOSS", {"tensor": "ys"}, CleanLSTM),
     "NUM110": Plant(ExponentialOverflows, "not finite for inputs of +-1000: an exponential overflows", where={"tensor": "ys"}),
+    "NUM130": Plant(WrongInFloat32, "dL/db for float32 arrays differ", where={"tensor": "b"}, at=Case(T=3, seed=3, dtype="float32")),
     "NUM120": Plant(
         DerivativeOfTheRoundedValue,
         "is right but loses digits where units are saturated",
@@ -789,9 +866,23 @@ PLANTS: dict[str, Plant] = {
     "GRD120": Plant(ForgotDirectPath, "dL/dh0 is wrong", where={"tensor": "h0", "gate": None}, clean=CleanGRU),
     "GRD130": Plant(OneStepOnly, "is wrong", where={"lag": 1}),
     "GRD140": Plant(WrongWhenOpen, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=3, regime="open", seed=4)),
+    "GRD142": Plant(ExponentialInBackward, "is not finite for inputs of +-10000, where gates are 0 or 1", where={"tensor": "W_x"}),
+    "GRD145": Plant(
+        NotTruncated,
+        "dL/dW_x differ from that of truncation = 3, lags 0 to 3, over 9 steps",
+        where={"tensor": "W_x"},
+        clean=CleanTruncated,
+        at=Case(T=12, seed=15),
+    ),
     "GRD150": Plant(NothingBeyondEightSteps, "is wrong", where={"lag": 9}, clean=CleanLSTM, at=Case(T=12, seed=5)),
     "GRD155": Plant(WrongBeyondHundredSteps, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=130)),
     "GRD160": Plant(WrongForOneInput, "dL/dW_x, gate h is wrong", where={"tensor": "W_x"}, at=Case(N=3, D=1, H=2, seed=10)),
+    "GRD165": Plant(
+        WrongBeyondHundredUnits,
+        "dL/dW_h, gate h is wrong",
+        where={"tensor": "W_h"},
+        at=Case(T=2, N=67, D=131, H=139, seed=21),
+    ),
     "GRD170": Plant(WrongAtLengthsNobodyNames, "dL/db, gate h is wrong", where={"tensor": "b"}, at=Case(T=7)),
     "GRD180": Plant(
         WrongBandOfLags,
@@ -819,8 +910,11 @@ PLANTS: dict[str, Plant] = {
     "PAR120": Plant(
         WrongGradientForOneSize, "dL/dW_h differ from that of the reference elman", where={"tensor": "W_h"}, at=Case(T=3, N=1, D=2, H=3)
     ),
-    "PAR130": Plant(NotTruncated, "differ from that of the reference elman", clean=CleanTruncated, at=Case(T=12, seed=15)),
+    "PAR130": Plant(
+        StatelessNotTruncated, "differ from that of the reference elman", clean=CleanTruncatedStateless, at=Case(T=12, seed=15)
+    ),
     "TIM100": Plant(CountsItsSteps, "differ from those of run(0..2)", where={}),
+    "TIM105": Plant(ByteCounter, "of run(0..1) then run(1..257) differ", where={}, at=Case(T=300, N=1, regime="small")),
     "TIM110": Plant(LooksAhead, "an output depends on a later input", where={"tensor": "ys", "step": 1}, clean=CleanStateless),
     "TIM120": Plant(NoRecurrence, "the initial state 'h' is ignored", where={"tensor": "h0"}),
     "TIM130": Plant(

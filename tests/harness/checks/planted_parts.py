@@ -360,6 +360,6 @@ PLANTS: dict[str, Plant] = {
     "TRN500": Plant(ScaledByDropped, "has the values 0, 5, wanted 0 and 1.25", where={"tensor": "mask"}, clean=CleanDropout),
     "TRN510": Plant(OneMaskForAllRows, "the mask is the same at every row", where={"tensor": "mask"}, clean=CleanDropout),
     "TRN600": Plant(HalvedOnFall, "lr after losses that only fall differ", where={"tensor": "lr"}, clean=CleanRule),
-    "GRD250": Plant(WindowOfFour, "a window of 2 steps, over 9 steps", clean=CleanWindow),
+    "GRD250": Plant(WindowOfFour, "truncation = 2, lags 0 to 2, over 9 steps", clean=CleanWindow),
     "TIM210": Plant(TargetsOfTheLastWord, "every target of a sequence is its last input", where={"tensor": "targets"}, clean=CleanWords),
 }

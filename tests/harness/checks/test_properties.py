@@ -14,6 +14,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.targets import load
+from bptt.refimpl import CELLS
 from bptt.refimpl.cells.lstm import init as lstm_init
 from tests.harness.checks.planted import Clean, CleanGRU, CleanLSTM, CleanStateless, Clipped, Gradients, LooksAhead
 from tests.harness.checks.right import Float32Only
@@ -212,6 +213,16 @@ def test_a_layer_of_both_directions_is_no_leak_and_one_unit_that_reads_ahead_is(
     assert finding(check(OneReadsAhead, isolate=False, select=["TIM110"]), "TIM110").where.step == 1
 
 
+def test_a_reverse_direction_that_is_not_turned_back_is_named() -> None:
+    class NotTurned(BothWays):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, _ = super().run(params, xs, state)
+            return np.concatenate([ys[..., :7], ys[::-1, :, 7:]], axis=2) if ys.shape[2] == 14 else ys, {}
+
+    found = finding(check(NotTurned, isolate=False, select=["TIM110"], case="T5-N2-D3-H7"), "TIM110")
+    assert found.causes[0].hypothesis == "the outputs of the reverse direction are in reverse order"
+
+
 def test_rows_taken_for_steps_are_one_failure() -> None:
     class Viewed(CleanStateless):
         """xs is read as if its first axis were the batch, by a view: rows and steps mix."""
@@ -225,3 +236,132 @@ def test_rows_taken_for_steps_are_one_failure() -> None:
     run = check(Viewed, isolate=False, select=["time", "batch"])
     assert [r.check for r in run.failed] == ["TIM110"], run.text()
     assert (run["BAT100"].status, run["BAT100"].blocked_by) == ("blocked", "TIM110")
+
+
+class CoupledLSTM(CleanLSTM):
+    """f = 1 - i, and a sum in the place of i * g: an LSTM by its name only."""
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        return {k: p[..., : 3 * hidden_size] for k, p in super().init(rng, input_size, hidden_size).items()}
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return {s: np.zeros((batch_size, len(params["b"]) // 3)) for s in "hc"}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        h, c, ys = state["h"], state["c"], []
+        for x in xs:
+            i, g, o = np.split(x @ params["W_x"] + h @ params["W_h"] + params["b"], 3, axis=1)
+            i, o = 0.5 * (1 + np.tanh(i / 2)), 0.5 * (1 + np.tanh(o / 2))
+            c = (1 - i) * c + (i + np.tanh(g))
+            h = o * np.tanh(c)
+            ys.append(h)
+        return np.stack(ys), {"h": h, "c": c}
+
+    backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+
+class SquashedForget(CleanLSTM):
+    """f multiplies tanh(c): a known mistake."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        ys, c, h = [], state["c"], state["h"]
+        for x in xs:
+            step, final = super().run(params, x[None], {"h": h, "c": np.tanh(c)})
+            h, c = final["h"], final["c"]
+            ys.append(step[0])
+        return np.stack(ys), {"h": h, "c": c}
+
+    backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+
+@pytest.mark.parametrize("name", ["LSTM", "MyLSTMCell", "lstm_layer"])
+def test_what_a_name_alone_claims_is_a_warning_unless_a_known_mistake_reproduces_it(name: str) -> None:
+    coupled = check(type(name, (CoupledLSTM,), {}), isolate=False, select=["PAR100"])
+    assert coupled.ok and coupled["PAR100"].severity == "warning"
+    assert f"it is called {name}; its outputs are those of no LSTM that is known" in finding(coupled, "PAR100").headline
+    squashed = check(type(name, (SquashedForget,), {}), isolate=False, select=["PAR100"])
+    assert not squashed.ok and finding(squashed, "PAR100").code == "BUG", squashed.text()
+    right = check(type(name, (CleanLSTM,), {}), isolate=False, select=["PAR100"])
+    assert right["PAR100"].status == "not_applicable"
+
+
+@pytest.mark.parametrize("name", ["ConvLSTM", "Model", "PeepholeLSTMWithReadOut"])
+def test_a_name_that_claims_nothing_is_not_held_to_it(name: str) -> None:
+    assert check(type(name, (CoupledLSTM,), {}), isolate=False, select=["PAR100"])["PAR100"].status == "not_applicable"
+
+
+def test_what_is_declared_is_a_claim() -> None:
+    claimed = check(type("Thing", (CoupledLSTM,), {"like": "lstm"}), isolate=False, select=["PAR100"])
+    assert [r.check for r in claimed.failed] == ["PAR100"]
+
+
+class BothWaysFromZeros(BothWays):
+    """Two right directions of Elman's network that keep no state: the search has nothing to tell them apart by."""
+
+    like, bidirectional = "elman", True
+
+
+def test_a_claim_that_nobody_can_examine_is_no_pass_and_no_failure() -> None:
+    run = check(BothWaysFromZeros, isolate=False, select=["PAR100"])
+    assert run.ok and finding(run, "PAR100").code == "INCONCLUSIVE", run.text()
+    assert "was not examined: it reads the sequence in both directions" in finding(run, "PAR100").headline
+
+
+def test_a_reference_cell_that_no_search_knows_is_held_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(CELLS["elman"], name="brand_new", parameters=())
+    monkeypatch.setitem(CELLS, "brand_new", new)
+    assert check(type("New", (Clean,), {"like": "brand_new"}), isolate=False, select=["PAR100"])["PAR100"].status == "passed"
+
+    class Louder(Clean):
+        like = "brand_new"
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return 1.01 * ys, final
+
+    assert [r.check for r in check(Louder, isolate=False, select=["PAR100"]).failed] == ["PAR100"]
+
+    class Renamed(Clean):
+        like = "brand_new"
+
+        def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+            return {f"my_{k}": p for k, p in super().init(rng, input_size, hidden_size).items()}
+
+        def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+            return {"h": np.zeros((batch_size, len(params["my_b"])))}
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            return super().run({k.removeprefix("my_"): p for k, p in params.items()}, xs, state)
+
+        backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+    found = check(Renamed, isolate=False, select=["PAR100"])
+    assert found.ok and "was not examined" in finding(found, "PAR100").headline
+
+
+def test_columns_of_one_input_are_told_from_biases() -> None:
+    class OneInput:
+        """An LSTM of one input, columns: its weights U and its biases b have one shape; always from zeros: no mistake."""
+
+        like, input_sizes = "lstm", (1,)
+
+        def init(self, rng: np.random.Generator, D: int, H: int) -> dict[str, Array]:
+            shapes = {"U": (H, D), "W": (H, H), "b": (H, 1)}
+            return {name + gate: 0.5 * rng.normal(size=shape) for gate in "figo" for name, shape in shapes.items()}
+
+        def zero_state(self, params: Arrays, N: int) -> dict[str, Array]:
+            return {}
+
+        def run(self, p: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            h = c = np.zeros((len(p["bf"]), xs.shape[1]))
+            hs = []
+            for x in xs:
+                a = {k: p["U" + k] @ x.T + p["W" + k] @ h + p["b" + k] for k in "figo"}
+                f, i, o = (0.5 * (1 + np.tanh(a[k] / 2)) for k in "fio")
+                c = f * c + i * np.tanh(a["g"])
+                h = o * np.tanh(c)
+                hs.append(h.T)
+            return np.stack(hs), {}
+
+    run = check(OneInput, isolate=False, select=["PAR100", "PAR110"])
+    assert [r.status for r in run.run.results] == ["passed", "passed"], run.text()

@@ -11,6 +11,8 @@ from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.models.word_rnn import WordRNN
+from bptt.refimpl.unroll import forward, truncated_backward
+from tests.harness.checks.planted import CleanTruncated, CleanTruncatedStateless
 from tests.harness.checks.planted_parts import CleanWindow, CleanWords
 
 
@@ -124,14 +126,70 @@ class Penalised(CleanWindow):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (CleanWords, "its backward is not truncated"),
         (NoLastState, "wanted loss, dparams, final_state"),
         (Penalised, "neither the sum nor the mean"),
     ],
 )
-def test_where_it_says_nothing_it_says_why(network: type, words: str) -> None:
+def test_a_window_that_is_declared_and_cannot_be_examined_is_no_pass(network: type, words: str) -> None:
     result = ran(network, "GRD250")["GRD250"]
-    assert result.status == "not_applicable" and words in str(result.reason)
+    assert result.finding is not None
+    assert (result.severity, result.finding.code) == ("warning", "INCONCLUSIVE")
+    assert "truncation = 2 is declared and was not examined" in result.finding.headline and words in result.finding.headline
+
+
+def test_where_nothing_is_declared_nothing_is_said() -> None:
+    result = ran(CleanWords, "GRD250")["GRD250"]
+    assert result.status == "not_applicable" and "its backward is not truncated" in str(result.reason)
+
+
+class Cell(CleanTruncated):
+    """A cell that is no published one: the reference, its outputs doubled, its window `lag`, where 3 is said."""
+
+    lag = 3
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> Any:
+        ys, final = super().run(params, xs, state)
+        return 2 * ys, final
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Any:
+        _, _, tapes = forward(self.cell, params, xs, state)
+        return truncated_backward(self.cell, params, xs, tapes, 2 * dys, dfinal, self.lag)
+
+
+class StatelessCell(CleanTruncatedStateless):
+    """The same, always from zeros."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> Any:
+        return 2 * super().run(params, xs, state)[0], {}
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Any:
+        return super().backward(params, xs, state, 2 * dys, dfinal)
+
+
+@pytest.mark.parametrize(("lag", "cause"), [(3, None), (4, "window-4"), (6, "window-6"), (99, "window-none")])
+def test_the_window_of_a_cell_is_found_from_its_own_numbers(lag: int, cause: str | None) -> None:
+    run = check(type("Windowed", (Cell,), {"lag": lag}), isolate=False, select=["GRD145", "PAR130"])
+    assert [r.check for r in run.failed] == ([] if cause is None else ["GRD145"]), run.text()
+    if cause is not None:
+        assert causes(run, "GRD145") == [cause]
+        found = run["GRD145"].finding
+        assert found is not None and "declared is truncation = 3, lags 0 to 3" in found.causes[0].hypothesis
+
+
+def test_a_shorter_window_of_a_cell_is_seen_within_what_it_says() -> None:
+    assert not check(type("Windowed", (Cell,), {"lag": 1}), isolate=False, select=["GRD130", "GRD145"]).ok
+
+
+def test_a_window_of_no_step_is_each_step_alone() -> None:
+    alone = type("Alone", (Cell,), {"lag": 0, "truncation": 0})
+    assert check(alone, isolate=False, select=["GRD110", "GRD130", "GRD145"]).ok
+    assert not check(type("One", (Cell,), {"lag": 1, "truncation": 0}), isolate=False, select=["GRD145"]).ok
+
+
+def test_the_window_of_a_cell_that_cannot_be_cut_is_not_examined() -> None:
+    result = check(StatelessCell, isolate=False, select=["GRD145"])["GRD145"]
+    assert result.finding is not None and result.severity == "warning"
+    assert "so a sequence cannot be cut" in result.finding.headline
 
 
 class Told(CleanWords):

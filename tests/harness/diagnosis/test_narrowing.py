@@ -68,7 +68,7 @@ def test_a_mistake_at_certain_sizes_is_told_by_the_sizes(case: Case, when: Calla
     ],
 )
 def test_a_mistake_that_shows_elsewhere_too_is_not_said_to_need_equal_sizes(case: Case, when: Callable[[Case], bool]) -> None:
-    assert unnamed(case, when) == ()
+    assert [cause.code for cause in unnamed(case, when)] == ["unknown"]
 
 
 def test_a_pattern_is_kept_beside_the_size_at_which_alone_it_holds() -> None:
@@ -192,7 +192,7 @@ def test_a_torch_user_is_told_where_a_gradient_gets_lost(name: str, identified: 
 
     causes = explain(of(Case()), of)
     assert causes or not identified
-    for cause in causes:
+    for cause in (c for c in causes if c.code != "unknown"):
         assert ".detach(), .data, torch.no_grad(), .item()" in cause.fix and "+=" not in cause.fix
         assert "never added up" not in cause.hypothesis or identified
 

@@ -202,7 +202,7 @@ def test_states_in_each_others_place_are_seen() -> None:
 def test_a_cut_of_the_gradient_is_seen_without_knowing_the_cell(k: int) -> None:
     causes = structure.causes(unidentified(mistake("lstm", f"truncation-after-{k}"), regions=()))
     cut = next(cause for cause in causes if cause.code == "gradient-cut-at-lag")
-    assert cut.hypothesis == f"gradients go back {k} step{'s' * (k != 1)} and no further"
+    assert cut.hypothesis == f"gradients go back {k} step{'s' * (k != 1)} and no further: lags 0 to {k}"
 
 
 def test_float32_inside_is_seen_by_the_size_of_the_errors() -> None:

@@ -63,9 +63,18 @@ def test_a_torch_cell_is_answered() -> None:
     assert named(e, "gru_reset_after").measured < 1e-12
 
 
-def test_a_wrong_backward_is_not_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flow_is_drawn_from_the_exact_derivative_where_one_step_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert any("difference of log norm" in name for name in wrong(of("examples/numpy_gru_wrong.py", panel=("norm",))))
+    e, right = (of(f"tests/harness/checks/planted.py:{name}", T=30) for name in ("ForgotDirectPath", "CleanGRU"))
+    assert wrong(e)[0] == "error of your gradient of a single step"
+    assert fact(e, "your gradient") == "your gradient of a single step is wrong in dL/dh0"
+    assert str(e.words).startswith("your gradient of a single step is wrong in dL/dh0: drawn from the exact derivative of the forward pass")
+    exact, yours = (next(s for s in e.series if s.name == name) for name in ("gradient norm over lag", "yours"))
+    clean = right.series[0]
+    np.testing.assert_allclose(exact.y, clean.y, rtol=1e-9)
+    assert yours.verdict == "differs" and abs(yours.y[-1] - clean.y[-1]) > 0.1
+    windows = [next(s.y for s in of_ if s.name == "bias of truncated BPTT") for of_ in (e.series, right.series)]
+    np.testing.assert_allclose(windows[0], windows[1], rtol=1e-7)
 
 
 def test_the_highway_and_the_gates_of_an_lstm() -> None:

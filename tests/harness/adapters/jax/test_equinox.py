@@ -78,7 +78,6 @@ def test_a_wrong_custom_vjp_is_found_named_and_located() -> None:
     finding = run["GRD110"].finding
     assert finding is not None and finding.code == "BUG"
     assert "derivative of the tanh is 1 - h" in finding.causes[0].hypothesis
-    assert finding.source is not None and finding.source.file.endswith("test_equinox.py")
 
 
 def test_outputs_and_gradients_are_those_of_the_module() -> None:
