@@ -18,6 +18,7 @@ import types
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,14 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
 
 def _adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
     """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
+    if isinstance(value, types.FunctionType):
+        try:
+            if found := _read(module, value, target, args):
+                return found
+        except UsageError as refused:
+            with contextlib.suppress(UsageError):
+                return adapt(_paired(module, value, target), target, args)
+            raise refused
     try:
         return adapt(_paired(module, value, target), target, args)
     except UsageError as refused:
@@ -198,16 +207,32 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look the module up by its name
     folders = [Path.cwd(), *([package[0]] if package else []), path.parent]
     try:
-        with _importable(*folders), _user_import(target), contextlib.redirect_stdout(io.StringIO()):
-            if path.suffix == ".ipynb" or source.trains_when_run(tree):
-                source.remember_lines(str(path), text)
-                source.run_definitions(module, tree, str(path))
-            else:
-                spec.loader.exec_module(module)
+        with _user_import(target), contextlib.redirect_stdout(io.StringIO()):
+            _run(module, spec.loader, path, text, tree, folders)
     except BaseException:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: ast.Module, folders: list[Path]) -> None:
+    """Run the file, or what it defines; a package that a folder above it holds is found there."""
+    while True:
+        try:
+            with _importable(*folders):
+                if path.suffix == ".ipynb" or source.trains_when_run(tree):
+                    source.remember_lines(str(path), text)
+                    source.run_definitions(module, tree, str(path))
+                else:
+                    loader.exec_module(module)
+            return
+        except ModuleNotFoundError as error:
+            wanted = (error.name or "").partition(".")[0]
+            above = next((f for f in path.parents if wanted and ((f / wanted).is_dir() or (f / f"{wanted}.py").is_file())), None)
+            if above is None or above in folders:
+                raise
+            folders.append(above)
+            importlib.invalidate_caches()
 
 
 def _parsed(path: Path, target: str) -> tuple[str, ast.Module]:
@@ -343,17 +368,12 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             continue
         if subject is not None:
             found.append(subject)
-    if not found:
-        halves = pairs({n: v for n, v in list(vars(module).items()) if _home(v) == module.__name__})
-        found = [adapt(as_class(*pair), f"{place}:{name}", args) for name, pair in halves.items()]
-    for name in () if found else function_names(module):
+    halves = {} if found else pairs({n: v for n, v in list(vars(module).items()) if _home(v) == module.__name__})
+    for name in () if found else dict.fromkeys((*function_names(module), *halves)):
         try:
-            subject = read_functions(module, name, f"{place}:{name}")
+            found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
             refused.append(error)
-            continue
-        if subject is not None:
-            found.append(subject)
     if not found:
         if refused:
             raise refused[0]

@@ -159,6 +159,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         capabilities=frozenset({"backward"}),
         detected=tuple(explained(reading, kind)),
         batch_sizes=(1,) if forward.sizes.N == 1 else None,
+        input_sizes=(forward.sizes.D,) if forward.sizes.D == 1 or "D" in forward.owner.fixed else None,
         truncation=forward.owner.truncation,
         source=source_of_reading(reading),
         no_dfinal=no_dfinal if kind == "cell" else (),
@@ -204,6 +205,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
     rng, impl = np.random.default_rng(5), made.implementation
     one = made.batch_sizes == (1,)
     for T, N, D, H in ((2, 1 if one else 3, 4, 6), (1, 1, 3, 5), (6, 1 if one else 2, 7, 3)):
+        D = made.input_sizes[0] if made.input_sizes else D
         try:
             with forwards.quiet():
                 params = impl.init(rng, D, H)

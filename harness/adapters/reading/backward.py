@@ -150,7 +150,7 @@ def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], s
     elif "targets" in forward.roles.values():
         targets = (forward.target,)
     for chosen in itertools.islice(itertools.product(*choices), 300):
-        used = [s for s, _ in chosen if s[0] in ("cotangent", "leaf", "item", "arg")]
+        used = [s[:2] for s, _ in chosen if s[0] in ("cotangent", "leaf", "item", "arg")]
         if len(set(used)) < len(used):
             continue
         for target in targets:
@@ -168,6 +168,8 @@ def _items(forward: Forward) -> list[tuple[Path, str]]:
 def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> list[tuple[Path, int]]:
     if name in forward.owner.handed:
         return [(("weights",), 1)]
+    if "params" in words.roles(name) and any(box not in names for box, names in forward.owner.handed.items()):
+        return [(("weights",), 1)]
     exact = [(("item", path), 1) for path, n in items if n == name]
     if exact:
         return exact
@@ -179,7 +181,10 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         return [(("rate",), 1)]
     if words.COTANGENT.match(name):
         stem = words.stem(name)
-        ranked = [(("cotangent", p), int(words.same(stem, forward.names.get(p, "")))) for p, layout in forward.leaves.items() if layout]
+        ranked: list[tuple[Path, int]] = []
+        for p, layout in forward.leaves.items():
+            agrees = int(words.same(stem, forward.names.get(p, "")))
+            ranked += [(("cotangent", p, as_), agrees) for as_ in cotangent_layouts(layout)] if layout else []
         return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]
     if words.CACHE.search(name):
         plain = [(("item", path), 0) for path, _ in items if path not in forward.leaves]
@@ -203,7 +208,7 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
     if words.is_weight(name):
         return [(("weight", name), 1)]
     return [
-        *((("cotangent", p), 0) for p, layout in forward.leaves.items() if layout),
+        *((("cotangent", p, as_), 0) for p, layout in forward.leaves.items() if layout for as_ in cotangent_layouts(layout)),
         (("targets",), 0),
         *((("item", p), 0) for p, _ in items),
     ]
@@ -240,7 +245,7 @@ def _argument(
     forward = reading.forward
     kind = source[0]
     if kind == "cotangent":
-        return cotangent_like(forward, source[1], cotangents[source[1]], root, result)
+        return cotangent_like(forward, source[1], source[2], cotangents[source[1]], root, result)
     if kind == "arg":
         return hand(forward, forward.roles[source[1]], values, root, source[1])
     if kind in ("leaf", "item"):
@@ -256,9 +261,14 @@ def _argument(
     raise ValueError(f"{name} is not understood")
 
 
-def cotangent_like(forward: Forward, path: Path, value: Array, root: Any, result: Any) -> Any:
-    """A cotangent with the axes of `outputs`, in the layout of the leaf that it belongs to."""
-    layout = forward.leaves[path].replace("S", "T")
+def cotangent_layouts(layout: str) -> tuple[str, ...]:
+    """How the cotangent of a leaf may be handed over: as the leaf is, or a list of arrays as one array."""
+    return (layout, layout.replace(":", ""), layout.replace(":", "").replace("1", "")) if ":" in layout else (layout,)
+
+
+def cotangent_like(forward: Forward, path: Path, layout: str, value: Array, root: Any, result: Any) -> Any:
+    """A cotangent with the axes of `outputs`, in a layout: that of the leaf that it belongs to, or one array in place of a list."""
+    layout = layout.replace("S", "T")
     bare = layout.replace(":", "").replace("1", "")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
     array = np.transpose(value, [axes.index(a) for a in bare]) if bare else value
@@ -267,7 +277,10 @@ def cotangent_like(forward: Forward, path: Path, value: Array, root: Any, result
         shape.append(1 if a == "1" else array.shape[k])
         k += a != "1"
     array = np.array(array.reshape(shape))
-    return like(array, value_at(root, result, path)) if ":" in layout else array
+    if ":" not in layout:
+        return array
+    leaf = value_at(root, result, path)
+    return list(array) if len(leaf) != len(array) else like(array, leaf)
 
 
 def drawn_cotangents(reading: Reading, rng: np.random.Generator, done: Pass, size: float = 1.0) -> dict[Path, Array]:

@@ -26,6 +26,8 @@ SEQUENCES = (
     ("T:D1", "H1"), ("TD1", "H1"), ("TD", "H"), ("TD", "H1"), ("TD", "1H"), ("T:D", "H"), ("T:D", "H1"),
     ("T:1D", "1H"), ("DT", "H1"), ("DT", "H"),
 )  # fmt: skip
+#: One number a step, for what has no size of inputs: sequences alone, D is 1.
+SCALARS = (("TD", "H1"), ("TD", "H"), ("T:D1", "H1"))
 STEPS = (("ND", "NH"), ("DN", "HN"), ("D", "H"), ("D1", "H1"), ("1D", "1H"), ("D", "H1"), ("i", "H1"), ("i", "H"))
 #: Layouts of targets beside those of x: the same kind of numbers, a float for each output, one target for the whole sequence.
 _TARGETS = {
@@ -34,6 +36,9 @@ _TARGETS = {
 }
 
 Path = tuple[Any, ...]
+
+#: A person waits for the answer; what is not understood by then is refused, with the reading that came furthest.
+MOST_TRIES = 2500
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Failures:
     """What became of the ways that were tried; the one that came furthest is told."""
 
     furthest: tuple[int, str, BaseException] | None = None
+    tries: int = 0
 
     def add(self, stage: int, said: str, error: BaseException) -> None:
         if self.furthest is None or stage > self.furthest[0]:
@@ -115,8 +121,15 @@ def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
     needed, optional = words.arguments(owner.methods[method])
     needed = [n for n in needed if n not in ("self", "cls")]
     states = [n for n in optional if n not in owner.handed and set(words.roles(n)) & {"h", "c"} and not words.is_weight(n)]
-    for names in dict.fromkeys(((*needed, *states), tuple(needed))):
+    sizes = [n for n in optional if isinstance(optional[n], int) and not isinstance(optional[n], bool) and set(words.roles(n)) & set("DHO")]
+    for names in dict.fromkeys(((*needed, *states, *sizes), (*needed, *states), tuple(needed))):
         yield from _assign(owner, names)
+
+
+def _says_all(owner: Owner, roles: Mapping[str, str]) -> bool:
+    """Whether the author's names say what each argument is: then one way to read them that runs is enough."""
+    open_ = {n: r for n, r in roles.items() if r != "weights"}
+    return len(open_) == 1 or all(r in words.roles(n) or (r == "state" and words.roles(n)) for n, r in open_.items())
 
 
 _ONCE = ("x", "h", "c", "state", "targets")
@@ -150,38 +163,54 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
 def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> list[Forward]:
     """Forward passes of `method` that run, those with more evidence first."""
     found: list[Forward] = []
-    template_of: dict[int, tuple[Any, tuple[Parameter, ...]]] = {}
+    template_of: dict[Sizes, tuple[Any, tuple[Parameter, ...], Any]] = {}
     for rank, roles in enumerate(assignments(owner, method)):
         states = any(r in ("h", "c", "state") for r in roles.values())
         bundles = [*SEQUENCES, *STEPS] if states else list(dict.fromkeys((x, "") for x, _ in SEQUENCES))
+        scalars = [(x, s if states else "") for x, s in SCALARS] if not states and not has_input_size(owner) else []
+        bundles += scalars
         for order, (x, state) in enumerate(bundles):
             one = "N" not in x and "n" not in x
-            sizes = replace(Sizes(), N=1) if one else Sizes()
+            scalar = order >= len(bundles) - len(scalars)
+            sizes = replace(Sizes(), N=1 if one else Sizes().N, D=1 if scalar else owner.fixed.get("D", Sizes().D))
             targets: tuple[str, ...] = ("",)
             if "targets" in roles.values():
                 targets = _TARGETS["one" if one else "many"]
-                targets = tuple(t for t in targets if t.islower() or not x.islower())
+                targets = tuple(t for t in targets if not x.islower() or t in (x, "i", "n"))
             try:
-                if sizes.N not in template_of:
+                if sizes not in template_of:
                     with quiet():
                         made = owner.make(np.random.default_rng(0), sizes)
-                    template_of[sizes.N] = made, tuple(find_parameters(made, {}))
-                template, parameters = template_of[sizes.N]
+                        scratch = owner.make(np.random.default_rng(0), sizes)
+                    template_of[sizes] = made, tuple(find_parameters(made, {})), scratch
+                template, parameters, scratch = template_of[sizes]
             except Exception as error:  # the user's constructor, at sizes of ours, may raise anything
                 failures.add(0, owner.words, error)
                 return found
             for third, target in enumerate(targets):
+                failures.tries += 1
+                if failures.tries > MOST_TRIES:
+                    return _best(found, limit)
                 guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=1000 * rank + 20 * order + third)
                 try:
                     with quiet():
-                        found.append(_tried(guess))
+                        found.append(_tried(guess, scratch))
                 except Exception as error:  # a guess at the layout may raise anything: the one that came furthest is told
                     failures.add(_depth(error), f"{method}({said(guess)}), {owner.words}", error)
-        if found and rank >= 8:
+        if found and (rank >= 8 or _says_all(owner, roles)):
             break
+    return _best(found, limit)
+
+
+def _best(found: list[Forward], limit: int) -> list[Forward]:
     found.sort(key=lambda f: (-len(f.evidence), f.rank))
     best = len(found[0].evidence) if found else 0
     return [f for f in found if len(f.evidence) == best][:limit]
+
+
+def has_input_size(owner: Owner) -> bool:
+    """Whether the number of inputs can be chosen."""
+    return not owner.words.startswith("constructed") or "=D" in owner.words
 
 
 def said(forward: Forward) -> str:
@@ -267,11 +296,12 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
     return forward.owner.call(root, forward.method, handed)
 
 
-def _tried(guess: Forward) -> Forward:
+def _tried(guess: Forward, scratch: Any) -> Forward:
     """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
     rng = np.random.default_rng(1)
     target_counts = guess.target.islower()
     values = values_at(rng, guess.sizes, guess.counts, target_counts)
+    call(guess, scratch, values)  # most guesses stop here, before anything is copied
     template = guess.template
     parameters = guess.parameters
     if not parameters:
@@ -286,7 +316,12 @@ def _tried(guess: Forward) -> Forward:
     result = call(trial, root, values)
     leaves = leaves_of(trial, root, result)
     own = sorted(guess.x.upper().replace(":", "").replace("1", ""))
-    leaves = {p: w for p, w in leaves.items() if guess.counts or sorted(w.replace(":", "").replace("1", "")) != own}
+    leaves = {
+        p: w
+        for p, w in leaves.items()
+        if guess.counts
+        or sorted(w.replace(":", "").replace("1", "")) not in (own, [a for a in own if a != "D"] if guess.sizes.D == 1 else own)
+    }
     if not leaves:
         raise ValueError(f"{guess.method} returned nothing whose axes can be told: {_shapes(result)}")
     trial = replace(trial, leaves=leaves, names=_names(trial, result, leaves))

@@ -177,6 +177,13 @@ def of_globals(module: types.ModuleType, functions: Mapping[str, Any]) -> Iterat
 
     said = ", ".join(f"{n} ({', '.join(map(str, word))})" for n, word in letters.items())
     yield Owner(_name_of(functions), f"weights are globals of the module: {said}", make, dict(functions))
+    own = next((vars(module)[n] for n, a in sizes_named.items() if a == "D"), None) or _own_extent(weights, letters, "D")
+    if own and own > 1:  # code that counts its own vocabulary has its own number of inputs
+        yield Owner(_name_of(functions), f"weights are globals of the module, D={own}: {said}", make, dict(functions), fixed={"D": own})
+
+
+def _own_extent(weights: Mapping[str, Array], letters: Mapping[str, tuple[Any, ...]], letter: str) -> int | None:
+    return next((weights[n].shape[k] for n, word in letters.items() for k, a in enumerate(word) if a == letter), None)
 
 
 def _name_of(functions: Mapping[str, Any]) -> str:
@@ -279,6 +286,17 @@ def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward
         yield from _by_shapes(module, functions, forward, weights, {n: (n,) for n in weights}, as_dict=None)
 
 
+def _namespace(module: types.ModuleType, sizes: Sizes) -> Namespace:
+    """The module's globals with our sizes in the place of its own."""
+    named = {}
+    for name, value in vars(module).items():
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            letter = next((r for r in words.roles(name) if r in "DHOZ"), None)
+            if letter is not None:
+                named[name] = _Letter(letter).size(sizes)
+    return Namespace(module, named)
+
+
 def _called_with(function: Any, reach: list[Any], argument: str) -> list[Any]:
     """Functions of the module that take an argument of the same name: a step that the sequence hands its parameters on to."""
     called = set(function.__code__.co_names)
@@ -301,7 +319,7 @@ class Handed:
         return Handed(self.functions, copy.deepcopy(self.weights, memo), self.box, self.as_list)
 
     def argument(self, name: str) -> Any:
-        if name == self.box:
+        if name == self.box or name not in self.weights:
             return list(self.weights.values()) if self.as_list else dict(self.weights)
         return self.weights[name]
 
@@ -320,13 +338,12 @@ def _by_shapes(
     handed: Mapping[str, tuple[Any, ...]],
     as_dict: bool | None,
 ) -> Iterator[Owner]:
-    namespace = Namespace(module, {})
     for k, shapes in enumerate(shape_guesses(weights)):
 
         def make(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, tuple[Any, ...]] = shapes) -> Handed:
             arrays = {n: rng.uniform(-1, 1, tuple(_extent(a, sizes) for a in word)) / np.sqrt(sizes.H) for n, word in shapes.items()}
             box = None if as_dict is None else next(iter(handed))
-            return Handed(namespace, arrays, box, as_dict is False)
+            return Handed(_namespace(module, sizes), arrays, box, as_dict is False)
 
         said = ", ".join(f"{n} ({', '.join(map(str, w))})" for n, w in shapes.items())
         yield HandedOwner(forward, f"weights are handed over: {said}", make, dict(functions), handed, unlikely=k)
@@ -392,7 +409,7 @@ def _from_initialiser(
         letters = {n: "D" if a == "O" else a for n, a in letters.items()}
 
     def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
-        namespace = Namespace(module, {})
+        namespace = _namespace(module, sizes)
         values = {n: _Letter(a).size(sizes) for n, a in letters.items()}
         made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values))
         if isinstance(made, Mapping):

@@ -151,5 +151,7 @@ def same(a: str, b: str) -> bool:
 
 
 def _bare(name: str) -> str:
-    parts = sorted(p for p in re.split(r"_+", name.strip("_")) if p)
-    return "".join(parts) if len(name) > 3 else name.strip("_")
+    """Without its order, its plural and what says 'at t': 'next_h' and 'h_next', 'z_s' and 'z' are alike."""
+    plain = re.sub(r"(?<=[a-zA-Z])(_s|_t|s)$", "", name.strip("_")) or name
+    parts = sorted(p for p in re.split(r"_+", plain) if p)
+    return "".join(parts) if len(plain) > 3 else plain
