@@ -204,6 +204,7 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     package = source.package_of(path)
     if package is not None:
         module.__package__ = package[1].rpartition(".")[0]
+        module.__spec__ = None  # whose name is ours, and of no package
     sys.modules[name] = module  # dataclasses and pickle look the module up by its name
     folders = [Path.cwd(), *([package[0]] if package else []), path.parent]
     try:

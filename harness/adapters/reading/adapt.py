@@ -53,7 +53,7 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
         tries += [(o, forward, back) for o in of_arguments(module, chosen, forward)]
         named = {forward: functions[forward]} | ({back: functions[back]} if back else {}) | chosen
         tries += [(o, forward, back) for o in of_globals(module, named)]
-    return _subject_of(functions[name], spec, tries, failures)
+    return _subject_of(functions[pairs[0][0]], spec, tries, failures)
 
 
 def function_names(module: types.ModuleType) -> list[str]:

@@ -422,18 +422,19 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
 
 
 def _role_by_shape(forward: Forward, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:
+    """The one thing that has the shape of `value`; None where there are several: what is alike in shape is told apart by names alone."""
     layout = layout_of(value, forward.sizes)
-    bare = (layout or "").replace(":", "").replace("1", "")
-    if layout and sorted(bare) == sorted(forward.x.replace(":", "").replace("1", "")) and "x" not in found and not forward.counts:
-        return "x"
-    if isinstance(value, np.ndarray):
-        fitting = [n for n, v in params.items() if v.shape == value.shape and f"p:{n}" not in found]
-        alike = [n for n, v in params.items() if v.shape == value.shape]
-        if len(fitting) == 1 and len(alike) == 1:
-            return f"p:{fitting[0]}"
-    if layout and sorted(bare) == sorted(forward.state.replace("1", "")) and len(forward.states) == 1 and "h" not in found:
-        return "h"
-    return None
+    bare = sorted((layout or "").replace(":", "").replace("1", ""))
+    fitting = [f"p:{n}" for n, v in params.items() if isinstance(value, np.ndarray) and _like_bias(v.shape) == _like_bias(value.shape)]
+    if layout and bare == sorted(forward.x.replace(":", "").replace("1", "")) and not forward.counts:
+        fitting.append("x")
+    if layout and bare == sorted(forward.state.replace("1", "")):
+        fitting += forward.states
+    return fitting[0] if len(fitting) == 1 and fitting[0] not in found else None
+
+
+def _like_bias(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
 
 
 def gradient_values(reading: Reading, done: Pass, params: Arrays, values: Values, rate: float = RATE) -> dict[str, Array]:

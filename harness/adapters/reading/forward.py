@@ -204,8 +204,7 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
 
 def _best(found: list[Forward], limit: int) -> list[Forward]:
     found.sort(key=lambda f: (-len(f.evidence), f.rank))
-    best = len(found[0].evidence) if found else 0
-    return [f for f in found if len(f.evidence) == best][:limit]
+    return found[:limit]
 
 
 def has_input_size(owner: Owner) -> bool:
@@ -474,8 +473,6 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         axis = {p: 1 if p in timed else 0 for p in rows}
         if rows and all(np.array_equal(np.take(first[p], 1, axis[p]), np.take(moved[p], 1, axis[p])) for p in rows):
             evidence.append("rows do not mix")
-    else:
-        evidence.append("rows do not mix")
     return replace(forward, evidence=tuple(evidence))
 
 

@@ -1,0 +1,100 @@
+"""Where several readings are equally consistent and their verdicts disagree, none is chosen."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bptt.harness import targets
+from bptt.harness.errors import UsageError
+
+AMBIGUOUS = """
+import numpy as np
+
+class Net:
+    def __init__(self, input_size, hidden_size):
+        self.W = np.random.randn(hidden_size, input_size)
+        self.U = np.random.randn(hidden_size, hidden_size)
+
+    def forward(self, xs):
+        self.xs, self.first, self.second = xs, [np.zeros((len(self.U), 1))], []
+        for x in xs:
+            self.first.append(np.tanh(self.W @ x + self.U @ self.first[-1]))
+            self.second.append(2.0 * self.first[-1])
+        return self.first[1:], self.second
+
+    def backward(self, delta):
+        self.dW, self.dU, carry = np.zeros_like(self.W), np.zeros_like(self.U), 0
+        for t in reversed(range(len(self.xs))):
+            dz = (delta[t] + carry) * (1 - self.first[t + 1] ** 2)
+            self.dW += dz @ self.xs[t].T
+            self.dU += dz @ self.first[t].T
+            carry = self.U.T @ dz
+"""
+
+
+def test_two_readings_that_disagree_are_both_told(tmp_path: Path) -> None:
+    """`delta` has the shape of two results and no name of either: of one it is the gradient, of the other it is not."""
+    path = tmp_path / "net.py"
+    path.write_text(AMBIGUOUS, encoding="utf-8")
+    with pytest.raises(UsageError, match="two readings run equally well and disagree"):
+        targets.load(str(path))
+
+
+def test_the_authors_word_decides(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(AMBIGUOUS.replace("delta", "dfirst"), encoding="utf-8")
+    [subject] = targets.load(str(path))
+    assert subject.kind == "cell"
+
+
+def test_a_backward_that_stops_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(AMBIGUOUS.replace("carry = self.U.T @ dz", "carry = self.V.T @ dz"), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"came furthest, backward.*no attribute 'V'.*net\.py"):
+        targets.load(str(path))
+
+
+def test_a_cache_that_holds_h0_is_no_final_state(tmp_path: Path) -> None:
+    path = tmp_path / "pair.py"
+    path.write_text(
+        textwrap.dedent(
+            """
+            import numpy as np
+
+            def rnn_forward(x, h0, Wx, Wh, b):
+                h, now = np.zeros((x.shape[0], x.shape[1], h0.shape[1])), h0
+                for t in range(x.shape[1]):
+                    now = np.tanh(x[:, t] @ Wx + now @ Wh + b)
+                    h[:, t] = now
+                return h, (h, h0, x, Wx, Wh)
+
+            def rnn_backward(dh, cache):
+                h, h0, x, Wx, Wh = cache
+                dx, dWx, dWh, db, d = np.zeros_like(x), np.zeros_like(Wx), np.zeros_like(Wh), np.zeros(Wh.shape[0]), 0
+                for t in reversed(range(x.shape[1])):
+                    before = h[:, t - 1] if t else h0
+                    da = (dh[:, t] + d) * (1 - h[:, t] ** 2)
+                    dx[:, t], d = da @ Wx.T, da @ Wh.T
+                    dWx, dWh, db = dWx + x[:, t].T @ da, dWh + before.T @ da, db + da.sum(0)
+                return dx, d, dWx, dWh, db
+            """
+        ),
+        encoding="utf-8",
+    )
+    from bptt.harness.run.runner import check
+
+    run = check(str(path), isolate=False)
+    assert run.ok, [r.check for r in run.results if r.status == "failed"]
+
+
+def test_nothing_is_left_of_the_modules(tmp_path: Path) -> None:
+    path = tmp_path / "torn.py"
+    path.write_text("import numpy as np\nraise RuntimeError('no')\n", encoding="utf-8")
+    before = set(sys.modules)
+    with pytest.raises(UsageError, match="its import failed"):
+        targets.load(str(path))
+    assert {n for n in set(sys.modules) - before if "torn" in n} == set()

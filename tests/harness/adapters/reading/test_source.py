@@ -1,0 +1,80 @@
+"""Files as they are: a script that trains is never trained, a notebook is read, a package is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bptt.harness import targets
+from bptt.harness.adapters.reading.source import notebook_code, trains_when_run
+from bptt.harness.errors import UsageError
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def test_a_script_that_trains_is_not_trained(tmp_path: Path) -> None:
+    text = (CORPUS / "minchar_rnn.py").read_text(encoding="utf-8")
+    script = tmp_path / "train.py"
+    script.write_text(text.replace("    step += 1", "    step += 1\n    open('was_here', 'a').write('x')"), encoding="utf-8")
+    [subject] = targets.load(str(script))
+    assert subject.kind == "network"
+    assert list(tmp_path.iterdir()) == [script]
+
+
+def test_a_notebook_is_read(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# words"]},
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "!ls\n", "import numpy as np"]},
+        {"cell_type": "code", "source": (CORPUS / "columns.py").read_text(encoding="utf-8").splitlines(keepends=True)},
+    ]
+    book = tmp_path / "week.ipynb"
+    book.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    [subject] = targets.load(f"{book}:rnn_forward")
+    assert subject.name == "rnn_forward"
+    assert subject.source is not None and subject.source[0] == str(book)
+
+
+def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no cells"):
+        notebook_code("{}")
+    book = tmp_path / "torn.ipynb"
+    book.write_text("{", encoding="utf-8")
+    with pytest.raises(UsageError, match="its import failed"):
+        targets.load(str(book))
+
+
+@pytest.mark.parametrize(
+    ("text", "trains"),
+    [
+        ("import numpy as np\nW = np.zeros(3)\ndef f(): pass", False),
+        ("for t in range(3): pass", True),
+        ("while True: pass", True),
+        ("main()", True),
+        ("data = open('x').read()", True),
+        ("if __name__ == '__main__':\n    main()", False),
+        ("import sys\nsys.path.append('..')\nprint('hello')", False),
+    ],
+)
+def test_what_trains_when_it_is_run(text: str, trains: bool) -> None:
+    import ast
+
+    assert trains_when_run(ast.parse(text)) == trains
+
+
+def test_a_file_inside_a_package_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "course" / "week1"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").write_text("", encoding="utf-8")
+    (package / "helpers_of_week1.py").write_text("from numpy import tanh\n", encoding="utf-8")
+    text = (CORPUS / "updates_inside.py").read_text(encoding="utf-8").replace("np.tanh", "tanh")
+    (package / "net.py").write_text(
+        text.replace("import numpy as np", "import numpy as np\nfrom .helpers_of_week1 import tanh", 1), encoding="utf-8"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    [subject] = targets.load(str(package / "net.py"))
+    assert subject.name == "RNN"
