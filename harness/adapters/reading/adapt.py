@@ -13,7 +13,7 @@ from bptt.harness.adapters.objects import is_torch, raised_at, short_name, sourc
 from bptt.harness.adapters.reading import backward, words
 from bptt.harness.adapters.reading import forward as forwards
 from bptt.harness.adapters.reading.backward import Reading
-from bptt.harness.adapters.reading.choice import AmbiguousError, choose
+from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place, step_states
 from bptt.harness.adapters.reading.forward import Failures, shape_words
 from bptt.harness.adapters.reading.owners import CannotMakeError, Owner, of_arguments, of_class, of_globals
@@ -124,6 +124,12 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
         reading = choose(found)
     except AmbiguousError as error:
         raise UsageError(f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward") from error
+    if reading.loss is not None and (factor := common_factor(reading)) is not None:
+        raise UsageError(
+            f"{spec}: {short_name(obj)}: every gradient of {reading.backward} is {factor:.4g} times that of the loss "
+            f"({'.'.join(str(part) for part in reading.loss[:2])}): it is another loss that was differentiated, or a sum in the place "
+            "of a mean; hand over the one that is meant"
+        )
     return subject(obj, spec, reading)
 
 

@@ -46,17 +46,40 @@ def choose(found: Sequence[Reading]) -> Reading:
     )
 
 
+def common_factor(reading: Reading) -> float | None:
+    """The number k != 1 where every gradient is k times that of the loss: then it is another loss that was differentiated."""
+    ratios = [r for seed in (12, 13) for name in reading.given if (r := _ratio(reading, (name,), seed)) is not None]
+    if len(ratios) < 2 or abs(ratios[0] - 1) < _CLOSE or not all(abs(r - ratios[0]) < 1e-4 * abs(ratios[0]) for r in ratios):
+        return None
+    return ratios[0]
+
+
+def _ratio(reading: Reading, names: tuple[str, ...], seed: int) -> float | None:
+    """Given over exact along one random direction in the parameters `names`; None where it does not run, or the exact one is zero."""
+    found = _along(reading, names, seed)
+    return None if found is None or abs(found[1]) < 1e-6 else found[0] / found[1]
+
+
 def is_right(reading: Reading) -> bool | None:
     """Whether the given gradients are those of a difference quotient along one random direction; None where it does not run."""
+    found = _along(reading, reading.given, 12)
+    if found is None:
+        return None
+    got, exact, size = found
+    return abs(got - exact) < _CLOSE * size
+
+
+def _along(reading: Reading, names: tuple[str, ...], seed: int) -> tuple[float, float, float] | None:
+    """Given and exact derivative along one random direction, and the size of the gradients."""
     params, values = _probe(reading, seed=11)
-    rng = np.random.default_rng(12)
+    rng = np.random.default_rng(seed)
     forward = reading.forward
     try:
         with quiet():
             bare = run(replace(reading, backward=None), params, values, {})
             cotangents = drawn_cotangents(reading, rng, bare)
             given: Arrays = gradient_values(reading, run(reading, params, values, cotangents), params, values)
-            direction: Arrays = {n: np.asarray(rng.normal(size=v.shape)) for n, v in params.items() if f"p:{n}" in given}
+            direction: Arrays = {n: np.asarray(rng.normal(size=v.shape)) for n, v in params.items() if n in names}
 
             def loss(e: float) -> float:
                 moved: Arrays = {n: v + e * direction[n] if n in direction else v for n, v in params.items()}
@@ -69,6 +92,6 @@ def is_right(reading: Reading) -> bool | None:
             exact = (loss(_STEP) - loss(-_STEP)) / (2 * _STEP)
             got = float(sum(np.sum(given[f"p:{n}"] * u) for n, u in direction.items() if given[f"p:{n}"].shape == u.shape))
             size = max(abs(exact), max((float(np.abs(v).max()) for k, v in given.items() if k.startswith("p:")), default=0.0), 1e-8)
-            return abs(got - exact) < _CLOSE * size
+            return got, exact, size
     except Exception:  # the user's code, at values of ours, may raise anything: then this reading has no verdict
         return None

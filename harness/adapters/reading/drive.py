@@ -12,7 +12,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run
-from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, outputs, quiet
+from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, one_hot, outputs, quiet
 from bptt.harness.adapters.reading.layout import Sizes
 from bptt.harness.adapters.textbook.params import draw, find_parameters, read
 from bptt.harness.errors import ContractError, SubjectError
@@ -83,7 +83,9 @@ class ReadNetwork(_Read):
             return x, rng.normal(size=_shape(reading.forward, reading.cotangents[0], sizes))
         layout = reading.target or reading.forward.target
         outputs = sizes.D if reading.forward.counts and not _has_outputs(reading) else sizes.O
-        return x, rng.integers(0, outputs, size=(T, N)) if layout.islower() else rng.normal(size=(T, N, sizes.O))
+        counts = layout.islower()
+        chosen = rng.integers(0, outputs if counts else sizes.O, size=(T, N))
+        return x, chosen if counts else one_hot(chosen, sizes.O)
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         reading = self._at(params)

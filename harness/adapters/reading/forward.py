@@ -112,8 +112,14 @@ def values_at(rng: np.random.Generator, sizes: Sizes, counts: bool, target_count
     z = sizes
     x = rng.integers(0, z.D, size=(z.T, z.N)) if counts else rng.normal(size=(z.T, z.N, z.D))
     outputs = z.D if counts else z.O
-    targets = rng.integers(0, outputs, size=(z.T, z.N)) if target_counts else rng.normal(size=(z.T, z.N, z.O))
+    chosen = rng.integers(0, outputs if target_counts else z.O, size=(z.T, z.N))
+    targets = chosen if target_counts else one_hot(chosen, z.O)
     return Values(x, {s: 0.5 * rng.normal(size=(z.N, z.H)) for s in states}, targets)
+
+
+def one_hot(chosen: Array, classes: int) -> Array:
+    """Targets as a network with a softmax wants them; a loss of any other kind takes them too."""
+    return np.eye(classes)[chosen]
 
 
 def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:

@@ -108,6 +108,13 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     if refusal:
         raise refusal
     if second_best:
+        form = second_best.implementation._form
+        lost = [r for r in ("dh", *(["dc"] if form.has_c else [])) if form.backward_name and form.gradients and r not in form.gradients]
+        if lost:
+            raise UsageError(
+                f"{spec}: {short_name(obj)}.{form.backward_name} was tried, and no {' and no '.join(lost)} was found in what it returned, "
+                f"so its steps cannot be put together, {CONTRACT_HINT}"
+            )
         return second_best
     raise UsageError(
         f"{spec}: {short_name(obj)} could not be driven step by step, tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}"
