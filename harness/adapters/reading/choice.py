@@ -34,6 +34,7 @@ def choose(found: Sequence[Reading]) -> Reading:
     best = max(map(key, found))
     equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))
     likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
+    _one_row_at_a_time(likely[0], found)
     if len(likely) == 1:
         return likely[0]
     right = [is_right(r) for r in likely]
@@ -44,6 +45,34 @@ def choose(found: Sequence[Reading]) -> Reading:
         f"two readings run equally well and disagree: with ({forward_said(one.forward)}) and ({said(one)}) its gradients are right, "
         f"with ({forward_said(other.forward)}) and ({said(other)}) they are wrong"
     )
+
+
+def _one_row_at_a_time(best: Reading, found: Sequence[Reading]) -> None:
+    """Raises AmbiguousError where gradients have other shapes than their weights over a batch, and are right over one row.
+
+    Then the code may be meant for one row at a time, or may have forgotten a sum over the batch.
+    """
+    if best.forward.sizes.N == 1 or not (torn := _of_other_shapes(best)):
+        return
+    for reading in found:
+        same = reading.forward.method == best.forward.method and reading.backward == best.backward
+        if same and reading.forward.sizes.N == 1 and not _of_other_shapes(reading) and is_right(reading):
+            raise AmbiguousError(
+                f"over one row, with ({forward_said(reading.forward)}), its gradients are right; over a batch, with "
+                f"({forward_said(best.forward)}), those of {', '.join(torn)} have other shapes than their weights"
+            )
+
+
+def _of_other_shapes(reading: Reading) -> list[str]:
+    params, values = _probe(reading, seed=11)
+    try:
+        with quiet():
+            bare = run(replace(reading, backward=None), params, values, {})
+            cotangents = drawn_cotangents(reading, np.random.default_rng(12), bare)
+            given = gradient_values(reading, run(reading, params, values, cotangents), params, values)
+    except Exception:  # as in `_along`
+        return []
+    return [n for n in reading.given if np.shape(given[f"p:{n}"]) != np.shape(params[n])]
 
 
 def common_factor(reading: Reading) -> float | None:
