@@ -109,6 +109,9 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
         raise refusal
     if second_best:
         form = second_best.implementation._form
+        if form.backward_name and not form.gradients:
+            why = next((n.why for n in form.notes if n.what == "gradients"), f"{form.backward_name} did not run")
+            raise UsageError(f"{spec}: {short_name(obj)}: {why}, {CONTRACT_HINT}")
         lost = [r for r in ("dh", *(["dc"] if form.has_c else [])) if form.backward_name and form.gradients and r not in form.gradients]
         if lost:
             raise UsageError(
