@@ -292,7 +292,7 @@ def _probe(reading: Reading, seed: int = 2) -> tuple[Arrays, Values]:
     forward = reading.forward
     rng = np.random.default_rng(seed)
     target = reading.target or forward.target
-    values = values_at(rng, forward.sizes, forward.counts, target.islower() if target else True)
+    values = values_at(rng, forward.sizes, forward.counts, target or "t")
     return draw(forward.template, forward.parameters, rng, forward.sizes.H), values
 
 
@@ -320,6 +320,8 @@ def _tried(guess: Reading) -> Reading:
         if loss is None:
             raise ValueError(f"{guess.backward} takes no gradient from outside, and no loss was found beside it")
         reading = replace(reading, loss=loss)
+        if _alike(forward.x, reading.target or forward.target):
+            evidence.append("targets lie as the inputs do")
     else:
         twice = run(reading, params, values, {p: 2 * v for p, v in cotangents.items()})
         one, two = gradient_values(reading, done, params, values), gradient_values(reading, twice, params, values)
@@ -334,6 +336,10 @@ def _tried(guess: Reading) -> Reading:
             raise ValueError(f"{guess.backward} changes the weights, but not by the learning rate times a gradient")
         evidence.append("weights change by the learning rate times it")
     return replace(reading, evidence=tuple(evidence))
+
+
+def _alike(x: str, target: str) -> bool:
+    return x.replace("D", "O") == target.replace("D", "O")
 
 
 def _with_effect(forward: Forward, judged: Sequence[Path], gradients: Mapping[str, Place], params: Arrays, values: Values) -> Forward:
@@ -393,8 +399,9 @@ def _returned(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]
             for key, value in item.items():
                 yield (*path, key), str(key), value
         elif isinstance(item, tuple) or (isinstance(item, list) and item and len({np.shape(i) for i in item}) > 1):
+            inner = name.split(",")
             for j, value in enumerate(item):
-                yield (*path, j), "", value
+                yield (*path, j), inner[j] if len(inner) == len(item) else "", value
         else:
             yield path, name, item
 

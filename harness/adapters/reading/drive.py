@@ -84,8 +84,9 @@ class ReadNetwork(_Read):
         layout = reading.target or reading.forward.target
         outputs = sizes.D if reading.forward.counts and not _has_outputs(reading) else sizes.O
         counts = layout.islower()
-        chosen = rng.integers(0, outputs if counts else sizes.O, size=(T, N))
-        return x, chosen if counts else one_hot(chosen, sizes.O)
+        classes = outputs if counts else sizes.D if "D" in layout else sizes.O
+        chosen = rng.integers(0, classes, size=(T, N))
+        return x, chosen if counts else one_hot(chosen, classes)
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         reading = self._at(params)

@@ -31,8 +31,8 @@ SCALARS = (("TD", "H1"), ("TD", "H"), ("T:D1", "H1"))
 STEPS = (("ND", "NH"), ("DN", "HN"), ("D", "H"), ("D1", "H1"), ("1D", "1H"), ("D", "H1"), ("i", "H1"), ("i", "H"))
 #: Layouts of targets beside those of x: the same kind of numbers, a float for each output, one target for the whole sequence.
 _TARGETS = {
-    "many": ("tn", "nt", "TNO", "NTO", "ONT", "T:NO", "T:ON", "n", "NO", "ON"),
-    "one": ("t", "T:O1", "TO", "T:O", "T:1O", "OT", "i", "O1", "O", "1O", "TO1"),
+    "many": ("tn", "nt", "TNO", "NTO", "ONT", "T:NO", "T:ON", "n", "NO", "ON", "TND", "NTD", "DNT"),
+    "one": ("t", "T:O1", "TO", "T:O", "T:1O", "OT", "i", "O1", "O", "1O", "TO1", "T:D1", "TD", "T:D", "TD1", "D1"),
 }
 
 Path = tuple[Any, ...]
@@ -108,12 +108,13 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def values_at(rng: np.random.Generator, sizes: Sizes, counts: bool, target_counts: bool, states: Sequence[str] = "hc") -> Values:
-    z = sizes
+def values_at(rng: np.random.Generator, sizes: Sizes, counts: bool, target: str, states: Sequence[str] = "hc") -> Values:
+    z, target_counts = sizes, target.islower()
     x = rng.integers(0, z.D, size=(z.T, z.N)) if counts else rng.normal(size=(z.T, z.N, z.D))
     outputs = z.D if counts else z.O
-    chosen = rng.integers(0, outputs if target_counts else z.O, size=(z.T, z.N))
-    targets = chosen if target_counts else one_hot(chosen, z.O)
+    classes = outputs if target_counts else z.D if "D" in target else z.O
+    chosen = rng.integers(0, classes, size=(z.T, z.N))
+    targets = chosen if target_counts else one_hot(chosen, classes)
     return Values(x, {s: 0.5 * rng.normal(size=(z.N, z.H)) for s in states}, targets)
 
 
@@ -281,6 +282,7 @@ def handed_x(forward: Forward, x: Array) -> Any:
 def handed_targets(layout: str, targets: Array) -> Any:
     if layout.islower():
         return _whole(targets, layout)
+    layout = layout.replace("D", "O")
     if "T" in layout:
         return formed(targets, "TNO", layout)
     return formed(targets[-1], "NO", layout)
@@ -304,8 +306,7 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
 def _tried(guess: Forward, scratch: Any) -> Forward:
     """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
     rng = np.random.default_rng(1)
-    target_counts = guess.target.islower()
-    values = values_at(rng, guess.sizes, guess.counts, target_counts)
+    values = values_at(rng, guess.sizes, guess.counts, guess.target)
     call(guess, scratch, values)  # most guesses stop here, before anything is copied
     template = guess.template
     parameters = guess.parameters
@@ -320,13 +321,7 @@ def _tried(guess: Forward, scratch: Any) -> Forward:
     root = fresh(trial, params)
     result = call(trial, root, values)
     leaves = leaves_of(trial, root, result)
-    own = sorted(guess.x.upper().replace(":", "").replace("1", ""))
-    leaves = {
-        p: w
-        for p, w in leaves.items()
-        if guess.counts
-        or sorted(w.replace(":", "").replace("1", "")) not in (own, [a for a in own if a != "D"] if guess.sizes.D == 1 else own)
-    }
+    leaves = {p: w for p, w in leaves.items() if guess.counts or not _is_x(value_at(root, result, p), w, values.x)}
     if not leaves:
         raise ValueError(f"{guess.method} returned nothing whose axes can be told: {_shapes(result)}")
     trial = replace(trial, leaves=leaves, names=_names(trial, result, leaves))
@@ -345,7 +340,7 @@ def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.G
 
     candidates = find_parameters(root, {})
     before = {p.name: np.array(read(root, p.slot)) for p in candidates}
-    call(guess, root, values_at(rng, guess.sizes, guess.counts, guess.target.islower()))
+    call(guess, root, values_at(rng, guess.sizes, guess.counts, guess.target))
     return tuple(
         p
         for p in candidates
@@ -380,6 +375,18 @@ def leaves_of(forward: Forward, root: Any, result: Any) -> dict[Path, str]:
             ):
                 found[("held", name)] = layout
     return found
+
+
+def _is_x(value: Any, layout: str, x: Array) -> bool:
+    """Whether a leaf is the input itself, kept or handed back."""
+    bare = layout.replace(":", "").replace("1", "")
+    if "S" in bare or not set(bare) <= set("TND") or np.size(x) != sum(np.size(v) for v in _parts(value)):
+        return False
+    return bool(np.array_equal(np.sort(np.ravel(x)), np.sort(np.concatenate([np.ravel(v) for v in _parts(value)]))))
+
+
+def _parts(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, Mapping) else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _differs(a: Any, b: Any) -> bool:
@@ -446,7 +453,7 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
     again = after(values)
     if all(np.array_equal(first[p], again[p]) for p in paths):
         evidence.append("equal calls give equal values")
-    changed = values_at(rng, forward.sizes, forward.counts, forward.target.islower()).x
+    changed = values_at(rng, forward.sizes, forward.counts, forward.target).x
     if forward.counts:
         changed = (values.x + 1) % forward.sizes.D
     moved = after(replace(values, x=changed))

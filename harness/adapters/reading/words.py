@@ -113,6 +113,9 @@ def returned(function: Any) -> list[str]:
 
 
 def _word(node: ast.expr) -> str:
+    """The name of a thing; of a tuple in a tuple, the names of its parts with commas."""
+    if isinstance(node, ast.Tuple | ast.List):
+        return ",".join(map(_word, node.elts))
     while isinstance(node, ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
