@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from bptt.harness.diagnosis.replay import Candidate, Reference
 from bptt.harness.gradient.distance import relative_distance
 from bptt.harness.known import of_cell, of_stack
@@ -66,7 +68,7 @@ def _singles(reference: Reference, suffix: str, own_are_wrong: bool) -> Iterator
     dys, dfinal, yours = reference.dys(j), reference.dfinal(j), reference.yours[j]
     for above in reversed(range(k + 1, len(stack.cells))):
         reaching = reference.errors(above, dys, dfinal)
-        dys = sum(reference.layer(s, right, drs, dfinal)[1] for s, drs in reaching.items())
+        dys = np.asarray(sum(reference.layer(s, right, drs, dfinal)[1] for s, drs in reaching.items()))
     drs = reference.errors(k, dys, dfinal)[suffix]
     handed_on = reference.layer(suffix, right, drs, dfinal)[1]
     for mistake in of_cell(stack.cells[k].name, len(reference.xs)):

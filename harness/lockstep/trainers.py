@@ -88,7 +88,7 @@ def torch_loop(model: Any, params: Params, batches: Sequence[Batch], settings: S
     for batch in batches:
         optimiser.zero_grad()
         loss, after = network.loss(batch.inputs, batch.targets, state, batch.masks, batch.lengths)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         if settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
         optimiser.step()
@@ -100,7 +100,7 @@ def torch_gradients(model: Any, params: Params, batch: Batch) -> dict[str, Array
     """As numpy_gradients."""
     network = _network(model, params)
     loss, _ = network.loss(batch.inputs, batch.targets, None, batch.masks, batch.lengths)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     return network.gradients()
 
 
