@@ -13,7 +13,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.identify.forward_bug import ForwardBug
-from bptt.harness.subject import Array
+from bptt.harness.subject import Array, Arrays
 from bptt.harness.training.oracle import Named
 from bptt.harness.weights.map import WeightMap, gradients_from_reference, params_to_reference
 from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state
@@ -37,10 +37,9 @@ def it_is_the_cell_that_it_claims_to_be(context: CheckContext, case: Case) -> It
         yield from _by_its_name(context)
     elif found is not None and found.cell == like and own is None:
         yield Evidence(True, metrics={"max_relative_error": found.max_error})
-    elif own is not None or (params := _canonical(context, like, case)) is not None:
+    elif (params := _own_reference(context, like, case)) is not None:
         data = context.data(case)
         ys, _ = context.run(data)
-        params = own(data.params) if own is not None else params
         cell = CELLS[like]
         state = {**cell.zero_state(params, case.N), **data.state}
         expected, _, _ = forward(cell, params, data.xs, state)
@@ -57,6 +56,13 @@ def it_is_the_cell_that_it_claims_to_be(context: CheckContext, case: Case) -> It
 def _unexamined(context: CheckContext, like: str) -> str:
     reason = context.reason if CELLS[like].parameters else f"nothing searches for {like} among arrangements of weights"
     return f"it says that it is {like}, and whether it is was not examined: {reason}; to_reference(params) would settle it"
+
+
+def _own_reference(context: CheckContext, like: str, case: Case) -> Arrays | None:
+    """The reference's parameters as the subject itself gives them: by `to_reference`, or because they are its own."""
+    own = getattr(context.subject.implementation, "to_reference", None)
+    given: Arrays | None = own(context.data(case).params) if own is not None else _canonical(context, like, case)
+    return given
 
 
 def _canonical(context: CheckContext, like: str, case: Case) -> dict[str, Array] | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bptt.harness.subject import Arrays
+from bptt.harness.subject import Array, Arrays
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause
 
@@ -44,7 +44,7 @@ def told_apart(first: Arrays, second: Arrays, ask: Callable[[], Arrays]) -> Name
     return Named((Cause("kept", said, evidence, 0.6, fix),))
 
 
-def _close(a: np.ndarray, b: np.ndarray) -> bool:  # type: ignore[type-arg]  # of any numbers
+def _close(a: Array, b: Array) -> bool:
     return bool(a.shape == b.shape and np.all(np.abs(a - b) <= _ROUNDING * max(float(np.max(np.abs(b), initial=0.0)), 1e-300)))
 
 

@@ -81,7 +81,7 @@ def _planted(check: str) -> list[str]:
         return []
     words: dict[str, list[str]] = {}
     for bug in found:
-        words.setdefault(bug.sentence, []).extend(cell for cell in bug.cells if cell not in words.get(bug.sentence, ()))
+        words.setdefault(bug.sentence, []).extend(cell for cell in bug.applies_to if cell not in words.get(bug.sentence, ()))
     step = max(1, -(-len(words) // MOST_BUGS))  # spread over the library, which is in the order of cells
     some = [(", ".join(cells[:2]) + (", …" if len(cells) > 2 else ""), sentence) for sentence, cells in list(words.items())[::step]]
     return ["", f"is the first to see {len(found)} of {len(BACKWARD)} planted bugs, such as", *_table(some)]

@@ -34,6 +34,9 @@ from bptt.reports.records import Cause, Finding, Repro, SmallestCase, Source
 X = TypeVar("X")
 
 
+_UNKNOWN: tuple[Cause, ...] = ()
+
+
 def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, case: Case, options: Options) -> Finding:
     """The finding of one check from evidence against the subject, or a warning about it, at `case`.
 
@@ -50,7 +53,7 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
-    causes = _apart(lambda: _causes(context, c, evidence, faults), (), "its cause", faults)
+    causes = _apart(lambda: _causes(context, c, evidence, faults), _UNKNOWN, "its cause", faults)
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
     seen_at = case if worst is evidence else smallest
     repro = _apart(lambda: _repro(c, task, context.subject, smallest, worst, seen_at), None, "a script for it", faults)
@@ -136,7 +139,7 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, faults: list[Ca
         known = _apart(lambda: diagnosis.explain(wrong, lambda case: _again(context, case)), (), "its cause among known mistakes", faults)
     if any(cause.score == 1 for cause in known):
         return known
-    graph = _apart(lambda: _from_the_graph(context.subject, examination, located), (), "its cause in the graph", faults)
+    graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
     return (*graph, *(cause for cause in known if cause.code != "unknown")) or known
 
 

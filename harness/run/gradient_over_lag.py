@@ -85,7 +85,7 @@ def _exact(context: CheckContext, case: Case, data: Data, v: Cotangent) -> Array
     try:
         if oracle.steps is None:
             raise NoChain("of whole runs only")
-        return adjoints(chain_of(oracle.steps.subject, oracle.steps.data, oracle.steps.differentiate), [v]).xs[0]
+        return np.asarray(adjoints(chain_of(oracle.steps.subject, oracle.steps.data, oracle.steps.differentiate), [v]).xs[0])
     except NoChain:
         directions = [Direction(xs=unit.reshape(data.xs.shape)) for unit in np.eye(data.xs.size, dtype=data.xs.dtype)]
         return np.asarray(oracle.contractions(directions, [v]).values[:, 0].reshape(data.xs.shape))

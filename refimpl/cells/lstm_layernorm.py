@@ -35,8 +35,8 @@ EPS = 1e-5
 def init(rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
     """Scales around 1."""
     D, H = input_size, hidden_size
-    shapes = {"W_x": (D, 4 * H), "W_h": (H, 4 * H)}
-    shapes |= dict.fromkeys(("s_x", "b_x", "s_h", "b_h"), (4 * H,)) | {"s_c": (H,), "b_c": (H,)}
+    shapes: dict[str, tuple[int, ...]] = {"W_x": (D, 4 * H), "W_h": (H, 4 * H), "s_c": (H,), "b_c": (H,)}
+    shapes |= dict.fromkeys(("s_x", "b_x", "s_h", "b_h"), (4 * H,))
     drawn = uniform(rng, shapes, H)
     return {name: 1 + p if name.startswith("s_") else p for name, p in drawn.items()}
 

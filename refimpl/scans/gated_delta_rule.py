@@ -30,7 +30,7 @@ from bptt.refimpl.types import Array
 
 def draw(rng: np.random.Generator, params: Arrays, T: int, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
     drawn = decay.draw(rng, params, T, N, sizes)
-    return {**drawn, "k": unit(drawn["k"]), "beta": rng.uniform(0.1, 0.9, drawn["g"].shape)}
+    return {**drawn, "k": unit(drawn["k"]), "beta": np.asarray(rng.uniform(0.1, 0.9, drawn["g"].shape))}
 
 
 def step(params: Arrays, x: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array], tuple[Array, ...]]:

@@ -34,7 +34,7 @@ from bptt.refimpl.types import Array
 def draw(rng: np.random.Generator, params: Arrays, T: int, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
     drawn = decay.draw(rng, params, T, N, sizes)
     gates = drawn.pop("g").shape
-    return {**drawn, "i": rng.normal(size=gates), "f": rng.normal(1, 1, gates)}
+    return {**drawn, "i": np.asarray(rng.normal(size=gates)), "f": np.asarray(rng.normal(1, 1, gates))}
 
 
 def start(rng: np.random.Generator, params: Arrays, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:

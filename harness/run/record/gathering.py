@@ -85,8 +85,9 @@ class Gathering:
             for target_id, row in rows.items():
                 self._remark(row, remark)
                 told.append(Remarked(target_id, remark))
-            for event in told if self._on_event is not None else ():
-                self._on_event(event)
+            if self._on_event is not None:
+                for event in told:
+                    self._on_event(event)
 
     def run(self, header: Run) -> Run:
         """The record, in the order in which the targets were asked for, whatever order they came in."""
