@@ -89,12 +89,18 @@ def named_arrays(value: object, where: str) -> dict[str, Array]:
     return {_name(name, where): array_of_numbers(array, f"{where}: {name!r}") for name, array in items}
 
 
+class OfManyDigits:
+    """What NumPy carries in arrays of objects where a double is not enough: a number like any other (gradient/multiprecision.py)."""
+
+    __slots__ = ()
+
+
 def array_of_numbers(value: object, where: str) -> Array:
     """`value`, if it is an array of numbers or truth values, as a plain one.  Raises ContractError."""
     if not isinstance(value, np.ndarray | np.generic):
         raise ContractError(f"{where} is {_kind(value)}, wanted a NumPy array")
     array = np.asarray(value)
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind not in "biufc" and not (array.dtype.kind == "O" and all(isinstance(x, OfManyDigits) for x in array.flat)):
         raise ContractError(f"{where} is an array of dtype {array.dtype}, wanted numbers")
     return array
 

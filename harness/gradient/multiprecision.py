@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.call.cell import backward, run
+from bptt.harness.call.guard import OfManyDigits
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
 from bptt.harness.gradient.blocks import Block
@@ -27,7 +28,7 @@ _CARRIED, _STEP = 80, Decimal("1e-26")
 _MOST = 200_000
 
 
-class Number:
+class Number(OfManyDigits):
     """A real number of 80 digits."""
 
     __slots__ = ("value",)

@@ -126,7 +126,7 @@ def test_a_cell_without_gradients_is_not_called_right() -> None:
 
     run = check(ForwardOnly, isolate=False, select=["gradient", "linearity", "CON160", "PAR120", "BAT110"])
     assert {r.status for r in run.run.results} == {"not_applicable"}
-    assert all("no backward" in str(r.reason) for r in run.run.results)
+    assert all("no backward" in str(r.reason) for r in run.run.results if r.check != "GRD145")  # that is asked of declared windows
     assert run.exit_code == 4
 
 
@@ -186,7 +186,7 @@ def test_a_band_of_long_lags_is_seen_by_differences_of_single_steps() -> None:
     finding = run["GRD150"].finding
     assert finding is not None
     assert run["GRD150"].metrics["oracle"] == "central differences"
-    assert "dL/dxs is wrong at lags 25 to 31 and at no other" in finding.headline
+    assert "dL/dxs is wrong at lag 25 and at no other" in finding.headline  # at its smallest case, T = 26
     assert finding.where.lag == 25
 
 
