@@ -19,14 +19,23 @@ settings.load_profile("bptt")
 pytest_plugins = ["pytester"]
 
 
+#: Of a test with more cases than this so many are needed on every change, evenly spread; the others are slow.
+MOST_CASES = 8
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the cases of a test that is marked `every(n)`, one in n is needed on every change; the others are slow."""
+    """Long lists of cases are tried in part on every change: as many as above, or one in n of a test that is marked `every(n)`."""
+    cases = Counter(_test(item) for item in items)
     seen: Counter[str] = Counter()
     for item in items:
         marker = item.get_closest_marker("every")
-        if marker is not None:
-            test = item.nodeid.partition("[")[0]
-            if seen[test] % marker.args[0]:
-                item.add_marker(pytest.mark.slow)
-            seen[test] += 1
+        test = _test(item)
+        one_in = marker.args[0] if marker is not None else -(-cases[test] // MOST_CASES)
+        if seen[test] % one_in:
+            item.add_marker(pytest.mark.slow)
+        seen[test] += 1
+
+
+def _test(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
