@@ -126,6 +126,13 @@ def verdict(target: Target, results: Sequence[Result]) -> Verdict:
     return Verdict("warning" if warned else "passed", words, CONFORMS, whole)
 
 
+def strictly(found: Verdict) -> Verdict:
+    """The same where a warning keeps a target from conforming."""
+    if found.kind != "warning" or found.code != CONFORMS:
+        return found
+    return replace(found, words="does not conform: its warnings count (--strict)", code=DOES_NOT_CONFORM, conforms=False)
+
+
 @dataclass(frozen=True)
 class Row:
     """One target of a run as every view shows it."""
@@ -149,7 +156,8 @@ def rows(run: Run) -> tuple[Row, ...]:
     found = []
     for target in (*run.targets, *strangers):
         results = tuple(by_target.get(target.id, ()))
-        found.append(Row(target, results, verdict(target, results)))
+        said = verdict(target, results)
+        found.append(Row(target, results, strictly(said) if run.strict else said))
     return (*found, *(Row(target, (), NOT_BEGUN) for target in waiting if target.id not in by_target))
 
 

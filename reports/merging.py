@@ -50,6 +50,7 @@ def _merge_two(a: Run, b: Run) -> Run:
         run_id=" + ".join(dict.fromkeys(r for r in (a.run_id, b.run_id) if r)),
         asked=tuple(dict.fromkeys((*a.asked, *b.asked))),
         folder=a.folder if a.folder == b.folder else "",
+        strict=a.strict or b.strict,
         tool=a.tool,
     )
     differs = any(c.verdict == "differs" for e in experiments for c in e.claims)

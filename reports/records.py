@@ -352,6 +352,7 @@ class Run:
     run_id   which run wrote it: differs from run to run
     asked    ids of the targets that it was asked for, whether they began or not
     folder   a fingerprint of the folder in which it ran, where relative paths of specs begin
+    strict   a warning keeps a target from conforming
     """
 
     command: str
@@ -368,5 +369,6 @@ class Run:
     run_id: str = ""
     asked: tuple[str, ...] = ()
     folder: str = ""
+    strict: bool = False
     tool: str = "bptt"
     schema: str = SCHEMA

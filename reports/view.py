@@ -279,7 +279,8 @@ def exit_text(run: Run) -> str:
         130: "interrupted",
         143: "terminated",
     }
-    return f"exit {code}, {words.get(code, 'unknown')}"
+    strict = run.strict and code == 1 and not any(accounting.fails(result) for result in run.results)
+    return f"exit {code}, {words.get(code, 'unknown')}{': warnings count (--strict)' if strict else ''}"
 
 
 def number(value: float, digits: int = 3) -> str:

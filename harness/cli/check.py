@@ -19,7 +19,7 @@ from bptt.harness.run.environment import environment
 from bptt.harness.run.loading import tasks
 from bptt.harness.run.record.gathering import new_run_id, this_folder
 from bptt.harness.run.record.report_files import write_all
-from bptt.reports import terminal
+from bptt.reports import accounting, terminal
 from bptt.reports.accounting import INTERRUPTED, NOT_DECIDED, TERMINATED
 from bptt.reports.records import Run
 
@@ -37,6 +37,7 @@ def check(
     command: str,
     seed: int,
     level: str,
+    strict: bool = False,
     **options: Any,
 ) -> int:
     """Check what can be loaded, print and write all of it; returns the exit code.
@@ -54,13 +55,15 @@ def check(
         run_id=new_run_id(),
         asked=tuple(task.id for task in todo),
         folder=this_folder(),
+        strict=strict,
     )
     bar = Bar(progress, len(todo)) if progress else None
     failure: BaseException | None = None
     with Follower(header, reports, bar) as follower:
         try:
             found = runner.check(todo, seed=seed, level=level, on_event=follower, command=command, **options).run
-            run = replace(found, run_id=header.run_id)
+            run = replace(found, run_id=header.run_id, strict=strict)
+            run = replace(run, exit_code=accounting.exit_code(run))
         except (Exception, KeyboardInterrupt) as error:  # raised again below, when what is known has been printed and written
             if isinstance(error, UsageError) and not follower.began:
                 raise

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bptt.reports import accounting, store, view
-from bptt.reports.accounting import exit_code, gravest, rows, verdict
+from bptt.reports.accounting import exit_code, gravest, rows, strictly, verdict
 from bptt.reports.html import page
 from bptt.reports.junit import junit
 from bptt.reports.markdown import markdown
@@ -114,6 +114,9 @@ def test_conforms_is_said_of_a_full_plan_only() -> None:
     assert (one_case.words, one_case.conforms) == ("3 of 3 checks, none failed, at T1-N1-D3-H4 only", False)
     soft = verdict(CELL, (*PASSED[:2], Result(CELL.id, "C", "failed", "warning", finding=Finding("PRECISION_LOSS", "six digits"))))
     assert (soft.words, soft.code, soft.kind) == ("conforms, with 1 warning", 0, "warning")
+    hard = strictly(soft)
+    assert (hard.words, hard.code, hard.conforms) == ("does not conform: its warnings count (--strict)", 1, False)
+    assert strictly(verdict(CELL, PASSED)) == verdict(CELL, PASSED)
     assert view.headline(a_run(replace(CELL, left_out=LEFT)), view.rows(a_run(replace(CELL, left_out=LEFT)))) == (
         "passed",
         "LSTM · 3 of 5 checks, none failed",

@@ -459,3 +459,15 @@ def test_ctrl_c_leaves_a_valid_partial_record(bptt: Bptt, tmp_path: Path) -> Non
     assert not run.complete
     assert run.exit_code == 130
     assert run.results
+
+
+def test_with_strict_a_warning_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A class called LSTM that is no LSTM: a name is a question, unless warnings count."""
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[3] / "examples" / "contract_cell.py").read_text(encoding="utf-8")
+    Path("named.py").write_text(text.replace("class MinimalGatedUnit", "class LSTM"), encoding="utf-8")
+    command = ["check", "named.py:LSTM", "--select", "PAR100"]
+    assert cli.main(command) == 0
+    assert cli.main([*command, "--strict", "--report", "run.json"]) == 1
+    assert "exit 1, does not conform: warnings count (--strict)" in capsys.readouterr().out
+    assert json.loads(Path("run.json").read_text(encoding="utf-8"))["exit_code"] == 1
