@@ -253,6 +253,71 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "backward mixes rows, or gives a mean over the batch where the sum is wanted",
         "db += da.sum(axis=0), not .mean(axis=0), without / N; multiply dh row by row",
     ),
+    ("CON300", "CONTRACT"): (
+        "an array has its axes in another order than the layout says, an axis of size one is dropped, or a final state is left out",
+        "transpose to what the layout says; a[:, None] or keepdims=True in the place of squeeze(); one final state for each of zero_state",
+    ),
+    ("CON300", "BUG"): (
+        "a decay is divided by, or its logarithm is added up over a chunk and taken to exp() with the wrong sign: it overflows",
+        "exp(g_t - g_s) from the difference of the sums of log decays, which is at most 0, in the place of exp(g_t) / exp(g_s)",
+    ),
+    ("CON310", "MUTATION"): (
+        "run or backward writes into an input, a state or a cotangent",
+        "dS = dS.copy() before dS *= ... or dS += ...; in a kernel, another buffer for what it stores than for what it loads",
+    ),
+    ("CON320", "NONDETERMINISTIC"): (
+        _KEPT + "; or gradients are added to a buffer that is not zeroed, or in an order that differs from call to call (atomics)",
+        "zeros in the place of empty for what is added to; deterministic = False where the order of a sum is meant to be free",
+    ),
+    ("CON330", "BUG"): (
+        "memory is read in an order of its own: strides are not looked at, as of the gradient of a sum, which has stride 0",
+        "np.ascontiguousarray(dy) first (torch: dy.contiguous()), or hand strides to the kernel; ValueError for a layout that is refused",
+    ),
+    ("CON340", "BUG"): (
+        "where there is no initial state, or no cotangent of the final one, another way through the code is taken, which leaves out more",
+        "zeros where None is given, and one way for both; test each None by itself: no S_0 says nothing about the cotangent of S_T",
+    ),
+    ("CON350", "CONTRACT"): (
+        "backward gives no gradient for an array of numbers",
+        "dparams, dinputs, dstate by the names of the arrays, one gradient for each; zeros where nothing depends on it",
+    ),
+    ("LIN300", "BUG"): (
+        "backward does more than multiply and add its cotangents: a clip, a norm, a rounding, a buffer that is not zeroed, or a path "
+        "that is taken only where outputs and final states both have one",
+        "clip outside of backward; gradients start from zeros; dS = dS_T whether or not dy is zero",
+    ),
+    ("TIM300", "BUG"): (
+        "the initial state is not used, is used by some lengths only, or the final state is not that of the last step",
+        "S = S_0 before the first chunk; return S after the last one, and after the rows of a last chunk that is not full",
+    ),
+    ("TIM310", "BUG"): (
+        "output t reads a step later than t: the mask within a chunk is of the wrong triangle or off by one, or the sum is over the chunk",
+        "np.tril(q @ k.T) within a chunk, the state from before the chunk for all that is earlier; exempt = {'causal': reason} if meant",
+    ),
+    ("TIM320", "BUG"): (
+        "step is another recurrence than run: a scale, a decay or a normalisation is in one of them, or in another order",
+        "write one step as the layout's equation has it, and hold both to it: first the decay, then what is added, then the output",
+    ),
+    ("TIM330", "BUG"): (
+        "the gradient of the initial state, or the cotangent of the final one, is wrong at the lengths or sizes of these parts",
+        "dS = dS_T before the last step, dS_0 = dS after the first one, with the first step's decay",
+    ),
+    ("BAT300", "BUG"): (
+        "rows share what is each one's own (the first row's state, an offset without the row), or parameters get the mean over them",
+        "an index of the batch in every offset; gradients of parameters summed over rows, .sum(axis=0), not .mean(axis=0)",
+    ),
+    ("LEN300", "BUG"): (
+        "padding is read: the state goes on behind the end of a row",
+        "S = np.where(t < lengths, new, S), a decay of one and nothing added behind the end",
+    ),
+    ("LEN310", "BUG"): (
+        "the state, or its gradient, runs on over the border of two packed sequences; or a chunk lies over one",
+        "start anew at every offset, forward and backward, and cut chunks within a sequence: its last one may not be full",
+    ),
+    ("LEN310", "CONTRACT"): (
+        "packed names no vector of cumulative lengths among the inputs",
+        "packed = 'offsets', and inputs() gives offsets = np.array([0, ..., T]), whole numbers that grow",
+    ),
 }
 #: For codes that mean the same whichever check found them.
 ANYWHERE: Mapping[str, tuple[str, str]] = {

@@ -34,7 +34,7 @@ def test_what_is_no_case(text: str, words: str) -> None:
         parse_case(text)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", [r for r in REGIMES if r not in ("zeros", "unbiased")])
 @pytest.mark.parametrize("name", CELLS)
 def test_nothing_drawn_is_zero_and_all_is_finite(name: str, regime: str) -> None:
     data = draw(reference(name), Case(regime=regime))
@@ -42,6 +42,25 @@ def test_nothing_drawn_is_zero_and_all_is_finite(name: str, regime: str) -> None
         assert np.isfinite(value).all()
         assert np.all(value != 0)
         assert value.dtype == np.float64
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_zeros_are_the_state_the_step_in_the_middle_and_the_first_row_after_it_and_nothing_else(name: str) -> None:
+    data = draw(reference(name), Case(T=5, N=2, regime="zeros"))
+    assert not any(value.any() for value in data.state.values())
+    zero = np.zeros(data.xs.shape, bool)
+    zero[2] = zero[3, 0] = True
+    np.testing.assert_array_equal(data.xs == 0, zero)
+    assert all(np.all(value != 0) for value in data.params.values())
+    assert np.all(draw(reference(name), Case(T=1, regime="zeros")).xs != 0)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_unbiased_has_every_bias_zero_and_nothing_else(name: str) -> None:
+    data = draw(reference(name), Case(regime="unbiased"))
+    for value in data.params.values():
+        assert np.all((value == 0) == is_bias(value))
+    assert all(np.all(value != 0) for value in (data.xs, *data.state.values()))
 
 
 def test_the_same_case_gives_the_same_arrays_whatever_was_drawn_before() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bptt.harness.adapters.scans import ReferenceScan
 from bptt.harness.subject import Array, Arrays
+from bptt.refimpl.scans import SCANS
 
 Gradients = tuple[dict[str, Array], dict[str, Array], dict[str, Array]]
 CHUNK = 4
@@ -21,7 +22,7 @@ class Mistake:
 
     scan       the recurrence                     check, tensors   the check that finds it, and what it may name
     length     the first T at which it shows      forward, backward  in the place of the right one; each gets the right one first
-    at         (T, N) at which the proof is made that it changes the result
+    at         (T, N) at which the proof is made that it changes the result; with regime and dtype, where it shows in these alone
     """
 
     name: str
@@ -33,6 +34,12 @@ class Mistake:
     forward: Callable[..., Any] | None = None
     at: tuple[int, int] = (5, 2)
     says: Mapping[str, Any] | None = None
+    regime: str = "standard"
+    dtype: str = "float64"
+
+    @property
+    def takes_none(self) -> bool:
+        return "optional" in (self.says or {})
 
 
 class Planted(ReferenceScan):
@@ -150,6 +157,45 @@ def _none_without_final_state(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: A
     return right(p, x, s, dy, ds, tape)  # type: ignore[no-any-return]  # a plant
 
 
+def _axis_of_heads_lost(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:
+    dp, dx, dstate = right(p, x, s, dy, ds, tape)
+    return dp, dx | {"g": dx["g"].sum(axis=2)}, dstate
+
+
+def _buffer_never_zeroed(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:
+    dp, dx, dstate = right(p, x, s, dy, ds, tape)
+    buffer = getattr(right.__self__, "buffer", None)
+    if buffer is None or buffer.shape != dx["v"].shape:
+        buffer = np.ones_like(dx["v"])  # what lay there
+    object.__setattr__(right.__self__, "buffer", buffer + dx["v"])
+    return dp, dx | {"v": buffer + dx["v"]}, dstate
+
+
+def _clipped(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:
+    dp, dx, dstate = right(p, x, s, dy, ds, tape)
+    return dp, dx | {"v": np.clip(dx["v"], -0.05, 0.05)}, dstate
+
+
+def _strong_decays(rng: np.random.Generator, p: Arrays, T: int, N: int, sizes: Mapping[str, int], name: str) -> dict[str, Array]:
+    x = dict(SCANS["decay"].draw(rng, p, T, N, sizes))
+    return x | {"g": x["g"] - 3} if name == "closed" else x
+
+
+def _strong_decay_has_no_gradient(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:
+    dp, dx, dstate = right(p, x, s, dy, ds, tape)
+    return dp, dx | {"g": np.where(x["g"] < -3, 0, dx["g"])}, dstate
+
+
+def _scaled_in_single_precision(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:
+    dp, dx, dstate = right(p, x, s, dy, ds, tape)
+    return dp, {k: np.float32(2) * v if k == "v" and v.dtype == np.float32 else v for k, v in dx.items()}, dstate
+
+
+def _three_rows_of_four_steps(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:
+    dp, dx, dstate = right(p, x, s, dy, ds, tape)
+    return dp, dx, {k: 0 * v if x["k"].shape[:2] == (3, 4) else v for k, v in dstate.items()}
+
+
 def _none_is_zeros(right: Any, p: Arrays, x: Arrays, s: Arrays) -> Any:
     zeros = np.zeros((x["k"].shape[0], *x["k"].shape[2:], x["v"].shape[3]))
     return right(p, x, {"S": zeros if s["S"] is None else s["S"]})
@@ -182,8 +228,31 @@ MISTAKES = (
         _none_is_zeros,
         says={"optional": ("S",)},
     ),
+    Mistake("a gradient has lost the axis of heads", "decay", "CON300", ("g",), 1, _axis_of_heads_lost),
+    Mistake("a buffer of gradients is never zeroed", "decay", "CON320", ("v",), 1, _buffer_never_zeroed),
+    Mistake("a gradient is clipped", "decay", "LIN300", ("v",), 1, _clipped),
+    Mistake(
+        "where the decay is strong its gradient is zero",
+        "decay",
+        "GRD330",
+        ("g",),
+        1,
+        _strong_decay_has_no_gradient,
+        says={"regimes": _strong_decays},
+        regime="closed",
+    ),
+    Mistake("in single precision a gradient is doubled", "decay", "GRD340", ("v",), 1, _scaled_in_single_precision, dtype="float32"),
+    Mistake(
+        "three rows of four steps hand no gradient to the state",
+        "decay",
+        "TIM330",
+        ("k", "v", "g", "S"),
+        5,
+        _three_rows_of_four_steps,
+        at=(4, 3),
+    ),
 )
 
 
 def right_twin(mistake: Mistake) -> Planted:
-    return Planted(replace(mistake, backward=None, forward=_none_is_zeros if mistake.says else None))
+    return Planted(replace(mistake, backward=None, forward=_none_is_zeros if mistake.takes_none else None))

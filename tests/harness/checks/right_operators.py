@@ -230,8 +230,33 @@ class Single(RunningSum):
     dtypes = ("float32",)
 
 
+class Steps(RunningSum):
+    """Has a single step too."""
+
+    def step(self, params: Arrays, inputs: Arrays, state: Arrays) -> Any:
+        s = self.a * state["s"] + inputs["x"]
+        return {"y": s}, {"s": s}
+
+
+class StepWithoutDecay(Steps):
+    """A mistake: the single step leaves the decay out."""
+
+    def step(self, params: Arrays, inputs: Arrays, state: Arrays) -> Any:
+        s = state["s"] + inputs["x"]
+        return {"y": s}, {"s": s}
+
+
+class GradientLeftOut(RunningSum):
+    """backward gives nothing for the inputs: no wrong number, and nothing that could be called right."""
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        _, _, dstate = super().backward(params, inputs, state, dy, ds)
+        return {}, {}, dstate
+
+
 RIGHT = (
     RunningSum,
+    Steps,
     Reversed,
     WholeChunksOnly,
     ContiguousOnly,
@@ -243,4 +268,7 @@ RIGHT = (
     NotCausal,
     Single,
 )
-WRONG = {PackedRunsOn: "LEN310", PackedForgetsTheEnd: "GRD300", LengthsIgnored: "LEN300"}
+#: What is wrong -> the check that finds it; what it is derived from is right.
+WRONG = {PackedRunsOn: "LEN310", PackedForgetsTheEnd: "GRD300", LengthsIgnored: "LEN300", StepWithoutDecay: "TIM320"}
+#: What leaves something out -> the check that says so, which no number could make fail.
+LEAVES_OUT = {GradientLeftOut: "CON350"}

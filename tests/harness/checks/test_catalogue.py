@@ -11,10 +11,14 @@ from bptt.harness.checks.registry import load as checks
 from bptt.harness.run.runner import RunHandle, catalogue, check
 from tests.harness.checks import planted, planted_lengths, planted_models, planted_parts
 from tests.harness.checks.planted import ROAMING, Plant
+from tests.harness.checks.planted_operators import MISTAKES
+from tests.harness.checks.right_operators import LEAVES_OUT, WRONG
 from tests.harness.checks.test_textbook_classes import PLANTS as TEXTBOOK
 
 MODULES = (planted, planted_models, planted_lengths, planted_parts)
 PLANTS = {id: plant for module in MODULES for id, plant in module.PLANTS.items()}
+#: Checks of operators: test_operators.py makes each fail by its plant, and proves that the plant changes the result.
+OPERATORS = {m.check for m in MISTAKES} | set(WRONG.values()) | set(LEAVES_OUT.values())
 
 
 def ran(made: type, id: str) -> RunHandle:
@@ -25,7 +29,7 @@ def ran(made: type, id: str) -> RunHandle:
 
 def test_every_check_of_the_catalogue_has_a_plant() -> None:
     order = [c.id for c in catalogue()]
-    assert order == sorted(PLANTS | TEXTBOOK, key=order.index)
+    assert order == sorted({*PLANTS, *TEXTBOOK, *OPERATORS}, key=order.index)
     assert len({c.id for c in catalogue()}) >= 35
 
 

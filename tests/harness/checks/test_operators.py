@@ -19,7 +19,7 @@ from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.refimpl.scans import SCANS
 from tests.harness.checks.planted_operators import MISTAKES, Mistake, Planted, right_twin
-from tests.harness.checks.right_operators import RIGHT, WRONG, ContiguousOnly, WholeChunksOnly
+from tests.harness.checks.right_operators import LEAVES_OUT, RIGHT, WRONG, ContiguousOnly, WholeChunksOnly
 
 QUICK = ("CON300", "CON310", "CON320", "CON330", "LIN300", "GRD300", "TIM300", "TIM310", "TIM330", "BAT300")
 
@@ -52,10 +52,10 @@ def test_a_planted_mistake_is_found_and_placed(mistake: Mistake) -> None:
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
 def test_every_plant_changes_the_result(mistake: Mistake) -> None:
     T, N = mistake.at
-    case = admissible(subject_of(Planted(mistake)), Case(T=T, N=N))
+    case = admissible(subject_of(Planted(mistake)), Case(T=T, N=N, regime=mistake.regime, dtype=mistake.dtype))
     wrong, right = (subject_of(made) for made in (Planted(mistake), right_twin(mistake)))
     at = calls.draw(right, case)
-    if mistake.says:
+    if mistake.takes_none:
         at = calls.Point(at.params, at.inputs, dict.fromkeys(at.state))  # type: ignore[arg-type]  # None is what the plant is about
     out = calls.run(right, at)
     v = calls.cotangents(right, case, out)[0]
@@ -179,8 +179,31 @@ def test_right_operators_in_unusual_forms_are_never_called_wrong(made: type) -> 
 
 
 @pytest.mark.parametrize(("made", "by"), WRONG.items(), ids=lambda x: getattr(x, "__name__", x))
-def test_packed_and_padded_sequences_that_are_not_kept_apart_are_found(made: type, by: str) -> None:
+def test_mistakes_in_unusual_forms_are_found(made: type, by: str) -> None:
     assert check(made, isolate=False)[by].status == "failed"
+
+
+@pytest.mark.parametrize("made", (*WRONG, *LEAVES_OUT), ids=lambda made: made.__name__)
+def test_a_mistake_in_an_unusual_form_changes_the_result(made: type) -> None:
+    def results(subject: Subject) -> dict[str, Array]:
+        at = calls.draw(subject, admissible(subject, Case(T=6, N=3, seed=80)))
+        found = calls.run(subject, at)
+        v = calls.cotangents(subject, Case(T=6, N=3), found)[0]
+        got = {**found.arrays, **{f"dL/d{k}": g for k, g in calls.backward(subject, at, v.outputs, v.final).items()}}
+        if "step" in subject.capabilities:
+            stepped, _ = subject.implementation.step(at.params, {k: x[:, 0] for k, x in at.inputs.items()}, at.state)
+            got |= {f"step {k}": x for k, x in stepped.items()}
+        return got
+
+    wrong, right = results(subject_of(made())), results(subject_of(made.__base__()))  # type: ignore[misc]  # it has a base
+    assert wrong.keys() != right.keys() or not all(np.array_equal(wrong[k], x) for k, x in right.items())
+
+
+@pytest.mark.parametrize(("made", "by"), LEAVES_OUT.items(), ids=lambda x: getattr(x, "__name__", x))
+def test_what_is_left_out_is_said_and_never_called_right(made: type, by: str) -> None:
+    result = check(made, isolate=False)[by]
+    assert result.status == "not_applicable"
+    assert "not given, so not checked: dL/dx" in str(result.reason)
 
 
 def test_what_is_refused_is_obeyed_and_said() -> None:
