@@ -247,7 +247,7 @@ MISTAKES = (
         "decay",
         "TIM330",
         ("k", "v", "g", "S"),
-        5,
+        4,
         _three_rows_of_four_steps,
         at=(4, 3),
     ),
