@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,12 +53,28 @@ def first_line(error: BaseException) -> str:
 
 def place_of(error: BaseException) -> str:
     """'FILE:LINE' of the innermost line of the user's own code that an exception went through; "" where it went through none."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        if is_users(trace.tb_frame.f_code.co_filename):
-            found = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
+    return _innermost(_lines(error))
+
+
+def place_in_subject(error: BaseException) -> str:
+    """The same for an exception that a check raised, caught by the function that called the check; "" where the fault is the check's.
+
+    A check may be a third party's.  Its own lines, and what it calls without bptt in between, are not the subject's: the subject's code
+    runs beneath bptt's, and in another file than the check.
+    """
+    _, *lines = _lines(error)
+    check = lines[0][0] if lines else ""
+    beneath = next((k for k, (file, _) in enumerate(lines) if is_ours(file)), len(lines))
+    return _innermost([(file, line) for file, line in lines[beneath:] if file != check])
+
+
+def _lines(error: BaseException) -> list[tuple[str, int]]:
+    """(file, line) of every frame that an exception went through, the one that caught it first."""
+    return [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+
+
+def _innermost(lines: list[tuple[str, int]]) -> str:
+    return next((f"{file}:{line}" for file, line in reversed(lines) if is_users(file)), "")
 
 
 def is_ours(file: str) -> bool:

@@ -319,6 +319,9 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "packed = 'offsets', and inputs() gives offsets = np.array([0, ..., T]), whole numbers that grow",
     ),
 }
+#: Checks whose advice on CONTRACT is true of whatever is raised, and those where it is true of a division by zero alone.
+_RAISING = frozenset({"TRN200", "TRN210", "TRN300", "TRN310", "TRN320", "TRN330", "TRN400", "TRN410", "TRN500", "TRN600"})
+_DIVIDING = frozenset({"TRN220", "TRN340"})
 #: For codes that mean the same whichever check found them.
 ANYWHERE: Mapping[str, tuple[str, str]] = {
     "CONTRACT": ("the code raises, or returns something of another form than it should", _CELL),
@@ -335,3 +338,11 @@ def causes_of(check_id: str, finding_code: str) -> tuple[Cause, ...]:
         return ()
     hypothesis, fix = found
     return (Cause(f"{check_id}-{finding_code}".lower().replace("_", "-"), hypothesis, "", _SCORE, fix),)
+
+
+def cause_of_raising(check_id: str, error: BaseException | None) -> Cause:
+    """The likely cause where the subject's own code raises `error` in a check, which for most checks is known by its line alone."""
+    if check_id in _RAISING or (check_id in _DIVIDING and isinstance(error, ZeroDivisionError)):
+        (cause,) = causes_of(check_id, "CONTRACT")
+        return cause
+    return Cause("raises", "its own code raises at this case", "", _SCORE, "the line and the error are in the headline; the case is below")

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from bptt.harness.call.guard import place_of, said
+from bptt.harness.call.guard import place_in_subject, said
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.operators.plan import refusal
 from bptt.harness.checks.registry import Check
+from bptt.harness.diagnosis.advice import cause_of_raising
 from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.subject import Subject
 from bptt.harness.training.oracle import Named
-from bptt.reports.records import Cause
 
 #: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
 _MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
@@ -93,16 +93,13 @@ def evidence_at(context: CheckContext, c: Check, case: Case) -> Iterator[Evidenc
     try:
         yield from c.function(context, case)
     except SubjectError as error:
-        cause = Cause(
-            "raises", "its own code raises at this case", "", 0.5, "the line and the error are in the headline; the case is below"
-        )
-        yield Evidence(False, str(error), "CONTRACT", detail=Named((cause,)))
+        yield Evidence(False, str(error), "CONTRACT", detail=Named((cause_of_raising(c.id, error.__cause__),)))
     except ContractError as error:
         yield Evidence(False, str(error), "CONTRACT")
     except (NotApplicable, BpttError):
         raise
     except Exception as error:  # code of the subject's that runs where nothing of it is called, such as a tuple with its own length
-        if not (place := place_of(error)):
+        if not (place := place_in_subject(error)):
             raise
         yield Evidence(False, f"{context.subject.name}: its code raised {said(error)} (at {place})", "CONTRACT")
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from bptt.harness.checks.registry import Check, load
-from bptt.harness.diagnosis.advice import ADVICE, ANYWHERE, causes_of
+from bptt.harness.diagnosis.advice import ADVICE, ANYWHERE, cause_of_raising, causes_of
 from bptt.reports.records import Code
 
 CHECKS = {c.id: c for c in load()}
@@ -39,3 +39,10 @@ def test_a_wrong_gradient_is_left_to_its_numbers() -> None:
 def test_a_mutation_is_answered_with_a_copy() -> None:
     (cause,) = causes_of("CON140", "MUTATION")
     assert "writes into its input" in cause.hypothesis and "h.copy()" in cause.fix
+
+
+def test_what_is_raised_is_answered_with_the_checks_advice_where_that_is_true_of_it() -> None:
+    assert "if norm > theta" in cause_of_raising("TRN220", ZeroDivisionError()).fix
+    assert "averages" in cause_of_raising("TRN300", KeyError("W")).fix
+    for check, error in (("TRN220", TypeError()), ("TRN340", None), ("CON110", ZeroDivisionError())):
+        assert cause_of_raising(check, error).code == "raises"

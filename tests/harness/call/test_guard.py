@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+
+import pytest
+
+from bptt.harness.call import guard
+
+
+def defined(text: str, file: str, **known: object) -> FunctionType:
+    """The function f that `text` defines, as if it stood in `file`."""
+    names = dict(known)
+    exec(compile(text, file, "exec"), names)
+    found = names["f"]
+    assert isinstance(found, FunctionType)
+    return found
+
+
+OURS = f"{guard.__file__}.py"
+USERS = defined("def f(): 1 / 0", "/home/user/cell.py")
+HELPER = defined("def f(): 1 / 0", "/home/third/helper.py")
+
+
+def through_bptt(function: Callable[[], None]) -> FunctionType:
+    return defined("def f(): g()", OURS, g=function)
+
+
+@pytest.mark.parametrize(
+    ("check", "place"),
+    {
+        "ours": (defined("def f(): g()", OURS, g=USERS), "/home/user/cell.py:1"),
+        "ours, its own fault": (defined("def f(): 1 / 0", OURS), ""),
+        "theirs, its own fault": (defined("def f(): 1 / 0", "/home/third/check.py"), ""),
+        "theirs, its helper's fault": (defined("def f(): g()", "/home/third/check.py", g=HELPER), ""),
+        "theirs, bptt's fault": (defined("def f(): g()", "/home/third/check.py", g=defined("def f(): 1 / 0", OURS)), ""),
+        "theirs, the subject's fault": (defined("def f(): g()", "/home/third/check.py", g=through_bptt(USERS)), "/home/user/cell.py:1"),
+        "theirs, by way of a helper": (
+            defined("def f(): g()", "/home/third/check.py", g=defined("def f(): g()", "/home/third/helper.py", g=through_bptt(USERS))),
+            "/home/user/cell.py:1",
+        ),
+        "theirs, called back by bptt": (
+            defined("def f(): g(lambda: 1 / 0)", "/home/third/check.py", g=defined("def f(h): h()", OURS)),
+            "",
+        ),
+    }.values(),
+)
+def test_what_a_check_raises_is_the_subjects_where_it_comes_from_beneath_bptt(check: FunctionType, place: str) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        check()
+    assert guard.place_in_subject(caught.value) == place
