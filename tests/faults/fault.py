@@ -53,7 +53,7 @@ class Fault:
     exit_code  of a run of that target alone
     says       a piece of the line that a person reads
     options    of the command, for this row
-    checks     to run, where the usual ones do not show it
+    checks     to run beside the usual ones, where those do not show it
     quick      whether it is one of the rows in the README's test command
     """
 

@@ -37,7 +37,7 @@ def run(fault: Fault, targets: Sequence[str], jobs: int, read: object) -> Seen:
     """`read` gives what was printed since it was last called, as (out, err): capfd.readouterr."""
     record = Path("record.json")
     record.unlink(missing_ok=True)
-    selected = [word for check in (fault.checks or CHECKS) for word in ("--select", check)]
+    selected = [word for check in (*CHECKS, *fault.checks) for word in ("--select", check)]
     exit_code = main(["check", *targets, "--level", "smoke", *selected, "--jobs", str(jobs), "--report", str(record), *fault.options])
     out, err = read()  # type: ignore[operator]  # a function of no arguments
     rows = accounting.rows(read_run(record))

@@ -15,8 +15,8 @@ _QUICK = ("an exit with 0", "a signal", "a message of another process")
 
 
 def _of_a_process(name: str, fault: planted.Fault) -> Fault:
-    """One of the isolation's own rows, whose status and words its own test asks for."""
-    options = [*(("--timeout", f"{fault.seconds}") if fault.seconds else ()), *(("--memory", fault.memory) if fault.memory else ())]
+    """One of the isolation's own rows, whose status and words its own test asks for; here its neighbours need time too."""
+    options = [*(("--timeout", "4") if fault.seconds else ()), *(("--memory", fault.memory) if fault.memory else ())]
     files = {"cell.py": planted.RIGHT + fault.body}
     return Fault(name, "", files, "cell.py:Cell", WORDS[fault.exit_code], fault.exit_code, options=tuple(options), quick=name in _QUICK)
 
