@@ -153,9 +153,9 @@ def published_regions(
     name: str, params: Arrays, prefix: str = "", layer: int | None = None, direction: str | None = None
 ) -> tuple[Region, ...]:
     """The gates' blocks of parameters that are laid out as the published convention `name` says, under names with `prefix`."""
+    from bptt.harness.weights.convention_map import mapping
+    from bptt.harness.weights.conventions import convention
     from bptt.harness.weights.map import regions
-    from bptt.harness.weights.published import convention
-    from bptt.harness.weights.published_layout import mapping
 
     own = {full.removeprefix(prefix): value for full, value in params.items() if full.startswith(prefix)}
     of = mapping(convention(name), set(own))

@@ -12,8 +12,8 @@ from bptt.harness.call.cell import backward, run
 from bptt.harness.call.drawing import draw, zero_state
 from bptt.harness.cases import Case, Cotangent, Data, admissible, cotangents
 from bptt.harness.errors import UsageError
-from bptt.harness.identify.identify import identify_layers as identify
-from bptt.harness.identify.identify import nothing_found_reason
+from bptt.harness.identify.published_cell import identify_layers as identify
+from bptt.harness.identify.published_cell import nothing_found_reason
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import Identification
 from bptt.harness.weights.transfer import Carried, carry, refuse_other_cell

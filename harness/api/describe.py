@@ -8,8 +8,8 @@ from typing import Any
 from bptt.harness import targets
 from bptt.harness.errors import UsageError
 from bptt.harness.identify.forward_bug import forward_bug
-from bptt.harness.identify.identify import identify_layers as _identify
-from bptt.harness.identify.identify import nothing_found_reason
+from bptt.harness.identify.published_cell import identify_layers as _identify
+from bptt.harness.identify.published_cell import nothing_found_reason
 from bptt.harness.subject import Subject
 from bptt.harness.weights.map import Identification
 

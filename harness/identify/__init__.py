@@ -1,2 +1,8 @@
-"""Which published cell an unknown implementation is, from its outputs alone: readings of its shapes (`search`), settled by runs
-with weights of our choice (`probing`, `influence`); several layers (`stacks`, `units`); one known difference (`forward_bug`)."""
+"""Which published cell an unknown implementation is, from its outputs alone, in this order:
+
+published_cell   the question and its answer: one cell, or a stack of them
+probing          the subject run with weights of our choice          influence      which tensors can hold which blocks
+search           a reading of its shapes settled by runs             arrangements   the first reading that fits
+units   stacks   several layers, or both directions, taken apart and put together
+forward_bug      a published cell but for one known difference in its forward pass
+"""

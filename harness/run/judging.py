@@ -22,7 +22,7 @@ from bptt.harness.checks.operators.plan import small as small_cases
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.forward_bug import ForwardBug, backward_is_that_of_the_right_cell, forward_bug
-from bptt.harness.identify.identify import Outcome, closest, searched
+from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Task
 from bptt.harness.run.findings import finding_of

@@ -1,8 +1,8 @@
 """How a subject's parameters lie over those of a published cell, and weights carried from one layout into another.
 
-map          the map itself               shapes             which blocks a tensor can be made of
-published    layouts of published code    published_layout   such a layout as a map
-transfer     weights from one map into another, block by block
-mirror       the reference in a subject's clothes             sentence   a map in words
-convert      `bptt.convert`
+map            the map itself                     shapes           which blocks a tensor can be made of
+conventions    layouts of published code          convention_map   such a layout as a map
+transfer       weights from one map into another, block by block
+mirror         the reference in a subject's clothes                sentence   a map in words
+convert        `bptt.convert`
 """

@@ -9,8 +9,8 @@ import numpy as np
 
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array
-from bptt.harness.weights.published import CONVENTIONS, Convention, convention
-from bptt.harness.weights.published_layout import mapping
+from bptt.harness.weights.convention_map import mapping
+from bptt.harness.weights.conventions import CONVENTIONS, Convention, convention
 from bptt.harness.weights.transfer import carry
 
 Weights = Mapping[str, object]

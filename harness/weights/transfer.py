@@ -15,8 +15,8 @@ import numpy as np
 
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Arrays
+from bptt.harness.weights.conventions import same_but_for_options
 from bptt.harness.weights.map import Piece, WeightMap, place_of, resized, shape_of
-from bptt.harness.weights.published import same_but_for_options
 from bptt.refimpl.cells import CELLS
 
 Key = tuple[str, str]

@@ -23,7 +23,7 @@ from bptt.harness.experiments.theory.paths import has_highway, walk
 from bptt.harness.experiments.theory.saturation import saturation
 from bptt.harness.experiments.theory.stepping import Setting, affordable, log_norms, sign_cotangent, start
 from bptt.harness.gradient.exact_backward import OneStep, one_step, with_exact_backward
-from bptt.harness.identify.identify import identify
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.subject import Array, Subject
 from bptt.harness.weights.map import Identification, params_to_reference

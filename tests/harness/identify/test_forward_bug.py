@@ -6,7 +6,7 @@ import pytest
 import bptt
 from bptt.harness import targets
 from bptt.harness.identify.forward_bug import forward_bug
-from bptt.harness.identify.identify import identify
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.known import BACKWARD, FORWARD, cells_of, forward_of_cell
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.plant import plant

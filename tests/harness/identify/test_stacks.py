@@ -16,7 +16,7 @@ from bptt.harness.diagnosis.lengths import causes_with_lengths
 from bptt.harness.diagnosis.replay import Candidate, Reference
 from bptt.harness.errors import UsageError
 from bptt.harness.identify.forward_bug import backward_is_that_of_the_right_cell, forward_bug
-from bptt.harness.identify.identify import identify, identify_layers, nothing_found_reason
+from bptt.harness.identify.published_cell import identify, identify_layers, nothing_found_reason
 from bptt.harness.known import STACKS
 from bptt.harness.known.stacks.backward import BUGS as BACKWARD
 from bptt.harness.known.subjects import PlantedStack

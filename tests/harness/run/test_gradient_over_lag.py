@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.identify.identify import identify
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.run.gradient_over_lag import gradient_over_lag, words
 from bptt.harness.run.runner import check
 from bptt.harness.subject import Array, Arrays

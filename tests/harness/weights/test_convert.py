@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import bptt
 from bptt.harness.errors import ContractError, UsageError
 from bptt.harness.subject import Array
+from bptt.harness.weights.convention_map import mapping
+from bptt.harness.weights.conventions import CONVENTIONS, Convention, convention
 from bptt.harness.weights.convert import conventions, convert
 from bptt.harness.weights.map import params_to_reference, shape_of
-from bptt.harness.weights.published import CONVENTIONS, Convention, convention
-from bptt.harness.weights.published_layout import mapping
 from bptt.refimpl.unroll import forward
 
 LAYER = {name: "_l0" for name in CONVENTIONS if name.startswith("torch.nn.") and CONVENTIONS[name].layered}

@@ -14,7 +14,7 @@ from bptt.harness.cases import Data
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Subject
 from bptt.harness.targets import load
-from bptt.harness.weights.published import CONVENTIONS
+from bptt.harness.weights.conventions import CONVENTIONS
 from tests.harness.adapters.frameworks import drawn, keras_on_torch, reference_outputs
 
 #: convention -> framework, target, its arguments

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.errors import UsageError
-from bptt.harness.identify.identify import identify
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.harness.weights.map import WeightMap
 from bptt.harness.weights.transfer import carry

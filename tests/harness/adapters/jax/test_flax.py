@@ -12,7 +12,7 @@ import pytest
 import bptt
 from bptt.harness.adapters.jax.flax import adapt
 from bptt.harness.errors import UsageError
-from bptt.harness.identify.identify import identify
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Subject
 from tests.harness.adapters.frameworks import dot_error, drawn
 

@@ -12,7 +12,7 @@ import numpy as np
 import bptt
 from bptt.harness.adapters.keras.adapt import adapt
 from bptt.harness.subject import Subject
-from bptt.harness.weights.published import CONVENTIONS
+from bptt.harness.weights.conventions import CONVENTIONS
 from tests.harness.adapters.frameworks import dot_error, drawn, reference_outputs
 
 layers = keras.layers

@@ -14,7 +14,7 @@ import pytest
 import bptt
 from bptt.harness.adapters.onnx.adapt import adapt
 from bptt.harness.errors import UsageError
-from bptt.harness.identify.identify import identify
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array, Subject
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")

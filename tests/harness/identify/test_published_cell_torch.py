@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from bptt.harness.adapters.torch.adapt import adapt  # noqa: E402  # after the skip
-from bptt.harness.identify.identify import identify, nothing_found_reason  # noqa: E402
+from bptt.harness.identify.published_cell import identify, nothing_found_reason  # noqa: E402
 from bptt.harness.subject import Subject  # noqa: E402
 
 GRU_WORDS = ("reset after the product", "z keeps the old state", "blocks r z n", "weights as rows (3H, D)", "two biases")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.errors import BpttError, ContractError, SubjectError
-from bptt.harness.identify.identify import closest, identify, nothing_found_reason
+from bptt.harness.identify.published_cell import closest, identify, nothing_found_reason
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.targets import load
 from bptt.harness.weights.map import params_to_reference

@@ -2,7 +2,7 @@
 
 The search settles one question at a time, because it may choose the parameters that the subject is run with:
 
-    1. shapes say which blocks a tensor can be made of          (layouts.py, influence.py)
+    1. shapes say which blocks a tensor can be made of          (influence.py)
     2. everything at zero, states small and very large          the forget bias that is added at run time, clips
     3. recurrent weights and biases at zero                     the gates of the input weights, the activation, which way z points
     4. biases at zero                                           the gates of the recurrent weights, where the reset gate applies

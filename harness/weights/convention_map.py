@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bptt.harness.errors import UsageError
+from bptt.harness.weights.conventions import Convention, Tensor, same_but_for_options
 from bptt.harness.weights.map import Index, Piece, WeightMap
-from bptt.harness.weights.published import Convention, Tensor, same_but_for_options
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.stack import single
