@@ -79,10 +79,27 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """The user's own lines around the one that is wrong.
+
+    first    number of the first of `lines`, which are as they stand in the file
+    line     number of the line that is wrong, one of them
+    mended   what should stand in its place, in the user's own names; "" where that is not known
+    """
+
+    file: str
+    first: int
+    lines: tuple[str, ...]
+    line: int
+    mended: str = ""
+
+
+@dataclass(frozen=True)
 class Cause:
     """A hypothesis on why, with the evidence for it.  `score` in [0, 1]; 1 means 'reproduces the wrong numbers to rounding'.
 
     source   the line to change, where it is known
+    mended   what should stand there, in the user's own names; "" where that is not known
     """
 
     code: str
@@ -91,6 +108,7 @@ class Cause:
     score: float
     fix: str
     source: Source | None = None
+    mended: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class Finding:
     causes: tuple[Cause, ...] = ()
     repro: Repro | None = None
     source: Source | None = None
+    excerpt: Excerpt | None = None
 
 
 @dataclass(frozen=True)

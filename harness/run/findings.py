@@ -18,6 +18,7 @@ from bptt.harness.checks.evidence import Evidence, NotLinear
 from bptt.harness.checks.registry import Check
 from bptt.harness.diagnosis import explain as diagnosis
 from bptt.harness.diagnosis.advice import causes_of
+from bptt.harness.diagnosis.excerpts import excerpt
 from bptt.harness.diagnosis.lengths import causes_with_lengths
 from bptt.harness.diagnosis.lines import line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
@@ -55,6 +56,7 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
     causes = _apart(lambda: _causes(context, c, evidence, faults), _UNKNOWN, "its cause", faults)
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
+    around = _apart(lambda: None if source is None else excerpt(source, causes), None, "the text around its line", faults)
     seen_at = case if worst is evidence else smallest
     repro = _apart(lambda: _repro(c, task, context.subject, smallest, worst, seen_at), None, "a script for it", faults)
     return Finding(
@@ -71,6 +73,7 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         causes=(*causes, *faults),
         repro=repro,
         source=source,
+        excerpt=around,
     )
 
 
