@@ -12,14 +12,14 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, Cotangent, Data, admissible
 from bptt.harness.errors import BpttError
-from bptt.harness.graph import words
-from bptt.harness.graph.edits import Edit
-from bptt.harness.graph.place import wrong_line
-from bptt.harness.graph.point import Point, point
-from bptt.harness.graph.reverse import gradients
-from bptt.harness.graph.search import search
-from bptt.harness.graph.statements import start_of
-from bptt.harness.graph.trace import Refused, backward_graph, forward_graph
+from bptt.harness.graph.naming import words
+from bptt.harness.graph.naming.edits import Edit
+from bptt.harness.graph.naming.place import wrong_line
+from bptt.harness.graph.naming.point import Point, point
+from bptt.harness.graph.naming.search import search
+from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
+from bptt.harness.graph.tracing.reverse import gradients
+from bptt.harness.graph.tracing.statements import start_of
 from bptt.harness.subject import Subject
 from bptt.reports.records import Cause
 

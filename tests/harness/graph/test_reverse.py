@@ -15,10 +15,10 @@ from bptt.harness.cases import Case, Data, admissible, cotangents
 from bptt.harness.gradient.complex_step import complex_step
 from bptt.harness.gradient.multiprecision import Number, numbers
 from bptt.harness.gradient.tangent import Direction, contract
-from bptt.harness.graph.node import Graph
-from bptt.harness.graph.replay import replay
-from bptt.harness.graph.reverse import cotangents_of, gradients, sweep
-from bptt.harness.graph.trace import forward_graph, inputs_of
+from bptt.harness.graph.tracing.node import Graph
+from bptt.harness.graph.tracing.passes import forward_graph, inputs_of
+from bptt.harness.graph.tracing.replay import replay
+from bptt.harness.graph.tracing.reverse import cotangents_of, gradients, sweep
 from bptt.harness.subject import Subject
 from bptt.harness.targets import load
 

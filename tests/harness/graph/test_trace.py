@@ -11,9 +11,9 @@ import pytest
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, admissible
-from bptt.harness.graph.node import Graph
-from bptt.harness.graph.replay import replay
-from bptt.harness.graph.trace import Refused, forward_graph, inputs_of
+from bptt.harness.graph.tracing.node import Graph
+from bptt.harness.graph.tracing.passes import Refused, forward_graph, inputs_of
+from bptt.harness.graph.tracing.replay import replay
 from bptt.harness.targets import load
 
 STYLES = {

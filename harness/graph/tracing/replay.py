@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bptt.harness.graph.node import Graph
-from bptt.harness.graph.operations import laid_out, value_of
+from bptt.harness.graph.tracing.node import Graph
+from bptt.harness.graph.tracing.operations import laid_out, value_of
 from bptt.harness.subject import Array
 
 

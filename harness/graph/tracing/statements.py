@@ -6,7 +6,7 @@ import ast
 import linecache
 from functools import lru_cache
 
-from bptt.harness.graph.node import Frame
+from bptt.harness.graph.tracing.node import Frame
 
 _LONGEST = 48
 

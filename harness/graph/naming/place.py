@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bptt.harness.graph.edits import Edit, Impossible, applies, edited_share, edited_sweep
-from bptt.harness.graph.node import Frame, Graph, Node
-from bptt.harness.graph.point import Point
-from bptt.harness.graph.units import Edge
+from bptt.harness.graph.naming.edits import Edit, Impossible, applies, edited_share, edited_sweep
+from bptt.harness.graph.naming.point import Point
+from bptt.harness.graph.naming.units import Edge
+from bptt.harness.graph.tracing.node import Frame, Graph, Node
 from bptt.harness.subject import Array
 
 

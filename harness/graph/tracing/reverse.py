@@ -11,8 +11,8 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.graph.node import Graph
-from bptt.harness.graph.operations import like_zeros, pull
+from bptt.harness.graph.tracing.node import Graph
+from bptt.harness.graph.tracing.operations import like_zeros, pull
 from bptt.harness.subject import Array
 
 

@@ -13,9 +13,18 @@ import numpy as np
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
-from bptt.harness.graph.node import Graph, Lost
-from bptt.harness.graph.replay import replay
-from bptt.harness.graph.trace_numpy import Tape, Traced, Unsupported, node_of, numpy_that_traces, traced_input, users_modules, writing
+from bptt.harness.graph.tracing.node import Graph, Lost
+from bptt.harness.graph.tracing.numpy_arrays import (
+    Tape,
+    Traced,
+    Unsupported,
+    node_of,
+    numpy_that_traces,
+    traced_input,
+    users_modules,
+    writing,
+)
+from bptt.harness.graph.tracing.replay import replay
 from bptt.harness.subject import Array, Subject
 
 
@@ -48,7 +57,7 @@ def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refu
 
 def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
     """The forward pass of a torch module.  Its replay is NumPy's, so it is held against torch's outputs to rounding."""
-    from bptt.harness.graph.trace_torch import Dispatched
+    from bptt.harness.graph.tracing.torch_tensors import Dispatched
 
     tape = Tape(_called.__code__)
     if not hasattr(subject.implementation, "tensors"):
@@ -119,7 +128,7 @@ def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph 
 
 
 def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
-    from bptt.harness.graph.trace_torch import Dispatched
+    from bptt.harness.graph.tracing.torch_tensors import Dispatched
 
     tape = Tape(_called.__code__)
     own = _copied(data)

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bptt.harness.graph.node import Graph, Node
-from bptt.harness.graph.operations import Gather
+from bptt.harness.graph.tracing.node import Graph, Node
+from bptt.harness.graph.tracing.operations import Gather
 from bptt.harness.subject import Array
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
-from bptt.harness.graph.edits import Edit, Exact, edited_sweep, exact_sweep
-from bptt.harness.graph.reverse import cotangents_of
-from bptt.harness.graph.trace import Refused, forward_graph
-from bptt.harness.graph.units import Model, by_parts, model_of, with_outputs
+from bptt.harness.graph.naming.edits import Edit, Exact, edited_sweep, exact_sweep
+from bptt.harness.graph.naming.units import Model, by_parts, model_of, with_outputs
+from bptt.harness.graph.tracing.passes import Refused, forward_graph
+from bptt.harness.graph.tracing.reverse import cotangents_of
 from bptt.harness.subject import Array, Subject
 
 #: Two gradients are the same where they differ by less than this beside the tensor's largest entry.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bptt.harness.graph.operations import ELEMENTWISE, Gather, like_zeros, local, pull, unbroadcast
-from bptt.harness.graph.units import Edge, EdgeClass, Model, UnitKey
+from bptt.harness.graph.naming.units import Edge, EdgeClass, Model, UnitKey
+from bptt.harness.graph.tracing.operations import ELEMENTWISE, Gather, like_zeros, local, pull, unbroadcast
 from bptt.harness.subject import Array
 
 #: A value at every step: what a class's edges compute ("y") or read ("p").

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bptt.harness.graph.trace_numpy import Traced, Unsupported, here, new, node_of, plain, tape, whole
+from bptt.harness.graph.tracing.numpy_arrays import Traced, Unsupported, here, new, node_of, plain, tape, whole
 from bptt.harness.subject import Array
 
 
@@ -185,7 +185,7 @@ def _power(d: Any, a: Any, b: Any) -> Any:
 
 
 def _sigmoid(d: Any, a: Any) -> Any:
-    from bptt.harness.graph.operations import value_of
+    from bptt.harness.graph.tracing.operations import value_of
 
     return new("sigmoid", [node_of(a)], None, value_of("sigmoid", None, [plain(a)]))
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import bptt.harness
-from bptt.harness.graph.node import Frame, Graph, Lost, Node, Place
-from bptt.harness.graph.operations import ELEMENTWISE, Einsum, Gather, Reduce, Scatter, order_of
+from bptt.harness.graph.tracing.node import Frame, Graph, Lost, Node, Place
+from bptt.harness.graph.tracing.operations import ELEMENTWISE, Einsum, Gather, Reduce, Scatter, order_of
 from bptt.harness.subject import Array
 
 _OURS = tuple(bptt.harness.__path__)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bptt.harness.graph.edits import FORMS, LAST, Edit, Impossible, Sequence_, number
-from bptt.harness.graph.point import Point
-from bptt.harness.graph.units import EdgeClass, UnitKey
+from bptt.harness.graph.naming.edits import FORMS, LAST, Edit, Impossible, Sequence_, number
+from bptt.harness.graph.naming.point import Point
+from bptt.harness.graph.naming.units import EdgeClass, UnitKey
 from bptt.harness.subject import Array
 
 _FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D", "H/H-1", "N/N-1")

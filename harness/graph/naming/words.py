@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bptt.harness.graph import statements
-from bptt.harness.graph.edits import Edit, Sequence_
-from bptt.harness.graph.node import Frame
-from bptt.harness.graph.point import Point
-from bptt.harness.graph.units import Edge, EdgeClass, Model
+from bptt.harness.graph.naming.edits import Edit, Sequence_
+from bptt.harness.graph.naming.point import Point
+from bptt.harness.graph.naming.units import Edge, EdgeClass, Model
+from bptt.harness.graph.tracing import statements
+from bptt.harness.graph.tracing.node import Frame
 from bptt.reports.records import Cause, Source
 
 _FACTOR = {

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from bptt.harness.graph.node import Frame, Graph, Node, Place
-from bptt.harness.graph.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast, value_of
-from bptt.harness.graph.reverse import reaches_inputs
-from bptt.harness.graph.split import split_activations
+from bptt.harness.graph.naming.split import split_activations
+from bptt.harness.graph.tracing.node import Frame, Graph, Node, Place
+from bptt.harness.graph.tracing.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast, value_of
+from bptt.harness.graph.tracing.reverse import reaches_inputs
 from bptt.harness.subject import Array
 
 Pull = Callable[[Array], Array | None]

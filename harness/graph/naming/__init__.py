@@ -1,0 +1,10 @@
+"""Which mistake at which edge of the graph gives all of a subject's wrong numbers.
+
+split    one activation over several gates as one for each
+units    operations joined to what a person differentiates in one go; the same place at every step
+edits    the mistakes that people make at an edge, and the sweep with some of them in it
+point    a subject at one case: its graph, its exact gradients, and those that it gives itself
+search   which edits give all of the subject's wrong numbers, at two sizes
+place    the line of the user's backward that computes the wrong value
+words    the cause in one sentence
+"""
