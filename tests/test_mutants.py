@@ -90,7 +90,7 @@ def test_the_interval_is_wilsons() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_the_planted_mutants_behave(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.mutants", "--sample", "4", "--jobs", "2", "--files", "harness/gradient/blocks.py"]
+    command = [sys.executable, "-m", "tests.mutants", "--sample", "4", "--jobs", "2", "--files", "harness/gradient/derivatives/blocks.py"]
     command += ["--tests", "tests/harness/gradient/test_blocks.py", "-o", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -27,8 +28,17 @@ ORDER = {
 OWN = {"refimpl": {"refimpl"}, "reports": {"reports"}, "harness": {"harness", "refimpl", "reports"}}
 
 
-def imports(path: Path, root: Path = ROOT) -> Iterator[str]:
+def imports(path: Path, root: Path = ROOT) -> tuple[str, ...]:
     """Dotted names that a file imports at run time, anywhere in it; what only type checkers read does not count."""
+    return _imports(path, root)
+
+
+@cache
+def _imports(path: Path, root: Path) -> tuple[str, ...]:
+    return tuple(_read(path, root))
+
+
+def _read(path: Path, root: Path) -> Iterator[str]:
     package = ("bptt", *path.relative_to(root).with_suffix("").parts)
     pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
@@ -50,7 +60,7 @@ def files(package: str, root: Path = ROOT) -> list[Path]:
 
 
 def room(dotted: str) -> tuple[str, str]:
-    """The package and the file or folder directly in it: "bptt.harness.checks.time" -> ("harness", "checks"); "" where there is none."""
+    """The package and the file or folder directly in it: "bptt.harness.cases" -> ("harness", "cases"); "" where there is none."""
     top, package, unit = (*dotted.split("."), "", "")[:3]
     return (package, unit) if top == "bptt" else ("", "")
 
@@ -98,6 +108,34 @@ def test_nothing_imports_in_a_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
+def lost(path: Path, root: Path = ROOT) -> list[str]:
+    """Imports of ours, of one file, that lead to no file."""
+    return [
+        f"{path.relative_to(root)}: {name} is not there" for name in imports(path, root) if room(name)[0] in OWN and not _is_there(name)
+    ]
+
+
+def _is_there(dotted: str) -> bool:
+    """Whether it is a file or folder of ours, or a name in one."""
+    place = ROOT.joinpath(*dotted.split(".")[1:])
+    if place.is_dir() or place.with_suffix(".py").is_file() or place.parent.with_suffix(".py").is_file():
+        return True
+    door = place.parent / "__init__.py"
+    said = door.read_text(encoding="utf-8") if door.is_file() else ""
+    return place.name in said or "def __getattr__" in said
+
+
+@pytest.mark.parametrize("package", ["src", *ORDER, "tests", "examples"])
+def test_what_is_imported_is_there(package: str) -> None:
+    assert [line for path in files(package) for line in lost(path)] == []
+
+
+def test_an_import_of_what_is_not_there_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "user.py"
+    path.write_text("from bptt.harness.checks import registry, nowhere\nfrom bptt.harness.gone import f\nfrom bptt.refimpl import CELLS")
+    assert {line.split()[1] for line in lost(path, tmp_path)} == {"bptt.harness.checks.nowhere", "bptt.harness.gone.f"}
+
+
 def home(dotted: str, modules: Mapping[str, Path]) -> str | None:
     """The file that an imported name comes from; None where it is a package's door or not ours."""
     return dotted if dotted in modules else dotted.rpartition(".")[0] if dotted.rpartition(".")[0] in modules else None
@@ -109,9 +147,9 @@ def home(dotted: str, modules: Mapping[str, Path]) -> str | None:
         ("refimpl/unroll.py", "import bptt.harness.cases", "refimpl knows nothing of bptt.harness.cases"),
         ("reports/store.py", "def f():\n    from bptt.refimpl.cells import CELLS", "reports knows nothing of bptt.refimpl.cells.CELLS"),
         ("harness/cases.py", "from bptt.harness import run", "cases stands before run"),
-        ("harness/adapters/torch/adapt.py", "from ...checks.time import f", "adapters stands before checks"),
+        ("harness/adapters/torch/adapt.py", "from ...checks.cells.time import f", "adapters stands before checks"),
         ("harness/cli/main.py", "from refimpl import CELLS", "refimpl.CELLS is a second copy of bptt.refimpl.CELLS"),
-        ("harness/checks/time.py", "from bptt.harness.diagnosis.explain import explain", "checks stands before diagnosis"),
+        ("harness/checks/cells/time.py", "from bptt.harness.diagnosis.explain import explain", "checks stands before diagnosis"),
     ],
 )
 def test_an_import_the_wrong_way_is_seen(tmp_path: Path, where: str, line: str, words: str) -> None:

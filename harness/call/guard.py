@@ -107,7 +107,7 @@ def named_arrays(value: object, where: str) -> dict[str, Array]:
 
 
 class OfManyDigits:
-    """What NumPy carries in arrays of objects where a double is not enough: a number like any other (gradient/multiprecision.py)."""
+    """What NumPy carries in arrays of objects where a double is not enough: a number like any other (derivatives/multiprecision.py)."""
 
     __slots__ = ()
 

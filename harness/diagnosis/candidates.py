@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bptt.harness.diagnosis.replay import Candidate, Reference
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import of_cell, of_stack
 from bptt.harness.known.match import by_array
 from bptt.harness.known.mistake import KnownMistake

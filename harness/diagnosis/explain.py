@@ -20,7 +20,7 @@ from bptt.harness.diagnosis.narrowing import Rerun, narrowed
 from bptt.harness.diagnosis.numbers import numbers_of
 from bptt.harness.diagnosis.replay import Candidate, Reference
 from bptt.harness.diagnosis.wrong import WrongGradient, tensors
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import of_cell
 from bptt.harness.known.match import Match
 from bptt.harness.known.mistake import KnownMistake

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bptt.harness.diagnosis.wrong import WrongGradient, tensors
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known.tolerances import same_number
 from bptt.harness.subject import Array
 

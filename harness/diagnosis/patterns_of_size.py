@@ -8,7 +8,7 @@ import numpy as np
 
 from bptt.harness.diagnosis.numbers import Numbers, Pair, listed
 from bptt.harness.diagnosis.wrong import WrongGradient
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.reports.records import Cause
 
 

@@ -19,14 +19,14 @@ import numpy as np
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
-from bptt.harness.gradient.blocks import Block, blocks
-from bptt.harness.gradient.differences import contracted, ladder
-from bptt.harness.gradient.every_entry import through_single_steps
-from bptt.harness.gradient.oracle import Contractions, Oracle, choose
+from bptt.harness.gradient.derivatives.blocks import Block, blocks
+from bptt.harness.gradient.derivatives.differences import contracted, ladder
+from bptt.harness.gradient.derivatives.every_entry import through_single_steps
+from bptt.harness.gradient.derivatives.oracle import Contractions, Oracle, choose
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
+from bptt.harness.gradient.derivatives.stepwise import OneStepAtATime
+from bptt.harness.gradient.derivatives.tangent import signed_directions
 from bptt.harness.gradient.precision import Noise, Precisions
-from bptt.harness.gradient.step_jacobians import NoChain
-from bptt.harness.gradient.stepwise import OneStepAtATime
-from bptt.harness.gradient.tangent import signed_directions
 from bptt.harness.subject import Array, Arrays, Region, Subject
 
 #: Chance that one random direction misses a wrong block.

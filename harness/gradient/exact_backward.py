@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.cases import Case, Cotangent, Data
-from bptt.harness.gradient.blocks import blocks
 from bptt.harness.gradient.certificate import examine
-from bptt.harness.gradient.distance import relative_distance
-from bptt.harness.gradient.every_entry import exact_gradients
-from bptt.harness.gradient.oracle import choose
+from bptt.harness.gradient.derivatives.blocks import blocks
+from bptt.harness.gradient.derivatives.distance import relative_distance
+from bptt.harness.gradient.derivatives.every_entry import exact_gradients
+from bptt.harness.gradient.derivatives.oracle import choose
 from bptt.harness.subject import Array, Arrays, Subject
 
 

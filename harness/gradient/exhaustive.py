@@ -14,7 +14,6 @@ import numpy as np
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
-from bptt.harness.gradient.blocks import Block, blocks
 from bptt.harness.gradient.certificate import (
     Examination,
     Judged,
@@ -26,9 +25,10 @@ from bptt.harness.gradient.certificate import (
     to_be_asked,
     with_verdict,
 )
-from bptt.harness.gradient.every_entry import exact_gradients
-from bptt.harness.gradient.oracle import Oracle, choose
-from bptt.harness.gradient.stepwise import OneStepAtATime
+from bptt.harness.gradient.derivatives.blocks import Block, blocks
+from bptt.harness.gradient.derivatives.every_entry import exact_gradients
+from bptt.harness.gradient.derivatives.oracle import Oracle, choose
+from bptt.harness.gradient.derivatives.stepwise import OneStepAtATime
 from bptt.harness.subject import Array, Subject
 
 #: Entries of a difference quotient that differ by less than this part of the largest are left to what has a better eye.

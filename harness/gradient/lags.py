@@ -16,14 +16,14 @@ from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import BpttError
-from bptt.harness.gradient.blocks import Block
 from bptt.harness.gradient.certificate import Judged, second_opinion
-from bptt.harness.gradient.oracle import Oracle, choose
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.oracle import Oracle, choose
+from bptt.harness.gradient.derivatives.slopes import Differentiate
+from bptt.harness.gradient.derivatives.step_jacobians import Chain, NoChain, chain_of, jacobians, moved_by_errors
+from bptt.harness.gradient.derivatives.stepwise import OneStepAtATime
+from bptt.harness.gradient.derivatives.tangent import signed_directions, tiled
 from bptt.harness.gradient.precision import Precisions, nudged, rounding_noise
-from bptt.harness.gradient.slopes import Differentiate
-from bptt.harness.gradient.step_jacobians import Chain, NoChain, chain_of, jacobians, moved_by_errors
-from bptt.harness.gradient.stepwise import OneStepAtATime
-from bptt.harness.gradient.tangent import signed_directions, tiled
 from bptt.harness.subject import Array, Subject
 
 #: Ten digits in float64, in units of the roundoff of the dtype.

@@ -10,11 +10,11 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Cotangent, Data, generator, is_bias
-from bptt.harness.gradient.blocks import Block
 from bptt.harness.gradient.certificate import Examination, Judged
-from bptt.harness.gradient.every_entry import exact_gradients, through_single_steps
-from bptt.harness.gradient.step_jacobians import NoChain
-from bptt.harness.gradient.tangent import signed_directions
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.every_entry import exact_gradients, through_single_steps
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
+from bptt.harness.gradient.derivatives.tangent import signed_directions
 from bptt.harness.subject import Array
 from bptt.reports.records import Where
 

@@ -11,12 +11,12 @@ from bptt.harness.call.cell import Gradients
 from bptt.harness.call.operator import Point, as_cell, as_cotangent, cotangents, draw, run, spoken
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import ContractError
-from bptt.harness.gradient.blocks import Block
 from bptt.harness.gradient.certificate import DRAWS_BY_DIFFERENCES, Examination, judge
-from bptt.harness.gradient.every_entry import exact_gradients
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.every_entry import exact_gradients
+from bptt.harness.gradient.derivatives.oracle import choose
+from bptt.harness.gradient.derivatives.tangent import Direction, signed_directions
 from bptt.harness.gradient.locate import wrong_entries
-from bptt.harness.gradient.oracle import choose
-from bptt.harness.gradient.tangent import Direction, signed_directions
 from bptt.harness.subject import Array, Region, Subject
 
 #: Entries of all arrays together up to which a wrong gradient is compared entry by entry.

@@ -13,10 +13,10 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.cases import Case, Cotangent, Data, generator
-from bptt.harness.gradient.blocks import Block
-from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step
-from bptt.harness.gradient.multiprecision import discrepancy_in_digits
-from bptt.harness.gradient.tangent import astype, contract, dot
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX, complex_step
+from bptt.harness.gradient.derivatives.multiprecision import discrepancy_in_digits
+from bptt.harness.gradient.derivatives.tangent import astype, contract, dot
 from bptt.harness.subject import Array, Subject
 
 #: Entries of the parameters up to which 80-bit numbers are affordable: their products are not done by BLAS.

@@ -21,12 +21,12 @@ import numpy as np
 from bptt.harness.call.cell import Gradients, backward, dropped_parts_are_errors, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
-from bptt.harness.gradient.blocks import Block, blocks
 from bptt.harness.gradient.certificate import Regions, no_regions
-from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
-from bptt.harness.gradient.differences import FINER, largest, slope
+from bptt.harness.gradient.derivatives.blocks import Block, blocks
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.derivatives.differences import FINER, largest, slope
+from bptt.harness.gradient.derivatives.tangent import Direction, astype, moved, signed_directions
 from bptt.harness.gradient.precision import nudged
-from bptt.harness.gradient.tangent import Direction, astype, moved, signed_directions
 from bptt.harness.subject import Array, Subject
 
 _STEP = 1e-30

@@ -19,7 +19,7 @@ from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, admissible, cotangents
 from bptt.harness.errors import BpttError, ContractError
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.identify.influence import layouts
 from bptt.harness.identify.probing import Unidentified, open_probe
 from bptt.harness.identify.search import Search, with_like_first

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known.tolerances import Near
 from bptt.harness.subject import Array
 

@@ -10,9 +10,9 @@ from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Cotangent, Data, admissible, cotangents
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.errors import BpttError
-from bptt.harness.gradient.oracle import choose
-from bptt.harness.gradient.step_jacobians import NoChain, adjoints, chain_of
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.oracle import choose
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain, adjoints, chain_of
+from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.harness.subject import Array
 from bptt.harness.weights.map import params_to_reference
 from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state

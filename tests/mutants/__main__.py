@@ -25,8 +25,10 @@ from tests.mutants.operators import Mutant, mutants
 from tests.mutants.reach import Reach, traced
 
 ROOT = Path(__file__).resolve().parents[2]
-GRADIENT = ("certificate", "blocks", "oracle", "precision", "differences", "lags")
-CHECKS = ("linearity", "gradients", "lags", "second_order", "time", "batch", "contract", "repeated", "shifts")
+DERIVATIVES = ("blocks", "oracle", "differences")
+GRADIENT = ("certificate", "precision", "lags", *(f"derivatives/{name}" for name in DERIVATIVES))
+CELLS = ("linearity", "gradients", "lags", "second_order", "time", "batch", "contract", "repeated")
+CHECKS = (*(f"cells/{name}" for name in CELLS), "networks/shifts")
 FILES = [*(f"harness/gradient/{name}.py" for name in GRADIENT), *(f"harness/checks/{name}.py" for name in CHECKS)]
 TESTS = ["tests/harness/gradient", "tests/harness/checks", "tests/harness/run"]
 HEAVY = ("numpy", "torch", "hypothesis", "mpmath", "pytest", "_pytest.pytester")

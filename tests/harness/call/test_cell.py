@@ -9,7 +9,7 @@ import pytest
 from bptt.harness.call.cell import backward, run, run_complex
 from bptt.harness.cases import Case
 from bptt.harness.errors import ContractError, SubjectError
-from bptt.harness.gradient.tangent import astype
+from bptt.harness.gradient.derivatives.tangent import astype
 from tests.harness.gradient.support import Changed, drawn, on, reference
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.parts import masks, ordinary
+from bptt.harness.checks.training.parts import masks, ordinary
 from bptt.harness.subject import CLIPS, OPTIMISERS, SCHEDULES, Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.harness.training import probes

@@ -10,8 +10,8 @@ import pytest
 
 from bptt.harness.call.cell import Gradients as GivenGradients
 from bptt.harness.cases import Case
+from bptt.harness.checks.cells.gradients import _is_wrong_at
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.gradients import _is_wrong_at
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.unroll import forward, truncated_backward

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.cases import Case
-from bptt.harness.checks import numerics
+from bptt.harness.checks.cells import numerics
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays

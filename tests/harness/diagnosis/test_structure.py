@@ -11,7 +11,7 @@ from bptt.harness.cases import Case
 from bptt.harness.diagnosis import structure
 from bptt.harness.diagnosis.explain import explain
 from bptt.harness.diagnosis.wrong import WrongGradient
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import mistake
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.subject import Array, Region

@@ -12,7 +12,7 @@ from bptt.harness.adapters.reference import subject as reference_subject
 from bptt.harness.call.cell import Gradients, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
-from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.precision import Precisions
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.refimpl import CELLS

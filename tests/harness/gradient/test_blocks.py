@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.cases import Case
-from bptt.harness.gradient.blocks import Block, blocks
+from bptt.harness.gradient.derivatives.blocks import Block, blocks
 from bptt.refimpl import CELLS
 from tests.harness.gradient.support import drawn, reference
 

@@ -10,11 +10,11 @@ from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, cotangents
 from bptt.harness.gradient import certificate
-from bptt.harness.gradient.blocks import Block
 from bptt.harness.gradient.certificate import MISS_PER_DRAW, _first_look, examine, second_opinion
-from bptt.harness.gradient.oracle import Contractions, Oracle, choose
-from bptt.harness.gradient.stepwise import OneStepAtATime
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.oracle import Contractions, Oracle, choose
+from bptt.harness.gradient.derivatives.stepwise import OneStepAtATime
+from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.refimpl import CELLS
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
 

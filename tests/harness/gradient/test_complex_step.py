@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bptt.harness.gradient.complex_step import complex_step
-from bptt.harness.gradient.tangent import Direction, astype, contract, side_by_side
+from bptt.harness.gradient.derivatives.complex_step import complex_step
+from bptt.harness.gradient.derivatives.tangent import Direction, astype, contract, side_by_side
 from tests.harness.gradient.support import drawn, exact, forgetful_lstm, function, on, reference
 
 

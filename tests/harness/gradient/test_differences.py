@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.gradient.differences import contracted, ladder, ladders, measured_noise, slope
-from bptt.harness.gradient.extrapolation import smooth_from
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.differences import contracted, ladder, ladders, measured_noise, slope
+from bptt.harness.gradient.derivatives.extrapolation import smooth_from
+from bptt.harness.gradient.derivatives.tangent import Direction
 from tests.harness.gradient.support import drawn, exact, function, on, reference
 
 Pair = tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from bptt.harness.call.cell import Gradients, run
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
-from bptt.harness.gradient import every_entry, jacobian_columns
-from bptt.harness.gradient.blocks import Block, blocks
-from bptt.harness.gradient.every_entry import exact_gradients, from_whole_runs, through_single_steps
-from bptt.harness.gradient.oracle import Oracle, choose
-from bptt.harness.gradient.step_jacobians import NoChain
+from bptt.harness.gradient.derivatives import every_entry, jacobian_columns
+from bptt.harness.gradient.derivatives.blocks import Block, blocks
+from bptt.harness.gradient.derivatives.every_entry import exact_gradients, from_whole_runs, through_single_steps
+from bptt.harness.gradient.derivatives.oracle import Oracle, choose
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.refimpl import CELLS

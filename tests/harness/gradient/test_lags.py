@@ -7,8 +7,8 @@ import pytest
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.gradient.lags import Lags, lag_map
-from bptt.harness.gradient.step_jacobians import NoChain
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.targets import load
 from bptt.refimpl import CELLS

@@ -10,10 +10,10 @@ from bptt.harness.cases import Case, cotangents
 from bptt.harness.gradient import certificate
 from bptt.harness.gradient import locate as locating
 from bptt.harness.gradient.certificate import examine
-from bptt.harness.gradient.every_entry import exact_gradients
+from bptt.harness.gradient.derivatives.every_entry import exact_gradients
+from bptt.harness.gradient.derivatives.oracle import choose
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.gradient.locate import locate, wrong_entries
-from bptt.harness.gradient.oracle import choose
-from bptt.harness.gradient.step_jacobians import NoChain
 from tests.harness.gradient.support import changed, drawn, exact, one_entry, reference
 
 REGIONS = reference("lstm").regions

@@ -10,9 +10,9 @@ import pytest
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.cases import Case, cotangents
 from bptt.harness.gradient import precision
-from bptt.harness.gradient.blocks import Block
-from bptt.harness.gradient.multiprecision import discrepancy_in_digits
-from bptt.harness.gradient.tangent import signed_directions
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.multiprecision import discrepancy_in_digits
+from bptt.harness.gradient.derivatives.tangent import signed_directions
 from bptt.harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM
 from tests.harness.gradient.support import changed, drawn, shrinks_with_precision

@@ -8,8 +8,8 @@ import pytest
 
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Case, cotangents
-from bptt.harness.gradient.oracle import _same_outputs, choose, rows_stay_apart, why_not_analytic
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.oracle import _same_outputs, choose, rows_stay_apart, why_not_analytic
+from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.refimpl import CELLS

@@ -7,10 +7,10 @@ import pytest
 
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
-from bptt.harness.gradient.blocks import Block
 from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.tangent import signed_directions
 from bptt.harness.gradient.precision import Noise, nudged, rounding_noise
-from bptt.harness.gradient.tangent import signed_directions
 from bptt.harness.subject import Array, Region, Subject
 from bptt.harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM, TextbookWithBuffers

@@ -8,8 +8,8 @@ import pytest
 
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Case, cotangents
-from bptt.harness.gradient.slopes import by_complex_step, by_differences
-from bptt.harness.gradient.step_jacobians import NoChain, adjoints, chain_of, moved_by_errors, single_steps
+from bptt.harness.gradient.derivatives.slopes import by_complex_step, by_differences
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain, adjoints, chain_of, moved_by_errors, single_steps
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl import CELLS
 from tests.harness.gradient.support import Changed, drawn, exact, forgetful_lstm, on, reference

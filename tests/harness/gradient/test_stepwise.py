@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bptt.harness.gradient.stepwise import OneStepAtATime, stepwise
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.stepwise import OneStepAtATime, stepwise
+from bptt.harness.gradient.derivatives.tangent import Direction
 from tests.harness.gradient.support import drawn, exact, forgetful_lstm, on, reference
 
 

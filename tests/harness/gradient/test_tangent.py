@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.cases import Cotangent
-from bptt.harness.gradient.tangent import Direction, Tangent, astype, contract, moved, signed_directions, tiled
+from bptt.harness.gradient.derivatives.tangent import Direction, Tangent, astype, contract, moved, signed_directions, tiled
 from tests.harness.gradient.support import drawn, reference
 
 

@@ -12,9 +12,9 @@ import pytest
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Data, admissible, cotangents
-from bptt.harness.gradient.complex_step import complex_step
-from bptt.harness.gradient.multiprecision import Number, numbers
-from bptt.harness.gradient.tangent import Direction, contract
+from bptt.harness.gradient.derivatives.complex_step import complex_step
+from bptt.harness.gradient.derivatives.multiprecision import Number, numbers
+from bptt.harness.gradient.derivatives.tangent import Direction, contract
 from bptt.harness.graph.tracing.node import Graph
 from bptt.harness.graph.tracing.passes import forward_graph, inputs_of
 from bptt.harness.graph.tracing.replay import replay

@@ -10,7 +10,7 @@ import pytest
 
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, parse_case
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import BACKWARD, mistake, of_cell
 from bptt.harness.known.cells.loop import SHOWN_IN
 from bptt.harness.known.mistake import KnownMistake

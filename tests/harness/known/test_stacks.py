@@ -10,7 +10,7 @@ import pytest
 
 from bptt.harness.checks import registry
 from bptt.harness.diagnosis.replay import replay
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import STACKS, mistake_of_stacks, of_stack
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.plant import PlantError, plant

@@ -8,8 +8,8 @@ from dataclasses import replace
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
-from bptt.harness.checks.parts import NAMING, held_against
 from bptt.harness.checks.registry import check
+from bptt.harness.checks.training.parts import NAMING, held_against
 from bptt.harness.subject import OPTIMISERS
 from bptt.harness.training.oracle import Question
 from bptt.harness.training.probes import first_step, many_steps, no_gradient, other_rates, reordered

@@ -18,8 +18,8 @@ from bptt.harness.call.cell import backward, run
 from bptt.harness.call.guard import OfManyDigits
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
-from bptt.harness.gradient.blocks import Block
-from bptt.harness.gradient.tangent import Tangent, contract, dot
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.tangent import Tangent, contract, dot
 from bptt.harness.subject import Array, Subject
 
 #: Digits carried: fifty are wanted, and a central difference of this step leaves them.

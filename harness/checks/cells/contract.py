@@ -11,10 +11,10 @@ from bptt.harness.call.cell import Gradients, backward, outputs
 from bptt.harness.call.drawing import draw_params, init, zero_state
 from bptt.harness.call.guard import called, copies
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.checks.cells.repeated import told_apart
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, finite, holds
 from bptt.harness.checks.registry import check
-from bptt.harness.checks.repeated import told_apart
 from bptt.harness.subject import Array, Arrays
 from bptt.reports.records import Code, Where
 

@@ -18,9 +18,9 @@ from itertools import pairwise
 import numpy as np
 
 from bptt.harness.cases import Cotangent
-from bptt.harness.gradient.jacobian_columns import Columns, Guess
-from bptt.harness.gradient.step_jacobians import Adjoints, NoChain, Steps
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.jacobian_columns import Columns, Guess
+from bptt.harness.gradient.derivatives.step_jacobians import Adjoints, NoChain, Steps
+from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.harness.subject import Array
 
 #: How well the factors must foretell a random direction: of the terms added up in an entry, and of the largest entry.

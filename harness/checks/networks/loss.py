@@ -11,9 +11,9 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import copies
 from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients
 from bptt.harness.cases import Case, Data
+from bptt.harness.checks.cells.gradients import evidence_of
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, finite, holds
-from bptt.harness.checks.gradients import evidence_of
 from bptt.harness.checks.registry import check
 from bptt.reports.records import Where
 

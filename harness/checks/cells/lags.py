@@ -11,8 +11,8 @@ from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import check
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.gradient.lags import Lags, Part, lag_map
-from bptt.harness.gradient.step_jacobians import NoChain
 from bptt.reports.records import Where
 
 _MOST_CELLS = 40

@@ -10,7 +10,7 @@ import numpy as np
 from bptt.harness.call.cell import run_complex
 from bptt.harness.cases import Data
 from bptt.harness.errors import BpttError
-from bptt.harness.gradient.tangent import Direction, Tangent, astype, moved
+from bptt.harness.gradient.derivatives.tangent import Direction, Tangent, astype, moved
 from bptt.harness.subject import Subject
 
 #: What code raises that cannot take complex numbers: these mean "use another oracle", and the reason is kept.

@@ -11,9 +11,9 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import called_as, copies
 from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients, with_masks
 from bptt.harness.cases import Case, generator
+from bptt.harness.checks.cells.gradients import evidence_of
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
-from bptt.harness.checks.gradients import evidence_of
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.certificate import examine
 from bptt.harness.subject import Array

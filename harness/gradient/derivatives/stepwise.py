@@ -14,10 +14,10 @@ import numpy as np
 
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.gradient.differences import FINER, contracted, entries, fine_ladder, ladder, one_difference
-from bptt.harness.gradient.slopes import Differentiate, by_differences
-from bptt.harness.gradient.step_jacobians import Chain, NoChain, adjoints, chain_of
-from bptt.harness.gradient.tangent import Direction, Tangent
+from bptt.harness.gradient.derivatives.differences import FINER, contracted, entries, fine_ladder, ladder, one_difference
+from bptt.harness.gradient.derivatives.slopes import Differentiate, by_differences
+from bptt.harness.gradient.derivatives.step_jacobians import Chain, NoChain, adjoints, chain_of
+from bptt.harness.gradient.derivatives.tangent import Direction, Tangent
 from bptt.harness.subject import Array, Subject
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence
-from bptt.harness.checks.parts import NAMING, held_against
 from bptt.harness.checks.registry import check
+from bptt.harness.checks.training.parts import NAMING, held_against
 from bptt.harness.subject import CLIPS
 from bptt.harness.training.oracle import Question
 from bptt.harness.training.probes import above, below, none_at_all

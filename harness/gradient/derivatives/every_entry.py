@@ -9,13 +9,13 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.gradient.blocks import Block
-from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
-from bptt.harness.gradient.jacobian_columns import Columns, Guess, forms, part
-from bptt.harness.gradient.low_rank import carried_back, factored
-from bptt.harness.gradient.oracle import Oracle
-from bptt.harness.gradient.step_jacobians import MOST_NUMBERS, Adjoints, NoChain, adjoints, jacobians, single_steps
-from bptt.harness.gradient.tangent import Direction, dot, signed_directions
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.derivatives.jacobian_columns import Columns, Guess, forms, part
+from bptt.harness.gradient.derivatives.low_rank import carried_back, factored
+from bptt.harness.gradient.derivatives.oracle import Oracle
+from bptt.harness.gradient.derivatives.step_jacobians import MOST_NUMBERS, Adjoints, NoChain, adjoints, jacobians, single_steps
+from bptt.harness.gradient.derivatives.tangent import Direction, dot, signed_directions
 from bptt.harness.subject import Array
 
 #: Runs that one block of a large cell may take, entries that may be moved one by one in single steps, and in whole runs.

@@ -9,16 +9,16 @@ import numpy as np
 
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.checks.cells.lags import lags_evidence
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, NotCertified, holds
-from bptt.harness.checks.lags import lags_evidence
 from bptt.harness.checks.registry import check
 from bptt.harness.gradient.certificate import Examination, Judged
-from bptt.harness.gradient.distance import relative_distance
+from bptt.harness.gradient.derivatives.distance import relative_distance
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.gradient.exhaustive import exhaust
 from bptt.harness.gradient.locate import locate, tensor_name
 from bptt.harness.gradient.sensitivity import smallest_error_found
-from bptt.harness.gradient.step_jacobians import NoChain
 from bptt.harness.subject import Array
 from bptt.reports.records import Where
 

@@ -15,10 +15,10 @@ import numpy as np
 from bptt.harness.call.cell import run
 from bptt.harness.call.guard import called
 from bptt.harness.cases import Case, Cotangent, Data, generator
-from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX, complex_step, value_and_slope
-from bptt.harness.gradient.differences import FINER, contracted_all, fine_ladder, ladder, ladders, one_difference
-from bptt.harness.gradient.slopes import Differentiate, by_complex_step, by_differences, by_forward_mode
-from bptt.harness.gradient.tangent import Direction, Tangent, astype, contract_all, side_by_side, signed_directions, tiled
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX, complex_step, value_and_slope
+from bptt.harness.gradient.derivatives.differences import FINER, contracted_all, fine_ladder, ladder, ladders, one_difference
+from bptt.harness.gradient.derivatives.slopes import Differentiate, by_complex_step, by_differences, by_forward_mode
+from bptt.harness.gradient.derivatives.tangent import Direction, Tangent, astype, contract_all, side_by_side, signed_directions, tiled
 from bptt.harness.subject import Array, Subject
 
 Tangents = Callable[[Sequence[Direction]], list[Tangent]]

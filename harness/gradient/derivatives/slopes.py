@@ -14,8 +14,8 @@ import numpy as np
 from bptt.harness.call.cell import dropped_parts_are_errors, run
 from bptt.harness.call.guard import called
 from bptt.harness.cases import Data
-from bptt.harness.gradient.differences import entries, ladders
-from bptt.harness.gradient.tangent import Direction, astype, moved, tiled
+from bptt.harness.gradient.derivatives.differences import entries, ladders
+from bptt.harness.gradient.derivatives.tangent import Direction, astype, moved, tiled
 from bptt.harness.subject import Array, Subject
 
 #: Rows of one run: more of them fall out of the processor's cache.

@@ -24,10 +24,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from bptt.harness.gradient.blocks import Block
-from bptt.harness.gradient.slopes import Differentiate, Slopes
-from bptt.harness.gradient.step_jacobians import Steps
-from bptt.harness.gradient.tangent import Direction, signed_directions
+from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.slopes import Differentiate, Slopes
+from bptt.harness.gradient.derivatives.step_jacobians import Steps
+from bptt.harness.gradient.derivatives.tangent import Direction, signed_directions
 from bptt.harness.subject import Array
 
 #: Columns that are kept at a time where each has to be moved on its own.

@@ -14,8 +14,8 @@ import numpy as np
 
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Cotangent, Data
-from bptt.harness.gradient.extrapolation import limit
-from bptt.harness.gradient.tangent import Direction, Tangent, contract_all, moved, tiled
+from bptt.harness.gradient.derivatives.extrapolation import limit
+from bptt.harness.gradient.derivatives.tangent import Direction, Tangent, contract_all, moved, tiled
 from bptt.harness.subject import Array, Subject
 
 _STEPS = {"float64": 2.0 ** -np.arange(4, 11), "float32": 2.0 ** -np.arange(2, 7)}

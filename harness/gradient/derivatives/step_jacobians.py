@@ -20,9 +20,9 @@ import numpy as np
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
-from bptt.harness.gradient.complex_step import CANNOT_TAKE_COMPLEX
-from bptt.harness.gradient.slopes import Differentiate, side
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.derivatives.slopes import Differentiate, side
+from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.harness.subject import Array, Subject
 
 #: Numbers in all Jacobians together: 160 MB.

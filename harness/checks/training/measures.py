@@ -10,8 +10,8 @@ import numpy as np
 from bptt.harness.cases import Case, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
-from bptt.harness.checks.parts import NAMING, held_against, masks, put_down_to
 from bptt.harness.checks.registry import check
+from bptt.harness.checks.training.parts import NAMING, held_against, masks, put_down_to
 from bptt.harness.subject import SCHEDULES
 from bptt.harness.training.masks import Look, look, named_by_look
 from bptt.harness.training.oracle import Question, asked

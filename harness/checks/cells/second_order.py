@@ -11,7 +11,7 @@ from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.registry import check
-from bptt.harness.gradient.blocks import Block
+from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.locate import tensor_name
 from bptt.harness.gradient.second_order import Symmetry, symmetry
 from bptt.reports.records import Where

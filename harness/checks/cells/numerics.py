@@ -14,9 +14,9 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, finite,
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.certificate import judge
-from bptt.harness.gradient.differences import measured_noise, moved_in_dtype
+from bptt.harness.gradient.derivatives.differences import measured_noise, moved_in_dtype
+from bptt.harness.gradient.derivatives.tangent import Direction, astype, signed_directions
 from bptt.harness.gradient.locate import tensor_name
-from bptt.harness.gradient.tangent import Direction, astype, signed_directions
 from bptt.harness.subject import Array
 from bptt.reports.records import Where
 

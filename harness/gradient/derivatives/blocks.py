@@ -10,7 +10,7 @@ import numpy as np
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case, Data
-from bptt.harness.gradient.tangent import Direction
+from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.harness.subject import Array, Region
 
 
