@@ -43,7 +43,7 @@ MOST_CURVES, MOST_POINTS, MOST_BENCHES = len(CURVE), 160, 36
 
 
 def heatmap(table: Mapping[str, Any], chart_id: str) -> Chart | None:
-    """Signed relative errors, `table` as `Result.metrics["heatmap"]` has it.  None where it holds no numbers.
+    """Signed relative errors, `table` as `Result.heatmap` has it.  None where it holds no numbers.
 
     Larger tables are pooled: a cell then shows the error of largest magnitude among those it stands for.
     """

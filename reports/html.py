@@ -207,8 +207,7 @@ def _panels(run: Run, results: Sequence[Result], shown: Sequence[Result], anchor
     panels = []
     for k, result in enumerate(shown):
         entry = catalogue.get(result.check)
-        table = result.metrics.get("heatmap")
-        chart = charts.heatmap(table, f"{anchor}-h{k}") if isinstance(table, dict) and heatmaps > 0 else None
+        chart = charts.heatmap(result.heatmap, f"{anchor}-h{k}") if result.heatmap is not None and heatmaps > 0 else None
         heatmaps -= chart is not None
         first = result.check not in [r.check for r in shown[:k]]
         panels.append(

@@ -7,6 +7,7 @@ Shapes do not occur here: arrays that a page draws (heatmaps, curves) are nested
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -141,10 +142,8 @@ class Finding:
 class Result:
     """One check on one target; `target` is its id, `check` stands in its plan.
 
-    `metrics` holds numbers and small tables beside the verdict.  Keys that views know:
-    ``sensitivity`` (float: smallest relative error that this check would have caught), ``miss_probability`` (float),
-    ``scope`` (str: which gates and tensors are wrong and which agree, one line for 'where'),
-    ``heatmap`` ({"title", "row_label", "column_label", "rows": [str], "columns": [str], "values": [[float]] signed relative error}).
+    `metrics` holds numbers and small tables beside the verdict, and decides none.  What views read of it are the properties below; a record
+    of anyone's may hold anything there, so what is of another type is as good as absent.
     """
 
     target: str
@@ -158,6 +157,24 @@ class Result:
     blocked_by: str | None = None
     finding: Finding | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sensitivity(self) -> float | None:
+        """The smallest relative error that this check would have caught."""
+        value = self.metrics.get("sensitivity")
+        return value if isinstance(value, int | float) and not math.isnan(value) else None
+
+    @property
+    def scope(self) -> str:
+        """Which gates and tensors are wrong and which agree: one line for 'where'; "" where the check gave none."""
+        value = self.metrics.get("scope")
+        return value if isinstance(value, str) else ""
+
+    @property
+    def heatmap(self) -> Mapping[str, Any] | None:
+        """{"title", "row_label", "column_label", "rows": [str], "columns": [str], "values": [[float]] signed relative error}."""
+        value = self.metrics.get("heatmap")
+        return value if isinstance(value, dict) else None
 
 
 @dataclass(frozen=True)

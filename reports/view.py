@@ -156,7 +156,7 @@ def sensitivity(results: Iterable[Result]) -> float | None:
 
     None where there is none, and where it is 1 or more: a check that lets an error of the gradient's own size pass sees nothing.
     """
-    known = [s for r in results if isinstance(s := r.metrics.get("sensitivity"), int | float) and not math.isnan(s)]
+    known = [r.sensitivity for r in results if r.sensitivity is not None]
     largest = max(known, default=None)
     return largest if largest is not None and largest < 1 else None
 
@@ -210,11 +210,10 @@ def place(finding: Finding, where: Where, bad: int | None = None, total: int | N
 
 def where_text(result: Result) -> str:
     """The line 'where': the check's own scope where it gave one."""
-    scope = result.metrics.get("scope")
     finding = result.finding
-    if isinstance(scope, str) and scope:
+    if result.scope:
         lag = finding.where.lag if finding else None
-        return one_line(scope) + (f"; first wrong lag {lag}" if lag else "")
+        return one_line(result.scope) + (f"; first wrong lag {lag}" if lag else "")
     return place(finding, finding.where, finding.bad, finding.total) if finding else ""
 
 

@@ -44,8 +44,11 @@ class NotCertified:
 class Evidence:
     """One comparison.
 
-    detail     what the diagnosis is told, and the record is not: the causes themselves, or the numbers to find them by
-    fails_at   whether the same failure shows at another case, where that can be told more cheaply than by running the check again
+    oracle       what an exact derivative was taken with: how small a difference a script can show depends on it
+    sensitivity  the smallest relative error that would have been seen here
+    metrics      what is told beside the verdict, and decides nothing
+    detail       what the diagnosis is told, and the record is not: the causes themselves, or the numbers to find them by
+    fails_at     whether the same failure shows at another case, where that can be told more cheaply than by running the check again
     """
 
     holds: bool
@@ -59,9 +62,17 @@ class Evidence:
     noise: float | None = None
     bad: int | None = None
     total: int | None = None
+    oracle: str | None = None
+    sensitivity: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     detail: Named | NotLinear | NotCertified | None = None
     fails_at: Callable[[Case], bool] | None = None
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The metrics as the record has them; what was not measured is left out."""
+        typed = {"oracle": self.oracle, "sensitivity": self.sensitivity}
+        return {name: value for name, value in (*self.metrics.items(), *typed.items()) if value is not None}
 
 
 def holds(**metrics: Any) -> Evidence:

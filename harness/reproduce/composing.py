@@ -53,7 +53,7 @@ def script(
     case: Case,
     where: Where,
     relative_error: float | None,
-    oracle: object,
+    oracle: str | None,
 ) -> str | None:
     """The lines, or None where there is no such script for this subject or none that fails.
 

@@ -192,5 +192,5 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case, worst: Evidence, 
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
     python = f"import bptt\nbptt.check({', '.join(call)}).raise_for_failures()"
     if c.family == "gradient" and worst.code == "BUG" and subject.kind != "operator":
-        python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.metrics.get("oracle")) or python
+        python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.oracle) or python
     return Repro(shlex.join(command), python)

@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,10 +18,11 @@ from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible, drawn
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.forward_first import with_needs
 from bptt.harness.checks.operators.plan import small as small_cases
 from bptt.harness.checks.registry import Check
 from bptt.harness.errors import BpttError, ContractError
-from bptt.harness.identify.forward_bug import ForwardBug, backward_is_that_of_the_right_cell, forward_bug
+from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Task
@@ -127,17 +128,13 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             forward_bug=varied,
             variants=variants_of(subject.like),
         )
-        forward_first = _is_the_forward_pass_to_be_mended(context)
-        if forward_first:
-            plan.sort(key=lambda c: c.id != "PAR100" and c.family not in ("contract", "numerics"))
         if (identified := _known(found, varied)) is not None:
             yield Recognised(target_id, identified)
         roots = {check: check for name, check in options.failed if name == target_id}
-        for c in plan:
+        for c, needs in with_needs(plan, context):
             if (target_id, c.id) in options.skip:
                 continue
             yield Checking(target_id, c.id)
-            needs = (*c.needs, "PAR100") if forward_first and c.family in ("linearity", "gradient") else _needs(context, c)
             result = _with_expectation(_judged(context, c, needs, task, roots, options), options)
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
@@ -191,7 +188,12 @@ class _Tally:
     compared: int = 0
     first: tuple[Evidence, Case] | None = None
     warning: tuple[Evidence, Case] | None = None
-    metrics: dict[str, object] | None = None
+    metrics: dict[str, object] = field(default_factory=dict)
+    sensitivity: float | None = None
+
+    @property
+    def recorded(self) -> dict[str, object]:
+        return self.metrics | ({} if self.sensitivity is None else {"sensitivity": self.sensitivity})
 
 
 def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options) -> Result:
@@ -219,12 +221,12 @@ def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task,
     if tally.first is None and not tally.compared:
         return Result(name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began)
     chosen = tally.first or tally.warning
-    metrics = dict(tally.metrics or {})
+    metrics = tally.recorded
     if chosen is None:
         return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
     evidence, case = chosen
     finding = finding_of(context, c, task, evidence, case, options)
-    metrics |= evidence.metrics
+    metrics |= evidence.recorded
     status = "failed" if tally.first else "passed"
     return Result(
         name,
@@ -234,21 +236,8 @@ def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task,
         cases=tally.cases,
         duration_s=time.perf_counter() - began,
         finding=finding,
-        metrics={k: v for k, v in metrics.items() if v is not None},
+        metrics=metrics,
     )
-
-
-def _is_the_forward_pass_to_be_mended(context: CheckContext) -> bool:
-    """Whether a mistake in the forward pass of what claims to be a published cell is all that is wrong: its backward is that cell's."""
-    varied, subject = context.forward_bug, context.subject
-    if varied is None or subject.like is None or "backward" not in subject.capabilities:
-        return False
-    return backward_is_that_of_the_right_cell(subject, varied)
-
-
-def _needs(context: CheckContext, c: Check) -> tuple[str, ...]:
-    """What must hold first; what a known difference in the forward pass does to time and batch is no second fault."""
-    return (*c.needs, "PAR100") if context.forward_bug is not None and c.family in ("time", "batch") else c.needs
 
 
 def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
@@ -271,22 +260,19 @@ def _add(tally: _Tally, context: CheckContext, c: Check, case: Case) -> None:
             return
         if not evidence.holds and tally.warning is None:
             tally.warning = (evidence, case)
-        tally.metrics = _merged(tally.metrics or {}, evidence)
+        _merge(tally, evidence)
 
 
-def _merged(known: dict[str, object], evidence: Evidence) -> dict[str, object]:
+def _merge(tally: _Tally, evidence: Evidence) -> None:
     """Largest error, best sensitivity and weakest certificate of all cases; the rest as it came last."""
-    new = dict(evidence.metrics)
+    seen = replace(evidence, sensitivity=None).recorded
     if evidence.relative_error is not None:
-        new.setdefault("max_relative_error", evidence.relative_error)
-    for key, value in new.items():
-        if value is None:
-            continue
-        old = known.get(key)
-        both = isinstance(old, int | float) and isinstance(value, int | float)
-        worse = min if key == "sensitivity" else max  # an error is caught where it is caught best
-        known[key] = worse(old, value) if both else value
-    return known
+        seen.setdefault("max_relative_error", evidence.relative_error)
+    for key, value in seen.items():
+        old = tally.metrics.get(key)
+        tally.metrics[key] = max(old, value) if isinstance(old, int | float) and isinstance(value, int | float) else value
+    if evidence.sensitivity is not None:  # an error is caught where it is caught best
+        tally.sensitivity = evidence.sensitivity if tally.sensitivity is None else min(evidence.sensitivity, tally.sensitivity)
 
 
 def _with_expectation(result: Result, options: Options) -> Result:

@@ -200,14 +200,13 @@ def every_entry_of_every_gradient_is_exact(context: CheckContext, case: Case) ->
     except NoChain as reason:
         raise NotApplicable(str(reason)) from reason
     evidence = evidence_of(examination, _ALL, context)
-    metrics = {k: v for k, v in evidence.metrics.items() if k not in ("miss_probability", "sensitivity")}
+    metrics = {k: v for k, v in evidence.metrics.items() if k != "miss_probability"}
     entries = sum(j.u.size for j in examination.judged if j.verdict != "not given")
-    evidence = replace(evidence, metrics=metrics | {"entries": entries})
-    if evidence.holds or evidence.code != "BUG":
-        yield evidence
-        return
-    on = evidence.metrics["cotangent"]
-    yield replace(evidence, headline=f"dL/d{evidence.where.tensor} is wrong in single entries, with the cotangent on {on}")
+    evidence = replace(evidence, metrics=metrics | {"entries": entries}, sensitivity=None)
+    if evidence.code == "BUG" and isinstance(evidence.detail, NotCertified):
+        on = evidence.detail.located.cotangent.name
+        evidence = replace(evidence, headline=f"dL/d{evidence.where.tensor} is wrong in single entries, with the cotangent on {on}")
+    yield evidence
 
 
 def _one_step_at_a_time(context: CheckContext, case: Case) -> Evidence:
@@ -239,7 +238,6 @@ def evidence_of(examination: Examination, of: tuple[str, ...], context: CheckCon
     metrics: dict[str, object] = {
         "max_relative_error": max(relative, default=0.0),
         "miss_probability": examination.miss_probability,
-        "oracle": examination.oracle.name,
     }
     if examination.oracle.why:
         metrics["oracle_because"] = examination.oracle.why
@@ -248,14 +246,14 @@ def evidence_of(examination: Examination, of: tuple[str, ...], context: CheckCon
     undecided = [j for j in judged if j.verdict == "undecided"]
     if undecided:
         return _undecided(examination, undecided, metrics)
-    return Evidence(True, metrics=metrics | {"sensitivity": smallest_error_found(examination)}, total=len(judged))
+    return Evidence(True, metrics=metrics, oracle=examination.oracle.name, sensitivity=smallest_error_found(examination), total=len(judged))
 
 
 def _failure(examination: Examination, of: tuple[str, ...], context: CheckContext, metrics: dict[str, object]) -> Evidence:
     found = locate(examination, of)
     gate = f", gate {found.where.gate}" if found.where.gate else ""
     relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)
-    metrics |= {"scope": found.scope, "cotangent": found.cotangent.name, "sensitivity": smallest_error_found(examination)}
+    metrics |= {"scope": found.scope, "cotangent": found.cotangent.name}
     if found.heatmap:
         metrics["heatmap"] = found.heatmap
     return Evidence(
@@ -267,6 +265,8 @@ def _failure(examination: Examination, of: tuple[str, ...], context: CheckContex
         relative_error=relative,
         bad=found.bad,
         total=found.total,
+        oracle=examination.oracle.name,
+        sensitivity=smallest_error_found(examination),
         metrics=metrics,
         detail=NotCertified(examination, found),
         fails_at=lambda case: _is_wrong_at(context, case, of, found.where.gate),
@@ -291,5 +291,6 @@ def _undecided(examination: Examination, undecided: list[Judged], metrics: dict[
         observed=worst.yours,
         expected=worst.exact,
         relative_error=worst.relative,
+        oracle=examination.oracle.name,
         metrics=metrics,
     )

@@ -42,7 +42,7 @@ def lags_evidence(context: CheckContext, case: Case) -> Evidence:
     metrics = _metrics(found)
     wrong = [name for name, part in found.parts.items() if part.wrong.any()]
     if not wrong:
-        return Evidence(True, metrics=metrics, total=sum(p.wrong.size for p in found.parts.values()))
+        return Evidence(True, oracle=found.oracle.name, metrics=metrics, total=sum(p.wrong.size for p in found.parts.values()))
     name = wrong[0]
     part, band = found.parts[name], bands(found)
     place = _shown(part)
@@ -63,6 +63,7 @@ def lags_evidence(context: CheckContext, case: Case) -> Evidence:
         relative_error=float(part.relative[place]),
         bad=int(part.wrong.sum()),
         total=int(np.count_nonzero(part.sizes)),
+        oracle=found.oracle.name,
         metrics=metrics | {"scope": _scope(found, band), "cotangent": f"output {place[0]} only"},
         fails_at=lambda smaller: _same_bands(context, smaller, band),
     )
@@ -131,7 +132,6 @@ def _metrics(found: Lags) -> dict[str, object]:
         "max_relative_error": max(float(np.max(r, initial=0.0)) for r in right),
         "blocks": int(sizes.size),
         "decades": float(np.round(-np.log10(sizes.min()), 1)) if sizes.size else 0.0,
-        "oracle": found.oracle.name,
         "heatmap": heatmap(found),
     }
 

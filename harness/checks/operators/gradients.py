@@ -98,10 +98,10 @@ def screened(context: CheckContext, case: Case, draws: int) -> Evidence:
     found = screen(context.subject, case, min(draws, context.draws))
     if not found.agrees:
         return certified(context, case, draws)
-    metrics: dict[str, object] = {"max_relative_error": found.relative, "miss_probability": MISS_PER_DRAW**draws, "oracle": found.oracle}
+    metrics: dict[str, object] = {"max_relative_error": found.relative, "miss_probability": MISS_PER_DRAW**draws}
     if found.why:
         metrics["oracle_because"] = found.why
-    return Evidence(True, metrics=metrics | {"sensitivity": found.sensitivity}, total=found.cotangents)
+    return Evidence(True, metrics=metrics, oracle=found.oracle, sensitivity=found.sensitivity, total=found.cotangents)
 
 
 def certified(context: CheckContext, case: Case, draws: int) -> Evidence:
@@ -113,7 +113,6 @@ def _evidence(context: CheckContext, case: Case, e: Examination) -> Evidence:
     metrics: dict[str, object] = {
         "max_relative_error": max((j.relative for j in e.judged if j.verdict in ("agrees", "rounding")), default=0.0),
         "miss_probability": e.miss_probability,
-        "oracle": e.oracle.name,
     }
     if e.oracle.why:
         metrics["oracle_because"] = e.oracle.why
@@ -133,9 +132,10 @@ def _evidence(context: CheckContext, case: Case, e: Examination) -> Evidence:
             observed=worst.yours,
             expected=worst.exact,
             relative_error=worst.relative,
+            oracle=e.oracle.name,
             metrics=metrics,
         )
-    return Evidence(True, metrics=metrics | {"sensitivity": smallest_error_found(e)}, total=len(e.judged))
+    return Evidence(True, metrics=metrics, oracle=e.oracle.name, sensitivity=smallest_error_found(e), total=len(e.judged))
 
 
 def _failure(context: CheckContext, case: Case, e: Examination, metrics: dict[str, object]) -> Evidence:
@@ -155,6 +155,7 @@ def _failure(context: CheckContext, case: Case, e: Examination, metrics: dict[st
         relative_error=relative,
         bad=found.bad,
         total=found.total,
+        oracle=e.oracle.name,
         metrics=metrics | {"scope": found.scope, "wrong_tensors": list(found.tensors)},
         fails_at=lambda smaller: _is_wrong_at(context, smaller),
     )

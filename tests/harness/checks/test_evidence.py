@@ -3,18 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bptt.harness.checks.evidence import agree, holds
+from bptt.harness.checks.evidence import Evidence, agree, holds
 from bptt.reports.records import Where
 
 A = np.array([[1.0, -2.0], [0.0, 4.0]])
 
 
 def test_equal_arrays_agree_and_the_error_is_told() -> None:
-    found = agree("outputs", got=A * (1 + 1e-12), expected=A, tolerance=1e-10, than="those", sensitivity=1e-9)
+    found = agree("outputs", got=A * (1 + 1e-12), expected=A, tolerance=1e-10, than="those", noise=1e-9)
     assert found.holds
     assert found.relative_error == pytest.approx(1e-12, rel=1e-2)
-    assert found.metrics == {"sensitivity": 1e-9}
-    assert holds(oracle="x").metrics == {"oracle": "x"}
+    assert found.metrics == {"noise": 1e-9}
+    assert holds(noise=1.0).metrics == {"noise": 1.0}
+    assert Evidence(True, oracle="x", metrics={"a": None, "b": 2}).recorded == {"b": 2, "oracle": "x"}
 
 
 def test_the_worst_entry_is_named() -> None:

@@ -112,7 +112,7 @@ def test_a_smaller_case_must_fail_in_the_same_way() -> None:
 
 def test_metrics_of_several_cases_keep_the_largest_error_and_the_best_sensitivity() -> None:
     def measured(context: CheckContext, case: Case) -> Iterator[Evidence]:
-        yield Evidence(True, relative_error=10.0**-case.T, metrics={"sensitivity": case.T * 1e-12, "oracle": f"at {case.T}"})
+        yield Evidence(True, relative_error=10.0**-case.T, sensitivity=case.T * 1e-12, oracle=f"at {case.T}")
 
     (result,) = judged(made(measured, cases=(Case(T=5), Case(T=3), Case(T=4))))
     assert result.metrics == {"max_relative_error": 1e-3, "sensitivity": pytest.approx(3e-12), "oracle": "at 4"}
