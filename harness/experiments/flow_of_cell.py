@@ -11,7 +11,8 @@ are made from the exact derivative of the forward pass, and the wrong ones stand
     spectrum  Lyapunov exponents of the full-state step Jacobians (harness/experiments/theory/lyapunov.py)
     window    what each lag brings to the gradient of its parameters (harness/experiments/theory/advisor.py)
 
-Parameters as its own init draws them, zeros moved a little; inputs of variance 1; the loss a sum of signs over the last output.
+Parameters as its own init draws them, zeros moved a little; inputs of variance 1; the loss a sum of signs over the last output, for the
+window a normal vector times the last output of sequences of `length` steps that begin where the cell's own zero_state says.
 
 Sources: Hochreiter and Schmidhuber 1997; Pascanu et al. 2013; Engelken, Wolf and Abbott 2023, Lyapunov spectra of chaotic recurrent neural
 networks; Aicher, Foti and Fox 2019.
@@ -20,19 +21,22 @@ networks; Aicher, Foti and Fox 2019.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.theory.advisor import TOLERATED
 from bptt.harness.experiments.theory.flow_panels import PANELS, subject_of
+from bptt.harness.experiments.theory.lyapunov import largest_of
 from bptt.harness.experiments.theory.stepping import why_not
 from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 LN10 = math.log(10)
 #: Standard errors that two estimates of one rate may be apart.
 SIGMAS = 6.0
+#: A window longer than this part of the sequence saves nothing.
+WHOLE = 0.9
 _ENGELKEN = "Engelken, Wolf and Abbott 2023"
 
 
@@ -100,8 +104,8 @@ def _of_both(norms: Sequence[Point], spectra: Sequence[Point]) -> list[Claim]:
     for p in norms:
         same = [q for q in spectra if q.settings["seed"] == p.settings["seed"] and "note" not in p.values]
         for q in same[:1]:
-            rate, LE = real(p.values, "rate"), reals(q.values, "exponents")[0]
-            error = math.hypot(real(p.values, "error"), reals(q.values, "errors")[0])
+            rate, (LE, of_LE) = real(p.values, "rate"), _largest(q)
+            error = math.hypot(real(p.values, "error"), of_LE)
             if math.isfinite(rate) and math.isfinite(LE) and math.isfinite(error):
                 # the gradient still turns into its direction, and so do those of the exponents: about a unit of log norm each
                 tolerance = SIGMAS * error + 2 / min(whole(p.values, "T"), whole(q.values, "steps"))
@@ -140,8 +144,12 @@ def _curve_of_spectrum(p: Point) -> list[Series]:
     exponents = reals(p.values, "exponents")
     shown = [(float(i), e) for i, e in enumerate(exponents, 1) if math.isfinite(e)]
     x, y = (tuple(column) for column in zip(*shown, strict=True)) if shown else ((), ())
-    words = f"largest {exponents[0]:.4f} nats a step"
+    words = f"largest {_largest(p)[0]:.4f} nats a step"
     return [Series("Lyapunov spectrum", "exponent", "nats a step", x, y, source=_ENGELKEN, words=words)]
+
+
+def _largest(p: Point) -> tuple[float, float]:
+    return largest_of(reals(p.values, "exponents"), reals(p.values, "errors"), whole(p.values, "steps"))
 
 
 def _curve_of_window(p: Point) -> list[Series]:
@@ -153,8 +161,7 @@ def _curve_of_window(p: Point) -> list[Series]:
     if "yours" in p.values:
         mine = [(float(K), b) for K, b in enumerate(reals(p.values, "yours")[:-1]) if K > 0 and b > 0]
         x, y = (tuple(column) for column in zip(*mine, strict=True)) if mine else ((), ())
-        K = whole(p.values, "yours window")
-        said = f"{text(p.values, 'wrong')}: a window of {K} steps" if K >= 0 else f"{text(p.values, 'wrong')}: no window"
+        said = f"{text(p.values, 'wrong')}: a window of {whole(p.values, 'yours window'):,} steps"
         found.append(Series("yours", *axes, x, y, words=said, log_y=True, verdict="differs"))
     return found
 
@@ -185,7 +192,8 @@ def _facts(points: Sequence[Point]) -> Table:
                     rows.append(("its matrix proves", f"{text(v, 'verdict')}{by} ({norms})"))
             case "spectrum":
                 rows.append(("step Jacobians", f"{len(reals(v, 'exponents'))} x {len(reals(v, 'exponents'))}, by {text(v, 'by')}"))
-                rows.append(("largest exponent", f"{reals(v, 'exponents')[0]:.5f} +- {reals(v, 'errors')[0]:.5f} nats a step"))
+                LE, error = _largest(p)
+                rows.append(("largest exponent", f"{LE:.5f} +- {error:.5f} nats a step"))
             case _:
                 rows.append(("truncated BPTT", _of_window(p)))
     return Table("the cell", ("what", "found"), tuple(rows))
@@ -235,10 +243,34 @@ def _of_highway(p: Point) -> str:
 
 
 def _of_window(p: Point) -> str:
-    K, reach = whole(p.values, "window"), whole(p.settings, "reach")
-    if K < 0:
-        return f"no window of up to {reach} steps keeps the gradient within {100 * TOLERATED:.0f} %"
-    return f"a window of {K} step{'s' if K != 1 else ''} keeps the gradient within {100 * TOLERATED:.0f} %"
+    return f"{words_of_window(p.values, whole(p.settings, 'length'))}; {words_of_endless(p.values, whole(p.settings, 'length'))}"
+
+
+def words_of_window(values: Mapping[str, object], length: int) -> str:
+    """For sequences of the length that was measured."""
+    K, within = whole(values, "window"), f"within {100 * TOLERATED:.0f} %"
+    if WHOLE * length < K:
+        return f"no window much shorter than sequences of {length:,} steps keeps their gradient {within}: it takes {K:,}"
+    error = real(values, "window error")
+    spread = f" (+- {2 * error:.0f})" if error > 0.01 * K else ""
+    return f"a window of {K:,} step{'s' if K != 1 else ''}{spread} keeps the gradient of sequences of {length:,} steps {within}"
+
+
+def words_of_endless(values: Mapping[str, object], length: int) -> str:
+    """The limit of long sequences, or that it is not known."""
+    endless, bound = values["endless"], values["bound"]
+    if endless is None:
+        fading = "it grows" if real(values, "factor") > 1.001 else "it does not measurably fade"
+        return f"for endless ones no window of up to {length:,} steps is enough: {fading}"
+    said = f"for endless ones {_about(real(values, 'endless'))}"
+    if real(values, "endless") > length:
+        said += f", by {real(values, 'factor'):.5f} a step beyond {length:,}"
+    return said if bound is None else f"{said}, at most {_about(real(values, 'bound'))}"
+
+
+def _about(K: float) -> str:
+    """Three digits are all that an estimate has."""
+    return f"{round(K, 2 - math.floor(math.log10(K))) if K >= 1000 else math.ceil(K):,.0f}"
 
 
 def _wrong(points: Sequence[Point]) -> list[str]:
@@ -271,13 +303,14 @@ DEFINITION = Definition(
         "seconds": 30.0,
         "burn_in": 100,
         "steps": 1000,
-        "reach": 100,
-        "E": 30,
+        "length": 2500,
+        "draws": 4,
+        "rows": 16,
         "seed": 0,
     },
     point=point,
     gather=gather,
-    quick={"T": 300, "steps": 300, "reach": 60, "E": 15},
-    full={"T": 100_000, "seconds": 300.0, "steps": 20_000, "reach": 400, "E": 100, "H": 32},
+    quick={"T": 300, "steps": 300, "length": 400},
+    full={"T": 100_000, "seconds": 300.0, "steps": 20_000, "length": 20_000, "H": 32},
     of_cell=True,
 )

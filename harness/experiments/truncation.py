@@ -38,8 +38,8 @@ def point(settings: Settings) -> Values:
     g, tau, reach = real(settings, "gain"), whole(settings, "tau"), whole(settings, "reach")
     rng = np.random.default_rng([whole(settings, "seed"), round(1000 * g)])
     network = tanh_network(g, whole(settings, "H"), whole(settings, "E") + reach - 1, whole(settings, "N"), rng)
-    shares = network.shares(whole(settings, "E"), reach)
-    advice = advise(shares, TARGET)
+    lags = network.lags(whole(settings, "E"), reach)
+    shares, advice = lags.all_shares, advise([lags], TARGET)
     bias = advice.bias[:-1]
     return {
         "scalar": [scalar_bias(real(settings, "lam"), K) for K in WINDOWS],
@@ -48,7 +48,7 @@ def point(settings: Settings) -> Values:
         "bias": _listed(bias),
         "bound": _listed(aicher_bound(shares, tau, reach)),
         "estimate": _listed(aicher_bound(shares, tau, 2 * tau)),
-        "window": -1 if advice.window is None else advice.window,
+        "window": -1 if advice.endless is None else math.ceil(advice.endless),
         **artbp(tanh_network(g, 3, 9, 1, rng), real(settings, "cut"), whole(settings, "samples"), rng),
     }
 

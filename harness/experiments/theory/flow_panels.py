@@ -10,12 +10,13 @@ from typing import overload
 import numpy as np
 
 from bptt.harness import targets
+from bptt.harness.call.drawing import zero_state
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.reading import real, whole
-from bptt.harness.experiments.theory.advisor import advise, shares_of_lags, states_along
+from bptt.harness.experiments.theory.advisor import Advice, Lags, advise, lags_of, states_along
 from bptt.harness.experiments.theory.certificates import GAMMA, certify
 from bptt.harness.experiments.theory.jacobians import flatten, subject_jacobians
 from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
@@ -32,6 +33,8 @@ from bptt.refimpl.types import Params, Tape
 
 #: Lags that a curve shows; all of them where there are fewer.
 SHOWN = 400
+#: Sequences are drawn so often at most, where a subject takes few rows at once.
+MOST_DRAWS = 16
 
 
 def subject_of(target: str) -> Subject:
@@ -42,9 +45,9 @@ def subject_of(target: str) -> Subject:
     return found[0]
 
 
-def _start(subject: Subject, settings: Settings, T: int, N: int | None = None) -> Setting:
+def _start(subject: Subject, settings: Settings, T: int, N: int | None = None, sequence: int = 0) -> Setting:
     N = whole(settings, "N") if N is None else N
-    return start(subject, T, N, whole(settings, "D"), whole(settings, "H"), whole(settings, "seed"))
+    return start(subject, T, N, whole(settings, "D"), whole(settings, "H"), whole(settings, "seed"), sequence)
 
 
 def norm(subject: Subject, settings: Settings) -> Values:
@@ -193,25 +196,42 @@ def lyapunov(subject: Subject, settings: Settings) -> Values:
 
 
 def window(subject: Subject, settings: Settings) -> Values:
-    """Relative bias of truncated BPTT over its window, for errors at many steps."""
+    """Relative bias of truncated BPTT over its window: for sequences of the length that is named, and for endless ones."""
     if "backward" not in subject.capabilities:
         return {"why": "it has no backward: there is no gradient to truncate"}
     mistake = _mistake(subject, settings)
-    if mistake is not None:
-        subject, yours = with_exact_backward(subject), subject
-    reach, E = whole(settings, "reach"), whole(settings, "E")
-    setting = _start(subject, settings, E + reach - 1)
-    states = states_along(subject, setting.params, setting.xs, setting.state)
-    y = subject.implementation.run(dict(setting.params), setting.xs[:1], dict(states[0]))[0]
-    rng = np.random.default_rng([whole(settings, "seed"), 2])
-    dys = rng.normal(size=(E, *np.shape(y)[1:])).astype(setting.xs.dtype) * (subject.dys_scale or 1.0)
-    advice = advise(shares_of_lags(subject, setting.params, setting.xs, states, dys, reach))
-    found: Values = {"bias": [float(b) for b in advice.bias], "window": -1 if advice.window is None else advice.window}
     if mistake is None:
-        return found
-    theirs = advise(shares_of_lags(yours, setting.params, setting.xs, states, dys, reach))
-    yours_window = -1 if theirs.window is None else theirs.window
-    return {**found, "yours": [float(b) for b in theirs.bias], "yours window": yours_window, **_said(mistake)}
+        return _advice(advice_of(subject, settings))
+    right, yours = advice_of(with_exact_backward(subject), settings), advice_of(subject, settings)
+    return {**_advice(right), "yours": [float(b) for b in yours.bias], "yours window": yours.window, **_said(mistake)}
+
+
+def advice_of(subject: Subject, settings: Settings) -> Advice:
+    """How far back to truncate: the errors of the last output of `draws` times `rows` sequences of `length` steps, from its own start."""
+    length, rows = whole(settings, "length"), whole(settings, "rows")
+    draws, made = list[Lags](), 0
+    while made < whole(settings, "draws") * rows and len(draws) < MOST_DRAWS:
+        setting = _start(subject, settings, length, N=rows, sequence=len(draws))
+        N = setting.xs.shape[1]
+        state = zero_state(subject, dict(setting.params), N)
+        states = states_along(subject, setting.params, setting.xs, state)
+        y = subject.implementation.run(dict(setting.params), setting.xs[:1], dict(states[0]))[0]
+        rng = np.random.default_rng([whole(settings, "seed"), 2, len(draws)])
+        dys = rng.normal(size=(1, *np.shape(y)[1:])).astype(setting.xs.dtype) * (subject.dys_scale or 1.0)
+        draws.append(lags_of(subject, setting.params, setting.xs, states, dys, length))
+        made += N
+    return advise(draws)
+
+
+def _advice(advice: Advice) -> Values:
+    return {
+        "bias": [float(b) for b in advice.bias],
+        "window": advice.window,
+        "window error": advice.error,
+        "endless": advice.endless,
+        "bound": advice.bound,
+        "factor": advice.factor,
+    }
 
 
 PANELS: dict[str, Callable[[Subject, Settings], Values]] = {"norm": norm, "spectrum": lyapunov, "window": window}

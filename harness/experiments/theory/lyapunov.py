@@ -9,7 +9,7 @@ Giorgilli and Strelcyn 1980, Meccanica 15 (both methods); Eckmann and Ruelle 198
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,11 @@ class Spectrum:
     standard_errors: Array
     rounding: Array
     steps: int
+
+    @property
+    def largest(self) -> tuple[float, float]:
+        """The largest of the exponents, and its standard error: see `largest_of`."""
+        return largest_of(self.exponents, self.standard_errors, self.steps)
 
     @property
     def trusted(self) -> Array:
@@ -67,6 +72,24 @@ def spectrum(jacobians: Iterable[Array], Q: Array, *, burn_in: int = 0, every: i
     return Spectrum(
         per_step.mean(axis=0), _batch_error(per_step, min(batches, len(logs))), np.mean(losses, axis=0) / every, len(logs) * every
     )
+
+
+def largest_of(exponents: Sequence[float] | Array, errors: Sequence[float] | Array, steps: int) -> tuple[float, float]:
+    """The largest exponent whichever column has it, and its standard error.
+
+    QR puts exponents in order in the limit only.  Those that are closer than their errors, or than the two units of log norm that the
+    directions take to part, trade places for as long as the run lasts: then the largest may be any of them, and is too large by chance,
+    so its error is the largest error among them together with how far apart they are.
+    """
+    values, known = np.asarray(exponents), np.asarray(errors)
+    best = int(np.argmax(values))
+    if not math.isfinite(values[best]):
+        return float(values[best]), math.inf
+    with np.errstate(invalid="ignore"):
+        close = values[best] - values <= np.maximum(2 * np.hypot(known[best], known), 2 / steps)
+    close = np.isfinite(values) & np.isfinite(known) & close
+    close[best] = True
+    return float(values[best]), math.hypot(float(np.max(known[close])), float(np.ptp(values[close])), 1 / steps)
 
 
 def random_start(rng: np.random.Generator, n: int, k: int) -> Array:

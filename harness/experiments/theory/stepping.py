@@ -44,14 +44,14 @@ def why_not(subject: Subject) -> str | None:
     return None
 
 
-def start(subject: Subject, T: int, N: int, D: int, H: int, seed: int) -> Setting:
-    """The same parameters whatever T and N are.  Raises ContractError where it shows no state."""
+def start(subject: Subject, T: int, N: int, D: int, H: int, seed: int, sequence: int = 0) -> Setting:
+    """The same parameters whatever T, N and the number of the sequence are.  Raises ContractError where it shows no state."""
     params = draw_params(subject, admissible(subject, Case(1, 1, D, H, "initial", seed=seed)))
     case = admissible(subject, Case(1, N, D, H, "initial", seed=seed))
     template = zero_state(subject, params, case.N)
     if not template:
         raise ContractError(f"{subject.name}.zero_state gives no state, wanted every array that a step hands to the next")
-    rng = generator(case, "sequence")
+    rng = generator(case, f"sequence {sequence}" if sequence else "sequence")
     state = {name: np.asarray(0.5 * rng.normal(size=s.shape), dtype=s.dtype) for name, s in template.items()}
     xs = rng.normal(size=(T, case.N, case.D)).astype(case.dtype)
     return Setting(subject, params, xs, state)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bptt.harness.adapters.reference import subject
 from bptt.harness.experiments.engine.definition import Values
-from bptt.harness.experiments.theory.advisor import shares_of_lags
+from bptt.harness.experiments.theory.advisor import Lags, lags_of
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
@@ -62,15 +62,15 @@ class Network:
         blocks = sum(self.gradient(self.dys, start=t, stop=t + K) for t in range(0, len(self.xs), K))
         return float(np.linalg.norm(blocks - whole_) / np.linalg.norm(whole_))
 
-    def shares(self, E: int, reach: int) -> list[Array]:
+    def lags(self, E: int, reach: int) -> Lags:
         """What each lag brings to the gradient of the errors of the last E steps."""
-        return shares_of_lags(subject(self.cell), self.params, self.xs, self.states, self.dys[-E:], reach)
+        return lags_of(subject(self.cell), self.params, self.xs, self.states, self.dys[-E:], reach)
 
-    def difference_from_windows(self, shares: Sequence[Array], E: int, windows: Sequence[int]) -> float:
+    def difference_from_windows(self, shares: Array, E: int, windows: Sequence[int]) -> float:
         """Largest difference of the sums of shares from the windows of refimpl's truncated BPTT, relative to the whole."""
         dys = np.concatenate([np.zeros_like(self.dys[:-E]), self.dys[-E:]])
-        size = float(np.linalg.norm(sum(shares)))
-        differences = [np.linalg.norm(sum(shares[:K]) - self.gradient(dys, window=K)) for K in windows if len(shares) >= K]
+        size = float(np.linalg.norm(np.sum(shares, axis=0)))
+        differences = [np.linalg.norm(np.sum(shares[:K], axis=0) - self.gradient(dys, window=K)) for K in windows if len(shares) >= K]
         return max(map(float, differences), default=0.0) / size
 
 
@@ -83,7 +83,7 @@ def tanh_network(g: float, H: int, T: int, N: int, rng: np.random.Generator) -> 
     return Network(cell, params, xs, [state, *({"h": y} for y in ys)], tapes, np.asarray(rng.normal(size=ys.shape)))
 
 
-def aicher_bound(shares: Sequence[Array], tau: int, known: int) -> Array:
+def aicher_bound(shares: Sequence[Array] | Array, tau: int, known: int) -> Array:
     """The bound on the relative bias for K = 0, 1, ..., reach - 1, with beta from the lags below `known`; inf where it says nothing.
 
     With known = reach it holds.  With fewer lags it supposes that the decay goes on as it was.   (reach,)

@@ -18,7 +18,7 @@ from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 ROOT = Path(__file__).parents[3]
-SMALL = {"T": 60, "D": 3, "H": 6, "burn_in": 30, "steps": 80, "reach": 12, "E": 4}
+SMALL = {"T": 60, "D": 3, "H": 6, "burn_in": 30, "steps": 80, "length": 24, "draws": 2, "rows": 4}
 
 
 def of(cell: str, **replaced: object) -> Experiment:

@@ -34,8 +34,8 @@ def test_the_numbers_of_the_publication() -> None:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), gain=st.floats(0.3, 1.3), tau=st.integers(1, 10))
 def test_the_bound_is_above_the_bias(seed: int, gain: float, tau: int) -> None:
-    shares = tanh_network(gain, 6, 34, 2, np.random.default_rng(seed)).shares(10, 25)
-    assert np.all(aicher_bound(shares, tau, 25) >= advise(shares).bias[:-1] * (1 - 1e-12))
+    lags = tanh_network(gain, 6, 34, 2, np.random.default_rng(seed)).lags(10, 25)
+    assert np.all(aicher_bound(lags.all_shares, tau, 25) >= advise([lags]).bias[:-1] * (1 - 1e-12))
 
 
 def test_the_bound_is_tight_where_the_decay_is_geometric() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt.harness.experiments.theory.jacobians import cell_jacobians, cell_map, flatten
-from bptt.harness.experiments.theory.lyapunov import benettin, floquet, invariant_start, random_start, spectrum
+from bptt.harness.experiments.theory.lyapunov import benettin, floquet, invariant_start, largest_of, random_start, spectrum
 from bptt.harness.experiments.theory.random_matrices import orthogonal
 from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.unroll import forward
@@ -201,3 +201,20 @@ def test_a_sequence_too_short_for_its_burn_in() -> None:
 
 def test_one_batch_says_nothing_of_the_error() -> None:
     assert spectrum([np.eye(2)], np.eye(2)).standard_errors.tolist() == [math.inf, math.inf]
+
+
+def test_the_largest_exponent_is_the_largest_whichever_column_has_it() -> None:
+    assert largest_of([-0.5, -0.2, -1.0], [1e-3, 1e-3, 1e-3], 1000)[0] == -0.2
+    value, error = largest_of([-0.200, -0.203, -1.0], [1e-3, 2e-3, 5e-1], 1000)
+    assert value == -0.2 and error == pytest.approx(math.hypot(2e-3, 3e-3, 1e-3))  # two that trade places
+    assert largest_of([-math.inf, -math.inf], [math.inf, math.inf], 10) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_error_of_the_largest_covers_close_exponents(seed: int) -> None:
+    """Rotations times diag(e^-0.1, e^-0.101): both exponents are -0.1005, and a run of 60 steps cannot tell them apart."""
+    rng = np.random.default_rng(seed)
+    turns = rng.uniform(0, 2 * math.pi, size=60)
+    steps = [np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]]) @ np.diag(np.exp([-0.1, -0.101])) for a in turns]
+    value, error = spectrum(steps, random_start(rng, 2, 2)).largest
+    assert abs(value - -0.1005) <= 3 * error
