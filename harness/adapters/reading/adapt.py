@@ -34,7 +34,8 @@ def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subjec
         return None
     failures = Failures()
     try:
-        owners = list(of_class(cls, args))
+        with forwards.quiet():
+            owners = list(of_class(cls, args))
     except CannotMakeError as error:
         raise UsageError(f"{spec}: {short_name(cls)}: {error}") from error
     return _subject_of(cls, spec, [(o, f, b) for o in owners for f, b in pairs], failures)
@@ -48,11 +49,12 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
         return None
     failures = Failures()
     tries: list[tuple[Owner, str, str | None]] = []
-    for forward, back in pairs:
-        chosen = {n: functions[n] for n in functions}
-        tries += [(o, forward, back) for o in of_arguments(module, chosen, forward)]
-        named = {forward: functions[forward]} | ({back: functions[back]} if back else {}) | chosen
-        tries += [(o, forward, back) for o in of_globals(module, named)]
+    with forwards.quiet():
+        for forward, back in pairs:
+            chosen = {n: functions[n] for n in functions}
+            tries += [(o, forward, back) for o in of_arguments(module, chosen, forward, back)]
+            named = {forward: functions[forward]} | ({back: functions[back]} if back else {})
+            tries += [(o, forward, back) for o in of_globals(module, named, chosen)]
     return _subject_of(functions[pairs[0][0]], spec, tries, failures)
 
 
@@ -85,23 +87,28 @@ def _pairs(names: Mapping[str, Any], fits: Any, together: bool = False) -> Itera
                 b for b in backs if not together or not any(b.replace(y, x) in names and b.replace(y, x) != b for x, y in _HALVES if y in b)
             ]
             yield from ((front, b) for b in sorted(rest, key=lambda b: b.startswith("_")))
-    if not fronts or not backs or together:
-        yield from ((n, None) for n in names if fits(n) and n not in backs and _gives_gradients(n, names[n]))
+    losses = [n for n in names if words.LOSS.match(n) and fits(n)]
+    yield from ((n, b) for n in losses for b in backs if not together and words.arguments(names[n])[0] == words.arguments(names[b])[0])
+    yield from ((n, None) for n in names if fits(n) and _gives_gradients(n, names[n]))
 
 
 def _gives_gradients(name: str, function: Any) -> bool:
-    """Whether a function may be a loss with its gradients in one: by its name, or since it returns several things called d..."""
-    if words.LOSS.match(name):
-        return True
-    named = [n for n in words.returned(function) if words.stem(n) != n]
-    return len(named) >= 2 and not any(words.COTANGENT.match(a) for a in words.arguments(function)[0])
+    """Whether a function may be a loss with its gradients in one: by its name, or since several things in it are called d..."""
+    arguments = [a for names in words.arguments(function) for a in names]
+    trains = re.match(r"_*(fit|train|run|main|learn|sample|predict|generate)", name) and not re.search(r"step|batch|once", name)
+    if trains or any(words.COTANGENT.match(a) or re.match(r"(n_?|num_?)?(epochs?|iter(ation)?s?)$", a) for a in arguments):
+        return False
+    code = getattr(function, "__code__", None)
+    named = [n for n in (*words.returned(function), *(code.co_varnames if code else ())) if words.stem(n) != n]
+    inputs = [a for a in arguments if a not in ("self", "cls")]
+    return bool(words.LOSS.match(name)) or (len(set(named)) >= 2 and bool(inputs) and (not words.BACKWARD.match(name) or "forward" in name))
 
 
 def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]], failures: Failures) -> Subject | None:
     found: list[Reading] = []
     done: set[tuple[str, str | None]] = set()
     for owner, method, back in tries:
-        if (method, back) in done and owner.unlikely > 0:
+        if ((method, back) in done and owner.unlikely > 0) or (back is None and found):
             continue
         for forward in forwards.readings(owner, method, failures):
             if back is None:

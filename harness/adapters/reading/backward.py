@@ -5,16 +5,19 @@ Which argument is what is told by the author's own words and by what runs; no va
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading import assumed, words
 from bptt.harness.adapters.reading.clips import clip_lifted, clip_of
 from bptt.harness.adapters.reading.forward import (
+    MOST_TRIES,
     Failures,
     Forward,
     Path,
@@ -23,15 +26,15 @@ from bptt.harness.adapters.reading.forward import (
     call,
     fresh,
     hand,
-    handed_targets,
     outputs,
     quiet,
     shape_words,
+    targets_for,
     value_at,
     values_at,
 )
 from bptt.harness.adapters.reading.layout import at, canonical, layout_of, like
-from bptt.harness.adapters.reading.owners import HandedOwner
+from bptt.harness.adapters.reading.owners import Handed, HandedOwner, called, watched
 from bptt.harness.adapters.textbook.params import draw, find_gradients, gradients_before, has_effect, like_shape, read
 from bptt.harness.subject import Array, Arrays
 
@@ -40,7 +43,11 @@ RATE = 0.125
 
 @dataclass(frozen=True)
 class Place:
-    """Where a gradient comes out.   kind 'result' (a path in what came back), 'kept' (a slot), 'change' (of the weight, by -rate)"""
+    """Where a gradient comes out.
+
+    kind   'result' (a path in what came back)    'kept' (a slot)    'local' (a variable of the function, as its last line left it)
+           'change' (of the weight, by -rate)     'updated' (a path in what came back, where the changed weight stands)
+    """
 
     kind: str
     path: Path
@@ -53,7 +60,8 @@ class Reading:
     backward   its name, None where there is none, the forward's own where one function is both
     sources    argument of backward -> ('cotangent', leaf) ('arg', of forward) ('leaf', path) ('item', path) ('targets',) ('rate',)
                ('weights',) ('size', letter)
-    loss       ('forward', path) ('backward', path) ('method', name, roles) or None where cotangents are handed over
+    loss       ('forward', path) ('backward', path) ('method', name, roles) ('local', name) a variable of forward
+               ('assumed', kind, leaf, factor) or None where cotangents are handed over
     gradients  'p:NAME' 'x' 'h' 'c' -> Place
     evidence   what was seen of backward
     """
@@ -84,9 +92,13 @@ def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]
     clip = clip_of(forward.owner.methods[method])
     for sources, target, agree in _sources(forward, method):
         key = f"{sources}{target}"
-        if key in seen:
+        outside = any(v[0] == "cotangent" for v in sources.values())
+        if key in seen or (outside and target):  # a loss inside and a gradient from outside: of which the loss is, is not to be told
             continue
         seen.add(key)
+        failures.tries += 1
+        if failures.tries > MOST_TRIES:
+            break
         guess = Reading(forward, method, sources, target=target, words_agree=agree, clip=clip)
         try:
             with quiet():
@@ -133,7 +145,7 @@ def _source_words(reading: Reading, source: Path) -> str:
 def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], str, int]]:
     """Ways to read backward's arguments, the likeliest first, with how many of them the author's words decide."""
     needed, optional = words.arguments(forward.owner.methods[method])
-    needed = [n for n in needed if n not in ("self", "cls")]
+    needed = [n for n in (*needed, *words.unbound(forward.owner.methods[method])) if n not in ("self", "cls")]
     rates = [n for n in optional if "rate" in words.roles(n)]
     cotangent = [n for n in optional if words.COTANGENT.match(n) and optional[n] is None]
     names = [*needed, *rates, *cotangent]
@@ -191,6 +203,8 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         named = [(("item", path), 1) for path, n in items if words.CACHE.search(n)]
         return [*named, *(p for p in plain if p[0] not in [n[0] for n in named])] or [(("item", path), 0) for path, _ in items]
     alike = [(("item", path), 1) for path, n in items if words.same(n, name)]
+    if not alike:  # 'probs' of 'output_probs'
+        alike = [(("item", path), 1) for path, n in items if len(name) > 2 and (n.endswith(f"_{name}") or (name.endswith(f"_{n}") and n))]
     if alike:
         return alike
     if "targets" in roles:
@@ -208,9 +222,9 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
     if words.is_weight(name):
         return [(("weight", name), 1)]
     return [
+        *((("item", p), 0) for p, _ in items),
         *((("cotangent", p, as_), 0) for p, layout in forward.leaves.items() if layout for as_ in cotangent_layouts(layout)),
         (("targets",), 0),
-        *((("item", p), 0) for p, _ in items),
     ]
 
 
@@ -222,21 +236,43 @@ class Pass:
     result: Any
     gave: Any
     before: Arrays
+    forward_locals: Mapping[str, Any] = field(default_factory=dict)
+    locals: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run(reading: Reading, params: Arrays, values: Values, cotangents: Mapping[Path, Array], root: Any = None, rate: float = RATE) -> Pass:
-    """Forward and backward once.  `cotangents` have the axes that `outputs` gives."""
+def run(
+    reading: Reading,
+    params: Arrays,
+    values: Values,
+    cotangents: Mapping[Path, Array],
+    root: Any = None,
+    rate: float = RATE,
+    watch: bool = False,
+) -> Pass:
+    """Forward and backward once.  `cotangents` have the axes that `outputs` gives; local variables are kept where they are asked for."""
     forward = reading.forward
     root = fresh(forward, params) if root is None else root
+    values = replace(values, rate=rate)
     before = {p.name: np.array(read(root, p.slot)) for p in forward.parameters}
-    with clip_lifted(getattr(root if not hasattr(root, "functions") else root.functions, forward.method), reading.clip):
-        result = call(forward, root, values)
-    if reading.backward is None or reading.backward == forward.method:
-        return Pass(root, result, result, before)
+    alone = reading.backward is None or reading.backward == forward.method
+    local = watch or any(p.kind == "local" for p in reading.gradients.values())
+    first = forward.owner.function(root, forward.method)
+    with clip_lifted(first, reading.clip):
+        if watch or (local and alone) or (reading.loss is not None and reading.loss[0] == "local"):
+            result, kept = watched(first, lambda: call(forward, root, values))
+        else:
+            result, kept = call(forward, root, values), {}
+    if alone:
+        return Pass(root, result, result, before, kept, kept)
+    assert reading.backward is not None
     arguments = {a: _argument(reading, s, a, root, result, values, cotangents, rate) for a, s in reading.sources.items()}
-    with clip_lifted(getattr(root if not hasattr(root, "functions") else root.functions, reading.backward), reading.clip):
-        gave = forward.owner.call(root, reading.backward, arguments)
-    return Pass(root, result, gave, before)
+    second = forward.owner.function(root, reading.backward)
+    with clip_lifted(second, reading.clip):
+        if local:
+            gave, left = watched(second, lambda: called(second, arguments))
+        else:
+            gave, left = called(second, arguments), {}
+    return Pass(root, result, gave, before, kept, left)
 
 
 def _argument(
@@ -251,7 +287,7 @@ def _argument(
     if kind in ("leaf", "item"):
         return value_at(root, result, source[1])
     if kind == "targets":
-        return handed_targets(reading.target, values.targets)
+        return targets_for(forward, reading.target, root, values.targets)
     if kind == "rate":
         return rate
     if kind == "weights":
@@ -306,17 +342,22 @@ def _tried(guess: Reading) -> Reading:
     untouched = fresh(forward, params)
     keeps = not isinstance(forward.owner, HandedOwner)  # functions keep nothing
     before = gradients_before(untouched, forward.parameters) if keeps else {}
-    done = run(guess, params, values, cotangents)
+    done = run(guess, params, values, cotangents, watch=True)
     gradients = _places(guess, done, params, before)
     if not any(k.startswith("p:") for k in gradients):
-        raise ValueError(f"no gradient of a weight was found in what {guess.backward} returned or left on the object")
+        raise ValueError(f"no gradient of a weight was found in what {guess.backward} returned, kept, or left on the object")
+    gradients, changes = _settled(replace(guess, gradients=gradients), done, params, values, cotangents)
     forward = _with_effect(forward, guess.cotangents, gradients, params, values)
     reading = guess = replace(guess, gradients=gradients, forward=forward)
-    evidence = []
+    evidence = ["weights change by the learning rate times it"] if changes else []
     if not guess.cotangents:
         loss = _loss(reading, done)
         if loss is None and guess.backward != forward.method:
             loss = _loss_method(reading, params, values)
+        if loss is None and guess.backward not in (None, forward.method):
+            handed = {s[1] for s in reading.sources.values() if s[0] in ("leaf", "item")}
+            second = forward.owner.methods[str(guess.backward)]
+            loss = assumed.loss_of(forward, second, reading.target or forward.target, handed, done.root, done.result)
         if loss is None:
             raise ValueError(f"{guess.backward} takes no gradient from outside, and no loss was found beside it")
         reading = replace(reading, loss=loss)
@@ -327,15 +368,71 @@ def _tried(guess: Reading) -> Reading:
         one, two = gradient_values(reading, done, params, values), gradient_values(reading, twice, params, values)
         if all(np.allclose(two[k], 2 * one[k], rtol=1e-9, atol=1e-12) for k in one if k in two):
             evidence.append("linear in what it is given")
+        elif not all(words.COTANGENT.match(a) for a, v in guess.sources.items() if v[0] == "cotangent"):
+            raise ValueError(f"{guess.backward} is not linear in what was taken for a gradient from outside")
         if any(np.any(v) for v in one.values()):
             evidence.append("not zero")
-    if any(p.kind == "change" for p in gradients.values()):
-        other = run(reading, params, values, cotangents, rate=2 * RATE)
-        one, two = gradient_values(reading, done, params, values), gradient_values(reading, other, params, values, 2 * RATE)
-        if not all(np.allclose(one[k], two[k], rtol=1e-6, atol=1e-9) for k in one):
-            raise ValueError(f"{guess.backward} changes the weights, but not by the learning rate times a gradient")
-        evidence.append("weights change by the learning rate times it")
     return replace(reading, evidence=tuple(evidence))
+
+
+def _settled(guess: Reading, done: Pass, params: Arrays, values: Values, cotangents: Mapping[Path, Array]) -> tuple[dict[str, Place], bool]:
+    """The places of gradients, where changes of a weight are taken only if they go with the learning rate, else the variable beside it.
+
+    Raises ValueError where a weight is changed by something else (an optimiser with a memory) and no variable holds its gradient.
+    """
+    changes = {k: p for k, p in guess.gradients.items() if p.kind in ("change", "updated")}
+    if not changes:
+        return dict(guess.gradients), False
+    other = run(guess, params, values, cotangents, rate=2 * RATE)
+    one, two = gradient_values(guess, done, params, values), gradient_values(guess, other, params, values, 2 * RATE)
+    if not _with_memory(guess) and all(
+        np.shape(one[k]) == np.shape(two[k]) and np.allclose(one[k], two[k], rtol=1e-6, atol=1e-9) for k in changes
+    ):
+        return dict(guess.gradients), True
+    variables = _local_places(guess.forward, done, [k[2:] for k in changes])
+    if len(variables) < len(changes):
+        missing = ", ".join(k[2:] for k in changes if k not in variables)
+        raise ValueError(
+            f"{guess.backward} changes {missing}, but not by the learning rate times a gradient, and none of its variables is that gradient"
+        )
+    return dict(guess.gradients) | variables, False
+
+
+def _with_memory(guess: Reading) -> bool:
+    """Whether the function that changes the weights is an optimiser with a memory or a scale of its own, by its own words."""
+    function = guess.forward.owner.methods[guess.backward or guess.forward.method]
+    tree = words.tree_of(function)
+    said = (
+        {n.attr if isinstance(n, ast.Attribute) else n.id for n in ast.walk(tree) if isinstance(n, ast.Attribute | ast.Name)}
+        if tree
+        else ()
+    )
+    return any(_MEMORY.search(n) for n in said)
+
+
+_MEMORY = re.compile(r"^sqrt$|adam|adagrad|rms_?prop|momentum|velocit|^beta_?\d?$|^m(d)?[WUVb](_|\b|[a-z])", re.I)
+
+
+def _local_places(forward: Forward, done: Pass, names: Sequence[str]) -> dict[str, Place]:
+    """Weights whose gradient is a variable of the function by name and shape: dW, grad_W, nw_input_to_hidden of 'input-to-hidden'."""
+    found: dict[str, Place] = {}
+    variables = {n: v for n, v in done.locals.items() if isinstance(v, np.ndarray) and v.dtype.kind in "fc"}
+    for name in names:
+        wanted, bare = done.before[name], name.rpartition(".")[2]
+        fitting = {
+            n for n, v in variables.items() if n != bare and v.size == wanted.size and _like_bias(v.shape) == _like_bias(wanted.shape)
+        }
+        exact = [n for n in fitting if words.stem(n) != n and _plain(words.stem(n)) == _plain(bare)]
+        ending = [n for n in fitting if _plain(n).endswith(_plain(bare)) and 0 < len(_plain(n)) - len(_plain(bare)) <= 5]
+        for chosen in (exact, ending):
+            if len(chosen) == 1:
+                found[f"p:{name}"] = Place("local", (chosen[0],))
+                break
+    return found
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _alike(x: str, target: str) -> bool:
@@ -361,27 +458,38 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
     found: dict[str, Place] = {}
     one_call = guess.backward == forward.method
     returned = words.returned(forward.owner.methods[guess.backward or forward.method])
+    changed = [p.name for p in forward.parameters if not np.array_equal(done.before[p.name], read(done.root, p.slot))]
+    rated = ("rate",) in guess.sources.values() or "rate" in forward.roles.values() or _holds_rate(done.root)
+    weights = {p.name.rpartition(".")[2]: p.name for p in forward.parameters}
     for path, name, value in _returned(done.gave, returned):
         role = _role_by_name(forward, name, value, one_call)
-        if role and role not in found:
+        weight = weights.get(name) if rated else None
+        if weight is not None and weight not in changed and np.shape(value) == np.shape(done.before[weight]):
+            found[f"p:{weight}"] = Place("updated", path)
+        elif weight is None and role and role not in found:
             found[role] = Place("result", path)
-    changed = [p.name for p in forward.parameters if not np.array_equal(done.before[p.name], read(done.root, p.slot))]
     keeps = not isinstance(forward.owner, HandedOwner)
     for parameter in find_gradients(done.root, forward.parameters, before) if keeps else ():
         role = f"p:{parameter.name}"
         if role not in found and parameter.gradient is not None and parameter.name not in changed:
             found[role] = Place("kept", tuple(parameter.gradient))
     for name in changed:
-        if f"p:{name}" not in found:
+        if f"p:{name}" not in found and rated:
             found[f"p:{name}"] = Place("change", (name,))
+    found |= _local_places(forward, done, [p.name for p in forward.parameters if f"p:{p.name}" not in found])
     if not one_call:
         for path, _, value in _returned(done.gave, returned):
             if any(p.kind == "result" and p.path == path for p in found.values()):
                 continue
             role = _role_by_shape(forward, value, found, params)
-            if role:
+            if role and role[2:] not in changed:
                 found[role] = Place("result", path)
     return found
+
+
+def _holds_rate(root: Any) -> bool:
+    holder = root.functions if isinstance(root, Handed) else root
+    return any(isinstance(v, float) and words.roles(n)[:1] == ("rate",) for n, v in getattr(holder, "__dict__", {}).items())
 
 
 def _returned(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]]:
@@ -454,7 +562,11 @@ def gradient_values(reading: Reading, done: Pass, params: Arrays, values: Values
             slot = next(p.slot for p in forward.parameters if p.name == name)
             found[role] = (done.before[name] - read(done.root, slot)) / rate
             continue
-        value = at(done.gave, place.path) if place.kind == "result" else read(done.root, place.path)
+        if place.kind == "updated":
+            found[role] = (done.before[role[2:]] - at(done.gave, place.path)) / rate
+            continue
+        held = done.locals[place.path[0]] if place.kind == "local" else None
+        value = held if held is not None else at(done.gave, place.path) if place.kind == "result" else read(done.root, place.path)
         if role.startswith("p:"):
             found[role] = like_shape(np.array(value), np.shape(params[role[2:]]))
         elif role == "x":
@@ -492,9 +604,20 @@ def _loss(reading: Reading, done: Pass) -> Path | None:
         numbers = [(k, names[k] if len(names) == len(items) else "") for k, v in enumerate(items) if _is_number(v)]
         named = [k for k, n in numbers if words.LOSS.match(n) or "loss" in n.lower() or "cost" in n.lower()]
         chosen = named or [k for k, _ in numbers]
+        if where == "forward" and len(chosen) == 1 and not named and (variable := _loss_variable(done.forward_locals)):
+            over_steps = np.isclose(
+                float(np.real(items[chosen[0]])) * reading.forward.sizes.T, float(np.real(done.forward_locals[variable]))
+            )
+            return ("local", variable) if over_steps else (where, *((chosen[0],) if isinstance(thing, tuple | list) else ()))
         if len(chosen) == 1 or named:
             return (where, *((chosen[0],) if isinstance(thing, tuple | list) else ()))
-    return None
+    variable = _loss_variable(done.forward_locals)
+    return ("local", variable) if variable else None
+
+
+def _loss_variable(variables: Mapping[str, Any]) -> str | None:
+    """The variable of a function that is a loss by its name: what is reported may be that one over the number of steps."""
+    return next((n for n, v in variables.items() if words.LOSS.match(n) and _is_number(v)), None)
 
 
 def _is_number(value: Any) -> bool:
@@ -549,7 +672,7 @@ def loss_value(reading: Reading, done: Pass, values: Values) -> Any:
             if source[0] == "x":
                 arguments[argument] = hand(reading.forward, "x", values, done.root, argument)
             elif source[0] == "targets":
-                arguments[argument] = handed_targets(reading.target or reading.forward.target, values.targets)
+                arguments[argument] = targets_for(reading.forward, reading.target or reading.forward.target, done.root, values.targets)
             elif source[0] == "weights":
                 arguments[argument] = done.root.argument(argument)
             else:
@@ -557,6 +680,11 @@ def loss_value(reading: Reading, done: Pass, values: Values) -> Any:
         if wrapped:  # a list of sequences, of which there is one
             arguments = {n: [v] for n, v in arguments.items()}
         value = reading.forward.owner.call(done.root, name, arguments)
+    elif kind == "local":
+        value = done.forward_locals[rest[0]]
+    elif kind == "assumed":
+        y = outputs(reading.forward, done.root, done.result, rest[1])
+        value = assumed.value(reading.loss, reading.target or reading.forward.target, y, values)
     else:
         value = at(done.result if kind == "forward" else done.gave, rest)
     if np.size(value) != 1:

@@ -24,7 +24,7 @@ class _Read:
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._made: dict[tuple[tuple[int, ...], ...], Forward] = {}
+        self._made: dict[tuple[int | tuple[int, ...], ...], Forward] = {}
 
     @property
     def reading(self) -> Reading:
@@ -60,8 +60,17 @@ class _Read:
         except KeyError:
             raise ContractError("params are of sizes at which init was never called, wanted params that init made") from None
 
-    def _at(self, params: Arrays) -> Reading:
-        return replace(self._reading, forward=self._forward(params))
+    def _at(self, params: Arrays, N: int | None = None) -> Reading:
+        """The reading at the sizes of `params`; of an object that is made for one size of batch, one that is made for N."""
+        forward = self._forward(params)
+        if N is None or N == forward.sizes.N or "=N" not in forward.owner.words:
+            return replace(self._reading, forward=forward)
+        if (N, *self._key(params)) not in self._made:
+            sizes = replace(forward.sizes, N=N)
+            with quiet():
+                template = forward.owner.make(np.random.default_rng(0), sizes)
+            self._made[(N, *self._key(params))] = replace(forward, sizes=sizes, template=template)
+        return replace(self._reading, forward=self._made[(N, *self._key(params))])
 
     @contextlib.contextmanager
     def _strict(self, params: Arrays) -> Iterator[None]:
@@ -89,7 +98,7 @@ class ReadNetwork(_Read):
         return x, chosen if counts else one_hot(chosen, classes)
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self._at(params)
+        reading = self._at(params, np.shape(inputs)[1])
         forward = reading.forward
         dtype = next(iter(params.values())).dtype
         filled = {s: state[s] if s in state else np.zeros((np.shape(inputs)[1], forward.sizes.H), dtype) for s in "hc"}
@@ -134,7 +143,7 @@ class ReadLayer(_Read):
         return tuple(s for s in self._reading.forward.states if final_place(self._reading, s) is not None)
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self._at(params)
+        reading = self._at(params, xs.shape[1])
         with self._strict(params):
             done = run(replace(reading, backward=None), params, self._values(params, xs, state), {})
             return self._read(reading, done, xs.shape[1])
@@ -160,7 +169,7 @@ class ReadLayer(_Read):
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
-        reading = self._at(params)
+        reading = self._at(params, xs.shape[1])
         values = self._values(params, xs, state)
         main = reading.cotangents[0]
         dys = dys.copy()

@@ -15,14 +15,14 @@ import numpy as np
 
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
-from bptt.harness.adapters.reading.owners import HandedOwner, Owner
-from bptt.harness.adapters.textbook.params import Parameter, draw, find_parameters, substitute
+from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
+from bptt.harness.adapters.textbook.params import Parameter, draw, find_parameters, is_state, substitute
 from bptt.harness.subject import Array, Arrays
 
 #: Layouts of x and of a state that go together: a whole sequence, then a single step. In small letters: whole numbers.
 SEQUENCES = (
     ("TND", "NH"), ("NTD", "NH"), ("DNT", "HN"), ("T:ND", "NH"), ("T:DN", "HN"), ("TDN", "HN"),
-    ("t", "H1"), ("t", "H"), ("t", "1H"), ("nt", "HN"), ("tn", "NH"), ("nt", "NH"), ("tn", "HN"),
+    ("t", "H1"), ("t", "H"), ("t", "1H"), ("k", "H1"), ("nt", "HN"), ("tn", "NH"), ("nt", "NH"), ("tn", "HN"),
     ("T:D1", "H1"), ("TD1", "H1"), ("TD", "H"), ("TD", "H1"), ("TD", "1H"), ("T:D", "H"), ("T:D", "H1"),
     ("T:1D", "1H"), ("DT", "H1"), ("DT", "H"),
 )  # fmt: skip
@@ -32,7 +32,7 @@ STEPS = (("ND", "NH"), ("DN", "HN"), ("D", "H"), ("D1", "H1"), ("1D", "1H"), ("D
 #: Layouts of targets beside those of x: the same kind of numbers, a float for each output, one target for the whole sequence.
 _TARGETS = {
     "many": ("tn", "nt", "TNO", "NTO", "ONT", "T:NO", "T:ON", "n", "NO", "ON", "TND", "NTD", "DNT"),
-    "one": ("t", "T:O1", "TO", "T:O", "T:1O", "OT", "i", "O1", "O", "1O", "TO1", "T:D1", "TD", "T:D", "TD1", "D1"),
+    "one": ("t", "k", "T:O1", "TO", "T:O", "T:1O", "OT", "i", "O1", "O", "1O", "TO1", "T:D1", "TD", "T:D", "TD1", "D1"),
 }
 
 Path = tuple[Any, ...]
@@ -48,6 +48,7 @@ class Values:
     x: Array
     state: Arrays
     targets: Array
+    rate: float = 0.125
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Failures:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """What a user's code prints while it is tried is not shown; its warnings are not either."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), np.errstate(all="ignore"):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
@@ -126,7 +128,7 @@ def one_hot(chosen: Array, classes: int) -> Array:
 def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
     """Ways to read a forward pass's arguments, the likeliest first; no two arguments have the same role."""
     needed, optional = words.arguments(owner.methods[method])
-    needed = [n for n in needed if n not in ("self", "cls")]
+    needed = [n for n in (*needed, *words.unbound(owner.methods[method])) if n not in ("self", "cls")]
     states = [n for n in optional if n not in owner.handed and set(words.roles(n)) & {"h", "c"} and not words.is_weight(n)]
     sizes = [n for n in optional if isinstance(optional[n], int) and not isinstance(optional[n], bool) and set(words.roles(n)) & set("DHO")]
     for names in dict.fromkeys(((*needed, *states, *sizes), (*needed, *states), tuple(needed))):
@@ -174,22 +176,25 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
     for rank, roles in enumerate(assignments(owner, method)):
         states = any(r in ("h", "c", "state") for r in roles.values())
         bundles = [*SEQUENCES, *STEPS] if states else list(dict.fromkeys((x, "") for x, _ in SEQUENCES))
-        scalars = [(x, s if states else "") for x, s in SCALARS] if not states and not has_input_size(owner) else []
+        scalars = [(x, s if states else "") for x, s in SCALARS] if not states else []
         bundles += scalars
         for order, (x, state) in enumerate(bundles):
             one = "N" not in x and "n" not in x
             scalar = order >= len(bundles) - len(scalars)
-            sizes = replace(Sizes(), N=1 if one else Sizes().N, D=1 if scalar else owner.fixed.get("D", Sizes().D))
+            if scalar and found and has_input_size(owner):
+                break
+            usual = Sizes().beside(owner.fixed)
+            sizes = replace(usual, N=1 if one else usual.N, D=1 if scalar else usual.D)
             targets: tuple[str, ...] = ("",)
             if "targets" in roles.values():
                 targets = _TARGETS["one" if one else "many"]
-                targets = tuple(t for t in targets if not x.islower() or t in (x, "i", "n"))
+                targets = tuple(t for t in targets if t in (x, "i", "n") or not (x.islower() or t == "k"))
             try:
                 if sizes not in template_of:
                     with quiet():
                         made = owner.make(np.random.default_rng(0), sizes)
                         scratch = owner.make(np.random.default_rng(0), sizes)
-                    template_of[sizes] = made, tuple(find_parameters(made, {})), scratch
+                    template_of[sizes] = made, weights_in(owner, made), scratch
                 template, parameters, scratch = template_of[sizes]
             except Exception as error:  # the user's constructor, at sizes of ours, may raise anything
                 failures.add(0, owner.words, error)
@@ -207,6 +212,12 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
         if found and (rank >= 8 or _says_all(owner, roles)):
             break
     return _best(found, limit)
+
+
+def weights_in(owner: Owner, root: Any) -> tuple[Parameter, ...]:
+    """What may be a weight in a root."""
+    kept = [p for p in find_parameters(root, {}) if p.slot[-1].key not in owner.unseen and not is_state(str(p.slot[0].key))]
+    return tuple(p for p in kept if owner.among is None or str(p.slot[0].key) in owner.among)
 
 
 def _best(found: list[Forward], limit: int) -> list[Forward]:
@@ -231,8 +242,8 @@ def _layout_words(forward: Forward, role: str) -> str:
 
 def shape_words(layout: str) -> str:
     """'T:D1' -> 'a list of T arrays (D, 1)', 'DNT' -> '(D, N, T)', 't' -> 'T whole numbers'."""
-    if layout == "i":
-        return "one whole number"
+    if layout in ("i", "k"):
+        return "one whole number" if layout == "i" else "T symbols"
     if layout.islower():
         return f"whole numbers ({', '.join(layout.upper())})"
     outer, colon, inner = layout.partition(":")
@@ -260,23 +271,40 @@ def hand(forward: Forward, role: str, values: Values, root: Any, argument: str) 
     if role == "weights":
         return root.argument(argument)
     if role == "x":
-        return handed_x(forward, values.x)
+        return symbols(forward, root, values.x) if forward.x == "k" else handed_x(forward, values.x)
     if role in ("h", "c"):
         return formed(np.array(values.state[role]), "NH", forward.state)
     if role == "state":
         return tuple(formed(values.state[s], "NH", forward.state) for s in "hc")
     if role == "targets":
-        return handed_targets(forward.target, values.targets)
+        return targets_for(forward, forward.target, root, values.targets)
+    if role == "rate":
+        return values.rate
     if role in ("T", "N", "D", "H", "O"):
         # a vocabulary is the size of inputs and outputs alike
         return values.x.shape[0] if role == "T" else values.x.shape[1] if role == "N" else getattr(forward.sizes, role)
-    return {"rate": 0.125, "flag": True, "seed": 0}[role]
+    return {"flag": True, "seed": 0}[role]
 
 
 def handed_x(forward: Forward, x: Array) -> Any:
     if forward.counts:
         return _whole(x, forward.x)
     return formed(x[0], "ND", forward.x) if forward.is_step else formed(x, "TND", forward.x)
+
+
+def targets_for(forward: Forward, layout: str, root: Any, targets: Array) -> Any:
+    return symbols(forward, root, targets) if layout == "k" else handed_targets(layout, targets)
+
+
+def symbols(forward: Forward, root: Any, numbers: Array) -> list[str]:
+    """Numbers as what stands for them in the author's own table {symbol: number}.  Raises ValueError where there is none."""
+    spaces = (getattr(root, "__dict__", {}), forward.owner.space(root, forward.method))
+    tables = (v for space in spaces for v in space.values() if isinstance(v, dict) and v and all(isinstance(k, str) for k in v))
+    for table in tables:
+        if len(table) == forward.sizes.D and sorted(v for v in table.values() if isinstance(v, int)) == list(range(len(table))):
+            back = {number: symbol for symbol, number in table.items()}
+            return [back[int(n)] for n in numbers[:, 0]]
+    raise ValueError("there is no table {symbol: number}")
 
 
 def handed_targets(layout: str, targets: Array) -> Any:
@@ -299,8 +327,20 @@ def _whole(numbers: Array, layout: str) -> Any:
 
 
 def call(forward: Forward, root: Any, values: Values) -> Any:
+    prepare(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
     return forward.owner.call(root, forward.method, handed)
+
+
+def prepare(forward: Forward, root: Any, values: Values) -> None:
+    """The author's own numbers for the length of a sequence, the size of a batch and of a step, as this call has them."""
+    T, N = values.x.shape[:2]
+    holder = root.functions if isinstance(root, Handed) else root
+    own = getattr(holder, "__dict__", {})
+    follow(own, T, N, values.rate)
+    space = forward.owner.space(root, forward.method)
+    if "__bptt_made_anew__" in space and space is not own:
+        follow(space, T, N, values.rate)
 
 
 def _tried(guess: Forward, scratch: Any) -> Forward:
@@ -338,7 +378,7 @@ def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.G
     """Arrays that the first forward made and a second one, over other inputs, left as they were."""
     from bptt.harness.adapters.textbook.params import read
 
-    candidates = find_parameters(root, {})
+    candidates = weights_in(guess.owner, root)
     before = {p.name: np.array(read(root, p.slot)) for p in candidates}
     call(guess, root, values_at(rng, guess.sizes, guess.counts, guess.target))
     return tuple(

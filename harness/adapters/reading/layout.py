@@ -28,6 +28,17 @@ class Sizes:
     def one_row(self) -> Sizes:
         return replace(self, N=1)
 
+    def beside(self, fixed: Mapping[str, int]) -> Sizes:
+        """With the sizes that cannot be chosen, and T and N that are none of them."""
+        if not fixed:
+            return self
+        taken = set(fixed.values()) | {self.D, self.H, self.O}
+        T = next(t for t in (3, 5, 11, 17, 23, 29) if not taken & {t, t + 1})
+        N = next(n for n in (2, 3, 19, 31) if n not in taken | {T, T + 1})
+        left = iter(p for p in (5, 7, 13, 37, 41, 43) if p not in {*fixed.values(), T, T + 1, N})
+        chosen = {a: fixed[a] if a in fixed else next(left) for a in "DHO"}
+        return Sizes(T, N, chosen["D"], chosen["H"], chosen["O"])
+
     def letters(self, size: int) -> str:
         """The axes that have this size."""
         return "1" if size == 1 else "".join(a for a in "TNDHO" if getattr(self, a) == size)

@@ -9,16 +9,21 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import re
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bptt.harness.adapters.objects import raised_at, short_name
-from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading import source, things, words
 from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.reading.sizings import shapes_of, sizings
+from bptt.harness.adapters.reading.things import Letter
 from bptt.harness.adapters.textbook.build import seeded
 from bptt.harness.subject import Array
 
@@ -32,6 +37,8 @@ class Owner:
     handed      weights that are arguments of the functions: {argument: names of the weights in it}; an argument that is a weight
                 itself has the one name of its own
     fixed       sizes that cannot be chosen, by letter
+    among       the attributes of a root among which weights are looked for, None for all of them
+    unseen      weights that backward alone is handed (an embedding that stands before forward): they are not judged
     truncation  the number of steps after which its author stops BPTT, where the constructor says one
     """
 
@@ -43,9 +50,60 @@ class Owner:
     fixed: Mapping[str, int] = field(default_factory=dict)
     truncation: int | None = None
     unlikely: int = 0
+    among: frozenset[str] | None = None
+    unseen: frozenset[Any] = frozenset()
 
     def call(self, root: Any, method: str, values: Mapping[str, Any]) -> Any:
-        return getattr(root, method)(**values)
+        return called(self.function(root, method), values)
+
+    def function(self, root: Any, method: str) -> Any:
+        return getattr(root, method)
+
+    def space(self, root: Any, method: str) -> dict[str, Any]:
+        """The globals of a method on a root."""
+        function = self.function(root, method)
+        return getattr(getattr(function, "__func__", function), "__globals__", {})
+
+
+def called(function: Any, values: Mapping[str, Any]) -> Any:
+    """`function(**values)`; a value that is none of its arguments is a global that it reads, for this call."""
+    needed, optional = words.arguments(function)
+    beside = {n: v for n, v in values.items() if n not in needed and n not in optional}
+    if not beside:
+        return function(**values)
+    space = getattr(function, "__func__", function).__globals__
+    space.update(beside)
+    try:
+        return function(**{n: v for n, v in values.items() if n not in beside})
+    finally:
+        for name in beside:
+            space.pop(name, None)
+
+
+def watched(function: Any, thunk: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What `thunk` returns, and the local variables of `function` as its last call left them."""
+    code, found = getattr(function, "__func__", function).__code__, dict[str, Any]()
+
+    def note(frame: types.FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is code:
+            found.clear()
+            found.update(frame.f_locals)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        return thunk(), found
+    finally:
+        sys.setprofile(before)
+
+
+def follow(space: dict[str, Any], T: int, N: int, rate: float) -> None:
+    """Numbers among an object's attributes or a module's globals that say how long a sequence, how large a batch or a step is."""
+    for name, value in list(space.items()):
+        if type(value) is int and (role := words.roles(name)[:1]) in (("T",), ("N",)):
+            space[name] = T if role == ("T",) else N
+        elif isinstance(value, float) and words.roles(name)[:1] == ("rate",):
+            space[name] = rate
 
 
 class CannotMakeError(Exception):
@@ -57,7 +115,7 @@ class Namespace:
 
     def __init__(self, module: types.ModuleType, arrays: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_module", module)
-        vars(self).update({k: v for k, v in vars(module).items() if not k.startswith("__")})
+        vars(self).update({k: v for k, v in vars(module).items() if not k.startswith("__") or k.startswith("__bptt")})
         vars(self).update(arrays)
         self._bind()
 
@@ -94,8 +152,25 @@ def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
     if not isinstance(cls, type):
         yield Owner(short_name(cls), "an object made already", lambda rng, sizes: copy.deepcopy(cls), methods, fixed={"*": 0})
         return
+    plan, truncation, unclear = _plan(cls, dict(args or {}))
+    letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
+    guesses = list(_guesses(unclear, sys.modules.get(cls.__module__)))
+    if not guesses:
+        raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
+    for k, guess in enumerate(guesses):
+        values = plan | guess
+        said = ", ".join(f"{n}={v}" for n, v in values.items())
+        open_ = not (letters | {v.letter for v in guess.values() if isinstance(v, Letter)}) & set("DHZ")
+        if open_:
+            yield from _sized_class(cls, values, methods, said, k, truncation)
+        else:
+            make = partial(_construct, cls, values)
+            yield Owner(cls.__name__, f"constructed as {cls.__name__}({said})", make, methods, truncation=truncation, unlikely=k)
+
+
+def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | None, list[str]]:
+    """What each argument of the constructor is given; where BPTT is cut; the arguments whose names say nothing."""
     needed, optional = words.arguments(cls)
-    given = dict(args or {})
     plan: dict[str, Any] = {}
     truncation, unclear = None, []
     for name in (*needed, *optional):
@@ -103,50 +178,65 @@ def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
             plan[name] = given[name]
             continue
         role = next((r for r in words.roles(name) if r in ("H", "D", "O", "N", "T", "Z", "rate", "truncation", "seed", "flag")), None)
-        if role in ("H", "D", "O", "N", "Z") or (role == "T" and name in needed):
-            plan[name] = _Letter(role)
+        if role in ("H", "D", "O", "N", "Z", "T"):
+            plan[name] = Letter(role)
         elif name in optional:
             if role == "truncation" and isinstance(optional[name], int) and optional[name] > 0:
                 truncation = int(optional[name])
         elif role in ("rate", "seed", "truncation"):
             plan[name] = {"rate": 0.125, "seed": 0, "truncation": 64}[role]
+        elif (thing := things.named(name)) is not None:
+            plan[name] = thing
         else:
             unclear.append(name)
-    if "O" in {v.letter for v in plan.values() if isinstance(v, _Letter)} and "H" not in {
-        v.letter for v in plan.values() if isinstance(v, _Letter)
-    }:
-        plan = {n: _Letter("H") if isinstance(v, _Letter) and v.letter == "O" else v for n, v in plan.items()}
-    guesses = list(_guesses(unclear))
-    if not guesses:
-        raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
-    for k, guess in enumerate(guesses):
-        values = plan | guess
-        said = ", ".join(f"{n}={v}" for n, v in values.items())
-
-        def make(rng: np.random.Generator, sizes: Sizes, values: Mapping[str, Any] = values) -> Any:
-            return seeded(rng, lambda: cls(**{n: v.size(sizes) if isinstance(v, _Letter) else v for n, v in values.items()}))
-
-        yield Owner(cls.__name__, f"constructed as {cls.__name__}({said})", make, methods, truncation=truncation, unlikely=k)
+    letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
+    if "O" in letters and "H" not in letters:
+        plan = {n: Letter("H") if isinstance(v, Letter) and v.letter == "O" else v for n, v in plan.items()}
+    return plan, truncation, unclear
 
 
-@dataclass(frozen=True)
-class _Letter:
-    letter: str
-
-    def size(self, sizes: Sizes) -> int:
-        return sizes.D + sizes.H if self.letter == "Z" else int(getattr(sizes, self.letter))
-
-    def __repr__(self) -> str:
-        return "D+H" if self.letter == "Z" else self.letter
+def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
+    return seeded(rng, lambda: cls(**{n: v.size(sizes) if isinstance(v, things.Thing | Letter) else v for n, v in values.items()}))
 
 
-def _guesses(unclear: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Sizes for arguments whose names say nothing: each letter, each order."""
+def _sized_class(
+    cls: Any, values: Mapping[str, Any], methods: Mapping[str, Any], said: str, k: int, truncation: int | None
+) -> Iterator[Owner]:
+    """A class whose sizes stand in its module or in itself, not in its constructor: by name where one changes a shape, else as they are."""
+    module = sys.modules.get(cls.__module__)
+
+    def made(module: types.ModuleType | None, rng: np.random.Generator, sizes: Sizes) -> Any:
+        return _construct(getattr(module, cls.__name__, cls), values, rng, sizes)
+
+    try:
+        ways = list(sizings(module, lambda m: made(m, np.random.default_rng(0), Sizes())))
+    except Exception:  # it cannot be made at all: told by whoever makes it
+        ways = [({}, {})]
+    for more, (names, fixed) in enumerate(ways):
+
+        def make(rng: np.random.Generator, sizes: Sizes, names: Mapping[str, str] = names) -> Any:
+            if module is None or not names:
+                return made(module, rng, sizes)
+            return made(source.remade(module, {n: getattr(sizes, a) for n, a in names.items()}), rng, sizes)
+
+        where = "".join(f", {n}={a}" for n, a in names.items()) + "".join(f", {a}={n} as it stands" for a, n in fixed.items())
+        told = f"constructed as {cls.__name__}({said}){where}"
+        yield Owner(cls.__name__, told, make, methods, fixed=fixed, truncation=truncation, unlikely=k + more)
+
+
+def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterator[dict[str, Any]]:
+    """Values for arguments whose names say nothing: activations, then sizes, each letter, each order."""
     if not unclear:
         yield {}
-    elif len(unclear) <= 3:
-        for letters in itertools.permutations("DHO", len(unclear)):
-            yield {n: _Letter(a) for n, a in zip(unclear, letters, strict=True)}
+        return
+    choices = {n: found for n in unclear if (found := things.activations(n, vars(module) if module else {}))}
+    rest = [n for n in unclear if n not in choices]
+    if len(rest) > 3:
+        return
+    for acts in itertools.product(*choices.values()):
+        known = dict(zip(choices, acts, strict=True))
+        for letters in itertools.permutations("DHO", len(rest)):
+            yield known | {n: Letter(a) for n, a in zip(rest, letters, strict=True)}
 
 
 def _own(cls: Any, name: str) -> bool:
@@ -158,32 +248,27 @@ def _own(cls: Any, name: str) -> bool:
     return isinstance(function, types.FunctionType)
 
 
-def of_globals(module: types.ModuleType, functions: Mapping[str, Any]) -> Iterator[Owner]:
-    """Functions that read weights from their module's globals: arrays there, made anew at sizes of ours."""
-    arrays = {n: v for n, v in vars(module).items() if isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.ndim in (1, 2)}
-    read = _globals_read(module, functions)
-    weights = {n: a for n, a in arrays.items() if n in read}
-    if not weights:
-        return
-    axes = _axes_of_globals(module, weights)
-    if axes is None:
-        return
-    letters, sizes_named = axes
+def of_globals(module: types.ModuleType, functions: Mapping[str, Any], beside: Mapping[str, Any]) -> Iterator[Owner]:
+    """Functions that read weights from their module's globals: its own lines make them anew at sizes of ours.
 
-    def make(rng: np.random.Generator, sizes: Sizes) -> Namespace:
-        made = {n: rng.uniform(-1, 1, tuple(_extent(a, sizes) for a in word)) / np.sqrt(sizes.H) for n, word in letters.items()}
-        values: dict[str, Any] = made | {n: _extent(a, sizes) for n, a in sizes_named.items()}
-        return Namespace(module, values)
+    `beside` are all functions of the module: a loss may be one of them.
+    """
+    among = frozenset(_globals_read(module, functions))
+    ways = list(sizings(module, lambda m: Namespace(module if m is None else m, {}), among))
+    for k, (names, fixed) in enumerate(ways):
 
-    said = ", ".join(f"{n} ({', '.join(map(str, word))})" for n, word in letters.items())
-    yield Owner(_name_of(functions), f"weights are globals of the module: {said}", make, dict(functions))
-    own = next((vars(module)[n] for n, a in sizes_named.items() if a == "D"), None) or _own_extent(weights, letters, "D")
-    if own and own > 1:  # code that counts its own vocabulary has its own number of inputs
-        yield Owner(_name_of(functions), f"weights are globals of the module, D={own}: {said}", make, dict(functions), fixed={"D": own})
+        def make(rng: np.random.Generator, sizes: Sizes, names: Mapping[str, str] = names) -> Namespace:
+            return seeded(rng, lambda: Namespace(source.remade(module, {n: getattr(sizes, a) for n, a in names.items()}), {}))
 
-
-def _own_extent(weights: Mapping[str, Array], letters: Mapping[str, tuple[Any, ...]], letter: str) -> int | None:
-    return next((weights[n].shape[k] for n, word in letters.items() for k, a in enumerate(word) if a == letter), None)
+        try:
+            shapes = shapes_of(make(np.random.default_rng(0), Sizes().beside(fixed)), among)
+        except Exception:  # lines that do not run with other numbers: the next way is tried
+            continue
+        if not shapes:
+            return
+        where = ", ".join((*(f"{n}={a}" for n, a in names.items()), *(f"{a}={n} as it stands" for a, n in fixed.items())))
+        told = f"weights are globals of the module, among {', '.join(list(shapes)[:12])}; {where or 'no size of them can be told'}"
+        yield Owner(_name_of(functions), told, make, dict(beside), fixed=fixed, unlikely=k, among=among)
 
 
 def _name_of(functions: Mapping[str, Any]) -> str:
@@ -219,52 +304,7 @@ def _extent(letter: Any, sizes: Sizes) -> int:
     return total
 
 
-def _axes_of_globals(module: types.ModuleType, weights: Mapping[str, Array]) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]] | None:
-    """The axes of each weight by letter, and the sizes that stand in the module by name.
-
-    A size is a whole number in the module whose name is one of a size; a weight's axis that equals it, its sum with another, or a
-    small multiple is that letter.
-    """
-    named: dict[str, str] = {}
-    values: dict[str, int] = {}
-    for name, value in vars(module).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            letter = next((r for r in words.roles(name) if r in "DHO"), None)
-            if letter is not None:
-                named[name] = letter
-                values.setdefault(letter, value)
-    squares = {a.shape[0] for a in weights.values() if a.ndim == 2 and a.shape[0] == a.shape[1] and a.shape[0] > 1}
-    if "H" not in values and len(squares) == 1:
-        values["H"] = squares.pop()
-    if "H" not in values:
-        return None
-    if "D" not in values:
-        known = set(values.values())
-        other = sorted({n for a in weights.values() for n in a.shape if n > 1 and n not in known and n % values["H"]})
-        if len(other) == 1:
-            values["D"] = other[0]
-        elif len(other) == 2 and "O" not in values:
-            return None
-    extents: dict[int, str] = {}
-    for word in ("4H", "3H", "2H", "D+H", "O", "D", "H"):
-        if all(a in values for a in word if a in "DHO"):
-            total = sum((int(p[:-1]) if p[:-1] else 1) * values[p[-1]] for p in word.split("+"))
-            extents[total] = word
-    if len({values[a] for a in values}) < len(values):
-        return None
-    found: dict[str, tuple[Any, ...]] = {}
-    for name, array in weights.items():
-        axes: list[Any] = [1 if n == 1 else extents.get(n) for n in array.shape]
-        if None in axes:
-            return None
-        found[name] = tuple(axes)
-    for name, value in vars(module).items():
-        if name not in named and isinstance(value, int) and not isinstance(value, bool) and extents.get(value) in ("D+H",) and value > 1:
-            named[name] = extents[value]
-    return found, named
-
-
-def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward: str) -> Iterator[Owner]:
+def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward: str, back: str | None = None) -> Iterator[Owner]:
     """Functions that are handed their weights: one argument each, or all in a dict or list."""
     function = functions[forward]
     needed, optional = words.arguments(function)
@@ -283,7 +323,8 @@ def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward
             yield from _by_shapes(module, functions, forward, listed, {box: tuple(listed)}, as_dict=False)
     if loose and not boxes:
         weights = [n for n in names if n in loose]
-        yield from _by_shapes(module, functions, forward, weights, {n: (n,) for n in weights}, as_dict=None)
+        more = [n for n in (words.arguments(functions[back])[0] if back else ()) if words.is_weight(n) and n not in names]
+        yield from _by_shapes(module, functions, forward, weights + more, {n: (n,) for n in weights + more}, as_dict=None, unseen=more)
 
 
 def _namespace(module: types.ModuleType, sizes: Sizes) -> Namespace:
@@ -293,7 +334,7 @@ def _namespace(module: types.ModuleType, sizes: Sizes) -> Namespace:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             letter = next((r for r in words.roles(name) if r in "DHOZ"), None)
             if letter is not None:
-                named[name] = _Letter(letter).size(sizes)
+                named[name] = Letter(letter).size(sizes)
     return Namespace(module, named)
 
 
@@ -326,8 +367,8 @@ class Handed:
 
 @dataclass(frozen=True)
 class HandedOwner(Owner):
-    def call(self, root: Any, method: str, values: Mapping[str, Any]) -> Any:
-        return getattr(root.functions, method)(**values)
+    def function(self, root: Any, method: str) -> Any:
+        return getattr(root.functions, method)
 
 
 def _by_shapes(
@@ -337,6 +378,7 @@ def _by_shapes(
     weights: Sequence[str],
     handed: Mapping[str, tuple[Any, ...]],
     as_dict: bool | None,
+    unseen: Sequence[str] = (),
 ) -> Iterator[Owner]:
     for k, shapes in enumerate(shape_guesses(weights)):
 
@@ -346,15 +388,16 @@ def _by_shapes(
             return Handed(_namespace(module, sizes), arrays, box, as_dict is False)
 
         said = ", ".join(f"{n} ({', '.join(map(str, w))})" for n, w in shapes.items())
-        yield HandedOwner(forward, f"weights are handed over: {said}", make, dict(functions), handed, unlikely=k)
+        yield HandedOwner(forward, f"weights are handed over: {said}", make, dict(functions), handed, unlikely=k, unseen=frozenset(unseen))
 
 
 def shape_guesses(weights: Sequence[str]) -> Iterator[dict[str, tuple[Any, ...]]]:
     """Shapes for weights by what their names suggest, one orientation and one form of bias for all, the likeliest first."""
-    kernels = [n for n in weights if not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV")]
+    tables = [n for n in weights if re.match(r"^_?(E|W?_?emb.*)$", n)]
+    kernels = [n for n in weights if n not in tables and (not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV"))]
     out = [n for n in kernels if _is_output(n)]
     inner = [n for n in kernels if n not in out]
-    biases = [n for n in weights if n not in kernels]
+    biases = [n for n in weights if n not in kernels and n not in tables]
     by_name = {n: "H" if _from_state(n) else "D" for n in inner}
     sources = [by_name] if set(by_name.values()) == {"H", "D"} else []
     sources.append(dict.fromkeys(inner, "D+H"))
@@ -362,15 +405,17 @@ def shape_guesses(weights: Sequence[str]) -> Iterator[dict[str, tuple[Any, ...]]
         half = len(inner) // 2
         sources += [{n: "D" if k < half else "H" for k, n in enumerate(inner)}, {n: "DH"[k % 2] for k, n in enumerate(inner)}]
     seen: set[str] = set()
-    for source, k, columns, bias in itertools.product(sources, (1, 4, 3, 2), (True, False), ("column", "row", "vector")):
+    for origin, k, columns, bias in itertools.product(sources, (1, 4, 3, 2), (True, False), ("column", "row", "vector")):
         blocks = "H" if k == 1 else f"{k}H"
         shapes: dict[str, tuple[Any, ...]] = {}
         for n in weights:
-            if n in biases:
+            if n in tables:
+                shapes[n] = ("O", "D")
+            elif n in biases:
                 extent = "O" if _is_output(n) else blocks
                 shapes[n] = {"column": (extent, 1), "row": (1, extent), "vector": (extent,)}[bias]
             else:
-                there, here = ("O", "H") if n in out else (blocks, source[n])
+                there, here = ("O", "H") if n in out else (blocks, origin[n])
                 shapes[n] = (there, here) if columns else (here, there)
         if str(shapes) not in seen:
             seen.add(str(shapes))
@@ -410,7 +455,7 @@ def _from_initialiser(
 
     def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
         namespace = _namespace(module, sizes)
-        values = {n: _Letter(a).size(sizes) for n, a in letters.items()}
+        values = {n: Letter(a).size(sizes) for n, a in letters.items()}
         made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values))
         if isinstance(made, Mapping):
             return Handed(namespace, {k: v for k, v in made.items() if isinstance(v, np.ndarray)}, box, False)

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import io
 import json
 import linecache
+import re
+import sys
 import types
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-#: Thirteen letters, so that a vocabulary made of them has a size that is no other.
-TEXT = "abcdefghijklm" * 24 + "\n"
+#: Thirteen letters and seventeen words of them in lines of three, so that a vocabulary of either has a size that is no other.
+_WORDS = ["abc", "def", "ghi", "jkl", "mab", "cde", "fgh", "ijk", "lma", "bcd", "efg", "hij", "klm", "ace", "gik", "mbd", "fhj"]
+TEXT = "\n".join(" ".join(_WORDS[(3 * k + j) % 17] for j in range(3)) for k in range(34)) + "\n"
 
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
@@ -60,13 +65,17 @@ def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str) -> None:
+def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, sizes: Mapping[str, int] | None = None) -> None:
     """Put into `module` what the tree defines, without running what it would do.
 
-    Raises whatever an import or a class body raises. An assignment that raises is left out: what needs it says so when it is called.
+    sizes   whole numbers in the place of those that the tree gives to these names ('H', or 'RNN.hidden_size' in a class)
+
+    Raises whatever an import or a class body raises. An assignment that raises, or trains, is left out: what needs it says so when
+    it is called.
     """
-    namespace = vars(module)
+    namespace, sizes = vars(module), sizes or {}
     namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
+    trainers = _trainers(tree)
     for node in _kept(tree.body):
         piece = ast.Module(body=[node], type_ignores=[])
         code = compile(piece, filename, "exec")
@@ -76,12 +85,137 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str) -
             except ImportError:
                 if not _only_for_pictures(node):
                     raise
-        else:
+        elif not any(isinstance(n, ast.Call) and _called(n) in trainers for n in ast.walk(node)):
             try:
-                exec(code, namespace)
-            except Exception:
+                _within(_MOST_LINES, code, namespace)
+            except (Exception, _TooLongError):
                 continue
+        for name, value in sizes.items():
+            owner, _, attribute = name.rpartition(".")
+            if name in namespace and isinstance(namespace[name], int):
+                namespace[name] = value
+            elif owner in namespace and isinstance(namespace[owner], type) and isinstance(node, ast.ClassDef) and node.name == owner:
+                setattr(namespace[owner], attribute, value)
     namespace["__builtins__"] = {**vars(builtins), "open": _open}
+    namespace["__bptt_left_out__"] = frozenset(
+        n.id
+        for node in tree.body
+        if not isinstance(node, _DEFINITIONS)
+        for n in ast.walk(node)
+        if _is_stored(n)  # type: ignore[attr-defined]  # a Name
+    )
+
+
+def _is_stored(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+#: Lines of Python that one assignment at the top of a script may run: making weights takes a few, training takes more.
+_MOST_LINES = 20_000
+_TRAINS = re.compile(r"train|fit|optimi[sz]e|epoch|sgd|backprop|backward|bptt|descent", re.I)
+
+
+class _TooLongError(BaseException):
+    """An assignment that runs on and on."""
+
+
+def _within(most: int, code: types.CodeType, namespace: dict[str, Any]) -> None:
+    """Run `code`, `most` lines of it at the most.  Raises _TooLongError, and whatever the code raises."""
+    left = most
+
+    def count(frame: types.FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        left -= event == "line"
+        if left < 0:
+            raise _TooLongError
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        exec(code, namespace)
+    finally:
+        sys.settrace(before)
+
+
+def _trainers(tree: ast.Module) -> set[str]:
+    """Names of functions that train: by their name, or since one that does is called in them."""
+    calls = {n.name: {_called(c) for c in ast.walk(n) if isinstance(c, ast.Call)} for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    found = {n for n in calls if _TRAINS.search(n)} | {"fit", "train"}
+    while more := {n for n, called in calls.items() if n not in found and n != "__init__" and called & found}:
+        found |= more
+    return found
+
+
+def remade(module: types.ModuleType, sizes: Mapping[str, int]) -> types.ModuleType:
+    """The module of a file once more, with other whole numbers in the place of its sizes; a thing of its own, in no table.
+
+    Raises ValueError where it has no file, and what its lines raise.
+    """
+    file = module.__file__
+    if file is None:
+        raise ValueError(f"{module.__name__} has no file")
+    tree = _tree_of_file(file)
+    twin = types.ModuleType(module.__name__)
+    twin.__file__, twin.__package__, twin.__spec__ = file, module.__package__, None
+    vars(twin)["__bptt_made_anew__"] = True
+    before = sys.modules.get(module.__name__)
+    path = list(sys.path)
+    sys.path.insert(0, str(Path(file).parent))
+    sys.modules[module.__name__] = twin  # what its lines make is looked up there
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run_definitions(twin, tree, file, sizes)
+    finally:
+        sys.path[:] = path
+        if before is not None:
+            sys.modules[module.__name__] = before
+        else:
+            sys.modules.pop(module.__name__, None)
+    return twin
+
+
+@functools.lru_cache(maxsize=16)
+def _tree_of_file(file: str) -> ast.Module:
+    text = Path(file).read_text(encoding="utf-8", errors="replace")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(notebook_code(text) if file.endswith(".ipynb") else text, filename=file)
+
+
+def sizes_named(module: types.ModuleType) -> dict[str, int]:
+    """Whole numbers above 1 that a module, or a class in it, gives a name ('hidden_size', 'RNN.hidden_size'), but for sums of these."""
+    if module.__file__ is None:
+        return {}
+    found: dict[str, int] = {}
+    for node in _kept(_tree_of_file(module.__file__).body):
+        if isinstance(node, ast.ClassDef):
+            owner = vars(module).get(node.name)
+            names = [f"{node.name}.{t.id}" for n in node.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
+            found |= {n: getattr(owner, n.partition(".")[2]) for n in names if _is_size(getattr(owner, n.partition(".")[2], None))}
+        elif isinstance(node, ast.Assign) and not any(isinstance(n, ast.Name) and n.id in found for n in ast.walk(node.value)):
+            names = [n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            found |= {n: vars(module)[n] for n in names if _is_size(vars(module).get(n))}
+    return found
+
+
+def counts_named(module: types.ModuleType) -> frozenset[str]:
+    """The names among them that count something (a vocabulary): code that looks things up in it needs that number as it is."""
+    if module.__file__ is None:
+        return frozenset()
+    return frozenset(
+        n.id
+        for node in _kept(_tree_of_file(module.__file__).body)
+        if isinstance(node, ast.Assign) and any(isinstance(c, ast.Call) and _called(c) == "len" for c in ast.walk(node.value))
+        for t in node.targets
+        for n in ast.walk(t)
+        if isinstance(n, ast.Name)
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 < value <= 20_000
 
 
 _PICTURES = (

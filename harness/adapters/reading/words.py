@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dis
+import functools
 import inspect
 import re
 import textwrap
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +34,7 @@ _WORDS: dict[str, str] = {
     ),
     "H": (
         r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"
-        r"hid_?(size|dim)|num_?(hidden|units|neurons)|n_?(hidden|units|neurons|cells)|units|state_?(size|dim)|"
+        r"hid_?(size|dim)|hidden_?(node|unit|neuron|cell)s?|num_?(hidden|units|neurons|nodes|cells)|n_?(hidden|units|neurons|cells)|units|state_?(size|dim)|"
         r"hdim|rnn_?(size|units)|lstm_?(size|units)|mem_?cell_?ct|cell_?(size|dim))$"
     ),
     "D": (
@@ -61,11 +65,11 @@ BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
 CACHE = re.compile(r"(cache|tape|mem(ory)?$|ctx|context|saved|stored|history|intermediates?)", re.I)
 COTANGENT = re.compile(r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)", re.I)
 FORWARD = re.compile(
-    r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|forward_.*)_*$",
+    r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|forward_.*|predict_proba|compute_outputs?)_*$",
     re.I,
 )
 BACKWARD = re.compile(
-    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|back_?prop(agat(e|ion))?(_through_time)?|bptt|.*_backward(s|_pass|_prop)?|backward_.*|backprop.*)_*$",
+    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|bptt|.*_(backwards?|bptt|back_?prop)(_pass|_prop)?|(backward|bptt)_.*|bac+k?_?prop.*|(calc(ulate)?|compute|get)_grad(ient)?s?|grad(ient)?s?)_*$",
     re.I,
 )
 LOSS = re.compile(
@@ -75,6 +79,7 @@ LOSS = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def roles(name: str) -> tuple[str, ...]:
     """What an argument of a forward pass may be by its name, the likeliest first; () where the name says nothing."""
     exact = tuple(role for role, pattern in _COMPILED.items() if pattern.match(name))
@@ -95,7 +100,33 @@ def arguments(function: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     return [p.name for p in named if p.default is p.empty], {p.name: p.default for p in named if p.default is not p.empty}
 
 
+def unbound(function: Any) -> list[str]:
+    """Names of globals that a function reads and that only its script's loop gives a value: they are arguments in all but form."""
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, types.FunctionType):
+        return []
+    known = function.__globals__
+    loop = known.get("__bptt_left_out__", ())
+    return [n for n in _globals_of(function.__code__) if n not in known and n in loop and not hasattr(builtins, n)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _globals_of(code: types.CodeType) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"))
+
+
 def tree_of(function: Any) -> ast.AST | None:
+    """The tree of a function's source; None where it has none that can be read."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return _tree_of(function) if code is None else _tree_of_code(code)
+
+
+@functools.lru_cache(maxsize=256)
+def _tree_of_code(code: types.CodeType) -> ast.AST | None:
+    return _tree_of(code)
+
+
+def _tree_of(function: Any) -> ast.AST | None:
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):

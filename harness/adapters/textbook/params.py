@@ -37,6 +37,11 @@ _STATE_NAMES = re.compile(
 _MISSING = object()
 
 
+def is_state(name: str) -> bool:
+    """Whether an attribute is called as states are, not as weights."""
+    return bool(_STATE_NAMES.match(name))
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter, where it stands, and where its gradient is found after backward (None: nowhere, or backward returns it)."""
@@ -344,10 +349,14 @@ def has_effect(
     template: Any, parameters: Sequence[Parameter], params: Arrays, output: Callable[[Any], Array], rng: np.random.Generator
 ) -> dict[str, bool]:
     """Which parameters change `output(object)`: an array without effect and without a gradient is a buffer."""
-    base = output(substitute(template, parameters, params))
+
+    def copies() -> dict[str, Array]:  # a pass that updates its weights changes its own
+        return {n: np.array(v) for n, v in params.items()}
+
+    base = output(substitute(template, parameters, copies()))
     effects = {}
     for parameter in parameters:
-        other = dict(params)
+        other = copies()
         other[parameter.name] = params[parameter.name] + rng.uniform(0.1, 0.2, np.shape(params[parameter.name]))
         effects[parameter.name] = not np.array_equal(base, output(substitute(template, parameters, other)))
     return effects

@@ -1,0 +1,83 @@
+"""What a constructor wants that is no size and no weight: a vocabulary, an activation, a number of epochs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.reading.layout import Sizes
+
+_ITEM = r"(char(acter)?|ch|word|token|tok|vocab|letter|symbol|c|w)s?"
+_PLACE = r"(idx|ix|index|indices|indexes|int|integer|id|ids|i|num)"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A size, by the letter of its axis; Z is D + H."""
+
+    letter: str
+
+    def size(self, sizes: Sizes) -> int:
+        return sizes.D + sizes.H if self.letter == "Z" else int(getattr(sizes, self.letter))
+
+    def __repr__(self) -> str:
+        return "D+H" if self.letter == "Z" else self.letter
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A value that depends on sizes at the most, with words for it."""
+
+    said: str
+    make: Callable[[Sizes], Any]
+
+    def size(self, sizes: Sizes) -> Any:
+        return self.make(sizes)
+
+    def __repr__(self) -> str:
+        return self.said
+
+
+def vocabulary(sizes: Sizes) -> list[str]:
+    """D symbols."""
+    return [chr(ord("a") + k) if k < 26 else f"w{k}" for k in range(sizes.D)]
+
+
+_NAMED: Mapping[str, Thing] = {
+    rf"^{_ITEM}_?(to|2)_?{_PLACE}$": Thing("symbol to number", lambda z: {c: k for k, c in enumerate(vocabulary(z))}),
+    rf"^{_PLACE}_?(to|2)_?{_ITEM}$": Thing("number to symbol", lambda z: dict(enumerate(vocabulary(z)))),
+    r"^(unique_?)?(chars|vocab|vocabulary|alphabet|words|tokens|symbols)$": Thing("D symbols", vocabulary),
+    r"^(n_?|num_?|max_?|nb_?)?(epochs?|iter(ation)?s?|layers?)$": Thing("1", lambda z: 1),
+    r"^(dropout|drop|p_?drop|momentum|(weight_?)?decay|reg(ularization)?|lambda_?|l2)(_?(rate|prob|p))?$": Thing("0.0", lambda z: 0.0),
+    r"^(.*_)?(clip|clip_?(value|norm|grad|rate|threshold)?|max_?(grad_?)?norm|grad_?clip)$": Thing("1e9", lambda z: 1e9),
+    r"^(.*_)?(std|sigma|scale|sd|init_?scale|weight_?scale)$": Thing("0.1", lambda z: 0.1),
+    r"^(verbose|debug|plot|bidirectional|use_.*|stateful)$": Thing("False", lambda z: False),
+    r"^beta_?1$": Thing("0.9", lambda z: 0.9),
+    r"^beta_?2$": Thing("0.999", lambda z: 0.999),
+    r"^(eps|epsilon)$": Thing("1e-8", lambda z: 1e-8),
+    r"^(input_?)?shape$": Thing("(T, D)", lambda z: (z.T, z.D)),
+    r"^name$": Thing("'cell'", lambda z: "cell"),
+    r"^dtype$": Thing("float64", lambda z: np.float64),
+}
+
+
+def named(name: str) -> Thing | None:
+    """What an argument of this name is given; None where the name says nothing."""
+    return next((thing for pattern, thing in _NAMED.items() if re.match(pattern, name, re.I)), None)
+
+
+def activations(name: str, classes: Mapping[str, Any]) -> list[Thing]:
+    """What an argument called an activation may be given: its name, the function, or an object of a class of the module."""
+    if not re.match(r"^_?(act|activ|activation)(_?(f|fn|func|function|name|type))?$", name, re.I):
+        return []
+    own = [c for n, c in classes.items() if isinstance(c, type) and "tanh" in n.lower()]
+    return [
+        *(Thing(f"{c.__name__}()", lambda z, c=c: c()) for c in own),  # type: ignore[misc]  # bound in the loop on purpose
+        Thing("'tanh'", lambda z: "tanh"),
+        Thing("np.tanh", lambda z: np.tanh),
+        *(Thing(c.__name__, lambda z, c=c: c) for c in own),  # type: ignore[misc]  # as above
+    ]
