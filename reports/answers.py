@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bptt.reports import charts, claims, pictures
-from bptt.reports.drawing import Chart
+from bptt.reports import claims
+from bptt.reports.charts import curves as charts
+from bptt.reports.charts import pictures
+from bptt.reports.charts.drawing import Chart
 from bptt.reports.records import Claim, ClaimVerdict, Experiment, Grid, Histogram, Run, Series, Table
 
 #: More pictures of one experiment, and more of one run, than these stay in the record; more agreeing claims than the third are folded.

@@ -340,6 +340,22 @@ def best_cause(result: Result) -> Cause | None:
     return max(result.finding.causes if result.finding else (), key=lambda c: c.score, default=None)
 
 
+#: Codes of causes that say no more than that nothing is known.
+_UNKNOWN = frozenset({"unknown", "not-explained"})
+
+
+def known_cause(result: Result) -> Cause | None:
+    """The cause with the highest score, where it is one; None where it is unknown."""
+    cause = best_cause(result)
+    return None if cause is None or cause.code in _UNKNOWN else cause
+
+
+def others(result: Result) -> tuple[Cause, ...]:
+    """What is said of why beside the known cause: other causes, what was tried where none is known."""
+    known = known_cause(result)
+    return tuple(cause for cause in (result.finding.causes if result.finding else ()) if cause != known)
+
+
 def remarks_of(target: Target) -> tuple[Remark, ...]:
     """What happened outside of checks and is no reason of the verdict."""
     return tuple(r for r in target.remarks if r.severity != "error")

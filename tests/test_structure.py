@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "refimpl": "types activations cells scans unroll lengths layers stack attention tasks seq2seq models training",
     "reports": (
-        "records errors serial accounting merging store naming view svg claims contours drawing charts pictures answers lines "
-        "terminal_experiments terminal junit markdown html"
+        "records errors serial accounting merging store naming view excerpts claims charts answers lines "
+        "terminal_experiments terminal junit markdown page"
     ),
     "harness": (
         "errors levels words subject config cases call weights adapters targets gradient graph known identify training checks diagnosis "

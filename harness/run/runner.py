@@ -86,7 +86,7 @@ class RunHandle:
         write_json(self.run, Path(path))
 
     def to_html(self, path: str | Path) -> None:
-        from bptt.reports.html import write_html
+        from bptt.reports.page.html import write_html
 
         write_html(self.run, Path(path))
 

@@ -10,7 +10,7 @@ import pytest
 
 from bptt.harness.cases import Case, parse_case
 from bptt.harness.known import mistake
-from bptt.reports.html import page
+from bptt.reports.page.html import page
 from bptt.reports.records import Run
 from bptt.reports.store import read_run, write_json
 from tests.benchmarks.peers import PEERS, Peer

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from bptt.reports import accounting, store, view
 from bptt.reports.accounting import exit_code, gravest, rows, strictly, verdict
-from bptt.reports.html import page
 from bptt.reports.junit import junit
 from bptt.reports.markdown import markdown
+from bptt.reports.page.html import page
 from bptt.reports.records import STATUSES, CatalogueEntry, Finding, Remark, Result, Run, Status, Target
 from bptt.reports.terminal import text_of
 

@@ -10,7 +10,7 @@ from bptt.reports.records import Run
 
 
 def _html(run: Run, path: Path) -> None:
-    from bptt.reports.html import write_html
+    from bptt.reports.page.html import write_html
 
     write_html(run, path)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bptt.reports.contours import contour
+from bptt.reports.charts.contours import contour
 
 
 def test_a_circle_is_one_closed_line_around_the_middle() -> None:

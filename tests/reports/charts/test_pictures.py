@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bptt.reports import pictures
+from bptt.reports.charts import pictures
 from bptt.reports.records import Grid, Histogram, Interval, Table
+from tests.reports.charts.test_curves import cells, parsed
 from tests.reports.samples import gain_by_lag, spectrum
-from tests.reports.test_charts import cells, parsed
 
 GRID = gain_by_lag().grids[0]
 HISTOGRAM = spectrum().histograms[0]

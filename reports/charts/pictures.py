@@ -1,6 +1,6 @@
 """Pictures of an experiment as small inline SVG: heatmaps with contours, histograms beside their law, estimates with intervals.
 
-Made as those of reports/charts.py are: one Vega-Lite specification each, colours as classes of the page.
+One Vega-Lite specification each, colours as classes of the page.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from bptt.reports.claims import number
-from bptt.reports.contours import contour
-from bptt.reports.drawing import (
+from bptt.reports.charts import trend
+from bptt.reports.charts.contours import contour
+from bptt.reports.charts.drawing import (
     BAR,
     CONTOURS,
     CURVE,
     DIVERGING,
     EXPECTED,
+    HEIGHT,
     RISING,
+    WIDTH,
     Chart,
+    Key,
     Spec,
+    count_ticks,
     draw,
     heat_class,
     log_ticks,
@@ -32,11 +36,13 @@ from bptt.reports.drawing import (
     text,
     title,
 )
+from bptt.reports.claims import number
 from bptt.reports.records import Grid, Histogram, Interval, Table
 from bptt.reports.view import plural
 
 MOST_RUNS, MOST_CONTOUR_POINTS, MOST_BARS, MOST_LAW_POINTS = 700, 900, 80, 160
 MOST_ROWS, MOST_COLUMNS = 40, 4
+MOST_DATA_COLUMNS, MOST_DATA_CELLS = 16, 320
 
 
 def heatmap(grid: Grid, chart_id: str) -> Chart | None:
@@ -65,9 +71,8 @@ def heatmap(grid: Grid, chart_id: str) -> Chart | None:
         notes.append("the contours are too ragged to draw")
     log_x, log_y = spread_by_ratio(x), spread_by_ratio(y)
     spec = _grid_spec(runs, lines, (text(grid.x_label), log_x, x), (text(grid.y_label), log_y, y))
-    legend = [*levels.legend({r["k"] for r in runs}), *((f"line c{k}", number(level)) for k, level in enumerate(shown) if k in drawn)]
-    words = f"Heatmap: {text(grid.value_label)} over {text(grid.x_label)} and {text(grid.y_label)}"
-    return Chart(draw(spec, chart_id, words), tuple(notes), legend=tuple(legend))
+    legend = [*levels.legend({r["k"] for r in runs}), *(Key(f"line c{k}", number(level)) for k, level in enumerate(shown) if k in drawn)]
+    return Chart(draw(spec, chart_id, _grid_words(grid, x, y, values)), tuple(notes), tuple(legend), _grid_data(grid, x, y, values))
 
 
 def histogram(h: Histogram, chart_id: str) -> Chart | None:
@@ -84,9 +89,12 @@ def histogram(h: Histogram, chart_id: str) -> Chart | None:
     law = [(x, y) for x, y in zip(h.law_x, h.law_density, strict=False) if math.isfinite(x) and math.isfinite(y)]
     law = law[:: math.ceil(len(law) / MOST_LAW_POINTS)] if law else []
     notes = [f"each bar stands for {size} of the record's"] if size > 1 else []
-    legend = [("bar", "measured"), *([("line expected", text(h.source) or "law")] if law else [])]
-    svg = draw(_histogram_spec(pooled, law, text(h.x_label)), chart_id, f"Histogram: {text(h.name)}")
-    return Chart(svg, tuple(notes), legend=tuple(legend))
+    legend = [Key("bar", "measured"), *([Key("line expected", text(h.source) or "law")] if law else [])]
+    middles = [(low + high) / 2 for low, high, _ in pooled]
+    words = f"Histogram: {text(h.name)}. The density over {text(h.x_label)} {trend.trend(middles, [d for *_, d in pooled])}."
+    rows = tuple((f"{low:.4g} to {high:.4g}", number(d)) for low, high, d in pooled)
+    data = Table("the numbers", (text(h.x_label), "density"), rows)
+    return Chart(draw(_histogram_spec(pooled, law, text(h.x_label)), chart_id, words), tuple(notes), tuple(legend), data)
 
 
 def intervals(table: Table, chart_id: str) -> Chart | None:
@@ -108,9 +116,32 @@ def intervals(table: Table, chart_id: str) -> Chart | None:
     labels = [", ".join(_short(c) for c in row[:first]) or str(i + 1) for i, row in enumerate(table.rows[:MOST_ROWS])]
     notes = [f"{plural(len(table.rows) - MOST_ROWS, 'more row')} in the table"] if len(table.rows) > MOST_ROWS else []
     names = [text(table.columns[j]) for j in shown]
-    legend = [(f"line k{n}", name) for n, name in enumerate(names)] if len(names) > 1 else []
-    svg = draw(_intervals_spec(rows, labels, names), chart_id, f"Estimates with intervals: {text(table.name)}")
+    legend = [Key(f"line k{n}", name) for n, name in enumerate(names)] if len(names) > 1 else []
+    svg = draw(
+        _intervals_spec(rows, labels, names),
+        chart_id,
+        f"Estimates with intervals: {text(table.name)}; the table beside it has the numbers.",
+    )
     return Chart(svg, tuple(notes), legend=tuple(legend))
+
+
+def _grid_words(grid: Grid, x: Sequence[float], y: Sequence[float], values: Sequence[Sequence[float]]) -> str:
+    """What is drawn over what, and where it is lowest and highest."""
+    places = [(v, x[j], y[i]) for i, row in enumerate(values) for j, v in enumerate(row) if math.isfinite(v)]
+    (low, *at_low), (high, *at_high) = min(places), max(places)
+    ends = "; ".join(
+        f"{word} {number(v, 3)} at {text(grid.x_label)} {at[0]:.3g}, {text(grid.y_label)} {at[1]:.3g}"
+        for word, v, at in (("lowest", low, at_low), ("highest", high, at_high))
+    )
+    return f"Heatmap: {text(grid.value_label)} over {text(grid.x_label)} and {text(grid.y_label)}: {ends}."
+
+
+def _grid_data(grid: Grid, x: Sequence[float], y: Sequence[float], values: Sequence[Sequence[float]]) -> Table | None:
+    """The grid's numbers, where they are few enough for a page."""
+    if len(x) > MOST_DATA_COLUMNS or len(x) * len(y) > MOST_DATA_CELLS:
+        return None
+    rows = tuple((f"{b:.4g}", *(number(v, 3) for v in row)) for b, row in zip(y, values, strict=True))
+    return Table("the numbers", (f"{text(grid.y_label)} \\ {text(grid.x_label)}", *(f"{a:.4g}" for a in x)), rows)
 
 
 def _estimates(table: Table, column: int) -> dict[int, Interval]:
@@ -139,13 +170,13 @@ class _Levels:
             return DIVERGING[_clipped(value / self.step, -5, 5)]
         return RISING[_clipped((value - self.start) / self.step, 0, len(RISING) - 1)]
 
-    def legend(self, used: Container[str]) -> list[tuple[str, str]]:
+    def legend(self, used: Container[str]) -> list[Key]:
         """Each colour that is used, with the value in its middle."""
         if self.diverging:
             levels = [(colour, heat_class("g", k), k * self.step) for k, colour in DIVERGING.items()]
         else:
             levels = [(colour, f"r{k}", self.start + k * self.step) for k, colour in enumerate(RISING)]
-        return [(name, number(round(value / self.step) * self.step, 6)) for colour, name, value in levels if colour in used]
+        return [Key(name, number(round(value / self.step) * self.step, 6)) for colour, name, value in levels if colour in used]
 
 
 def _nice(step: float) -> float:
@@ -217,7 +248,7 @@ def _grid_spec(
 
     def channel(kind: Any, field: str, axis: tuple[str, bool, Sequence[float]], ends: tuple[float, float]) -> Any:
         label, log, values = axis
-        ticks, expression = log_ticks(*ends) if log else (None, "format(datum.value, '~g')")
+        ticks, expression = count_ticks(*ends) if log else (None, "format(datum.value, '~g')")
         if not log and len(values) <= 8:
             ticks = list(values)
         ticking = {"values": ticks} if ticks is not None else {"tickCount": 6}
@@ -245,7 +276,7 @@ def _grid_spec(
     if places:
         base = alt.Chart(alt.InlineData(values=places)).mark_line(strokeWidth=1.8)
         layers.append(base.encode(x=x, y=y, order="o:Q", detail="g:N", color=colour))
-    return styled(alt.layer(*layers).properties(width=300, height=200))
+    return styled(alt.layer(*layers).properties(width=WIDTH, height=300))
 
 
 def _histogram_spec(bars: Sequence[tuple[float, float, float]], law: Sequence[tuple[float, float]], x_label: str) -> Spec:
@@ -260,8 +291,8 @@ def _histogram_spec(bars: Sequence[tuple[float, float, float]], law: Sequence[tu
     layers = [alt.Chart(alt.InlineData(values=values)).mark_rect(color=BAR).encode(x=x, x2="x2:Q", y=y, y2="zero:Q")]
     within = [{"x": px, "y": min(py, top)} for px, py in law if bars[0][0] <= px <= bars[-1][1]]
     if within:
-        layers.append(alt.Chart(alt.InlineData(values=within)).mark_line(strokeWidth=1.6, color=EXPECTED).encode(x=x, y=y))
-    return styled(alt.layer(*layers).properties(width=290, height=150))
+        layers.append(alt.Chart(alt.InlineData(values=within)).mark_line(strokeWidth=2.2, color=EXPECTED).encode(x=x, y=y))
+    return styled(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT))
 
 
 def _intervals_spec(rows: list[dict[str, Any]], labels: Sequence[str], names: Sequence[str]) -> Spec:
@@ -277,7 +308,7 @@ def _intervals_spec(rows: list[dict[str, Any]], labels: Sequence[str], names: Se
     ticking = {"values": ticks} if ticks is not None else {"tickCount": 5}
     scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     x = alt.X("v:Q", scale=scale, axis=alt.Axis(title=title(names[0], 44) if len(names) == 1 else None, labelExpr=expression, **ticking))
-    axis = alt.Axis(labelExpr=f"{json.dumps(list(labels))}[datum.value]", title=None, labelLimit=190, ticks=False, domain=False)
+    axis = alt.Axis(labelExpr=f"{json.dumps(list(labels))}[datum.value]", title=None, labelLimit=220, ticks=False, domain=False)
     y = alt.Y("i:O", axis=axis)
     colour = alt.Color("k:N", scale=None, legend=None)
     apart = {"yOffset": alt.YOffset("n:O")} if len(names) > 1 else {}
@@ -286,8 +317,8 @@ def _intervals_spec(rows: list[dict[str, Any]], labels: Sequence[str], names: Se
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=colour, **apart),
         base.mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, color=colour, **apart),
     ]
-    height = len({r["i"] for r in rows}) * max(17, 9 * len(names))
-    return styled(alt.layer(*layers).properties(width=250, height=height), left=2 + min(30, max(map(len, labels))))
+    height = len({r["i"] for r in rows}) * max(22, 11 * len(names))
+    return styled(alt.layer(*layers).properties(width=340, height=height), left=2 + min(30, max(map(len, labels))))
 
 
 def _pooled(bars: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
