@@ -144,6 +144,30 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class AsMade:
+    """The user's object as it is: in its own dtype, with its own options, nothing replaced and nothing made wider.
+
+    dtype      of its inputs: "float32", "bfloat16", ...   Arrays travel in float64, which holds each of their numbers
+    run        (params, xs, state) -> what it gives by name ("ys", "last output", "final h"), and the dtype in which each of them came
+    backward   (params, xs, state, dys, dfinal) -> the same for gradients ("dL/dW", "dL/dxs", "dL/dh0"); None where it has none
+    replaced   what the judged formula has otherwise: ("return_sequences=True in place of False",)
+    own        the only parameters that it can have, where it takes no others
+    formula    (params, xs, state) -> what it should give, where that is more than outputs and final states
+    steps      the only T that it takes
+    refused    why it cannot be run as it is, in the words of what refuses it
+    """
+
+    dtype: str
+    run: Callable[[Arrays, Array, Arrays], tuple[dict[str, Array], dict[str, str]]]
+    backward: Callable[[Arrays, Array, Arrays, Array, Arrays], tuple[dict[str, Array], dict[str, str]]] | None = None
+    replaced: tuple[str, ...] = ()
+    own: Arrays | None = None
+    formula: Callable[[Arrays, Array, Arrays], dict[str, Array]] | None = None
+    steps: int | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Subject:
     """An implementation under test, in the one form the checks know.
 
@@ -168,6 +192,9 @@ class Subject:
     accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
     operator        what an operator says of its arrays
     two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
+    as_made         the user's object as it is, where the checks run its formula in another dtype or with other options
+    undriven        arguments of its constructor and of its call that no check has varied
+    inner           the recurrent parts of a larger model, each alone
     """
 
     name: str
@@ -194,3 +221,6 @@ class Subject:
     accumulation: Accumulation | None = None
     two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None
     operator: Operator | None = None
+    as_made: AsMade | None = None
+    undriven: tuple[str, ...] = ()
+    inner: tuple[Subject, ...] = ()

@@ -182,8 +182,10 @@ def _verdict_lines(found: Row, symbol: Callable[[str], str]) -> list[Text]:
         return [*lines, *(row("reason", reason) for reason in verdict.reasons)]
     undecided = verdict.reasons if verdict.code == accounting.DOES_NOT_CONFORM else verdict.reasons[1:]
     lines += [Text(f"  not decided: {one_line(reason)}", LOOKS["undecided"].style) for reason in undecided]
-    said = (f"{symbol('warning')} {one_line(r.where)}: {one_line(r.text)}" for r in view.remarks_of(found.target))
-    return lines + [Text(line, LOOKS["warning"].style) for line in said]
+    for r in view.remarks_of(found.target):
+        words = f"{one_line(r.where)}: {one_line(r.text)}"
+        lines.append(Text(f"  {words}") if r.severity == "info" else Text(f"{symbol('warning')} {words}", LOOKS["warning"].style))
+    return lines
 
 
 def _every_check(results: Sequence[Result], run: Run, symbol: Callable[[str], str]) -> list[Text]:

@@ -55,14 +55,22 @@ def is_torch(obj: object) -> bool:
     return any(c.__module__.partition(".")[0] == "torch" for c in classes)
 
 
+def attribute(obj: object, name: str, default: Any = None) -> Any:
+    """`obj.name`, `default` where there is none or where asking raises: properties of frameworks raise whatever they like."""
+    try:
+        return getattr(obj, name, default)
+    except Exception:  # a foreign property
+        return default
+
+
 def has(obj: object, method: str) -> bool:
-    return callable(getattr(obj, method, None))
+    return callable(attribute(obj, method))
 
 
 def source_of(obj: object, *methods: str) -> tuple[str, int] | None:
     """File and line of the first of `methods` that has Python source, else of the object's class."""
     owner = obj if isinstance(obj, type | types.ModuleType | types.FunctionType) else type(obj)
-    for candidate in (*(getattr(owner, method, None) for method in methods), owner):
+    for candidate in (*(attribute(owner, method) for method in methods), owner):
         try:
             file, (_, line) = inspect.getsourcefile(candidate), inspect.getsourcelines(candidate)  # type: ignore[arg-type]  # any object may be asked
         except (TypeError, OSError):

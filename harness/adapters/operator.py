@@ -9,7 +9,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_recurrence, required, short_name, source_of
+from bptt.harness.adapters.objects import attribute, construct, has, is_factory, is_torch, known_recurrence, required, short_name, source_of
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Detection, Operator, Subject
 
@@ -42,7 +42,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
 
 
 def is_operator(obj: object) -> bool:
-    layout = getattr(obj, "layout", None)
+    layout = attribute(obj, "layout")
     return not is_torch(obj) and isinstance(layout, Mapping) and any(has(obj, method) for method in METHODS)
 
 

@@ -128,6 +128,14 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "there is a branch on the dtype, a kernel or a constant of its own for float32",
         "one way for every dtype; look for a test on dtype, an eps or a cast in it",
     ),
+    ("NUM150", "PRECISION_LOSS"): (
+        "in its own dtype the object makes a value on the way narrower than what it was given",
+        "look for casts to a narrower dtype, a compute dtype of its own, and float64 that a framework turns to float32",
+    ),
+    ("NUM150", "CONTRACT"): (
+        "the object takes another way in its own dtype, or with its own options, than its formula does",
+        "hold that way against the formula in float64; look for a test on dtype, a kernel of its own, and a dtype that is set by default",
+    ),
     ("NUM110", "BUG"): (
         "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a",
         "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2))",

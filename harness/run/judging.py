@@ -25,7 +25,7 @@ from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Task
+from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Remarked, Task
 from bptt.harness.run.findings import finding_of
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.run.record.sources import sources_of
@@ -34,7 +34,7 @@ from bptt.harness.subject import Subject
 from bptt.harness.training.mistakes import variants_of
 from bptt.harness.weights.map import Identification
 from bptt.harness.weights.mirror import mirror
-from bptt.reports.records import Identified, Result, Target
+from bptt.reports.records import Identified, Remark, Result, Target
 
 _DRAWS = {"smoke": 4, "standard": 8, "full": 8, "exhaustive": 8}
 
@@ -139,12 +139,28 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield Found(replace(result, target=target_id))
+            if c.id == "NUM150" and (said := _as_it_is(subject, result)):
+                yield Remarked(target_id, Remark("as it is", said, "info"))
+            if isinstance(inside := result.metrics.get("inside"), str):
+                yield Remarked(target_id, Remark("inside", inside, "info"))
+        if subject.undriven and not options.select:
+            yield Remarked(target_id, Remark("not driven", "; ".join(subject.undriven), "info"))
         wanted = not options.select and options.case is None
         if wanted and (target_id, "gradient over lag") not in options.skip:
             yield Outside(target_id, "gradient over lag")
             experiment = gradient_over_lag(context)
             if experiment is not None:
                 yield Measured(target_id, replace(experiment, target=target_id))
+
+
+def _as_it_is(subject: Subject, result: Result) -> str:
+    """In which dtype the user's own object was held against the formula on which the other checks run, and how closely."""
+    made, known = subject.as_made, result.metrics.get("as_made_sensitivity")
+    if made is None or not isinstance(known, float):
+        return ""
+    formula = "the same object" if subject.dtype == made.dtype and not made.replaced else f"its formula in {subject.dtype}"
+    options = f", with {', '.join(made.replaced)}" if made.replaced else ""
+    return f"{made.dtype}, sensitivity {known:.0e}; the other checks run on {formula}{options}"
 
 
 def _known(found: Identification | None, varied: ForwardBug | None) -> Identified | None:

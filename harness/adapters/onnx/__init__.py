@@ -1,1 +1,2 @@
-"""ONNX models with a recurrent node: `adapt` takes a file or a ModelProto, `model` reads it, `run` runs it."""
+"""ONNX models with recurrent nodes, whole: `adapt` takes a file or a ModelProto, `model` takes it apart, `operators` are ONNX's
+definitions of its recurrent operators, `runtime` is the file as it is in onnxruntime, `subject` is all of it as a Subject."""

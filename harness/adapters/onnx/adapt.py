@@ -1,4 +1,4 @@
-"""ONNX: a ModelProto, or the path of a file, with one LSTM, GRU or RNN node.   Forward pass only: ONNX has no gradients.
+"""ONNX: a ModelProto, or the path of a file, with LSTM, GRU or RNN nodes.   Forward pass only: ONNX has no gradients.
 
 onnx is imported only for a path that ends in .onnx; a ModelProto is one only if somebody has imported it already.
 """
@@ -17,7 +17,7 @@ from bptt.harness.subject import Subject
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> Subject | None:
     """`obj` as a Subject, None where it is neither a ModelProto nor a path that ends in .onnx.
 
-    Raises UsageError, in one line, where the file or what runs it is missing, or the model has no single recurrent node.
+    Raises UsageError, in one line, where the file or what runs it is missing, or the model has no recurrent node.
     """
     is_file = isinstance(obj, Path) and obj.suffix == ".onnx"
     if not is_file and not ("onnx" in sys.modules and type(obj).__name__ == "ModelProto" and belongs_to(obj, "onnx")):
@@ -25,7 +25,8 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
     if args:
         raise UsageError(f"{spec}: got args {sorted(args)} for a model, wanted none (its sizes are fixed)")
     try:
-        from bptt.harness.adapters.onnx.model import load, subject_of  # imports onnx
+        from bptt.harness.adapters.onnx.model import load  # imports onnx
+        from bptt.harness.adapters.onnx.subject import subject_of
     except ImportError as error:
         raise UsageError(f"{spec}: reading it needs onnx ({error}), wanted pip install 'bptt[onnx]'") from error
     return subject_of(load(obj, spec) if isinstance(obj, Path) else obj, spec)

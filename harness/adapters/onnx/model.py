@@ -1,98 +1,71 @@
-"""The recurrent node of an ONNX model, its weights, and what it is as a Subject."""
+"""An ONNX model taken apart: its recurrent nodes, its parameters, and how its inputs and outputs are read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from bptt.harness.adapters.frameworks import one_line, published_regions
-from bptt.harness.adapters.onnx.run import Runner, runner
+from bptt.harness.adapters.frameworks import one_line
+from bptt.harness.adapters.onnx.operators import GATES, evaluator_class
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import Array, Arrays, Detection, Region, Subject
+from bptt.harness.subject import Array
 from bptt.harness.words import near_miss
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 #: Inputs of the operators by place; GRU and RNN end before initial_c.
-_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-_WEIGHTS = ("W", "R", "B", "P")
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+WEIGHTS = ("W", "R", "B", "P")
+FLOATS = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64", TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
 
 
 @dataclass(frozen=True)
 class Node:
-    """op  LSTM, GRU or RNN;  attributes as in the model;  weights W (K, G*H, D), R (K, G*H, H), B (K, 2*G*H), P (K, 3*H), K directions"""
+    """A recurrent node.
 
+    name        its own name, else its operator and place
+    attributes  as in the model
+    given       name of the tensor at each of its inputs ("X", "W", ..., "initial_c"), where there is one
+    h, c        names of Y_h and Y_c, of an LSTM
+    """
+
+    name: str
     op: str
     attributes: Mapping[str, Any]
-    weights: Mapping[str, Array]
-    opset: int
+    given: Mapping[str, str]
+    h: str
+    c: str | None
 
     @property
-    def directions(self) -> int:
-        return int(self.weights["W"].shape[0])
+    def backwards(self) -> bool:
+        return direction_of(self.attributes) != "forward"
 
     @property
-    def input_size(self) -> int:
-        return int(self.weights["W"].shape[2])
-
-    @property
-    def hidden_size(self) -> int:
-        return int(self.weights["R"].shape[2])
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The parts of the state: h, c, with layer and direction where there are two directions."""
-        letters = ("h", "c") if self.op == "LSTM" else ("h",)
-        suffixes = ("",) if self.directions == 1 else ("_l0", "_l0_reverse")
-        return tuple(letter + suffix for letter in letters for suffix in suffixes)
+    def batch_first(self) -> bool:
+        return self.attributes.get("layout") == 1
 
 
-@dataclass
-class OnnxNode:
-    """The implementation object of an ONNX subject: the node alone, with parameters and states of our choice."""
+def direction_of(attributes: Mapping[str, Any]) -> str:
+    value = attributes.get("direction", b"forward")
+    return value.decode() if isinstance(value, bytes) else str(value)
 
-    node: Node
-    runner: Runner
 
-    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
-        """The model's own weights; `rng` draws nothing."""
-        return {name: np.array(value, self.runner.dtype) for name, value in self.node.weights.items()}
+@dataclass(frozen=True)
+class Opened:
+    """A copy of a model for the evaluator: constants that are weights are initializers, and every node gives its final states.
 
-    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
-        return {name: np.zeros((batch_size, self.node.hidden_size), params["R"].dtype) for name in self.node.states}
+    started   the initial states that no node was given, or that were zeros: inputs of the copy
+    floats    the float32 copy of its numbers, {name: array}: what may be varied
+    """
 
-    def run(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[Array, dict[str, Array]]:
-        """ys (T, N, K*H), both directions side by side, and the final state.   Raises TypeError for a dtype that nothing here runs."""
-        dtype = np.result_type(xs, *params.values(), *state.values())
-        if dtype not in self.runner.dtypes:
-            raise TypeError(f"got {dtype}, wanted {' or '.join(map(str, self.runner.dtypes))}: {self.runner.name} takes no other")
-        K = self.node.directions
-        given = {"X": xs, **params}
-        for k, name in enumerate(("initial_h", "initial_c")[: len(self.node.states) // K]):
-            given[name] = np.stack([state[each] for each in self.node.states[k * K : (k + 1) * K]])
-        feed = {name: np.ascontiguousarray(value, dtype) for name, value in given.items()}
-        if lengths is not None:
-            feed["sequence_lens"] = np.asarray(lengths, np.int32)
-        ys, *final = self.runner.run(feed)
-        parts = [part for value in final for part in value]
-        T, _, N, H = ys.shape
-        out = np.array(np.moveaxis(ys, 1, 2)).reshape(T, N, K * H)
-        return out, {name: np.array(part) for name, part in zip(self.node.states, parts, strict=True)}
-
-    def regions(self, params: Arrays) -> tuple[Region, ...]:
-        """The gates' blocks of each direction."""
-        name = f"onnx.{self.node.op}" + ("(linear_before_reset=1)" if self.node.attributes.get("linear_before_reset") else "")
-        found = []
-        for d in range(self.node.directions):
-            direction = None if self.node.directions == 1 else ("forward", "reverse")[d]
-            layer = None if direction is None else 0
-            one = published_regions(name, {n: value[d : d + 1] for n, value in params.items()}, "", layer, direction)
-            found += [replace(r, index=(slice(d, d + 1), *r.index[1:])) for r in one]
-        return tuple(found)
+    proto: Any
+    nodes: tuple[Node, ...]
+    floats: Mapping[str, Array]
+    started: tuple[str, ...]
 
 
 def load(path: Path, spec: str) -> Any:
@@ -106,75 +79,142 @@ def load(path: Path, spec: str) -> Any:
         raise UsageError(f"{spec}: onnx cannot read it ({one_line(error)}), wanted an ONNX model") from error
 
 
-def subject_of(model: Any, spec: str) -> Subject:
-    """The one recurrent node of `model` as a Subject.  Raises UsageError."""
-    node = _node(model, spec)
-    chosen, why = runner(node.op, node.attributes, tuple(node.weights), len(node.states), node.opset, spec)
-    implementation = OnnxNode(node, chosen)
-    said = [f"{name}={_text(value)}" for name, value in sorted(node.attributes.items()) if name != "hidden_size"]
-    direction = _text(node.attributes.get("direction", "forward"))
-    more = "" if direction == "forward" else f"[{direction}]"
-    others = sum(1 for each in model.graph.node if each.op_type != "Constant") - 1
-    detected = [
-        Detection(f"onnx {node.op}", f"the model's one recurrent node{', ' + ', '.join(said) if said else ''}, opset {node.opset}"),
-        Detection(f"run by {chosen.name}", why),
-        Detection(f"D = {node.input_size}, H = {node.hidden_size}", "from the shapes of W and R"),
-        Detection("forward pass only", "ONNX has no gradients"),
-    ]
-    if others:
-        detected.append(Detection("the node alone", f"the other {others} nodes of the model are not run"))
-    return Subject(
-        name=f"onnx.{node.op}{more}",
-        spec=spec,
-        framework="onnx",
-        kind="cell",
-        implementation=implementation,
-        detected=tuple(detected),
-        input_sizes=(node.input_size,),
-        hidden_sizes=(node.hidden_size,),
-        bidirectional=direction != "forward",
-        dtype=chosen.dtype,
-        lengths=chosen.takes_lengths,
-        regions=implementation.regions,
-    )
+def opened(model: Any, spec: str) -> Opened:
+    """Raises UsageError where the model has no recurrent node."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model)
+    graph = proto.graph
+    found = [each for each in graph.node if each.op_type in GATES and each.domain in ("", "ai.onnx")]
+    if not found:
+        inner = sorted({each.op_type for each in graph.node})
+        raise UsageError(f"{spec}: it has no LSTM, GRU or RNN node, wanted one (its nodes are {', '.join(inner)[:120] or 'none'})")
+    _constants_to_initializers(graph, found)
+    zeros = _zero_tensors(graph)
+    nodes, started = [], []
+    for k, each in enumerate(found):
+        name = each.name or f"{each.op_type}_{k}"
+        letters = ("initial_h", "initial_c") if each.op_type == "LSTM" else ("initial_h",)
+        last = INPUTS.index(letters[-1])
+        each.input.extend([""] * (last + 1 - len(each.input)))
+        for letter in letters:
+            at = INPUTS.index(letter)
+            if not each.input[at] or each.input[at] in zeros:
+                each.input[at] = f"{name}/{letter}"
+                started.append(each.input[at])
+        each.output.extend([""] * (1 + len(letters) - len(each.output)))
+        for at, letter in enumerate(("Y", "Y_h", "Y_c")[: 1 + len(letters)]):
+            each.output[at] = each.output[at] or f"{name}/{letter}"
+        attributes = {a.name: helper.get_attribute_value(a) for a in each.attribute}
+        given = {place: tensor for place, tensor in zip(INPUTS, each.input, strict=False) if tensor}
+        nodes.append(Node(name, each.op_type, attributes, given, each.output[1], each.output[2] if len(letters) == 2 else None))
+    graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in started)
+    floats = {t.name: np.asarray(numpy_helper.to_array(t), np.float64) for t in graph.initializer if t.data_type in FLOATS}
+    return Opened(proto, tuple(nodes), {name: value for name, value in floats.items() if value.ndim}, tuple(started))
 
 
-def _node(model: Any, spec: str) -> Node:
-    found = [each for each in model.graph.node if each.op_type in _GATES and each.domain in ("", "ai.onnx")]
-    if len(found) != 1:
-        what = ", ".join(each.op_type for each in found) or "none"
-        raise UsageError(f"{spec}: its recurrent nodes are {what}, wanted one LSTM, GRU or RNN node")
-    node = found[0]
-    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-    names = dict(zip(_INPUTS, node.input, strict=False))
-    constants = {each.name: each for each in model.graph.initializer}
-    constants |= {each.output[0]: attribute.t for each in model.graph.node if each.op_type == "Constant" for attribute in each.attribute}
-    weights = {}
-    for name in _WEIGHTS:
-        if not names.get(name):
+def _constants_to_initializers(graph: Any, nodes: list[Any]) -> None:
+    """Constant nodes that are weights of a recurrent node become initializers: those can be varied."""
+    wanted = {tensor for node in nodes for place, tensor in zip(INPUTS, node.input, strict=False) if place in WEIGHTS}
+    kept = []
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and node.output[0] in wanted and value is not None:
+            tensor = TensorProto()
+            tensor.CopyFrom(value)
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    if len(kept) == len(graph.node):
+        return
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    recurrent = {tuple(node.output) for node in nodes}
+    del graph.node[:]
+    graph.node.extend(copies)
+    nodes[:] = [node for node in graph.node if tuple(node.output) in recurrent]
+
+
+def _zero_tensors(graph: Any) -> set[str]:
+    """Names of tensors that are zeros whatever the inputs: initializers of zeros, ConstantOfShape, and what only reshapes those."""
+    zeros = {t.name for t in graph.initializer if t.data_type in FLOATS and not np.any(numpy_helper.to_array(t))}
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "ConstantOfShape":
+            same = value is None or not np.any(numpy_helper.to_array(value))
+        elif node.op_type == "Constant":
+            same = value is not None and value.data_type in FLOATS and not np.any(numpy_helper.to_array(value))
+        else:
+            same = node.op_type in ("Expand", "Unsqueeze", "Squeeze", "Identity", "Slice", "Tile", "Reshape", "Cast", "Transpose") and (
+                bool(node.input) and node.input[0] in zeros
+            )
+        if same:
+            zeros.update(node.output)
+    return zeros
+
+
+def in_double(proto: Any) -> Any:
+    """A copy whose floating constants and casts are float64, for an evaluation in that dtype."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(proto)
+    for tensor in wide.graph.initializer:
+        _widen(tensor)
+    for node in wide.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                _widen(attribute.t)
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in FLOATS:
+                attribute.i = TensorProto.DOUBLE
+            if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                numbers = attribute.f if attribute.name == "value_float" else list(attribute.floats)
+                tensor = numpy_helper.from_array(np.asarray(numbers, np.float64))
+                attribute.CopyFrom(helper.make_attribute("value", tensor))
+    return wide
+
+
+def _widen(tensor: Any) -> None:
+    if tensor.data_type in FLOATS:
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(np.asarray(numpy_helper.to_array(tensor), np.float64), name))
+
+
+class Evaluation:
+    """Evaluates an opened model, in float64 and in the dtype of the file, with recurrent nodes as the standard defines them."""
+
+    def __init__(self, model: Opened) -> None:
+        self.model = model
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, names: list[str], feed: Mapping[str, Any], dtype: str) -> list[Any]:
+        """The tensors of these names.   feed: inputs, and initializers that are to have other values."""
+        if dtype not in self._made:
+            from onnx.reference import ReferenceEvaluator
+
+            proto = in_double(self.model.proto) if dtype == "float64" else self.model.proto
+            self._made[dtype] = ReferenceEvaluator(proto, new_ops=[evaluator_class(op) for op in GATES])
+        with np.errstate(all="ignore"):
+            return list(self._made[dtype].run(names, dict(feed)))
+
+
+def inputs_of(model: Any) -> Iterator[tuple[str, int, tuple[int | None, ...] | None]]:
+    """Name, element type and shape (None for an axis of any size) of each input of the graph that is no initializer."""
+    own = {t.name for t in model.graph.initializer}
+    for each in model.graph.input:
+        if each.name in own:
             continue
-        if names[name] not in constants:
-            raise UsageError(f"{spec}: {name} of {node.op_type} ({names[name]!r}) is computed, wanted an initializer or a constant")
-        weights[name] = np.asarray(onnx.numpy_helper.to_array(constants[names[name]]), np.float64)
-    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 14)
-    made = Node(node.op_type, attributes, weights, opset)
-    _refuse_other_shapes(made, spec)
-    return made
+        kind = each.type.tensor_type
+        shape = tuple(d.dim_value or None for d in kind.shape.dim) if kind.HasField("shape") else None
+        yield each.name, kind.elem_type, shape
 
 
-def _refuse_other_shapes(node: Node, spec: str) -> None:
-    for name in ("W", "R"):
-        if node.weights.get(name, np.zeros(0)).ndim != 3:
-            got = node.weights[name].shape if name in node.weights else "nothing"
-            raise UsageError(f"{spec}: {name} of {node.op} has shape {got}, wanted (directions, {_GATES[node.op]}H, ...)")
-    K, units, H = node.weights["R"].shape
-    wanted = _GATES[node.op] * H
-    if units != wanted or node.weights["W"].shape[:2] != (K, wanted):
-        shapes = ", ".join(f"{name} {node.weights[name].shape}" for name in ("W", "R"))
-        raise UsageError(f"{spec}: {node.op} has {shapes}, wanted W (K, {_GATES[node.op]}H, D) and R (K, {_GATES[node.op]}H, H)")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode()
-    return "/".join(map(_text, value)) if isinstance(value, list) else str(value)
+def reached_by(model: Any, target: str) -> set[str]:
+    """Names of all tensors from which a path leads to `target`, itself included."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    seen, waiting = set(), [target]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or not name:
+            continue
+        seen.add(name)
+        if name in makers:
+            waiting.extend(makers[name].input)
+    return seen

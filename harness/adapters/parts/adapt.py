@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.objects import construct, has, is_torch, known_cell, short_name, source_of
+from bptt.harness.adapters.objects import attribute, construct, has, is_torch, known_cell, short_name, source_of
 from bptt.harness.adapters.parts import torch as torch_parts
 from bptt.harness.adapters.parts.calls import (
     Clip,
@@ -50,7 +50,7 @@ Found = tuple[Any, list[Detection]]
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
     """A part that says what it claims to be; None for anything else.  Raises UsageError where it is not written as it should be."""
-    like = getattr(obj, "like", None)
+    like = attribute(obj, "like")
     if isinstance(like, str) and like in PARTS:
         return part(obj, spec, args, like)
     if like is None and (claimed := torch_parts.claim(obj, args)):
@@ -74,8 +74,8 @@ def part(obj: object, spec: str, args: Mapping[str, object] | None, like: str) -
         said = str(error)
         raise UsageError(said if said.startswith(spec) else f"{spec}: {said}, wanted {like} as {PARTS[like]}") from error
     in_place = bool(implementation.in_place)
-    said_by = "--like" if getattr(obj, "like", None) != like else "its attribute like"
-    claimed = torch_parts.claim(obj, args) == like and getattr(obj, "like", None) is None
+    said_by = "--like" if attribute(obj, "like") != like else "its attribute like"
+    claimed = torch_parts.claim(obj, args) == like and attribute(obj, "like") is None
     return Subject(
         name=short_name(obj),
         spec=spec,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bptt.harness.adapters.objects import attribute
 from bptt.harness.call.guard import called_as
 from bptt.harness.subject import Answer, Array, Arrays
 
@@ -53,7 +54,7 @@ class TorchClip:
 
 def claim(obj: object, args: Mapping[str, object] | None) -> str | None:
     """What a function or class of torch claims to be, by its name and arguments; None where it is not one of these."""
-    home, name = str(getattr(obj, "__module__", "")), str(getattr(obj, "__name__", ""))
+    home, name = str(attribute(obj, "__module__", "")), str(attribute(obj, "__name__", ""))
     if not home.startswith(("torch.optim.", "torch.nn.utils.")) or name not in CLAIMS:
         return None
     if name == "SGD" and (args or {}).get("momentum"):

@@ -199,6 +199,10 @@ class TorchModule:
         """The gates' blocks in params of these shapes; () for a module that is not torch's own."""
         return gate_regions(self._module(_key(params))[0])
 
+    def as_constructed(self, params: Arrays) -> torch.nn.Module:
+        """The module that gave parameters of these shapes, in the dtype in which it was made."""
+        return self._module(_key(params))[0]
+
     def _module(self, key: _Key) -> tuple[torch.nn.Module, int, int]:
         if key not in self._modules:
             raise ContractError(f"{self.recipe.label}: got params {_shapes(key)}, wanted those of an init of this subject")
@@ -321,7 +325,8 @@ def _own(value: Array, dtype: torch.dtype) -> torch.Tensor:
 
 def _array(value: torch.Tensor) -> Array:
     """A NumPy copy of its own."""
-    return np.array(value.detach().resolve_conj().resolve_neg().numpy(), order="C")
+    own = value.detach().resolve_conj().resolve_neg()
+    return np.array((own.float() if own.dtype is torch.bfloat16 else own).numpy(), order="C")  # NumPy has no bfloat16
 
 
 def _dual(value: torch.Tensor, dot: torch.Tensor) -> torch.Tensor:

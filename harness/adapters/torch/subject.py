@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from bptt.harness.adapters.torch.as_made import as_made
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
 from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
+from bptt.harness.adapters.undriven import undriven
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.subject import Array, Detection, Subject
 
@@ -83,7 +85,13 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         truncation=truncation if isinstance(truncation, int) else None,
         lengths=own and isinstance(module, torch.nn.RNNBase),
         source=None if own else source_of(module),
+        as_made=as_made(implementation, module),
+        undriven=undriven(recipe.make or type(module), _sizes_named(recipe), module.forward, 1 if probed.form.tree is None else 2),
     )
+
+
+def _sizes_named(recipe: Recipe) -> set[str]:
+    return {name for name in (recipe.input_name, recipe.hidden_name, "input_size", "hidden_size") if name}
 
 
 # finding out

@@ -13,6 +13,7 @@ from tests.harness.checks import planted, planted_lengths, planted_models, plant
 from tests.harness.checks.planted import ROAMING, Plant
 from tests.harness.checks.planted_operators import MISTAKES
 from tests.harness.checks.right_operators import LEAVES_OUT, WRONG
+from tests.harness.checks.test_as_made import AS_MADE
 from tests.harness.checks.test_textbook_classes import PLANTS as TEXTBOOK
 
 MODULES = (planted, planted_models, planted_lengths, planted_parts)
@@ -29,7 +30,7 @@ def ran(made: type, id: str) -> RunHandle:
 
 def test_every_check_of_the_catalogue_has_a_plant() -> None:
     order = [c.id for c in catalogue()]
-    assert order == sorted({*PLANTS, *TEXTBOOK, *OPERATORS}, key=order.index)
+    assert order == sorted({*PLANTS, *TEXTBOOK, *OPERATORS, *AS_MADE}, key=order.index)
     assert len({c.id for c in catalogue()}) >= 35
 
 

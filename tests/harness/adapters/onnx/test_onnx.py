@@ -1,4 +1,4 @@
-"""ONNX models with one recurrent node.  Without onnx nothing here runs, without onnxruntime only what needs it is skipped."""
+"""ONNX models with recurrent nodes.  Without onnx nothing here runs, without onnxruntime only what needs it is skipped."""
 
 from __future__ import annotations
 
@@ -62,26 +62,105 @@ def subject_of(obj: object) -> Subject:
     ids=["LSTM", "peepholes", "GRU", "GRU after", "GRU layout 1", "RNN"],
 )
 def test_right_models_conform_and_are_known_in_float64(made: Any, cell: str, words: str) -> None:
-    run = bptt.check(made, isolate=False)
+    run = bptt.check(made, isolate=False, level="standard" if cell == "lstm" else "smoke")
     assert run.ok, run.text()
     identified = run.run.targets[0].identified
     assert identified is not None and identified.cell == cell and words in identified.convention
     assert identified.max_error < 1e-12
 
 
-@needs_runtime
 @pytest.mark.parametrize(
     ("made", "cell"),
     [(model("RNN", activations=["Relu"]), "elman_relu"), (model("LSTM", clip=0.5), None), (model("LSTM", input_forget=1), None)],
     ids=["relu", "clip", "input_forget"],
 )
-def test_what_the_evaluator_passes_over_is_run_by_onnxruntime(made: Any, cell: str | None) -> None:
-    subject = subject_of(made)
-    assert subject.dtype == "float32" and subject.lengths
-    found = identify(subject)
+def test_what_the_evaluator_of_onnx_passes_over_is_evaluated(made: Any, cell: str | None) -> None:
+    found = identify(subject_of(made))
     assert (None if found is None else found.cell) == cell
-    run = bptt.check(made, isolate=False)
+    run = bptt.check(runnable(made), isolate=False, level="smoke")
     assert run.ok, run.text()
+
+
+def runnable(made: Any) -> Any:
+    """With versions that onnxruntime is sure to know."""
+    made.ir_version, made.opset_import[0].version = 8, 14
+    return made
+
+
+def after(made: Any, op: str, *more: str) -> Any:
+    """The model with one more node behind its output."""
+    made.graph.node.append(helper.make_node(op, ["Y", *more], ["Z"]))
+    made.graph.output[0].name = "Z"
+    return made
+
+
+@needs_runtime
+@pytest.mark.parametrize(
+    "made",
+    [
+        model("LSTM", clip=0.3),
+        model("LSTM", input_forget=1, direction="bidirectional"),
+        model("LSTM", peepholes=True, direction="reverse"),
+        model("LSTM", activations=["HardSigmoid", "Softsign", "Relu"]),
+        model("GRU", activations=["HardSigmoid", "Elu"], activation_alpha=[0.3, 0.7], activation_beta=[0.4]),
+        model("GRU", linear_before_reset=1, direction="bidirectional"),
+        model("RNN", activations=["Affine"], activation_alpha=[0.5], activation_beta=[0.1]),
+    ],
+    ids=["clip", "input_forget both", "peepholes reverse", "activations", "alphas", "after both", "affine"],
+)
+def test_the_standard_is_what_onnxruntime_computes(made: Any) -> None:
+    run = bptt.check(runnable(made), isolate=False, level="smoke", select=["contract", "NUM150"])
+    assert run["NUM150"].status == "passed" and run["NUM150"].finding is None, run.text()
+    assert run["NUM150"].metrics["as_made_error"] < 1e-5
+
+
+@needs_runtime
+def test_what_stands_after_the_node_is_part_of_the_verdict() -> None:
+    made = runnable(after(model("LSTM"), "Neg"))
+    run = bptt.check(made, isolate=False, level="smoke")
+    assert run.ok and run.run.targets[0].identified is None, run.text()
+    assert run["NUM150"].metrics["dtype"] == "float32"
+    assert "inside: LSTM_0 (LSTM): an LSTM, blocks i o f g" in run.text()
+
+
+@needs_runtime
+def test_a_model_that_onnxruntime_refuses_is_told_so_with_its_words() -> None:
+    run = bptt.check(runnable(model("GRU", layout=1)), isolate=False, level="smoke")
+    finding = run["NUM150"].finding
+    assert run.ok and finding is not None and "onnxruntime refuses it" in finding.headline and "layout == 1" in finding.headline
+
+
+@needs_runtime
+def test_several_nodes_initial_states_and_lengths_are_read() -> None:
+    made = two_layers()
+    subject = subject_of(made)
+    assert subject.lengths and list(subject.implementation.zero_state(subject.implementation.init(np.random.default_rng(0), 3, 5), 2)) == [
+        "h_l0", "h_l1",
+    ]  # fmt: skip
+    assert [part.name for part in subject.inner] == ["GRU_0 (GRU)", "GRU_1 (GRU)"]
+    run = bptt.check(made, isolate=False, level="smoke")
+    assert run.ok and run["NUM150"].metrics["as_made_error"] < 1e-5, run.text()
+
+
+def two_layers() -> Any:
+    """Two GRU nodes in a row, lengths and the first one's initial state as inputs, and a Relu behind."""
+    first, second = model("GRU", D=3, H=5), model("GRU", D=5, H=5, seed=1)
+    for tensor in second.graph.initializer:
+        tensor.name += "_1"
+    axes = numpy_helper.from_array(np.array([1], np.int64), "axes")
+    nodes = [
+        helper.make_node("GRU", ["X", "W", "R", "B", "lengths", "h0"], ["Y0"], hidden_size=5),
+        helper.make_node("Squeeze", ["Y0", "axes"], ["S"]),
+        helper.make_node("GRU", ["S", "W_1", "R_1", "B_1", "lengths"], ["Y1", "hn"], hidden_size=5),
+        helper.make_node("Relu", ["Y1"], ["Z"]),
+    ]
+    f, i = TensorProto.FLOAT, TensorProto.INT32
+    ends = [("X", f, ["T", "N", 3]), ("lengths", i, ["N"]), ("h0", f, [1, "N", 5])]
+    inputs = [helper.make_tensor_value_info(*each) for each in ends]
+    outputs = [helper.make_tensor_value_info("Z", f, None), helper.make_tensor_value_info("hn", f, None)]
+    tensors = [*first.graph.initializer, *second.graph.initializer, axes]
+    graph = helper.make_graph(nodes, "two", inputs, outputs, tensors)
+    return runnable(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)]))
 
 
 def test_both_directions_and_the_reverse_one() -> None:
@@ -98,7 +177,7 @@ def test_both_directions_and_the_reverse_one() -> None:
     for region in both.implementation.regions(params):
         covered[region.tensor][region.index] += 1
     assert all(np.all(count == 1) for count in covered.values())
-    assert bptt.check(model("LSTM", direction="bidirectional"), isolate=False).ok
+    assert bptt.check(model("LSTM", direction="bidirectional"), isolate=False, level="smoke").ok
 
 
 @needs_runtime
@@ -127,14 +206,14 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_taken_is_one_clear_line() -> None:
-    two = model("LSTM")
-    two.graph.node.append(two.graph.node[0])
-    with pytest.raises(UsageError, match="its recurrent nodes are LSTM, LSTM, wanted one LSTM, GRU or RNN node"):
-        adapt(two, "x")
-    computed = model("LSTM")
-    del computed.graph.initializer[0]
-    with pytest.raises(UsageError, match=r"W of LSTM \('W'\) is computed, wanted an initializer or a constant"):
-        adapt(computed, "x")
+    without = model("LSTM")
+    without.graph.node[0].op_type = "Relu"
+    with pytest.raises(UsageError, match="it has no LSTM, GRU or RNN node, wanted one"):
+        adapt(without, "x")
+    tokens = model("LSTM")
+    tokens.graph.input.append(helper.make_tensor_value_info("ids", TensorProto.INT64, ["T", "N"]))
+    with pytest.raises(UsageError, match=r"its inputs are X \(float32\), ids \(no floating numbers\), wanted one sequence of numbers"):
+        adapt(tokens, "x")
     with pytest.raises(UsageError, match=r"got args \['H'\] for a model"):
         adapt(model("RNN"), "x", {"H": 3})
 

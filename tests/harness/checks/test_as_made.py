@@ -1,0 +1,87 @@
+"""The user's object as it is: a plant that only the object in its own dtype has, and right objects in every dtype."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bptt.harness.checks.as_made import rounded
+from bptt.harness.run.runner import check
+from bptt.harness.targets import load
+from tests.harness.checks.planted import NoRecurrence
+
+
+class HalfInside(torch.nn.GRUCell):
+    """Right in float64; in float32 it makes its input float16 on the way."""
+
+    def forward(self, x: torch.Tensor, hx: torch.Tensor | None = None) -> torch.Tensor:
+        return super().forward(x.half().float() if x.dtype is torch.float32 else x, hx)
+
+
+class OtherInFloat32(torch.nn.GRUCell):
+    """Right in float64; in float32 it takes another path, and that one has lost a sign."""
+
+    def forward(self, x: torch.Tensor, hx: torch.Tensor | None = None) -> torch.Tensor:
+        return super().forward(-x if x.dtype is torch.float32 else x, hx)
+
+
+class WidensItsOutput(torch.nn.Module):
+    """A layer whose outputs are float64, whatever it was given."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.GRU(input_size, hidden_size)
+
+    def forward(self, x: torch.Tensor, h0: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        ys, h = self.layer(x, h0)
+        return ys.double(), h
+
+
+#: Checks whose plants are here, because they need an object of torch.
+AS_MADE = {"NUM150", "PAR150"}
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "words"),
+    [
+        (OtherInFloat32, "CONTRACT", "as it is it computes something else"),
+        (HalfInside, "PRECISION_LOSS", "digits are lost on the way"),
+        (WidensItsOutput, "CONTRACT", "float64 for parameters and inputs of float32"),
+    ],
+)
+def test_what_only_the_object_as_it_is_has_is_found(made: type, code: str, words: str) -> None:
+    run = check(made(3, 7), isolate=False, level="smoke", select=["numerics", "contract"])
+    result = run["NUM150"]
+    assert result.finding is not None, run.text()
+    assert (result.finding.code, words in result.finding.headline) == (code, True), result.finding.headline
+    if made is not WidensItsOutput:
+        assert {r.check for r in run.failed} == {"NUM150"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_right_object_conforms_in_its_own_dtype_and_is_said_to_be_of_it(dtype: torch.dtype) -> None:
+    run = check(torch.nn.GRU(3, 7).to(dtype), isolate=False, level="smoke", select=["contract", "numerics"])
+    assert run.ok, run.text()
+    name = str(dtype).removeprefix("torch.")
+    assert run["NUM150"].metrics["dtype"] == name
+    assert f"as it is: {name}, sensitivity" in run.text()
+
+
+def test_numbers_are_rounded_as_torch_rounds_them() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 2))
+    mine = rounded(values.astype(np.float32), "bfloat16")
+    assert np.array_equal(mine, torch.from_numpy(values.astype(np.float32)).bfloat16().float().numpy())
+
+
+def test_each_part_inside_of_a_model_is_named_and_one_that_is_no_published_cell_is_told() -> None:
+    whole = load("refimpl:gru_reset_after")[0]
+    lstm, other = load("refimpl:lstm")[0], load(NoRecurrence)[0]
+    right = check(replace(whole, inner=(lstm,)), isolate=False, level="smoke", select=["contract", "parity"])
+    assert right["PAR150"].finding is None and "inside: lstm: an LSTM" in right.text()
+    wrong = check(replace(whole, inner=(lstm, other)), isolate=False, level="smoke", select=["contract", "parity"])
+    finding = wrong["PAR150"].finding
+    assert finding is not None and finding.code == "CONVENTION"
+    assert "NoRecurrence is none of the published cells" in finding.headline
