@@ -17,12 +17,13 @@ from typing import Any
 Work = Callable[[], Any]
 
 
-def forked(pieces: Iterable[tuple[Any, Work]], jobs: int, seconds: float, until: float) -> Iterator[tuple[Any, Any]]:
+def forked(pieces: Iterable[tuple[Any, Work]], jobs: int, seconds: float, until: float, loud: bool = False) -> Iterator[tuple[Any, Any]]:
     """(key, what the work returned, as JSON) in the order in which they end; None where a piece took too long or died.
 
     jobs      pieces at a time
     seconds   that a piece may take; then it and all that it has started is killed
     until     time.monotonic() at which no new piece is started and those that run are killed
+    loud      what a piece prints is seen
     """
     pending, running = iter(pieces), dict[int, tuple[Any, Path, float]]()
     more = True
@@ -35,7 +36,7 @@ def forked(pieces: Iterable[tuple[Any, Work]], jobs: int, seconds: float, until:
                 if piece is not None:
                     number += 1
                     path = Path(folder) / str(number)
-                    running[_start(piece[1], path)] = (piece[0], path, time.monotonic() + seconds)
+                    running[_start(piece[1], path, loud)] = (piece[0], path, time.monotonic() + seconds)
             more = more and time.monotonic() < until
             for pid in list(running):
                 key, path, end = running[pid]
@@ -48,10 +49,10 @@ def forked(pieces: Iterable[tuple[Any, Work]], jobs: int, seconds: float, until:
                     os.waitpid(pid, 0)
                 del running[pid]
                 yield key, json.loads(path.read_text()) if path.exists() else None
-            time.sleep(0.01)
+            time.sleep(0.02)
 
 
-def _start(work: Work, path: Path) -> int:
+def _start(work: Work, path: Path, loud: bool) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -59,7 +60,7 @@ def _start(work: Work, path: Path) -> int:
         return pid
     os.setsid()
     with open(os.devnull, "r+b", buffering=0) as null:
-        for descriptor in (0, 1, 2):
+        for descriptor in (0,) if loud else (0, 1, 2):
             os.dup2(null.fileno(), descriptor)
     try:
         said = json.dumps(work())

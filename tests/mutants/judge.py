@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from tests.mutants.operators import Mutant
 from tests.mutants.reach import QUIET
 from tests.mutants.switch import sitecustomize as switch
 
-Verdict = Literal["killed", "survived", "not reached", "not tried", "error"]
+Verdict = Literal["killed", "survived", "equivalent", "not reached", "not tried", "error"]
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,19 @@ class Judged:
     by: str
     tried: int = 0
     of: int = 0
+    seconds: float = 0.0
+
+
+def used() -> float:
+    """CPU seconds of this process and its children."""
+    return sum(os.times()[:4])
 
 
 class Watch:
-    """A plug-in that stops at the first failure, or when the time is over."""
+    """A plug-in that stops at the first failure, or when the CPU time is over."""
 
     def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
+        self.end = used() + seconds
         self.tried, self.by, self.cut = 0, "", False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -48,18 +55,18 @@ class Watch:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        if time.monotonic() > self.end:
+        if used() > self.end:
             self.cut = True
             item.session.shouldstop = "the time is over"
 
 
-def judged_here(mutant: Mutant, tests: list[str], seconds: float) -> dict[str, Any]:
-    """Switch the mutant on in this process and run the tests; the fields of `Judged` but the mutant."""
+def judged_here(mutant: Mutant, tests: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Import the mutant in this process, which has not imported its file yet, and run the tests; the fields of `Judged` but the mutant."""
     switch.install(mutant.file, mutant.index)
-    watch = Watch(seconds)
+    watch, start = Watch(seconds), used()
     code = pytest.main(["-x", "-q", "-m", "", "-p", "no:cacheprovider", *QUIET, *tests], plugins=[watch])
     on = any(getattr(module, "__mutant__", None) == mutant.index for module in list(sys.modules.values()))
-    counts = {"tried": watch.tried, "of": len(tests)}
+    counts = {"tried": watch.tried, "of": len(tests), "seconds": round(used() - start, 1)}
     if watch.by:
         return {"verdict": "killed", "by": watch.by, **counts}
     if not on:

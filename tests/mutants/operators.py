@@ -66,11 +66,17 @@ def mutants(file: str, source: str) -> list[Mutant]:
 def mutated(tree: ast.Module, index: int) -> ast.AST:
     """Make the `index`-th change in the tree; returns the node that was changed.
 
-    Two are planted to prove that mutants are switched on: -1 fails when its file is imported, -2 changes nothing.
+    Two are planted to prove that mutants are switched on: -1 fails when its file is imported or a function of it is called, -2 changes
+    nothing.
     """
-    if index in (-1, -2):
-        line = "raise ImportError('planted')" if index == -1 else "pass"
+    if index == -1:
+        line = "raise ImportError('planted')"
+        for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
+            function.body.insert(0, ast.copy_location(ast.parse(line).body[0], function.body[0]))
         tree.body.append(ast.parse(line).body[0])
+        return tree.body[-1]
+    if index == -2:
+        tree.body.append(ast.Pass())
         return tree.body[-1]
     for k, (_, node, _, change) in enumerate(changes(tree)):
         if k == index:

@@ -50,28 +50,25 @@ class Reach:
 
 
 class Tracer:
-    """A plug-in that notes for each test the lines of `files` that it runs; of `parts` shares of the tests it runs the `share`-th."""
+    """A plug-in that notes for each test the lines of `files` that it runs."""
 
-    def __init__(self, files: Iterable[str], share: int, parts: int) -> None:
-        self.files, self.share, self.parts = frozenset(files), share, parts
+    def __init__(self, files: Iterable[str]) -> None:
+        self.files = frozenset(files)
         self.seen: dict[str, set[int]] = {}
         self.tests: dict[str, tuple[float, dict[str, list[int]]]] = {}
         self.failed: list[str] = []
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = items[self.share :: self.parts]
-
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.seen = {}
-        start = time.perf_counter()
+        start = time.process_time()
         sys.settrace(self._call)
         try:
             return (yield)
         finally:
             sys.settrace(None)
             found = {file: sorted(lines) for file, lines in self.seen.items()}
-            self.tests[item.nodeid] = (time.perf_counter() - start, found)
+            self.tests[item.nodeid] = (time.process_time() - start, found)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and report.nodeid not in self.failed:
@@ -91,10 +88,3 @@ class Tracer:
             return line
 
         return line
-
-
-def traced(test_file: str, files: Iterable[str], share: int, parts: int) -> dict[str, Any]:
-    """Run a share of a test file's tests; what `Reach.add` takes."""
-    tracer = Tracer(files, share, parts)
-    pytest.main([test_file, "-q", "-m", "", "-p", "no:cacheprovider", *QUIET], plugins=[tracer])
-    return {"tests": tracer.tests, "failed": tracer.failed}
