@@ -96,7 +96,7 @@ def _apart(said: Callable[[], X], otherwise: X, what: str, faults: list[Cause]) 
 def _smallest(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> tuple[Case, Evidence]:
     """The smallest case that fails in the same way, and how it fails there."""
     smallest = shrunk(context, c, evidence, case)
-    worst = same_failure_at(context, c, evidence, smallest) if smallest != case and evidence.code != "CONTRACT" else evidence
+    worst = same_failure_at(context, c, evidence, smallest) if smallest != case else evidence
     return smallest, worst
 
 

@@ -110,6 +110,21 @@ def test_a_smaller_case_must_fail_in_the_same_way() -> None:
     assert (result.finding.code, result.finding.smallest_case.H) == ("BUG", 4)
 
 
+def test_a_broken_contract_is_told_at_the_smallest_case_that_breaks_it_in_the_same_words() -> None:
+    def two_shapes(context: CheckContext, case: Case) -> Iterator[Evidence]:
+        if case.D < 2 or case.H < 2:
+            yield Evidence(False, f"dxs has {case.D} columns", "CONTRACT")
+        elif case.D != case.H:
+            yield Evidence(False, f"dW has shape ({case.H}, {case.D})", "CONTRACT")
+
+    (result,) = judged(made(two_shapes, cases=(Case(T=3, N=2, D=3, H=7),)))
+    assert result.finding is not None
+    small = result.finding.smallest_case
+    assert small is not None
+    assert (small.T, small.N, small.D, small.H) == (1, 1, 3, 2)
+    assert result.finding.headline == "dW has shape (2, 3)"
+
+
 def test_metrics_of_several_cases_keep_the_largest_error_and_the_best_sensitivity() -> None:
     def measured(context: CheckContext, case: Case) -> Iterator[Evidence]:
         yield Evidence(True, relative_error=10.0**-case.T, sensitivity=case.T * 1e-12, oracle=f"at {case.T}")
