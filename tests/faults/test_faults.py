@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fault import Fault
-from tests.faults.running import RIGHT_FILE, WRONG_FILE, run, together, write
-from tests.faults.table import FAULTS, OWN, page
+from tests.faults.running import run, surrounded, together, write
+from tests.faults.table import FAULTS, OWN, groups, page
 
 ROOT = Path(__file__).parents[2]
+
+
+QUICK = tuple(fault for fault in FAULTS if fault.quick)
+ROWS_A_RUN = 6
 
 
 def _each(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
@@ -19,11 +23,17 @@ def _each(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
     )
 
 
+def _grouped() -> list[object]:
+    others = tuple(fault for fault in FAULTS if not fault.quick)
+    marked = [(group, mark) for rows, mark in ((QUICK, ()), (others, pytest.mark.slow)) for group in groups(rows, ROWS_A_RUN)]
+    return [pytest.param(group, id=group[0].name.replace(" ", "-"), marks=mark) for group, mark in marked]
+
+
 @_each(OWN)
 def test_a_fault_alone_gets_its_verdict(
     fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write(fault, tmp_path)
+    write(fault.files, tmp_path)
     monkeypatch.chdir(tmp_path)
     seen = run(fault, [fault.target], 1, capfd.readouterr)
     assert list(seen.verdicts.values()) == [fault.verdict], seen.text
@@ -32,24 +42,23 @@ def test_a_fault_alone_gets_its_verdict(
     assert "Traceback" not in seen.text
 
 
-@_each(FAULTS)
+@pytest.mark.parametrize("group", _grouped())
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
 def test_nobody_else_is_changed(
-    fault: Fault, jobs: int, order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    group: tuple[Fault, ...], jobs: int, order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write(fault, tmp_path)
+    wanted = surrounded(group, tmp_path)
     monkeypatch.chdir(tmp_path)
-    right, wrong = f"{RIGHT_FILE}:Cell", f"{WRONG_FILE}:Cell"
-    seen = run(fault, [fault.target, right, wrong][::order], jobs, capfd.readouterr)
-    assert seen.verdicts == {right: "conforms", wrong: "does not conform", fault.target: fault.verdict}, seen.text
-    assert seen.exit_code == together(fault.exit_code)
+    seen = run(group[0], list(wanted)[::order], jobs, capfd.readouterr)
+    assert seen.verdicts == wanted, seen.text
+    assert seen.exit_code == together(group)
 
 
 def test_the_table_is_long_enough_and_names_are_names() -> None:
     assert len(FAULTS) >= 60
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
-    assert sum(fault.quick for fault in FAULTS) == 10
+    assert len(QUICK) == 10
 
 
 def test_the_page_is_the_table() -> None:
