@@ -90,9 +90,9 @@ def _by_its_name(context: CheckContext) -> Iterator[Evidence]:
         raise nothing
     called, family = context.subject.name, match[1].upper()
     if found is not None:
-        if any(family in CELLS[name].kind for name in found.cell.split("+")):
+        if all(CELLS[name].kind in (f"an {family}", f"a {family}") for name in found.cell.split("+")):
             raise nothing
-        said = f"it is called {called}; its outputs are those of {found.cell}: {found.convention}"
+        said = f"its outputs are those of {found.cell}, {found.convention}, though it is called {called}"
         yield Evidence(False, said, "CONVENTION", "warning", fails_at=lambda _: False)
     elif varied is not None and family in CELLS[varied.identification.cell.split("+")[0]].kind:
         to = f", to {varied.identification.max_error:.0e} of the largest output"

@@ -72,6 +72,8 @@ _LSTM = (
     _lstm("i-reversed", _C, "c = f * c_prev + (1 - i) * g", "1 - i stands where i should", _C_FIX),
     _lstm("o-reversed", _H, "h = (1 - o) * m", "1 - o stands where o should", _H_FIX),
     _lstm("c-of-new-g-squared", _C, "c = f * c_prev + i * i * g", "i is multiplied in twice", _C_FIX),
+    _lstm("i-plus-g", _C, "c = f * c_prev + (i + g)", "i + g stands where i * g should: a sum in the place of a product", _C_FIX),
+    _lstm("o-plus-m", _H, "h = o + m", "h is o + tanh(c): a sum in the place of a product", _H_FIX),
     _lstm("c-halved", _C, "c = 0.5 * (f * c_prev + i * g)", "c is an average of its two parts and not their sum", _C_FIX),
 )
 _HARD_KERAS, _HARD_TORCH = "np.clip(0.2 * a + 0.5, 0, 1)", "np.clip(a / 6 + 0.5, 0, 1)"

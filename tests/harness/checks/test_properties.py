@@ -285,6 +285,36 @@ def test_what_a_name_alone_claims_is_a_warning_unless_a_known_mistake_reproduces
     assert right["PAR100"].status == "not_applicable"
 
 
+def test_a_published_variant_is_told_by_its_own_name_whatever_it_is_called() -> None:
+    found = check(type("LSTM", (Clean,), {"of": "lstm_coupled"}), isolate=False, select=["PAR100"])
+    assert found.ok and found["PAR100"].severity == "warning"
+    assert "an LSTM with coupled gates, f = 1 - i (CIFG)" in finding(found, "PAR100").headline
+    assert finding(found, "PAR100").headline.endswith("though it is called LSTM")
+
+
+class SumForProduct(CleanLSTM):
+    """c' = f c + (sigmoid(a_i) + tanh(a_g))."""
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        h, c, ys = state["h"], state["c"], []
+        for x in xs:
+            i, f, g, o = np.split(x @ params["W_x"] + h @ params["W_h"] + params["b"], 4, axis=1)
+            i, f, o = (0.5 * (1 + np.tanh(a / 2)) for a in (i, f, o))
+            c = f * c + (i + np.tanh(g))
+            h = o * np.tanh(c)
+            ys.append(h)
+        return np.stack(ys), {"h": h, "c": c}
+
+    backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+
+def test_a_sum_in_the_place_of_a_product_is_named() -> None:
+    found = check(type("LSTMCell", (SumForProduct,), {}), isolate=False, select=["PAR100"])
+    assert [r.check for r in found.failed] == ["PAR100"], found.text()
+    assert finding(found, "PAR100").headline.startswith("it is called LSTMCell")
+    assert "a sum in the place of a product" in finding(found, "PAR100").headline
+
+
 @pytest.mark.parametrize("name", ["ConvLSTM", "Model", "PeepholeLSTMWithReadOut"])
 def test_a_name_that_claims_nothing_is_not_held_to_it(name: str) -> None:
     assert check(type(name, (CoupledLSTM,), {}), isolate=False, select=["PAR100"])["PAR100"].status == "not_applicable"
