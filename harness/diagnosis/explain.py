@@ -15,6 +15,7 @@ from bptt.harness.cases import Case, admissible
 from bptt.harness.diagnosis import structure
 from bptt.harness.diagnosis.candidates import groups, label_of, wrong_units
 from bptt.harness.diagnosis.confirmed import confirmed, second_case, unknown
+from bptt.harness.diagnosis.directions import dy_overwritten
 from bptt.harness.diagnosis.fixes import in_words_of
 from bptt.harness.diagnosis.narrowing import Rerun, narrowed
 from bptt.harness.diagnosis.numbers import numbers_of
@@ -69,6 +70,8 @@ def _found(wrong: WrongGradient, rerun: Rerun | None) -> tuple[Cause, ...]:
 def _patterns(wrong: WrongGradient, rerun: Rerun | None) -> tuple[Cause, ...]:
     """What the numbers themselves suggest, where they do so at a second case too."""
     seen = _with_enough_numbers(wrong, rerun)
+    if named := dy_overwritten(seen):
+        return named
     found = structure.causes(seen)
     return found if rerun is None else confirmed(found, seen, rerun, structure.causes)
 

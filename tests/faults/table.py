@@ -18,7 +18,7 @@ _QUICK = ("an exit with 0", "a signal", "a message of another process")
 
 def _of_a_process(name: str, fault: planted.Fault) -> Fault:
     """One of the isolation's own rows, whose status and words its own test asks for; here its neighbours need time too."""
-    options = [*(("--timeout", "2") if fault.seconds else ()), *(("--memory", fault.memory) if fault.memory else ())]
+    options = [*(("--timeout", "4") if fault.seconds else ()), *(("--memory", fault.memory) if fault.memory else ())]
     file = re.sub(r"\W+", "_", name) + ".py"
     files = {file: planted.RIGHT + fault.body}
     return Fault(name, "", files, f"{file}:Cell", WORDS[fault.exit_code], fault.exit_code, options=tuple(options), quick=name in _QUICK)

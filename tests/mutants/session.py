@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from tests.mutants.reach import QUIET, Tracer
 from tests.mutants.swap import functions_of, put_in
 from tests.mutants.switch import sitecustomize as switch
 
+ROOT = Path(__file__).resolve().parents[2]
 Loop = Callable[["Collected"], None]
 
 
@@ -30,6 +32,8 @@ class Collected:
         self.session = session
         items = [item for item in session.items if item.get_closest_marker("skip") is None]
         self.items = {item.nodeid: item for item in _few_cases(items, cases)}
+        for file in files:  # checks are imported by the first run of one
+            importlib.import_module(module_of(file))
         self.functions: dict[str, list[FunctionType]] = functions_of(files)
 
     def run(self, tests: Sequence[str], plugin: object, go_on: Callable[[], bool]) -> None:
@@ -121,6 +125,11 @@ def top_level(file: str) -> set[int]:
         for line in range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
     }
     return set(range(1, max((node.end_lineno or 0 for node in tree.body), default=0) + 1)) - inside
+
+
+def module_of(file: str) -> str:
+    """harness/gradient/lags.py -> bptt.harness.gradient.lags"""
+    return "bptt." + Path(file).relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
 
 
 def sampled(known: Sequence[Mutant], sample: int, seed: int) -> list[Mutant]:
