@@ -87,7 +87,7 @@ def same_failure_at(context: CheckContext, c: Check, evidence: Evidence, case: C
 
 
 def _is_the_same(e: Evidence, first: Evidence) -> bool:
-    """Whether a failure is that of the first case again: the same code at the same gate; of the contract the same sentence, but for numbers.
+    """Whether a failure is that of the first case again: the same code at the same gate; of a contract the same words but for numbers.
 
     A contract is broken in many ways at once: what raises at one size is not the wrong shape of another.
     """
