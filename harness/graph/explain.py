@@ -13,8 +13,9 @@ from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, Cotangent, Data, admissible
 from bptt.harness.errors import BpttError
 from bptt.harness.graph.naming import words
+from bptt.harness.graph.naming.backward import Backward, pool_of
 from bptt.harness.graph.naming.edits import Edit
-from bptt.harness.graph.naming.place import wrong_line
+from bptt.harness.graph.naming.place import line_of
 from bptt.harness.graph.naming.point import Point, point
 from bptt.harness.graph.naming.search import search
 from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
@@ -79,6 +80,8 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
 
 
 def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
+    points: list[tuple[Point, Point]] = []
+    base: tuple[tuple[Edit, ...], ...] = ()
     for small, large in (*_PAIRS, (case, _larger(case))):
         at = _point(subject, small)
         if isinstance(at, Refused):
@@ -88,9 +91,40 @@ def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
         beside = _point(subject, large)
         if isinstance(beside, Refused):
             return Explanation(refusal=beside.words)
-        if found := search(at, beside, effort):
-            return Explanation(_causes(subject, at, found[0].edits))
-    return Explanation()
+        points.append((at, beside))
+        for start in (*base, ()):
+            searched = search(at, beside, effort, start)
+            if searched.found:
+                return Explanation(_causes(subject, at, searched.found[0].edits))
+            base = (*base, *searched.here_only) if not start else base
+    return Explanation(next((causes for at, beside in points if (causes := _by_lines(subject, at, beside))), ()))
+
+
+def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
+    """A line of the backward with which, mended, every gradient is right at both points, whatever the mistake in it is."""
+    here, there = _backward(subject, at), _backward(subject, beside)
+    if here is None or there is None:
+        return ()
+    right, right_there = at.exact[0].bars, beside.exact[0].bars
+    for frame in here.needless(right):
+        if there.right_without(frame, right_there):
+            return (words.needless(frame),)
+    for mends, kept in ((here.mended_by(right, pool_of(at, right)), False), (here.kept_wrong(right), True)):
+        if mends:
+            again = there.kept_wrong(right_there) if kept else there.mended_by(right_there, pool_of(beside, right_there))
+            also = {(m.frame, m.wanted) for m in again}
+            for mend in mends:
+                if (mend.frame, mend.wanted) in also:
+                    return (words.located(at, mend.frame, mend.wanted[:3], kept),)
+    return ()
+
+
+def _backward(subject: Subject, at: Point) -> Backward | None:
+    traced = backward_graph(_cell(subject, at.case), at.data, at.cotangents[0])
+    if isinstance(traced, Refused):
+        return None
+    network = subject.kind == "network"
+    return Backward(at, traced, float(at.cotangents[0].dys.reshape(-1)[0]) if network else 1.0, network)
 
 
 def _larger(case: Case) -> Case:
@@ -112,11 +146,10 @@ def _causes(subject: Subject, at: Point, edits: tuple[Edit, ...]) -> tuple[Cause
     names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
     reproduces = f"with this change the derivative of your own forward pass gives your {names}"
     reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
-    backward = backward_graph(_cell(subject, at.case), at.data, at.cotangents[0])
-    scale = float(at.cotangents[0].dys.reshape(-1)[0]) if subject.kind == "network" else 1.0
+    backward = _backward(subject, at)
     found = []
     for edit in edits:
-        line = None if isinstance(backward, Refused) else wrong_line(at, edits, edit, backward, scale)
+        line = None if backward is None else line_of(backward, edits, edit)
         if (
             line is not None
             and edit.act == "times"

@@ -5,6 +5,7 @@ At an edge y -> p the right share is dL/dp += pull(dL/dy).  An edit gives anothe
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,9 +36,9 @@ FORMS: dict[str, Callable[[Array], Array]] = {
     "-{q}": lambda q: -q,
     "1 / {q}": lambda q: 1 / q,
 }
-#: The steps at which an edit is made; "inner", beside these: where p is no input of the cell.
+#: The steps at which an edit is made; beside these "inner", where p is no input of the cell, "cut", where the user's code takes p out of
+#: autograd, and "but the last k".
 WHEN: dict[str, Callable[[int, int], bool]] = {
-    "but the last two": lambda step, count: step < count - 2,
     "odd": lambda step, count: step % 2 == 1,
     "even": lambda step, count: step % 2 == 0,
     "all": lambda step, count: True,
@@ -53,10 +54,17 @@ class Edit:
     """act      "times": the right share times `factor`;
                "value": multiplied by `form` of `other` in place of the right factor
                "operand": a product with `other` in place of the right operand, transposed where `transposed`
+               "short": from dL/dy without what comes to it by another way
                "bar": from dL/d(other) in place of dL/dy
                "derivative": the derivative of the activation, taken at `other`
                "unsummed": not summed over the axes along which p was spread to y
                "leaf": p, an input, gets dL/d(other) as its whole gradient
+               "unmoved": entries that the forward pass moves (a reversal, a transpose) are not moved back
+               "mirrored": what is read from the last step to the first gets its shares from the first to the last
+               "through": p's whole gradient is dL/d(other) times `form` of other, as if nothing lay between the two but one function
+               "inside": the derivative of the activation with one of its inner terms, number `shift`, times `factor`
+               "delivered": the share goes to the state `shift` steps later than p
+               "skipped": the loop over the steps leaves these out, and what is carried passes them as it is
                "assigned": of rows that are read twice, the last only
                "neighbour": the share of the step `shift` later
     factor   a number, or a size: "N", "1/N", "T", "1/T", "H", "1/H", "D"
@@ -72,6 +80,8 @@ class Edit:
     shift: int = 0
     when: str = "all"
     more: tuple[tuple[UnitKey, int], ...] = ()  # further edges with the same edit
+    arg: int = -1  # which argument is the operand, where there are more than two
+    axes: tuple[int, int] | None = None  # which of its axes are exchanged
 
 
 @dataclass
@@ -109,32 +119,28 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
     """dL/d(node) with the edits; only what they reach is computed again.   Raises Impossible."""
     model = exact.model
     by_edge: dict[int, tuple[Edit, EdgeClass]] = {}
+    whole: dict[int, Reading] = {}
+    extra: dict[int, list[Reading]] = defaultdict(list)
     for edit in edits:
         for target in (edit.target, *edit.more):
             where = model.by_key.get(target)
             if where is None:
                 raise Impossible
+            if edit.act in ("leaf", "through", "delivered", "skipped"):
+                _whole(model, edit, where, by_edge, whole, extra)
+                continue
             for edge in where.edges:
                 if applies(model, edit, edge, len(where.edges)):
                     by_edge[edge.number] = (edit, where)
-    whole = {}
-    for edit in edits:
-        if edit.act == "leaf" and edit.other is not None:
-            for edge in model.by_key[edit.target].edges:
-                if model.graph.nodes[edge.p].op == "input" and edge.step == 0:
-                    source = model.by_key[edit.other[1], edit.other[2]].edges[0]
-                    whole[edge.p] = source.y if edit.other[0] == "y" else source.p
-                    if model.values[whole[edge.p]].shape != model.values[edge.p].shape:
-                        raise Impossible
-    if not by_edge:
+    if not by_edge and not whole:
         return exact.bars
-    touched = {model.edges[n].p for n in by_edge}
+    touched = {model.edges[n].p for n in by_edge} | whole.keys() | extra.keys()
     bars = dict(exact.bars)
     changed: set[int] = set()
     with np.errstate(all="ignore"):
         for p in range(max(touched), -1, -1):
-            edges = model.into.get(p)
-            if not edges or not (p in touched or any(e.y in changed for e in edges)):
+            edges = model.into.get(p, [])
+            if not (p in touched or any(e.y in changed for e in edges)):
                 continue
             total = exact.start.get(p)
             for edge in edges:
@@ -147,8 +153,12 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
                     share = exact.shares.get(edge.number)
                 if share is not None:
                     total = share if total is None else total + share
+            for reading in extra.get(p, ()):
+                share = reading(bars)
+                if share is not None:
+                    total = share if total is None else total + share
             if p in whole:
-                total = bars.get(whole[p])
+                total = whole[p](bars)
             changed.add(p)
             if total is None:
                 bars.pop(p, None)
@@ -157,17 +167,130 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
     return bars
 
 
+#: What a gradient is made of in place of its shares, from those of later nodes.
+Reading = Callable[[Mapping[int, Array]], "Array | None"]
+_NOTHING = Edit((((), "", 0), 0), "times", "0")
+
+
+def _whole(
+    model: Model,
+    edit: Edit,
+    where: EdgeClass,
+    by_edge: dict[int, tuple[Edit, EdgeClass]],
+    whole: dict[int, Reading],
+    extra: dict[int, list[Reading]],
+) -> None:
+    """Edits that are more than another share at an edge.   Raises Impossible."""
+    count = len(where.edges)
+    if edit.act == "leaf":
+        for edge in where.edges:
+            if model.graph.nodes[edge.p].op == "input" and edge.step == 0:
+                if edit.other is None:
+                    whole[edge.p] = lambda bars: None
+                    continue
+                source = at_step(model, edit.other, edge, count)
+                if model.values[source].shape != model.values[edge.p].shape or source <= edge.p:
+                    raise Impossible
+                whole[edge.p] = lambda bars, source=source: bars.get(source)  # type: ignore[misc]  # no default of a lambda has a type
+    elif edit.act == "through":
+        for edge in where.edges:
+            y = at_step(model, edit.other, edge, count)
+            q = model.values[y if not edit.transposed else edge.p]
+            if y <= edge.p or q.shape != model.values[edge.p].shape or model.values[y].shape != q.shape:
+                raise Impossible
+            factor = FORMS[edit.form](q)
+            whole[edge.p] = lambda bars, y=y, factor=factor: None if y not in bars else np.asarray(bars[y] * factor)  # type: ignore[misc]
+    elif edit.act == "delivered":
+        chain = chain_of(model, where)
+        for edge in where.edges:
+            by_edge[edge.number] = (_NOTHING, where)
+            at = edge.step + edit.shift
+            if 0 <= at < len(chain):
+                if chain[at] >= edge.y or model.values[chain[at]].shape != model.values[edge.p].shape:
+                    raise Impossible
+                extra[chain[at]].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
+    else:
+        _skipped(model, edit, where, by_edge, whole, extra)
+
+
+def _skipped(
+    model: Model,
+    edit: Edit,
+    where: EdgeClass,
+    by_edge: dict[int, tuple[Edit, EdgeClass]],
+    whole: dict[int, Reading],
+    extra: dict[int, list[Reading]],
+) -> None:
+    """Steps that the loop leaves out: nothing there gives a share, and the state's gradient passes them as it is."""
+    count = len(where.edges)
+    left = [k for k in range(count) if holds(edit.when, k, count)]
+    if not left or len(left) == count:
+        raise Impossible
+    chains: dict[int, tuple[int, ...]] = {}
+    for c in model.classes:
+        if len(c.edges) != count:
+            continue
+        for edge in c.edges:
+            if edge.step in left:
+                by_edge[edge.number] = (_NOTHING, c)
+        name = model.graph.nodes[c.edges[0].p].name
+        if name is not None and name[0] == "state":
+            chains.setdefault(c.edges[0].p, tuple(e.p for e in c.edges))
+    for start, nodes in chains.items():
+        if left[0] == 0:
+            after = nodes[left[-1] + 1]
+            whole[start] = lambda bars, after=after: bars.get(after)  # type: ignore[misc]
+        else:
+            final = [n for (kind, name), n in model.graph.outputs.items() if kind == "final" and name == model.graph.nodes[start].name[1]]  # type: ignore[index]
+            if final:
+                extra[nodes[left[0]]].append(lambda bars, n=final[0]: bars.get(n))  # type: ignore[misc]
+
+
+def chain_of(model: Model, where: EdgeClass) -> tuple[int, ...]:
+    """The values of a state one after the other, where the class reads them with a delay; first those given.   Raises Impossible."""
+    read = [e.p for e in where.edges]
+    for c in model.classes:
+        made = [e.y for e in c.edges]
+        for delay in range(1, 1 + min(4, len(read) - 1)):
+            if len(made) == len(read) and read[delay:] == made[: len(made) - delay]:
+                return (*read[:delay], *made)
+    raise Impossible
+
+
+def holds(when: str, step: int, count: int) -> bool:
+    """Whether the step, of so many, is among those."""
+    if when.startswith("but the last "):
+        return step < count - int(when.removeprefix("but the last "))
+    return WHEN[when](step, count)
+
+
 def applies(model: Model, edit: Edit, edge: Edge, count: int) -> bool:
     """Whether the edit is made at the edge's step."""
     if edit.when == "inner":
         return model.graph.nodes[edge.p].op != "input"
-    return WHEN[edit.when](edge.step, count)
+    if edit.when == "cut":
+        return any(node == edge.p and before <= edge.y for node, before in model.cut_at)
+    return holds(edit.when, edge.step, count)
 
 
 def edited_share(
     model: Model, edge: Edge, g: Array | None, bars: Mapping[int, Array], edit: Edit, where: EdgeClass, sizes: Mapping[str, float]
 ) -> Array | None:
     """The share that the edit gives.   Raises Impossible."""
+    if edit.act == "short" and edit.other is not None and g is not None:
+        lacking = [model.share(e, bars[e.y]) for e in model.into.get(edge.y, ()) if (e.key, e.slot) == edit.other[1:] and e.y in bars]
+        for share in lacking:
+            g = g if share is None else g - share
+        return model.share(edge, g)
+    if edit.act == "bar" and edit.other is not None and edit.other[0] == "share":
+        beside = model.by_key[edit.other[1:]].edges
+        source = beside[edge.step] if len(beside) == len(where.edges) else None
+        if source is None or source.y <= edge.p or source.y not in bars:
+            raise Impossible
+        g = model.share(source, bars[source.y])
+        if g is None or g.shape != model.values[edge.y].shape:
+            raise Impossible
+        return model.share(edge, g)
     if edit.act == "bar":
         other = at_step(model, edit.other, edge, len(where.edges), edit.shift)
         if other <= edge.p or other not in bars:
@@ -176,8 +299,6 @@ def edited_share(
         if g.shape != model.values[edge.y].shape:
             raise Impossible
         return model.share(edge, g)
-    if edit.act == "leaf":
-        return None if g is None else model.share(edge, g)
     if edit.act == "neighbour":
         beside = where.edges[(edge.step + edit.shift) % len(where.edges)]
         g = bars.get(beside.y)
@@ -201,6 +322,21 @@ def edited_share(
         if np.shape(g * q) != model.values[edge.y].shape:
             raise Impossible
         return unbroadcast(np.asarray(g * q), shape)
+    if edit.act == "inside":
+        if edge.y not in model.derivative:
+            raise Impossible
+        return np.asarray(g * model.derivative_but_for(edge.y, edit.shift, number(edit.factor, sizes)))
+    if edit.act == "mirrored":
+        beside = model.graph.nodes[where.edges[len(where.edges) - 1 - edge.step].y]
+        if node.op != "gather" or len({e.p for e in where.edges}) != 1 or g.shape != beside.settings.index.shape:
+            raise Impossible
+        return pull("gather", beside.settings, edge.arg, g, model.values[edge.y], [model.values[a] for a in node.args])
+    if edit.act == "unmoved":
+        if node.op != "gather" or len(node.args) != 1 or node.settings.index.size != model.values[edge.p].size:
+            raise Impossible
+        if g.shape == shape:
+            return np.array(g)
+        return g.reshape(shape)
     if edit.act == "derivative":
         at = model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)]
         if edge.y not in model.derivative or at.shape != model.values[edge.p].shape:
@@ -226,10 +362,10 @@ def edited_share(
     if edit.act == "operand":
         q = model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)]
         args = [model.values[a] for a in node.args]
-        k = 1 - edge.arg if len(args) == 2 else -1
+        k = edit.arg if edit.arg >= 0 else 1 - edge.arg if len(args) == 2 else -1
         if edit.other is None:
             q = args[k]
-        q = q.T if edit.transposed else q
+        q = q.T if edit.transposed else q if edit.axes is None else np.swapaxes(q, *edit.axes)
         if k < 0 or q.shape != args[k].shape:
             raise Impossible
         args[k] = q

@@ -1,4 +1,4 @@
-"""The line of the user's backward that computes the wrong value: found by its numbers, in the backward's own trace."""
+"""The line of the user's backward in which a mistake is made."""
 
 from __future__ import annotations
 
@@ -6,88 +6,126 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bptt.harness.graph.naming.backward import Backward, Mend, parts_of, pool_of
 from bptt.harness.graph.naming.edits import Edit, Impossible, applies, edited_share, edited_sweep
-from bptt.harness.graph.naming.point import Point
-from bptt.harness.graph.naming.units import Edge
-from bptt.harness.graph.tracing.node import Frame, Graph, Node
+from bptt.harness.graph.tracing import statements
+from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.subject import Array
 
 
-def wrong_line(point: Point, edits: Sequence[Edit], edit: Edit, backward: Graph, scale: float = 1.0) -> Frame | None:
-    """Where the backward first computes what `edit` gives: the share itself, or the sum that lacks it.   None where no value tells.
+def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:
+    """Where one of the edits is made; None where no line tells.   The others stay, and the right values there mend the rest."""
+    point = backward.point
+    if edit.act == "skipped":
+        return _loop(backward)
+    if edit.act == "leaf" and edit.other is None:
+        return _return(backward)
+    if edit.act in ("delivered", "neighbour"):
+        return _where_computed(backward, edits, edit)
+    if edit.when == "cut" or (edit.act == "times" and edit.factor == "0"):
+        where = point.model.by_key[edit.target]
+        for node, _, place in point.model.graph.cuts:
+            if any(edge.p == node for edge in where.edges):
+                return place[-1]
+    mend = _mend(backward, edits, edit)
+    if edit.act == "leaf":
+        name = point.model.graph.nodes[point.model.by_key[edit.target].edges[0].p].name
+        taken = backward.graph.taken.get(("dstate", name[1])) if name is not None else None
+        return taken[-1] if taken else mend.frame if mend is not None else None
+    if mend is None:
+        plain = _plainly(backward) if edit.act == "value" and edit.form == "1" else None
+        return plain or _where_computed(backward, edits, edit)
+    if edit.act == "value" and edit.form == "1" and (later := _handed_over(backward, edit, mend)):
+        return later
+    if edit.act == "times" and edit.factor == "0" and edit.when == "all" and statements.is_added_to(mend.frame):
+        return _behind(backward, edits, edit) or mend.frame
+    return mend.frame
 
-    scale   what the backward's own numbers are to be multiplied with
 
-    What goes into right gradients too is not where it is: a right value can be the wrong one elsewhere.
-    """
+def _mend(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Mend | None:
+    others = [e for e in edits if e is not edit]
+    point = backward.point
+    try:
+        bars = edited_sweep(point.exact[0], others, point.sizes) if others else point.exact[0].bars
+    except Impossible:
+        return None
+    found = backward.mended_by(bars, pool_of(point, bars)) or backward.mended_by(bars, parts_of(point, bars))
+    return next(iter(found), None)
+
+
+def _behind(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:
+    """Of a sum of several statements that lacks one: behind the line that computes what the missing one takes."""
+    try:
+        bars = edited_sweep(backward.point.exact[0], edits, backward.point.sizes)
+    except Impossible:
+        return None
+    edge = backward.point.model.by_key[edit.target].edges[-1]
+    return None if edge.y not in bars else _first_with(backward, bars[edge.y])
+
+
+def _where_computed(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:
+    """The line that computes the wrong share, or a share that goes to the wrong place."""
+    point = backward.point
     where = point.model.by_key[edit.target]
     try:
         bars = edited_sweep(point.exact[0], edits, point.sizes)
+        if edit.act in ("delivered", "neighbour"):
+            edge = where.edges[-1]
+            share = None if edge.y not in bars else point.model.share(edge, bars[edge.y])
+            return None if share is None else _first_with(backward, share)
+        for edge in reversed(where.edges):
+            if applies(point.model, edit, edge, len(where.edges)):
+                share = edited_share(point.model, edge, bars.get(edge.y), bars, edit, where, point.sizes)
+                if share is not None and np.size(share) > 1 and (line := _first_with(backward, share)):
+                    return line
     except Impossible:
         return None
-    if edit.act == "times" and edit.factor == "0":
-        for node, place in point.model.graph.cuts:
-            if any(edge.p == node for edge in where.edges):
-                return place[-1]
-    wrong = {_OUTPUT[kind] + (name,) for kind, name in point.wrong}
-    flows = _flows(backward)
-    spare: Frame | None = None
-    for edge in reversed(where.edges):
-        if not applies(point.model, edit, edge, len(where.edges)):
-            continue
-        for wanted in _wanted(point, edge, edit, bars):
-            equal = [_placed(backward, n) for n in _equal(backward, wanted / scale)]
-            equal = [n for n in equal if n.place]
-            own = [n for n in equal if flows[n.index] and flows[n.index] <= wrong] or [n for n in equal if flows[n.index] & wrong]
-            if own and (flows[own[0].index] <= wrong or wanted is not None):
-                if flows[own[0].index] <= wrong:
-                    return own[0].place[-1]
-                spare = spare or own[0].place[-1]
-            elif equal:
-                spare = spare or equal[0].place[-1]
-    return spare
+    return None
 
 
-_OUTPUT: dict[str, tuple[str]] = {"params": ("dparams",), "xs": ("dxs",), "state": ("dstate",)}
+def _handed_over(backward: Backward, edit: Edit, mend: Mend) -> Frame | None:
+    """The statement that hands on, as it is, what the mended line computes rightly: the derivative is missing there."""
+    model, edge = backward.point.model, backward.point.model.by_key[edit.target].edges[-1]
+    wanted = backward.point.exact[0].bars.get(edge.y)
+    last = backward.values[backward.lines[mend.line][-1]]
+    if wanted is None or np.size(last) != model.values[edge.y].size or not _equal(last * backward.scale, wanted):
+        return None
+    return statements.handed_over(mend.frame)
 
 
-def _flows(graph: Graph) -> list[frozenset[tuple[str, str]]]:
-    """node -> the gradients that it goes into."""
-    found: list[set[tuple[str, str]]] = [set() for _ in graph.nodes]
-    for name, node in graph.outputs.items():
-        found[node].add(name)
-    for one in reversed(graph.nodes):
-        for a in one.args:
-            found[a] |= found[one.index]
-    return [frozenset(f) for f in found]
+def _first_with(backward: Backward, wanted: Array) -> Frame | None:
+    """The first line that computes these numbers, or, where they are handed in, that reads them."""
+    if not np.any(wanted):
+        return None
+    for node in backward.graph.nodes:
+        value = backward.values[node.index]
+        if node.index in backward.moved and value.size == wanted.size and _equal(value * backward.scale, wanted):
+            if node.place:
+                return node.place[-1]
+            return next((n.place[-1] for n in backward.graph.nodes if n.place and node.index in n.args), None)
+    return None
 
 
-def _wanted(point: Point, edge: Edge, edit: Edit, bars: dict[int, Array]) -> list[Array]:
-    """The wrong share, and the wrong sum that it goes into; nothing that is zero or a single number."""
-    where = point.model.by_key[edit.target]
-    try:
-        share = edited_share(point.model, edge, bars.get(edge.y), bars, edit, where, point.sizes)
-    except Impossible:
-        share = None
-    found = [value for value in (share, bars.get(edge.p)) if value is not None and np.any(value)]
-    return [np.asarray(value) for value in found]
+def _equal(a: Array, b: Array) -> bool:
+    a, b = np.squeeze(a), np.squeeze(b)
+    return a.shape == b.shape and bool(np.all(np.abs(a - b) <= 1e-9 * np.max(np.abs(b), initial=0.0)))
 
 
-def _placed(graph: Graph, node: Node) -> Node:
-    """The node, or, where the user's code has not computed it (an argument), the first operation that reads it."""
-    return node if node.place else next((n for n in graph.nodes if n.place and node.index in n.args), node)
+def _frames(backward: Backward) -> list[Frame]:
+    """The user's lines that compute gradients, in order."""
+    return [node.place[-1] for node in backward.graph.nodes if node.place and node.index in backward.moved]
 
 
-def _equal(graph: Graph, wanted: Array) -> list[Node]:
-    """Nodes with these numbers, as they are or transposed, in the order in which they were computed."""
-    size = float(np.max(np.abs(wanted)))
-    squeezed = [np.squeeze(form) for form in ((wanted, wanted.T) if wanted.ndim == 2 else (wanted,))]
-    found = []
-    for node in graph.nodes:
-        value = graph.values[node.index]
-        if node.op == "constant" or value.size != wanted.size:
-            continue
-        plain = np.squeeze(value)
-        if any(plain.shape == form.shape and np.all(np.abs(plain - form) <= 1e-9 * size) for form in squeezed):
-            found.append(node)
-    return found
+def _loop(backward: Backward) -> Frame | None:
+    return next((loop for frame in _frames(backward) if (loop := statements.loop_around(frame)) is not None), None)
+
+
+def _plainly(backward: Backward) -> Frame | None:
+    """Where one name is given the value of another as it is: what should be done on the way is missing there."""
+    frames = _frames(backward)
+    return statements.renamed(frames[0]) if frames else None
+
+
+def _return(backward: Backward) -> Frame | None:
+    frames = _frames(backward)
+    return statements.return_of(frames[-1]) if frames else None

@@ -80,7 +80,7 @@ def point(subject: Subject, case: Case) -> Point | Refused:
     if isinstance(graph, Refused):
         return graph
     ys, final = run(subject, data)
-    vs = tuple(cotangents(subject, case, ys, final)[:3])
+    vs = tuple(cotangents(subject, case, ys, final)[:5])
     with np.errstate(all="ignore"):
         given = [backward(subject, data, v) for v in vs]
     graph = with_outputs(by_parts(graph))

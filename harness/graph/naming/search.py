@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -20,9 +21,9 @@ from bptt.harness.subject import Array
 
 _FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D", "H/H-1", "N/N-1")
 _TIMES_COST = {"0": 1.0, "-1": 1.15, "2": 1.2, "1/2": 1.25}
-_LATE = ("inner", "not first", "not last", "last", "first", "but the last two", "odd", "even")
+_LATE = ("inner", "not first", "not last", "last", "first", "but the last 2", "odd", "even")
 #: What is tried in combinations.
-_COMBINED = frozenset(("times", "value", "operand", "derivative", "transposed share"))
+_COMBINED = frozenset(("times", "value", "operand", "derivative", "transposed share", "inside", "through", "unmoved"))
 #: At most so many candidates are kept for pairs.
 _MOST_KEPT = 4000
 
@@ -51,50 +52,93 @@ class Budget:
 
 @dataclass
 class _Kept:
-    """What was tried at the small case: the change that each edit makes under the first cotangent, and those that mend some tensors."""
+    """What was tried at the small case: the change that each edit makes under the first cotangent, and those that mend some entries.
 
+    whole   under all cotangents: of two mistakes one behind the other, each shows alone under one of them
+    """
+
+    whole: bool = False
     edits: list[Edit] = field(default_factory=list)
     changes: list[Array] = field(default_factory=list)
-    partly: list[tuple[int, Edit]] = field(default_factory=list)
+    partly: list[tuple[float, Edit]] = field(default_factory=list)
+    here_only: list[tuple[Edit, ...]] = field(default_factory=list)
+
+    def best(self, most: int) -> list[Edit]:
+        """Edits that mend most entries and spoil none, one of those that mend as much by doing the same."""
+        return [edit for _, edit in sorted(self.partly, key=lambda t: -t[0])[:most]]
 
 
-def search(small: Point, large: Point, effort: int) -> tuple[Found, ...]:
-    """What gives the subject's numbers at both points, simplest first; () where nothing does.
+@dataclass(frozen=True)
+class Searched:
+    """found     what gives the subject's numbers at both points, simplest first
+    here_only    what does so at the small one alone: there may be another mistake that it does not show"""
+
+    found: tuple[Found, ...] = ()
+    here_only: tuple[tuple[Edit, ...], ...] = ()
+
+
+def search(small: Point, large: Point, effort: int, base: tuple[Edit, ...] = ()) -> Searched:
+    """Which edits beside those of `base` give the subject's numbers.
 
     effort   how many edges may be swept; a count and no time, so that the same seed finds the same
     """
     budget, kept = Budget(effort), _Kept()
-    found = _one_more(small, large, (), budget, kept)
-    if found:
-        return found
-    budget = Budget(effort // 3)
-    together = _pair(small, large, kept, budget) or _peeled(small, large, kept, budget)
-    return tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits))
+    if found := _one_more(small, large, base, budget, kept):
+        return Searched(found)
+    here_only = kept.here_only
+    budget = Budget(effort)
+    if found := _peeled(small, large, base, kept, budget):
+        return Searched(found)
+    if not here_only:
+        again = _Kept(whole=True)
+        budget = Budget(effort)
+        _one_more(small, large, base, budget, again)
+        budget = Budget(effort)
+        if found := _peeled(small, large, base, again, budget):
+            return Searched(found)
+        here_only += again.here_only
+    if not base and not here_only:
+        together = _pair(small, large, kept, Budget(effort // 3))
+        if together := tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits)):
+            return Searched(together)
+    return Searched((), tuple(dict.fromkeys(here_only))[:3])
 
 
-def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget, kept: _Kept | None = None) -> tuple[Found, ...]:
+def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget, kept: _Kept) -> tuple[Found, ...]:
     """`base` with one more edit, from the simplest kinds to the others."""
     try:
         start = small.vector(base) if base else small.right
     except Impossible:
         return ()
     wrong = frozenset(n for n, at in small.parts.items() if not small.equal(start[at], small.yours[at]))
-    for classes in _screened(small, wrong, some=kept is not None):
+    if not wrong:
+        return (Found(base, 1.0),) if _equal_at(large, base) else ()
+    for classes in _screened(small, wrong, first=not base):
         if found := _by_stages(small, large, base, start, classes, budget, kept):
             return found
     return ()
 
 
+def _equal_at(point: Point, edits: tuple[Edit, ...]) -> bool:
+    try:
+        return point.equal(point.vector(edits), point.yours)
+    except Impossible:
+        return False
+
+
 def _by_stages(
-    small: Point, large: Point, base: tuple[Edit, ...], start: Array, classes: list[EdgeClass], budget: Budget, kept: _Kept | None
+    small: Point, large: Point, base: tuple[Edit, ...], start: Array, classes: list[EdgeClass], budget: Budget, kept: _Kept
 ) -> tuple[Found, ...]:
     total = len(small.yours) // len(small.cotangents)
     stages: tuple[Callable[[], Candidates], ...] = (
-        lambda: (c for where in classes for c in _scaled(small, base, start, where, ("all",))),
+        lambda: (c for where in classes for c in _scaled(small, base, start, where, ("all",), kept.whole)),
         lambda: _grouped(small, classes),
+        lambda: _cut(small, classes),
+        lambda: (c for where in classes for c in _passed(small, where)),
         lambda: (c for where in classes for c in _shifted(small, where)),
-        lambda: (c for where in classes if len(where.edges) > 1 for c in _scaled(small, base, start, where, _LATE)),
+        lambda: (c for where in classes if len(where.edges) > 1 for c in _scaled(small, base, start, where, _LATE, kept.whole)),
         lambda: (c for where in classes for c in _reshaped(where, small)),
+        lambda: (c for where in classes for c in _through(small, where)),
         lambda: (c for where in classes for c in _replaced(small, where)),
     )
     for stage in stages:
@@ -104,12 +148,14 @@ def _by_stages(
                 return tuple(sorted(found, key=lambda f: f.cost))
             edits = (*base, edit)
             try:
-                one = small.first(edits)
-                if kept is not None:
-                    _keep(small, kept, start[:total], one, edit)
+                one = small.vector(edits) if kept.whole else small.first(edits)
+                _keep(small, kept, start[: len(one)], one, edit)
+                one = one[:total]
                 if not np.all(np.abs(one - small.yours[:total]) <= small.same) or not small.equal(small.vector(edits), small.yours):
                     continue
-                if large.equal(large.vector(edits), large.yours):
+                if not large.equal(large.vector(edits), large.yours):
+                    kept.here_only.append(edits)
+                else:
                     found.append(Found(edits, cost))
                     if len(found) >= 3 and cost > found[0].cost + 0.5:
                         break
@@ -141,19 +187,21 @@ def _siblings(point: Point, target: tuple[UnitKey, int]) -> tuple[tuple[UnitKey,
 
 
 def _keep(point: Point, kept: _Kept, start: Array, one: Array, edit: Edit) -> None:
-    if edit.when != "all" or edit.act not in _COMBINED:
-        return  # two odd ones together can say too much
-    if len(kept.edits) < _MOST_KEPT and np.all(np.isfinite(one)):
+    if not np.all(np.isfinite(one)):
+        return
+    yours = point.yours[: len(one)]
+    now, before = (np.abs(v - yours) <= point.same for v in (one, start))
+    if not np.any(before & ~now) and np.any(mended := now & ~before):
+        weight = sum(float(np.mean(mended[at[at < len(one)]])) for at in point.parts.values() if at.size)
+        kept.partly.append((weight - 0.001 * (edit.when != "all"), edit))
+    if edit.when == "all" and edit.act in _COMBINED and len(kept.edits) < _MOST_KEPT:  # two odd ones together can say too much
         kept.edits.append(edit)
         kept.changes.append(one - start)
-    now, before = (point.right_tensors(v) for v in (one, start))
-    if not np.any(before & ~now) and np.any(now & ~before):
-        kept.partly.append((int(np.sum(now & ~before)), edit))
 
 
-def _screened(point: Point, wrong: frozenset[tuple[str, str]], some: bool) -> Iterator[list[EdgeClass]]:
-    """Classes whose edges reach the wrong tensors and no others; those that reach more; with `some`, those that reach some of them."""
-    exact, more, part = [], [], []
+def _screened(point: Point, wrong: frozenset[tuple[str, str]], first: bool) -> Iterator[list[EdgeClass]]:
+    """Classes whose edges reach the wrong tensors and no others; those that reach some of them and no others; with `first`, any."""
+    exact, more, inside, part = [], [], [], []
     given = frozenset(point.parts)
     for where in point.model.classes:
         reached = frozenset().union(*(point.model.leaves.get(e.p, frozenset()) for e in where.edges)) & given
@@ -163,24 +211,29 @@ def _screened(point: Point, wrong: frozenset[tuple[str, str]], some: bool) -> It
             exact.append(where)
         elif wrong <= reached:
             more.append((len(reached), where))
+        elif reached and reached <= wrong:
+            inside.append((-len(reached), where))
         elif reached & wrong:
             part.append((-len(reached & wrong), len(reached - wrong), where))
     yield exact
-    yield [where for _, where in sorted(more, key=lambda f: f[0])]
-    if some:
+    if first:
+        yield [where for _, where in sorted(more, key=lambda f: f[0])]
+    yield [where for _, where in sorted(inside, key=lambda f: f[0])]
+    if first:
         yield [where for *_, where in sorted(part, key=lambda f: f[:2])]
 
 
-def _scaled(point: Point, base: tuple[Edit, ...], start: Array, where: EdgeClass, whens: tuple[str, ...]) -> Candidates:
-    """The right share times a factor, at all steps or at some."""
+def _scaled(point: Point, base: tuple[Edit, ...], start: Array, where: EdgeClass, whens: tuple[str, ...], whole: bool) -> Candidates:
+    """The right share times a factor, at all steps or at some.   whole: under all cotangents"""
     target = (where.key, where.slot)
-    total = len(start) // len(point.cotangents)
-    delta = (point.yours - start)[:total]
+    count = len(start) if whole else len(start) // len(point.cotangents)
+    delta = (point.yours - start)[:count]
+    right = np.abs(delta) <= point.same
     for when in whens:
         extra = 0.0 if when == "all" else 0.3
         dropped = Edit(target, "times", "0", when=when)
         try:
-            share = start[:total] - point.first((*base, dropped))
+            share = start[:count] - (point.vector if whole else point.first)((*base, dropped))
         except Impossible:
             continue
         size = float(share @ share)
@@ -196,6 +249,10 @@ def _scaled(point: Point, base: tuple[Edit, ...], start: Array, where: EdgeClass
         elif len(where.edges) > 1 and when in ("all", "inner"):
             for name in _FACTORS[1:]:
                 yield _TIMES_COST.get(name, 1.3) + extra, Edit(target, "times", name, when=when)
+        elif not np.any(right & (np.abs(share) > point.same)):
+            for name in _FACTORS[1:]:
+                if np.any(~right & (np.abs(delta - (number(name, point.sizes) - 1) * share) <= point.same)):
+                    yield _TIMES_COST.get(name, 1.3) + extra, Edit(target, "times", name, when=when)
 
 
 def _grouped(point: Point, classes: list[EdgeClass]) -> Candidates:
@@ -213,11 +270,75 @@ def _grouped(point: Point, classes: list[EdgeClass]) -> Candidates:
         if len(members) < 2:
             continue
         targets = [(w.key, w.slot) for w in members]
-        whens = ("inner", "all", "not last", "but the last two", "odd", "even") if max(len(w.edges) for w in members) > 1 else ("all",)
+        whens = ("inner", "all", "not last", "but the last 2", "odd", "even") if max(len(w.edges) for w in members) > 1 else ("all",)
         for k in range(len(members)):
             rest = [t for j, t in enumerate(targets) if j != k]
             for when in whens:
                 yield 1.4 + 0.1 * (when != "inner"), Edit(rest[0], "times", "0", when=when, more=tuple(rest[1:]))
+
+
+def _cut(point: Point, classes: list[EdgeClass]) -> Candidates:
+    """What the user's code takes out of autograd."""
+    cut = [w for w in classes if any(n == e.p and before <= e.y for e in w.edges for n, before in point.model.cut_at)]
+    if not cut:
+        return
+    inner = [w for w in cut if w.kind != "move"]
+    for group in (inner, cut, *([w] for w in cut)):
+        if group:
+            targets = [(w.key, w.slot) for w in group]
+            yield 1.2, Edit(targets[0], "times", "0", when="cut", more=tuple(targets[1:]))
+
+
+def _passed(point: Point, where: EdgeClass) -> Candidates:
+    """Steps that the loop leaves out, an initial state that gets nothing, a share that goes to the state of another step."""
+    model, first = point.model, where.edges[0]
+    name = model.graph.nodes[first.p].name
+    target, count = (where.key, where.slot), len(where.edges)
+    if name is not None and name[0] == "state":
+        yield 1.2, Edit(target, "leaf")
+    if name is not None and name[0] == "state" and count > 1:
+        for when in ("first", "last", *(f"but the last {k}" for k in range(1, min(count, 7)))):
+            yield 1.5, Edit(target, "skipped", when=when)
+        for shift in (1, -1):
+            yield 1.7, Edit(target, "delivered", shift=shift)
+
+
+def _through(point: Point, where: EdgeClass) -> Candidates:
+    """Several operations differentiated as if they were one function, entry by entry: a softmax like a sigmoid."""
+    model, first = point.model, where.edges[0]
+    shape = model.values[first.p].shape
+    if model.graph.nodes[first.p].op in ("input", "constant"):
+        return
+    for y in _dominators(point, first.p):
+        at = model.outof.get(y, ())
+        if not at or model.values[y].shape != shape:
+            continue
+        other = next((("y", (c.key), c.slot) for c in model.classes if len(c.edges) == len(where.edges) and c.edges[0].y == y), None)
+        if other is not None:
+            for form in FORMS:
+                yield 1.9, Edit((where.key, where.slot), "through", other=other, form=form)
+
+
+def _dominators(point: Point, p: int, most: int = 6) -> list[int]:
+    """The values through which all of p's ways to the loss lead, nearest first, but for the one that reads it alone."""
+    model = point.model
+    found: list[int] = []
+    front = {e.y for e in model.into.get(p, ())}
+    steps = 0
+    while front and len(found) < most and steps < 60:
+        steps += 1
+        if len(front) == 1:
+            (y,) = front
+            if steps > 1 and y not in found:
+                found.append(y)
+            above = {e.y for e in model.into.get(y, ())}
+        else:
+            y = min(front)
+            above = {e.y for e in model.into.get(y, ())}
+            if not above:
+                return found
+        front = (front - {y}) | above
+    return found
 
 
 def _reshaped(where: EdgeClass, point: Point) -> Candidates:
@@ -232,12 +353,27 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
                 yield 1.6, Edit(target, "value", other=own, form=form)
     if where.kind == "activation":
         yield 1.6, Edit(target, "derivative", other=("y", where.key, where.slot))
+        terms = point.model.inside(where.edges[0].y)
+        for term in range(len(terms) if len(terms) > 1 else 0):
+            for factor in ("0", "-1", "2", "1/2"):
+                yield 1.7, Edit(target, "inside", factor, shift=term)
     elif point.model.values[where.edges[0].p].shape != point.model.values[where.edges[0].y].shape:
         yield 1.5, Edit(target, "unsummed")
     if where.kind in ("matmul", "einsum"):
         yield 1.4, Edit(target, "operand", transposed=True)
+    if where.kind == "einsum":
+        args = point.model.graph.nodes[where.edges[0].y].args
+        for k, a in enumerate(args):
+            shape = point.model.values[a].shape
+            if k != where.edges[0].arg and (len(args) > 2 or len(shape) > 2):
+                for axes in combinations(range(len(shape)), 2):
+                    if shape[axes[0]] == shape[axes[1]]:
+                        yield 1.5, Edit(target, "operand", arg=k, axes=axes)
     if where.kind == "move":
         yield 1.3, Edit(target, "assigned")
+        yield 1.4, Edit(target, "unmoved")
+        if len(where.edges) > 1:
+            yield 1.4, Edit(target, "mirrored")
     shape = point.model.values[where.edges[0].p].shape
     if len(shape) == 2 and shape[0] == shape[1]:
         yield 1.45, Edit(target, "transposed share")
@@ -293,9 +429,30 @@ def _replaced(point: Point, where: EdgeClass) -> Candidates:
                 for form in ("{q}", "(1 - {q})", "{q} * (1 - {q})", "(1 - {q}**2)"):
                     if form != "{q}" or where.kind != "multiply":
                         yield 2.05, Edit(target, "value", other=other, form=form)
+    for other in _beside(point, where):
+        yield 1.9, Edit(target, "short", other=other)
+    for other in _handed_in(point, where):
+        yield 2.2, Edit(target, "bar", other=other)
     for other in pool:
         if other[0] == "y" and model.values[_first(point, other)].shape == shape and other[1] != where.key:
             yield 2.3, Edit(target, "bar", other=other)
+
+
+def _beside(point: Point, where: EdgeClass) -> Iterator[Sequence_]:
+    """The other ways by which dL/dy gets its shares."""
+    model = point.model
+    above = [{(e.key, e.slot) for e in model.into.get(edge.y, ())} for edge in where.edges]
+    some = set.union(*above) if above else set()
+    if max(map(len, above), default=0) > 1:
+        yield from (("share", key, slot) for key, slot in sorted(some, key=str))
+
+
+def _handed_in(point: Point, where: EdgeClass) -> Iterator[Sequence_]:
+    """What the cotangents alone give to the values at every step."""
+    model, edge = point.model, where.edges[0]
+    for c in model.classes:
+        if c.kind == "move" and len(c.edges) == len(where.edges) and model.values[c.edges[0].p].shape == model.values[edge.y].shape:
+            yield "share", c.key, c.slot
 
 
 def _readers(point: Point, where: EdgeClass, k: int) -> tuple[tuple[UnitKey, int], ...]:
@@ -362,22 +519,18 @@ def _pair(small: Point, large: Point, kept: _Kept, budget: Budget) -> tuple[Foun
     return tuple(found)
 
 
-def _peeled(small: Point, large: Point, kept: _Kept, budget: Budget, depth: int = 3) -> tuple[Found, ...]:
-    """Two mistakes or three: one that mends some tensors and spoils none, then what is left."""
-    for _, edit in sorted(kept.partly, key=lambda t: -t[0])[:8]:
-        if not budget.spend(small):
+def _peeled(
+    small: Point, large: Point, base: tuple[Edit, ...], kept: _Kept, budget: Budget, depth: int = 3, breadth: int = 4
+) -> tuple[Found, ...]:
+    """Two mistakes or more: one that mends some entries and spoils none, then what is left, as if that one were mended."""
+    for edit in kept.best(breadth):
+        if budget.left <= 0:
             return ()
-        if found := _next(small, large, (edit,), budget, depth - 1):
+        edits, again = (*base, edit), _Kept(whole=True)
+        if found := _one_more(small, large, edits, budget, again):
+            return tuple(replace(f, cost=f.cost + 2) for f in found)
+        kept.here_only += again.here_only
+        if depth > 1 and (found := _peeled(small, large, edits, again, budget, depth - 1, max(1, breadth // 2))):
             return found
-    return ()
-
-
-def _next(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget, depth: int) -> tuple[Found, ...]:
-    kept = _Kept()
-    if found := _one_more(small, large, base, budget, kept):
-        return tuple(replace(f, cost=f.cost + 2) for f in found)
-    if depth > 1:
-        for _, edit in sorted(kept.partly, key=lambda t: -t[0])[:3]:
-            if budget.left > 0 and (found := _next(small, large, (*base, edit), budget, depth - 1)):
-                return found
+        kept.here_only += again.here_only
     return ()

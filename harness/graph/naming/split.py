@@ -66,7 +66,13 @@ def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[i
             taken[n] = put(replace(old, args=args, place=node.place, part=node.settings.part), value)
         at[node.index] = taken[y]
     outputs_at = {name: at[n] for name, n in graph.outputs.items()}
-    return Graph(tuple(nodes), tuple(values), outputs_at, graph.lost, tuple((at[n], place) for n, place in graph.cuts))
+    return Graph(
+        tuple(nodes),
+        tuple(values),
+        outputs_at,
+        graph.lost,
+        tuple((at[n], at.get(before, len(nodes)), place) for n, before, place in graph.cuts),
+    )
 
 
 def _is_part(node: Node) -> bool:

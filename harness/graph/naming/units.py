@@ -124,6 +124,22 @@ class Model:
                 values[n] = value_of(node.op, node.settings, [values[a] for a in node.args])
         return _derivative(self.graph, values, y, self.bases[y])
 
+    def inside(self, y: int) -> list[tuple[int, int]]:
+        """The inner terms of the activation y = f(a): (operation, argument)."""
+        region = sorted(_region(self.graph, y, self.bases[y], self.bases))
+        inner = [(n, k) for n in region for k, a in enumerate(self.graph.nodes[n].args) if a in region or a == self.bases[y]]
+        return [(n, k) for n, k in inner if ELEMENTWISE[self.graph.nodes[n].op][k] is not None]
+
+    def derivative_but_for(self, y: int, term: int, factor: float) -> Array:
+        """f'(a) with one of its inner terms times a factor."""
+        inner = self.inside(y)
+        return _derivative(self.graph, self.values, y, self.bases[y], (*inner[term], factor) if term < len(inner) else None)
+
+    @cached_property
+    def cut_at(self) -> frozenset[tuple[int, int]]:
+        """Nodes that the user's code takes out of autograd, and when: before the node of this number."""
+        return frozenset((node, before) for node, before, _ in self.graph.cuts)
+
     @cached_property
     def by_key(self) -> dict[tuple[UnitKey, int], EdgeClass]:
         return {(c.key, c.slot): c for c in self.classes}
@@ -338,8 +354,8 @@ def _is_view(graph: Graph, node: int) -> bool:
     return graph.nodes[node].op == "gather" and len(graph.nodes[node].args) == 1
 
 
-def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int) -> Array:
-    """f'(a), by the chain rule entry by entry within the unit."""
+def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int, changed: tuple[int, int, float] | None = None) -> Array:
+    """f'(a), by the chain rule entry by entry within the unit.   changed: (operation, argument, what its share is multiplied with)"""
     bars: dict[int, Array] = {y: like_zeros(values[y].shape, values[y]) + 1}
     with np.errstate(all="ignore"):
         for n in range(y, base, -1):
@@ -350,6 +366,6 @@ def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int) -> Arr
             for k, a in enumerate(node.args):
                 d = local(node.op, k, values[n], args) if a >= base else None
                 if d is not None and values[a].shape == values[y].shape:
-                    share = bars[n] * d
+                    share = bars[n] * d * (changed[2] if changed is not None and changed[:2] == (n, k) else 1.0)
                     bars[a] = bars[a] + share if a in bars else share
     return bars.get(base, like_zeros(values[y].shape, values[y]))

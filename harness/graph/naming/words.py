@@ -11,7 +11,7 @@ import numpy as np
 
 from bptt.harness.graph.naming.edits import Edit, Sequence_
 from bptt.harness.graph.naming.point import Point
-from bptt.harness.graph.naming.units import Edge, EdgeClass, Model
+from bptt.harness.graph.naming.units import Edge, EdgeClass, Model, UnitKey
 from bptt.harness.graph.tracing import statements
 from bptt.harness.graph.tracing.node import Frame
 from bptt.reports.records import Cause, Source
@@ -33,7 +33,7 @@ _FACTOR = {
 }
 _WHEN = {
     "inner": " (though the initial state does)",
-    "but the last two": " at every step but the last two",
+    "cut": ", which your forward pass takes out of autograd",
     "odd": " at every second step",
     "even": " at every second step",
     "all": "",
@@ -61,9 +61,35 @@ def cause(point: Point, edit: Edit, backward: Frame | None, score: float, eviden
     return Cause(code, f"{head}{said}{forward}", evidence, score, fix, source)
 
 
+def needless(frame: Frame) -> Cause:
+    """An operation of the backward that has no counterpart in the forward pass."""
+    line, text = statements.first_line(frame), statements.text_of(statements.expression(frame)) or statements.source_line(frame)
+    said = f"line {line}: {text} changes the gradient, and nothing in your forward pass does so"
+    evidence = "without it your own backward gives every gradient right, at two sizes"
+    return Cause("operation-too-many", said, evidence, 1.0, f"take it out of {statements.source_line(frame)!r}", Source(frame.file, line))
+
+
+def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: bool) -> Cause:
+    """The line that is wrong, where nothing more is known of the mistake."""
+    line, name = statements.first_line(frame), statements.written(frame, False) or statements.source_line(frame)
+    where = point.model.by_key[wanted[1], wanted[2]]
+    node = where.edges[-1].y if wanted[0] == "y" else where.edges[-1].p
+    meant = value_name(point.model, node)
+    place = where.frame
+    forward = f" ({statements.source_line(place)}, line {statements.first_line(place)})" if place is not None and _known(place) else ""
+    if kept:
+        said = f"line {line}: {name} is not the {meant} of your forward pass{forward}"
+        evidence = f"with {meant} in its place your own backward gives every gradient right, at two sizes"
+        return Cause("other-value-kept", said, evidence, 1.0, f"keep {meant} there", Source(frame.file, line))
+    what = f"its share of dL/d({meant})" if wanted[0] == "share" else f"dL/d({meant})"
+    said = f"line {line}: {name} is not {what}{forward}"
+    evidence = f"with {what} in its place your own backward gives every gradient right, at two sizes; why it is another one is not known"
+    return Cause("line-wrong", said, evidence, 0.9, f"derive this line anew: {what}", Source(frame.file, line))
+
+
 def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str) -> tuple[str, str, str]:
     """The sentence, its code, and the mend."""
-    when = _WHEN[edit.when]
+    when = _WHEN.get(edit.when, f" at every step {edit.when}")
     term = right_share(point.model, where, edge, y, p)
     dy = gradient_of(point.model, edge.y)
     dp = d(p) if plain_name(p) else gradient_of(point.model, edge.p)
@@ -76,6 +102,35 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     if edit.act == "unsummed":
         fix = f"sum the share of {y} over the axes along which {p} is spread"
         return f"{dp} is not summed over the axes along which {p} is spread to {y}", "sum-missing", fix
+    if edit.act == "leaf":
+        p = _input_name(name) if (name := point.model.graph.nodes[where.edges[0].p].name) is not None else p
+        dp = d(p)
+    if edit.act == "leaf" and edit.other is None:
+        return f"{dp} is nothing at all: no gradient is handed back for it", "state-not-given", f"{dp} += {term}"
+    if edit.act == "skipped":
+        return _skipped(edit, p)
+    if edit.act == "delivered":
+        step = "later" if edit.shift > 0 else "earlier"
+        return f"the share of {y} goes to the state one step {step} than {p}", "other-step", f"add {term} to the gradient of {p} itself"
+    if edit.act == "mirrored":
+        said = f"{dp} is added up in the order in which the loop reads {p}, which is not turned round: its steps are exchanged"
+        return said, "not-turned-round", f"turn the gradient of {p} round before it is added"
+    if edit.act == "unmoved":
+        said = f"{dp} gets {dy} in the order of {y}: what your forward pass reorders is not put back"
+        return said, "not-moved-back", f"put {dy} back into the order of {p}"
+    if edit.act == "through" and edit.other is not None:
+        z, to = name_of(point, edit.other), gradient_of(point.model, _node_of(point, edit.other))
+        form = edit.form.format(q=z if not edit.transposed else p)
+        said = f"{dp} is {to} * {form}, entry by entry, but entries of {z} depend on other entries of {p} too"
+        return said, "entries-taken-alone", f"{dp} takes what goes through the other entries of {z} as well"
+    if edit.act == "inside":
+        inner = _inner_term(point.model, edge, edit.shift)
+        wrong = {"0": "is left out", "-1": "has the wrong sign", "2": "is taken twice"}.get(edit.factor, "is taken half")
+        return (
+            f"in the derivative of {y}, what goes through {inner} {wrong}",
+            "derivative-wrong",
+            f"differentiate {y} with respect to {p} anew",
+        )
     if edit.act == "leaf":
         other = gradient_of(point.model, _node_of(point, edit.other)) if edit.other else "another gradient"
         return f"{dp} is {other} itself: it is not taken back through the first step", "state-not-taken-back", f"{dp} += {term}"
@@ -110,6 +165,9 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     if edit.act == "operand":
         right = _other_operand(point.model, where, edge)
         wrong = right if edit.other is None else name_of(point, edit.other)
+        if edit.axes is not None:
+            said = f"{dp} is built with axes {edit.axes[0]} and {edit.axes[1]} of {_argument(point.model, edge, edit.arg)} exchanged{when}"
+            return said, "transposed", "sum over the axes that the forward pass sums over"
         if edit.transposed and edit.other is None:
             return f"{dp} is built with {right} transposed the wrong way{when}", "transposed", f"{dp} += {term}"
         return (
@@ -119,10 +177,43 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         )
     if edit.act == "transposed share":
         return f"the share of {y} in {dp} is transposed{when}", "transposed", f"{dp} += {term}"
+    if edit.act == "short" and edit.other is not None:
+        way = from_where(point.model, at := _node_of(point, ("y", *edit.other[1:])), value_name(point.model, at))
+        return f"{dp} is built from a {dy} that lacks what comes through {way}{when}", "other-gradient", f"{dp} += {term}"
+    if edit.act == "bar" and edit.other is not None and edit.other[0] == "share":
+        at = point.model.by_key[edit.other[1:]].edges[-1].y
+        other = gradient_of(point.model, at)
+        return f"{dp} is built from {other} in place of {dy}{when}", "other-gradient", f"{dp} += {term}"
     if edit.act == "neighbour":
         return f"{dp} takes its share from {y} of the step {'after' if edit.shift > 0 else 'before'}", "other-step", f"{dp} += {term}"
     other = gradient_of(point.model, _node_of(point, edit.other)) if edit.other else "another gradient"
     return f"{dp} is built from {other} in place of {dy}{when}", "other-gradient", f"{dp} += {term}"
+
+
+def _argument(model: Model, edge: Edge, k: int) -> str:
+    """What the user calls one of several arguments of an einsum."""
+    frame = model.graph.nodes[edge.y].place[-1]
+    call = statements.expression(frame)
+    given = call.args if isinstance(call, ast.Call) else []
+    first = 1 if given and isinstance(given[0], ast.Constant) else 0
+    text = statements.short(given[first + k]) if first + k < len(given) else None
+    return text or value_name(model, model.graph.nodes[edge.y].args[k])
+
+
+def _skipped(edit: Edit, p: str) -> tuple[str, str, str]:
+    if edit.when in ("first", "last"):
+        said = f"the loop of your backward leaves out the {edit.when} step"
+    else:
+        k = int(edit.when.removeprefix("but the last "))
+        said = f"the loop of your backward ends after the last {'step' if k == 1 else f'{k} steps'}: earlier ones add nothing"
+    return said, "steps-left-out", f"go through all steps, from the last to the first, on the way back to {p}"
+
+
+def _inner_term(model: Model, edge: Edge, term: int) -> str:
+    n, k = model.inside(edge.y)[term]
+    frame = model.graph.nodes[n].place[-1] if model.graph.nodes[n].place else None
+    text = statements.short(statements.operand(frame, k)) if frame is not None else None
+    return text or f"one of its terms ({model.graph.nodes[n].op})"
 
 
 def d(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bptt.harness.subject import Array
@@ -60,10 +60,12 @@ class Graph:
     """nodes   in the order in which they were computed;   values: what they were
     outputs    name -> node: ("ys", ""), ("final", "h"); of a backward ("dparams", "W_x"), ("dxs", ""), ("dstate", "h")
     lost       where values left it
-    cuts       nodes that the user's code takes out of autograd (detach, .data), and where"""
+    cuts       nodes that the user's code takes out of autograd (detach, .data), before which node, and where
+    taken      where a result that is part of another array was taken out of it"""
 
     nodes: tuple[Node, ...]
     values: tuple[Array, ...]
     outputs: Mapping[tuple[str, str], int]
     lost: tuple[Lost, ...] = ()
-    cuts: tuple[tuple[int, Place], ...] = ()
+    cuts: tuple[tuple[int, int, Place], ...] = ()
+    taken: Mapping[tuple[str, str], Place] = field(default_factory=dict)

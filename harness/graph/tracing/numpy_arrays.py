@@ -46,7 +46,7 @@ class Tape:
         self.nodes: list[Node] = []
         self.values: list[Array] = []
         self.lost: list[Lost] = []
-        self.cuts: list[tuple[int, Place]] = []
+        self.cuts: list[tuple[int, int, Place]] = []
         self.stop_at = stop_at
         self.reads: dict[tuple[int, bytes, tuple[int, ...]], int] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
-from bptt.harness.graph.tracing.node import Graph, Lost
+from bptt.harness.graph.tracing.node import Graph, Lost, Place
 from bptt.harness.graph.tracing.numpy_arrays import (
     Tape,
     Traced,
@@ -114,34 +114,52 @@ def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph 
         return _torch_backward(subject, data, cotangent)
     tape = Tape(_called.__code__)
     outputs: dict[tuple[str, str], int] = {}
+    taken: dict[tuple[str, str], Place] = {}
     try:
         with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             params, xs, state = _inputs(data)
             dys = traced_input(cotangent.dys, ("dys", ""))
             dfinal = {name: traced_input(value, ("dfinal", name)) for name, value in cotangent.dfinal.items()}
-            outputs = _gradients(_called(subject.implementation.backward, params, xs, state, dys, dfinal))
+            returned = _called(subject.implementation.backward, params, xs, state, dys, dfinal)
+            outputs = _gradients(returned)
+            taken = {name: value.made[0] for name, value in _named_gradients(returned).items() if getattr(value, "made", None)}
     except Exception as error:  # as above; what was traced until then is still of use
         if not tape.nodes:
             return Refused(str(error))
-    return tape.graph(outputs)
+    return replace(tape.graph(outputs), taken=taken)
 
 
 def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
     from bptt.harness.graph.tracing.torch_tensors import Dispatched
 
     tape = Tape(_called.__code__)
+    outputs: dict[tuple[str, str], int] = {}
     own = _copied(data)
     v = Cotangent(cotangent.name, np.array(cotangent.dys), {k: np.array(d) for k, d in cotangent.dfinal.items()})
     try:
         with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             with Dispatched(_by_address(own, v)):
-                _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
+                returned = _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
+            outputs = _by_value(tape, returned)
     except Exception as error:  # as above; what was traced until then is still of use
         if not tape.nodes:
             return Refused(str(error))
-    return tape.graph({})
+    return tape.graph(outputs)
+
+
+def _by_value(tape: Tape, returned: Any) -> dict[tuple[str, str], int]:
+    """The nodes of gradients that come back as plain arrays: the last ones with these numbers."""
+    found = {}
+    for name, value in _named_gradients(returned).items():
+        if not isinstance(value, np.ndarray) or not np.any(value):
+            continue
+        sizes = (n.index for n in reversed(tape.nodes) if tape.values[n.index].size == value.size)
+        node = next((n for n in sizes if _same(tape.values[n].reshape(-1), value.reshape(-1), 1e-6)), None)
+        if node is not None:
+            found[name] = node
+    return found
 
 
 def inputs_of(data: Data) -> dict[tuple[str, str], Array]:
@@ -175,10 +193,14 @@ def _outputs(returned: Any) -> dict[tuple[str, str], int] | str:
 
 def _gradients(returned: Any) -> dict[tuple[str, str], int]:
     """The nodes of those gradients that were followed to the end."""
+    named = _named_gradients(returned)
+    return {name: node_of(value) for name, value in named.items() if isinstance(value, Traced) and value.store is not None}
+
+
+def _named_gradients(returned: Any) -> dict[tuple[str, str], Any]:
     dparams, dxs, dstate = returned
     named = {("dparams", str(k)): v for k, v in (dparams or {}).items()} | {("dstate", str(k)): v for k, v in (dstate or {}).items()}
-    named["dxs", ""] = dxs
-    return {name: node_of(value) for name, value in named.items() if isinstance(value, Traced) and value.store is not None}
+    return {**named, ("dxs", ""): dxs}
 
 
 def _named_outputs(returned: Any) -> dict[tuple[str, str], Any]:

@@ -137,3 +137,56 @@ def start_of(frame: Frame) -> Frame | None:
             if written_names & names and ("zeros" in text or isinstance(assigned.value, ast.Constant) or "0" in text.split(", ")):
                 return Frame(frame.file, assigned.lineno, frame.function)
     return None
+
+
+def _around(frame: Frame) -> list[ast.stmt]:
+    """The statements around the place, the outermost first."""
+    found = [s for s in _tree(frame.file)[2] if s.lineno <= frame.line <= (s.end_lineno or s.lineno)]
+    return sorted(found, key=lambda s: s.lineno - (s.end_lineno or s.lineno))
+
+
+def _function(frame: Frame) -> ast.FunctionDef | None:
+    return next((s for s in reversed(_around(frame)) if isinstance(s, ast.FunctionDef)), None)
+
+
+def loop_around(frame: Frame) -> Frame | None:
+    """The head of the innermost loop around the place."""
+    loop = next((s for s in reversed(_around(frame)) if isinstance(s, ast.For | ast.While)), None)
+    return None if loop is None else Frame(frame.file, loop.lineno, frame.function)
+
+
+def return_of(frame: Frame) -> Frame | None:
+    """The last return of the function that the place is in."""
+    function = _function(frame)
+    returns = [s for s in ast.walk(function) if isinstance(s, ast.Return)] if function is not None else []
+    return Frame(frame.file, max(s.lineno for s in returns), frame.function) if returns else None
+
+
+def renamed(frame: Frame) -> Frame | None:
+    """The first statement of the function there that gives one name the value of another as it is."""
+    function = _function(frame)
+    for s in ast.walk(function) if function is not None else ():
+        if isinstance(s, ast.Assign) and isinstance(s.value, ast.Name) and isinstance(s.targets[0], ast.Name):
+            return Frame(frame.file, s.lineno, frame.function)
+    return None
+
+
+def is_added_to(frame: Frame) -> bool:
+    """Whether the statement there adds to what was there before."""
+    return isinstance(statement(frame), ast.AugAssign)
+
+
+def handed_over(frame: Frame) -> Frame | None:
+    """The first later statement of the function that hands on, as it is, what the statement there writes: x = name, {"x": name}."""
+    function, name = _function(frame), written(frame, False)
+    if function is None or name is None:
+        return None
+    for s in sorted((s for s in ast.walk(function) if isinstance(s, ast.Assign | ast.Return)), key=lambda s: s.lineno):
+        if s.lineno <= frame.line or s.value is None:
+            continue
+        plain = [s.value, *(v for n in ast.walk(s.value) if isinstance(n, ast.Dict) for v in n.values)]
+        plain += [v for n in ast.walk(s.value) if isinstance(n, ast.Tuple | ast.List) for v in n.elts]
+        plain += [k.value for n in ast.walk(s.value) if isinstance(n, ast.Call) for k in n.keywords]
+        if any(text_of(v) == name for v in plain):
+            return Frame(frame.file, s.lineno, frame.function)
+    return None

@@ -40,7 +40,8 @@ class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         outputs = out if isinstance(out, tuple | list) else (out,)
         fresh = [t for t in outputs if isinstance(t, torch.Tensor) and t.is_floating_point()]
         if name == "detach" and fresh and (place := here(tape().stop_at)):
-            tape().cuts.append((node_of(self.traced(args[0])), place))
+            cut = node_of(self.traced(args[0]))
+            tape().cuts.append((cut, len(tape().nodes), place))
         if not fresh or name in _NOTHING:
             return out
         if all(_id(t) in self.stores or _id(t) in self._known(args) for t in fresh) and not func._schema.is_mutable:
