@@ -114,9 +114,40 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
     if target.endswith(".onnx"):
         return [adapt(Path(target).expanduser(), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
-    if attribute:
-        return [_adapted_or_read(module, _attribute(module, attribute, target), target, args)]
-    return _all_of(module, place, args)
+    with _way_out(target):
+        if attribute:
+            return [_adapted_or_read(module, _attribute(module, attribute, target), target, args)]
+        return _all_of(module, place, args)
+
+
+@contextlib.contextmanager
+def _way_out(target: str) -> Iterator[None]:
+    """A refusal says how to go on."""
+    try:
+        yield
+    except UsageError as error:
+        error.args = (f"{error}; `bptt init {target}` writes the contract's methods as far as it was understood",)
+        raise
+
+
+def readings(target: str, args: Mapping[str, object] | None = None) -> list[tuple[str, Subject | UsageError]]:
+    """Each thing that `target` names, by name, as the reading engine takes it, or with why it does not; adapters are not asked.
+
+    Raises UsageError where the file or module cannot be found or imported.
+    """
+    place, attribute = _split(target)
+    module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
+    classes = [n for n, v in vars(module).items() if isinstance(v, type) and _defined_here(module, v) and _plausible(v)]
+    found: list[tuple[str, Subject | UsageError]] = []
+    for name in [attribute] if attribute else [*classes, *function_names(module)]:
+        try:
+            subject = _read(module, _attribute(module, name, target), f"{place}:{name}", args)
+        except UsageError as error:
+            found.append((name, error))
+            continue
+        if subject is not None:
+            found.append((name, subject))
+    return found
 
 
 def _adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:

@@ -270,6 +270,18 @@ def describe(target: str, like: str | None, args: dict[str, Any] | None, no_colo
 
 
 @bptt.command()
+@click.argument("target", required=False)
+@_args
+@_no_color
+def init(target: str | None, args: dict[str, Any] | None, no_color: bool) -> int:
+    """Write TARGET under the contract's methods, filled in as far as it was understood, and check it; without TARGET a test file."""
+    from bptt.harness.cli.init import begin, fill
+
+    console = _console(no_color)
+    return begin(console) if target is None else fill(target, args, console)
+
+
+@bptt.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--with", "own", metavar="TARGET", help="Your own loop in place of torch's: path/file.py:loop.")
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Batches, one a step.")

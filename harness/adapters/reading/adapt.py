@@ -15,10 +15,18 @@ from bptt.harness.adapters.reading import forward as forwards
 from bptt.harness.adapters.reading.backward import Reading
 from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place, step_states
-from bptt.harness.adapters.reading.forward import Failures, shape_words
+from bptt.harness.adapters.reading.forward import Failures, Forward, shape_words
 from bptt.harness.adapters.reading.owners import CannotMakeError, Owner, of_arguments, of_class, of_globals
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Detection, Subject
+
+
+class NotUnderstoodError(UsageError):
+    """Code that no reading fits, or several that disagree; `forward` is the best forward pass of it that ran."""
+
+    def __init__(self, message: str, forward: Forward | None) -> None:
+        super().__init__(message)
+        self.forward = forward
 
 
 def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subject | None:
@@ -110,7 +118,9 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
     for owner, method, back in tries:
         if ((method, back) in done and owner.unlikely > 0) or (back is None and found):
             continue
-        for forward in forwards.readings(owner, method, failures):
+        ran = forwards.readings(owner, method, failures)
+        failures.ran = failures.ran or next(iter(ran), None)
+        for forward in ran:
             if back is None:
                 whole = backward.in_one(forward, failures)
                 found += [whole] if whole else []
@@ -124,13 +134,16 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
         if failures.furthest is None:
             return None
         _, said, error = failures.furthest
-        raise UsageError(
-            f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}"
+        raise NotUnderstoodError(
+            f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}",
+            failures.ran,
         )
     try:
         reading = choose(found)
     except AmbiguousError as error:
-        raise UsageError(f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward") from error
+        raise NotUnderstoodError(
+            f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward", found[0].forward
+        ) from error
     if reading.loss is not None and (factor := common_factor(reading)) is not None:
         raise UsageError(
             f"{spec}: {short_name(obj)}: every gradient of {reading.backward} is {factor:.4g} times that of the loss "
@@ -173,6 +186,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         detected=tuple(explained(reading, kind)),
         batch_sizes=(1,) if forward.sizes.N == 1 else None,
         input_sizes=(forward.sizes.D,) if forward.sizes.D == 1 or "D" in forward.owner.fixed else None,
+        hidden_sizes=(forward.sizes.H,) if "H" in forward.owner.fixed else None,
         truncation=forward.owner.truncation,
         source=source_of_reading(reading),
         no_dfinal=no_dfinal if kind == "cell" else (),
@@ -219,6 +233,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
     one = made.batch_sizes == (1,)
     for T, N, D, H in ((2, 1 if one else 3, 4, 6), (1, 1, 3, 5), (6, 1 if one else 2, 7, 3)):
         D = made.input_sizes[0] if made.input_sizes else D
+        H = made.hidden_sizes[0] if made.hidden_sizes else H
         try:
             with forwards.quiet():
                 params = impl.init(rng, D, H)

@@ -91,10 +91,11 @@ class Forward:
 
 @dataclass
 class Failures:
-    """What became of the ways that were tried; the one that came furthest is told."""
+    """What became of the ways that were tried; the one that came furthest is told, and the best forward pass that ran kept."""
 
     furthest: tuple[int, str, BaseException] | None = None
     tries: int = 0
+    ran: Forward | None = None
 
     def add(self, stage: int, said: str, error: BaseException) -> None:
         if self.furthest is None or stage > self.furthest[0]:

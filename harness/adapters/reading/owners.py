@@ -37,6 +37,8 @@ class Owner:
     handed      weights that are arguments of the functions: {argument: names of the weights in it}; an argument that is a weight
                 itself has the one name of its own
     fixed       sizes that cannot be chosen, by letter
+    recipe      the expression that makes the root, or the weights that are handed over, from D, H and the user's code `user`
+    names       numbers of the user's file that are sizes: name -> letter
     among       the attributes of a root among which weights are looked for, None for all of them
     unseen      weights that backward alone is handed (an embedding that stands before forward): they are not judged
     truncation  the number of steps after which its author stops BPTT, where the constructor says one
@@ -52,6 +54,8 @@ class Owner:
     unlikely: int = 0
     among: frozenset[str] | None = None
     unseen: frozenset[Any] = frozenset()
+    recipe: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def call(self, root: Any, method: str, values: Mapping[str, Any]) -> Any:
         return called(self.function(root, method), values)
@@ -150,7 +154,8 @@ def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
     """Ways to make an object of a class, the likeliest first.  Raises CannotMakeError."""
     methods = {n: getattr(cls, n) for n in dir(cls) if _own(cls, n)}
     if not isinstance(cls, type):
-        yield Owner(short_name(cls), "an object made already", lambda rng, sizes: copy.deepcopy(cls), methods, fixed={"*": 0})
+        [(_, fixed)] = sizings(None, lambda m: cls)
+        yield Owner(short_name(cls), "an object made already", lambda rng, sizes: copy.deepcopy(cls), methods, fixed=fixed)
         return
     plan, truncation, unclear = _plan(cls, dict(args or {}))
     letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
@@ -165,7 +170,9 @@ def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
             yield from _sized_class(cls, values, methods, said, k, truncation)
         else:
             make = partial(_construct, cls, values)
-            yield Owner(cls.__name__, f"constructed as {cls.__name__}({said})", make, methods, truncation=truncation, unlikely=k)
+            recipe = f"user.{cls.__name__}({_code_of(values)})"
+            told = f"constructed as {cls.__name__}({said})"
+            yield Owner(cls.__name__, told, make, methods, truncation=truncation, unlikely=k, recipe=recipe)
 
 
 def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | None, list[str]]:
@@ -221,7 +228,13 @@ def _sized_class(
 
         where = "".join(f", {n}={a}" for n, a in names.items()) + "".join(f", {a}={n} as it stands" for a, n in fixed.items())
         told = f"constructed as {cls.__name__}({said}){where}"
-        yield Owner(cls.__name__, told, make, methods, fixed=fixed, truncation=truncation, unlikely=k + more)
+        recipe = f"user.{cls.__name__}({_code_of(values)})"
+        yield Owner(cls.__name__, told, make, methods, fixed=fixed, truncation=truncation, unlikely=k + more, recipe=recipe, names=names)
+
+
+def _code_of(values: Mapping[str, Any]) -> str:
+    """The arguments of a call as an expression in D, H and the other letters."""
+    return ", ".join(f"{n}={(v.code if isinstance(v, things.Thing) else '') or repr(v)}" for n, v in values.items())
 
 
 def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterator[dict[str, Any]]:
@@ -268,7 +281,7 @@ def of_globals(module: types.ModuleType, functions: Mapping[str, Any], beside: M
             return
         where = ", ".join((*(f"{n}={a}" for n, a in names.items()), *(f"{a}={n} as it stands" for a, n in fixed.items())))
         told = f"weights are globals of the module, among {', '.join(list(shapes)[:12])}; {where or 'no size of them can be told'}"
-        yield Owner(_name_of(functions), told, make, dict(beside), fixed=fixed, unlikely=k, among=among)
+        yield Owner(_name_of(functions), told, make, dict(beside), fixed=fixed, unlikely=k, among=among, recipe="user", names=names)
 
 
 def _name_of(functions: Mapping[str, Any]) -> str:
@@ -329,13 +342,19 @@ def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward
 
 def _namespace(module: types.ModuleType, sizes: Sizes) -> Namespace:
     """The module's globals with our sizes in the place of its own."""
-    named = {}
-    for name, value in vars(module).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            letter = next((r for r in words.roles(name) if r in "DHOZ"), None)
-            if letter is not None:
-                named[name] = Letter(letter).size(sizes)
-    return Namespace(module, named)
+    return Namespace(module, {n: Letter(a).size(sizes) for n, a in named_sizes(module).items()})
+
+
+def named_sizes(module: types.ModuleType) -> dict[str, str]:
+    """Whole numbers of a module that are sizes by their names, with their letters."""
+    numbers = [n for n, v in vars(module).items() if isinstance(v, int) and not isinstance(v, bool) and v > 0]
+    letters = {n: next((r for r in words.roles(n) if r in "DHOZ"), None) for n in numbers}
+    return {n: a for n, a in letters.items() if a is not None}
+
+
+def _spelt(axis: Any) -> str:
+    """'4H' as '4 * H', 'D+H' as 'D + H'."""
+    return " + ".join(re.sub(r"^(\d+)([A-Z])$", r"\1 * \2", part) for part in str(axis).split("+"))
 
 
 def _called_with(function: Any, reach: list[Any], argument: str) -> list[Any]:
@@ -388,7 +407,9 @@ def _by_shapes(
             return Handed(_namespace(module, sizes), arrays, box, as_dict is False)
 
         said = ", ".join(f"{n} ({', '.join(map(str, w))})" for n, w in shapes.items())
-        yield HandedOwner(forward, f"weights are handed over: {said}", make, dict(functions), handed, unlikely=k, unseen=frozenset(unseen))
+        recipe = "{" + ", ".join(f"{n!r}: ({', '.join(map(_spelt, w))},)" for n, w in shapes.items()) + "}"
+        told, names = f"weights are handed over: {said}", named_sizes(module)
+        yield HandedOwner(forward, told, make, dict(functions), handed, unlikely=k, unseen=frozenset(unseen), recipe=recipe, names=names)
 
 
 def shape_guesses(weights: Sequence[str]) -> Iterator[dict[str, tuple[Any, ...]]]:
@@ -469,7 +490,9 @@ def _from_initialiser(
     if not names or (keys and all(isinstance(k, str) for k in keys) and not set(keys) <= set(names)):
         return
     said = ", ".join(f"{n}={a}" for n, a in letters.items())
-    yield HandedOwner(forward, f"weights are those of {initial.__name__}({said})", make, dict(functions), {box: names})
+    recipe = f"user.{initial.__name__}({said})"
+    told = f"weights are those of {initial.__name__}({said})"
+    yield HandedOwner(forward, told, make, dict(functions), {box: names}, recipe=recipe, names=named_sizes(module))
 
 
 def why_not(owner: Owner, error: BaseException) -> str:

@@ -176,6 +176,20 @@ def remade(module: types.ModuleType, sizes: Mapping[str, int]) -> types.ModuleTy
     return twin
 
 
+def module_at(file: Path, sizes: Mapping[str, int]) -> types.ModuleType:
+    """The module of a file, made as `remade` makes it; packages around it and modules beside it are found."""
+    package = package_of(file.resolve())
+    name = package[1] if package else file.stem
+    blank = types.ModuleType(f"bptt_user_{name.replace('.', '_')}")
+    blank.__file__, blank.__package__ = str(file.resolve()), package[1].rpartition(".")[0] if package else ""
+    before = list(sys.path)
+    sys.path[:0] = [str(package[0])] if package else []
+    try:
+        return remade(blank, sizes)
+    finally:
+        sys.path[:] = before
+
+
 @functools.lru_cache(maxsize=16)
 def _tree_of_file(file: str) -> ast.Module:
     text = Path(file).read_text(encoding="utf-8", errors="replace")

@@ -30,10 +30,11 @@ class Letter:
 
 @dataclass(frozen=True)
 class Thing:
-    """A value that depends on sizes at the most, with words for it."""
+    """A value that depends on sizes at the most, with words for it; `code` is the expression for it, where the words are none."""
 
     said: str
     make: Callable[[Sizes], Any]
+    code: str = ""
 
     def size(self, sizes: Sizes) -> Any:
         return self.make(sizes)
@@ -48,9 +49,15 @@ def vocabulary(sizes: Sizes) -> list[str]:
 
 
 _NAMED: Mapping[str, Thing] = {
-    rf"^{_ITEM}_?(to|2)_?{_PLACE}$": Thing("symbol to number", lambda z: {c: k for k, c in enumerate(vocabulary(z))}),
-    rf"^{_PLACE}_?(to|2)_?{_ITEM}$": Thing("number to symbol", lambda z: dict(enumerate(vocabulary(z)))),
-    r"^(unique_?)?(chars|vocab|vocabulary|alphabet|words|tokens|symbols)$": Thing("D symbols", vocabulary),
+    rf"^{_ITEM}_?(to|2)_?{_PLACE}$": Thing(
+        "symbol to number", lambda z: {c: k for k, c in enumerate(vocabulary(z))}, "{chr(97 + k): k for k in range(D)}"
+    ),
+    rf"^{_PLACE}_?(to|2)_?{_ITEM}$": Thing(
+        "number to symbol", lambda z: dict(enumerate(vocabulary(z))), "{k: chr(97 + k) for k in range(D)}"
+    ),
+    r"^(unique_?)?(chars|vocab|vocabulary|alphabet|words|tokens|symbols)$": Thing(
+        "D symbols", vocabulary, "[chr(97 + k) for k in range(D)]"
+    ),
     r"^(n_?|num_?|max_?|nb_?)?(epochs?|iter(ation)?s?|layers?)$": Thing("1", lambda z: 1),
     r"^(dropout|drop|p_?drop|momentum|(weight_?)?decay|reg(ularization)?|lambda_?|l2)(_?(rate|prob|p))?$": Thing("0.0", lambda z: 0.0),
     r"^(.*_)?(clip|clip_?(value|norm|grad|rate|threshold)?|max_?(grad_?)?norm|grad_?clip)$": Thing("1e9", lambda z: 1e9),
@@ -61,7 +68,7 @@ _NAMED: Mapping[str, Thing] = {
     r"^(eps|epsilon)$": Thing("1e-8", lambda z: 1e-8),
     r"^(input_?)?shape$": Thing("(T, D)", lambda z: (z.T, z.D)),
     r"^name$": Thing("'cell'", lambda z: "cell"),
-    r"^dtype$": Thing("float64", lambda z: np.float64),
+    r"^dtype$": Thing("float64", lambda z: np.float64, "np.float64"),
 }
 
 
@@ -76,8 +83,8 @@ def activations(name: str, classes: Mapping[str, Any]) -> list[Thing]:
         return []
     own = [c for n, c in classes.items() if isinstance(c, type) and "tanh" in n.lower()]
     return [
-        *(Thing(f"{c.__name__}()", lambda z, c=c: c()) for c in own),  # type: ignore[misc]  # bound in the loop on purpose
+        *(Thing(f"{c.__name__}()", lambda z, c=c: c(), f"user.{c.__name__}()") for c in own),  # type: ignore[misc]  # bound in the loop on purpose
         Thing("'tanh'", lambda z: "tanh"),
         Thing("np.tanh", lambda z: np.tanh),
-        *(Thing(c.__name__, lambda z, c=c: c) for c in own),  # type: ignore[misc]  # as above
+        *(Thing(c.__name__, lambda z, c=c: c, f"user.{c.__name__}") for c in own),  # type: ignore[misc]  # as above
     ]

@@ -94,9 +94,15 @@ def backward_roles(
     if {("c", "c_out"), ("c",)} <= set(saved.values()):
         saved = {n: ("c_out",) if m == ("c", "c_out") else m for n, m in saved.items()}
     incoming = _incoming([n for n in needed if n not in saved], optional, has_c)
-    readings = [dict(zip(saved, chosen, strict=True)) for chosen in itertools.product(*saved.values())]
+    readings = [dict(zip(saved, chosen, strict=True)) for chosen in itertools.product(*saved.values()) if _apart(chosen)]
     order = [*needed, *optional]
     return [{n: r for n in order if (r := (reading | new).get(n))} for reading in readings for new in incoming]
+
+
+def _apart(roles: Sequence[str]) -> bool:
+    """Whether no two arguments share a role; a cache may come in parts."""
+    once = [r for r in roles if r != "cache"]
+    return len(set(once)) == len(once)
 
 
 _PREVIOUS = r"(prev|previous|old|last|tm1|t_1|0|init|in)"
@@ -121,6 +127,17 @@ def _saved(name: str, forward: Mapping[str, str], returned: Sequence[str]) -> tu
     if re.match(r"^(y|out|output)(_?t)?$", name, re.I) and name in returned:
         return ("h_out",)
     return ("x",) if is_input(name) else ()
+
+
+def is_squashed(function: Any, name: str) -> bool:
+    """Whether a function has 1 - name ** 2, 1 - name * name or name * (1 - name): the derivative at an output, in the author's words."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    plain = [ast.unparse(n).replace("1.0", "1") for n in ast.walk(tree) if isinstance(n, ast.BinOp)]
+    forms = {f"1 - {name} ** 2", f"1 - {name} * {name}", f"1 - np.square({name})", f"{name} * (1 - {name})"}
+    return any(p in forms for p in plain)
 
 
 def is_input(name: str) -> bool:

@@ -131,12 +131,21 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
         raise UsageError(f"{spec}: {short_name(obj)}: {error}, {CONTRACT_HINT}") from error
     if refusal:
         raise refusal
+    if second_best and (stopped := _stopped(second_best.implementation._form)):
+        raise UsageError(f"{spec}: {short_name(obj)}: {stopped}, {CONTRACT_HINT}")
     if second_best or _takes_steps(obj):
         return second_best
     raise UsageError(
         f"{spec}: {short_name(obj)} could not be driven over a sequence, "
         f"tried {first_failure(tried) if tried else 'nothing'}, {CONTRACT_HINT}"
     )
+
+
+def _stopped(form: LayerForm) -> str | None:
+    """Why a backward that is there did not run: then nothing can be said of it."""
+    if form.backward_name is None or form.gradients:
+        return None
+    return next((n.why for n in form.notes if n.what == "gradients" and "did not run" in n.why), None)
 
 
 def _takes_steps(obj: object) -> bool:

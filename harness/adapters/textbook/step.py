@@ -220,6 +220,9 @@ def _backward_form(
     probe = _Probe(template, params, x, {"h": h, "c": c}, dh, dc)
     returned = calls.returned_names(getattr(template, form.forward_name))
     readings = calls.backward_roles(*calls.arguments(template, name), form.has_c, form.roles, returned)
+    method = getattr(template, name)
+    told = [r for r in readings if all(not calls.is_squashed(method, a) or m not in ("h", "c") for a, m in r.items())]
+    readings = told or readings
     failure: BaseException | None = None
     ran: list[tuple[bool, StepForm]] = []
     for roles in readings:
@@ -229,13 +232,8 @@ def _backward_form(
             failure = failure or error
     complete = [guess for is_complete, guess in ran if is_complete]
     if complete:
-        right = [guess for guess in complete if len(complete) > 1 and _right_at_probe(guess, probe, rng)]
-        chosen = (right or complete)[0]
-        if len(set(map(str, (guess.backward for guess in complete)))) > 1:
-            why = "the only one with right gradients at a probe" if len(right) == 1 else "the likeliest by name"
-            words = ", ".join(f"{a} as {role}" for a, role in (chosen.backward or {}).items())
-            chosen = replace(chosen, notes=(*chosen.notes, Detection("backward's arguments", f"{words}: {why}")))
-        return True, chosen
+        _refuse_where_they_disagree(complete, probe, rng, where)
+        return True, complete[0]
     if ran:
         return ran[0]
     if not readings:
@@ -244,6 +242,24 @@ def _backward_form(
     note = Detection("gradients", f"{name} did not run at the first try: {raised_at(failure) if failure else 'no reading'}")
     found = find_gradients(template, form.parameters, {})
     return False, replace(form, backward_name=name, backward=readings[0], gradients={}, parameters=tuple(found), notes=(*form.notes, note))
+
+
+def _refuse_where_they_disagree(complete: Sequence[StepForm], probe: _Probe, rng: np.random.Generator, where: str) -> None:
+    """Raises UsageError where backward's arguments can be read in several ways, and the gradients are right in some of them only.
+
+    Which one stands is never told by a value of a gradient.
+    """
+    ways = list({str(guess.backward): guess for guess in complete}.values())
+    if len(ways) < 2:
+        return
+    right = [_right_at_probe(guess, probe, rng) for guess in ways]
+    if all(right) or not any(right):
+        return
+    one, other = (", ".join(f"{a} as {r}" for a, r in (ways[right.index(v)].backward or {}).items()) for v in (True, False))
+    raise UsageError(
+        f"{where}.{ways[0].backward_name} can be read in two ways that disagree: with {one} its gradients are right, with {other} they are "
+        f"wrong; give its arguments the names that forward gives to the same things, {CONTRACT_HINT}"
+    )
 
 
 @dataclass(frozen=True)
@@ -293,7 +309,7 @@ def _read_backward(guess: StepForm, probe: _Probe, rng: np.random.Generator) -> 
 
 
 def _right_at_probe(form: StepForm, probe: _Probe, rng: np.random.Generator) -> bool:
-    """Whether dx and dh are those of central differences: only to choose between readings of the same backward."""
+    """Whether dx and dh are those of central differences: only to tell whether readings of one backward disagree."""
     obj, result = probe.forward(form)
     gave = _call_backward(obj, form, probe.x, probe.state, result, probe.dh, probe.dc)
     N, places = len(probe.x), form.gradients or {}
