@@ -205,7 +205,7 @@ def test_one_batch_says_nothing_of_the_error() -> None:
 
 def test_the_largest_exponent_is_the_largest_whichever_column_has_it() -> None:
     assert largest_of([-0.5, -0.2, -1.0], [1e-3, 1e-3, 1e-3], 1000)[0] == -0.2
-    value, error = largest_of([-0.200, -0.203, -1.0], [1e-3, 2e-3, 5e-1], 1000)
+    value, error = largest_of([-0.200, -0.203, -1.0], [1e-3, 2e-3, 1e-1], 1000)
     assert value == -0.2 and error == pytest.approx(math.hypot(2e-3, 3e-3, 1e-3))  # two that trade places
     assert largest_of([-math.inf, -math.inf], [math.inf, math.inf], 10) == (-math.inf, math.inf)
 
