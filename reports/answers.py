@@ -9,9 +9,9 @@ from typing import Any
 
 from bptt.reports import claims
 from bptt.reports.charts import curves as charts
-from bptt.reports.charts import pictures
+from bptt.reports.charts import frames, pictures
 from bptt.reports.charts.drawing import Chart
-from bptt.reports.records import Claim, ClaimVerdict, Experiment, Grid, Histogram, Run, Series, Table
+from bptt.reports.records import Claim, ClaimVerdict, Experiment, Frame, Grid, Histogram, Run, Series, Table
 
 #: More pictures of one experiment, and more of one run, than these stay in the record; more agreeing claims than the third are folded.
 MOST_FIGURES, MOST_PICTURES, MOST_OPEN_CLAIMS = 12, 60, 12
@@ -26,6 +26,7 @@ class Figure:
     title: str
     words: tuple[str, ...]
     chart: Chart
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _answer(e: Experiment, anchor: str, room: int) -> Answer:
 
 
 def _pictures(e: Experiment, anchor: str) -> Iterator[Callable[[], Figure | None]]:
-    """How each picture is made: heatmaps first, then curves, then histograms."""
+    """How each picture is made: frames first, then heatmaps, then curves, then histograms."""
 
     def heatmap(k: int, grid: Grid) -> Figure | None:
         chart = pictures.heatmap(grid, f"{anchor}-g{k}")
@@ -100,6 +101,11 @@ def _pictures(e: Experiment, anchor: str) -> Iterator[Callable[[], Figure | None
         chart = pictures.histogram(h, f"{anchor}-d{k}")
         return Figure(h.name, (), chart) if chart else None
 
+    def frame(k: int, f: Frame) -> Figure | None:
+        chart = frames.frame(f, f"{anchor}-f{k}")
+        return Figure(f.name, (f.words,) if f.words else (), chart, wide=True) if chart else None
+
+    yield from (partial(frame, k, f) for k, f in enumerate(e.frames))
     yield from (partial(heatmap, k, grid) for k, grid in enumerate(e.grids))
     yield from (partial(curves, k, series) for k, series in enumerate(by_axes(e)))
     yield from (partial(histogram, k, h) for k, h in enumerate(e.histograms))

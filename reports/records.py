@@ -321,6 +321,25 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Several things in one chart: `curves` share the axes, y being a logarithm to base 10, and each is labelled with its name.
+
+    Where there is a `level`, what lies above and below it is shaded and called `above` and `below`.  Curves called in `marked` are those
+    that it is about: they are drawn thicker.
+    """
+
+    name: str
+    x_label: str
+    y_label: str
+    curves: tuple[Series, ...]
+    level: float | None = None
+    above: str = ""
+    below: str = ""
+    words: str | None = None
+    marked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Interval:
     """An estimate with the ends of its confidence interval (95 % unless the table's note says otherwise)."""
 
@@ -363,6 +382,7 @@ class Experiment:
     tables: tuple[Table, ...] = ()
     texts: tuple[Text, ...] = ()
     duration_s: float = 0.0
+    frames: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True)

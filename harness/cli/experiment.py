@@ -11,7 +11,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bptt.harness.errors import UsageError
-from bptt.harness.experiments.engine.plan import Size, plan
+from bptt.harness.experiments.engine.plan import Planned, Size, plan, with_given
 from bptt.harness.experiments.engine.points import DEFAULT_STORE
 from bptt.harness.experiments.engine.run import command_of, run_planned
 from bptt.harness.run.record.report_files import write
@@ -37,6 +37,8 @@ def experiment(
     progress: Console | None,
     detail: terminal.Detail,
     corpus: str | None = None,
+    weights: str | None = None,
+    data: str | None = None,
     **options: Any,
 ) -> int:
     """Measure, print and write; returns the exit code.  Raises UsageError for what is unknown, malformed or cannot be loaded."""
@@ -49,6 +51,11 @@ def experiment(
 
         planned = with_corpus(planned, corpus, named=bool(names))
         command = f"{command} {shlex.join(['--corpus', corpus])}"
+    if weights or data:
+        planned = _with_given(planned, weights, data)
+        command = (
+            f"{command} {shlex.join([w for option, path in (('--weights', weights), ('--data', data)) if path for w in (option, path)])}"
+        )
     follower = _Follower(progress, resume or DEFAULT_STORE)
     with follower:
         ran = run_planned(planned, command, seed=seed, resume=resume, on_point=follower, **options)
@@ -65,6 +72,17 @@ def experiment(
     if ran.run.exit_code == INTERRUPTED:
         click.echo(f"bptt: interrupted; {follower.words}, and the same command goes on from there", err=True)
     return ran.run.exit_code
+
+
+def _with_given(planned: Sequence[Planned], weights: str | None, data: str | None) -> tuple[Planned, ...]:
+    """Both files are read once here: what is wrong with them is said before anything is measured."""
+    from bptt.harness.experiments.theory import given
+
+    if weights:
+        given.weights(weights)
+    if data:
+        given.data(data)
+    return with_given(planned, weights, data, given.fingerprint(*(path for path in (weights, data) if path)))
 
 
 def _load_one(cell: str) -> None:

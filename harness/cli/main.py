@@ -190,6 +190,8 @@ def check(
 @click.option("--full", "size", flag_value="full", help="The sizes of the publications.")
 @click.option("--grid", "grids", multiple=True, metavar="GRID", help="gain=0.5:3:20, seed=0:9 or b=0,1,3 in place of a setting.")
 @click.option("--corpus", metavar="PATH", help="The text that language models read: a file, a CSV, a directory with ptb.*.txt.")
+@click.option("--weights", metavar="FILE", help="Trained weights of --cell, put into the comparison: .npz, .safetensors or .pt.")
+@click.option("--data", metavar="FILE", help="Sequences of your own for the comparison: .npy, (T, N, D) or (T, D).")
 @click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Is added to every seed.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one a core]")

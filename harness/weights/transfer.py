@@ -49,14 +49,14 @@ def carry(params: Arrays, source: WeightMap, target: WeightMap, names: tuple[str
     for pair in pairs:
         for (whence, to), offset in zip(pair.copies, pair.offsets, strict=True):
             block = np.asarray(sum(_read(params, piece) for piece in whence) + offset, dtype)  # the offset alone where there is no source
-            _write(carried, to, block)
+            add_block(carried, to, block)
 
     def pull_back(gradients: Arrays) -> dict[str, Array]:
         back = {name: np.zeros_like(np.asarray(value)) for name, value in params.items()}
         for pair in pairs:
             for whence, to in pair.copies:
                 for piece in whence:
-                    _write(back, piece, _read(gradients, to))
+                    add_block(back, piece, _read(gradients, to))
         return back
 
     return Carried(carried, pull_back)
@@ -169,7 +169,7 @@ def _read(params: Arrays, piece: Piece) -> Array:
     return -block if piece.sign < 0 else block
 
 
-def _write(params: dict[str, Array], piece: Piece, block: Array) -> None:
+def add_block(params: dict[str, Array], piece: Piece, block: Array) -> None:
     """Add a canonical block to its place."""
     target = params[piece.tensor][piece.index]
     value = -block if piece.sign < 0 else block

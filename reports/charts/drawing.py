@@ -36,6 +36,8 @@ DIVERGING = {level: f"#41{level + 5:02x}00" for level in range(-5, 6)}
 RISING = tuple(f"#42{level:02x}00" for level in range(9))
 CONTOURS = tuple(f"#61{k:02x}00" for k in range(3))
 BAR = "#610300"
+#: The halves of a chart above and below a level.
+ABOVE, BELOW = "#620000", "#620100"
 CLASSES = (
     {INK: "ink", SOFT: "soft", PAPER: "paper", EXPECTED: "expected", GOOD: "good", BAD: "bad", BUDGET: "budget"}
     | {colour: heat_class("h", level) for level, colour in HEAT.items()}
@@ -44,7 +46,7 @@ CLASSES = (
     | {colour: heat_class("g", level) for level, colour in DIVERGING.items()}
     | {colour: f"r{level}" for level, colour in enumerate(RISING)}
     | {colour: f"c{k}" for k, colour in enumerate(CONTOURS)}
-    | {BAND: "band", BAR: "bar"}
+    | {BAND: "band", BAR: "bar", ABOVE: "above", BELOW: "below"}
 )
 
 

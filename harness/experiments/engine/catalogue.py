@@ -15,7 +15,18 @@ from bptt.harness.words import did_you_mean
 #: Modules of the folder above, each with a constant DEFINITION of the same name.
 MODULES: tuple[str, ...] = (
     *("book", "nonnormal", "isometry", "moments", "newman", "gain", "driven_gain", "zero_state"),
-    *("trainable_band", "half_life", "chrono", "bounds", "memory_curse", "truncation", "clipping", "regulariser", "flow_of_cell"),
+    *(
+        "trainable_band",
+        "half_life",
+        "chrono",
+        "bounds",
+        "memory_curse",
+        "truncation",
+        "clipping",
+        "regulariser",
+        "comparison",
+        "flow_of_cell",
+    ),
     *("flossing", "temporal_order", "adding", "copy_parity"),
     *("charlm", "wordlm", "better_rnnlm", "sine", "addition", "date"),
 )

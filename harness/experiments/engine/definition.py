@@ -35,6 +35,7 @@ class Definition:
     point      (settings with one value each) -> numbers; the same settings give the same bits, whatever ran before
     gather     (points in the order of the grid) -> the record
     of_cell    whether it takes `--cell TARGET`: then settings has "cell", the target as text
+    together   all cells of a run are in one record, before those that "cell" holds already; "sizes_of" is then the first of them
     """
 
     name: str
@@ -46,6 +47,7 @@ class Definition:
     quick: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
     full: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
     of_cell: bool = False
+    together: bool = False
 
 
 def claim(

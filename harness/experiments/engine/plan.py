@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -55,9 +55,26 @@ def plan(
     if cells and "cell" in parsed:
         raise UsageError("--grid: cell is given by --cell already")
     grids_.check_known(parsed, chosen)
+    each = tuple(dict.fromkeys(cells)) or (None,)
     return tuple(
-        Planned(d, cell, _settings(d, cell, size, seed, parsed)) for d in chosen for cell in (tuple(dict.fromkeys(cells)) or (None,))
+        planned
+        for d in chosen
+        for planned in (
+            [_together(d, each, _settings(d, None, size, seed, parsed))]
+            if d.together
+            else [Planned(d, cell, _settings(d, cell, size, seed, parsed)) for cell in each]
+        )
     )
+
+
+def _together(d: Definition, cells: Sequence[str | None], settings: dict[str, Scalar | tuple[Scalar, ...]]) -> Planned:
+    """All cells of the run before those that the experiment sets beside them."""
+    mine = tuple(cell for cell in cells if cell is not None)
+    if not mine:
+        return Planned(d, None, settings)
+    beside = settings["cell"] if isinstance(settings["cell"], tuple) else (settings["cell"],)
+    settings |= {"cell": tuple(dict.fromkeys((*mine, *beside))), "sizes_of": mine[0]}
+    return Planned(d, mine[0] if len(mine) == 1 else None, settings)
 
 
 def _of_cell(chosen: Sequence[Definition], named: bool) -> tuple[Definition, ...]:
@@ -94,3 +111,23 @@ def _shifted(seeds: Scalar | tuple[Scalar, ...], by: int) -> Scalar | tuple[Scal
     if isinstance(seeds, tuple):
         return tuple(s + by if isinstance(s, int) else s for s in seeds)
     return seeds + by if isinstance(seeds, int) else seeds
+
+
+def with_given(planned: Sequence[Planned], weights: str | None, data: str | None, content: str) -> tuple[Planned, ...]:
+    """The plan with a user's own weights and sequences, where an experiment has a place for them: it then measures the start "given" too.
+
+    content   a fingerprint of both files.  Raises UsageError where no experiment has a place for them, or no cell was named.
+    """
+    taking = [p for p in planned if "weights" in p.settings and "data" in p.settings]
+    if not taking:
+        raise UsageError("--weights, --data: no experiment that was asked for takes them, wanted comparison")
+    if weights and not all(p.settings["sizes_of"] for p in taking):
+        raise UsageError("--weights: of no cell, wanted --cell TARGET as well")
+
+    def given(p: Planned) -> Planned:
+        starts = p.settings["start"] if isinstance(p.settings["start"], tuple) else (p.settings["start"],)
+        return replace(
+            p, settings={**p.settings, "start": (*starts, "given"), "weights": weights or "", "data": data or "", "content": content}
+        )
+
+    return tuple(given(p) if p in taking else p for p in planned)

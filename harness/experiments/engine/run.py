@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bptt.harness.experiments.engine.definition import Point, claim
+from bptt.harness.experiments.engine.definition import Point, Settings, claim
 from bptt.harness.experiments.engine.plan import Planned, Size, plan
 from bptt.harness.experiments.engine.points import DEFAULT_STORE, Measured, Store, fingerprint, key
 from bptt.harness.experiments.engine.sweep import Outcome, Raised, Task, raised, sweep
@@ -146,8 +146,14 @@ def command_of(
 
 def _tasks(p: Planned) -> list[Task]:
     d = p.definition
-    code = fingerprint((inspect.getsourcefile(inspect.unwrap(d.point)), _file_of(p.cell)))
-    return [Task(key(d.name, settings, code), d.name, settings, d.point) for settings in p.points]
+    cells = {_cell_of(settings) for settings in p.points}
+    code = {cell: fingerprint((inspect.getsourcefile(inspect.unwrap(d.point)), _file_of(cell))) for cell in cells}
+    return [Task(key(d.name, settings, code[_cell_of(settings)]), d.name, settings, d.point) for settings in p.points]
+
+
+def _cell_of(settings: Settings) -> str | None:
+    cell = settings.get("cell")
+    return cell if isinstance(cell, str) else None
 
 
 def _file_of(cell: str | None) -> str | None:

@@ -54,7 +54,7 @@ def norm(subject: Subject, settings: Settings) -> Values:
     """Norm over lag of its own gradient, and what the cell that it was found to be says of it."""
     try:
         setting = _start(subject, settings, whole(settings, "T"))
-        mistake = _mistake(subject, settings)
+        mistake = mistake_of(subject, settings)
         certified = setting if mistake is None else replace(setting, subject=with_exact_backward(subject))
         T = affordable(certified, real(settings, "seconds"))
         setting, certified = (replace(one, xs=one.xs[:T]) for one in (setting, certified))
@@ -63,18 +63,18 @@ def norm(subject: Subject, settings: Settings) -> Values:
     except BpttError as error:
         return _of_one_pass(subject, str(error))
     lags = _shown(T)
-    rate, error_ = _rate(logs)
+    rate, error_ = rate_of(logs)
     found: Values = {"T": T, "lag": [float(k) for k in lags], "log norm": [float(v) for v in logs[lags - 1]], "rate": rate, "error": error_}
     if mistake is not None:
         yours = log_norms(setting, states)
-        found |= {"yours": [float(v) for v in yours[lags - 1]], "yours rate": _rate(yours)[0], **_said(mistake)}
+        found |= {"yours": [float(v) for v in yours[lags - 1]], "yours rate": rate_of(yours)[0], **said_of(mistake)}
     identification = identify(subject, subject.like)
     if identification is None:
         return found
     return {**found, **_of_reference(identification, setting, states, logs, lags)}
 
 
-def _mistake(subject: Subject, settings: Settings) -> OneStep | None:
+def mistake_of(subject: Subject, settings: Settings) -> OneStep | None:
     """What is wrong with its vector-Jacobian product of one step: a flow is drawn from a certified gradient only."""
     if "backward" not in subject.capabilities:
         return None
@@ -82,11 +82,11 @@ def _mistake(subject: Subject, settings: Settings) -> OneStep | None:
     return one_step(subject, admissible(subject, case))
 
 
-def _said(mistake: OneStep) -> Values:
+def said_of(mistake: OneStep) -> Values:
     return {"wrong": mistake.words, "wrong by": mistake.error}
 
 
-def _without_backward(subject: Subject) -> Subject:
+def without_backward(subject: Subject) -> Subject:
     """`subject` as a forward pass only: its errors go back through the exact Jacobians of its steps."""
     return replace(subject, capabilities=subject.capabilities - {"backward"})
 
@@ -101,7 +101,7 @@ def _of_one_pass(subject: Subject, why: str) -> Values:
     if len(kept) < 2:
         return {"why": f"{why}; in one pass over 40 steps {flow.words}"}
     logs = np.log([y for _, y in kept])
-    rate, error = _rate(logs)
+    rate, error = rate_of(logs)
     note = f"one backward pass over 40 steps and dL/dx, because {why}"
     lags = [float(k) for k, _ in kept]
     return {"T": len(series.x), "lag": lags, "log norm": [float(v) for v in logs], "rate": rate, "error": error, "note": note}
@@ -179,8 +179,8 @@ def lyapunov(subject: Subject, settings: Settings) -> Values:
             yield J
 
     rng = np.random.default_rng([whole(settings, "seed"), n])
-    mistake = _mistake(subject, settings)
-    subject = subject if mistake is None else _without_backward(subject)
+    mistake = mistake_of(subject, settings)
+    subject = subject if mistake is None else without_backward(subject)
     jacobians = subject_jacobians(subject, setting.params, setting.xs, {name: s[:1] for name, s in setting.state.items()})
     found = spectrum(watched(jacobians), random_start(rng, n, n), burn_in=burn_in)
     return {
@@ -191,7 +191,7 @@ def lyapunov(subject: Subject, settings: Settings) -> Values:
         "sum": float(np.sum(found.exponents)),
         "logdet": float(np.mean(logdets[burn_in:])),
         "by": "its own backward" if "backward" in subject.capabilities else "complex steps of its forward pass",
-        **({} if mistake is None else _said(mistake)),
+        **({} if mistake is None else said_of(mistake)),
     }
 
 
@@ -199,26 +199,35 @@ def window(subject: Subject, settings: Settings) -> Values:
     """Relative bias of truncated BPTT over its window: for sequences of the length that is named, and for endless ones."""
     if "backward" not in subject.capabilities:
         return {"why": "it has no backward: there is no gradient to truncate"}
-    mistake = _mistake(subject, settings)
+    mistake = mistake_of(subject, settings)
     if mistake is None:
         return _advice(advice_of(subject, settings))
     right, yours = advice_of(with_exact_backward(subject), settings), advice_of(subject, settings)
-    return {**_advice(right), "yours": [float(b) for b in yours.bias], "yours window": yours.window, **_said(mistake)}
+    return {**_advice(right), "yours": [float(b) for b in yours.bias], "yours window": yours.window, **said_of(mistake)}
 
 
 def advice_of(subject: Subject, settings: Settings) -> Advice:
-    """How far back to truncate: the errors of the last output of `draws` times `rows` sequences of `length` steps, from its own start."""
+    """How far back to truncate, of `draws` times `rows` sequences of `length` steps, from its own start."""
     length, rows = whole(settings, "length"), whole(settings, "rows")
+
+    def begin(draw: int) -> Setting:
+        return _start(subject, settings, length, N=rows, sequence=draw)
+
+    return advice_from(begin, whole(settings, "draws") * rows, whole(settings, "seed"))
+
+
+def advice_from(begin: Callable[[int], Setting], sequences: int, seed: int) -> Advice:
+    """The errors of the last output of so many sequences, each draw's of `begin`, from where the cell's zero_state says."""
     draws, made = list[Lags](), 0
-    while made < whole(settings, "draws") * rows and len(draws) < MOST_DRAWS:
-        setting = _start(subject, settings, length, N=rows, sequence=len(draws))
-        N = setting.xs.shape[1]
+    while made < sequences and len(draws) < MOST_DRAWS:
+        setting = begin(len(draws))
+        subject, N = setting.subject, setting.xs.shape[1]
         state = zero_state(subject, dict(setting.params), N)
         states = states_along(subject, setting.params, setting.xs, state)
         y = subject.implementation.run(dict(setting.params), setting.xs[:1], dict(states[0]))[0]
-        rng = np.random.default_rng([whole(settings, "seed"), 2, len(draws)])
+        rng = np.random.default_rng([seed, 2, len(draws)])
         dys = rng.normal(size=(1, *np.shape(y)[1:])).astype(setting.xs.dtype) * (subject.dys_scale or 1.0)
-        draws.append(lags_of(subject, setting.params, setting.xs, states, dys, length))
+        draws.append(lags_of(subject, setting.params, setting.xs, states, dys, len(setting.xs)))
         made += N
     return advise(draws)
 
@@ -242,7 +251,7 @@ def _shown(T: int) -> Array:
     return np.unique(np.linspace(1, T, min(T, SHOWN)).round().astype(int))
 
 
-def _rate(logs: Array) -> tuple[float, float]:
+def rate_of(logs: Array) -> tuple[float, float]:
     """Mean change of the log norm a step after the first tenth of the lags, and its standard error from batch means; NaN where it
     dies out."""
     logs = logs[np.isfinite(logs)]
