@@ -368,7 +368,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment measured.  `words` is its answer in a sentence, `question` what was asked, `settings` make it repeatable."""
+    """What an experiment measured.  `words` is its answer in a sentence, `question` what was asked, `settings` make it repeatable.
+
+    unanswered   why the question is not answered at these settings, though no claim differs: the verdict is then "not judged"
+    """
 
     name: str
     target: str | None
@@ -383,6 +386,7 @@ class Experiment:
     texts: tuple[Text, ...] = ()
     duration_s: float = 0.0
     frames: tuple[Frame, ...] = ()
+    unanswered: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.training import torch_training
 from bptt.harness.experiments.training.checkpointed import trained
 from bptt.harness.experiments.training.corpora import splits_of
-from bptt.harness.experiments.training.panels import curve, guesses, not_judged, optional, perplexities, same_as_torch, written
+from bptt.harness.experiments.training.panels import curve, guesses, not_judged, optional, perplexities, rounding_of, same_as_torch, written
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.training.batching import Streams
 from bptt.refimpl.training.clipping import clip_by_global_norm_torch
@@ -69,7 +69,11 @@ def point(settings: Settings) -> Values:
         values["peak"] = peak()
     if torch_training.wanted(text(settings, "beside")):
         beside = list(torch_training.train(setup, first, min(epochs, whole(settings, "torch_epochs"))))
-        values["first"], values["torch first"] = torch_training.first_losses(setup, first, BESIDE)
+        values["first"], values["torch first"], values["moved first"] = torch_training.first_losses(setup, first, BESIDE)
+        if text(settings, "dtype") == "float64":
+            shadow = torch_training.moved_records(setup, first, len(beside))
+            values["moved losses"] = [record.loss for record in shadow]
+            values["moved validations"] = [float(record.validation or 0) for record in shadow]
         values["torch losses"] = [record.loss for record in beside]
         values["torch validations"] = [float(record.validation or 0) for record in beside]
         if settings["timed"]:
@@ -113,14 +117,14 @@ def _claims(p: Point) -> list[Claim]:
     found.append(claim(f"{at}epochs with another rate than the schedule's", _off_schedule(p), 0.0, source="divided where it did not fall"))
     test = perplexities((real(values, "test"),))[0]
     found.append(claim(f"{at}test perplexity of the best parameters", test, V, comparison="at most", source="a guess: how many words"))
-    double = text(p.settings, "dtype") == "float64"
     if "torch first" in values:
-        ours, torch = ([real(values, key)] for key in ("first", "torch first"))
-        found += same_as_torch(at, ours, torch, 1e-12 if double else 1e-5, f"loss of the first {BESIDE} steps")
-    if double:
-        for key, what in (("losses", "loss"), ("validations", "validation loss")):
-            torch = list(optional(values, f"torch {key}"))
-            found += same_as_torch(at, reals(values, key), torch, 1e-9, f"{what} of {len(torch)} epochs")
+        ours, torch, moved = ([real(values, key)] for key in ("first", "torch first", "moved first"))
+        found += same_as_torch(at, ours, torch, moved, rounding_of(p), f"loss of the first {BESIDE} steps")
+    for key, what in (("losses", "loss"), ("validations", "validation loss")):
+        shadow = optional(values, f"moved {key}")
+        found += same_as_torch(
+            at, reals(values, key), optional(values, f"torch {key}"), shadow, rounding_of(p), f"{what} of {len(shadow)} epochs"
+        )
     if p.settings["timed"]:
         found += _of_this_machine(p)
     return found

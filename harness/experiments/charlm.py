@@ -23,7 +23,17 @@ from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.training import torch_training
 from bptt.harness.experiments.training.checkpointed import trained
 from bptt.harness.experiments.training.corpora import characters_of
-from bptt.harness.experiments.training.panels import curve, falls, guesses, not_judged, optional, perplexities, same_as_torch, written
+from bptt.harness.experiments.training.panels import (
+    curve,
+    falls,
+    guesses,
+    not_judged,
+    optional,
+    perplexities,
+    rounding_of,
+    same_as_torch,
+    written,
+)
 from bptt.harness.subject import Array
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.training.batching import Batching, Consecutive, RandomSampling, Streams
@@ -46,8 +56,16 @@ MODELS: Mapping[str, LanguageModel] = {
 #: Trained as layers of a framework are; from N(0, 0.01^2) the second of two layers would learn nothing for a long time.
 LAYERED = ("deep", "bidirectional")
 SAMPLINGS: Mapping[str, Callable[..., Batching]] = {"random": RandomSampling, "consecutive": Consecutive}
-#: Reported for the Elman network with random sampling, and a bound on what it reaches on the text here.
-REPORTED, BOUND = "7.14, 2.09, 1.31, 1.23 after epochs 100, 150, 200, 250", 1.35
+#: Reported for the Elman network on song texts of 10,000 characters: {sampling: {epoch: perplexity}}.  The source prints one result below
+#: two calls; it is that of consecutive sampling.  Of random sampling another published run of the same code has the numbers.
+REPORTED: Mapping[str, Mapping[int, float]] = {
+    "consecutive": {50: 60.29, 100: 7.14, 150: 2.09, 200: 1.31, 250: 1.23},
+    "random": {150: 2.87, 200: 1.60, 250: 1.30},
+}
+#: Relative difference of two runs of it with other starts: the reported ones differ by up to 4 %, ours by up to 7 %.
+APART = 0.1
+#: Different characters of such a text; another alphabet has other perplexities.
+ALPHABET = (800, 1_300)
 WRITTEN = 60
 #: Epochs in which the time is taken, ours and torch's in turns.
 TIMED = 10
@@ -79,6 +97,8 @@ def point(settings: Settings) -> Values:
     if torch_training.wanted(text(settings, "beside")):
         beside = torch_training.train(setup, first, min(epochs, whole(settings, "torch_epochs")))
         values["torch losses"] = [record.loss for record in beside]
+        compared = torch_training.judged_epochs(text(settings, "dtype"), min(epochs, whole(settings, "torch_epochs")))
+        values["moved losses"] = [record.loss for record in torch_training.moved_records(setup, first, compared)]
         if settings["timed"]:
             values["torch ratio"], _ = torch_training.time_ratio(setup, first, TIMED)
             if text(settings, "model") == "elman":
@@ -123,17 +143,15 @@ def _last(p: Point) -> float:
 def _claims(p: Point) -> list[Claim]:
     at, V = _at(p), real(p.values, "vocabulary")
     ours, torch = reals(p.values, "losses"), optional(p.values, "torch losses")
-    seen, bound = perplexities(ours), f"reported for song texts: {REPORTED}"
+    seen = perplexities(ours)
     found = [
         guesses(at, real(p.values, "start"), V, whole(p.settings, "H")),
         falls(at, "perplexity", seen[0], seen[-1], 0.8),
     ]
-    double = text(p.settings, "dtype") == "float64"
-    compared = len(torch) if double else min(len(torch), 1)
-    what = f"loss of {compared} epochs" if double else "loss of the first epoch"
-    found += same_as_torch(at, ours[:compared], torch[:compared], 1e-9 if double else 1e-5, what)
-    if len(ours) >= 250 and p.settings["corpus"] is None and text(p.settings, "model") == "elman":
-        found.append(claim(f"{at}perplexity after {len(ours)} epochs", seen[-1], BOUND, comparison="at most", source=bound))
+    moved = optional(p.values, "moved losses")
+    what = f"loss of {len(moved)} epochs" if len(moved) > 1 else "loss of the first epoch"
+    found += same_as_torch(at, ours, torch, moved, rounding_of(p), what)
+    found += _of_reported(p, at, seen)
     found.append(_of_future(at, real(p.values, "ahead"), MODELS[text(p.settings, "model")].bidirectional))
     if p.settings["timed"] and "torch ratio" in p.values:
         words = "seconds of an epoch, one thread each; torch reads one-hot inputs"
@@ -142,6 +160,33 @@ def _claims(p: Point) -> list[Claim]:
         words = "seconds of an epoch, one thread each; torch looks rows up, in a loop over the steps"
         found.append(not_judged(f"{at}time over torch from scratch", real(p.values, "row ratio"), words, 1.3))
     return found
+
+
+def _of_reported(p: Point, at: str, seen: Sequence[float]) -> list[Claim]:
+    """Each sampling against its own figures: on such a text each of them, on the text here the last as a bound."""
+    sampling = text(p.settings, "sampling")
+    reported = {epoch: value for epoch, value in REPORTED[sampling].items() if epoch <= len(seen)}
+    if not reported or text(p.settings, "model") != "elman" or any(p.settings[k] != DEFINITION.settings[k] for k in AS_REPORTED):
+        return []
+    source = f"reported for song texts, {sampling} sampling"
+    if p.settings["corpus"] is None:
+        last = max(reported)
+        found = claim(
+            f"{at}perplexity after {last} epochs", seen[last - 1], reported[last] * (1 + APART), comparison="at most", source=source
+        )
+        return [found] if last == 250 else []
+    V = real(p.values, "vocabulary")
+    if not ALPHABET[0] <= V <= ALPHABET[1]:
+        why = f"reported for a text with about 1,000 different characters, this one has {V:.0f}"
+        return [not_judged(f"{at}perplexity after {epoch} epochs", seen[epoch - 1], why, value) for epoch, value in reported.items()]
+    return [
+        claim(f"{at}perplexity after {epoch} epochs", seen[epoch - 1], value, APART * value, source=source)
+        for epoch, value in reported.items()
+    ]
+
+
+#: Settings with which the figures were reported.
+AS_REPORTED = ("characters", "H", "T", "N", "lr", "theta")
 
 
 def _of_future(at: str, ahead: float, both: bool) -> Claim:

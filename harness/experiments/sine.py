@@ -20,7 +20,7 @@ from bptt.harness.experiments.engine.definition import Definition, Point, Settin
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.training import torch_training
 from bptt.harness.experiments.training.checkpointed import trained
-from bptt.harness.experiments.training.panels import curve, falls, optional, same_as_torch
+from bptt.harness.experiments.training.panels import curve, falls, optional, rounding_of, same_as_torch
 from bptt.harness.subject import Array
 from bptt.refimpl.models.regressor import Regressor
 from bptt.refimpl.training.batching import SlidingWindows
@@ -66,7 +66,10 @@ def point(settings: Settings) -> Values:
         "next": float(abs(rolled[0] - xs[-ROLLED])),
     }
     if torch_training.wanted(text(settings, "beside")):
-        values["torch losses"] = [r.loss for r in torch_training.train(setup, first, min(epochs, whole(settings, "torch_epochs")))]
+        compared = min(epochs, whole(settings, "torch_epochs"))
+        values["torch losses"] = [r.loss for r in torch_training.train(setup, first, compared)]
+        shadow = torch_training.moved_records(setup, first, torch_training.judged_epochs(dtype, compared))
+        values["moved losses"] = [r.loss for r in shadow]
     return values
 
 
@@ -89,9 +92,8 @@ def _claims(p: Point) -> list[Claim]:
     at = _at(p)
     ours, torch = reals(p.values, "losses"), optional(p.values, "torch losses")
     found = [falls(at, "squared error", ours[0], ours[-1], 0.5)]
-    double = text(p.settings, "dtype") == "float64"
-    compared = len(torch) if double else min(len(torch), 1)
-    found += same_as_torch(at, ours[:compared], torch[:compared], 1e-9 if double else 1e-5, f"squared error of {compared} epochs")
+    moved, eps = optional(p.values, "moved losses"), rounding_of(p)
+    found += same_as_torch(at, ours, torch, moved, eps, f"squared error of {len(moved)} epochs")
     if text(p.settings, "model") == "lstm" and whole(p.settings, "epochs") >= 100 and whole(p.settings, "H") >= 128:
         rmse = real(p.values, "rmse")
         found.append(claim(f"{at}error of {ROLLED} values rolled out, root mean square", rmse, BOUND, comparison="at most"))

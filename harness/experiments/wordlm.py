@@ -20,7 +20,7 @@ from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.training import torch_training
 from bptt.harness.experiments.training.checkpointed import trained
 from bptt.harness.experiments.training.corpora import sentences_of
-from bptt.harness.experiments.training.panels import curve, falls, optional, perplexities, same_as_torch, written
+from bptt.harness.experiments.training.panels import curve, falls, optional, perplexities, rounding_of, same_as_torch, written
 from bptt.refimpl.models.word_rnn import WordRNN
 from bptt.refimpl.training.batching import Sentences
 from bptt.refimpl.training.corpus import SENTENCE_END, SENTENCE_START
@@ -63,6 +63,8 @@ def point(settings: Settings) -> Values:
     if torch_training.wanted(text(settings, "beside")):
         beside = torch_training.train(setup, first, min(epochs, whole(settings, "torch_epochs")))
         values["torch losses"] = [record.loss for record in beside]
+        compared = torch_training.judged_epochs(text(settings, "dtype"), min(epochs, whole(settings, "torch_epochs")))
+        values["moved losses"] = [record.loss for record in torch_training.moved_records(setup, first, compared)]
     return values
 
 
@@ -106,9 +108,8 @@ def _claims(p: Point) -> list[Claim]:
         falls(at, "loss per word from before training to the last evaluation", real(p.values, "start"), reals(p.values, "evaluations")[-1]),
         claim(f"{at}evaluations with another rate than the schedule's", _off_schedule(p), 0.0, source="halved where the loss rose"),
     ]
-    compared = len(torch) if text(p.settings, "dtype") == "float64" else min(len(torch), 1)
-    tolerance = 1e-9 if text(p.settings, "dtype") == "float64" else 1e-5
-    return found + same_as_torch(at, ours[:compared], torch[:compared], tolerance, f"loss of {compared} epochs")
+    moved = optional(p.values, "moved losses")
+    return found + same_as_torch(at, ours, torch, moved, rounding_of(p), f"loss of {len(moved)} epochs")
 
 
 def _off_schedule(p: Point) -> int:

@@ -19,9 +19,10 @@ from bptt.harness.lockstep.compare import LOSS, Gap, Held, Parting, gradients, h
 from bptt.harness.lockstep.models import NAMED, OPTIMIZERS, Named, Start, find
 from bptt.harness.lockstep.record import record
 from bptt.harness.lockstep.runs import TORCH, LockstepRun
-from bptt.harness.lockstep.trainers import numpy_gradients, numpy_loop, torch_gradients, torch_loop, ulps
+from bptt.harness.lockstep.trainers import numpy_gradients, numpy_loop, torch_gradients, torch_loop
 from bptt.harness.lockstep.words import lines
 from bptt.harness.words import did_you_mean
+from bptt.refimpl.training.rounding import ulps
 from bptt.reports.accounting import CONFORMS, gravest
 from bptt.reports.records import Run
 

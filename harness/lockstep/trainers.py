@@ -7,7 +7,7 @@ params        = optimiser's step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.seq2seq import Seq2Seq
 from bptt.refimpl.training.clipping import clip_by_global_norm_torch, unclipped
 from bptt.refimpl.training.optimisers import SGD, Adam, Momentum, Optimiser
+from bptt.refimpl.training.rounding import Rounding, exact
 from bptt.refimpl.types import Array, Params, State
 
 if TYPE_CHECKING:
@@ -28,29 +29,6 @@ if TYPE_CHECKING:
     from bptt.harness.torch_models.networks import LanguageNetwork, Seq2SeqNetwork
 
 Step = tuple[float, Params]
-#: (parameters, gradients) -> the same, moved as far as rounding moves them
-Rounding = Callable[[Params, Params], tuple[Params, Params]]
-
-
-def exact(params: Params, dparams: Params) -> tuple[Params, Params]:
-    """No rounding but the loop's own."""
-    return params, dparams
-
-
-def ulps(rng: np.random.Generator, eps: float) -> Rounding:
-    """One unit in the last place: of each weight, and of the largest gradient of its tensor in each gradient that is not exactly zero.
-
-    A gradient is a sum, and what is lost in it is a part of its terms: where they cancel, of more than is left.
-    """
-
-    def moved(params: Params, dparams: Params) -> tuple[Params, Params]:
-        signs = {name: rng.choice([-1.0, 1.0], size=(2, *p.shape)) for name, p in params.items()}
-        return (
-            {name: p * (1 + eps * signs[name][0]) for name, p in params.items()},
-            {name: d + eps * np.abs(d).max(initial=0) * signs[name][1] * (d != 0) for name, d in dparams.items()},
-        )
-
-    return moved
 
 
 def numpy_loop(model: Any, params: Params, batches: Sequence[Batch], settings: Settings, rounding: Rounding = exact) -> Iterator[Step]:

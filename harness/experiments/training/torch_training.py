@@ -21,6 +21,7 @@ from bptt.refimpl.training.loop import Record, Setup, State, epoch
 from bptt.refimpl.training.optimisers import SGD, Adam, Optimiser
 from bptt.refimpl.training.perplexity import Score, Validation
 from bptt.refimpl.training.random_state import thawed
+from bptt.refimpl.training.rounding import Rounded
 from bptt.refimpl.types import Params
 
 BESIDE = ("torch", "nothing")
@@ -81,11 +82,30 @@ def time_ratio(setup: Setup, state: State, epochs: int, *, rows: bool = False) -
     return min(ours) / min(theirs), min(ours) / steps
 
 
-def first_losses(setup: Setup, state: State, steps: int) -> tuple[float, float]:
-    """The mean loss of the first `steps`, each before its update: ours and torch's.  Later ones part in float32, as rounding grows."""
+def moved(setup: Setup) -> Setup:
+    """The same training with rounding added at every step."""
+    return replace(setup, optimiser=Rounded(setup.optimiser))
+
+
+def moved_records(setup: Setup, state: State, epochs: int) -> list[Record]:
+    """The records of the same training with rounding added at every step."""
+    found, with_rounding = list[Record](), moved(setup)
+    for _ in range(epochs):
+        record, state = epoch(with_rounding, state)
+        found.append(record)
+    return found
+
+
+def judged_epochs(dtype: str, epochs: int) -> int:
+    """How many epochs are held against torch's: in float32 the first; each is trained once more to measure rounding."""
+    return epochs if dtype == "float64" else min(epochs, 1)
+
+
+def first_losses(setup: Setup, state: State, steps: int) -> tuple[float, float, float]:
+    """The mean loss of the first `steps`, each before its update: ours, torch's, ours with rounding added."""
     few = replace(setup, batching=_First(setup.batching, steps), evaluate=None)
     (theirs,) = train(few, state, 1)
-    return epoch(few, state)[0].loss, theirs.loss
+    return epoch(few, state)[0].loss, theirs.loss, epoch(moved(few), state)[0].loss
 
 
 def losses(model: Any, params: Params, batches: Sequence[tuple[Any, Any]], lrs: Sequence[float], theta: float) -> list[float]:

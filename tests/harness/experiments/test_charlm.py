@@ -8,6 +8,7 @@ import pytest
 
 from bptt.harness.experiments import charlm
 from bptt.harness.experiments.charlm import DEFINITION, MODELS, reads_ahead, small
+from bptt.harness.experiments.engine.definition import Point
 from bptt.harness.experiments.training.corpora import characters_of
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.training.vocabulary import CorpusError
@@ -95,3 +96,30 @@ def test_a_text_of_ones_own_is_read(tmp_path: Path) -> None:
     assert e.texts[0].text.startswith("la l")
     with pytest.raises(CorpusError, match=r"song.txt: has 600 symbols, but a batch of 32 by 35 steps needs 1121"):
         characters_of({**DEFINITION.settings, "corpus": str(path)})
+
+
+def trained_as(sampling: str, seen: dict[int, float], vocabulary: int, corpus: str | None) -> Experiment:
+    """A record of 250 epochs with those perplexities, on a text with so many different characters."""
+    losses = [float(np.log(seen.get(epoch, 2.0))) for epoch in range(1, 251)]
+    values = {"vocabulary": vocabulary, "start": vocabulary, "losses": [np.log(vocabulary), *losses[1:]], "written": "", "ahead": 0.0}
+    settings = {**DEFINITION.settings, "model": "elman", "sampling": sampling, "corpus": corpus}
+    return DEFINITION.gather([Point(settings, values)])  # type: ignore[arg-type]
+
+
+OURS = {
+    "consecutive": {50: 60.6, 100: 7.0, 150: 2.08, 200: 1.31, 250: 1.15},
+    "random": {50: 73.1, 100: 10.0, 150: 3.0, 200: 1.60, 250: 1.31},
+}
+
+
+@pytest.mark.parametrize("sampling", OURS)
+def test_each_sampling_is_held_against_its_own_figures(sampling: str) -> None:
+    other = "random" if sampling == "consecutive" else "consecutive"
+    mine = trained_as(sampling, OURS[sampling], 1_027, "songs.txt")
+    assert wrong(mine) == [] and sum("perplexity after" in c.name for c in mine.claims) == len(charlm.REPORTED[sampling])
+    others = wrong(trained_as(sampling, OURS[other], 1_027, "songs.txt"))
+    assert f"elman, {sampling} sampling: perplexity after 200 epochs" in others
+    english = [c for c in trained_as(sampling, OURS[other], 80, "english.txt").claims if "perplexity after" in c.name]
+    assert english and all(c.verdict == "not judged" for c in english)
+    (bound,) = (c for c in trained_as(sampling, OURS[sampling], 80, None).claims if "perplexity after" in c.name)
+    assert bound.comparison == "at most" and bound.verdict == "agrees"

@@ -26,11 +26,20 @@ def test_a_curve_stands_beside_torchs_where_both_are_as_long() -> None:
 def test_the_largest_difference_decides() -> None:
     assert furthest([1.0, 2.0, 9.0], [1.0, 1.6]) == pytest.approx(0.25)
     assert math.isnan(furthest([1.0], []))
-    assert same_as_torch("", [1.0], [], 1e-9, "loss") == []
-    (good,), (bad,) = (same_as_torch("", [1.0 + d], [1.0], 1e-9, "loss") for d in (5e-10, 2e-9))
+    assert same_as_torch("", [1.0], [], [1.0], 1e-16, "loss") == []
+    (good,), (bad,) = (same_as_torch("", [1.0 + d], [1.0], [1.0 + d + 1e-11], 1e-16, "loss") for d in (5e-10, 2e-9))
     assert (good.verdict, bad.verdict) == ("agrees", "differs")
-    (lost,) = same_as_torch("", [math.nan], [1.0], 1e-9, "loss")
-    assert lost.verdict == "differs"
+    (lost,) = same_as_torch("", [math.nan], [1.0], [1.0], 1e-16, "loss")
+    assert lost.verdict != "agrees"
+
+
+def test_the_tolerance_is_what_rounding_makes_and_where_that_is_too_much_nothing_is_judged() -> None:
+    (grown,) = same_as_torch("", [1.0, 1.0], [1.0, 1.0 + 1e-6], [1.0, 1.0 + 1e-7], 1e-16, "loss")
+    assert grown.verdict == "agrees" and grown.tolerance == pytest.approx(1e-5)
+    (early,) = same_as_torch("", [1.0, 1.0], [1.0 + 1e-6, 1.0], [1.0, 1.0 + 1e-7], 1e-16, "loss")
+    assert early.verdict == "differs"  # rounding had not grown yet
+    (blind,) = same_as_torch("", [1.0], [1.5], [1.0 + 1e-4], 1e-16, "loss")
+    assert blind.verdict == "not judged"
 
 
 def test_claims() -> None:

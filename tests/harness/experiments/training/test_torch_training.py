@@ -105,7 +105,8 @@ def test_masks_that_are_not_shared_are_seen() -> None:
 def test_the_first_steps_alone() -> None:
     pytest.importorskip("torch")
     setup = SETUPS["elman"]
-    ours, theirs = torch_training.first_losses(setup, start(setup), 2)
+    ours, theirs, moved = torch_training.first_losses(setup, start(setup), 2)
+    assert moved == pytest.approx(ours, rel=1e-13)
     assert ours == pytest.approx(theirs, rel=1e-12)
     assert ours != pytest.approx(next(train(setup, start(setup), 1))[0].loss, rel=1e-6)
 
