@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from bptt.harness.adapters import adapt, adapt_or_none
-from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, short_name
+from bptt.harness.adapters.functions.adapt import adapt as functions
+from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
+from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source
 from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions
@@ -153,8 +155,10 @@ def readings(target: str, args: Mapping[str, object] | None = None) -> list[tupl
 def _adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
     """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
     if isinstance(value, types.FunctionType):
+        if found := _over_tensors(module, value, target, args):
+            return found
         try:
-            if found := _read(module, value, target, args):
+            if found := _read(module, value, target, args) or _over_arrays(module, value, target, args):
                 return found
         except UsageError as refused:
             with contextlib.suppress(UsageError):
@@ -167,6 +171,25 @@ def _adapted_or_read(module: types.ModuleType, value: object, target: str, args:
         if found is None:
             raise refused
         return found
+
+
+def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function of torch over sequences; None where it is another thing: its halves may be read, or it makes a module."""
+    try:
+        return functions(value, target, args)
+    except UsageError:
+        half = re.search(r"forward|backward|step|fprop|bprop|loss", value.__name__)
+        if (found := _over_arrays(module, value, target, args)) is None and required(value) and not half:
+            raise
+        return found
+
+
+def _over_arrays(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function of NumPy over sequences; None where it is another thing."""
+    try:
+        return numpy_functions(value, vars(module), target, args)
+    except UsageError:
+        return None
 
 
 def _read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject | None:

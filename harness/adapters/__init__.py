@@ -26,6 +26,7 @@ OURS = {
     "reference": "reference",
     "scans": "scans",
     "operator": "operator",
+    "functions": "functions.adapt",
     "contract": "contract",
     "onnx": "onnx.adapt",
     "keras": "keras.adapt",

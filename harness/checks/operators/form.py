@@ -291,15 +291,22 @@ def _first_that_runs(subject: Subject, at: Point, states: list[str]) -> Point:
 
 @check("CON350", family="contract", kinds=_KINDS, needs=("CON300",), cases_for=plan.one_step)
 def the_gradient_of_every_array_is_given(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """backward gives dX for every X of numbers; what is left out is said, never called right."""
+    """backward gives dX for every X of numbers; what is left out is said, never called right, and wrong where autograd leaves it out."""
     context.needs_backward()
     subject, at = context.subject, plan.point(context, case)
     found = plan.out(context, at)
     v = calls.cotangents(subject, case, found)[0]
     given = calls.backward(subject, at, v.outputs, v.final, found.tape)
-    missing = [f"dL/d{k}" for k, x in at.arrays.items() if x.dtype.kind in "fc" and x.size and k not in given]
+    missing = [k for k, x in at.arrays.items() if x.dtype.kind in "fc" and x.size and k not in given]
+    if subject.framework == "torch":  # to autograd no gradient means one of zero
+        for name in missing:
+            moved = plan.out(context, at.with_arrays({name: at.arrays[name] * 1.1 + np.asarray(0.01, at.arrays[name].dtype)}))
+            felt = [k for k, x in found.arrays.items() if not np.allclose(moved.arrays[k], x, rtol=1e-6, atol=0)]
+            said = f"autograd gives no dL/d{name}, though {' and '.join(felt)} depend on it: it is disconnected"
+            yield Evidence(not felt, said, where=Where(tensor=name))
+        missing = []
     if missing:
-        raise NotApplicable(f"not given, so not checked: {', '.join(missing)}")
+        raise NotApplicable(f"not given, so not checked: {', '.join(f'dL/d{k}' for k in missing)}")
     yield holds()
 
 

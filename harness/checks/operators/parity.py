@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bptt.harness.adapters import operator, scans
 from bptt.harness.call import operator as calls
-from bptt.harness.call.operator import Point
+from bptt.harness.call.operator import Outcome, Point
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
@@ -17,7 +17,7 @@ from bptt.harness.checks.operators import plan
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import BpttError
 from bptt.harness.gradient.operators import examine_at
-from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.subject import Array, Arrays, Operator, Subject
 from bptt.harness.targets import load
 from bptt.reports.records import Where
 
@@ -55,18 +55,50 @@ def counterpart(context: CheckContext) -> Counterpart:
         other = scans.subject(subject.like)
     else:
         raise NotApplicable("it does not say what it is like")
-    theirs = calls.spoken(other).layout
-    names, turned = {}, {}
-    for name, axes in said.layout.items():
-        match = name if name in theirs else next((k for k in theirs if k.lower() == name.lower()), None)
-        if match is None:
-            raise NotApplicable(f"{other.name} has no array {name!r}, it has {', '.join(theirs)}")
-        names[name] = match
-        if theirs[match] != axes:
-            if sorted(theirs[match]) != sorted(axes):
-                raise NotApplicable(f"{name} is {' '.join(axes)!r}, and {match} of {other.name} is {' '.join(theirs[match])!r}")
-            turned[name] = tuple(axes.index(word) for word in theirs[match])
+    names = _same_arrays(said, calls.spoken(other), other.name)
+    words = _same_words(said, calls.spoken(other), names)
+    turned = {}
+    for name, match in names.items():
+        axes, there = tuple(words.get(w, w) for w in said.layout[name]), calls.spoken(other).layout[match]
+        if sorted(axes) != sorted(there):
+            raise NotApplicable(f"{name} is {' '.join(said.layout[name])!r}, and {match} of {other.name} is {' '.join(there)!r}")
+        if axes != there:
+            turned[name] = tuple(axes.index(word) for word in there)
     return Counterpart(other, names, turned)
+
+
+def _same_arrays(own: Operator, theirs: Operator, called: str) -> dict[str, str]:
+    """Its own arrays -> theirs: by name, else the next one in order that has as many axes, of time and rows among them.
+
+    Raises NotApplicable where one has no other.
+    """
+    by_name = {k: next((n for n in theirs.layout if n.lower() == k.lower()), None) for k in own.layout}
+    names = {k: n for k, n in by_name.items() if n is not None}
+    for name, axes in own.layout.items():
+        if name in names:
+            continue
+        left = [n for n in theirs.layout if n not in names.values()]
+        match = next((n for n in left if _form(theirs.layout[n]) == _form(axes)), None)
+        if match is None:
+            raise NotApplicable(f"{called} has no array {name!r}, it has {', '.join(theirs.layout)}")
+        names[name] = match
+    return names
+
+
+def _form(axes: tuple[str, ...]) -> tuple[int, bool, bool]:
+    return len(axes), "N" in axes, "T" in axes
+
+
+def _same_words(own: Operator, theirs: Operator, names: Mapping[str, str]) -> dict[str, str]:
+    """Its own words -> theirs, where the two call a size by different names: in their order in the arrays."""
+    known = {w for axes in theirs.layout.values() for w in axes}
+    words: dict[str, str] = {}
+    for name, match in names.items():
+        mine = [w for w in own.layout[name] if w not in ("N", "T") and w not in known]
+        there = [w for w in theirs.layout[match] if w not in ("N", "T") and w not in own.layout[name]]
+        for a, b in zip(mine, there, strict=False):
+            words.setdefault(a, b)
+    return words
 
 
 def _other(named: object, of: str) -> Subject:
@@ -92,6 +124,8 @@ def outputs_final_states_and_gradients_are_those_of_what_it_is_like(context: Che
     own = plan.out(context, at)
     theirs = calls.run(other.subject, there)
     eps = float(np.finfo(case.dtype).eps)
+    scale = _scale_of_queries(other, own, theirs, calls.sizes_of(subject, case))
+    theirs = replace(theirs, outputs={k: v * np.asarray(scale, v.dtype) for k, v in theirs.outputs.items()})
     expected = {**other.ours(theirs.outputs, own.outputs), **{f"final {k}": v for k, v in other.ours(theirs.final, own.final).items()}}
     for name, value in expected.items():
         yield agree(
@@ -106,7 +140,8 @@ def outputs_final_states_and_gradients_are_those_of_what_it_is_like(context: Che
         return
     for v in calls.cotangents(subject, case, own):
         mine = calls.backward(subject, at, v.outputs, v.final, own.tape)
-        found = calls.backward(other.subject, there, other.theirs(v.outputs), other.theirs(v.final), theirs.tape)
+        dys = {k: x * np.asarray(scale, x.dtype) for k, x in other.theirs(v.outputs).items()}
+        found = calls.backward(other.subject, there, dys, other.theirs(v.final), theirs.tape)
         wanted = other.ours(found, mine)
         floor = dust(wanted, eps)
         for name, value in wanted.items():
@@ -123,6 +158,15 @@ def outputs_final_states_and_gradients_are_those_of_what_it_is_like(context: Che
                 yield evidence
             else:
                 yield holds(the_other_is_wrong=f"{name}: the exact derivative of its own forward pass is this operator's gradient")
+
+
+def _scale_of_queries(other: Counterpart, own: Outcome, theirs: Outcome, sizes: Mapping[str, int]) -> float:
+    """1, or 1 / sqrt(K) where outputs are those of a published recurrence times that: queries are often scaled so, and papers differ."""
+    scale = float(sizes.get("K", 1)) ** -0.5
+    if other.subject.framework != "reference" or not own.outputs or scale == 1:
+        return 1.0
+    pairs = [(own.outputs[k], v) for k, v in other.ours(theirs.outputs, own.outputs).items()]
+    return scale if all(a.shape == b.shape and np.allclose(a, scale * b, rtol=1e-5, atol=1e-7) for a, b in pairs) else 1.0
 
 
 def _right(subject: Subject, case: Case, at: Point) -> bool:

@@ -1,0 +1,258 @@
+"""A function over tensors, or a `torch.autograd.Function`, as an operator."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters import operator
+from bptt.harness.adapters.functions import axes, numbers
+from bptt.harness.adapters.functions.arguments import arguments, skipped
+from bptt.harness.adapters.functions.calling import Call
+from bptt.harness.adapters.functions.implementation import FINAL, DifferentiatedByAutograd, DifferentiatedByItsOtherHalf, FunctionOperator
+from bptt.harness.adapters.objects import is_torch, short_name, source_of
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Array, Detection, Subject
+
+#: Values that a size may take: primes, and powers of two for functions that refuse them.
+_VALUES = {"heads": ((2, 1), (2, 4)), "K": ((3, 5), (16, 8)), "V": ((2, 7), (16, 32)), "S": ((3, 2), (8, 4))}
+_ANY = ((3, 5), (8, 4))
+#: Results of a sequence of this length may be so many times those of a short one.
+_LONG, _GROWTH = 67, 1e4
+
+
+def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function of torch that takes tensors, or an autograd.Function.  Raises UsageError where its arguments are not understood."""
+    call = torch_call(obj, args)
+    return None if call is None else understood(call, obj, spec)
+
+
+def torch_call(obj: object, args: Mapping[str, object] | None) -> Call | None:
+    """The call of a function over tensors; None for what is none."""
+    if isinstance(obj, type) and is_torch(obj) and _is_autograd_function(obj):
+        owner: Any = obj
+        return Call(owner.apply, arguments(owner.forward, skipped(owner), args), torch=True, positional=True)
+    if isinstance(obj, types.FunctionType) and _is_of_torch(obj):
+        found = arguments(obj, given=args)
+        return Call(obj, found, torch=True) if any(a.kind in ("array", "state") for a in found) else None
+    return None
+
+
+def adapt_numpy(function: types.FunctionType, there: Mapping[str, object], spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function over arrays of NumPy, with its other half where `there` has one.  Raises UsageError; None where it takes no arrays."""
+    found = arguments(function, given=args)
+    if sum(a.kind in ("array", "state") for a in found) < 2:
+        return None
+    return understood(Call(function, found, torch=False), function, spec, _other_half(function, there))
+
+
+def _other_half(function: types.FunctionType, there: Mapping[str, object]) -> types.FunctionType | None:
+    """The function beside it that is named as its backward: scan, scan_backward; gla_fwd, gla_bwd."""
+    name = function.__name__
+    swapped = [name.replace(a, b) for a, b in (("forward", "backward"), ("fwd", "bwd"), ("fprop", "bprop")) if a in name]
+    names = [*swapped, *(form.format(name) for form in ("{}_backward", "{}_bwd", "{}_grad", "{}_vjp", "{}_gradient", "backward_{}", "d{}"))]
+    return next((v for n in names if isinstance(v := there.get(n), types.FunctionType)), None)
+
+
+def _is_autograd_function(obj: type) -> bool:
+    return any(c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in obj.__mro__[1:]) and "forward" in vars(obj)
+
+
+def _is_of_torch(function: types.FunctionType) -> bool:
+    """Whether its annotations, or the names that it uses, are torch's."""
+    if "torch" not in sys.modules:
+        return False
+    plain = inspect.unwrap(function)
+    if any("Tensor" in str(annotation) for annotation in getattr(plain, "__annotations__", {}).values()):
+        return True
+    there = getattr(plain, "__globals__", {})
+    return any(isinstance(v, types.ModuleType) and v.__name__.partition(".")[0] == "torch" for v in there.values())
+
+
+def understood(call: Call, obj: object, spec: str, other: types.FunctionType | None = None) -> Subject:
+    """Raises UsageError where no shapes are found with which it runs, or no axis along which it recurs."""
+    name = short_name(obj)
+    call, shapes, dtypes = _running(call, spec, name)
+    roles = axes.roles(call, shapes, dtypes[0])
+    if roles.time is None:
+        laid = ", ".join(f"{k} {v}" for k, v in shapes.layout.items())
+        raise UsageError(
+            f"{spec}: {name} runs, but along none of its axes does a result depend on what came before it alone ({laid}), "
+            "wanted a recurrence"
+        )
+    shapes = axes.renamed(shapes, roles.words)
+    made, facts = _made(call, shapes, dtypes, obj)
+    if not call.torch:
+        made, facts = _with_other_half(made, other, facts)
+    made = replace(made, direction="reverse" if roles.reverse else "forward")
+    subject = operator.subject(made, spec, name)
+    why = "found by running it with sizes that are distinct primes; T is where a change is felt behind it, N and heads where it is not"
+    laid = ", ".join(f"{k} ({' '.join(v.split())})" for k, v in made.layout.items())
+    found = (Detection("form", f"a function over tensors: {laid}"), Detection("axes", why), *facts, *subject.detected[1:])
+    return replace(subject, framework="torch" if call.torch else "numpy", detected=found, source=source_of(obj) or subject.source)
+
+
+def _with_other_half(
+    made: FunctionOperator, other: types.FunctionType | None, facts: list[Detection]
+) -> tuple[FunctionOperator, list[Detection]]:
+    """The same by the gradients of its other half; without gradients where it has none."""
+    kept = {f.name: getattr(made, f.name) for f in fields(FunctionOperator)}
+    if other is None:
+        return FunctionOperator(**kept), facts
+    by = Detection("gradients", f"by {other.__name__}, which stands beside it")
+    return DifferentiatedByItsOtherHalf(**kept, other=other), [*facts, by]
+
+
+def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple[str, ...]]:
+    """Shapes that it runs with, in float64 where it takes that, and the types in which it works."""
+    shapes, said = axes.running(call, "float64")
+    if shapes is not None:
+        given = axes.drawn(call.arguments, shapes.layout, shapes.words, "float64")
+        if _are_long(call.results(given)):
+            return call, shapes, ("float64", "float32")
+        wide = replace(call, wide=True)
+        if call.torch and _are_long(wide.results(given)):
+            return wide, shapes, ("float64",)
+        return call, shapes, ("float32",)
+    narrow, why = axes.running(call, "float32")
+    if narrow is None:
+        arrays = ", ".join(a.name for a in call.arguments if a.is_array)
+        raise UsageError(
+            f"{spec}: no shapes of {arrays} were found with which {name} runs; it last said {said or why!r}; "
+            "wanted sequences with axes of batch, time, heads and features, or an operator with a layout"
+        )
+    return call, narrow, ("float32",)
+
+
+def _are_long(results: Sequence[Array]) -> bool:
+    """Whether numbers have more digits than float32 has."""
+    return all(
+        r.dtype.kind in "fc" and r.dtype.itemsize >= 8 and not np.array_equal(r.astype(np.float32).astype(r.dtype), r) for r in results
+    )
+
+
+def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object) -> tuple[DifferentiatedByAutograd, list[Detection]]:
+    dtype = dtypes[0]
+    asked = [a for a in call.arguments if a.kind in ("state", "optional state")]
+    finals = [k for k, result in enumerate(shapes.results) if "T" not in result]
+    layout = dict(shapes.layout)
+    for a in asked:
+        if a.name not in layout and (found := axes.with_state(call, shapes, a.name, [shapes.results[k] for k in finals], dtype)):
+            layout[a.name] = found
+    states, of = _paired([a.name for a in asked if a.name in layout], layout, shapes.results, finals)
+    results, outputs = [], 0
+    for k, result in enumerate(shapes.results):
+        if k in of:
+            results.append(FINAL + of[k])
+            continue
+        outputs += 1
+        results.append("y" if outputs == 1 else f"y{outputs}")
+        layout[results[-1]] = result
+    names = [a.name for a in call.arguments if a.is_array and a.name in layout]
+    exempt = {} if states else {"split": "it takes no state, or returns none"}
+    kinds = {n: numbers.kind_of(n) for n in names}
+    words = list(dict.fromkeys(w for v in layout.values() for w in v if w not in ("N", "T")))
+    made = DifferentiatedByAutograd(
+        call,
+        {k: " ".join(v) for k, v in layout.items()},
+        {w: (shapes.words[w],) for w in words},
+        kinds,
+        tuple(states),
+        tuple(results),
+        tuple(n for a in asked if a.kind == "optional state" and a.name in states for n in (a.name, f"d{a.name}")),
+        exempt,
+        _chunks(call, obj),
+        dtypes,
+    )
+    lengths = [n for n in (5, 64, *made.chunks) if _runs(made, n, 2)] or [shapes.words.get("T", 5)]
+    made = replace(made, sizes={w: _values(made, w, lengths[0]) for w in words})
+    made, facts = _tame(made, lengths)
+    if call.wide:
+        narrow = "it computes in float32 whatever it is given; its casts are widened to judge its mathematics in float64"
+        facts.append(Detection("numbers", narrow))
+    for a in call.arguments:
+        if a.kind == "option" and a.value is not None:
+            facts.append(Detection(a.name, f"{a.value!r}"))
+        elif a.is_array and a.name not in layout:
+            facts.append(Detection(a.name, "left out (None)"))
+    return made, facts
+
+
+def _paired(
+    names: Sequence[str], layout: Mapping[str, axes.Axes], results: Sequence[axes.Axes], finals: Sequence[int]
+) -> tuple[list[str], dict[int, str]]:
+    """Initial states that have a final one of the same axes, in order: their names, and {result: name}."""
+    of: dict[int, str] = {}
+    for name in names:
+        match = next((k for k in finals if k not in of and results[k] == layout[name]), None)
+        if match is not None:
+            of[match] = name
+    return list(of.values()), of
+
+
+def _runs(made: FunctionOperator, T: int, N: int, sizes: Mapping[str, int] | None = None) -> bool:
+    return _size_at(made, T, N, sizes) is not None
+
+
+def _size_at(made: FunctionOperator, T: int, N: int, sizes: Mapping[str, int] | None = None) -> float | None:
+    """The largest result in size, None where it does not run, infinity where one is not finite."""
+    sizes = sizes or {w: v[0] for w, v in made.sizes.items()}
+    rng = np.random.default_rng(T)
+    try:
+        state = made.zero_state({}, N, sizes)
+        given = {k: v.astype(made.dtypes[0]) for k, v in {**made.inputs(rng, {}, T, N, sizes), **state}.items()}
+        with np.errstate(all="ignore"):
+            found = made.call.results(given)
+    except Exception:  # sizes that do not fit raise whatever they raise
+        return None
+    largest = max((float(np.max(np.abs(r), initial=0.0)) for r in found), default=0.0)
+    return largest if np.isfinite(largest) else float("inf")
+
+
+def _values(made: FunctionOperator, word: str, T: int) -> tuple[int, ...]:
+    """Sizes that it takes for a word, the others as they are."""
+    here = {w: v[0] for w, v in made.sizes.items()}
+    for values in _VALUES.get(word, _ANY):
+        taken = tuple(v for v in values if _runs(made, T, 2, {**here, word: v}))
+        if taken:
+            return taken
+    return made.sizes[word]
+
+
+def _tame(made: FunctionOperator, lengths: Sequence[int]) -> tuple[FunctionOperator, list[Detection]]:
+    """With numbers with which a long sequence does not grow without end."""
+    long = next((T for T in (_LONG, 64, 128) if _runs(made, T, 1)), None)
+    short = _size_at(made, lengths[0], 1)
+    said = {name: kind for name, kind in made.kinds.items() if kind != "normal"}
+
+    def grows(one: FunctionOperator) -> bool:
+        size = None if long is None else _size_at(one, long, 1)
+        return size is not None and size > _GROWTH * max(short or 1.0, 1.0)
+
+    if grows(made):
+        first = made
+        for changed in _other_kinds(first):
+            if not grows(candidate := replace(first, kinds={**first.kinds, **changed})):
+                made, said = candidate, said | changed
+                break
+    return made, [Detection("numbers", ", ".join(f"{name} {kind}" for name, kind in said.items()))] if said else []
+
+
+def _other_kinds(made: FunctionOperator) -> list[dict[str, str]]:
+    free = [n for n in made.kinds if n not in made.states and n not in ("q", "v")]
+    one = [{n: kind} for n in free for kind in numbers.others(n)]
+    return one + [{**a, **b} for a, b in itertools.combinations(one, 2) if a.keys() != b.keys()]
+
+
+def _chunks(call: Call, obj: object) -> tuple[int, ...]:
+    """Sizes of chunks among its options, and in the module that it stands in."""
+    module = sys.modules.get(str(getattr(obj, "__module__", "")))
+    own = operator.chunks_found(types.SimpleNamespace(**{a.name: a.value for a in call.arguments if type(a.value) is int}))
+    return tuple(sorted({*own, *(operator.chunks_found(module) if module is not None else ())}))

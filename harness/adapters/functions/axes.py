@@ -1,0 +1,246 @@
+"""The axes of each array: shapes of distinct primes with which a function runs, and what each axis is by what depends on it.
+
+An axis is T where a change at one place changes the results there and behind it; N, or heads, where it changes the results there alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bptt.harness.adapters.functions import numbers
+from bptt.harness.adapters.functions.arguments import Argument
+from bptt.harness.adapters.functions.calling import Call
+from bptt.harness.subject import Array
+
+Axes = tuple[str, ...]
+Layout = dict[str, Axes]
+
+#: Sizes to find axes by; powers of two where a function refuses the primes.
+_PRIMES = {"P": 2, "Q": 5, "R": 3, "K": 7, "V": 11, "S": 13}
+_POWERS = {"P": 2, "Q": 64, "R": 4, "K": 16, "V": 32, "S": 8}
+_TURNED = {"P": 2, "Q": 4, "R": 64, "K": 16, "V": 32, "S": 8}
+_MOST_TRIES, _MOST_SECONDS = 4000, 20.0
+#: Leading axes that sequences share, the one that is most often met first; with "between", features stand before the last of them.
+_FAMILIES = (("PQR", False), ("PQ", False), ("PQ", True), ("P", False))
+_VALUES = ("v", "values", "value")
+_WEIGHTS = ("w", "b", "a", "d", "r", "bias", "weight", "decay", "log_decay", "nu", "theta", "gamma")
+
+
+class NoResults(Exception):
+    """It runs, and returns no array: it is something else."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Shapes that a function runs with.   words   the size of each word;   results   the axes of each array that it returns"""
+
+    arguments: tuple[Argument, ...]
+    layout: Layout
+    results: tuple[Axes, ...]
+    words: Mapping[str, int]
+
+
+def running(call: Call, dtype: str, seconds: float = _MOST_SECONDS) -> tuple[Shapes | None, str]:
+    """The first shapes, likeliest first, with which it runs and whose sizes explain what it returns; else what it last said."""
+    required = [a for a in call.arguments if a.kind in ("array", "state")]
+    more = [a for a in call.arguments if a.kind == "optional array"]
+    said, end = "", time.monotonic() + seconds
+    for chosen in ([*required, *more], required) if more else (required,):
+        for words in (_PRIMES, _POWERS, _TURNED):
+            for layout in itertools.islice(_layouts(chosen), _MOST_TRIES):
+                if time.monotonic() > end:
+                    return None, said or "no shape was found in time"
+                try:
+                    found, why = _tried(call, layout, words, dtype)
+                except NoResults:
+                    return None, "it returns no tensor"
+                if found is not None:
+                    return found, ""
+                said = why or said
+    return None, said
+
+
+def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
+    """Candidates of all families in turn, those that suit the ranks that the source gives first."""
+    names = [a.name for a in chosen]
+    for known in (chosen, [replace(a, rank=None) for a in chosen]):
+        families = [[_candidates(a, lead, between) for a in known] for lead, between in _FAMILIES]
+        picks = [_by_cost(options) for options in families if all(options)]
+        for together in itertools.zip_longest(*picks):
+            yield from (dict(zip(names, pick, strict=True)) for pick in together if pick is not None)
+        if known == chosen and not any(a.rank for a in chosen):
+            return
+
+
+def _by_cost(options: Sequence[Sequence[Axes]]) -> Iterator[tuple[Axes, ...]]:
+    """Of each a choice, the sum of the places growing."""
+    most = sum(len(o) - 1 for o in options)
+    for total in range(most + 1):
+        yield from _with_sum(options, total)
+
+
+def _with_sum(options: Sequence[Sequence[Axes]], total: int) -> Iterator[tuple[Axes, ...]]:
+    if not options:
+        if total == 0:
+            yield ()
+        return
+    for k, first in enumerate(options[0][: total + 1]):
+        for rest in _with_sum(options[1:], total - k):
+            yield (first, *rest)
+
+
+def _candidates(a: Argument, lead: str, between: bool) -> list[Axes]:
+    every = _of_state(lead) if a.kind == "state" else _of_array(a.name, lead, between)
+    return [axes for axes in every if a.rank is None or len(axes) == a.rank]
+
+
+def _of_array(name: str, lead: str, between: bool) -> list[Axes]:
+    P = tuple(lead)
+    if between:
+        sequences: list[Axes] = [(P[0], f, P[1]) for f in ("K", "S")] + [P]
+        rest: list[Axes] = [("K",), ("K", "S"), ("S",)]
+    else:
+        sequences = [(*P, "K"), P, (*P, "V"), *([P[:2]] if len(P) == 3 else [])]
+        rest = [("K",), ("K", "S"), ("V", "K"), ("K", "V"), ("V", "V"), ("V",), *([(P[2],), (P[2], "K")] if len(P) == 3 else [])]
+        if name.lower() in _VALUES:
+            sequences = [(*P, "V"), (*P, "K"), P]
+        if name in ("B", "C"):
+            sequences = [(*P, "S"), *sequences]
+    weight = (name[:1].isupper() and name not in ("Q", "K", "V", "B", "C", "X")) or name.lower().split("_")[0] in ("bias", "weight")
+    return [*rest, *sequences] if weight else [*sequences, *rest]
+
+
+def _of_state(lead: str) -> list[Axes]:
+    P = tuple(lead)
+    some = [tuple(w for w in P if w != left) for left in (P[1:] if len(P) > 1 else P)] + ([P[1:]] if len(P) > 1 else [])
+    tails: list[Axes] = [("K", "V"), ("K",), ("V",), ("V", "K"), ("K", "S"), ()]
+    return list(dict.fromkeys((*p, *tail) for tail in tails for p in some))
+
+
+def _tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str) -> tuple[Shapes | None, str]:
+    if not any("Q" in axes or axes[:1] == ("P",) for axes in layout.values()):
+        return None, ""
+    try:
+        found = call.results(drawn(call.arguments, layout, words, dtype))
+    except Exception as error:  # shapes that do not fit raise whatever they raise
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    sizes = {size: word for word, size in words.items()}
+    results = tuple(tuple(sizes.get(n, "?") for n in value.shape) for value in found)
+    if not found:
+        raise NoResults
+    if any("?" in axes for axes in results):
+        return None, f"it returns shapes {', '.join(str(value.shape) for value in found)}"
+    return Shapes(call.arguments, layout, results, dict(words)), ""
+
+
+def drawn(arguments: Sequence[Argument], layout: Layout, words: Mapping[str, int], dtype: str, seed: int = 0) -> dict[str, Array | None]:
+    """Numbers for each array, None for those that stay out."""
+    rng = np.random.default_rng(seed)
+    given: dict[str, Array | None] = {}
+    for a in arguments:
+        if a.is_array:
+            axes = layout.get(a.name)
+            shape = None if axes is None else tuple(words[w] for w in axes)
+            given[a.name] = None if shape is None else numbers.first(a.name)(rng, shape).astype(dtype)
+    return given
+
+
+@dataclass(frozen=True)
+class Roles:
+    """words: the name of each word found ("P" -> "N");   time: the word of T;   reverse: the last step is read first"""
+
+    words: Mapping[str, str]
+    time: str | None
+    reverse: bool
+
+
+def roles(call: Call, shapes: Shapes, dtype: str) -> Roles:
+    """What each axis is, by what changes where an array changes."""
+    given = drawn(call.arguments, shapes.layout, shapes.words, dtype)
+    there = call.results(given)
+    kinds = {word: _kind(call, shapes, given, there, word) for word in dict.fromkeys(w for axes in shapes.layout.values() for w in axes)}
+    order = [w for w in "QPRKVS" if kinds.get(w) in ("causal", "reverse")]
+    time_word = order[0] if order else None
+    apart = [w for w in "PQR" if kinds.get(w) == "apart"]
+    names: dict[str, str] = {} if time_word is None else {time_word: "T"}
+    for word, name in zip(apart, ("N", "heads", "groups"), strict=False):
+        names[word] = name
+    for word in kinds:
+        names.setdefault(word, {"P": "A", "Q": "B", "R": "heads"}.get(word, word))
+    return Roles(names, time_word, time_word is not None and kinds[time_word] == "reverse")
+
+
+def _kind(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str) -> str:
+    """'apart', 'causal', 'reverse', 'mixed', or 'absent' from results or arrays."""
+    if not any(word in axes for axes in shapes.results):
+        return "absent"
+    last = shapes.words[word] - 1
+    first_reach, last_reach = (_reach(call, shapes, given, there, word, place) for place in (0, last))
+    if first_reach is None or last_reach is None:
+        return "mixed"
+    if first_reach <= {0} and last_reach <= {last}:
+        return "apart"
+    if last_reach <= {last}:
+        return "causal"
+    return "reverse" if first_reach <= {0} else "mixed"
+
+
+def _reach(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str, place: int) -> set[int] | None:
+    """Places along `word` at which results change, where every array has other numbers at `place`."""
+    other = drawn(call.arguments, shapes.layout, shapes.words, str(there[0].dtype), seed=1)
+    moved: dict[str, Array | None] = {}
+    for name, value in given.items():
+        axes = shapes.layout.get(name, ())
+        fresh = other.get(name)
+        if value is None or fresh is None or word not in axes:
+            moved[name] = value
+            continue
+        at = tuple(place if w == word else slice(None) for w in axes)
+        moved[name] = np.array(value)
+        moved[name][at] = fresh.astype(value.dtype)[at]  # type: ignore[index]  # an array, as above
+    try:
+        here = call.results(moved)
+    except Exception:  # other numbers may be refused
+        return None
+    found: set[int] = set()
+    for axes, before, after in zip(shapes.results, there, here, strict=True):
+        if word in axes and before.shape == after.shape:
+            along = axes.index(word)
+            size = float(np.max(np.abs(before), initial=0.0)) or 1.0
+            changed = np.abs(after - before) > 1e-6 * size
+            found |= {int(k) for k in np.flatnonzero(changed.any(axis=tuple(k for k in range(before.ndim) if k != along)))}
+    return found
+
+
+def renamed(shapes: Shapes, names: Mapping[str, str]) -> Shapes:
+    """The same with the words by their names."""
+
+    def of(axes: Axes) -> Axes:
+        return tuple(names.get(w, w) for w in axes)
+
+    layout = {name: of(axes) for name, axes in shapes.layout.items()}
+    words = {names.get(w, w): size for w, size in shapes.words.items()}
+    return replace(shapes, layout=layout, results=tuple(of(axes) for axes in shapes.results), words=words)
+
+
+def with_state(call: Call, shapes: Shapes, name: str, finals: Sequence[Axes], dtype: str) -> Axes | None:
+    """The axes of an initial state that it takes: those of a final one first."""
+    given = drawn(call.arguments, shapes.layout, shapes.words, dtype)
+    known = [w for w in ("N", "heads", "K", "V", "S") if w in shapes.words]
+    guesses: list[Axes] = [*finals, *(axes for n in (4, 3, 2, 1) for axes in itertools.permutations(known, n))]
+    without = call.results(given)
+    for axes in dict.fromkeys(guesses):
+        value = np.random.default_rng(2).normal(size=tuple(shapes.words[w] for w in axes)).astype(dtype)
+        try:
+            found = call.results({**given, name: value})
+        except Exception:  # shapes that do not fit raise whatever they raise
+            continue
+        same_form = len(found) == len(without) and all(a.shape == b.shape for a, b in zip(found, without, strict=True))
+        if same_form and any(np.any(a != b) for a, b in zip(found, without, strict=True)):
+            return axes
+    return None

@@ -1,0 +1,121 @@
+"""One call of a function: arrays in, arrays out, and what autograd gives for them."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.functions.arguments import Argument
+from bptt.harness.adapters.functions.wide import widened
+from bptt.harness.subject import Array
+
+#: Types that NumPy does not have, carried in arrays of the shortest type that holds them.
+CARRIED = {"bfloat16": "float32"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a call has left for its gradients: what went in, the arrays that came out, and what else came with them (a cache)."""
+
+    given: Mapping[str, Any]
+    results: tuple[Any, ...]
+    rest: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function with what each of its arguments is.
+
+    torch        tensors in and out; else arrays of NumPy
+    positional   its arguments have no names for a caller (`apply`)
+    wide         casts to float32 are made casts to float64
+    dtype        computes in this type whatever it is given ("bfloat16"); "" in that of its arrays
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Argument, ...]
+    torch: bool
+    positional: bool = False
+    wide: bool = False
+    dtype: str = ""
+
+    def results(self, arrays: Mapping[str, Array | None]) -> list[Array]:
+        """Every array that it returns, in order."""
+        return [self._back(value) for value in self._called(self._tensors(arrays, gradients=False))[0]]
+
+    def kept(self, arrays: Mapping[str, Array | None]) -> tuple[list[Array], Kept]:
+        """The same, with what `gradients` needs."""
+        given = self._tensors(arrays, gradients=self.torch)
+        found, rest = self._called(given)
+        return [self._back(value) for value in found], Kept(given, tuple(found), tuple(rest))
+
+    def gradients(self, kept: Kept, cotangents: Sequence[Array | None]) -> dict[str, Array]:
+        """Of the sum of <cotangent, result>, by autograd; absent where autograd gives None."""
+        import torch
+
+        leaves = {name: value for name, value in kept.given.items() if isinstance(value, torch.Tensor) and value.requires_grad}
+        pairs = [(r, v) for r, v in zip(kept.results, cotangents, strict=True) if v is not None and r.requires_grad]
+        if not leaves or not pairs:
+            return {}
+        vs = [self._tensor(v).to(r.dtype) for r, v in pairs]
+        with self._around():
+            found = torch.autograd.grad([r for r, _ in pairs], list(leaves.values()), vs, retain_graph=True, allow_unused=True)
+        return {name: self._back(g) for name, g in zip(leaves, found, strict=True) if g is not None}
+
+    def _called(self, given: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+        given = {a.name: given.get(a.name) if a.is_array else a.value for a in self.arguments}
+        with self._around():
+            returned = self.function(*given.values()) if self.positional else self.function(**given)
+        values = _flat(returned) if self.torch else list(returned) if isinstance(returned, tuple | list) else [returned]
+        return [v for v in values if self._is_array(v)], [v for v in values if v is not None and not self._is_array(v)]
+
+    @contextlib.contextmanager
+    def _around(self) -> Any:
+        with warnings.catch_warnings(), widened() if self.wide else contextlib.nullcontext():
+            warnings.simplefilter("ignore")
+            yield
+
+    def _tensors(self, arrays: Mapping[str, Array | None], gradients: bool) -> dict[str, Any]:
+        given = {name: None if value is None else self._tensor(value) for name, value in arrays.items()}
+        if not gradients:
+            return given
+        return {
+            name: value.detach().requires_grad_() if value is not None and (value.is_floating_point() or value.is_complex()) else value
+            for name, value in given.items()
+        }
+
+    def _tensor(self, value: Array) -> Any:
+        if not self.torch:
+            return value
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arrays that may not be written to
+            found = torch.from_numpy(value if all(s >= 0 for s in value.strides) else value.copy())
+        return found.to(getattr(torch, self.dtype)) if self.dtype and found.is_floating_point() else found
+
+    def _back(self, value: Any) -> Array:
+        if not self.torch:
+            return np.asarray(value)
+        value = value.detach()
+        if self.dtype in CARRIED:
+            value = value.float()
+        return np.asarray(value.resolve_conj().resolve_neg().numpy())
+
+    def _is_array(self, value: Any) -> bool:
+        if not self.torch:
+            return isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "fc"
+        import torch
+
+        return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [leaf for part in value for leaf in _flat(part)] if isinstance(value, tuple | list) else [value]

@@ -1,0 +1,112 @@
+"""A function that is understood, under the contract's methods for operators."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.functions import numbers
+from bptt.harness.adapters.functions.calling import Call, Kept
+from bptt.harness.subject import Array, Arrays
+
+FINAL = "final "
+
+
+@dataclass(frozen=True)
+class FunctionOperator:
+    """layout, sizes, optional, exempt, chunks, dtypes, direction   as an operator says them (harness/subject.py)
+
+    kinds     {array: which random numbers it takes}
+    states    arguments that are initial states, each with a final one among the results
+    results   the name of each array that it returns: "y", or "final s" for the final state s
+    """
+
+    call: Call
+    layout: Mapping[str, str]
+    sizes: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[str, str]
+    states: tuple[str, ...]
+    results: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    exempt: Mapping[str, str] = field(default_factory=dict)
+    chunks: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    direction: str = "forward"
+
+    @property
+    def inputs_of_call(self) -> list[str]:
+        return [a.name for a in self.call.arguments if a.is_array and a.name in self.kinds and a.name not in self.states]
+
+    def init(self, rng: np.random.Generator, sizes: Mapping[str, int]) -> dict[str, Array]:
+        return {}
+
+    def inputs(self, rng: np.random.Generator, params: Arrays, T: int, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+        words = {**sizes, "T": T, "N": N}
+        return {name: numbers.KINDS[self.kinds[name]](rng, self._shape(name, words)) for name in self.inputs_of_call}
+
+    def zero_state(self, params: Arrays, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+        words = {**sizes, "N": N}
+        return {name: np.zeros(self._shape(name, words)) for name in self.states}
+
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array], Kept]:
+        found, kept = self.call.kept({**inputs, **state})
+        named = dict(zip(self.results, found, strict=False))
+        outputs = {name: value for name, value in named.items() if not name.startswith(FINAL)}
+        return outputs, {name.removeprefix(FINAL): value for name, value in named.items() if name.startswith(FINAL)}, kept
+
+    def _shape(self, name: str, words: Mapping[str, int]) -> tuple[int, ...]:
+        return tuple(words[w] for w in self.layout[name].split())
+
+
+@dataclass(frozen=True)
+class DifferentiatedByAutograd(FunctionOperator):
+    """The same with the gradients that autograd gives."""
+
+    def backward(
+        self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        kept: Any = tape if tape is not None else self.run(params, inputs, state)[2]
+        named = {**doutputs, **{FINAL + name: v for name, v in dfinal.items()}}
+        found = self.call.gradients(kept, [named.get(name) for name in self.results])
+        return {}, {k: g for k, g in found.items() if k in inputs}, {k: g for k, g in found.items() if k in state}
+
+
+@dataclass(frozen=True)
+class DifferentiatedByItsOtherHalf(FunctionOperator):
+    """The same with the gradients of a function beside it, whose arguments are known by their names.
+
+    other   takes arrays by their own names, cotangents as `dy` or `grad_y` in the order of the results, and what else run gave
+    """
+
+    other: Any = None
+
+    def backward(
+        self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        kept = tape if tape is not None else self.run(params, inputs, state)[2]
+        named = {**doutputs, **{FINAL + name: v for name, v in dfinal.items()}}
+        cotangents, rest = iter([named[name] for name in self.results]), iter(kept.rest)
+        given: list[Any] = []
+        for p in inspect.signature(self.other).parameters.values():
+            if p.name in kept.given:
+                given.append(kept.given[p.name])
+            elif COTANGENT.match(p.name):
+                given.append(next(cotangents, None))
+            else:
+                given.append(next(rest, None if p.default is p.empty else p.default))
+        found = self.other(*given)
+        named_ones = {k.removeprefix("d"): v for k, v in found.items()} if isinstance(found, Mapping) else None
+        pairs = dict(zip([*inputs, *state], _several(found), strict=False)) if named_ones is None else named_ones
+        return {}, {k: pairs[k] for k in inputs if k in pairs}, {k: pairs[k] for k in state if k in pairs}
+
+
+COTANGENT = re.compile(r"d[a-zA-Z_]\w*$|grad_|g_out")
+
+
+def _several(found: Any) -> tuple[Any, ...]:
+    return tuple(found) if isinstance(found, tuple | list) else (found,)

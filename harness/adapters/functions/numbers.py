@@ -1,0 +1,62 @@
+"""Which random numbers an array takes, by its name, and others where a function does not stay finite or grows with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from bptt.harness.subject import Array
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
+
+
+def plain(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(0.8 * rng.normal(size=shape))
+
+
+def below_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """log sigmoid of a normal one: a log gate."""
+    return np.asarray(-np.logaddexp(0.0, -rng.normal(1.0, 1.0, size=shape)))
+
+
+def between(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(1 / (1 + np.exp(-rng.normal(0.5, 1.0, size=shape))))
+
+
+def above_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(0.1 + 0.5 * np.logaddexp(0.0, rng.normal(size=shape)))
+
+
+def length_one(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    value = rng.normal(size=shape)
+    return np.asarray(value / np.sqrt(np.sum(value**2, axis=-1, keepdims=True) + 1e-6)) if shape else value
+
+
+KINDS: dict[str, Draw] = {
+    "normal": plain,
+    "below zero": below_zero,
+    "between 0 and 1": between,
+    "above zero": above_zero,
+    "length one": length_one,
+}
+_BY_NAME = (
+    (re.compile(r"log.*(a|f|g|w|decay|alpha|gate)|^g[kvq]?$|^lf$|(?-i:^A$)|_log$", re.I), "below zero"),
+    (re.compile(r"^(beta|alpha|decay|decays|gates?|forget\w*|a|f|z|gamma|lam|lambd\w*|coeffs?|forget)$", re.I), "between 0 and 1"),
+    (re.compile(r"^(dt|delta|delta_t|step)$", re.I), "above zero"),
+    (re.compile(r"^(k|keys?|kk|kappa)$", re.I), "length one"),
+)
+
+
+def kind_of(name: str) -> str:
+    return next((kind for pattern, kind in _BY_NAME if pattern.search(name)), "normal")
+
+
+def first(name: str) -> Draw:
+    return KINDS[kind_of(name)]
+
+
+def others(name: str) -> list[str]:
+    """What else an array of this name may be, where its first kind grows without end."""
+    return [kind for kind in ("between 0 and 1", "below zero", "length one", "above zero") if kind != kind_of(name)]

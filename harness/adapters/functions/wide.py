@@ -1,0 +1,40 @@
+"""A torch function that computes in float32 whatever it is given (`q.float()`, `dtype=torch.float32`), run in float64.
+
+Its mathematics can then be judged with fifteen digits; what it does in float32 is another question, asked by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def widened() -> Iterator[None]:
+    """Within it torch makes float64 of every cast to a shorter type of floating numbers, and of numbers without a type."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    short = {torch.float32: torch.float64, torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.complex64: torch.complex128}
+    casts = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
+
+    def wide(value: Any) -> Any:
+        return short.get(value, value) if isinstance(value, torch.dtype) else value
+
+    class Wide(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+            if func in casts:
+                given = args[0]
+                return given if given.is_floating_point() or given.is_complex() else given.to(torch.float64)
+            if func is torch.Tensor.to and args[0].is_complex() and any(isinstance(a, torch.dtype) and a.is_floating_point for a in args):
+                args = [torch.complex128 if isinstance(a, torch.dtype) else a for a in args]
+            return func(*(wide(a) for a in args), **{k: wide(v) for k, v in (kwargs or {}).items()})
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with Wide():
+            yield
+    finally:
+        torch.set_default_dtype(before)

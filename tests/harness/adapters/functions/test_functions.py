@@ -1,0 +1,83 @@
+"""Functions over tensors and arrays are understood without a word of their author's, and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bptt.harness.errors import UsageError
+from bptt.harness.run.runner import RunHandle, check
+from bptt.harness.targets import load
+
+TORCH = Path(__file__).with_name("torch_functions.py")
+NUMPY = Path(__file__).with_name("numpy_functions.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("recurrent", {"q": "N T heads K", "v": "N T heads V", "gk": "N T heads K", "initial_state": "N heads K V", "y": "N T heads V"}),
+        ("chunked", {"q": "N T heads K", "v": "N T heads V", "g": "N T heads K", "initial_state": "N heads K V", "y": "N T heads V"}),
+        ("another", {"q": "N heads T K", "v": "N heads T V", "decay": "N heads T K", "h0": "N heads K V", "y": "N heads T V"}),
+        ("Scan", {"a": "N T K", "u": "N T K", "h0": "N K", "y": "N T K"}),
+        ("selective", {"u": "N K T", "A": "K S", "B": "N S T", "D": "K", "y": "N K T"}),
+        ("backwards_in_time", {"a": "T N heads K", "u": "T N heads K", "y": "T N heads K"}),
+    ],
+)
+def test_axes_are_found_by_running(name: str, wanted: dict[str, str]) -> None:
+    (subject,) = load(f"{TORCH}:{name}")
+    assert subject.operator is not None
+    found = {k: " ".join(v) for k, v in subject.operator.layout.items()}
+    assert subject.operator.reverse == (name == "backwards_in_time")
+    assert {k: found[k] for k in wanted} == wanted
+
+
+def test_a_computation_in_float32_is_widened_and_said_to_be() -> None:
+    (subject,) = load(f"{TORCH}:recurrent")
+    assert subject.dtype == "float64"
+    assert any("widened" in fact.why for fact in subject.detected)
+
+
+def test_what_does_not_recur_is_no_operator() -> None:
+    with pytest.raises(UsageError, match="along none of its axes"):
+        load(f"{TORCH}:pointwise")
+
+
+def judged(target: str, like: str | None = None, select: tuple[str, ...] = ("GRD300", "GRD310", "CON350", "PAR300")) -> RunHandle:
+    return check(target, like=like, isolate=False, select=select, block=False)
+
+
+@pytest.mark.parametrize("like", [f"{TORCH}:recurrent", "gated_linear_attention"])
+def test_a_right_function_conforms_to_another_and_to_the_published_one(like: str) -> None:
+    run = judged(f"{TORCH}:chunked", like)
+    assert run.ok
+    assert run["PAR300"].status == "passed"
+
+
+def test_another_with_a_mistake_is_told_apart() -> None:
+    run = judged(f"{TORCH}:another", f"{TORCH}:chunked")
+    assert [r.check for r in run.failed] == ["PAR300"]
+    assert run["PAR300"].finding is not None
+    assert run["PAR300"].finding.headline == "y differ from those of chunked"
+
+
+def test_a_backward_that_leaves_out_the_final_state_is_wrong() -> None:
+    assert judged(f"{TORCH}:Scan").ok
+    run = judged(f"{TORCH}:ScanWithoutFinal", select=("GRD300",))
+    assert run["GRD300"].finding is not None
+    assert "final h0 only" in str(run["GRD300"].metrics["scope"])
+
+
+def test_a_state_without_a_gradient_is_disconnected() -> None:
+    run = judged(f"{TORCH}:cut", select=("CON350",))
+    assert run["CON350"].finding is not None
+    assert "no dL/dinitial_state" in run["CON350"].finding.headline
+    assert "disconnected" in run["CON350"].finding.headline
+
+
+def test_functions_of_numpy_are_held_against_their_other_halves() -> None:
+    assert judged(f"{NUMPY}:decay_scan").ok
+    run = judged(f"{NUMPY}:linear_attention_fwd", select=("GRD300",))
+    assert run["GRD300"].finding is not None
+    assert run["GRD300"].finding.headline == "dL/dv is wrong"

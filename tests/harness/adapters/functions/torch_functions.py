@@ -1,0 +1,118 @@
+"""Functions over tensors as kernel authors write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def recurrent(q: Any, k: Any, v: Any, gk: Any, initial_state: Any = None, output_final_state: bool = False) -> Any:
+    """One step after the other, with heads before time inside, in float32 whatever it is given."""
+    dtype = q.dtype
+    q, k, v, gk = (x.transpose(1, 2).float() for x in (q, k, v, gk))
+    B, H, T, K, V = *q.shape, v.shape[-1]
+    S = q.new_zeros(B, H, K, V, dtype=torch.float32) if initial_state is None else initial_state.float()
+    outs = []
+    for t in range(T):
+        S = S * gk[:, :, t].exp()[..., None] + k[:, :, t, :, None] * v[:, :, t, None, :]
+        outs.append((q[:, :, t, :, None] * K**-0.5 * S).sum(-2))
+    return torch.stack(outs, 2).transpose(1, 2).to(dtype), S if output_final_state else None
+
+
+def chunked(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    g: torch.Tensor,
+    scale: float | None = None,
+    initial_state: torch.Tensor | None = None,
+    output_final_state: bool = False,
+    chunk_size: int = 8,
+    cut: bool = False,
+) -> Any:
+    """Masked products inside a chunk, the state between them."""
+    B, T, H, K = q.shape
+    scale = K**-0.5 if scale is None else scale
+    S = q.new_zeros(B, H, K, v.shape[-1]) if initial_state is None else initial_state
+    if cut:
+        S = S.detach()
+    outs = []
+    for start in range(0, T, chunk_size):
+        at = slice(start, min(start + chunk_size, T))
+        b = g[:, at].cumsum(1)
+        qq, kk = q[:, at] * b.exp() * scale, k[:, at] * (-b).exp()
+        A = torch.einsum("bihk,bjhk->bhij", qq, kk).tril()
+        outs.append(torch.einsum("bhij,bjhv->bihv", A, v[:, at]) + torch.einsum("bihk,bhkv->bihv", qq, S))
+        last = b[:, -1]
+        S = S * last.exp()[..., None] + torch.einsum("bjhk,bjhv->bhkv", k[:, at] * (last[:, None] - b).exp(), v[:, at])
+    return torch.cat(outs, 1), S if output_final_state else None
+
+
+def another(q: Any, k: Any, v: Any, decay: Any, h0: Any = None) -> Any:
+    """q, k, decay: (B, H, T, K), v: (B, H, T, V).  Heads first, other names, and a hundredth too much in its result."""
+    y, S = chunked(*(x.transpose(1, 2) for x in (q, k, v, decay)), initial_state=h0, output_final_state=True)
+    return 1.01 * y.transpose(1, 2), S
+
+
+def cut(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor, initial_state: torch.Tensor | None = None) -> Any:
+    """The initial state has no gradient."""
+    return chunked(q, k, v, g, initial_state=initial_state, output_final_state=True, cut=True)
+
+
+class Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Any, u: Any, h0: Any) -> Any:
+        h, hs = h0, []
+        for t in range(a.shape[1]):
+            h = a[:, t] * h + u[:, t]
+            hs.append(h)
+        ctx.save_for_backward(a, torch.stack(hs, 1), h0)
+        return torch.stack(hs, 1), h
+
+    @staticmethod
+    def backward(ctx: Any, dhs: Any, dh: Any) -> Any:  # type: ignore[override]  # as many as results
+        a, hs, h0 = ctx.saved_tensors
+        da, du = torch.zeros_like(a), torch.zeros_like(a)
+        for t in reversed(range(a.shape[1])):
+            dh = dh + dhs[:, t]
+            du[:, t], da[:, t] = dh, dh * (hs[:, t - 1] if t else h0)
+            dh = dh * a[:, t]
+        return da, du, dh
+
+
+class ScanWithoutFinal(Scan):
+    """The gradient of the final state is not used."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, u: Any, h0: Any) -> Any:
+        return Scan.forward(ctx, a, u, h0)
+
+    @staticmethod
+    def backward(ctx: Any, dhs: Any, dh: Any) -> Any:  # type: ignore[override]  # as above
+        return Scan.backward(ctx, dhs, torch.zeros_like(dh))
+
+
+def selective(u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any = None) -> Any:
+    """Time last, channels between it and the batch.   u, delta (B, D, L)   A (D, N)   B, C (B, N, L)"""
+    batch, dim, L = u.shape
+    x, ys = u.new_zeros(batch, dim, A.shape[1]), []
+    for t in range(L):
+        x = torch.exp(delta[:, :, t, None] * A) * x + delta[:, :, t, None] * B[:, None, :, t] * u[:, :, t, None]
+        ys.append((x * C[:, None, :, t]).sum(-1))
+    y = torch.stack(ys, 2)
+    return y if D is None else y + u * D[None, :, None]
+
+
+def backwards_in_time(a: torch.Tensor, u: torch.Tensor) -> Any:
+    """The last step is read first."""
+    h, hs = torch.zeros_like(u[0]), []
+    for t in reversed(range(a.shape[0])):
+        h = a[t] * h + u[t]
+        hs.append(h)
+    return torch.stack(hs[::-1])
+
+
+def pointwise(x: torch.Tensor, y: torch.Tensor) -> Any:
+    """No recurrence."""
+    return torch.tanh(x * y)
