@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import as_cell
-from bptt.harness.cases import Case, Data
+from bptt.harness.cases import Case, Cotangent, Data
 from bptt.harness.checks.evidence import NotApplicable
+from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.certificate import Examination, examine
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.derivatives.oracle import Oracle, choose, is_seen_by_differences
+from bptt.harness.gradient.screen import Screen, screen, screen_under
 from bptt.harness.identify.forward_bug import ForwardBug
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.subject import Array, Arrays, Region, Subject
@@ -42,6 +46,9 @@ class CheckContext:
     forward_bug: ForwardBug | None = None
     variants: tuple[KnownMistake, ...] = ()
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
+    _screened: dict[tuple[Case, int], Screen | None] = field(default_factory=dict, repr=False, compare=False)
+    _chosen: list[Oracle] = field(default_factory=list, repr=False, compare=False)
+    _seen: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
     _named: dict[str, Named | None] = field(default_factory=dict, repr=False, compare=False)
 
     def data(self, case: Case) -> Data:
@@ -66,10 +73,41 @@ class CheckContext:
             self._examined[key] = examine(subject, case, self.regions, draws, sources, self.mirror)
         return self._examined[key]
 
+    def screen(self, case: Case, draws: int | None = None, apart: bool = False) -> Screen | None:
+        """One look at all blocks of a case at once, None where the certificate is to be asked; asked twice, it is computed once.
+
+        The oracle is chosen at the first case, and held against differences once in each regime.
+        """
+        draws = min(self.draws, draws or self.draws)
+        if (case, draws) not in self._screened:
+            asked = self.subject.kind == "cell" and "backward" in self.subject.capabilities
+            self._screened[case, draws] = self.screen_at(case.regime, case, self.data(case), draws, apart) if asked else None
+        return self._screened[case, draws]
+
+    def screen_at(self, regime: str, case: Case, data: Data, draws: int, apart: bool = False) -> Screen | None:
+        """The same with other numbers than those of the case, of a cell with a backward."""
+        if not self._chosen:
+            self._chosen.append(choose(self.subject, case, data, self.mirror))
+            self._seen[regime] = True
+        oracle = self._chosen[0]
+        if oracle.exact and regime not in self._seen:
+            self._seen[regime] = is_seen_by_differences(oracle, self.subject, case, data, self.mirror)
+        if not oracle.exact or not self._seen[regime]:
+            return None
+        return screen(self.subject, case, data, self.regions(data.params), draws, oracle, self.mirror, apart)
+
+    def is_exact_under(self, case: Case, data: Data, v: Cotangent) -> bool:
+        """Whether one look at all blocks finds the gradients under one cotangent exact."""
+        oracle = self._chosen[0] if self._chosen else choose(self.subject, case, data, self.mirror)
+        try:
+            return oracle.exact and screen_under(self.subject, case, data, [], [v], 2, oracle, self.mirror) is not None
+        except (ContractError, SubjectError, *CANNOT_TAKE_COMPLEX):
+            return False
+
     @property
     def derivatives_are_exact(self) -> bool:
-        """Whether the examinations so far had a derivative without truncation error; True before the first."""
-        return all(e.oracle.exact for e in self._examined.values())
+        """Whether the derivatives so far had no truncation error; True before the first."""
+        return all(e.oracle.exact for e in self._examined.values()) and all(oracle.exact for oracle in self._chosen)
 
     def named(self, groups: Mapping[str, Sequence[Question]]) -> Named:
         """What a part's wrong answers are put down to: by the first group of questions for which anything is known (see asking.named).

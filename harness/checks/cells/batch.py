@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,8 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.reports.records import Where
 
+#: Rows up to which each is asked by itself.
+_FEW = 3
 _CASES = (Case(N=3), Case(T=3, N=2, D=4, H=5, seed=1), Case(T=2, N=9, seed=2))
 
 
@@ -23,7 +26,7 @@ def batch_rows_do_not_mix(context: CheckContext, case: Case) -> Iterator[Evidenc
     data = context.data(case)
     ys, final = context.run(data)
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
-    for n in range(case.N):
+    for n in _some_rows(case.N):
         alone = Data(data.params, data.xs[:, n : n + 1], {k: v[n : n + 1] for k, v in data.state.items()})
         if context.subject.batch_sizes is None:
             one_ys, one_final = context.run(alone)
@@ -67,12 +70,12 @@ def gradients_of_a_row_come_from_that_row(context: CheckContext, case: Case) -> 
     whole = backward(context.subject, data, v)
     total = {k: np.zeros_like(g) for k, g in whole.params.items()}
     eps = float(np.finfo(case.dtype).eps)
-    for n in range(case.N):
+    parts: list[Gradients] = []
+    for n in _some_rows(case.N) if context.subject.batch_sizes is None else range(case.N):
         dys = np.zeros_like(v.dys)
         dys[:, n] = v.dys[:, n]
         dfinal = {k: np.where(np.arange(case.N).reshape(-1, *[1] * (a.ndim - 1)) == n, a, 0).astype(a.dtype) for k, a in v.dfinal.items()}
         g = backward(context.subject, data, Cotangent(f"row {n}", dys, dfinal))
-        alone = _alone(context, data, v, n) if context.subject.batch_sizes is None else g
         others = [m for m in range(case.N) if m != n]
         if g.xs is not None:
             yield agree(
@@ -92,7 +95,10 @@ def gradients_of_a_row_come_from_that_row(context: CheckContext, case: Case) -> 
                 than="zero",
                 where=Where(tensor=f"{name}0"),
             )
-        for name, value in alone.params.items():
+        if context.subject.batch_sizes is not None:
+            parts.append(g)
+    for g in parts or [_alone(context, data, v, rows) for rows in _in_parts(case.N)]:
+        for name, value in g.params.items():
             total[name] = total[name] + value
     for name, value in total.items():
         size = float(np.max(np.abs(value))) if value.size else 0.0
@@ -110,11 +116,21 @@ def gradients_of_a_row_come_from_that_row(context: CheckContext, case: Case) -> 
             )
 
 
-def _alone(context: CheckContext, data: Data, v: Cotangent, n: int) -> Gradients:
-    """Gradients of row n in a batch of one."""
-    row = slice(n, n + 1)
+def _some_rows(N: int) -> list[int]:
+    """All of a few rows; of more the first, one in the middle, and the last."""
+    return list(range(N)) if N <= _FEW else [0, N // 2, N - 1]
+
+
+def _in_parts(N: int) -> list[slice]:
+    """Rows of a few by themselves; of more the first, and the others in two halves."""
+    cuts = list(range(N + 1)) if N <= _FEW else [0, 1, N // 2, N]
+    return [slice(a, b) for a, b in itertools.pairwise(cuts)]
+
+
+def _alone(context: CheckContext, data: Data, v: Cotangent, row: slice) -> Gradients:
+    """Gradients of some rows in a batch of their own."""
     one = Data(data.params, data.xs[:, row], {k: s[row] for k, s in data.state.items()})
-    return backward(context.subject, one, Cotangent(f"row {n} alone", v.dys[:, row], {k: a[row] for k, a in v.dfinal.items()}))
+    return backward(context.subject, one, Cotangent("rows alone", v.dys[:, row], {k: a[row] for k, a in v.dfinal.items()}))
 
 
 def _several_rows(context: CheckContext, case: Case) -> None:

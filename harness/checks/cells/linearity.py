@@ -39,16 +39,17 @@ def backward_is_linear_in_its_cotangents(context: CheckContext, case: Case) -> I
     context.needs_backward()
     eps = float(np.finfo(case.dtype).eps)
     limited = context.subject.dys_scale is not None
-    v = _named(_at(context, case, 1.0, 0.0)[1])
+    _, first = _at(context, case, 1.0, 0.0)
+    v = _named(first)
     for scale in (0.5, 1e-3) if limited else (1e3, 1e-3):
         cotangent, scaled = _at(context, case, scale, 0.0)
-        detail = NotLinear(case, context.data(case), cotangent, scaled, _times(scale, _at(context, case, 1.0, 0.0)[1]))
+        detail = NotLinear(case, context.data(case), cotangent, scaled, _times(scale, first))
         largest = max((float(np.max(np.abs(scale * g), initial=0.0)) for g in v.values()), default=0.0)
         for name, got in _named(scaled).items():
             found = _linear(name, got, scale * v[name], eps, f"{scale:g} B(v)", abs(scale * v[name]), largest)
             yield replace(found, detail=detail)
     (cotangent, joint), (_, second) = (_at(context, case, *weights) for weights in ((1.0, 2.0), (0.0, 1.0)))
-    detail = NotLinear(case, context.data(case), cotangent, joint, _sum(_at(context, case, 1.0, 0.0)[1], _times(2.0, second)))
+    detail = NotLinear(case, context.data(case), cotangent, joint, _sum(first, _times(2.0, second)))
     both, w = _named(joint), _named(second)
     largest = max((float(np.max(np.abs(g), initial=0.0)) for g in v.values()), default=0.0)
     for name in v:

@@ -80,6 +80,26 @@ def choose(subject: Subject, case: Case, data: Data, mirror: Subject | None = No
     return Oracle("central differences", False, reason, _by_differences(subject, data), steps)
 
 
+def of_the_same_kind(oracle: Oracle, subject: Subject, data: Data, mirror: Subject | None) -> Tangents | None:
+    """The derivative of the kind of `oracle` at another input; None where there is none that is exact there.
+
+    Whether it can be trusted is not asked anew: agreement with a gradient that it knows nothing of is the answer.
+    """
+    if not oracle.exact:
+        return None
+    if oracle.name == "complex step":
+        return _by_complex_step(subject, data)
+    if oracle.name == "forward-mode differentiation":
+        return _by_forward_mode(subject, data)
+    return _by_complex_step(mirror, data) if mirror is not None and _same_outputs(subject, mirror, data) else None
+
+
+def is_seen_by_differences(oracle: Oracle, subject: Subject, case: Case, data: Data, mirror: Subject | None) -> bool:
+    """Whether that derivative is one of the function itself at this input, as far as coarse differences tell: three runs."""
+    tangents, direction = of_the_same_kind(oracle, subject, data, mirror), _everywhere(case, data)
+    return tangents is not None and _agrees_with(tangents([direction])[0], _differences_along(subject, data, direction))
+
+
 def why_not_analytic(subject: Subject, case: Case, data: Data) -> str:
     """Why complex steps cannot be trusted on this subject, or "" when they can."""
     direction = _everywhere(case, data)

@@ -1,0 +1,195 @@
+"""All blocks of a gradient in one look: the price of a certificate where nothing is wrong.
+
+A certificate asks <u, g> = <v, J u> for each block and draw, a run each.  The sum over all blocks is one run a draw:
+
+    sum_b s_b <u_b, g_b>  =  <v, J (sum_b s_b u_b)>         s_b = 1 / sum |u_b g_b|
+
+Every block, however small its gradient, adds terms of size one to that sum, so none hides behind another: with B blocks an error is seen
+that is B times what its own certificate would have seen, 1e-11 in the place of 1e-13.  Choices of cotangents stand side by side as rows of
+one batch, each row group with directions of its own; dL/dW is the sum over them.  The identity holds whether rows mix or not.
+
+Where the two sides agree, and the smallest error that would have been seen is small, the certificate would agree too.  In every other case
+nothing is said, and the certificate is asked: what is rounding, a kink or wrong is decided there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.errors import ContractError, SubjectError
+from bptt.harness.gradient.derivatives.blocks import Block, blocks
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
+from bptt.harness.gradient.derivatives.oracle import Oracle, of_the_same_kind
+from bptt.harness.gradient.derivatives.tangent import Direction, contract, signed_directions, tiled
+from bptt.harness.subject import Array, Region, Subject
+
+#: As in the certificate: units of rounding, of the sum of all terms, that are forgiven.
+_FORGIVEN = 2**11
+#: A look that would miss a larger relative error in a typical entry of some block is no look.
+_SHARP = 1e-6
+#: Sequences from which on cotangents stand side by side even where there is one row: a look costs a run whatever its width.
+_LONG = 8
+#: Draws for the choices of cotangents after the first where each is asked apart.
+_OF_OTHERS = 2
+#: Of the largest gradient of a parameter: what is smaller may be zero but for rounding, and is not blown up.
+_DUST = 1e-9
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What one look at all blocks saw.   sources: of which a gradient was given;   blocks: how many"""
+
+    relative: float
+    sensitivity: float
+    draws: int
+    oracle: Oracle
+    sources: frozenset[str]
+    blocks: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A block of one row group, or of a parameter.   index cuts it out of the arrays as they stand side by side"""
+
+    block: Block
+    index: tuple[slice | int, ...]
+    group: int | None
+
+
+def screen(
+    subject: Subject,
+    case: Case,
+    data: Data,
+    regions: Sequence[Region],
+    draws: int,
+    known: Oracle,
+    mirror: Subject | None,
+    apart: bool = False,
+) -> Screen | None:
+    """None where it disagrees, is not sharp enough, or cannot be done: then the certificate is to be asked.
+
+    known   the oracle that was chosen at another case of this subject
+    apart   a backward for each choice of cotangents: it may ask whether one of them is zero everywhere
+    """
+    try:
+        ys, final = run(subject, data)
+        vs = cotangents(subject, case, ys, final)
+        several = not apart and subject.batch_sizes is None and (case.N > 1 or case.T > _LONG)
+        if several and all(v.shape[:1] == (case.N,) for v in final.values()):
+            return screen_under(subject, case, data, regions, vs, draws, known, mirror)
+        looks = [
+            screen_under(subject, case, data, regions, [v], min(draws, _OF_OTHERS) if k else draws, known, mirror) for k, v in enumerate(vs)
+        ]
+    except (ContractError, SubjectError, *CANNOT_TAKE_COMPLEX):
+        return None
+    seen = [look for look in looks if look is not None]
+    if len(seen) < len(looks):
+        return None
+    return replace(seen[0], relative=max(look.relative for look in seen), sensitivity=max(look.sensitivity for look in seen))
+
+
+def screen_under(
+    subject: Subject,
+    case: Case,
+    data: Data,
+    regions: Sequence[Region],
+    vs: Sequence[Cotangent],
+    draws: int,
+    known: Oracle,
+    mirror: Subject | None,
+) -> Screen | None:
+    """The same under the cotangents given, several of them in rows of one batch."""
+    if subject.dtype != "float64" or data.xs.dtype != np.float64 or subject.dys_scale is not None:
+        return None
+    at = tiled([data] * len(vs)) if len(vs) > 1 else data
+    v = _side_by_side(vs)
+    with np.errstate(all="ignore"):
+        g = backward(subject, at, v)
+    tangents = of_the_same_kind(known, subject, at, mirror)
+    parts = list(_parts(case, data, list(regions), len(vs), g))
+    if tangents is None or not parts or not _fits(at, g):
+        return None
+    largest = max((float(np.sum(np.abs(p.block.whole(g)[p.index]))) for p in parts if p.group is None), default=0.0)  # type: ignore[index]  # given
+    unit, relative, worst = float(np.finfo(np.float64).eps) / 2, 0.0, 0.0
+    rng = generator(case, f"directions of all blocks under {v.name}")
+    for _ in range(draws):
+        us = [signed_directions(rng, p.block.input(at)[p.index], 1)[0] for p in parts]
+        own = [np.asarray(p.block.whole(g))[p.index] for p in parts]
+        sizes = [float(np.sum(np.abs(u * x))) for u, x in zip(us, own, strict=True)]
+        if not np.all(np.isfinite(sizes)):
+            return None
+        scales = _scales(parts, sizes, largest)
+        most = max(scales)  # a complex step is one only where what it moves by is small
+        scales = [s / most for s in scales]
+        yours = sum(s * float(np.sum(u * x)) for s, u, x in zip(scales, us, own, strict=True))
+        terms = sum(s * size for s, size in zip(scales, sizes, strict=True))
+        (tangent,) = tangents([_direction(at, parts, scales, us)])
+        value, scale = contract(tangent, v)
+        total = float(scale) + terms
+        floor = _FORGIVEN * unit * total
+        if not abs(float(value) - yours) <= floor:  # NaN is no agreement
+            return None
+        relative = max(relative, abs(float(value) - yours) / total if total > 0 else 0.0)
+        rms = [float(np.sqrt(np.mean(np.square(x)))) for x in own]
+        worst = max([worst, *(floor / (s * r) for s, r in zip(scales, rms, strict=True) if r > 0)])
+    if worst > _SHARP:
+        return None
+    return Screen(relative, worst, draws, known, frozenset(p.block.source for p in parts), len(parts))
+
+
+def _side_by_side(vs: Sequence[Cotangent]) -> Cotangent:
+    if len(vs) == 1:
+        return vs[0]
+    dfinal = {k: np.concatenate([v.dfinal[k] for v in vs]) for k in vs[0].dfinal}
+    return Cotangent("each choice in rows of its own", np.concatenate([v.dys for v in vs], axis=1), dfinal)
+
+
+def _fits(at: Data, g: Gradients) -> bool:
+    shapes = all(x.shape == at.params[k].shape for k, x in g.params.items() if k in at.params)
+    states = all(x.shape == at.state[k].shape for k, x in g.state.items() if k in at.state)
+    return shapes and states and (g.xs is None or g.xs.shape == at.xs.shape)
+
+
+def _parts(case: Case, data: Data, regions: list[Region], groups: int, g: Gradients) -> Iterator[_Part]:
+    """Every block of which a gradient was given: of a parameter once, of inputs and states once a row group."""
+    N = data.xs.shape[1]
+    for block in blocks(case, data, regions):
+        if block.whole(g) is None:
+            continue
+        if block.source == "params":
+            yield _Part(block, block.index, None)
+            continue
+        for k in range(groups):
+            rows = slice(k * N, (k + 1) * N)
+            yield _Part(block, (*block.index[:1], rows) if block.source == "xs" else (rows,), k)
+
+
+def _scales(parts: Sequence[_Part], sizes: Sequence[float], largest: float) -> list[float]:
+    """One over the size of each part.  A part that is zero is blown up as the smallest other of its row group is: its true gradient may be
+    as small as theirs."""
+    smallest: dict[int | None, float] = {}
+    for p, size in zip(parts, sizes, strict=True):
+        if size > 0:
+            smallest[p.group] = min(size, smallest.get(p.group, size))
+    floor = _DUST * largest
+    found = []
+    for p, size in zip(parts, sizes, strict=True):
+        own = size if size > 0 else smallest.get(p.group, 1.0)
+        found.append(1.0 / max(own, floor if p.group is None else 1e-290))
+    return found
+
+
+def _direction(at: Data, parts: Sequence[_Part], scales: Sequence[float], us: Sequence[Array]) -> Direction:
+    params = {p.block.tensor: np.zeros_like(at.params[p.block.tensor]) for p in parts if p.block.source == "params"}
+    state = {p.block.tensor: np.zeros_like(at.state[p.block.tensor]) for p in parts if p.block.source == "state"}
+    xs = np.zeros_like(at.xs) if any(p.block.source == "xs" for p in parts) else None
+    for p, s, u in zip(parts, scales, us, strict=True):
+        whole = params[p.block.tensor] if p.block.source == "params" else state[p.block.tensor] if p.block.source == "state" else xs
+        assert whole is not None
+        whole[p.index] = s * u
+    return Direction(params, xs, state)
