@@ -12,12 +12,14 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, Cotangent, Data, admissible
 from bptt.harness.errors import BpttError
+from bptt.harness.graph import shapes
 from bptt.harness.graph.naming import words
-from bptt.harness.graph.naming.backward import Backward, pool_of
+from bptt.harness.graph.naming.backward import ROUNDINGS, Backward, pool_of
 from bptt.harness.graph.naming.edits import Edit
 from bptt.harness.graph.naming.place import line_of
 from bptt.harness.graph.naming.point import Point, point
-from bptt.harness.graph.naming.search import search
+from bptt.harness.graph.naming.search import Budget, search
+from bptt.harness.graph.tracing import operators
 from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
 from bptt.harness.graph.tracing.reverse import gradients
 from bptt.harness.graph.tracing.statements import start_of
@@ -31,8 +33,8 @@ _PAIRS = (
 )
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
-#: How many edges are swept at most for each pair of cases: about as long as the check that failed.
-_EFFORT = 100_000
+#: How many edges are swept at most: about as long as the check that failed.
+_EFFORT = 300_000
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,29 @@ class Explanation:
 def explanation(subject: Subject, known: Failure, effort: int = _EFFORT) -> Explanation:
     """What is wrong with the subject's backward, by its own graph; nothing where the graph and another oracle disagree."""
     try:
-        return _disagreement(subject, known) or _explained(subject, known.case, effort)
+        return _disagreement(subject, known) or _explained(subject, known.case, Budget(effort))
     except BpttError as error:
         return Explanation(refusal=str(error))
 
 
+def explanation_of_shapes(subject: Subject, case: Case) -> Explanation:
+    """Why gradients have other shapes than what they are the gradients of."""
+    try:
+        cell, data = _drawn(subject, case)
+        return Explanation(shapes.causes(cell, case, data, _drawn(subject, replace(case, seed=case.seed + 7919))[1]))
+    except BpttError as error:
+        return Explanation(refusal=str(error))
+
+
+def explanation_at(subject: Subject, case: Case, effort: int = _EFFORT) -> Explanation:
+    """The same with no oracle beside the graph, at `case` and smaller ones."""
+    return explanation(subject, Failure(case, _drawn(subject, case)[1], (), ()), effort)
+
+
 def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
     """A refusal where the graph cannot be had at the case that failed, or gives other gradients there than the oracle."""
-    cell = _cell(subject, known.case)
-    graph = forward_graph(cell, known.data, draw(cell, replace(known.case, seed=known.case.seed + 7919)))
+    cell, _ = _drawn(subject, known.case)
+    graph = forward_graph(cell, known.data, _drawn(subject, replace(known.case, seed=known.case.seed + 7919))[1])
     if isinstance(graph, Refused):
         return Explanation(refusal=f"your forward pass could not be followed: {graph.words}")
     for cotangent, exact in zip(known.cotangents, known.exact, strict=False):
@@ -79,7 +95,7 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
     return None
 
 
-def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
+def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
     points: list[tuple[Point, Point]] = []
     base: tuple[tuple[Edit, ...], ...] = ()
     for small, large in (*_PAIRS, (case, _larger(case))):
@@ -92,12 +108,25 @@ def _explained(subject: Subject, case: Case, effort: int) -> Explanation:
         if isinstance(beside, Refused):
             return Explanation(refusal=beside.words)
         points.append((at, beside))
+        if causes := _by_roundings(subject, at, beside):
+            return Explanation(causes)
         for start in (*base, ()):
-            searched = search(at, beside, effort, start)
+            searched = search(at, beside, budget, start)
             if searched.found:
                 return Explanation(_causes(subject, at, searched.found[0].edits))
             base = (*base, *searched.here_only) if not start else base
     return Explanation(next((causes for at, beside in points if (causes := _by_lines(subject, at, beside))), ()))
+
+
+def _by_roundings(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
+    """A clip, a mask or a rounding of the backward without which every gradient is right at both points."""
+    here = _backward(subject, at)
+    found = here.needless(at.exact[0].bars, ROUNDINGS) if here is not None else []
+    there = _backward(subject, beside) if found else None
+    if there is None:
+        return ()
+    right = [frame for frame in found if there.right_without(frame, beside.exact[0].bars)]
+    return (words.needless(right[0]),) if right else ()
 
 
 def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
@@ -120,7 +149,7 @@ def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
 
 
 def _backward(subject: Subject, at: Point) -> Backward | None:
-    traced = backward_graph(_cell(subject, at.case), at.data, at.cotangents[0])
+    traced = backward_graph(_drawn(subject, at.case)[0], at.data, at.cotangents[0])
     if isinstance(traced, Refused):
         return None
     network = subject.kind == "network"
@@ -134,11 +163,16 @@ def _larger(case: Case) -> Case:
 
 def _point(subject: Subject, case: Case) -> Point | Refused:
     case = admissible(subject, case)
-    return point(_cell(subject, case), case)
+    cell, data = _drawn(subject, case)
+    return point(cell, case, data, _drawn(subject, replace(case, seed=case.seed + 7919))[1])
 
 
-def _cell(subject: Subject, case: Case) -> Subject:
-    return as_cell(subject, case) if subject.kind == "network" else subject
+def _drawn(subject: Subject, case: Case) -> tuple[Subject, Data]:
+    """The subject as a cell at `case`, and what it is run on there."""
+    if subject.kind == "operator":
+        return operators.as_cell(subject, case)
+    cell = as_cell(subject, case) if subject.kind == "network" else subject
+    return cell, draw(cell, case)
 
 
 def _causes(subject: Subject, at: Point, edits: tuple[Edit, ...]) -> tuple[Cause, ...]:

@@ -24,7 +24,7 @@ from bptt.harness.diagnosis.lines import line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
-from bptt.harness.graph.explain import Failure, explanation
+from bptt.harness.graph.explain import Failure, explanation, explanation_of_shapes
 from bptt.harness.reproduce import script
 from bptt.harness.run.events import Options, Task, from_here
 from bptt.harness.run.shrinking import same_failure_at, shrunk
@@ -54,7 +54,7 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.family == "gradient":
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
-    causes = _apart(lambda: _causes(context, c, evidence, faults), _UNKNOWN, "its cause", faults)
+    causes = _apart(lambda: _causes(context, c, evidence, case, faults), _UNKNOWN, "its cause", faults)
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
     around = _apart(lambda: None if source is None else excerpt(source, causes), None, "the text around its line", faults)
     seen_at = case if worst is evidence else smallest
@@ -108,7 +108,7 @@ def _source(subject: Subject, c: Check, causes: tuple[Cause, ...]) -> Source | N
     return None if line is None or subject.source is None else Source(from_here(subject.source[0]), line)
 
 
-def _causes(context: CheckContext, c: Check, evidence: Evidence, faults: list[Cause]) -> tuple[Cause, ...]:
+def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause]) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
     if c.family == "lengths" and (named := causes_with_lengths(context.subject, context.identification)):
@@ -130,7 +130,10 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, faults: list[Ca
         )
         return found or causes_of(c.id, evidence.code)
     if detail is None:
-        return causes_of(c.id, evidence.code)
+        shaped = (
+            _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults) if c.id == "CON170" else ()
+        )
+        return shaped or causes_of(c.id, evidence.code)
     examination, located = detail.examination, detail.located
     if context.subject.kind == "network":
         network = as_cell(context.subject, examination.case).implementation
@@ -148,7 +151,11 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, faults: list[Ca
 
 def _from_the_graph(subject: Subject, e: Examination, located: Located) -> tuple[Cause, ...]:
     """Why, from the graph of the subject's own forward pass."""
-    return explanation(subject, Failure(e.case, e.data, e.cotangents, located.exact or ())).causes
+    found = explanation(subject, Failure(e.case, e.data, e.cotangents, located.exact or ()))
+    if found.refusal:
+        said = f"why it is wrong was not looked for in your forward pass: {found.refusal}"
+        return (Cause("not-traced", said, "", 0.0, ""),)
+    return found.causes
 
 
 def _again(context: CheckContext, case: Case) -> diagnosis.WrongGradient:

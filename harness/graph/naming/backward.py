@@ -28,6 +28,8 @@ LineKey = tuple[Place, str, int]
 #: What values a line should have: dL/d(y), dL/d(p) or the share of an edge of the forward pass, and how they lie.
 Wanted = tuple[str, UnitKey, int, str]
 
+#: Operations that a gradient seldom has of its own.
+ROUNDINGS = frozenset(("maximum", "minimum", "fmax", "fmin", "where", "cast", "rint", "trunc", "floor"))
 _OUTPUT: Mapping[str, str] = {"params": "dparams", "xs": "dxs", "state": "dstate"}
 #: Beside the largest entry.
 _SAME = 1e-8
@@ -238,11 +240,16 @@ class Backward:
             last = (place, position)
         return found
 
-    def needless(self, right: Mapping[int, Array]) -> list[Frame]:
-        """Expressions without which, their argument in their place, every gradient is right: a clip, a rounding, a factor too many."""
+    def needless(self, right: Mapping[int, Array], of: frozenset[str] | None = None) -> list[Frame]:
+        """Expressions without which, their argument in their place, every gradient is right: a clip, a rounding, a factor too many.
+
+        of   among these operations only
+        """
         if not self.complete or self.gives({}, right):
             return []
-        return [frame for frame in self.expressions if self.right_without(frame, right)]
+        every = self.expressions.items()
+        chosen = [f for f, passes in every if of is None or any(self.graph.nodes[n].op in of for p in passes for n in p)]
+        return [frame for frame in chosen if self.right_without(frame, right)]
 
     def right_without(self, frame: Frame, right: Mapping[int, Array]) -> bool:
         passes = self.expressions.get(frame, [])

@@ -62,7 +62,7 @@ class Edit:
                "unmoved": entries that the forward pass moves (a reversal, a transpose) are not moved back
                "mirrored": what is read from the last step to the first gets its shares from the first to the last
                "through": p's whole gradient is dL/d(other) times `form` of other, as if nothing lay between the two but one function
-               "inside": the derivative of the activation with one of its inner terms, number `shift`, times `factor`
+               "inside": the derivative of the activation with its inner term number `shift` times `factor`; "one": with 1 in its place
                "delivered": the share goes to the state `shift` steps later than p
                "skipped": the loop over the steps leaves these out, and what is carried passes them as it is
                "assigned": of rows that are read twice, the last only
@@ -198,7 +198,8 @@ def _whole(
             q = model.values[y if not edit.transposed else edge.p]
             if y <= edge.p or q.shape != model.values[edge.p].shape or model.values[y].shape != q.shape:
                 raise Impossible
-            factor = FORMS[edit.form](q)
+            with np.errstate(all="ignore"):
+                factor = FORMS[edit.form](q)
             whole[edge.p] = lambda bars, y=y, factor=factor: None if y not in bars else np.asarray(bars[y] * factor)  # type: ignore[misc]
     elif edit.act == "delivered":
         chain = chain_of(model, where)
@@ -282,6 +283,12 @@ def edited_share(
         for share in lacking:
             g = g if share is None else g - share
         return model.share(edge, g)
+    if edit.act == "bar" and edit.other is not None and edit.other[0] == "value":
+        loss = bars.get(len(model.graph.nodes) - 1)  # of a network, whose only output it is
+        g = model.values[at_step(model, ("y", *edit.other[1:]), edge, len(where.edges))]
+        if loss is None or loss.size != 1 or g.shape != model.values[edge.y].shape:
+            raise Impossible
+        return model.share(edge, g * loss.reshape(()))
     if edit.act == "bar" and edit.other is not None and edit.other[0] == "share":
         beside = model.by_key[edit.other[1:]].edges
         source = beside[edge.step] if len(beside) == len(where.edges) else None
@@ -318,14 +325,15 @@ def edited_share(
     if edit.act == "value":
         if edge.y not in model.derivative and node.op not in ELEMENTWISE:
             raise Impossible
-        q = FORMS[edit.form](model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)])
+        with np.errstate(all="ignore"):
+            q = FORMS[edit.form](model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)])
         if np.shape(g * q) != model.values[edge.y].shape:
             raise Impossible
         return unbroadcast(np.asarray(g * q), shape)
     if edit.act == "inside":
         if edge.y not in model.derivative:
             raise Impossible
-        return np.asarray(g * model.derivative_but_for(edge.y, edit.shift, number(edit.factor, sizes)))
+        return np.asarray(g * model.derivative_but_for(edge.y, edit.shift, None if edit.factor == "one" else number(edit.factor, sizes)))
     if edit.act == "mirrored":
         beside = model.graph.nodes[where.edges[len(where.edges) - 1 - edge.step].y]
         if node.op != "gather" or len({e.p for e in where.edges}) != 1 or g.shape != beside.settings.index.shape:
@@ -394,9 +402,15 @@ def number(factor: str, sizes: Mapping[str, float]) -> float:
     """The value of a factor: "1/N", "T", "-1", "0.01"."""
     sign, text = (-1.0, factor[1:]) if factor.startswith("-") else (1.0, factor)
     over, _, under = text.partition("/")
-    top = sizes[over] if over in sizes else float(over)
-    bottom = sizes[under] if under in sizes else float(under or 1)
+    top, bottom = _product(over, sizes), _product(under or "1", sizes)
     return sign * top / bottom if bottom else float("inf")
+
+
+def _product(text: str, sizes: Mapping[str, float]) -> float:
+    found = 1.0
+    for part in text.split("*"):
+        found *= sizes[part] if part in sizes else float(part)
+    return found
 
 
 def zeros_for(model: Model, node: int) -> Array:

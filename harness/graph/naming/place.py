@@ -18,6 +18,12 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
     point = backward.point
     if edit.act == "skipped":
         return _loop(backward)
+    if edit.act == "times" and edit.more and edit.target[0][1].startswith("output"):
+        frames = _frames(backward)
+        return (_mended_frame(backward, edits, edit) or statements.call_of(frames[0], "backward")) if frames else None
+    if edit.act == "assigned":
+        edge = point.model.by_key[edit.target].edges[-1]
+        return _where_written(backward, point.model.values[edge.y].size, point.model.values[edge.p].size)
     if edit.act == "leaf" and edit.other is None:
         return _return(backward)
     if edit.act in ("delivered", "neighbour"):
@@ -31,7 +37,11 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
     if edit.act == "leaf":
         name = point.model.graph.nodes[point.model.by_key[edit.target].edges[0].p].name
         taken = backward.graph.taken.get(("dstate", name[1])) if name is not None else None
-        return taken[-1] if taken else mend.frame if mend is not None else None
+        if taken:
+            return taken[-1]
+        made = backward.graph.outputs.get(("dstate", name[1])) if name is not None else None
+        place = backward.graph.nodes[made].place if made is not None else ()
+        return (statements.handed_over(place[-1]) if place else None) or (mend.frame if mend is not None else None)
     if mend is None:
         plain = _plainly(backward) if edit.act == "value" and edit.form == "1" else None
         return plain or _where_computed(backward, edits, edit)
@@ -40,6 +50,11 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
     if edit.act == "times" and edit.factor == "0" and edit.when == "all" and statements.is_added_to(mend.frame):
         return _behind(backward, edits, edit) or mend.frame
     return mend.frame
+
+
+def _mended_frame(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:
+    found = _mend(backward, edits, edit)
+    return None if found is None else found.frame
 
 
 def _mend(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Mend | None:
@@ -80,6 +95,15 @@ def _where_computed(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Fr
                     return line
     except Impossible:
         return None
+    return None
+
+
+def _where_written(backward: Backward, rows: int, size: int) -> Frame | None:
+    """The line that writes so many entries of a gradient of this size."""
+    for node in backward.graph.nodes:
+        if node.op == "scatter" and node.place and not node.settings.add and backward.values[node.index].size == size:
+            if node.settings.index.size == rows and node.index in backward.moved:
+                return node.place[-1]
     return None
 
 

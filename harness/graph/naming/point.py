@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward, run
-from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.graph.naming.edits import Edit, Exact, edited_sweep, exact_sweep
 from bptt.harness.graph.naming.units import Model, by_parts, model_of, with_outputs
@@ -73,10 +72,9 @@ def _leaf(bars: Mapping[int, Array], node: int, model: Model) -> Array:
     return np.zeros(model.values[node].size) if found is None else np.asarray(found, np.float64).reshape(-1)
 
 
-def point(subject: Subject, case: Case) -> Point | Refused:
-    """Everything at `case`.   Raises what the subject's own calls raise."""
-    data = draw(subject, case)
-    graph = forward_graph(subject, data, draw(subject, replace(case, seed=case.seed + 7919)))
+def point(subject: Subject, case: Case, data: Data, elsewhere: Data) -> Point | Refused:
+    """Everything at `data`.   elsewhere: other values of the same sizes.   Raises what the subject's own calls raise."""
+    graph = forward_graph(subject, data, elsewhere)
     if isinstance(graph, Refused):
         return graph
     ys, final = run(subject, data)
@@ -91,7 +89,7 @@ def point(subject: Subject, case: Case) -> Point | Refused:
     yours = np.concatenate([np.asarray(_of(g, name), np.float64).reshape(-1) for g in given for name, _ in leaves] or [np.zeros(0)])
     right = np.concatenate([_leaf(e.bars, n, model) for e in exact for _, n in leaves] or [np.zeros(0)])
     parts, scales = _parts(leaves, model, yours, right, len(vs))
-    sizes = {"N": case.N, "T": case.T, "D": case.D, "H": case.H, "H-1": case.H - 1, "N-1": case.N - 1}
+    sizes = {"N": case.N, "T": case.T, "D": case.D, "H": case.H, "H-1": case.H - 1, "N-1": case.N - 1, **dict(case.sizes)}
     return Point(case, data, vs, model, exact, leaves, yours * scales, right * scales, parts, scales, _SAME.get(subject.dtype, 1e-9), sizes)
 
 

@@ -19,7 +19,10 @@ from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import EdgeClass, UnitKey
 from bptt.harness.subject import Array
 
-_FACTORS = ("0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D", "H/H-1", "N/N-1")
+_FACTORS = (
+    "0", "2", "-1", "1/2", "N", "1/N", "T", "1/T", "H", "1/H", "D", "1/D", "H/H-1", "N/N-1",
+    "T*N", "1/T*N", "T*N*H", "1/T*N*H", "N*H", "1/N*H",
+)  # fmt: skip
 _TIMES_COST = {"0": 1.0, "-1": 1.15, "2": 1.2, "1/2": 1.25}
 _LATE = ("inner", "not first", "not last", "last", "first", "but the last 2", "odd", "even")
 #: What is tried in combinations.
@@ -40,14 +43,19 @@ class Found:
 
 @dataclass
 class Budget:
-    """How much may still be tried.   left: edges that may be swept"""
+    """How much may still be tried.   left: edges that may be swept;   whole: what this is a part of"""
 
     left: int
+    whole: Budget | None = None
 
-    def spend(self, point: Point) -> bool:
-        """Whether one more sweep at this point may be made."""
-        self.left -= len(point.model.edges)
-        return self.left > 0
+    def spend(self, edges: int) -> bool:
+        """Whether so many more edges may be swept."""
+        self.left -= edges
+        return self.left > 0 and (self.whole is None or self.whole.spend(edges))
+
+    def part(self, of: int) -> Budget:
+        """One part of so many."""
+        return Budget(self.left // of, self)
 
 
 @dataclass
@@ -77,28 +85,25 @@ class Searched:
     here_only: tuple[tuple[Edit, ...], ...] = ()
 
 
-def search(small: Point, large: Point, effort: int, base: tuple[Edit, ...] = ()) -> Searched:
+def search(small: Point, large: Point, budget: Budget, base: tuple[Edit, ...] = ()) -> Searched:
     """Which edits beside those of `base` give the subject's numbers.
 
-    effort   how many edges may be swept; a count and no time, so that the same seed finds the same
+    budget   a count and no time, so that the same seed finds the same
     """
-    budget, kept = Budget(effort), _Kept()
-    if found := _one_more(small, large, base, budget, kept):
+    kept = _Kept()
+    if found := _one_more(small, large, base, budget.part(3), kept):
         return Searched(found)
     here_only = kept.here_only
-    budget = Budget(effort)
-    if found := _peeled(small, large, base, kept, budget):
+    if found := _peeled(small, large, base, kept, budget.part(3)):
         return Searched(found)
     if not here_only:
         again = _Kept(whole=True)
-        budget = Budget(effort)
-        _one_more(small, large, base, budget, again)
-        budget = Budget(effort)
-        if found := _peeled(small, large, base, again, budget):
+        _one_more(small, large, base, budget.part(3), again)
+        if found := _peeled(small, large, base, again, budget.part(3)):
             return Searched(found)
         here_only += again.here_only
     if not base and not here_only:
-        together = _pair(small, large, kept, Budget(effort // 3))
+        together = _pair(small, large, kept, budget.part(4))
         if together := tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits)):
             return Searched(together)
     return Searched((), tuple(dict.fromkeys(here_only))[:3])
@@ -133,6 +138,7 @@ def _by_stages(
     stages: tuple[Callable[[], Candidates], ...] = (
         lambda: (c for where in classes for c in _scaled(small, base, start, where, ("all",), kept.whole)),
         lambda: _grouped(small, classes),
+        lambda: _all_of_it(small, base),
         lambda: _cut(small, classes),
         lambda: (c for where in classes for c in _passed(small, where)),
         lambda: (c for where in classes for c in _shifted(small, where)),
@@ -144,7 +150,7 @@ def _by_stages(
     for stage in stages:
         found: list[Found] = []
         for cost, edit in _with_siblings(small, stage()):
-            if not budget.spend(small):
+            if not budget.spend(len(small.model.edges) * (len(small.cotangents) if kept.whole else 1)):
                 return tuple(sorted(found, key=lambda f: f.cost))
             edits = (*base, edit)
             try:
@@ -277,6 +283,14 @@ def _grouped(point: Point, classes: list[EdgeClass]) -> Candidates:
                 yield 1.4 + 0.1 * (when != "inner"), Edit(rest[0], "times", "0", when=when, more=tuple(rest[1:]))
 
 
+def _all_of_it(point: Point, base: tuple[Edit, ...]) -> Candidates:
+    """Everything that comes from outside, and so every gradient, times a factor."""
+    targets = [(w.key, w.slot) for w in point.model.classes if w.key[1].startswith("output")]
+    if len(targets) > 1 and not base:
+        for name in _FACTORS[1:]:
+            yield 1.1, Edit(targets[0], "times", name, more=tuple(targets[1:]))
+
+
 def _cut(point: Point, classes: list[EdgeClass]) -> Candidates:
     """What the user's code takes out of autograd."""
     cut = [w for w in classes if any(n == e.p and before <= e.y for e in w.edges for n, before in point.model.cut_at)]
@@ -355,7 +369,7 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
         yield 1.6, Edit(target, "derivative", other=("y", where.key, where.slot))
         terms = point.model.inside(where.edges[0].y)
         for term in range(len(terms) if len(terms) > 1 else 0):
-            for factor in ("0", "-1", "2", "1/2"):
+            for factor in ("0", "-1", "2", "1/2", "one", "1/3", "3"):
                 yield 1.7, Edit(target, "inside", factor, shift=term)
     elif point.model.values[where.edges[0].p].shape != point.model.values[where.edges[0].y].shape:
         yield 1.5, Edit(target, "unsummed")
@@ -431,6 +445,10 @@ def _replaced(point: Point, where: EdgeClass) -> Candidates:
                         yield 2.05, Edit(target, "value", other=other, form=form)
     for other in _beside(point, where):
         yield 1.9, Edit(target, "short", other=other)
+    if point.model.values[point.model.graph.nodes[-1].index].size == 1:
+        for other in pool:
+            if other[0] == "y" and model.values[_first(point, other)].shape == shape:
+                yield 2.25, Edit(target, "bar", other=("value", *other[1:]))
     for other in _handed_in(point, where):
         yield 2.2, Edit(target, "bar", other=other)
     for other in pool:
@@ -506,7 +524,7 @@ def _pair(small: Point, large: Point, kept: _Kept, budget: Budget) -> tuple[Foun
     found = []
     for i in np.flatnonzero(high > low):
         for j in order[low[i] : high[i]]:
-            if j <= i or not budget.spend(small) or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
+            if j <= i or not budget.spend(len(small.model.edges)) or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
                 continue
             edits = (kept.edits[nonzero[i]], kept.edits[nonzero[j]])
             try:

@@ -20,10 +20,13 @@ from bptt.harness.subject import Array
 def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[int, Sequence[int]]) -> Graph:
     """The graph with each activation of which only parts are read done part by part.   regions: the operations of each, in order"""
     readers: dict[int, list[Node]] = defaultdict(list)
-    for node in graph.nodes:
-        for a in node.args:
-            readers[a].append(node)
     outputs = set(graph.outputs.values())
+    used = set(outputs)
+    for node in reversed(graph.nodes):  # what is written beside it, and read by nothing, does not count
+        if node.index in used:
+            used.update(node.args)
+            for a in node.args:
+                readers[a].append(node)
     parts: dict[int, int] = {}
     for y in bases:
         inside = set(regions[y])

@@ -130,8 +130,8 @@ class Model:
         inner = [(n, k) for n in region for k, a in enumerate(self.graph.nodes[n].args) if a in region or a == self.bases[y]]
         return [(n, k) for n, k in inner if ELEMENTWISE[self.graph.nodes[n].op][k] is not None]
 
-    def derivative_but_for(self, y: int, term: int, factor: float) -> Array:
-        """f'(a) with one of its inner terms times a factor."""
+    def derivative_but_for(self, y: int, term: int, factor: float | None) -> Array:
+        """f'(a) with one of its inner terms times a factor; None: with 1 in its place."""
         inner = self.inside(y)
         return _derivative(self.graph, self.values, y, self.bases[y], (*inner[term], factor) if term < len(inner) else None)
 
@@ -354,7 +354,7 @@ def _is_view(graph: Graph, node: int) -> bool:
     return graph.nodes[node].op == "gather" and len(graph.nodes[node].args) == 1
 
 
-def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int, changed: tuple[int, int, float] | None = None) -> Array:
+def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int, changed: tuple[int, int, float | None] | None = None) -> Array:
     """f'(a), by the chain rule entry by entry within the unit.   changed: (operation, argument, what its share is multiplied with)"""
     bars: dict[int, Array] = {y: like_zeros(values[y].shape, values[y]) + 1}
     with np.errstate(all="ignore"):
@@ -366,6 +366,8 @@ def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int, change
             for k, a in enumerate(node.args):
                 d = local(node.op, k, values[n], args) if a >= base else None
                 if d is not None and values[a].shape == values[y].shape:
-                    share = bars[n] * d * (changed[2] if changed is not None and changed[:2] == (n, k) else 1.0)
+                    if changed is not None and changed[:2] == (n, k):
+                        d = 1.0 if changed[2] is None else changed[2] * d
+                    share = bars[n] * d
                     bars[a] = bars[a] + share if a in bars else share
     return bars.get(base, like_zeros(values[y].shape, values[y]))

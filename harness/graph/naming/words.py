@@ -28,8 +28,22 @@ _FACTOR = {
     "1/H": "is divided by H, the number of units",
     "H/H-1": "is divided by H - 1 in place of H, the number of units",
     "N/N-1": "is divided by N - 1 in place of N, the size of the batch",
+    "T*N": "is T N times too large (T steps, N sequences)",
+    "1/T*N": "is divided by T N, the number of outputs of a unit",
+    "T*N*H": "is T N H times too large",
+    "1/T*N*H": "is divided by T N H, the number of all outputs: a mean in place of the sum",
+    "N*H": "is N H times too large",
+    "1/N*H": "is divided by N H: a mean in place of the sum",
     "D": "is D times too large (D inputs)",
     "1/D": "is divided by D, the number of inputs",
+}
+_INSIDE = {
+    "0": "is left out",
+    "-1": "has the wrong sign",
+    "2": "is taken twice",
+    "1/2": "is taken half",
+    "1/3": "lacks its factor 3",
+    "one": "is passed on as it is",
 }
 _WHEN = {
     "inner": " (though the initial state does)",
@@ -53,17 +67,17 @@ def cause(point: Point, edit: Edit, backward: Frame | None, score: float, eviden
     frame = where.frame
     forward = f" ({statements.source_line(frame)}, line {statements.first_line(frame)})" if frame is not None and _known(frame) else ""
     line = backward or frame
-    head = f"line {statements.first_line(line)}: " if line is not None else ""
+    head = f"line {line.line}: " if line is not None else ""
     fix = _mended(backward, mend) or mend
     if backward is not None and _known(backward):
-        evidence = f"{evidence}; {Path(backward.file).name}:{statements.first_line(backward)} has {statements.source_line(backward)!r}"
-    source = None if line is None else Source(line.file, statements.first_line(line))
+        evidence = f"{evidence}; {Path(backward.file).name}:{backward.line} has {statements.source_line(backward)!r}"
+    source = None if line is None else Source(line.file, line.line)
     return Cause(code, f"{head}{said}{forward}", evidence, score, fix, source)
 
 
 def needless(frame: Frame) -> Cause:
     """An operation of the backward that has no counterpart in the forward pass."""
-    line, text = statements.first_line(frame), statements.text_of(statements.expression(frame)) or statements.source_line(frame)
+    line, text = frame.line, statements.text_of(statements.expression(frame)) or statements.source_line(frame)
     said = f"line {line}: {text} changes the gradient, and nothing in your forward pass does so"
     evidence = "without it your own backward gives every gradient right, at two sizes"
     return Cause("operation-too-many", said, evidence, 1.0, f"take it out of {statements.source_line(frame)!r}", Source(frame.file, line))
@@ -71,7 +85,7 @@ def needless(frame: Frame) -> Cause:
 
 def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: bool) -> Cause:
     """The line that is wrong, where nothing more is known of the mistake."""
-    line, name = statements.first_line(frame), statements.written(frame, False) or statements.source_line(frame)
+    line, name = frame.line, statements.written(frame, False) or statements.source_line(frame)
     where = point.model.by_key[wanted[1], wanted[2]]
     node = where.edges[-1].y if wanted[0] == "y" else where.edges[-1].p
     meant = value_name(point.model, node)
@@ -125,7 +139,7 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         return said, "entries-taken-alone", f"{dp} takes what goes through the other entries of {z} as well"
     if edit.act == "inside":
         inner = _inner_term(point.model, edge, edit.shift)
-        wrong = {"0": "is left out", "-1": "has the wrong sign", "2": "is taken twice"}.get(edit.factor, "is taken half")
+        wrong = _INSIDE.get(edit.factor, f"is multiplied by {edit.factor}")
         return (
             f"in the derivative of {y}, what goes through {inner} {wrong}",
             "derivative-wrong",
@@ -142,6 +156,8 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
             if where.kind == "activation":
                 return f"{dp} gets nothing from {y}{when}", "edge-missing", f"{dp} += {term}"
             return f"{dp} takes no share from {y}{when}: the term {term} is missing", "edge-missing", f"{dp} += {term}"
+        if edit.more and edit.target[0][1].startswith("output"):
+            return f"every gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
         words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
         return f"the share of {y} in {dp} {words}{when}", "edge-scaled", f"{dp} += {term}"
     if edit.act == "value" and where.kind == "activation":
@@ -180,6 +196,9 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     if edit.act == "short" and edit.other is not None:
         way = from_where(point.model, at := _node_of(point, ("y", *edit.other[1:])), value_name(point.model, at))
         return f"{dp} is built from a {dy} that lacks what comes through {way}{when}", "other-gradient", f"{dp} += {term}"
+    if edit.act == "bar" and edit.other is not None and edit.other[0] == "value":
+        other = value_name(point.model, point.model.by_key[edit.other[1:]].edges[-1].y)
+        return f"{dp} is built with {other} itself in place of {dy}{when}", "value-for-gradient", f"{dp} += {term}"
     if edit.act == "bar" and edit.other is not None and edit.other[0] == "share":
         at = point.model.by_key[edit.other[1:]].edges[-1].y
         other = gradient_of(point.model, at)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,8 @@ def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refu
     """The forward pass at `data`, replayed there and at `elsewhere`, other values of the same sizes."""
     if subject.framework == "torch":
         return _torch_graph(subject, data, elsewhere)
+    if _torch_inside(subject):
+        return _torch_inside_graph(subject, data, elsewhere)
     tape = Tape(_called.__code__)
     try:
         with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -77,6 +81,42 @@ def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refus
     return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
 
 
+def _torch_inside(subject: Subject) -> bool:
+    """Whether NumPy code computes with torch."""
+    module = sys.modules.get(type(subject.implementation).__module__)
+    names = vars(module).values() if module is not None and not module.__name__.startswith("bptt.") else ()
+    return any(isinstance(value, ModuleType) and value.__name__ == "torch" for value in names)
+
+
+def _torch_inside_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
+    """The same of NumPy code that copies its arrays into tensors."""
+    from bptt.harness.graph.tracing.torch_tensors import Dispatched
+
+    tape = Tape(_called.__code__)
+    try:
+        with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            own = _copied(data)
+            with Dispatched({}, _by_content(own)):
+                returned = _called(subject.implementation.run, own.params, own.xs, own.state)
+        outputs = {name: node for name, value in _named_outputs(returned).items() if (node := _node_with(tape, value)) is not None}
+    except Unsupported as reason:
+        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
+    except Exception as error:  # the boundary to code that we did not write
+        return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
+    if len(outputs) < len(_named_outputs(returned)):
+        return Refused("an output is computed where neither NumPy nor torch is seen")
+    return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
+
+
+def _by_content(data: Data, cotangent: Cotangent | None = None) -> dict[bytes, Any]:
+    """Traced arrays by their numbers: what is drawn at random is not drawn twice."""
+    named = inputs_of(data)
+    if cotangent is not None:
+        named |= {("dys", ""): cotangent.dys, **{("dfinal", name): value for name, value in cotangent.dfinal.items()}}
+    return {np.ascontiguousarray(value).tobytes(): traced_input(value, name) for name, value in named.items() if np.any(value)}
+
+
 #: How far NumPy's replay of torch's operations may be from torch, beside the largest output.
 _ROUNDING = {"float64": 1e-12, "float32": 3e-5}
 
@@ -100,7 +140,10 @@ def _trusted(subject: Subject, graph: Graph, points: tuple[Data, ...], lost: lis
             wanted = _named_outputs(run(subject, at))
         except BpttError as error:
             return Refused(str(error))
-        values = replay(graph, inputs_of(at))
+        try:
+            values = replay(graph, inputs_of(at))
+        except (IndexError, TypeError, ValueError) as error:  # what was written down does not fit together
+            return Refused(f"it cannot be replayed: {str(error)[:80]}{_at(lost)}")
         for name, node in graph.outputs.items():
             if name not in wanted or not _same(values[node], wanted[name], rounding):
                 label = "ys" if name[0] == "ys" else f"final {name[1]}"
@@ -110,7 +153,7 @@ def _trusted(subject: Subject, graph: Graph, points: tuple[Data, ...], lost: lis
 
 def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
     """The user's own backward as a graph: to find the line that computes a value, never to judge."""
-    if subject.framework == "torch":
+    if subject.framework == "torch" or _torch_inside(subject):
         return _torch_backward(subject, data, cotangent)
     tape = Tape(_called.__code__)
     outputs: dict[tuple[str, str], int] = {}
@@ -140,7 +183,8 @@ def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph
     try:
         with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            with Dispatched(_by_address(own, v)):
+            inside = subject.framework != "torch"
+            with Dispatched({}, _by_content(own, v)) if inside else Dispatched(_by_address(own, v)):
                 returned = _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
             outputs = _by_value(tape, returned)
     except Exception as error:  # as above; what was traced until then is still of use
@@ -153,13 +197,16 @@ def _by_value(tape: Tape, returned: Any) -> dict[tuple[str, str], int]:
     """The nodes of gradients that come back as plain arrays: the last ones with these numbers."""
     found = {}
     for name, value in _named_gradients(returned).items():
-        if not isinstance(value, np.ndarray) or not np.any(value):
-            continue
-        sizes = (n.index for n in reversed(tape.nodes) if tape.values[n.index].size == value.size)
-        node = next((n for n in sizes if _same(tape.values[n].reshape(-1), value.reshape(-1), 1e-6)), None)
-        if node is not None:
+        if isinstance(value, np.ndarray) and np.any(value) and (node := _node_with(tape, value)) is not None:
             found[name] = node
     return found
+
+
+def _node_with(tape: Tape, value: Array) -> int | None:
+    """The last node with these numbers, which NumPy has computed as torch did, to rounding; of this shape, where one has it."""
+    sizes = [n.index for n in reversed(tape.nodes) if tape.values[n.index].size == value.size]
+    ranked = sorted(sizes, key=lambda n: tape.values[n].shape != value.shape)
+    return next((n for n in ranked if _same(tape.values[n].reshape(-1), value.reshape(-1), 1e-6)), None)
 
 
 def inputs_of(data: Data) -> dict[tuple[str, str], Array]:

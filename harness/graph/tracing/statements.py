@@ -162,6 +162,17 @@ def return_of(frame: Frame) -> Frame | None:
     return Frame(frame.file, max(s.lineno for s in returns), frame.function) if returns else None
 
 
+def call_of(frame: Frame, method: str) -> Frame | None:
+    """The last call of a method of this name in the function there."""
+    function = _function(frame)
+    calls = [
+        n.lineno
+        for n in ast.walk(function or ast.Module([], []))
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == method
+    ]
+    return Frame(frame.file, max(calls), frame.function) if calls else None
+
+
 def renamed(frame: Frame) -> Frame | None:
     """The first statement of the function there that gives one name the value of another as it is."""
     function = _function(frame)

@@ -20,15 +20,20 @@ from bptt.harness.subject import Array
 
 
 class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """While this is open, operations on tensors are written on the tape.   inputs: traced arrays by the address of their memory"""
+    """While this is open, operations on tensors are written on the tape.
+
+    inputs      traced arrays by the address of their memory
+    by_content  the same by their numbers, for code that copies them into tensors of its own
+    """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # keeps torch from importing its compiler, seconds of it, for the first operation
 
-    def __init__(self, inputs: Mapping[int, Any]) -> None:
+    def __init__(self, inputs: Mapping[int, Any], by_content: Mapping[bytes, Any] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.inputs = dict(inputs)
+        self.by_content = dict(by_content or {})
         self.stores: dict[int, Any] = {}
         self.alive: list[Any] = []
 
@@ -86,7 +91,8 @@ class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
             else:
                 whole_storage = torch.empty(0, dtype=value.dtype).set_(value.untyped_storage())
                 numbers = _numbers(whole_storage)
-                self.stores[key] = whole(numbers, tape().add("constant", [], None, numbers))
+                known = self.by_content.get(numbers.tobytes()) if numbers.size > 1 else None
+                self.stores[key] = np.reshape(known, -1) if known is not None else whole(numbers, tape().add("constant", [], None, numbers))
             self.alive.append(value)
         return self.stores[key]
 
@@ -199,6 +205,14 @@ def _variance(root: bool) -> Callable[..., Any]:
     return call
 
 
+def _vector_norm(d: Any, a: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, **kw: Any) -> Any:
+    if ord == 1:
+        return np.abs(a).sum(axis=_axes(dim), keepdims=keepdim)
+    if ord != 2:
+        raise Unsupported(f"torch.linalg.vector_norm(ord={ord})")
+    return np.sqrt(np.square(a).sum(axis=_axes(dim), keepdims=keepdim))
+
+
 HANDLERS: dict[str, Callable[..., Any]] = {
     "add": lambda d, a, b, alpha=1: a + (b if alpha == 1 else alpha * b),
     "sub": lambda d, a, b, alpha=1: a - (b if alpha == 1 else alpha * b),
@@ -258,6 +272,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "native_layer_norm": _layer_norm,
     "cat": lambda d, parts, dim=0: np.concatenate(parts, axis=dim),
     "stack": lambda d, parts, dim=0: np.stack(parts, axis=dim),
+    "linalg_vector_norm": _vector_norm,
     "clone": lambda d, a, **kw: a.copy(),
     "contiguous": lambda d, a, **kw: a.copy(),
     "_to_copy": lambda d, a, **kw: a.copy(),
@@ -275,6 +290,10 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "zero": lambda d, a: np.zeros(np.shape(a)),
     "fill": lambda d, a, value: np.zeros(np.shape(a)) + value,
     "threshold_backward": lambda d, g, a, limit: np.where(a > limit, g, 0.0),
+    "sgn": lambda d, a: np.sign(a),
+    "sign": lambda d, a: np.sign(a),
+    "_softmax_backward_data": lambda d, g, y, dim, *rest: y * (g - (g * y).sum(axis=dim, keepdims=True)),
+    "_log_softmax_backward_data": lambda d, g, y, dim, *rest: g - np.exp(y) * g.sum(axis=dim, keepdims=True),
     "tanh_backward": lambda d, g, y: g * (1 - y * y),
     "sigmoid_backward": lambda d, g, y: g * (y * (1 - y)),
 }
