@@ -101,9 +101,9 @@ def _where_computed(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Fr
 def _where_written(backward: Backward, rows: int, size: int) -> Frame | None:
     """The line that writes so many entries of a gradient of this size."""
     for node in backward.graph.nodes:
-        if node.op == "scatter" and node.place and not node.settings.add and backward.values[node.index].size == size:
-            if node.settings.index.size == rows and node.index in backward.moved:
-                return node.place[-1]
+        written = node.op == "scatter" and node.place and not node.settings.add and node.index in backward.moved
+        if written and backward.values[node.index].size == size and node.settings.index.size == rows:
+            return node.place[-1]
     return None
 
 
