@@ -288,6 +288,12 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
                 raise
             folders.append(above)
             importlib.invalidate_caches()
+        except ImportError as error:
+            depth = len((module.__package__ or "").split(".")) if module.__package__ else 0
+            if "relative import" not in str(error) or depth > 2 or depth + 1 >= len(path.parents):
+                raise
+            module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
+            folders.append(path.parents[depth + 1])
 
 
 def _parsed(path: Path, target: str) -> tuple[str, ast.Module]:

@@ -211,7 +211,13 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("backward", f"{reading.backward}({backward.said(reading)})")
     yield Detection("weights", forward.owner.words)
     yield Detection("seen", ", ".join((*forward.evidence, *reading.evidence)))
-    kinds = {"result": "returned", "kept": "kept on the object", "change": "the change of the weight over the learning rate"}
+    kinds = {
+        "result": "returned",
+        "kept": "kept on the object",
+        "change": "the change of the weight over the learning rate",
+        "updated": "what is returned for the weight, as its change over the learning rate",
+        "local": "variables of the function",
+    }
     for kind_, said in kinds.items():
         names = [k.removeprefix("p:") for k, place in reading.gradients.items() if place.kind == kind_]
         if names:

@@ -476,7 +476,6 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
     for name in changed:
         if f"p:{name}" not in found and rated:
             found[f"p:{name}"] = Place("change", (name,))
-    found |= _local_places(forward, done, [p.name for p in forward.parameters if f"p:{p.name}" not in found])
     if not one_call:
         for path, _, value in _returned(done.gave, returned):
             if any(p.kind == "result" and p.path == path for p in found.values()):
@@ -484,6 +483,11 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
             role = _role_by_shape(forward, value, found, params)
             if role and role[2:] not in changed:
                 found[role] = Place("result", path)
+    claimed = {p.path for p in found.values() if p.kind in ("result", "updated")}
+    free = {_like_bias(np.shape(v)) for path, _, v in _returned(done.gave, returned) if path not in claimed and isinstance(v, np.ndarray)}
+    # what is returned comes before a variable of the function
+    left = [p.name for p in forward.parameters if f"p:{p.name}" not in found and _like_bias(np.shape(done.before[p.name])) not in free]
+    found |= _local_places(forward, done, left)
     return found
 
 

@@ -29,7 +29,8 @@ def choose(found: Sequence[Reading]) -> Reading:
     """The reading that stands.  Raises AmbiguousError."""
 
     def key(reading: Reading) -> tuple[int, int]:
-        return (_score(reading), len(reading.forward.evidence))
+        mixing = reading.forward.sizes.N > 1 and "rows do not mix" not in reading.forward.evidence
+        return (_score(reading), len(reading.forward.evidence) - mixing)
 
     best = max(map(key, found))
     equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))
@@ -37,10 +38,11 @@ def choose(found: Sequence[Reading]) -> Reading:
     _one_row_at_a_time(likely[0], found)
     if len(likely) == 1:
         return likely[0]
-    right = [is_right(r) for r in likely]
-    if all(v == right[0] for v in right):
-        return likely[0]
-    one, other = likely[right.index(True)], likely[right.index(False)]
+    verdicts = [(r, is_right(r)) for r in likely]
+    right, wrong = ([r for r, v in verdicts if v is told] for told in (True, False))
+    if not (right and wrong):  # one that does not run at other values says nothing
+        return (right or wrong or likely)[0]
+    one, other = right[0], wrong[0]
     raise AmbiguousError(
         f"two readings run equally well and disagree: with ({forward_said(one.forward)}) and ({said(one)}) its gradients are right, "
         f"with ({forward_said(other.forward)}) and ({said(other)}) they are wrong"

@@ -7,7 +7,7 @@ import io
 import itertools
 import types
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
-from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
+from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Namespace, Owner, follow
 from bptt.harness.adapters.textbook.params import Parameter, draw, find_parameters, is_state, substitute
 from bptt.harness.subject import Array, Arrays
 
@@ -338,6 +338,9 @@ def prepare(forward: Forward, root: Any, values: Values) -> None:
     T, N = values.x.shape[:2]
     holder = root.functions if isinstance(root, Handed) else root
     own = getattr(holder, "__dict__", {})
+    if not isinstance(holder, Namespace):  # those of its class become its own
+        numbers = {n: v for c in reversed(type(holder).__mro__) for n, v in vars(c).items() if type(v) in (int, float)}
+        own.update({n: v for n, v in numbers.items() if n not in own and words.roles(n)[:1] in (("T",), ("N",), ("rate",))})
     follow(own, T, N, values.rate)
     space = forward.owner.space(root, forward.method)
     if "__bptt_made_anew__" in space and space is not own:
@@ -527,7 +530,25 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         axis = {p: 1 if p in timed else 0 for p in rows}
         if rows and all(np.array_equal(np.take(first[p], 1, axis[p]), np.take(moved[p], 1, axis[p])) for p in rows):
             evidence.append("rows do not mix")
+        elif not rows and not all(_adds_up(forward, after, values, changed, first, p) for p in paths):
+            raise ValueError(f"rows of a batch mix in {forward.method}")
     return replace(forward, evidence=tuple(evidence))
+
+
+def _adds_up(
+    forward: Forward, after: Callable[[Values], dict[Path, Array]], values: Values, changed: Array, first: Mapping[Path, Array], path: Path
+) -> bool:
+    """Whether what one row of a batch adds to a result is the same whatever the other rows are."""
+    one, other = values.x.copy(), values.x.copy()
+    one[:, 0], other[:, 1:] = changed[:, 0], changed[:, 1:]
+    terms = [
+        first[path],
+        after(replace(values, x=one))[path],
+        after(replace(values, x=other))[path],
+        after(replace(values, x=changed))[path],
+    ]
+    mixed = terms[0] - terms[1] - terms[2] + terms[3]
+    return bool(np.all(np.abs(mixed) <= 1e-9 * np.max(np.abs(terms))))
 
 
 def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Generator) -> Forward:

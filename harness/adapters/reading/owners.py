@@ -197,6 +197,9 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
         else:
             unclear.append(name)
     letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
+    if letters and not letters & {"D", "H", "O", "Z"}:  # (M, N) are sizes of inputs and units where nothing else is
+        unclear = [n for n in (*needed, *optional) if n in unclear or isinstance(plan.get(n), Letter)]
+        plan = {n: v for n, v in plan.items() if not isinstance(v, Letter)}
     if "O" in letters and "H" not in letters:
         plan = {n: Letter("H") if isinstance(v, Letter) and v.letter == "O" else v for n, v in plan.items()}
     return plan, truncation, unclear

@@ -206,7 +206,8 @@ def sizes_named(module: types.ModuleType) -> dict[str, int]:
     for node in _kept(_tree_of_file(module.__file__).body):
         if isinstance(node, ast.ClassDef):
             owner = vars(module).get(node.name)
-            names = [f"{node.name}.{t.id}" for n in node.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
+            stored = [s for n in node.body if isinstance(n, ast.Assign) for t in n.targets for s in ast.walk(t)]
+            names = [f"{node.name}.{s.id}" for s in stored if isinstance(s, ast.Name)]
             found |= {n: getattr(owner, n.partition(".")[2]) for n in names if _is_size(getattr(owner, n.partition(".")[2], None))}
         elif isinstance(node, ast.Assign) and not any(isinstance(n, ast.Name) and n.id in found for n in ast.walk(node.value)):
             names = [n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)]

@@ -34,12 +34,12 @@ _WORDS: dict[str, str] = {
     ),
     "H": (
         r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"
-        r"hid_?(size|dim)|hidden_?(node|unit|neuron|cell)s?|num_?(hidden|units|neurons|nodes|cells)|n_?(hidden|units|neurons|cells)|units|state_?(size|dim)|"
+        r"hid_?(size|dim)|hidden_?(node|unit|neuron|cell)s?|num_?(hidden|units|neurons|nodes|cells)|n_?(hidden|hid|hiddens|units|neurons|cells|state)|units|state_?(size|dim)|"
         r"hdim|rnn_?(size|units)|lstm_?(size|units)|mem_?cell_?ct|cell_?(size|dim))$"
     ),
     "D": (
         r"^(input_?(size|dim|dims|units|features|channels?|nodes|n|shape|d)?|D|n_?x|x_?(dim|size)|in_?(size|dim|features|channels)|"
-        r"num_?(inputs?|features)|n_?(inputs?|features|in)|embed(ding)?_?(size|dim)|emb_?(size|dim)|features|"
+        r"num_?(inputs?|features)|n_?(inputs?|inp|features|in)|embed(ding)?_?(size|dim)|emb_?(size|dim)|features|"
         r"word_?dim|wordvec_?size|vocab_?(size|dim)|vocabulary_?size|V|len_?vocab|d_?in|idim|char_?(size|dim)|"
         r"vec_?(size|dim))$"
     ),
@@ -49,8 +49,8 @@ _WORDS: dict[str, str] = {
     ),
     "N": r"^(N|batch_?size|n_?batch|bs|m|minibatch_?size)$",
     "T": (
-        r"^(T|T_?x|seq_?(len|length|size)|sequence_?length|time_?steps?|n_?steps|num_?steps|steps|max_?(seq_?)?len(gth)?|"
-        r"window|bptt_?steps)$"
+        r"^(T|T_?x|T_?steps?|seq(uence)?_?(len|length|size)s?|sequence_?length|(n_?|num_?)?time_?steps?|n_?steps|num_?steps|steps|"
+        r"max_?(seq_?)?len(gth)?|window(_?(size|len))?|bptt_?steps|unroll(_?(len|length|steps))?|input_?len(gth)?|sentence_?len(gth)?)$"
     ),
     "Z": r"^(z_?(size|dim)|concat_?(size|dim)|x_?h_?(size|dim))$",
     "truncation": r"^(bptt_?(trunc(ate)?|truncate|k)|trunc(ate|ation)?|k1|k2)$",
@@ -149,6 +149,9 @@ def _word(node: ast.expr) -> str:
         return ",".join(map(_word, node.elts))
     while isinstance(node, ast.Subscript):
         node = node.value
+    if isinstance(node, ast.BinOp | ast.Call):  # 'dW' of 'dW + decay * W' and of 'dW.copy()'
+        inner = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and stem(n.id) != n.id}
+        return inner.pop() if len(inner) == 1 else ""
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 

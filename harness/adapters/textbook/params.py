@@ -163,7 +163,13 @@ def _others_matter(obj: Any, arrays: Sequence[Array]) -> bool:
         if hasattr(obj, "__dict__")
         else []
     )
-    return any(re.match(r"^(W|U|b|bias|w)(_|[A-Za-z]?$|[xh])", name) for name in own)
+    boxes = [n for n, v in getattr(obj, "__dict__", {}).items() if isinstance(v, dict | list | tuple) and len(v) and n != "params"]
+    beside = any(re.match(r"^_?(bias|biases|b|bs)$", n) and all(isinstance(v, np.ndarray) for v in _values(getattr(obj, n))) for n in boxes)
+    return beside or any(re.match(r"^(W|U|b|bias|w)(_|[A-Za-z]?$|[xh])", name) for name in own)
+
+
+def _values(box: Any) -> list[Any]:
+    return list(box.values()) if isinstance(box, dict) else list(box)
 
 
 def _name(slot: Slot, first: Slot, obj: Any, array: Array) -> str:

@@ -15,7 +15,7 @@ from bptt.harness.cases import Case, Data, cotangents
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.registry import check
-from bptt.harness.subject import Array
+from bptt.harness.subject import Array, Arrays
 from bptt.reports.records import Where
 
 #: In units of eps: what is frozen may change the order of additions, and nothing else.
@@ -31,8 +31,8 @@ def interleaved_forward_passes_do_not_disturb_each_other(context: CheckContext, 
     other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
     first, second = ((at.xs, at.state, v.dys, v.dfinal) for at in (data, other))
     alone, together = called(context.subject, "interleaved", method, data.params, first, second)
-    got = _named(together)
-    for name, expected in _named(alone).items():
+    got = _named(together, data.params)
+    for name, expected in _named(alone, data.params).items():
         yield agree(
             f"{name} after another forward pass in between",
             got=got[name],
@@ -50,8 +50,8 @@ def a_second_backward_over_the_same_forward_gives_the_same(context: CheckContext
     data = context.data(case)
     v = cotangents(context.subject, case, *context.run(data))[0]
     first, second = called(context.subject, "twice", method, data.params, data.xs, data.state, v.dys, v.dfinal)
-    got = _named(second)
-    for name, expected in _named(first).items():
+    got = _named(second, data.params)
+    for name, expected in _named(first, data.params).items():
         yield agree(
             f"{name} of a second backward over the same forward pass",
             got=got[name],
@@ -71,9 +71,9 @@ def what_is_frozen_does_not_change_the_other_gradients(context: CheckContext, ca
     v = cotangents(context.subject, case, *context.run(data))[0]
     at = (data.params, data.xs, data.state, v.dys, v.dfinal)
     eps = float(np.finfo(case.dtype).eps)
-    full = _named(called(context.subject, "backward", context.subject.implementation.backward, *at))
+    full = _named(called(context.subject, "backward", context.subject.implementation.backward, *at), data.params)
     for frozen, gradients in called(context.subject, "partially_frozen", method, *at):
-        for name, got in _named(gradients).items():
+        for name, got in _named(gradients, data.params).items():
             yield agree(
                 f"{name} with {frozen} frozen",
                 got=got,
@@ -94,7 +94,9 @@ def _method(context: CheckContext, name: str, what: str) -> Callable[..., Any]:
     return method  # type: ignore[no-any-return]  # whatever a user's object has there
 
 
-def _named(gradients: Any) -> dict[str, Array]:
+def _named(gradients: Any, params: Arrays) -> dict[str, Array]:
     dparams, dxs, dstate = gradients
-    found = {f"dL/d{k}": g for k, g in dparams.items()} | {f"dL/d{k}0": g for k, g in dstate.items()}
+    found = {f"dL/d{k}": g for k, g in dparams.items()}
+    # a learned initial state may be a parameter called h0
+    found |= {f"dL/d{k}0" if f"{k}0" not in params else f"dL/d{k}0 (the state)": g for k, g in dstate.items()}
     return found if dxs is None else found | {"dL/dxs": dxs}
