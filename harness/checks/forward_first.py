@@ -16,7 +16,7 @@ def with_needs(plan: list[Check], context: CheckContext) -> list[tuple[Check, tu
     """Checks in the order in which they run, each with the ids of those without which it says nothing."""
     if context.forward_bug is None:
         return [(c, c.needs) for c in plan]
-    spoilt = _SPOILT
+    spoilt: tuple[str, ...] = _SPOILT
     if forward_is_to_be_mended(context):
         spoilt += _SPOILT_BACKWARD
         plan = sorted(plan, key=lambda c: c.id != _TELLS and c.family not in _BEFORE)

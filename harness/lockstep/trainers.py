@@ -23,9 +23,6 @@ from bptt.refimpl.training.rounding import Rounding, exact
 from bptt.refimpl.types import Array, Params, State
 
 if TYPE_CHECKING:
-    import torch
-
-    from bptt.harness.torch_models.layers import Network
     from bptt.harness.torch_models.networks import LanguageNetwork, Seq2SeqNetwork
 
 Step = tuple[float, Params]
@@ -33,8 +30,7 @@ Step = tuple[float, Params]
 
 def numpy_loop(model: Any, params: Params, batches: Sequence[Batch], settings: Settings, rounding: Rounding = exact) -> Iterator[Step]:
     """The reference.   rounding: what is done to weights and gradients before each step of the optimiser"""
-    optimiser = _optimiser(settings)
-    clip = unclipped if settings.clip is None else partial(clip_by_global_norm_torch, theta=settings.clip)
+    optimiser, clip = _optimiser(settings), _clip(settings)
     slots = optimiser.start(params)
     dparams: Params
     carried: State = {}
@@ -56,22 +52,15 @@ def numpy_gradients(model: Any, params: Params, batch: Batch) -> dict[str, Array
 
 def torch_loop(model: Any, params: Params, batches: Sequence[Batch], settings: Settings) -> Iterator[Step]:
     """torch.nn's modules, its differentiation, its clipping and its optimisers."""
-    import torch
-
-    from bptt.harness.torch_models.layers import detached
+    from bptt.harness.torch_models.trainer import trainer
 
     network = _network(model, params)
-    optimiser = _torch_optimiser(network, settings)
+    theirs = trainer(network, _optimiser(settings), _clip(settings))
     state = None
     for batch in batches:
-        optimiser.zero_grad()
-        loss, after = network.loss(batch.inputs, batch.targets, state, batch.masks, batch.lengths)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-        if settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-        optimiser.step()
-        state = detached(after) if settings.carried else None
-        yield loss.item(), network.values()
+        loss, _, after = theirs.step(settings.learning_rate, batch.inputs, batch.targets, state, batch.masks, batch.lengths)
+        state = after if settings.carried else None
+        yield loss, network.values()
 
 
 def torch_gradients(model: Any, params: Params, batch: Batch) -> dict[str, Array]:
@@ -111,11 +100,5 @@ def _optimiser(settings: Settings) -> Optimiser:
     return Momentum(settings.momentum) if settings.optimizer == "momentum" else SGD()
 
 
-def _torch_optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
-    import torch
-
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(trained, settings.learning_rate, settings.betas, settings.epsilon)
-    momentum = settings.momentum if settings.optimizer == "momentum" else 0.0
-    return torch.optim.SGD(trained, settings.learning_rate, momentum)
+def _clip(settings: Settings) -> Callable[[Params], tuple[dict[str, Array], float]]:
+    return unclipped if settings.clip is None else partial(clip_by_global_norm_torch, theta=settings.clip)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from bptt.refimpl.training.batching import Batches, Batching
-from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, unclipped
+from bptt.refimpl.training.clipping import clip_by_global_norm
 from bptt.refimpl.training.loop import Record, Setup, State, epoch
-from bptt.refimpl.training.optimisers import SGD, Adam, Optimiser
+from bptt.refimpl.training.optimisers import Adam
 from bptt.refimpl.training.perplexity import Score, Validation
 from bptt.refimpl.training.random_state import thawed
 from bptt.refimpl.training.rounding import Rounded
@@ -39,27 +39,20 @@ def train(setup: Setup, state: State, epochs: int, *, rows: bool = False) -> Ite
 
     rows   for a model of one-hot inputs: rows of the weights are looked up, in a loop over the steps
     """
-    from bptt.harness.torch_models.layers import detached
     from bptt.harness.torch_models.networks import network
+    from bptt.harness.torch_models.trainer import trainer
 
     net = network(setup.model, state.params, rows)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    optimiser, clip = _optimiser(setup.optimiser, trained), _clip(setup.clip, trained)
+    theirs = trainer(net, setup.optimiser, setup.clip)
     batches, masks = (thawed(state.generators[name]) for name in ("batches", "masks"))
     rate = state.rate
     for number in range(1, epochs + 1):
         started = time.perf_counter()
-        optimiser.param_groups[0]["lr"] = rate.lr
         score, largest, carried = Score(), 0.0, None
         for batch in setup.batching.epoch(batches).each:
-            carried = None if batch.fresh else detached(carried)
             mask = setup.model.masks(masks, state.params, *batch.inputs.shape[:2])
-            optimiser.zero_grad()
-            loss, carried = net.loss(batch.inputs, batch.targets, carried, mask)
-            loss.backward()
-            norm = clip()
-            optimiser.step()
-            score += Score(setup.total(float(loss.detach()), batch.count), batch.count)
+            loss, norm, carried = theirs.step(rate.lr, batch.inputs, batch.targets, None if batch.fresh else carried, mask)
+            score += Score(setup.total(loss, batch.count), batch.count)
             largest = max(largest, norm)
         seconds = time.perf_counter() - started
         lr, validation = rate.lr, None
@@ -111,20 +104,10 @@ def first_losses(setup: Setup, state: State, steps: int) -> tuple[float, float, 
 def losses(model: Any, params: Params, batches: Sequence[tuple[Any, Any]], lrs: Sequence[float], theta: float) -> list[float]:
     """The loss of each batch before its step of Adam, each from zero state; gradients clipped by global norm."""
     from bptt.harness.torch_models.networks import network
+    from bptt.harness.torch_models.trainer import trainer
 
-    net = network(model, params)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    optimiser, clip = _optimiser(Adam(), trained), _clip(functools.partial(clip_by_global_norm, theta=theta), trained)
-    found = []
-    for (inputs, targets), lr in zip(batches, lrs, strict=True):
-        optimiser.param_groups[0]["lr"] = lr
-        optimiser.zero_grad()
-        loss, _ = net.loss(inputs, targets, None, None)
-        loss.backward()
-        clip()
-        optimiser.step()
-        found.append(float(loss.detach()))
-    return found
+    theirs = trainer(network(model, params), Adam(), functools.partial(clip_by_global_norm, theta=theta))
+    return [theirs.step(lr, inputs, targets, None)[0] for (inputs, targets), lr in zip(batches, lrs, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -152,39 +135,3 @@ def _validation(net: Any, evaluate: Callable[[Params], float]) -> float:
             loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), torch.from_numpy(batch.targets).flatten(), reduction="sum")
             score += Score(float(loss), batch.count)
     return score.loss
-
-
-def _optimiser(ours: Optimiser, trained: Sequence[Any]) -> Any:
-    import torch
-
-    match ours:
-        case SGD():
-            return torch.optim.SGD(trained, 1.0)
-        case Adam():
-            return torch.optim.Adam(trained, 1.0, (ours.beta1, ours.beta2), ours.epsilon)
-    raise TypeError(f"optimiser is {type(ours).__name__}, wanted SGD or Adam")
-
-
-def _clip(ours: Callable[..., Any], trained: Sequence[Any]) -> Callable[[], float]:
-    """Clips the gradients in place, and gives their norm before."""
-    import torch
-
-    def norm_of_all() -> float:
-        return float(torch.nn.utils.get_total_norm([p.grad for p in trained]))
-
-    if ours is unclipped:
-        return norm_of_all
-    if not isinstance(ours, functools.partial) or ours.func not in (clip_by_global_norm, clip_by_global_norm_torch):
-        raise TypeError(f"clip is {ours!r}, wanted unclipped, or one by global norm as a partial with theta")
-    theta = float(ours.keywords["theta"])
-    if ours.func is clip_by_global_norm_torch:
-        return lambda: float(torch.nn.utils.clip_grad_norm_(trained, theta))
-
-    def clip() -> float:
-        norm = norm_of_all()
-        if norm > theta:
-            for p in trained:
-                p.grad.mul_(theta / norm)
-        return norm
-
-    return clip

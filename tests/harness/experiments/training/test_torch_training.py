@@ -17,7 +17,7 @@ from bptt.refimpl.training.batching import Consecutive, RandomSampling, Sentence
 from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_norm_torch, clip_elementwise
 from bptt.refimpl.training.corpus import characters_of
 from bptt.refimpl.training.loop import Setup, begin, summed, train
-from bptt.refimpl.training.optimisers import SGD, Adam, Momentum
+from bptt.refimpl.training.optimisers import SGD, Adam, Nesterov
 from bptt.refimpl.training.perplexity import Validation
 from bptt.refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise
 from bptt.refimpl.training.vocabulary import Rows
@@ -134,7 +134,7 @@ def unbuilt(*, model: Any = None, **replaced: Any) -> Callable[[], Any]:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: unbuilt(optimiser=Momentum()), "optimiser is Momentum, wanted SGD or Adam"),
+        (lambda: unbuilt(optimiser=Nesterov()), "optimiser is Nesterov, wanted SGD, Momentum or Adam"),
         (lambda: unbuilt(clip=partial(clip_elementwise, limit=1.0)), "clip is functools.partial.*, wanted unclipped, or one by global"),
         (lambda: unbuilt(clip=lambda grads: (grads, 0.0)), "wanted unclipped, or one by global norm as a partial with theta"),
         (lambda: unbuilt(evaluate=lambda params: 0.0), "wanted a Validation"),
