@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def environment() -> Facts:
     return facts
 
 
+@cache
 def installed(distribution: str) -> str | None:
     """Version of an installed distribution, None where it is not there."""
     try:

@@ -7,6 +7,7 @@ import hashlib
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def fingerprint(key: str) -> str:
     """The SHA-256 of a file, or the version of 'package NAME'; "" of what is not there."""
     try:
         if key.startswith(PACKAGE):
-            return metadata.version(key.removeprefix(PACKAGE))
+            return _version(key.removeprefix(PACKAGE))
         return hashlib.sha256(Path(key).read_bytes()).hexdigest()
     except (OSError, metadata.PackageNotFoundError):
         return ""
@@ -61,9 +62,23 @@ def package_of(path: Path) -> str:
     for home in {*(sysconfig.get_paths()[k] for k in ("purelib", "platlib")), *_sites()}:
         if path.is_relative_to(Path(home).resolve()):
             top = path.relative_to(Path(home).resolve()).parts[0].removesuffix(".py")
-            names = metadata.packages_distributions().get(top, [top])
-            return PACKAGE + names[0]
+            return PACKAGE + _distribution_of(top)
     return f"{PACKAGE}bptt" if any(path.is_relative_to(Path(home).resolve()) for home in _homes(bptt.__name__)) else ""
+
+
+@cache
+def _distribution_of(top: str) -> str:
+    """The distribution that a package is of: most are called as it is, and to ask all of them takes half a second."""
+    try:
+        _version(top)
+    except metadata.PackageNotFoundError:
+        return metadata.packages_distributions().get(top, [top])[0]
+    return top
+
+
+@cache
+def _version(distribution: str) -> str:
+    return metadata.version(distribution)
 
 
 def _sites() -> Iterator[str]:
