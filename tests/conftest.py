@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +13,12 @@ from hypothesis import HealthCheck, settings
 # Products here are small: more threads than one only wait for each other.  Set before NumPy reads it.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# Where bytecode is kept nowhere, hundreds of processes would compile the same files: it goes beside the other things that are built.
+if sys.dont_write_bytecode and not sys.pycache_prefix:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(Path(__file__).parents[1] / "build" / "bytecode")
+    sys.dont_write_bytecode = False
 
 # No test depends on the speed of a machine, and every run draws the same.
 settings.register_profile("bptt", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

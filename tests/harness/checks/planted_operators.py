@@ -139,7 +139,7 @@ def _first_row_for_all(right: Any, p: Arrays, x: Arrays, s: Arrays) -> Any:
 
 
 def _reads_the_next_value(right: Any, p: Arrays, x: Arrays, s: Arrays) -> Any:
-    return right(p, x | {"v": np.roll(x["v"], -1, axis=1)}, s)
+    return right(p, {**x, "v": np.roll(x["v"], -1, axis=1)}, s)
 
 
 def _short_sequences_start_at_zero(right: Any, p: Arrays, x: Arrays, s: Arrays) -> Any:
@@ -148,7 +148,7 @@ def _short_sequences_start_at_zero(right: Any, p: Arrays, x: Arrays, s: Arrays) 
 
 def _decays_after_the_error(right: Any, p: Arrays, x: Arrays, s: Arrays) -> Any:
     shifted = np.concatenate([0 * x["g"][:, :1], x["g"][:, :-1]], axis=1)
-    return right(p, x | {"g": shifted}, s)
+    return right(p, {**x, "g": shifted}, s)
 
 
 def _none_without_final_state(right: Any, p: Arrays, x: Arrays, s: Arrays, dy: Arrays, ds: Arrays, tape: Any) -> Gradients:

@@ -34,12 +34,11 @@ def test_every_check_of_the_catalogue_has_a_plant() -> None:
     assert len({c.id for c in catalogue()}) >= 35
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(1)
 @pytest.mark.parametrize("id", PLANTS)
-def test_the_planted_mistake_makes_this_check_fail_and_no_other(id: str) -> None:
+def test_the_planted_mistake_makes_its_check_fail(id: str) -> None:
     plant = PLANTS[id]
-    run = ran(plant.bad, id)
-    assert {r.check for r in run.failed} - (ROAMING - {id}) == ({id} if plant.status == "failed" else set()), run.text()
+    run = check(plant.bad, isolate=False, select=[id], block=False)
     result = run[id]
     assert result.status == plant.status
     said = result.finding.headline if result.finding else result.reason
@@ -50,6 +49,14 @@ def test_the_planted_mistake_makes_this_check_fail_and_no_other(id: str) -> None
     assert result.finding.code == plant.code
     place = asdict(result.finding.where)
     assert {k: place[k] for k in plant.where} == dict(plant.where)
+
+
+@pytest.mark.every(12)
+@pytest.mark.parametrize("id", PLANTS)
+def test_the_planted_mistake_makes_no_other_check_fail(id: str) -> None:
+    plant = PLANTS[id]
+    run = ran(plant.bad, id)
+    assert {r.check for r in run.failed} - (ROAMING - {id}) == ({id} if plant.status == "failed" else set()), run.text()
     assert not [r for r in run.run.results if r.status == "error"]
 
 
@@ -61,7 +68,7 @@ def test_the_plant_changes_the_numbers(id: str) -> None:
     assert len(clean) != len(bad) or not all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(clean, bad, strict=True))
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(6)
 @pytest.mark.parametrize("clean", sorted({p.clean for p in PLANTS.values()}, key=str), ids=lambda c: c.__name__)
 def test_the_clean_cell_passes_every_check(clean: type) -> None:
     run = check(clean, isolate=False)

@@ -16,7 +16,8 @@ class Layer:
 
     def __init__(self, Wx: Array, Wh: Array, b: Array, stateful: bool = False) -> None:
         self.params, self.grads = [Wx, Wh, b], [np.zeros_like(Wx), np.zeros_like(Wh), np.zeros_like(b)]
-        self.stateful, self.h, self.dh = stateful, None, None
+        self.stateful, self.dh = stateful, None
+        self.h: Array | None = None
 
     def set_state(self, h: Array) -> None:
         self.h = h

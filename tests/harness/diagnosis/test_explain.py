@@ -32,22 +32,24 @@ def named(
     return explain(at(case), at if rerun else None)
 
 
-@pytest.mark.parametrize("cell", SHOWN_IN)
-def test_every_bug_is_named(cell: str) -> None:
-    for first, found in ONCE:
-        if first == cell:
-            causes = named(cell, found, case=parse_case(found.case), scale=found.scale)
-            assert [cause.code for cause in causes] == [found.name], f"{cell} {found.name}"
-            assert causes[0].score == 1.0
-            assert (causes[0].hypothesis, causes[0].fix) == (found.sentence, found.fix)
+@pytest.mark.every(12)
+@pytest.mark.parametrize(("cell", "found"), [pytest.param(*each, id=f"{each[0]}-{each[1].name}") for each in ONCE])
+def test_a_bug_is_named(cell: str, found: KnownMistake) -> None:
+    causes = named(cell, found, case=parse_case(found.case), scale=found.scale)
+    assert [cause.code for cause in causes] == [found.name]
+    assert causes[0].score == 1.0
+    assert (causes[0].hypothesis, causes[0].fix) == (found.sentence, found.fix)
 
 
-@pytest.mark.parametrize("cell", ["elman", "lstm", "lstm_peephole", "lstm_projected", "gru_reset_after", "gru_reset_before"])
-def test_every_fifth_bug_is_named_in_a_foreign_convention(cell: str) -> None:
+FOREIGN_CELLS = ("elman", "lstm", "lstm_peephole", "lstm_projected", "gru_reset_after", "gru_reset_before")
+FOREIGN = [(cell, found) for cell in FOREIGN_CELLS for found in of_cell(cell, T=7)[::5]]
+
+
+@pytest.mark.parametrize(("cell", "found"), [pytest.param(*each, id=f"{each[0]}-{each[1].name}") for each in FOREIGN])
+def test_a_bug_is_named_in_a_foreign_convention(cell: str, found: KnownMistake) -> None:
     """Gates in reverse order, weights as rows, two biases, z opening the new state."""
-    for found in of_cell(cell, T=7)[::5]:
-        causes = named(cell, found, case=parse_case(found.case), mapping=foreign_layout(cell), scale=found.scale)
-        assert [cause.code for cause in causes] == [found.name], f"{cell} {found.name}"
+    causes = named(cell, found, case=parse_case(found.case), mapping=foreign_layout(cell), scale=found.scale)
+    assert [cause.code for cause in causes] == [found.name]
 
 
 @pytest.mark.every(4)
