@@ -113,7 +113,8 @@ def test_an_editable_install_is_one_package_too(source: Path, tmp_path: Path, mo
     python = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     copy = tmp_path / "source"
     shutil.copytree(source, copy)
-    command = [python, "-m", "pip", "install", "-q", "--no-deps", "--config-settings", f"editable_mode={mode}", "-e", copy]
+    options = ["-q", "--no-deps", "--config-settings", f"editable_mode={mode}"]
+    command: list[str | Path] = [python, "-m", "pip", "install", *options, "-e", copy]
     succeeds(command, tmp_path)
     where = "import importlib.util as u, pathlib as p; f = lambda n: p.Path(u.find_spec(n).origin).resolve().as_posix()\n"
     where += "print(f('bptt'), f('bptt.refimpl'), [n for n in ('harness', 'reports', 'refimpl') if u.find_spec(n)])"

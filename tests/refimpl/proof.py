@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from multiprecision import Number, exact
 
 from bptt.refimpl import unroll
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.types import Array
+from tests.refimpl.multiprecision import Number, exact
 
 Group = Literal["params", "xs", "state"]
 Key = tuple[Group, str]
@@ -58,8 +58,8 @@ class Case:
 def random_case(cell: Cell, rng: np.random.Generator, T: int, N: int, D: int, H: int, scale: float = 1.0) -> Case:
     """Everything random and nothing zero; `scale` multiplies the parameters (20 saturates the gates)."""
     params = {name: scale * p for name, p in cell.init(rng, D, H).items()}
-    state = {name: rng.normal(size=s.shape) for name, s in cell.zero_state(params, N).items()}
-    dfinal = {name: rng.normal(size=s.shape) for name, s in state.items()}
+    state = {name: np.asarray(rng.normal(size=s.shape)) for name, s in cell.zero_state(params, N).items()}
+    dfinal = {name: np.asarray(rng.normal(size=s.shape)) for name, s in state.items()}
     return Case(params, rng.normal(size=(T, N, D)), state, rng.normal(size=(T, *state["h"].shape)), dfinal)
 
 
@@ -133,7 +133,7 @@ def each_entry(inputs: Mapping[str, Array]) -> Iterator[Direction]:
 def one_random_direction(inputs: Mapping[str, Array], rng: np.random.Generator) -> Iterator[Direction]:
     """One for each input: a wrong entry shows in it, because every entry has its own random weight."""
     for name, a in inputs.items():
-        yield name, name, rng.normal(size=a.shape)
+        yield name, name, np.asarray(rng.normal(size=a.shape))
 
 
 def complex_step(cell: Cell, case: Case, group: Group, name: str, h: float = 1e-30) -> Array:

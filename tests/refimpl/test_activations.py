@@ -7,10 +7,10 @@ from collections.abc import Callable
 import mpmath
 import numpy as np
 import pytest
-from multiprecision import CONTEXT, Number, exact
 
 from bptt.refimpl import activations
 from bptt.refimpl.types import Array
+from tests.refimpl.multiprecision import CONTEXT, Number, exact
 
 POINTS = np.array([-700.0, -100.0, -40.0, -20.0, -3.0, -0.5, -1e-8, 0.0, 1e-8, 0.5, 3.0, 20.0, 40.0, 100.0, 700.0])
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multiprecision import Number, exact
 
 from bptt.refimpl import attention
 from bptt.refimpl.attention import ADDITIVE, DOT, Scorer, attend, attend_backward, softmax, softmax_backward
 from bptt.refimpl.types import Array
+from tests.refimpl.multiprecision import Number, exact
 
 T, N, S, Q, K = 2, 2, 4, 2, 3
 LENGTHS = np.array([2, 4])
@@ -41,7 +41,7 @@ class Case:
 
 def random_case(scorer: Scorer, rng: np.random.Generator, lengths: Array | None = LENGTHS, scale: float = 1.0) -> Case:
     key_width = Q if scorer is DOT else K
-    inputs = {name: rng.normal(size=p.shape) for name, p in scorer.init(rng, Q, key_width).items()}
+    inputs = {name: np.asarray(rng.normal(size=p.shape)) for name, p in scorer.init(rng, Q, key_width).items()}
     inputs |= {"queries": scale * rng.normal(size=(T, N, Q)), "keys": scale * rng.normal(size=(S, N, key_width))}
     return Case(inputs, rng.normal(size=(T, N, key_width)), rng.normal(size=(T, N, S)), lengths)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proof import Case, random_case
 
 from bptt.refimpl import CELLS, lengths, unroll
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.lengths import Packed, Whole, layout
 from bptt.refimpl.types import Array
+from tests.refimpl.proof import Case, random_case
 
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 quick = settings(max_examples=15, deadline=None, derandomize=True)

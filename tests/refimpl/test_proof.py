@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from multiprecision import exact
-from proof import Case, complex_step, gradients, loss, random_case, worst_error
 
 from bptt.refimpl import CELLS, unroll
 from bptt.refimpl.cells import elman, lstm, lstm_tf1
 from bptt.refimpl.cells.cell import Cell, Share
 from bptt.refimpl.cells.lstm_tf1 import Options
 from bptt.refimpl.types import Array, Params, State, Tape
+from tests.refimpl.multiprecision import exact
+from tests.refimpl.proof import Case, complex_step, gradients, loss, random_case, worst_error
 
 FULL_TF1 = Options(forget_bias=1.0, peepholes=True, cell_clip=0.5, projected=True, proj_size=3, proj_clip=0.1)
 CLIPPED_TF1 = Options(forget_bias=-1.0, peepholes=True, cell_clip=0.4)

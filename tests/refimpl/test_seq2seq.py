@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multiprecision import Number, exact
 
 from bptt.refimpl import CELLS, seq2seq, tasks
 from bptt.refimpl.attention import ADDITIVE, DOT
 from bptt.refimpl.seq2seq import Inputs, Seq2Seq, Targets
 from bptt.refimpl.stack import Stack
 from bptt.refimpl.types import Array
+from tests.refimpl.multiprecision import Number, exact
 
 GRU, LSTM, ELMAN = CELLS["gru_reset_after"], CELLS["lstm"], CELLS["elman"]
 MODELS = {

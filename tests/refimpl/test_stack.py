@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multiprecision import exact
-from proof import one_random_direction, worst_along
 
 from bptt.refimpl import CELLS, layers, stack, unroll
 from bptt.refimpl.cells import elman
 from bptt.refimpl.cells.cell import RowSum
 from bptt.refimpl.stack import Stack
 from bptt.refimpl.types import Array, Params, State, Tape
+from tests.refimpl.multiprecision import exact
+from tests.refimpl.proof import one_random_direction, worst_along
 
 Arrays = dict[str, Array]
 quick = settings(max_examples=15, deadline=None, derandomize=True)
@@ -73,10 +73,10 @@ def case_of(
 ) -> Case:
     """Everything random and nothing zero, but for the masks' zeros; no masks where p is None."""
     params = stack.init(which, rng, D, H)
-    state = {name: rng.normal(size=s.shape) for name, s in stack.zero_state(which, params, N).items()}
+    state = {name: np.asarray(rng.normal(size=s.shape)) for name, s in stack.zero_state(which, params, N).items()}
     widths = [sum(state["h" + suffix].shape[1] for suffix in which.suffixes(k)) for k in range(len(which.cells))]
     masks = None if p is None else tuple(layers.dropout_mask(rng, (T, N, width), p) for width in widths[:-1])
-    cotangents = {"ys": rng.normal(size=(T, N, widths[-1])), **{name: rng.normal(size=s.shape) for name, s in state.items()}}
+    cotangents = {"ys": rng.normal(size=(T, N, widths[-1])), **{name: np.asarray(rng.normal(size=s.shape)) for name, s in state.items()}}
     return Case(which, {**params, "xs": rng.normal(size=(T, N, D)), **state}, cotangents, tuple(state), lengths, masks)
 
 
@@ -184,7 +184,8 @@ def test_a_parameter_that_is_read_in_the_projection_and_in_the_loop_gets_both_gr
 @given(seed=st.integers(0, 2**32 - 1), T=st.integers(0, 5), N=st.integers(0, 3), H=st.integers(1, 6))
 def test_a_stack_of_one_is_the_cell(name: str, seed: int, T: int, N: int, H: int) -> None:
     case = case_of(stack_of(name), np.random.default_rng(seed), T, N, 3, H)
-    params, xs, state = ({key.removesuffix("_l0"): a for key, a in d.items()} if isinstance(d, dict) else d for d in case.of(case.inputs))
+    given = ({key.removesuffix("_l0"): a for key, a in d.items()} if isinstance(d, dict) else d for d in case.of(case.inputs))
+    params, xs, state = cast(tuple[Arrays, Array, Arrays], tuple(given))
     cotangents = {key.removesuffix("_l0"): a for key, a in case.cotangents.items()}
     dys = cotangents.pop("ys")
     ys, final, tapes = unroll.forward(CELLS[name], params, xs, state)
@@ -477,9 +478,10 @@ def fill(torch: Any, layer: Any, params: Arrays, suffixes: list[str]) -> dict[st
     tensors = {}
     for suffix in suffixes:
         own = {name.removesuffix(suffix): p for name, p in params.items() if name.endswith(suffix)}
+        half = own.get("b", np.zeros(1)) / 2
         values = {"weight_ih": own["W_x"].T, "weight_hh": own["W_h"].T}
         values |= {"weight_hr": own["W_p"].T} if "W_p" in own else {}
-        values |= {"bias_ih": own.get("b_x", own.get("b", 0) / 2), "bias_hh": own.get("b_h", own.get("b", 0) / 2)}
+        values |= {"bias_ih": own.get("b_x", half), "bias_hh": own.get("b_h", half)}
         with torch.no_grad():
             for name, value in values.items():
                 theirs[name + suffix].copy_(torch.tensor(value))

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from proof import Case, keyed, random_case
 
 from bptt.refimpl import CELLS, unroll
 from bptt.refimpl.types import Array
+from tests.refimpl.proof import Case, keyed, random_case
 
 torch = pytest.importorskip("torch", reason="needs torch")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proof import Case, Key, keyed, random_case
 
 from bptt.refimpl import CELLS, unroll
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.cells.lstm_tf1 import Options, make
 from bptt.refimpl.types import Array
+from tests.refimpl.proof import Case, Key, keyed, random_case
 
 UNROLLED = [*CELLS.values(), make(Options(peepholes=True, cell_clip=0.3, projected=True, proj_clip=0.2), name="lstm_tf1_full")]
 every_cell = pytest.mark.parametrize("cell", UNROLLED, ids=lambda cell: cell.name)

@@ -73,7 +73,7 @@ def test_of_two_levels_a_finding_or_the_larger_plan_stays(failing_run: Run, pass
     target = whole.targets[0]
     plan = target.planned[:5]
     results = tuple(r for r in whole.results if r.check in plan)
-    smoke = replace(whole, targets=(replace(target, planned=plan),), results=results, env=whole.env | {"level": "smoke"})
+    smoke = replace(whole, targets=(replace(target, planned=plan),), results=results, env={**whole.env, "level": "smoke"})
     for runs in ([whole, smoke], [smoke, whole]):
         (row,) = rows(merge_runs(runs))
         assert (len(row.results), row.verdict.words) == (17, "conforms")

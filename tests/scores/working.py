@@ -13,7 +13,8 @@ from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.subject import Subject
 
-A, R = TypeVar("A"), TypeVar("R")
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 def options(description: str | None, **counts: int) -> argparse.ArgumentParser:

@@ -18,11 +18,11 @@ def gradient_errors(subject: Subject, T: int = 4) -> Errors:
     impl, rng = subject.implementation, np.random.default_rng(7)
     D, H, N = ((subject.input_sizes or (3,))[0], (subject.hidden_sizes or (7,))[0], (subject.batch_sizes or (2,))[0])
     params, xs = impl.init(rng, D, H), rng.normal(size=(T, N, D))
-    state = {k: rng.normal(size=v.shape) for k, v in impl.zero_state(params, N).items()}
+    state = {k: np.asarray(rng.normal(size=v.shape)) for k, v in impl.zero_state(params, N).items()}
     ys, final = impl.run(params, xs, state)
     assert ys.shape == (T, N, H)
     assert {k: v.shape for k, v in final.items()} == {k: v.shape for k, v in state.items()}
-    dys, dfinal = rng.normal(size=ys.shape), {k: rng.normal(size=v.shape) for k, v in final.items()}
+    dys, dfinal = rng.normal(size=ys.shape), {k: np.asarray(rng.normal(size=v.shape)) for k, v in final.items()}
     for name in subject.no_dfinal:
         dfinal[name] = np.zeros_like(dfinal[name])
     dparams, dxs, dstate = impl.backward(params, xs, state, dys, dfinal)

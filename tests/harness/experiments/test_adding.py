@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bptt.harness.experiments import adding
 from bptt.harness.experiments.adding import DEFINITION, STARTS, drawn, gather, point
-from bptt.harness.experiments.engine.definition import Point, Settings
+from bptt.harness.experiments.engine.definition import Point
 from bptt.harness.subject import Array
 from bptt.refimpl import layers
 from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.training import Batch
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"T": 4, "H": 6, "N": 4, "cap": 20, "every": 10, "seed": (0, 1)}
-ONE: Settings = {**DEFINITION.settings, **SMALL, "start": "GRU", "seed": 0}
+SMALL: dict[str, Any] = {"T": 4, "H": 6, "N": 4, "cap": 20, "every": 10, "seed": (0, 1)}
+ONE: dict[str, Any] = {**DEFINITION.settings, **SMALL, "start": "GRU", "seed": 0}
 
 
 def test_all_claims_hold_for_every_start() -> None:

@@ -39,12 +39,12 @@ def test_every_claim_agrees_and_forty_of_them_are_the_examples_norms() -> None:
     ],
 )
 def test_a_slip_in_the_recursion_differs(monkeypatch: pytest.MonkeyPatch, slip: Callable[..., object]) -> None:
-    class Slipped(np.ndarray):  # type: ignore[type-arg]  # its products are those of a wrong program
-        def __matmul__(self, other: object) -> object:
+    class Slipped(np.ndarray):
+        def __matmul__(self, other: object) -> object:  # type: ignore[override]  # its products are those of a wrong program
             return slip(np.asarray(self), np.asarray(other).T)
 
     ones = np.ones
-    monkeypatch.setattr(book.np, "ones", lambda shape: ones(shape).view(Slipped))
+    monkeypatch.setattr(np, "ones", lambda shape: ones(shape).view(Slipped))
     first_step_only = run()
     assert "differs" in {c.verdict for c in first_step_only.claims}
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from bptt.harness.experiments import bounds
 from bptt.harness.experiments.bounds import DEFINITION, product_norms
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
-SMALL = {"gain": (0.6, 1.5), "seed": (0,), "H": 10, "lag": 12, "steps": 100, "draws": 10}
+SMALL: dict[str, Any] = {"gain": (0.6, 1.5), "seed": (0,), "H": 10, "lag": 12, "steps": 100, "draws": 10}
 
 
 def test_all_claims_hold() -> None:

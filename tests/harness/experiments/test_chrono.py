@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from bptt.harness.experiments import chrono
 from bptt.harness.experiments.chrono import DEFINITION, closed_form, mean_power
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
-SMALL = {"T_max": (20, 100), "draws": 20_000, "H": 8}
+SMALL: dict[str, Any] = {"T_max": (20, 100), "draws": 20_000, "H": 8}
 
 
 @pytest.mark.parametrize(("t", "known"), [(1, 0.9601), (10, 0.7326), (50, 0.3302), (100, 0.1497), (300, 0.0106)])

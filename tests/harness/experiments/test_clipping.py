@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from bptt.harness.experiments.clipping import DEFINITION, cliff, pascanu_rule, s
 from bptt.harness.subject import Array
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"n": 200}
+SMALL: dict[str, Any] = {"n": 200}
 
 
 def test_all_claims_hold() -> None:

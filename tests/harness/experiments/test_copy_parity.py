@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bptt.harness.experiments.copy_parity import DEFINITION, TASKS, gather, played, point
-from bptt.harness.experiments.engine.definition import Point, Settings
+from bptt.harness.experiments.engine.definition import Point
 from bptt.harness.experiments.training.sequence_tasks import copying, copying_baseline
 from bptt.refimpl import layers
 from bptt.refimpl.training import Batch
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"T": 1, "H": 16, "N": 12, "lr": 0.04, "iterations": 200, "every": 50, "seed": (0,)}
-ONE: Settings = {**DEFINITION.settings, **SMALL, "task": "parity", "cell": "GRU", "seed": 0}
+SMALL: dict[str, Any] = {"T": 1, "H": 16, "N": 12, "lr": 0.04, "iterations": 200, "every": 50, "seed": (0,)}
+ONE: dict[str, Any] = {**DEFINITION.settings, **SMALL, "task": "parity", "cell": "GRU", "seed": 0}
 
 
 @pytest.mark.slow

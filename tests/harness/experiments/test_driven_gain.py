@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from bptt.harness.experiments.engine.definition import Point
 from bptt.harness.experiments.theory import mean_field
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"sigma": (1.0,), "H": (64, 128), "units": 128, "steps": 100, "seed": (0, 1, 2, 3)}
+SMALL: dict[str, Any] = {"sigma": (1.0,), "H": (64, 128), "units": 128, "steps": 100, "seed": (0, 1, 2, 3)}
 
 
 def test_crossings_of_curves_that_are_known() -> None:

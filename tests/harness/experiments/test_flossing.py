@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bptt.harness.experiments import flossing
-from bptt.harness.experiments.engine.definition import Settings
 from bptt.harness.experiments.flossing import DEFINITION, long_term, point
 from bptt.harness.subject import Array
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": 20, "k": 4, "T": 30, "burn_in": 8, "steps": 60, "lr": 3e-3, "target": 0.02, "seed": (0,)}
-ONE: Settings = {**DEFINITION.settings, **SMALL, "sequences": "one sequence", "seed": 0}
+SMALL: dict[str, Any] = {"H": 20, "k": 4, "T": 30, "burn_in": 8, "steps": 60, "lr": 3e-3, "target": 0.02, "seed": (0,)}
+ONE: dict[str, Any] = {**DEFINITION.settings, **SMALL, "sequences": "one sequence", "seed": 0}
 
 
 def test_all_claims_hold() -> None:

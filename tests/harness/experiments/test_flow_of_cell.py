@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 ROOT = Path(__file__).parents[3]
-SMALL = {"T": 60, "D": 3, "H": 6, "burn_in": 30, "steps": 80, "length": 24, "draws": 2, "rows": 4}
+SMALL: dict[str, Any] = {"T": 60, "D": 3, "H": 6, "burn_in": 30, "steps": 80, "length": 24, "draws": 2, "rows": 4}
 
 
-def of(cell: str, **replaced: object) -> Experiment:
+def of(cell: str, **replaced: Any) -> Experiment:
     return run(DEFINITION, cell=cell, **SMALL | replaced)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bptt.harness.experiments import gain
 from bptt.harness.experiments.gain import DEFINITION
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": (48, 96), "units": 96, "steps": 120, "seed": (0, 1, 2, 3)}
+SMALL: dict[str, Any] = {"H": (48, 96), "units": 96, "steps": 120, "seed": (0, 1, 2, 3)}
 
 
 def test_below_the_transition_the_exponent_is_exact_at_any_size() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bptt.harness.experiments import half_life
 from bptt.harness.experiments.half_life import DEFINITION, _linear
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"b": (0.0, 3.0), "gain": (0.0, 1.0), "H": 6, "N": 2, "T": 40, "lag": 20, "far": 2000}
+SMALL: dict[str, Any] = {"b": (0.0, 3.0), "gain": (0.0, 1.0), "H": 6, "N": 2, "T": 40, "lag": 20, "far": 2000}
 
 
 def test_the_half_life_of_a_bias() -> None:

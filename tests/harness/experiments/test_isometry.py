@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from bptt.harness.experiments.isometry import DEFINITION, spread, spread_at
 from bptt.harness.experiments.theory.random_matrices import gaussian
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": 128, "T": 5, "settle": 60, "windows": 6, "drive": ("linear", "strong"), "seed": tuple(range(12))}
+SMALL: dict[str, Any] = {"H": 128, "T": 5, "settle": 60, "windows": 6, "drive": ("linear", "strong"), "seed": tuple(range(12))}
 
 
 def test_the_law_of_the_spread() -> None:

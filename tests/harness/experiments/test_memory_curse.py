@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from bptt.harness.experiments import memory_curse
 from bptt.harness.experiments.memory_curse import DEFINITION, Simulated, by_bptt, pair, pair_after, simulate
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
-SMALL = {"lam": (0.5, 0.9), "N": 500}
+SMALL: dict[str, Any] = {"lam": (0.5, 0.9), "N": 500}
 
 
 def test_all_claims_hold() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bptt.harness.experiments import moments
 from bptt.harness.experiments.moments import DEFINITION
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": (3, 8), "entries": 200_000, "seed": (0, 1)}
+SMALL: dict[str, Any] = {"H": (3, 8), "entries": 200_000, "seed": (0, 1)}
 
 
 def test_every_exact_moment_holds() -> None:

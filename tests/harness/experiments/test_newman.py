@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from bptt.harness.experiments.newman import DEFINITION
 from bptt.harness.experiments.theory.lyapunov import Spectrum
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": 16, "steps": 800}
+SMALL: dict[str, Any] = {"H": 16, "steps": 800}
 
 
 def test_all_exponents_are_newmans() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bptt.harness.experiments import nonnormal
 from bptt.harness.experiments.nonnormal import DEFINITION, expected
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": 96, "seed": tuple(range(40))}
+SMALL: dict[str, Any] = {"H": 96, "seed": tuple(range(40))}
 
 
 def test_powers_grow_as_the_fuss_catalan_edge_says() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from bptt.refimpl.cells import CELLS
 from bptt.refimpl.unroll import backward, forward
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
-SMALL = {"H": 8, "T": 6, "N": 3, "steps": 8}
+SMALL: dict[str, Any] = {"H": 8, "T": 6, "N": 3, "steps": 8}
 
 
 def test_all_claims_hold() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from bptt.harness.subject import Array
 from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, named, run
 
-SMALL = {"T_min": 10, "T_max": 12, "H": 20, "N": 5, "cap": 40, "check": 20, "seed": (0,)}
-ONE: Settings = {**DEFINITION.settings, **SMALL, "variant": "SGD-CR", "seed": 0}
+SMALL: dict[str, Any] = {"T_min": 10, "T_max": 12, "H": 20, "N": 5, "cap": 40, "check": 20, "seed": (0,)}
+ONE: dict[str, Any] = {**DEFINITION.settings, **SMALL, "variant": "SGD-CR", "seed": 0}
 
 
 def wrong(e: Experiment) -> list[str]:

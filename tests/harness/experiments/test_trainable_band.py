@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from bptt.harness.experiments import trainable_band
 from bptt.harness.experiments.trainable_band import DEFINITION, crossing, width
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"variant": ("RNN", "LSTM, b_f = 1"), "H": 64, "N": 2, "settle": 30, "gains": 15, "seed": (0, 1)}
+SMALL: dict[str, Any] = {"variant": ("RNN", "LSTM, b_f = 1"), "H": 64, "N": 2, "settle": 30, "gains": 15, "seed": (0, 1)}
 
 
 def test_the_width_of_a_straight_line_is_six_decades_over_its_slope() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from bptt.harness.experiments.theory.truncated_bptt import aicher_bound, artbp, 
 from bptt.harness.experiments.truncation import DEFINITION
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
-SMALL = {"gain": (0.6,), "seed": (0,), "reach": 30, "E": 10, "H": 8, "N": 2, "samples": 2000}
+SMALL: dict[str, Any] = {"gain": (0.6,), "seed": (0,), "reach": 30, "E": 10, "H": 8, "N": 2, "samples": 2000}
 
 
 def test_all_claims_hold() -> None:

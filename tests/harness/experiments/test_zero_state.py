@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from bptt.harness.experiments import zero_state
 from bptt.harness.experiments.zero_state import DEFINITION, critical_gain, keep_and_scale
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
-SMALL = {"H": 12, "steps": 200, "bias": (0.0, 1.0), "seed": (0,)}
+SMALL: dict[str, Any] = {"H": 12, "steps": 200, "bias": (0.0, 1.0), "seed": (0,)}
 
 
 @settings(max_examples=50, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +43,9 @@ def test_it_equals_the_complex_step(spec: str, seed: int) -> None:
     graph, data = traced(subject, case)
     rng = np.random.default_rng(seed)
     u = Direction(
-        {k: rng.normal(size=v.shape) for k, v in data.params.items()},
-        rng.normal(size=data.xs.shape),
-        {k: rng.normal(size=v.shape) for k, v in data.state.items()},
+        {k: np.asarray(rng.normal(size=v.shape)) for k, v in data.params.items()},
+        np.asarray(rng.normal(size=data.xs.shape)),
+        {k: np.asarray(rng.normal(size=v.shape)) for k, v in data.state.items()},
     )
     ys, final = run(subject, data)
     for v in cotangents(subject, case, ys, final):
@@ -95,8 +96,8 @@ def test_in_longdouble_it_keeps_the_digits_of_a_longdouble(spec: str) -> None:
         exact_inputs = {name: numbers(value) for name, value in inputs_of(data).items()}
         exact = sweep(graph, replay(graph, exact_inputs), {n: numbers(d) for n, d in cotangents_of(graph, v).items()})
         for name, value in inputs.items():
-            right = exact[index[name]]
+            right: Any = exact[index[name]]
             assert bars[index[name]].dtype == np.longdouble
             for at in np.ndindex(value.shape):
-                mine = decimal.Decimal(np.format_float_positional(bars[index[name]][at], unique=True))
+                mine = decimal.Decimal(np.format_float_positional(np.longdouble(bars[index[name]][at]), unique=True))
                 assert abs(mine - right[at].value) < decimal.Decimal("1e-17")

@@ -5,6 +5,7 @@ The formulas are written out gate by gate and share no code with the reference. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from bptt.harness.subject import Array, Arrays, Subject
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "relu": lambda a: np.where(a.real > 0, a, 0),
     "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
@@ -165,7 +166,7 @@ class Variant:
             rows = self.layout == "split_rows"
             shapes = {f"W_{gate}": (H, D) if rows else (D, H) for gate in self.gates}
             shapes |= {f"U_{gate}": (H, P) if rows else (P, H) for gate in self.gates}
-        named = {
+        named: dict[str, dict[str, tuple[int, ...]]] = {
             "one": {"b": (k * H,)},
             "two": {"b_x": (k * H,), "b_h": (k * H,)},
             "pair": {"b": (2, k * H)},

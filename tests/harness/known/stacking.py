@@ -61,10 +61,10 @@ def call_for(bug: KnownMistake, cell: str = "lstm") -> Call:
     stack = Stack((CELLS[cell],) * layers, "directions" in bug.needs)
     width = H * len(stack.suffixes(0))
     params = init(stack, rng, D, H)
-    state = {name: 0.6 * rng.normal(size=s.shape) for name, s in zero_state(stack, params, N).items()}
+    state = {name: np.asarray(0.6 * rng.normal(size=s.shape)) for name, s in zero_state(stack, params, N).items()}
     lengths = np.array([1, 5, 3]) if "lengths" in bug.needs else None
     masks = [dropout_mask(rng, (T, N, width), 0.4) for _ in range(layers - 1)] if "masks" in bug.needs else None
-    dys, dfinal = rng.normal(size=(T, N, width)), {name: rng.normal(size=s.shape) for name, s in state.items()}
+    dys, dfinal = rng.normal(size=(T, N, width)), {name: np.asarray(rng.normal(size=s.shape)) for name, s in state.items()}
     if lengths is not None:
         dys = dys * (np.arange(T)[:, None] < lengths)[..., None]
     return Call(stack, params, rng.normal(size=(T, N, D)), state, dys, dfinal, lengths, masks)

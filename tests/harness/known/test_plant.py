@@ -13,6 +13,7 @@ from bptt.harness.known.mistake import KnownMistake, of_cell
 from bptt.harness.known.plant import PlantError, plant
 from bptt.harness.known.subjects import PlantedCell
 from bptt.refimpl import CELLS, unroll
+from bptt.refimpl.cells.cell import Outer
 
 
 def _bug(before: str, after: str, **more: Any) -> KnownMistake:
@@ -43,6 +44,7 @@ def test_the_nth_of_several_places_can_be_meant() -> None:
     wrong = plant(_bug("h_prev", "0 * h_prev", occurrences=4, which=4)).cell(cell)  # the one in Outer(h_prev, da)
     one = np.ones((1, 1))
     right, planted = (c.step_backward({"W_h": one}, (one, one), one, {"h": one})[2]["W_h"] for c in (cell, wrong))
+    assert isinstance(right, Outer) and isinstance(planted, Outer)
     assert right.left == 1 and planted.left == 0 and right.right == planted.right
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ownloops import Own, RateAMillionthOff, small
 
 from bptt.harness.errors import UsageError
 from bptt.harness.lockstep import trainers
@@ -20,6 +19,7 @@ from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.models.regressor import Regressor
 from bptt.refimpl.seq2seq import Seq2Seq
 from bptt.refimpl.stack import Stack
+from tests.harness.lockstep.ownloops import Own, RateAMillionthOff, small
 
 STEPS = 100
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ownloops import Own, small
 
 from bptt.harness.errors import SubjectError, UsageError
 from bptt.harness.lockstep.compare import MARGIN
 from bptt.harness.lockstep.lockstep import Lockstep, lockstep
+from tests.harness.lockstep.ownloops import Own, small
 
 RNN = small("rnn")
 Change = Callable[[int, float, dict[str, Any]], Any]
@@ -72,7 +72,7 @@ def cut(count: int) -> Any:
 
 
 def test_a_function_that_does_not_yield_is_refused() -> None:
-    def mine(params: Any, batches: Any, settings: Any) -> None:
+    def mine(params: Any, batches: Any, settings: Any) -> Any:
         """Forgets to yield."""
 
     with pytest.raises(UsageError, match=r"mine: returned None, wanted a generator function \(params, batches, settings\)"):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import ownloops as own
 import pytest
-from ownloops import Fault, Own, small
 
 from bptt.harness.lockstep.compare import Parting
 from bptt.harness.lockstep.lockstep import lockstep
 from bptt.harness.lockstep.models import NAMED, OPTIMIZERS, Named
 from bptt.harness.lockstep.trainers import numpy_gradients
 from bptt.refimpl.training.clipping import global_norm
+from tests.harness.lockstep import ownloops as own
+from tests.harness.lockstep.ownloops import Fault, Own, small
 
 ALL = "W_x_l0 W_h_l0 b_l0 W_y b_y"
 

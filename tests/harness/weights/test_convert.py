@@ -32,7 +32,7 @@ def outputs(of: Convention, params: dict[str, Array], D: int = 3) -> Array:
     over = mapping(of, set(bare))
     carried = params_to_reference(over, bare)
     rng = np.random.default_rng(1)
-    state = {name: rng.normal(size=s.shape) for name, s in over.cell.zero_state(carried, 2).items()}
+    state = {name: np.asarray(rng.normal(size=s.shape)) for name, s in over.cell.zero_state(carried, 2).items()}
     return forward(over.cell, carried, rng.normal(size=(4, 2, D)), state)[0]
 
 

@@ -28,7 +28,7 @@ def mapping_of(name: str) -> WeightMap:
 def drawn(variant: Variant, D: int, H: int, seed: int = 7) -> tuple[dict[str, Array], Array, dict[str, Array]]:
     rng = np.random.default_rng(seed)
     params = {name: rng.normal(scale=0.5, size=value.shape) for name, value in variant.init(rng, D, H).items()}
-    state = {name: rng.normal(size=value.shape) for name, value in variant.zero_state(params, 2).items()}
+    state = {name: np.asarray(rng.normal(size=value.shape)) for name, value in variant.zero_state(params, 2).items()}
     return params, rng.normal(size=(4, 2, D)), state
 
 
@@ -58,7 +58,8 @@ def test_carried_gradients_are_those_of_the_implementation(name: str) -> None:
     rng = np.random.default_rng(3)
     canonical = params_to_reference(mapping, params)
     ys, final, tapes = forward(mapping.cell, canonical, xs, canonical_state(mapping, state))
-    dys, dfinal = rng.normal(size=ys.shape), {key: rng.normal(size=value.shape) for key, value in final.items()}
+    dys = np.asarray(rng.normal(size=ys.shape))
+    dfinal = {key: np.asarray(rng.normal(size=value.shape)) for key, value in final.items()}
     dparams, _, _ = backward(mapping.cell, canonical, xs, tapes, dys, dfinal)
     carried = gradients_from_reference(mapping, dparams, params)
     assert {key: value.shape for key, value in carried.items()} == {key: value.shape for key, value in params.items()}
@@ -78,7 +79,7 @@ def test_the_gradient_map_is_the_transpose_of_the_parameter_map(name: str) -> No
     params = drawn(variant, 4, 3)[0]
     zero = params_to_reference(mapping, {key: np.zeros_like(value) for key, value in params.items()})
     linear = {key: value - zero[key] for key, value in params_to_reference(mapping, params).items()}
-    q = {key: rng.normal(size=value.shape) for key, value in linear.items()}
+    q = {key: np.asarray(rng.normal(size=value.shape)) for key, value in linear.items()}
     back = gradients_from_reference(mapping, q, params)
     assert sum(np.sum(linear[key] * q[key]) for key in q) == pytest.approx(
         sum(np.sum(params[key] * back[key]) for key in params), rel=1e-12

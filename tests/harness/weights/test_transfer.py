@@ -25,7 +25,7 @@ def mapping_of(name: str) -> WeightMap:
 
 def drawn(variant: Variant, seed: int = 7) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
-    return {name: rng.normal(scale=0.5, size=value.shape) for name, value in variant.init(rng, 7, 5).items()}
+    return {name: np.asarray(rng.normal(scale=0.5, size=value.shape)) for name, value in variant.init(rng, 7, 5).items()}
 
 
 def outputs(variant: Variant, params: dict[str, Array], seed: int = 3) -> Array:
@@ -59,9 +59,9 @@ def test_gradients_come_back_by_the_transpose() -> None:
     a, b = "lstm as torch", "lstm as haiku"
     params, rng = drawn(TABLE[a][0]), np.random.default_rng(0)
     there = carry(params, mapping_of(a), mapping_of(b))
-    u = {name: rng.normal(size=value.shape) for name, value in params.items()}
+    u = {name: np.asarray(rng.normal(size=value.shape)) for name, value in params.items()}
     moved = carry({k: v + u[k] for k, v in params.items()}, mapping_of(a), mapping_of(b)).params
-    gradient = {name: rng.normal(size=value.shape) for name, value in there.params.items()}
+    gradient = {name: np.asarray(rng.normal(size=value.shape)) for name, value in there.params.items()}
     ahead = sum(float(np.sum(gradient[k] * (moved[k] - there.params[k]))) for k in gradient)
     back = sum(float(np.sum(there.pull_back(gradient)[k] * u[k])) for k in u)
     assert ahead == pytest.approx(back, rel=1e-12)

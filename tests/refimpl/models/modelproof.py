@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from multiprecision import Number, exact
 
 from bptt.refimpl.types import Array, Params
+from tests.refimpl.multiprecision import Number, exact
 
 STEP = Number("1e-20")
 #: The error of the quotient itself is of the order of 1e-40.
@@ -26,7 +26,7 @@ def exactly(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def random_state(model: Any, rng: np.random.Generator, params: Params, N: int) -> dict[str, Array]:
     """A state as if carried from an earlier chunk: nothing in it is zero."""
-    return {name: rng.normal(size=s.shape) for name, s in model.zero_state(params, N).items()}
+    return {name: np.asarray(rng.normal(size=s.shape)) for name, s in model.zero_state(params, N).items()}
 
 
 def error_along(loss: Callable[[Params], Any], dparams: Mapping[str, Array], params: Params, us: Mapping[str, Array]) -> float:
@@ -40,7 +40,7 @@ def error_along(loss: Callable[[Params], Any], dparams: Mapping[str, Array], par
 def wrong_ones(loss: Callable[[Params], Any], dparams: Mapping[str, Array], params: Params, rng: np.random.Generator) -> list[str]:
     """The parameters whose gradients `dparams` are not those of `loss`, with their relative errors."""
     assert {name: d.shape for name, d in dparams.items()} == {name: p.shape for name, p in params.items()}
-    us = exactly({name: rng.normal(size=p.shape) for name, p in params.items()})
+    us = exactly({name: np.asarray(rng.normal(size=p.shape)) for name, p in params.items()})
     if error_along(loss, dparams, params, us) < PROVEN:
         return []
     errors = {name: error_along(loss, dparams, params, {name: u}) for name, u in us.items()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from modelproof import assert_proven, random_state
 
 from bptt.refimpl.models.char_rnn import CharRNN
 from bptt.refimpl.types import Array
+from tests.refimpl.models.modelproof import assert_proven, random_state
 
 MODEL = CharRNN()
 T, C, H = 6, 5, 4

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modelproof import assert_proven, random_state
-from multiprecision import exact
 
 from bptt.refimpl import CELLS
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.types import Array
+from tests.refimpl.models.modelproof import assert_proven, random_state
+from tests.refimpl.multiprecision import exact
 
 T, N, C, H = 4, 2, 5, 3
 FORMS = {
@@ -67,7 +67,7 @@ def test_padding_does_not_matter(model: LanguageModel) -> None:
     padding = np.arange(T)[:, None] >= lengths
     other = [np.where(padding, rng.integers(C, size=(T, N)), words) for words in (inputs, targets)]
     loss, dparams, final = model.loss(params, inputs, targets, state, lengths=lengths)
-    again, dagain, final_again = model.loss(params, *other, state, lengths=lengths)
+    again, dagain, final_again = model.loss(params, other[0], other[1], state, lengths=lengths)
     assert loss == again
     assert all((dparams[name] == dagain[name]).all() for name in params)
     assert all((final[name] == final_again[name]).all() for name in final)

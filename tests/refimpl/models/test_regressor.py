@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from modelproof import assert_proven, random_state
-from multiprecision import exact
 
 from bptt.refimpl.models.regressor import MINIMAL, Regressor, windows
+from tests.refimpl.models.modelproof import assert_proven, random_state
+from tests.refimpl.multiprecision import exact
 
 T, N, D, H = 4, 3, 2, 3
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from modelproof import random_state
-from torchmodels import assert_agree, layer, leaves, stack, torch
 
 from bptt.refimpl.models.char_rnn import CharRNN
 from bptt.refimpl.models.language_model import LanguageModel
@@ -13,6 +11,8 @@ from bptt.refimpl.models.regressor import Regressor
 from bptt.refimpl.models.shapes import ManyToMany, ManyToOne, OneToMany
 from bptt.refimpl.models.word_rnn import CELL_OF, WordRNN
 from bptt.refimpl.types import Array
+from tests.refimpl.models.modelproof import random_state
+from tests.refimpl.models.torchmodels import assert_agree, layer, leaves, stack, torch
 
 F = torch.nn.functional
 T, N, C, H = 7, 3, 11, 5

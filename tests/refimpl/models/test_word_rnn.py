@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modelproof import assert_proven, exactly, random_state, wrong_ones
-from multiprecision import exact
 
 from bptt.refimpl.models.word_rnn import CELL_OF, WordRNN
 from bptt.refimpl.types import Array
+from tests.refimpl.models.modelproof import assert_proven, exactly, random_state, wrong_ones
+from tests.refimpl.multiprecision import exact
 
 T, N, C, H = 6, 2, 4, 3
 

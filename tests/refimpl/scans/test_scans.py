@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from multiprecision import exact
-from proof import one_random_direction, worst_along
 
 from bptt.refimpl.scans import SCANS
 from bptt.refimpl.scans.scan import Arrays, Scan, backward, default_sizes, forward, forward_in_chunks, shape, zero_state
 from bptt.refimpl.types import Array
+from tests.refimpl.multiprecision import exact
+from tests.refimpl.proof import one_random_direction, worst_along
 
 every_scan = pytest.mark.parametrize("scan", list(SCANS.values()), ids=list(SCANS))
 in_chunks = pytest.mark.parametrize("scan", [scan for scan in SCANS.values() if scan.chunk], ids=[n for n, s in SCANS.items() if s.chunk])
@@ -30,7 +31,7 @@ def parts(scan: Scan, arrays: Arrays) -> tuple[dict[str, Array], dict[str, Array
     return tuple({name: arrays[name] for name in names} for names in (scan.params, scan.inputs, scan.states))  # type: ignore[return-value]  # three of them
 
 
-def loss(scan: Scan, arrays: Arrays, cotangents: Arrays) -> object:
+def loss(scan: Scan, arrays: Arrays, cotangents: Arrays) -> Any:
     ys, final, _ = forward(scan, *parts(scan, arrays))
     results = {**ys, **final}
     return sum((cotangents[name] * results[name]).sum() for name in cotangents)

@@ -1,4 +1,4 @@
-"""A run that says "here" at a chosen moment and then waits to be killed.   python killedrun.py DIRECTORY MOMENT
+"""A run that says "here" at a chosen moment and then waits to be killed.   python -m tests.refimpl.training.killedrun DIRECTORY MOMENT
 
 step     in the middle of epoch 3               written   epoch 3 is written beside, and not yet flushed
 begun    epoch 3 is written beside, in part     replaced  epoch 3 is there, older ones are not yet removed
@@ -14,7 +14,6 @@ import zipfile
 from typing import Any
 
 import numpy as np
-from tinymodel import TinyModel, random_text
 
 from bptt.refimpl.training import (
     Adam,
@@ -31,6 +30,7 @@ from bptt.refimpl.training import (
     settings_of,
     train,
 )
+from tests.refimpl.training.tinymodel import TinyModel, random_text
 
 EPOCHS = 6
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tinymodel import random_text, text_of
 
 from bptt.refimpl.training.batching import Batch, Batching, Consecutive, RandomSampling, Sentences, SlidingWindows, Streams
 from bptt.refimpl.training.vocabulary import CorpusError, Rows, Vocabulary
 from bptt.refimpl.types import Array
+from tests.refimpl.training.tinymodel import random_text, text_of
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 sizes = {"n": st.integers(2, 200), "N": st.integers(1, 5), "T": st.integers(1, 7), "seed": st.integers(0, 2**32 - 1)}

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import killedrun
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +18,9 @@ from bptt.refimpl.training.loop import State, train
 from bptt.refimpl.training.optimisers import SGD
 from bptt.refimpl.training.settings import settings_of
 from bptt.refimpl.types import Params
+from tests.refimpl.training import killedrun
 
+ROOT = Path(__file__).parents[3]
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 SETTINGS = settings_of(setup=killedrun.setup())
 
@@ -59,8 +60,8 @@ def test_a_state_comes_back_to_the_bit(tmp_path: Path, states: list[State]) -> N
 
 @pytest.mark.parametrize("moment", ["step", "begun", "written", "replaced"])
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path, states: list[State], moment: str) -> None:
-    command = [sys.executable, "-W", "error", killedrun.__file__, str(tmp_path / "run"), moment]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+    command = [sys.executable, "-W", "error", "-m", killedrun.__name__, str(tmp_path / "run"), moment]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "here\n"
         run.kill()

@@ -14,7 +14,7 @@ from bptt.refimpl.training.clipping import clip_by_global_norm, clip_by_global_n
 from bptt.refimpl.types import Array
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
-LIMITED = ((clip_by_global_norm, "theta"), (clip_by_global_norm_torch, "theta"), (clip_elementwise, "limit"))
+LIMITED: tuple[tuple[Any, str], ...] = ((clip_by_global_norm, "theta"), (clip_by_global_norm_torch, "theta"), (clip_elementwise, "limit"))
 DTYPES = (np.float32, np.float64, np.longdouble)
 CLIPS = (*(partial(clip, **{name: 0.1}) for clip, name in LIMITED), unclipped)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinymodel import TinyModel
 
 from bptt.refimpl.training.generation import draw, generate, greedy, symbols, tempered
 from bptt.refimpl.training.vocabulary import CorpusError, Vocabulary
 from bptt.refimpl.types import Array
+from tests.refimpl.training.tinymodel import TinyModel
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 ABC = Vocabulary(("a", "b", "c"))

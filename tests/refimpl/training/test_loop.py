@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tinymodel import TinyModel, random_text, text_of
 
 from bptt.refimpl.training.batching import Consecutive, RandomSampling, Sentences, Streams
 from bptt.refimpl.training.clipping import clip_by_global_norm, global_norm
@@ -20,6 +19,7 @@ from bptt.refimpl.training.random_state import thawed
 from bptt.refimpl.training.schedules import Constant, DivideOnPlateau, HalveOnRise
 from bptt.refimpl.training.vocabulary import Rows
 from bptt.refimpl.types import Array, Params
+from tests.refimpl.training.tinymodel import TinyModel, random_text, text_of
 
 TEXT = random_text(0, 200, 5)
 THETA = 0.05

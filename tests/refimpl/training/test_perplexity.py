@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinymodel import TinyModel, random_text, text_of
 
 from bptt.refimpl.training.batching import Batch, Streams
 from bptt.refimpl.training.perplexity import Score, Validation, evaluate, perplexity, score_of
+from tests.refimpl.training.tinymodel import TinyModel, random_text, text_of
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from tinymodel import TinyModel, random_text
 
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.training.batching import Batching, Consecutive, RandomSampling, SlidingWindows, Streams
@@ -18,6 +17,7 @@ from bptt.refimpl.training.optimisers import SGD, Adam
 from bptt.refimpl.training.perplexity import Validation
 from bptt.refimpl.training.schedules import Constant, DivideOnPlateau
 from bptt.refimpl.training.settings import differences, settings_of
+from tests.refimpl.training.tinymodel import TinyModel, random_text
 
 TEXT = random_text(0, 100, 5)
 BASE = Setup(TinyModel(), RandomSampling(TEXT, 2, 3), Adam(), Constant(0.1), functools.partial(clip_by_global_norm, theta=0.01))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tinymodel import random_text
 
 from bptt.refimpl.models.language_model import LanguageModel
 from bptt.refimpl.training.batching import Batching, Consecutive, RandomSampling
@@ -18,6 +17,7 @@ from bptt.refimpl.training.optimisers import SGD, Adam, Optimiser
 from bptt.refimpl.training.random_state import thawed
 from bptt.refimpl.training.schedules import Constant
 from bptt.refimpl.types import Array
+from tests.refimpl.training.tinymodel import random_text
 
 torch = pytest.importorskip("torch", reason="needs torch")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinymodel import random_text
 
 from bptt.refimpl.training.corpus import characters_of
 from bptt.refimpl.training.vocabulary import CorpusError, Rows, Text, Vocabulary
+from tests.refimpl.training.tinymodel import random_text
 
 quick = settings(max_examples=50, deadline=None, derandomize=True)
 

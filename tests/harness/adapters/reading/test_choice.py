@@ -88,7 +88,7 @@ def test_a_cache_that_holds_h0_is_no_final_state(tmp_path: Path) -> None:
     from bptt.harness.run.runner import check
 
     run = check(str(path), isolate=False)
-    assert run.ok, [r.check for r in run.results if r.status == "failed"]
+    assert run.ok, [r.check for r in run.run.results if r.status == "failed"]
 
 
 def test_nothing_is_left_of_the_modules(tmp_path: Path) -> None:

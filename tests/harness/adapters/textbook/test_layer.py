@@ -52,6 +52,7 @@ def test_no_gradient_of_the_final_cell_state_is_asked_where_none_can_be_given() 
         def forward(self, xs: Any) -> Any:
             c = 0 if self.c is None else self.c
             hs = super().forward(xs)
+            assert self.h is not None
             self.c = c + self.h
             return hs
 
@@ -191,7 +192,7 @@ class Leaky(Stateful):
 @pytest.mark.parametrize(("cls", "same"), [(Stateful, True), (Leaky, False)])
 def test_a_layer_that_is_not_stateful_starts_each_sequence_fresh(cls: Any, same: bool) -> None:
     subject = adapt(cls, "t", None)
-    assert subject is not None
+    assert subject is not None and subject.two_sequences is not None
     rng = np.random.default_rng(0)
     params = subject.implementation.init(rng, 3, 7)
     first, second = subject.two_sequences(params, rng.normal(size=(4, 2, 3)))

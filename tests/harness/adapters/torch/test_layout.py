@@ -131,7 +131,7 @@ class Cell(torch.nn.Module):
 
 def seen(cls: type, layout: str, **attributes: Any) -> tuple[list[Any], list[Any], Any, Any]:
     """Strides of the inputs and of the gradients that a module saw; xs and dys (in elements)."""
-    made = type("Seeing", (cls,), {**attributes, "inputs": [], "gradients": []})
+    made: Any = type("Seeing", (cls,), {**attributes, "inputs": [], "gradients": []})
     subject = subject_of(made)
     rng = np.random.default_rng(0)
     params = subject.implementation.init(rng, D, H)
@@ -244,8 +244,13 @@ def test_interleaved_and_frozen_gradients_are_those_of_backward(cls: type) -> No
     params = impl.init(rng, D, H)
 
     def drawn() -> tuple[Any, ...]:
-        state = {k: rng.normal(size=v.shape) for k, v in impl.zero_state(params, N).items()}
-        return rng.normal(size=(T, N, D)), state, rng.normal(size=(T, N, H)), {k: rng.normal(size=v.shape) for k, v in state.items()}
+        state = {k: np.asarray(rng.normal(size=v.shape)) for k, v in impl.zero_state(params, N).items()}
+        return (
+            rng.normal(size=(T, N, D)),
+            state,
+            rng.normal(size=(T, N, H)),
+            {k: np.asarray(rng.normal(size=v.shape)) for k, v in state.items()},
+        )
 
     first, second = drawn(), drawn()
     full = impl.backward(params, *first)

@@ -51,7 +51,7 @@ def subject_of(obj: object, args: dict[str, object] | None = None, spec: str = "
 def drawn(subject: Subject, d: int = D, h: int = H, seed: int = 0) -> tuple[Any, Any, Any]:
     rng = np.random.default_rng(seed)
     params = subject.implementation.init(rng, d, h)
-    state = {k: 0.5 * rng.normal(size=v.shape) for k, v in subject.implementation.zero_state(params, N).items()}
+    state = {k: np.asarray(0.5 * rng.normal(size=v.shape)) for k, v in subject.implementation.zero_state(params, N).items()}
     return params, rng.normal(size=(T, N, d)), state
 
 
@@ -59,10 +59,10 @@ def dot_test(subject: Subject, d: int = D, h: int = H, seed: int = 0) -> float:
     """|<v, J u> - <J^T v, u>| relative to it: J u by complex step (forward mode where torch takes no complex numbers)."""
     params, xs, state = drawn(subject, d, h, seed)
     rng = np.random.default_rng(seed + 1)
-    u, u_xs, u_state = ({k: rng.normal(size=v.shape) for k, v in a.items()} for a in (params, {"xs": xs}, state))
+    u, u_xs, u_state = ({k: np.asarray(rng.normal(size=v.shape)) for k, v in a.items()} for a in (params, {"xs": xs}, state))
     like = u, u_xs["xs"], u_state
     ys, final = subject.implementation.run(params, xs, state)
-    dys, dfinal = rng.normal(size=ys.shape), {k: rng.normal(size=v.shape) for k, v in final.items()}
+    dys, dfinal = rng.normal(size=ys.shape), {k: np.asarray(rng.normal(size=v.shape)) for k, v in final.items()}
     if "forward_ad" in subject.capabilities:
         ys_dot, final_dot = subject.implementation.run_tangent(params, xs, state, *like)
     else:

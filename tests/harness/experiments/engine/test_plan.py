@@ -98,7 +98,7 @@ def test_a_seed_is_added_to_every_seed_but_to_one_of_a_grid() -> None:
 def test_a_grid_replaces_the_setting_of_each_experiment_that_has_it_in_its_own_type() -> None:
     gain, cell = plan(grids=["gain=1,2", "seed=5", "H=8:16:2"])
     assert gain.settings["gain"] == (1.0, 2.0) and gain.settings["seed"] == (5,) and cell.settings["seed"] == 5
-    assert gain.settings["H"] == (8, 16) and all(type(h) is int for h in gain.settings["H"])  # type: ignore[union-attr]
+    assert gain.settings["H"] == (8, 16) and all(type(h) is int for h in gain.settings["H"])
     assert plan(["gain"], grids=["name=3", "flag=true", "K=2"])[0].settings == {
         **GAIN.settings,
         "name": "3",

@@ -35,7 +35,7 @@ def drawn(name: str, T: int, H: int = 5, seed: int = 0, gain: float = 2.0):  # t
     """cell, params, xs (T, 1, 3), state: weights and states well inside the nonlinear range."""
     cell, rng = ALL[name], np.random.default_rng(seed)
     params = {key: gain * p for key, p in cell.init(rng, 3, H).items()}
-    state = {key: 0.5 * rng.normal(size=s.shape) for key, s in cell.zero_state(params, 1).items()}
+    state = {key: np.asarray(0.5 * rng.normal(size=s.shape)) for key, s in cell.zero_state(params, 1).items()}
     return cell, params, rng.normal(size=(T, 1, 3)), state
 
 
@@ -109,7 +109,7 @@ def test_any_subject_with_its_own_backward_or_without() -> None:
     (subject,) = load("examples/contract_cell.py:MinimalGatedUnit")
     rng = np.random.default_rng(0)
     params = subject.implementation.init(rng, 3, 4)
-    state = {name: rng.normal(size=s.shape) for name, s in subject.implementation.zero_state(params, 1).items()}
+    state = {name: np.asarray(rng.normal(size=s.shape)) for name, s in subject.implementation.zero_state(params, 1).items()}
     xs = rng.normal(size=(3, 1, 3))
     blind = replace(subject, capabilities=frozenset())
     np.testing.assert_allclose(
@@ -122,7 +122,7 @@ def test_a_torch_module_has_the_jacobians_of_the_reference(target: str, like: st
     (subject,) = load(target)
     rng = np.random.default_rng(0)
     theirs = subject.implementation.init(rng, 3, 4)
-    state = {name: 0.5 * rng.normal(size=s.shape) for name, s in subject.implementation.zero_state(theirs, 1).items()}
+    state = {name: np.asarray(0.5 * rng.normal(size=s.shape)) for name, s in subject.implementation.zero_state(theirs, 1).items()}
     xs = rng.normal(size=(2, 1, 3))
     b_x, b_h = theirs["bias_ih_l0"], theirs["bias_hh_l0"]
     params = {"W_x": theirs["weight_ih_l0"].T, "W_h": theirs["weight_hh_l0"].T}

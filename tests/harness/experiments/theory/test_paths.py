@@ -24,10 +24,10 @@ COMPUTED = ["lstm", "lstm_peephole", "lstm_tf1", "lstm_projected", "gru_reset_af
 def trial(name: str, seed: int, T: int, N: int = 2, D: int = 3, H: int = 5, scale: float = 2.0):
     cell, rng = CELLS[name], np.random.default_rng(seed)
     params = {k: scale * p for k, p in cell.init(rng, D, H).items()}
-    state = {k: rng.normal(size=s.shape) for k, s in cell.zero_state(params, N).items()}
+    state = {k: np.asarray(rng.normal(size=s.shape)) for k, s in cell.zero_state(params, N).items()}
     xs = rng.normal(size=(T, N, D))
     _, final, tapes = forward(cell, params, xs, state)
-    return cell, params, xs, state, tapes, {k: rng.normal(size=s.shape) for k, s in final.items()}
+    return cell, params, xs, state, tapes, {k: np.asarray(rng.normal(size=s.shape)) for k, s in final.items()}
 
 
 def vector(part: Part) -> Array:
@@ -87,7 +87,7 @@ def frozen_pre_activations(cell: Cell, params: Params, xs: Array, state: State) 
             a[:, 2 * H :] = axs[:, 2 * H :] + (r * h) @ params["W_h"][:, 2 * H :]
         else:
             a = axs + h @ params["W_h"]
-            if "p" in params:
+            if "p" in params and c is not None:
                 p_i, p_f, p_o = params["p"]
                 a += np.concatenate([p_i * c, p_f * c, 0 * c, p_o * after["c"]], axis=1)
         found.append(a)

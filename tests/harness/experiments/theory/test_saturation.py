@@ -22,7 +22,7 @@ def with_bias(cell: Cell, gate: str | None, bias: float):
     if gate is not None:
         k = cell.gates.index(gate)
         params["b" if "b" in params else "b_x"][k * H : (k + 1) * H] = bias
-    state = {name: rng.normal(size=s.shape) for name, s in cell.zero_state(params, N).items()}
+    state = {name: np.asarray(rng.normal(size=s.shape)) for name, s in cell.zero_state(params, N).items()}
     return forward(cell, params, rng.normal(size=(T, N, D)), state)[2]
 
 

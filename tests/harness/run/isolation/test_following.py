@@ -134,7 +134,7 @@ def test_a_crash_is_the_result_of_its_check_and_a_new_process_does_the_rest(monk
 
 @pytest.mark.parametrize(("how", "status"), [("cpu", "timeout"), ("clock", "timeout"), ("lost", "error"), ("memory", "crashed")])
 def test_how_it_ended_says_what_its_check_is(monkeypatch: pytest.MonkeyPatch, how: How, status: str) -> None:
-    rest = ([Began(GRU), *passed("GRD110"), Ended(GRU.id), DONE], "exit")
+    rest: tuple[list[Any], How] = ([Began(GRU), *passed("GRD110"), Ended(GRU.id), DONE], "exit")
     events, orders = followed(monkeypatch, ([Began(GRU), Checking(GRU.id, "CON100")], how), rest)
     assert [e.result.status for e in events if isinstance(e, Found)] == [status, *(["passed"] if status == "crashed" else [])]
     assert len(orders) == (2 if status == "crashed" else 1)
@@ -149,7 +149,7 @@ def test_a_later_process_that_cannot_load_it_leaves_what_is_known(monkeypatch: p
 
 def test_a_fault_of_ours_is_said_to_be_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     fault = {"last": {"fault": "the harness failed: KeyError: 'x' (at judging.py:1)"}}
-    rest = ([Began(GRU), *passed("GRD110"), Ended(GRU.id), DONE], "exit")
+    rest: tuple[list[Any], How] = ([Began(GRU), *passed("GRD110"), Ended(GRU.id), DONE], "exit")
     events, _ = followed(monkeypatch, ([Began(GRU), Checking(GRU.id, "CON100"), fault], "exit"), rest)
     result = next(e.result for e in events if isinstance(e, Found))
     assert (result.status, result.reason) == ("error", "the harness failed: KeyError: 'x' (at judging.py:1)")

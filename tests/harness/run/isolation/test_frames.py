@@ -21,7 +21,7 @@ HEAD = Letterhead("5ec4e7", "cells.py:GRU")
 def test_messages_arrive_whole_and_in_order_however_the_stream_is_cut(messages: list[object], data: st.DataObject) -> None:
     stream = b"".join(map(framed, messages))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    frames, found = Frames(), []
+    frames, found = Frames(), list[object]()
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += frames.feed(stream[start:end])
     frames.end()
