@@ -189,7 +189,20 @@ def rounding_or_wrong(
     judged = [with_verdict(item, "rounding") if k in zeros else item for k, item in enumerate(judged)]
     largest = [_largest(g) for g in gradients]
     noise, precisions = Noise(subject, case, data, vs), Precisions(subject, data, vs)
-    return [_second_look(noise, precisions, oracle, item, largest[item.cotangent]) for item in judged]
+    lost = [_most_lost(data, v, size) for v, size in zip(vs, largest, strict=True)]
+    return [_second_look(noise, precisions, oracle, item, largest[item.cotangent], lost[item.cotangent]) for item in judged]
+
+
+def _most_lost(data: Data, v: Cotangent, largest: float) -> float:
+    """What an entry of a gradient in float32 may lose to rounding beside the largest of them and of the cotangents.
+
+    What is right in float64 is rounding in float32 by no more than that: code may take another way for short numbers, and be wrong
+    in that way alone.  In float64 there is no such limit: nobody writes another way for 80 bits.
+    """
+    if data.xs.dtype != np.float32:
+        return float("inf")
+    cotangents = max((float(np.max(np.abs(a), initial=0.0)) for a in (v.dys, *v.dfinal.values())), default=0.0)
+    return 2.0**13 * float(np.finfo(np.float32).eps) * max(largest, cotangents)
 
 
 def _first_look(
@@ -248,8 +261,11 @@ def _zero_but_for_rounding(judged: Sequence[Judged], gradients: Sequence[Gradien
     return found
 
 
-def _second_look(noise: Noise, precisions: Precisions, oracle: Oracle, item: Judged, largest: float) -> Judged:
-    """Rounding, or a candidate for 'wrong'?   `largest` is the largest entry of all gradients for this cotangent."""
+def _second_look(noise: Noise, precisions: Precisions, oracle: Oracle, item: Judged, largest: float, lost: float) -> Judged:
+    """Rounding, or a candidate for 'wrong'?
+
+    largest   entry of all gradients for this cotangent        lost   what rounding may make of one entry at most, see `_most_lost`
+    """
     if item.verdict != "undecided" or not np.isfinite(item.relative):
         return item
     with np.errstate(all="ignore"):
@@ -257,7 +273,8 @@ def _second_look(noise: Noise, precisions: Precisions, oracle: Oracle, item: Jud
         gross = item.relative >= 1e-3 and gap >= 1e-9 * largest  # that is no rounding, and need not be asked
         if not gross and gap <= 100 * noise.of(item.block, item.cotangent, item.u, item.yours):
             return with_verdict(item, "rounding")
-        if oracle.name == "complex step" and precisions.shrinks(item.block, item.cotangent, item.u):
+        within = gap <= lost * np.sqrt(item.u.size)
+        if within and oracle.name == "complex step" and precisions.shrinks(item.block, item.cotangent, item.u):
             return with_verdict(item, "rounding")
     return with_verdict(item, "wrong")
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from bptt.harness.call import operator as calls
-from bptt.harness.cases import Case
+from bptt.harness.cases import Case, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.operators import plan
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import BpttError
 from bptt.harness.gradient.certificate import MISS_PER_DRAW, Examination
+from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.gradient.operators import examine_operator, own_name, place, screen
 from bptt.harness.gradient.sensitivity import smallest_error_found
-from bptt.harness.subject import Subject
+from bptt.harness.subject import Array, Subject
 from bptt.reports.records import Where
 
 _KINDS = ("operator",)
@@ -66,28 +67,47 @@ def gradients_match_in_single_precision(context: CheckContext, case: Case) -> It
         yield from _the_same_in_float64(context, case)
 
 
-#: Of the largest entry. Products with eleven bits, as accelerators make of float32, stay far below it.
-_ANOTHER_WAY = 1e-2
-
-
 def _the_same_in_float64(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """What goes away in float64 counts as rounding above; a mistake made for float32 alone would too, but is larger."""
+    """What goes away in float64 counts as rounding above; a mistake made for float32 alone would too, but is larger than rounding is.
+
+    How much float32 loses is measured at the same numbers: on the forward pass, whose products may have eleven bits only, as
+    accelerators make of float32, and on the gradient itself, by moving every number by a unit in the last place.
+    """
     subject, at = context.subject, plan.point(context, case)
-    v = calls.cotangents(subject, case, plan.out(context, at))[0]
-    wide = [{k: calls.cast(x, "float64") for k, x in arrays.items()} for arrays in (v.outputs, v.final)]
-    given, expected = calls.backward(subject, at, v.outputs, v.final), calls.backward(subject, calls.in_dtype(at, "float64"), *wide)
-    floor = dust(expected, float(np.finfo(np.float32).eps))
+    out, wide = plan.out(context, at), plan.out(context, calls.in_dtype(at, "float64"))
+    v = calls.cotangents(subject, case, out)[0]
+    in_float64 = [{k: calls.cast(x, "float64") for k, x in arrays.items()} for arrays in (v.outputs, v.final)]
+    given, expected = calls.backward(subject, at, v.outputs, v.final), calls.backward(subject, calls.in_dtype(at, "float64"), *in_float64)
+    rng = generator(case, "units in the last place")
+    moved = [calls.backward(subject, at.with_arrays(_nudged(at.arrays, rng)), v.outputs, v.final) for _ in range(3)]
+    eps = float(np.finfo(np.float32).eps)
+    lost = max([eps, *(relative_distance(out.arrays[k], x) for k, x in wide.arrays.items() if x.dtype.kind in "fc")])
     for name, value in expected.items():
         if name in given:
+            noise = max(float(np.max(np.abs(other[name] - given[name]), initial=0.0)) for other in moved)
             yield agree(
                 f"dL/d{name} for float32 arrays",
                 got=given[name],
                 expected=value,
-                tolerance=_ANOTHER_WAY,
+                tolerance=_ROUNDINGS * lost,
                 than="for float64 arrays of the same numbers: another way is taken for float32",
                 where=Where(tensor=name),
-                floor=floor,
+                floor=max(dust(expected, eps), _ROUNDINGS * noise),
             )
+
+
+#: As everywhere, what is a hundred times the measured rounding is none.
+_ROUNDINGS = 100
+
+
+def _nudged(arrays: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+    """Every float32 number moved by a unit in the last place, up or down or not at all."""
+    eps = float(np.finfo(np.float32).eps)
+    return {
+        name: np.asarray(value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape)), value.dtype)
+        for name, value in arrays.items()
+        if value.dtype.kind in "fc"
+    }
 
 
 def screened(context: CheckContext, case: Case, draws: int) -> Evidence:

@@ -161,12 +161,18 @@ class Named:
 
 
 def second_look(
-    gap: float, relative: float, noise: float, shrinks: bool | None = None, name: str = "complex step", largest: float = 1.0
+    gap: float,
+    relative: float,
+    noise: float,
+    shrinks: bool | None = None,
+    name: str = "complex step",
+    largest: float = 1.0,
+    lost: float = float("inf"),
 ) -> str:
     told: Any = Told(noise, shrinks)
     oracle: Any = Named(name)
-    item = Judged(W, 0, "undecided", relative, gap, 0.0, ONE)
-    return certificate._second_look(told, told, oracle, item, largest).verdict
+    item = Judged(W, 0, "undecided", relative, gap, 0.0, np.ones(4))
+    return certificate._second_look(told, told, oracle, item, largest, lost).verdict
 
 
 def test_what_moves_as_much_when_inputs_move_by_a_roundoff_is_rounding() -> None:
@@ -187,14 +193,25 @@ def test_what_shrinks_with_the_precision_is_rounding_where_the_precision_was_the
     assert second_look(1.0, 1e-8, 0.0, True, "central differences") == "wrong"
 
 
+def test_what_is_more_than_short_numbers_can_lose_is_no_rounding() -> None:
+    assert second_look(1.0, 1e-8, 0.0, True, lost=0.5) == "rounding", "half of it an entry, and four entries"
+    assert second_look(-1.0, 1e-8, 0.0, True, lost=0.49) == second_look(1.0, 1e-8, 0.0, True, lost=0.49) == "wrong"
+    v = Cotangent("dense", np.array([[[1.0, -3.0]]]), {"h": np.array([[2.0]])})
+    narrow = replace(DATA, xs=DATA.xs.astype(np.float32))
+    assert certificate._most_lost(DATA, v, 1.0) == float("inf")
+    assert certificate._most_lost(narrow, v, 1.0) == 3 * 2.0**-10
+    assert certificate._most_lost(narrow, replace(v, dfinal={"h": np.array([[-4.0]])}), 1.0) == 4 * 2.0**-10
+    assert certificate._most_lost(narrow, v, 7.0) == 7 * 2.0**-10
+
+
 def test_what_is_decided_is_not_looked_at_again() -> None:
     told: Any = Told(1e9, True)
     oracle: Any = Named()
     for verdict in ("agrees", "wrong", "not finite", "not given"):
         item = Judged(W, 0, verdict, 1e-8, 1.0, 0.0, ONE)
-        assert certificate._second_look(told, told, oracle, item, 1.0) is item
+        assert certificate._second_look(told, told, oracle, item, 1.0, 1.0) is item
     nowhere = Judged(W, 0, "undecided", float("nan"), 1.0, 0.0, ONE)
-    assert certificate._second_look(told, told, oracle, nowhere, 1.0) is nowhere
+    assert certificate._second_look(told, told, oracle, nowhere, 1.0, 1.0) is nowhere
 
 
 # ---------------------------------------------------------------------------------------------------- second opinion

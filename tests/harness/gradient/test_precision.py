@@ -14,7 +14,7 @@ from bptt.harness.gradient.precision import Noise, nudged, rounding_noise
 from bptt.harness.subject import Array, Region, Subject
 from bptt.harness.targets import load
 from tests.harness.checks.right import Float64Buffers, TextbookLSTM, TextbookWithBuffers
-from tests.harness.gradient.support import changed, drawn, shrinks_with_precision
+from tests.harness.gradient.support import changed, drawn, reference, shrinks_with_precision
 
 W = Block("params", "W", (slice(None), slice(7, 14)), "f")
 
@@ -150,3 +150,13 @@ def test_the_noise_is_the_largest_of_three_moves_and_the_same_however_it_is_aske
 def test_a_gradient_that_is_not_given_has_no_noise() -> None:
     subject, data, v = saturated(0.0)
     assert Noise(subject, Case(), data, [v]).of(Block("params", "V"), 0, np.ones(1), 7.0) == 0.0
+
+
+def test_a_mistake_that_is_made_in_float32_alone_is_no_rounding() -> None:
+    def doubled(g: Gradients) -> Gradients:
+        return replace(g, params={k: v * (2 if v.dtype == np.float32 else 1) for k, v in g.params.items()})
+
+    bad = changed(replace(reference("elman"), dtype="float32"), doubled)
+    for case in (Case(dtype="float32"), Case(T=12, dtype="float32", seed=5)):
+        assert {j.block.tensor for j in examine(bad, case).wrong} == {"W_x", "W_h", "b"}
+        assert not examine(replace(reference("elman"), dtype="float32"), case).wrong
