@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.functions.arguments import Argument
+from bptt.harness.adapters.functions.rounding import rounded
 from bptt.harness.adapters.functions.wide import widened
 from bptt.harness.subject import Array
 
@@ -35,6 +36,7 @@ class Call:
     positional   its arguments have no names for a caller (`apply`)
     wide         casts to float32 are made casts to float64
     dtype        computes in this type whatever it is given ("bfloat16"); "" in that of its arrays
+    rounding     the result of every operation is rounded to this type; "" to none
     """
 
     function: Callable[..., Any]
@@ -43,6 +45,7 @@ class Call:
     positional: bool = False
     wide: bool = False
     dtype: str = ""
+    rounding: str = ""
 
     def results(self, arrays: Mapping[str, Array | None]) -> list[Array]:
         """Every array that it returns, in order."""
@@ -76,7 +79,8 @@ class Call:
 
     @contextlib.contextmanager
     def _around(self) -> Any:
-        with warnings.catch_warnings(), widened() if self.wide else contextlib.nullcontext():
+        shorter = rounded(self.rounding) if self.rounding else contextlib.nullcontext()
+        with warnings.catch_warnings(), widened() if self.wide else contextlib.nullcontext(), shorter:
             warnings.simplefilter("ignore")
             yield
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,14 @@ class FunctionOperator:
 @dataclass(frozen=True)
 class DifferentiatedByAutograd(FunctionOperator):
     """The same with the gradients that autograd gives."""
+
+    def in_type(self, dtype: str) -> DifferentiatedByAutograd:
+        """The same, computing in a shorter type."""
+        return replace(self, call=replace(self.call, dtype=dtype, wide=False))
+
+    def rounded_to(self, dtype: str) -> DifferentiatedByAutograd:
+        """The same in float64, every operation rounded to a shorter type."""
+        return replace(self, call=replace(self.call, rounding=dtype, wide=False))
 
     def backward(
         self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None

@@ -1,0 +1,38 @@
+"""A torch function as it would be in a shorter type, in float64: the result of every operation is rounded to that type.
+
+What rounding can do to a function is measured so: the same operations, forward and backward, on inputs a unit in the last place apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def rounded(dtype: str) -> Iterator[None]:
+    """Within it torch rounds what every operation on float64 numbers gives to `dtype`; views stay views."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    short = getattr(torch, dtype)
+
+    def to_short(value: Any) -> Any:
+        return value.to(short).to(value.dtype) if isinstance(value, torch.Tensor) and value.dtype == torch.float64 else value
+
+    class Rounding(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            alias = [r.alias_info for r in func._schema.returns]
+            if any(a is not None and a.is_write for a in alias):  # in place: the tensor itself is rounded
+                for value in found if isinstance(found, tuple | list) else [found]:
+                    if isinstance(value, torch.Tensor) and value.dtype == torch.float64:
+                        value.copy_(to_short(value))
+                return found
+            if any(a is not None for a in alias):
+                return found
+            return type(found)(to_short(v) for v in found) if isinstance(found, tuple | list) else to_short(found)
+
+    with Rounding():
+        yield

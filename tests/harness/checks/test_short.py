@@ -1,0 +1,37 @@
+"""Half precision: a few per cent in one gate of a bfloat16 recurrence are found, what rounding does is not called a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bptt.harness.run.runner import RunHandle, check
+
+FUNCTIONS = Path(__file__).parents[1] / "adapters" / "functions" / "short_functions.py"
+
+
+def judged(name: str, *select: str) -> RunHandle:
+    return check(f"{FUNCTIONS}:{name}", isolate=False, select=select, block=False)
+
+
+def test_five_per_cent_in_one_gate_of_a_bfloat16_recurrence_are_found() -> None:
+    finding = judged("FivePerCent", "NUM300")["NUM300"].finding
+    assert finding is not None
+    assert finding.code == "BUG"
+    assert finding.headline.startswith("dL/df in bfloat16 is off by 0.05")
+
+
+def test_what_rounding_does_is_no_mistake() -> None:
+    run = judged("Gated", "NUM300", "NUM310")
+    assert [(r.check, r.status, r.finding) for r in run.run.results] == [("NUM300", "passed", None), ("NUM310", "passed", None)]
+    assert float(str(run["NUM300"].metrics["sensitivity_in_bfloat16"])) < 0.1
+
+
+@pytest.mark.parametrize("name", ["KeptShort", "right"], ids=["step by step", "as autograd adds up what each step gives"])
+def test_a_sum_that_is_kept_in_bfloat16_is_said_to_be(name: str) -> None:
+    result = judged(name, "NUM310")["NUM310"]
+    assert result.status == "passed"
+    assert result.finding is not None
+    assert result.finding.code == "PRECISION_LOSS"
+    assert "dL/db, a sum over T, is off by" in result.finding.headline
