@@ -33,6 +33,7 @@ OURS = {
     "flax": "jax.flax",
     "equinox": "jax.equinox",
     "torch": "torch.adapt",
+    "jax": "jax.function",
     "numpy_layer": "textbook.layer",
     "numpy_step": "textbook.step",
 }

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 #: Arguments that choose no computation, and those that adapters fill in themselves.
-_NOT_OPTIONS = frozenset({"self", "name", "key", "rngs", "parent", "device", "dtype", "param_dtype", "trainable", "seed", "args", "kwargs"})
+_NOT_OPTIONS = frozenset(
+    {"self", "name", "key", "rngs", "parent", "device", "dtype", "param_dtype", "trainable", "seed", "args", "kwargs", "mode"}
+)
+_NO_OPTION = ("_initializer", "_regularizer", "_constraint", "_init")
 
 
 def undriven(make: object, given: Iterable[str], call: Callable[..., Any] | None, driven: int | Iterable[str]) -> tuple[str, ...]:
@@ -35,7 +38,7 @@ def _names(function: object, constructor: bool = False) -> list[str]:
         except (TypeError, ValueError):
             continue
         named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        if wanted := [name for name in named if name not in _NOT_OPTIONS and not name.startswith("_")]:
+        if wanted := [name for name in named if name not in _NOT_OPTIONS and not name.startswith("_") and not name.endswith(_NO_OPTION)]:
             return wanted
     return []
 

@@ -144,8 +144,8 @@ def check(
     Raises UsageError for wrong options, and for a single target that cannot be loaded; several targets: see `unloadable`.
     """
     began = time.perf_counter()
-    several = isinstance(target, list | tuple)
-    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if isinstance(target, list | tuple) else [target])]
+    several = isinstance(target, list | tuple) and not hasattr(target, "_fields")  # a namedtuple is an object
+    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if several else [target])]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
     options = _options(level, select, ignore, seed, case, block, expect or {})
     within = limits(level, timeout, memory)

@@ -11,8 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from bptt.harness.adapters.frameworks import HIDDEN_NAMES, INPUT_NAMES, one_line, recipe_of
+from bptt.harness.adapters.jax.as_made import as_made
 from bptt.harness.adapters.jax.run import Built, Carry, JaxModule, Steps, abilities, carry_names, drawing, glimpsed, named_leaves, wide
+from bptt.harness.adapters.jax.sequence import FEW_HIDDEN, FEW_INPUTS, Pure, model_subject
 from bptt.harness.adapters.objects import short_name, source_of
+from bptt.harness.adapters.undriven import undriven
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Detection, Subject
 
@@ -32,7 +35,13 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         if H_of is None and _shapes(wider) == _shapes(module):  # a factory that has its own sizes
             D_of, H_of = _own_sizes(module, spec, label)
             D, H = D_of, H_of
-        call, count, returned = _form(module, D, H, spec, label)
+        try:
+            call, count, returned = _form(module, D, H, spec, label)
+        except UsageError as no_cell:
+            try:
+                return _model(make, module, spec, label, D_of, H_of, D, H)
+            except UsageError:
+                raise no_cell from None
 
     def build(D: int, H: int) -> Built:
         static: list[Any] = []
@@ -52,7 +61,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
             both: tuple[Any, Any] = jax.vmap(lambda one, now: call(cell, one, now))(x, state)
             return both
 
-        carry = Carry(jax.tree_util.tree_structure(0 if count == 1 else (0, 0)), carry_names(count, 0), (H,) * count)
+        carry = Carry(jax.tree_util.tree_structure(0 if count == 1 else (0, 0)), carry_names(count, 0), ((H,),) * count)
         return Built(lambda seed: named_leaves(eqx.filter(draw_arrays(seed), eqx.is_inexact_array)), carry, Steps(step))
 
     implementation = JaxModule(label, build, _PUBLISHED.get(type(module)))
@@ -75,12 +84,39 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
             Detection(f"state {', '.join(implementation.state_names())}", "named by position"),
             *able.detected,
         ),
-        input_sizes=None if D_of is None else (D_of,),
-        hidden_sizes=None if H_of is None else (H_of,),
+        input_sizes=FEW_INPUTS if D_of is None else (D_of,),
+        hidden_sizes=FEW_HIDDEN if H_of is None else (H_of,),
         dtype=able.dtype,
         source=None if own else source_of(module, "__call__"),
         regions=implementation.regions,
+        as_made=as_made(implementation, build, D, H),
+        undriven=undriven(type(module), ("input_size", "hidden_size"), type(module).__call__, 3),
     )
+
+
+def _model(make: Any, module: Any, spec: str, label: str, D_of: int | None, H_of: int | None, D: int, H: int) -> Subject:
+    """A module over one whole sequence (T, D), batches by jax.vmap."""
+
+    def pure(D: int, H: int) -> Pure:
+        static: list[Any] = []
+
+        def arrays_of(key: Any) -> Any:
+            arrays, rest = eqx.partition(make(key, D, H), eqx.is_inexact_array)
+            static[:] = [rest, jax.tree_util.tree_structure(arrays)]
+            return arrays
+
+        draw = drawing(arrays_of)
+        names = tuple(named_leaves(draw(0)))
+
+        def call(params: Mapping[str, Any], xs: Any) -> Any:
+            tree = jax.tree_util.tree_unflatten(static[1], [params[name] for name in names])
+            return jax.vmap(eqx.combine(tree, static[0]))(xs)
+
+        return Pure(lambda seed: named_leaves(draw(seed)), call)
+
+    detected = (Detection("equinox model", f"{label} called with one sequence xs (T, D); batches by jax.vmap"),)
+    return model_subject(pure, label, spec, "equinox", (D if D_of else 3,), H if H_of else 7, hidden_sizes=(H if H_of else 7,),
+                         detected=detected, source=source_of(module, "__call__"))  # fmt: skip
 
 
 def _maker(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[Callable[[Any, int, int], Any], str, int | None, int | None]:

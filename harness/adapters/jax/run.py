@@ -31,11 +31,11 @@ def wide() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Carry:
-    """What a cell carries from step to step: the structure in which it takes it, and a name and a width for each array (N, W) in it."""
+    """What a cell carries from step to step: the structure in which it takes it, and a name and a shape for each array (N, ...) in it."""
 
     structure: Any
     names: tuple[str, ...]
-    widths: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
 
     def pack(self, state: Mapping[str, Any]) -> Tree:
         """Raises ContractError where an array is missing."""
@@ -170,7 +170,7 @@ class JaxModule:
     def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
         carry = self._of(params).carry
         dtype = np.result_type(*params.values()) if params else np.dtype(self.params_dtype)
-        return {name: np.zeros((batch_size, width), dtype) for name, width in zip(carry.names, carry.widths, strict=True)}
+        return {name: np.zeros((batch_size, *shape), dtype) for name, shape in zip(carry.names, carry.shapes, strict=True)}
 
     def run(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[Array, dict[str, Array]]:
         """ys (T, N, O) and the final state.   lengths (N,): for a framework's layers that take them"""
@@ -212,6 +212,11 @@ class JaxModule:
         """The gates' blocks of a framework's own cells; () for others."""
         return () if self.published is None else regions_as_published(self.published, params, self.prefix)
 
+    def sizes_of(self, params: Arrays) -> tuple[int, int]:
+        """D and H at which `init` gave parameters of these shapes."""
+        built = self._of(params)
+        return next(sizes for sizes, each in self._sized.items() if each is built)
+
     def state_names(self) -> tuple[str, ...]:
         """Of what has been built so far."""
         return next(iter(self._built.values())).carry.names
@@ -233,18 +238,27 @@ class Abilities:
     detected: tuple[Detection, ...]
 
 
-def abilities(implementation: JaxModule, D: int, H: int) -> Abilities:
-    """Which dtype, and whether forward mode goes through.  Raises what the object raises on a first run in float64."""
+def abilities(implementation: JaxModule, D: int, H: int, asked: str = "float64") -> Abilities:
+    """Which dtype, and whether forward mode goes through.  Raises what the object raises on a first run in the dtype that is asked."""
     rng = np.random.default_rng(0)
+    implementation.params_dtype = asked
     params = implementation.init(rng, D, H)
-    state = {name: np.asarray(rng.normal(size=value.shape)) for name, value in implementation.zero_state(params, 2).items()}
-    xs = rng.normal(size=(3, 2, D))
+    state = {name: np.asarray(rng.normal(size=value.shape), asked) for name, value in implementation.zero_state(params, 2).items()}
+    xs = np.asarray(rng.normal(size=(3, 2, D)), asked)
     ys, final = implementation.run(params, xs, state)
     for name, value in final.items():
         if value.shape != state[name].shape:
             raise ContractError(f"{implementation.label}: state {name!r} has shape {value.shape}, wanted {state[name].shape} as given")
     dtype = "float64" if ys.dtype == np.float64 else "float32"
-    told = () if dtype == "float64" else (Detection("float32 only", "it gives float32 for parameters and inputs of float64"),)
+    told = (
+        ()
+        if dtype == "float64"
+        else (
+            Detection(
+                "float32 only", "it gives float32 for parameters and inputs of float64" if asked == "float64" else "it takes no float64"
+            ),
+        )
+    )
     implementation.params_dtype = dtype
     try:
         implementation.run_tangent(params, xs, state, params, xs, state)
@@ -262,7 +276,7 @@ def drawing(make: Callable[[Any], Tree]) -> Callable[[int], Tree]:
         key = jax.random.key(seed, impl="unsafe_rbg")
         try:
             return quick(key)
-        except (UsageError, TypeError, jax.errors.JAXTypeError):
+        except (UsageError, TypeError, ValueError, jax.errors.JAXTypeError):  # ValueError: it is inside of another trace already
             return make(key)
 
     return draw

@@ -25,6 +25,7 @@ class LayerRecipe(build.Recipe):
 
     sequences: Callable[[int, int], Layer] | None = None
     values: tuple[Any, ...] = ()  # an instance's own, in the order of its variables
+    plain: Callable[[int, int], Layer] | None = None  # a layer as its user makes it, with nothing set
 
     def build(self, D: int, H: int) -> torch.nn.Module:
         """Raises UsageError where the layer cannot be made or built."""
@@ -72,25 +73,32 @@ def over_sequences(made: object, spec: str, label: str) -> Layer:
     raise UsageError(f"{spec}: {label} is a {type(made).__name__}, wanted a recurrent Keras layer, or a cell with state_size")
 
 
+def wrapped(made: Layer) -> Layer:
+    """A cell as a layer with Keras's own defaults, a layer as it is."""
+    return made if isinstance(made, keras.layers.RNN | keras.layers.Bidirectional) else keras.layers.RNN(made)
+
+
 def _open(layer: Layer) -> None:
     layer.return_sequences, layer.return_state, layer.stateful = True, True, False
     if hasattr(layer, "zero_output_for_mask"):
         layer.zero_output_for_mask = True
 
 
-def copied(layer: Layer, spec: str) -> Layer:
-    """A new layer like `layer`, made of its configuration in the dtype of the moment.  Raises UsageError where Keras cannot."""
+def copied(layer: Layer, spec: str, own_dtype: bool = False) -> Layer:
+    """A new layer like `layer`, made of its configuration, in the dtype of the moment or its own.  Raises UsageError where Keras cannot."""
     try:
         if isinstance(layer, keras.layers.Bidirectional):
             return type(layer)(
-                copied(layer.forward_layer, spec),
+                copied(layer.forward_layer, spec, own_dtype),
                 merge_mode=layer.merge_mode,
-                backward_layer=copied(layer.backward_layer, spec),
+                backward_layer=copied(layer.backward_layer, spec, own_dtype),
             )
         if type(layer) is keras.layers.RNN:
-            return keras.layers.RNN(copied(layer.cell, spec), go_backwards=layer.go_backwards, unroll=layer.unroll)
+            options = {} if not own_dtype else {"return_sequences": layer.return_sequences, "return_state": layer.return_state}
+            return keras.layers.RNN(copied(layer.cell, spec, own_dtype), go_backwards=layer.go_backwards, unroll=layer.unroll, **options)
         config = layer.get_config()
-        config.pop("dtype", None)
+        if not own_dtype:
+            config.pop("dtype", None)
         return type(layer).from_config(config)
     except UsageError:
         raise

@@ -49,7 +49,7 @@ def _built(recipe: LayerRecipe, D: int, H: int) -> Built:
     tree = state_tree(layers["float64"], D, H)
     each = tuple(slots(tree))
     structure = jax.tree_util.tree_structure(tree)
-    carry = Carry(structure, tuple(slot.names[0] for slot in each), tuple(slot.width.at(D, H) for slot in each))
+    carry = Carry(structure, tuple(slot.names[0] for slot in each), tuple((slot.width.at(D, H),) for slot in each))
 
     def draw(seed: int) -> Mapping[str, Any]:
         if recipe.values:

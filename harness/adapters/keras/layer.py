@@ -99,7 +99,7 @@ def variable_names(layer: Layer) -> list[str]:
     for prefix, one in directions(layer):
         variables = one.trainable_variables
         paths = _without_common([str(v.path).replace(".", "_").split("/") for v in variables])
-        for variable, name in zip(variables, _renumbered(paths), strict=True):
+        for variable, name in zip(variables, renumbered(paths), strict=True):
             found[id(variable)] = prefix + name
     names = [found.get(id(v), str(v.path).replace(".", "_")) for v in layer.trainable_variables]
     return [name if names.index(name) == k else f"{name}_{names[:k].count(name)}" for k, name in enumerate(names)]
@@ -111,7 +111,7 @@ def _without_common(paths: list[list[str]]) -> list[list[str]]:
     return paths
 
 
-def _renumbered(paths: list[list[str]]) -> list[str]:
+def renumbered(paths: list[list[str]]) -> list[str]:
     """Layers inside are numbered from their first appearance: Keras counts all that were ever made in the process."""
     seen: dict[str, list[str]] = {}
 

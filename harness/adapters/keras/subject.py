@@ -11,15 +11,18 @@ import keras
 import numpy as np
 import torch
 
-from bptt.harness.adapters.frameworks import Recipe, recipe_of, unwrapped
-from bptt.harness.adapters.keras.build import LayerRecipe, copied, inside, over_sequences
-from bptt.harness.adapters.keras.layer import Layer, directions, layer_regions, output_width, own_value, state_tree
+from bptt.harness.adapters.frameworks import Recipe, one_line, recipe_of, unwrapped
+from bptt.harness.adapters.keras.as_made import as_made, built
+from bptt.harness.adapters.keras.build import LayerRecipe, copied, inside, over_sequences, wrapped
+from bptt.harness.adapters.keras.layer import Layer, directions, layer_regions, output_width, own_value, state_tree, variable_names
+from bptt.harness.adapters.keras.model import is_model, model_subject_of
 from bptt.harness.adapters.objects import short_name, source_of
 from bptt.harness.adapters.torch.form import Form, Tree, Width, pack, slots, unpack
 from bptt.harness.adapters.torch.run import TorchModule
 from bptt.harness.adapters.torch.subject import PROBE_SIZES, _derivatives
+from bptt.harness.adapters.undriven import undriven
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import Array, Arrays, Detection, Region, Subject
+from bptt.harness.subject import Array, Arrays, AsMade, Detection, Region, Subject
 
 
 @dataclass
@@ -50,6 +53,9 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
             f"{spec}: Keras runs on {backend} here, wanted its torch or its jax backend: "
             "set the environment variable KERAS_BACKEND=torch before it is imported"
         )
+    made = unwrapped(obj)[0]
+    if is_model(made) or (inspect.isfunction(made) and not inspect.signature(made).parameters and is_model(made())):
+        return model_subject_of(obj, spec, args, subject_of)
     recipe, D, H = _recipe(obj, spec, args)
     H = H if recipe.H is None else recipe.H
     implementation, layer, forward_ad, derivatives = (_on_torch if backend == "torch" else _on_jax)(recipe, D, H)
@@ -74,7 +80,26 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         lengths=not backwards,
         source=None if own else _source(cell),
         regions=implementation.regions,
+        as_made=_as_it_is(recipe, layer, D, H),
+        undriven=undriven(
+            type(inner.cell) if not own else type(inner), ("units",), type(inner).call, ("sequences", "initial_state", "mask")
+        ),
     )
+
+
+def _as_it_is(recipe: LayerRecipe, layer: Layer, D: int, H: int) -> AsMade | None:
+    """The layers of the recipe with nothing set."""
+    states = tuple(slot.names[0] for slot in slots(state_tree(layer, D, H)))
+    assert recipe.plain is not None  # every recipe of this file has it
+    try:
+        return as_made(recipe.plain, tuple(variable_names(layer)), states, D, H)
+    except Exception as error:  # a cell's own build is the user's code, and some dtypes have no initializers on a processor
+        why = f"{recipe.label} cannot be built as it is for D={D}, H={H}: {one_line(error)}"
+
+        def refused(params: Arrays, xs: Array, state: Arrays) -> tuple[dict[str, Array], dict[str, str]]:
+            raise UsageError(why)
+
+        return AsMade("float32", refused, refused=why)
 
 
 def _on_torch(recipe: LayerRecipe, D: int, H: int) -> tuple[KerasModule, Layer, bool, tuple[Detection, ...]]:
@@ -110,7 +135,10 @@ def _recipe(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[
         def again(D: int, H: int) -> Layer:
             return over_sequences(copied(obj, spec), spec, label)
 
-        return LayerRecipe(None, label, spec, "D", "H", {}, D_own, H_own, None, again, values), D_own or D, H_own
+        def plain(D: int, H: int) -> Layer:
+            return built(wrapped(copied(obj, spec, own_dtype=True)), D)
+
+        return LayerRecipe(None, label, spec, "D", "H", {}, D_own, H_own, None, again, values, plain), D_own or D, H_own
     make, _, _ = unwrapped(obj)
     around = _around(make)
     recipe = recipe_of(obj, spec, args, fill=(around,) if around else ())
@@ -124,11 +152,17 @@ def _recipe(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[
         others = {name: value for name, value in recipe.kwargs.items() if name not in (around, "units")}
         return over_sequences(recipe.make(inside(recipe, around, D, H), **others), spec, label)
 
+    def plain_of(D: int, H: int) -> Layer:
+        if around is None:
+            return built(wrapped(recipe.build(D, H)), D)
+        others = {name: value for name, value in recipe.kwargs.items() if name not in (around, "units")}
+        return built(recipe.make(inside(recipe, around, D, H), **others), D)
+
     H = recipe.H or H
     H_fixed = recipe.H
     if recipe.hidden_name is None and around is None:
         H = H_fixed = _units(sequences_of(D, H))  # a factory without a size
-    return LayerRecipe(None, recipe.label, spec, "D", "H", {}, recipe.D, H_fixed, None, sequences_of), recipe.D or D, H
+    return LayerRecipe(None, recipe.label, spec, "D", "H", {}, recipe.D, H_fixed, None, sequences_of, plain=plain_of), recipe.D or D, H
 
 
 def _around(make: object) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.run import TorchModule
 from bptt.harness.subject import Array, Arrays, AsMade
 
@@ -41,7 +42,7 @@ class _Made:
     def run(self, params: Arrays, xs: Array, state: Arrays) -> Named:
         with torch.no_grad():
             module = self._loaded(params)
-            ys, final = self.implementation.form.unroll(module, self._tensor(xs), {k: self._tensor(v) for k, v in state.items()})
+            ys, final = self._unrolled(module, self._tensor(xs), {k: self._tensor(v) for k, v in state.items()})
         return _arrays({"ys": ys, **{f"final {name}": value for name, value in final.items()}})
 
     def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Named:
@@ -49,12 +50,12 @@ class _Made:
         x = self._tensor(xs).requires_grad_()
         first = {name: self._tensor(value).requires_grad_() for name, value in state.items()}
         with torch.enable_grad():
-            ys, final = self.implementation.form.unroll(module, x, first)
+            ys, final = self._unrolled(module, x, first)
         outs = [(ys, dys), *((final[name], dfinal[name]) for name in final if name in dfinal)]
         outs = [(out, d) for out, d in outs if out.requires_grad]
-        weights = {name: p for name, p in module.named_parameters() if name in params and p.requires_grad}
+        weights = {name: p for name, p in module.named_parameters() if parts.has(name, params) and p.requires_grad}
         leaves = {f"dL/d{name}": p for name, p in weights.items()} | {"dL/dxs": x} | {f"dL/d{k}0": h for k, h in first.items()}
-        ds = [torch.from_numpy(np.ascontiguousarray(d)).to(out.dtype) for out, d in outs]
+        ds = [torch.from_numpy(np.array(d, order="C")).to(out.dtype) for out, d in outs]
         found = torch.autograd.grad([out for out, _ in outs], list(leaves.values()), ds, allow_unused=True)
         return _arrays({k: torch.zeros_like(leaf) if g is None else g for (k, leaf), g in zip(leaves.items(), found, strict=True)})
 
@@ -65,14 +66,22 @@ class _Made:
         module = self._copies[key]
         with torch.no_grad():
             for name, p in module.named_parameters():
-                if name in params:
-                    p.copy_(torch.from_numpy(np.ascontiguousarray(params[name])))
+                if parts.has(name, params):
+                    p.copy_(torch.from_numpy(np.array(parts.joined(name, params), order="C")))
         return module
+
+    def _unrolled(
+        self, module: torch.nn.Module, xs: torch.Tensor, state: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        form = self.implementation.form
+        ys, final = self.implementation.unrolled(module, form.native(xs), state)
+        return form.time_major(ys), final
 
     def _tensor(self, value: Array) -> torch.Tensor:
         return torch.from_numpy(np.array(value, order="C")).to(self.dtype)
 
 
 def _arrays(values: dict[str, torch.Tensor]) -> Named:
-    arrays = {name: value.detach().to(torch.float64).numpy().copy() for name, value in values.items()}
+    values = parts.split_tensors({name: value.detach() for name, value in values.items()})
+    arrays = {name: value.to(torch.float64).numpy().copy() for name, value in values.items()}
     return arrays, {name: str(value.dtype).removeprefix("torch.") for name, value in values.items()}

@@ -33,6 +33,7 @@ class Probed:
     D: int
     H: int
     detected: tuple[Detection, ...]
+    complex_states: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class _Axes:
 class Prober:
     """Calls one module, again and again.  `module` is a private copy in evaluation mode, of dtype `dtype`."""
 
-    def __init__(self, module: torch.nn.Module, dtype: torch.dtype, taken: set[int]) -> None:
-        self.module, self.dtype = module, dtype
+    def __init__(self, module: torch.nn.Module, dtype: torch.dtype, taken: set[int], complex_states: bool = False) -> None:
+        self.module, self.dtype, self.complex_states = module, dtype, complex_states
         free = (n for n in (7, 9, 5, 17, 19, 23) if n not in taken)
         self.T, self.N = next(free), next(free)
         self.least, self.most = _arguments(module)
@@ -74,7 +75,7 @@ class Prober:
         """What the module returns, None where it raises: probing is trial and error, and each first error is kept to be told."""
         arguments: tuple[Any, ...] = ()
         if given.tree is not None:
-            state = {name: self.random(N, slot.width.at(D, H)) for slot in slots(given.tree) for name in slot.names}
+            state = {name: self._start(N, slot.width.at(D, H)) for slot in slots(given.tree) for name in slot.names}
             packed = pack(given.tree, state)
             arguments = tuple(packed) if given.passing == "spread" else (packed,)
         text = ", ".join(["x " + str(tuple(x.shape)), *(f"state {describe(a)}" for a in arguments)])
@@ -155,7 +156,7 @@ class Prober:
             nested = isinstance(value, tuple | list)
             if nested is isinstance(tree, Slot) and not (nested and len(value) == 1):
                 return False
-            return [tuple(t.shape) for t in _tensors(value)] == want
+            return [tuple(t.shape) for t in _tensors(value)] == want and all(t.is_complex() is self.complex_states for t in _tensors(value))
 
         def is_output(value: Any) -> bool:
             return isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[0] == self.N
@@ -258,6 +259,8 @@ class Prober:
                 continue
             ys, state, returns = split
             want = [_shape(slot, axes.batch, D, H) for slot in slots(given.tree)]
+            if state is not None and any(t.is_complex() is not self.complex_states for t in _tensors(state)):
+                continue
             if state is None or [tuple(t.shape) for t in _tensors(state)] == want:
                 width, listed = Width.of(ys.shape[-1], D, H), _stacked(result, axes) is not result
                 return Form("layer", given.tree, given.passing, returns, width, axes.batch_first, listed)
@@ -323,10 +326,16 @@ class Prober:
         return bool(other_rows.any()), bool(other_columns.any())
 
     def _state(self, form: Form, N: int, D: int, H: int) -> dict[str, torch.Tensor]:
-        return {name: self.random(N, slot.width.at(D, H)) for slot in slots(form.tree) for name in slot.names}
+        return {name: self._start(N, slot.width.at(D, H)) for slot in slots(form.tree) for name in slot.names}
+
+    def _start(self, N: int, width: int) -> torch.Tensor:
+        part = self.random(N, width)
+        return torch.complex(part, self.random(N, width)) if self.complex_states else part
 
 
-def probe(module: torch.nn.Module, dtype: torch.dtype, inputs: Sequence[int], widths: Sequence[int], H: int | None) -> Probed:
+def probe(
+    module: torch.nn.Module, dtype: torch.dtype, inputs: Sequence[int], widths: Sequence[int], H: int | None, complex_states: bool = False
+) -> Probed:
     """How `module` is called, at the first of the `inputs` sizes and state `widths` that work.
 
     H    the hidden size where it is known; else the width of the first state found
@@ -338,7 +347,7 @@ def probe(module: torch.nn.Module, dtype: torch.dtype, inputs: Sequence[int], wi
         warnings.simplefilter("ignore")  # a trial call's warnings are not news
         said = isinstance(getattr(module, "batch_first", None), bool)  # only a layer says so
         for kind, D in itertools.product(("layer",) if said else ("cell", "layer"), inputs):
-            prober, unit = Prober(moved, dtype, {D, *widths}), H or widths[0]
+            prober, unit = Prober(moved, dtype, {D, *widths}, complex_states), H or widths[0]
             if kind == "cell":
                 form, why_axis = prober.cell(D, widths, unit), ""
             else:
@@ -410,7 +419,7 @@ def _jittered(module: torch.nn.Module) -> torch.nn.Module:
     with torch.no_grad():
         for p in module.parameters():
             if p.is_floating_point():
-                p.add_(torch.from_numpy(0.1 * rng.normal(size=tuple(p.shape))).to(p.dtype))
+                p.add_(torch.from_numpy(np.asarray(0.1 * rng.normal(size=tuple(p.shape)))).to(p.dtype))
     return module
 
 

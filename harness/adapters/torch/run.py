@@ -14,6 +14,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
+from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.build import Recipe, one_line
 from bptt.harness.adapters.torch.form import Form, slots
 from bptt.harness.adapters.torch.gates import gate_regions
@@ -53,6 +54,7 @@ class TorchModule:
     form: Form
     params_dtype: str = "float64"
     complex_zeros: bool = False  # see `default_dtype`; costs half as much again, so only where a module needs it
+    complex_states: bool = False  # each state is a pair of real ones (see `parts`)
     _modules: dict[_Key, tuple[torch.nn.Module, int, int]] = field(default_factory=dict, repr=False)
     _copies: dict[tuple[_Key, torch.dtype], tuple[torch.nn.Module, _Tensors]] = field(default_factory=dict, repr=False)
 
@@ -62,7 +64,9 @@ class TorchModule:
         An instance gives its own values.  Raises UsageError where the constructor fails.
         """
         module = self.recipe.seeded(int(rng.integers(2**63 - 1)), input_size, hidden_size)
-        params = {name: _array(p).astype(self.params_dtype) for name, p in _trainable(module).items()}
+        params: dict[str, Array] = {}
+        for name, p in _trainable(module).items():
+            params |= {part: value.astype(self.params_dtype) for part, value in parts.split(name, _array(p)).items()}
         key = _key(params)
         if key not in self._modules:
             self._modules[key] = (module, input_size, hidden_size)
@@ -72,7 +76,12 @@ class TorchModule:
         """Zeros (N, width) for each layer and direction, in the dtype of the params."""
         _, D, H = self._module(_key(params))
         dtype = np.result_type(*params.values()) if params else np.dtype(self.params_dtype)
-        return {name: np.zeros((batch_size, slot.width.at(D, H)), dtype) for slot in slots(self.form.tree) for name in slot.names}
+        return {
+            part: np.zeros((batch_size, slot.width.at(D, H)), dtype)
+            for slot in slots(self.form.tree)
+            for name in slot.names
+            for part in parts.names_of(name, self.complex_states)
+        }
 
     def run(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[Array, dict[str, Array]]:
         """ys (T, N, O) and the final state.  Raises what the module raises, and ContractError where it returns another structure.
@@ -96,10 +105,18 @@ class TorchModule:
             inputs = {name: tensor_of(value, dtype) for name, value in state.items()}
             x = tensor_of(xs, dtype)
             given = self.form.native(x)
-            ys, final = self._unrolled(module, given, inputs, lengths)
+            ys, final = self.unrolled(module, given, inputs, lengths)
             if given is not x:
                 x.copy_(given.transpose(0, 1))  # a module that writes into its inputs must be seen through the copy, too
             return self.form.time_major(ys), final
+
+    def unrolled(
+        self, module: torch.nn.Module, xs: torch.Tensor, state: _Tensors, lengths: Array | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """ys and the final state in the module's own order of axes, complex ones as their parts."""
+        names = [name for slot in slots(self.form.tree) for name in slot.names]
+        ys, final = self._unrolled(module, xs, parts.join_tensors(names, state) if self.complex_states else state, lengths)
+        return (parts.real(ys), parts.split_tensors(final)) if xs.dtype not in parts.COMPLEX.values() else (ys, final)
 
     def _unrolled(
         self, module: torch.nn.Module, xs: torch.Tensor, state: _Tensors, lengths: Array | None
@@ -168,8 +185,8 @@ class TorchModule:
                 given = {name: from_leaf(leaf) for name, leaf in leaves.items()}
                 try:
                     for name, p in weights.items():
-                        p.requires_grad_(name not in frozen.params)
-                    ys, final = self._unrolled(module, from_leaf(x_leaf), given, lengths)
+                        p.requires_grad_(not frozen.holds(name))
+                    ys, final = self.unrolled(module, from_leaf(x_leaf), given, lengths)
                 finally:
                     for p in weights.values():
                         p.requires_grad_()
@@ -186,13 +203,14 @@ class TorchModule:
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from what it imports on the first dual number
             module, parameters = self._loaded(params, dtype)
 
-            def dual(value: torch.Tensor, dot: Array | None) -> torch.Tensor:
-                return value if dot is None else _dual(value, _own(dot, dtype))
+            def dual(value: torch.Tensor, dot: Array | None, of: torch.dtype = dtype) -> torch.Tensor:
+                return value if dot is None else _dual(value, _own(dot, of))
 
-            weights = {f"module.{name}": dual(p.detach(), params_dot.get(name)) for name, p in parameters.items()}
+            dots = {name: parts.joined(name, params_dot) if parts.has(name, params_dot) else None for name in parameters}
+            weights = {f"module.{name}": dual(p.detach(), dots[name], p.dtype) for name, p in parameters.items()}
             x = dual(_own(xs, dtype), xs_dot)
             h = {name: dual(_own(value, dtype), state_dot.get(name)) for name, value in state.items()}
-            ys, final = torch.func.functional_call(_Unrolled(module, self.form), weights, (x, h))
+            ys, final = torch.func.functional_call(_Unrolled(module, self), weights, (x, h))
             return _tangent(ys), {name: _tangent(value) for name, value in final.items()}
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
@@ -213,11 +231,13 @@ class TorchModule:
         key = _key(params)
         loaded = self._copies.get((key, dtype))
         if loaded is None:
+            if dtype.is_complex and (self.complex_states or parts.is_complex(self._module(key)[0])):
+                raise TypeError("its own numbers are complex: they are judged by their parts")
             module = in_dtype(self._module(key)[0], dtype, self.recipe)
             loaded = self._copies[key, dtype] = module, _trainable(module)
         with torch.no_grad():
             for name, p in loaded[1].items():
-                p.copy_(tensor_of(params[name], dtype))
+                p.copy_(tensor_of(parts.joined(name, params), p.dtype))
         return loaded
 
 
@@ -228,6 +248,10 @@ class _Frozen:
     params: frozenset[str] = frozenset()
     xs: bool = False
     state: bool = False
+
+    def holds(self, name: str) -> bool:
+        """Whether this parameter is frozen, or either part of it."""
+        return parts.base(name) in {parts.base(each) for each in self.params}
 
 
 @dataclass(frozen=True)
@@ -258,8 +282,9 @@ class _Graph:
             g = grads.get(id(leaf))
             return torch.zeros_like(leaf) if g is None else g
 
+        weights = [parts.split(name, _array(of(leaf))) for name, leaf in self.weights.items()]
         return (
-            {name: _array(of(leaf)) for name, leaf in self.weights.items()},
+            {name: g for each in weights for name, g in each.items()},
             _array(self.form.time_major(of(self.x))),
             {name: _array(of(leaf)) for name, leaf in self.state.items()},
         )
@@ -267,19 +292,21 @@ class _Graph:
     def gradients_left(self, dys: Array, dfinal: Arrays) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
         """Without those of what is frozen."""
         dparams, dxs, dstate = self.gradients(dys, dfinal)
-        left = {name: g for name, g in dparams.items() if name not in self.frozen.params}
+        left = {name: g for name, g in dparams.items() if not self.frozen.holds(name)}
         return left, None if self.frozen.xs else dxs, {} if self.frozen.state else dstate
 
 
 class _Unrolled(torch.nn.Module):
     """The loop over time as a module, so that functional_call can put dual numbers in place of its parameters once."""
 
-    def __init__(self, module: torch.nn.Module, form: Form) -> None:
+    def __init__(self, module: torch.nn.Module, implementation: TorchModule) -> None:
         super().__init__()
-        self.module, self.form = module, form
+        self.module, self.implementation = module, implementation
 
     def forward(self, xs: torch.Tensor, state: _Tensors) -> tuple[torch.Tensor, _Tensors]:
-        return self.form.unroll(self.module, xs, state)
+        form = self.implementation.form
+        ys, final = self.implementation.unrolled(self.module, form.native(xs), state)
+        return form.time_major(ys), final
 
 
 def in_dtype(module: torch.nn.Module, dtype: torch.dtype, recipe: Recipe) -> torch.nn.Module:
@@ -295,7 +322,7 @@ def in_dtype(module: torch.nn.Module, dtype: torch.dtype, recipe: Recipe) -> tor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "complex modules are a new feature": known, and what cannot be done raises
         # _apply is what Module.to does, without its refusal to turn real into complex parameters
-        own._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        own._apply(lambda t: t.to(dtype) if t.is_floating_point() else t.to(parts.COMPLEX.get(dtype, dtype)) if t.is_complex() else t)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return own.eval()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.form import Form, own_form, slots
@@ -45,7 +46,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         found = _find(recipe)
-        implementation = TorchModule(recipe, found.probed.form, found.dtype)
+        implementation = TorchModule(recipe, found.probed.form, found.dtype, complex_states=found.probed.complex_states)
         return _subject(recipe, found, implementation)
 
 
@@ -58,6 +59,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         Detection(f"torch {_origin(recipe)}", _origin_why(recipe, module, D, H)),
         *probed.detected,
         Detection("sizes " + _sizes_in_words(found), "an instance has its own" if recipe.make is None else "by constructing it"),
+        *_complex_numbers(module, probed),
         *_mode(module),
         derivatives,
     )
@@ -88,6 +90,25 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         as_made=as_made(implementation, module),
         undriven=undriven(recipe.make or type(module), _sizes_named(recipe), module.forward, 1 if probed.form.tree is None else 2),
     )
+
+
+def _probed_in(module: torch.nn.Module, dtype: torch.dtype, inputs: list[int], widths: list[int], known: int | None) -> Probed:
+    """With complex numbers inside, complex states come first: a real one is often the real part that such a cell puts out."""
+    if parts.is_complex(module):
+        try:
+            probed = probe(module, dtype, inputs, widths, known, complex_states=True)
+            return replace(probed, complex_states=probed.form.tree is not None)
+        except ProbeError:
+            pass
+    return probe(module, dtype, inputs, widths, known)
+
+
+def _complex_numbers(module: torch.nn.Module, probed: Probed) -> tuple[Detection, ...]:
+    names = [name for name, p in module.named_parameters() if p.is_complex()]
+    if not names:
+        return ()
+    what = ", ".join(names) + (", and the state" if probed.complex_states else "")
+    return (Detection("complex numbers", f"{what}: judged by their parts .re and .im, in torch's convention dL/dRe + i dL/dIm"),)
 
 
 def _sizes_named(recipe: Recipe) -> set[str]:
@@ -145,7 +166,7 @@ def _probe_in_some_dtype(
     for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
         try:
             with default_dtype(dtype):
-                probed = probe(in_dtype(module, dtype, recipe), dtype, inputs, widths, known)
+                probed = _probed_in(in_dtype(module, dtype, recipe), dtype, inputs, widths, known)
         except ProbeError as error:
             trouble = trouble or error
             continue
@@ -253,7 +274,8 @@ def _admissible(implementation: TorchModule, found: _Found, axis: str) -> tuple[
         except (BpttError, RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             return False  # a size that the module refuses
         form = implementation.form
-        return ys.shape == (2, 2, form.output.at(d, h)) and all(final[name].shape == state[name].shape for name in final)
+        width = form.output.at(d, h)
+        return ys.shape in ((2, 2, width), (2, 2, 2 * width)) and all(final[name].shape == state[name].shape for name in final)
 
     return None if works(1) and works(3) else tuple(size for size in TRIED_SIZES if works(size))
 
