@@ -9,9 +9,9 @@ from typing import Any
 
 from bptt.reports import claims
 from bptt.reports.charts import curves as charts
-from bptt.reports.charts import frames, pictures
+from bptt.reports.charts import discs, frames, pictures
 from bptt.reports.charts.drawing import Chart
-from bptt.reports.records import Claim, ClaimVerdict, Experiment, Frame, Grid, Histogram, Run, Series, Table
+from bptt.reports.records import Claim, ClaimVerdict, Discs, Experiment, Frame, Grid, Histogram, Run, Series, Table
 
 #: More pictures of one experiment, and more of one run, than these stay in the record; more agreeing claims than the third are folded.
 MOST_FIGURES, MOST_PICTURES, MOST_OPEN_CLAIMS = 12, 60, 12
@@ -88,7 +88,8 @@ def _pictures(e: Experiment, anchor: str) -> Iterator[Callable[[], Figure | None
 
     def heatmap(k: int, grid: Grid) -> Figure | None:
         chart = pictures.heatmap(grid, f"{anchor}-g{k}")
-        return Figure(grid.name, (grid.value_label,) if grid.value_label not in grid.name else (), chart) if chart else None
+        words = (grid.value_label,) if grid.value_label not in grid.name else ()
+        return Figure(grid.name, (*([grid.words] if grid.words else []), *words), chart, wide=bool(grid.words)) if chart else None
 
     def curves(k: int, series: tuple[Series, ...]) -> Figure | None:
         chart = charts.curves(series, f"{anchor}-s{k}")
@@ -99,16 +100,25 @@ def _pictures(e: Experiment, anchor: str) -> Iterator[Callable[[], Figure | None
 
     def histogram(k: int, h: Histogram) -> Figure | None:
         chart = pictures.histogram(h, f"{anchor}-d{k}")
-        return Figure(h.name, (), chart) if chart else None
+        return Figure(h.name, (h.words,) if h.words else (), chart, wide=bool(h.words)) if chart else None
 
     def frame(k: int, f: Frame) -> Figure | None:
         chart = frames.frame(f, f"{anchor}-f{k}")
         return Figure(f.name, (f.words,) if f.words else (), chart, wide=True) if chart else None
 
-    yield from (partial(frame, k, f) for k, f in enumerate(e.frames))
-    yield from (partial(heatmap, k, grid) for k, grid in enumerate(e.grids))
-    yield from (partial(curves, k, series) for k, series in enumerate(by_axes(e)))
-    yield from (partial(histogram, k, h) for k, h in enumerate(e.histograms))
+    def disc(k: int, d: Discs) -> Figure | None:
+        chart = discs.discs(d, f"{anchor}-c{k}")
+        return Figure(d.name, (d.words,) if d.words else (), chart, wide=True) if chart else None
+
+    made: list[tuple[str, Callable[[], Figure | None]]] = [
+        *((f.name, partial(frame, k, f)) for k, f in enumerate(e.frames)),
+        *((d.name, partial(disc, k, d)) for k, d in enumerate(e.discs)),
+        *((g.name, partial(heatmap, k, g)) for k, g in enumerate(e.grids)),
+        *((group[0].name, partial(curves, k, group)) for k, group in enumerate(by_axes(e))),
+        *((h.name, partial(histogram, k, h)) for k, h in enumerate(e.histograms)),
+    ]
+    places = {name: k for k, name in enumerate(e.in_order)}
+    yield from (make for _, make in sorted(made, key=lambda each: places.get(each[0].partition(": ")[0], len(places))))
 
 
 def _plain(value: Any) -> str:

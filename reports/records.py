@@ -305,6 +305,7 @@ class Grid:
     y: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
     contours: tuple[float, ...] = ()
+    words: str | None = None
 
 
 @dataclass(frozen=True)
@@ -318,11 +319,12 @@ class Histogram:
     law_x: tuple[float, ...] = ()
     law_density: tuple[float, ...] = ()
     source: str | None = None
+    words: str | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Several things in one chart: `curves` share the axes, y being a logarithm to base 10, and each is labelled with its name.
+    """Several things in one chart: `curves` share the axes, and each is labelled with its name.  y is a logarithm to base 10 where `log`.
 
     Where there is a `level`, what lies above and below it is shaded and called `above` and `below`.  Curves called in `marked` are those
     that it is about: they are drawn thicker.
@@ -337,6 +339,26 @@ class Frame:
     below: str = ""
     words: str | None = None
     marked: tuple[str, ...] = ()
+    log: bool = True
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points re + i im, and the radius of the disc that theory says they fill."""
+
+    name: str
+    re: tuple[float, ...]
+    im: tuple[float, ...]
+    radius: float | None = None
+
+
+@dataclass(frozen=True)
+class Discs:
+    """Clouds beside the unit circle, side by side."""
+
+    name: str
+    clouds: tuple[Cloud, ...]
+    words: str | None = None
 
 
 @dataclass(frozen=True)
@@ -370,6 +392,7 @@ class Text:
 class Experiment:
     """What an experiment measured.  `words` is its answer in a sentence, `question` what was asked, `settings` make it repeatable.
 
+    in_order     names of pictures in the order in which they are shown; others come after them
     unanswered   why the question is not answered at these settings, though no claim differs: the verdict is then "not judged"
     """
 
@@ -386,6 +409,8 @@ class Experiment:
     texts: tuple[Text, ...] = ()
     duration_s: float = 0.0
     frames: tuple[Frame, ...] = ()
+    discs: tuple[Discs, ...] = ()
+    in_order: tuple[str, ...] = ()
     unanswered: str | None = None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bptt.harness.cli.compared import wants_comparison, with_comparison
 from bptt.harness.cli.follow import Bar, Follower
 from bptt.harness.cli.signals import was_terminated
 from bptt.harness.config import TargetEntry
@@ -71,6 +72,13 @@ def check(
             run = replace(follower.known, exit_code=_code_of(error), duration_s=time.perf_counter() - began)
         if not follower.began:
             follower.begin()
+    if failure is None and wants_comparison(reports, level, options):
+        try:
+            run = with_comparison(run, jobs=options.get("jobs"))
+        except KeyboardInterrupt as error:  # the verdict is known: it is printed and written without the picture
+            failure = error
+        except Exception as error:  # a picture beside the verdict: the reason is said, and the verdict stands
+            click.echo(f"bptt: no comparison on the page ({' '.join(str(error).split())}); the verdict stands", err=True)
     for each in follower.unloadable:
         click.echo(f"bptt: {each.reason}", err=True)
     terminal.render_targets(run, console, detail)

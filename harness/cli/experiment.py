@@ -94,7 +94,7 @@ def _load_one(cell: str) -> None:
 
 
 class _Follower:
-    """The `on_point` of one run: a bar with the time left, and a line where points were taken over."""
+    """The `on_point` of one run: a bar with the experiment at work and the time left, and a line where points were taken over."""
 
     def __init__(self, console: Console | None, store: Path) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -108,15 +108,15 @@ class _Follower:
     def words(self) -> str:
         return f"{self._done} of {self._total} points are known from {self._store}"
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, experiment: str) -> None:
         self._done, self._total = done, total
         if not self._begun and done:
             click.echo(f"bptt: {self.words}", err=True)
         if self._progress and not self._begun:
             self._progress.start()
-            self._task = self._progress.add_task("points", total=total, completed=done)
+            self._task = self._progress.add_task(experiment, total=total, completed=done)
         elif self._progress and self._task is not None:
-            self._progress.update(self._task, completed=done)
+            self._progress.update(self._task, completed=done, description=experiment)
         self._begun = True
 
     def __enter__(self) -> _Follower:

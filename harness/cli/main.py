@@ -190,6 +190,7 @@ def check(
 @click.option("--full", "size", flag_value="full", help="The sizes of the publications.")
 @click.option("--grid", "grids", multiple=True, metavar="GRID", help="gain=0.5:3:20, seed=0:9 or b=0,1,3 in place of a setting.")
 @click.option("--corpus", metavar="PATH", help="The text that language models read: a file, a CSV, a directory with ptb.*.txt.")
+@click.option("--lesson", is_flag=True, help="Six pictures that teach BPTT, in order; --cell puts yours into the first.")
 @click.option("--weights", metavar="FILE", help="Trained weights of --cell, put into the comparison: .npz, .safetensors or .pt.")
 @click.option("--data", metavar="FILE", help="Sequences of your own for the comparison: .npy, (T, N, D) or (T, D).")
 @click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
@@ -202,7 +203,14 @@ def check(
 @click.option("-v", "--verbose", is_flag=True, help="Every claim.")
 @_no_color
 def experiment(
-    words: tuple[str, ...], grids: tuple[str, ...], size: str | None, no_color: bool, quiet: bool, verbose: bool, **options: Any
+    words: tuple[str, ...],
+    grids: tuple[str, ...],
+    size: str | None,
+    lesson: bool,
+    no_color: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
 ) -> int:
     """Run gradient-flow experiments: each NAME, or the whole catalogue, held against theory.
 
@@ -215,7 +223,7 @@ def experiment(
     from bptt.harness.cli import experiment as experiment_
 
     return experiment_.experiment(
-        tuple(word for word in words if "=" not in word),
+        (*(["lesson"] if lesson else []), *(word for word in words if "=" not in word)),
         (*grids, *(word for word in words if "=" in word)),
         size="quick" if size == "quick" else "full" if size == "full" else "normal",
         console=_console(no_color),

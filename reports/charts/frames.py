@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 from bptt.reports.charts.drawing import ABOVE, BELOW, CURVE, INK, SOFT, TYPE, Chart, Spec, draw, log_ticks, styled, text, title
+from bptt.reports.charts.trend import trend
 from bptt.reports.records import Frame, Series, Table
+from bptt.reports.view import short
 
 WIDTH, HEIGHT = 560, 320
 #: Least distance of two labels, in points.
@@ -34,7 +36,8 @@ def _data(f: Frame, curves: Sequence[Series]) -> Table:
     xs = sorted({x for c in curves for x in c.x if math.isfinite(x)})
     kept = xs if len(xs) <= MOST_ROWS else [xs[round(k * (len(xs) - 1) / (MOST_ROWS - 1))] for k in range(MOST_ROWS)]
     values = [dict(zip(c.x, c.y, strict=False)) for c in curves]
-    rows = tuple((f"{x:.6g}", *(_power(v[x]) if math.isfinite(v.get(x, math.nan)) else "" for v in values)) for x in kept)
+    said = _power if f.log else short
+    rows = tuple((f"{x:.6g}", *(said(v[x]) if math.isfinite(v.get(x, math.nan)) else "" for v in values)) for x in kept)
     note = f"{len(kept)} of {len(xs)} rows, all are in the record" if len(kept) < len(xs) else None
     return Table("the numbers", (text(f.x_label), *(text(c.name) for c in curves)), rows, note)
 
@@ -44,6 +47,9 @@ def alternative(f: Frame, curves: Sequence[Series]) -> str:
     said = []
     for c in curves:
         points = _points(c)
+        if not f.log:
+            said.append(f"{text(c.name)} {trend([x for x, _ in points], [y for _, y in points])}")
+            continue
         (x0, y0), (x1, y1) = points[0], points[-1]
         way = "falls" if y1 < y0 - 0.05 else "rises" if y1 > y0 + 0.05 else "stays"
         said.append(f"{text(c.name)} {way} from {_power(y0)} at {x0:g} to {_power(y1)} at {x1:g}")
@@ -67,10 +73,11 @@ def _spec(f: Frame, curves: Sequence[Series]) -> Spec:
     drawn = [_points(c) for c in curves]
     xs = [x for points in drawn for x, _ in points]
     low, high = _domain([y for points in drawn for _, y in points], f.level)
-    ticks, expression = log_ticks(low, high)
+    ticks, expression = log_ticks(low, high) if f.log else (None, "format(datum.value, '~g')")
+    ticking = {"values": ticks} if ticks is not None else {"tickCount": 5}
     x_axis = alt.Axis(title=title(f.x_label, 70), grid=False, tickCount=6)
     x = alt.X("x:Q", axis=x_axis, scale=alt.Scale(domain=[min(xs), max(xs)], nice=False, zero=False))
-    y_axis = alt.Axis(values=ticks, labelExpr=expression, title=title(f.y_label, 44))
+    y_axis = alt.Axis(**ticking, labelExpr=expression, title=title(f.y_label, 44))
     y = alt.Y("y:Q", axis=y_axis, scale=alt.Scale(domain=[low, high], nice=False, zero=False))
     colour = alt.Color("k:N", scale=None, legend=None)
     layers = _halves(f, x, y, (min(xs), max(xs)), (low, high))

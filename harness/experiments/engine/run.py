@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from bptt.harness.run.runner import RunHandle
 from bptt.reports.accounting import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, gravest
 from bptt.reports.records import Experiment, Run
 
-OnPoint = Callable[[int, int], None]
+#: (points that are known, points in all, the experiment that is at work: "" where all is known)
+OnPoint = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def run_planned(
     backend: str = "loky",
     scheduler: str | None = None,
     resume: str | Path | None = None,
-    on_point: OnPoint = lambda done, total: None,
+    on_point: OnPoint = lambda done, total, experiment: None,
 ) -> Ran:
     """Measure and gather; an interruption keeps what is known: the run is then partial, and its exit code 130."""
     workers = backend_(backend, jobs or cores(), scheduler)
@@ -99,13 +101,20 @@ def run_planned(
         wanted = {task.key: task for each in tasks for task in each}
         found |= {k: m for k, m in store.known.items() if k in wanted}
         resumed = len(found)
-        on_point(resumed, len(wanted))
+        at_work = deque(task for k, task in wanted.items() if k not in found)
+
+        def tell() -> None:
+            while at_work and at_work[0].key in found:
+                at_work.popleft()
+            on_point(len(found), len(wanted), at_work[0].experiment if at_work else "")
+
+        tell()
 
         def take(task: Task, outcome: Outcome) -> None:
             found[task.key] = outcome
             if isinstance(outcome, Measured):
                 store.add(task.key, task.experiment, task.settings, outcome)
-            on_point(len(found), len(wanted))
+            tell()
 
         try:
             missing = [task for k, task in wanted.items() if k not in found]
@@ -132,6 +141,19 @@ def run_planned(
         exit_code=_exit_code(experiments, failures, interrupted),
     )
     return Ran(run, failures, seconds, resumed)
+
+
+def measured_alone(p: Planned, jobs: int | None = None) -> Experiment:
+    """One experiment beside other work: nothing is stored, and a point that raises leaves the others as they are."""
+    found: dict[str, Outcome] = {}
+    tasks = _tasks(p)
+
+    def take(task: Task, outcome: Outcome) -> None:
+        found[task.key] = outcome
+
+    sweep(tasks, backend_("loky", jobs or cores(), None), take)
+    points = [Point(task.settings, o.values) for task in tasks if isinstance(o := found[task.key], Measured)]
+    return _named(p.definition.gather(points), p)
 
 
 def command_of(

@@ -38,8 +38,12 @@ MOST_DRAWS = 16
 
 
 def subject_of(target: str) -> Subject:
-    """The one subject that `target` names.  Raises UsageError where it names several."""
-    found = targets.load(target)
+    """The one subject that `target` names, perhaps with its arguments: `torch.nn:LSTM {"input_size": 3, "hidden_size": 4}`.
+
+    Raises UsageError where it names several.
+    """
+    spec, given, args = target.partition(" {")
+    found = targets.load(spec, targets.parse_args(f"{{{args}")) if given else targets.load(target)
     if len(found) != 1:
         raise UsageError(f"{target}: names {len(found)} subjects ({', '.join(s.name for s in found)}), wanted one")
     return found[0]

@@ -70,7 +70,7 @@ def test_a_dask_worker_that_is_killed_half_way_changes_nothing(tmp_path: Path) -
     ) as cluster:
         pids = [worker.pid for worker in cluster.workers.values()]
 
-        def kill_one(done: int, total: int) -> None:
+        def kill_one(done: int, total: int, experiment: str) -> None:
             if done == total // 2 and not killed:
                 killed.append(pids[0])
                 os.kill(pids[0], signal.SIGKILL)

@@ -127,7 +127,8 @@ def test_a_gather_that_raises_is_a_failure_of_that_experiment() -> None:
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
 
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(done: int, total: int, experiment: str) -> None:
+        assert experiment in ("first", "second")
         if done == 4:
             raise KeyboardInterrupt
 
