@@ -111,6 +111,8 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
     place, attribute = _split(target)
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
+    if not attribute and _is_published(place):
+        return [adapt(_reference(place, target), f"refimpl:{place}", args)]
     if place == "refimpl" and not _is_users("refimpl"):
         return [adapt(_reference(name, target), f"refimpl:{name}", args) for name in ([attribute] if attribute else _published())]
     if target.endswith(".onnx"):
@@ -215,6 +217,17 @@ def _is_users(name: str) -> bool:
         spec, ours = _spec(name), _spec(f"bptt.{name}")
     origins = [found.origin for found in (spec, ours) if found is not None and found.origin is not None]
     return len(origins) == 2 and len({Path(origin).resolve() for origin in origins}) == 2
+
+
+def _is_published(name: str) -> bool:
+    """Whether a target is the bare name of a published cell or recurrence, and no module of the user's."""
+    from bptt.refimpl import CELLS
+    from bptt.refimpl.scans import SCANS
+
+    if name not in CELLS and name not in SCANS:
+        return False
+    with _importable(Path.cwd()):
+        return _spec(name) is None
 
 
 def _published() -> list[str]:

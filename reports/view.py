@@ -257,6 +257,16 @@ def worst_text(finding: Finding) -> str:
     return "   ".join(p for p in parts if p)
 
 
+def summary(result: Result) -> str:
+    """ "GRD120 dL/dh0 is wrong: a missing factor of the carry (mycell.py:21)": a failure in one line"""
+    finding, cause = result.finding, known_cause(result)
+    said = finding.headline if finding else result.reason or LOOKS[kind(result)].word
+    why = f": {cause.hypothesis}" if cause and cause.hypothesis not in said else ""
+    source = finding.source if finding else None
+    at = f" ({source.file.replace(chr(92), '/').rpartition('/')[2]}:{source.line})" if source else ""
+    return one_line(f"{test_id(result)} {said}{why}{at}")
+
+
 def case_text(case: SmallestCase) -> str:
     sizes = case.sizes or ({"D": case.D, "H": case.H} if case.H else {})
     said = " ".join(f"{word}={value}" for word, value in {"T": case.T, "N": case.N, **sizes}.items())

@@ -18,7 +18,7 @@ ORDER = {
     "refimpl": "types activations cells scans unroll lengths layers stack attention tasks seq2seq models training",
     "reports": (
         "records errors serial accounting merging store naming view excerpts claims charts answers lines "
-        "terminal_experiments terminal junit markdown page"
+        "terminal_experiments terminal junit markdown github page"
     ),
     "harness": (
         "errors levels words subject config cases call weights adapters targets gradient graph known identify training checks diagnosis "

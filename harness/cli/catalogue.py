@@ -22,35 +22,56 @@ MOST_BUGS = 12
 EXTRAS = dict.fromkeys(("jax", "flax", "equinox", "dm-haiku"), "jax") | {"keras": "keras", "onnx": "onnx", "onnxruntime": "onnx"}
 
 
-def list_lines() -> list[str]:
-    """Checks (id, family, property), published cells (name, summary) and experiments (name, question)."""
+def list_lines(words: Sequence[str] = ()) -> list[str]:
+    """Checks (id, family, property), published cells (name, summary) and experiments (name, question) that have each of `words`.
+
+    Raises UsageError where there is none.
+    """
     catalogue, experiments = runner.catalogue(), definitions()
-    return [
-        f"{len(catalogue)} checks (bptt explain ID)",
-        *_table([(entry.id, entry.family, entry.property) for entry in catalogue]),
-        "",
-        f"{len(CELLS)} published cells (--like NAME, or as a target: refimpl:NAME)",
-        *_table([(name, cell.summary) for name, cell in CELLS.items()]),
-        "",
-        f"{len(PARTS)} parts of a training loop (--like NAME)",
-        *_table(list(PARTS.items())),
-        "",
-        f"{len(experiments)} experiments (bptt experiment NAME)",
-        *_table([(each.name, each.question) for each in experiments]),
+    sections = [
+        ("checks", "bptt explain ID", [(entry.id, entry.family, entry.property) for entry in catalogue]),
+        ("published cells", "as a target, or --like NAME", [(name, cell.summary) for name, cell in CELLS.items()]),
+        ("parts of a training loop", "--like NAME", list(PARTS.items())),
+        ("experiments", "bptt experiment NAME", [(each.name, each.question) for each in experiments]),
     ]
+    wanted = [word.lower() for word in words]
+    lines: list[str] = []
+    for title, use, rows in sections:
+        # a word that is in the title of a section stands for all of it
+        left = [word for word in wanted if word not in title.split()]
+        shown = [row for row in rows if all(word in " ".join(row).lower() for word in left)]
+        if shown and (len(left) == len(wanted) or left != wanted):
+            count = f"{len(shown)}" if len(shown) == len(rows) else f"{len(shown)} of {len(rows)}"
+            lines += ([""] if lines else []) + [f"{count} {title} ({use})", *_table(shown)]
+    if not lines:
+        raise UsageError(f"list: nothing has {' and '.join(map(repr, words))} in its name, family or text")
+    return lines
 
 
 def explain_lines(identifier: str) -> list[str]:
-    """All that is known of one check.  Raises UsageError, with the nearest id, where there is none."""
+    """All that is known of one check, or of a family.  Raises UsageError, with the nearest id, where there is none."""
     entries = {entry.id: entry for entry in runner.catalogue()}
+    family = [entry for entry in entries.values() if entry.family == identifier.lower()]
+    if family:
+        return _family_lines(family)
     entry = entries.get(identifier) or entries.get(identifier.upper())
     if entry is None:
-        hint = did_you_mean(identifier, entries)
-        raise UsageError(f"explain: no check {identifier!r}{hint} (bptt list shows all {len(entries)})")
+        families = dict.fromkeys(entry.family for entry in entries.values())
+        hint = did_you_mean(identifier, [*entries, *families])
+        raise UsageError(f"explain: no check or family {identifier!r}{hint} (bptt list shows all {len(entries)})")
     lines = [f"{entry.id}  {entry.property}", "", "asserts", *_indented(entry.description)]
-    for heading, text in REASONS.get(entry.family, {}).items():
-        lines += ["", heading, *(f"  {line}" for line in wrap(text, WIDTH - 2))]
-    return [*lines, *_planted(entry.id), *_prerequisites(entry, entries)]
+    return [*lines, *_reasons(entry.family), *_planted(entry.id), *_prerequisites(entry, entries)]
+
+
+def _family_lines(family: Sequence[CatalogueEntry]) -> list[str]:
+    """What a family is for, and its checks."""
+    name = family[0].family
+    return [f"{name}  a family of {len(family)} checks", *_reasons(name), "", "its checks", *_table([(e.id, e.property) for e in family])]
+
+
+def _reasons(family: str) -> list[str]:
+    said = REASONS.get(family, {}).items()
+    return [line for heading, text in said for line in ("", heading, *(f"  {part}" for part in wrap(text, WIDTH - 2)))]
 
 
 def doctor_lines() -> list[str]:

@@ -18,6 +18,7 @@ from bptt.harness.errors import UsageError
 from bptt.harness.run import runner
 from bptt.harness.run.environment import environment
 from bptt.harness.run.loading import tasks
+from bptt.harness.run.record.actions import tell
 from bptt.harness.run.record.gathering import new_run_id, this_folder
 from bptt.harness.run.record.report_files import write_all
 from bptt.reports import accounting, terminal
@@ -88,6 +89,7 @@ def check(
     if written and detail != "quiet":
         console.print(f"report  {'  '.join(map(str, written))}", markup=False, highlight=False, soft_wrap=True)
     say_refused(refused)
+    tell(run, click.echo)
     if failure is not None:
         raise failure
     return run.exit_code

@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bptt.harness.run.events import Began, Event, Found, Measured, Recognised, Remarked, Unloadable
+from bptt.harness.run.events import Began, Checking, Event, Explaining, Found, Measured, Outside, Recognised, Remarked, Unloadable
 from bptt.harness.run.record.gathering import Gathering
 from bptt.harness.run.record.report_files import STREAMED
 from bptt.reports import accounting
@@ -70,6 +70,12 @@ class Follower:
                 self._write(target)
                 if self._bar:
                     self._bar.begin(target.id, target.name, len(target.planned))
+            case Checking(target_id, check):
+                self._say(target_id, check)
+            case Explaining(target_id, check):
+                self._say(target_id, f"{check} failed: seeking its cause")
+            case Outside(target_id, where):
+                self._say(target_id, where)
             case Recognised(target_id) | Remarked(target_id):
                 self._write(self._gathered.target(target_id))
             case Found(result):
@@ -84,6 +90,10 @@ class Follower:
             case Measured(_, experiment):
                 for path, stream in list(self._streams.items()):
                     self._try(path, stream.experiment, experiment)
+
+    def _say(self, target_id: str, doing: str) -> None:
+        if self._bar:
+            self._bar.say(target_id, doing)
 
     def _open(self, path: Path) -> None:
         self._streams[path] = StreamWriter(path)
@@ -104,14 +114,15 @@ class Follower:
 
 
 class Bar:
-    """One bar for the whole run: targets done of all, the target at work, checks done of its own."""
+    """One bar for the whole run: targets done of all, the target at work, checks done of its own, what it does now."""
 
     def __init__(self, console: Console, targets: int) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[doing]}", style="dim", markup=False),
             console=console,
             transient=True,
         )
@@ -128,7 +139,12 @@ class Bar:
     def begin(self, target_id: str, name: str, total: int) -> None:
         self._begun += 1
         label = name if self._targets == 1 else f"{self._begun}/{self._targets} {name}"
-        self._tasks[target_id] = self._progress.add_task(label, total=total)
+        self._tasks[target_id] = self._progress.add_task(label, total=total, doing="")
+
+    def say(self, target_id: str, doing: str) -> None:
+        """What it does now: the check that it is at, a cause that it seeks."""
+        if (task := self._tasks.get(target_id)) is not None:
+            self._progress.update(task, doing=doing)
 
     def advance(self, result: Result) -> None:
         task = self._tasks.get(result.target)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -69,6 +69,53 @@ def _last_place(error: BaseException) -> str:
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "place unknown"
 
 
+class _Grouped(click.Command):
+    """A command whose help has its options under headings (`groups`: heading -> names of parameters) and ends with examples."""
+
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {}
+    examples: ClassVar[Sequence[str]] = ()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        every = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        options = {p.name: record for p in every if p.name and (record := p.get_help_record(ctx)) is not None}
+        named = {name for names in self.groups.values() for name in names}
+        for heading, names in {**self.groups, "Other options": [n for n in options if n not in named]}.items():
+            with formatter.section(heading):
+                formatter.write_dl([options[name] for name in names if name in options])
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write_text(line)
+
+
+class _Check(_Grouped):
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "What is checked": ("like", "args", "level", "select", "ignore", "case", "no_block", "seed", "strict"),
+        "What comes of it": ("reports", "resume", "quiet", "verbose", "no_color"),
+        "Processes": ("jobs", "timeout", "memory", "backend", "scheduler"),
+    }
+    examples: ClassVar[Sequence[str]] = (
+        "bptt check mypkg/cells.py:MyGRU",
+        "bptt check lstm gru_reset_after",
+        "bptt check torch.nn:LSTM --args '{\"num_layers\": 2}' --report report.html",
+        "bptt check cells.py:MyLSTM --like lstm --select gradient -v",
+        "bptt check cells.py:MyLSTM --select GRD110 --case T1-N1-D3-H4",
+    )
+
+
+class _Experiment(_Grouped):
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "What is measured": ("cells", "size", "grids", "corpus", "seed"),
+        "What comes of it": ("reports", "resume", "quiet", "verbose", "no_color"),
+        "Processes": ("jobs", "backend", "scheduler"),
+    }
+    examples: ClassVar[Sequence[str]] = (
+        "bptt experiment book",
+        "bptt experiment --cell mypkg/cells.py:MyGRU --report flow.html",
+        "bptt experiment --grid gain=0.5:3:20 seed=0:9",
+    )
+
+
 class _Commands(click.Group):
     """Commands in the order in which they are written; an unknown one is answered with the nearest."""
 
@@ -114,7 +161,7 @@ def bptt() -> None:
     """Put a recurrent cell to the test: is it the cell it claims to be, and is its gradient right?"""
 
 
-@bptt.command()
+@bptt.command(cls=_Check)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
 @click.option("--level", type=click.Choice(LEVELS), help="How much is tried.  [default: standard]")
@@ -154,7 +201,7 @@ def check(
     """Check each TARGET, or those of [tool.bptt] targets in ./pyproject.toml.
 
     \b
-    TARGET   pkg.mod:Attr    path/file.py:Attr    torch.nn:LSTM    refimpl:lstm
+    TARGET   pkg.mod:Attr    path/file.py:Attr    torch.nn:LSTM    model.onnx    lstm (a published name)
     """
     from bptt.harness.cli import check as check_
     from bptt.harness.config import TargetEntry, read
@@ -183,7 +230,7 @@ def check(
     )
 
 
-@bptt.command()
+@bptt.command(cls=_Experiment)
 @click.argument("words", nargs=-1, metavar="[NAME]... [SETTING=GRID]...")
 @click.option("--cell", "cells", multiple=True, metavar="TARGET", help="Put this cell into the experiments that take one; repeatable.")
 @click.option("--quick", "size", flag_value="quick", help="Smaller sizes: all of it in three minutes on two cores.")
@@ -314,12 +361,17 @@ def lockstep(ctx: click.Context, /, models: tuple[str, ...], no_color: bool, **o
 
 
 @bptt.command(name="list")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
 @_no_color
-def list_(no_color: bool) -> int:
-    """List the checks and the published cells."""
+def list_(words: tuple[str, ...], no_color: bool) -> int:
+    """List checks, published cells, parts of training loops and experiments: those whose name, family or text has each WORD.
+
+    \b
+    bptt list gradient        bptt list lstm        bptt list experiments
+    """
     from bptt.harness.cli import catalogue as catalogue_
 
-    _print(_console(no_color), *catalogue_.list_lines())
+    _print(_console(no_color), *catalogue_.list_lines(words))
     return CONFORMS
 
 
@@ -327,7 +379,7 @@ def list_(no_color: bool) -> int:
 @click.argument("identifier", metavar="ID")
 @_no_color
 def explain(identifier: str, no_color: bool) -> int:
-    """Explain the check ID: what it asserts, why, how it judges, which bugs it finds."""
+    """Explain the check or the family ID: what it asserts, why, how it judges, which bugs it finds."""
     from bptt.harness.cli import catalogue as catalogue_
 
     _print(_console(no_color), *catalogue_.explain_lines(identifier))
@@ -366,8 +418,7 @@ def _console(no_color: bool, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    # Without a terminal there is no width to keep to, and a wrapped line can't be pasted.
-    width = None if stream.isatty() else 118
+    width = None if stream.isatty() else 118  # without a terminal there is no width to keep to
     return Console(stderr=stderr, no_color=no_color or None, color_system=None if no_color else "auto", width=width)
 
 

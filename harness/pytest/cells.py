@@ -5,7 +5,7 @@ With xdist every worker collects the same items; `Scheduling` sends all of a tar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bptt.harness.errors import UsageError
-from bptt.reports import accounting, terminal, view
-from bptt.reports.accounting import Row
+from bptt.harness.pytest.outcome import PREFIX, CellFailed, settle
+from bptt.harness.pytest.parametrize import not_of_one_check
+from bptt.harness.pytest.plans import Asked, plans
+from bptt.reports import accounting, view
 from bptt.reports.naming import display_names
-from bptt.reports.records import UNDECIDED, Experiment, Run, Target
+from bptt.reports.records import Experiment, Run, Target
 
 if TYPE_CHECKING:
     from bptt.harness.run.events import Task
-
-#: How the ids of our items begin.
-PREFIX = "bptt::"
 
 
 def tasks_of(config: pytest.Config) -> list[Task]:
@@ -37,13 +36,16 @@ class Cells:
 
     def __init__(self, config: pytest.Config) -> None:
         self.tasks = tasks_of(config)
+        self.asked = Asked(config.option.bptt_level, tuple(config.option.bptt_select), tuple(config.option.bptt_ignore))
+        self.plans = plans(self.tasks, self.asked, config)
         self.executed = False
 
     @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         names = display_names([Target(task.spec.rpartition(":")[2] or task.spec, task.spec, "", id=task.id) for task in self.tasks])
-        for task in self.tasks:
-            items.extend(CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task, label=names[task.id]).collect())
+        for task, plan in zip(self.tasks, self.plans, strict=True):
+            node = CellNode.from_parent(session, name="bptt", nodeid="bptt", task=task, plan=plan, asked=self.asked, label=names[task.id])
+            items.extend(node.collect())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.nodeid.startswith(PREFIX) and report.outcome != "skipped":
@@ -75,19 +77,18 @@ class Scheduling:
 class CellNode(pytest.Collector):
     """One target.  It is checked once in a process, when its first item runs, with the checks that were not deselected."""
 
-    def __init__(self, *, task: Task, label: str, **keywords: Any) -> None:
+    def __init__(self, *, task: Task, plan: tuple[str, ...], asked: Asked, label: str, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.task = task
+        self.plan = plan
+        self.asked = asked
         self.label = label
         self._run: Run | None = None
         self._refused: str | None = None
         self._curves: tuple[Experiment, ...] = ()
 
     def collect(self) -> Iterator[CellItem]:
-        from bptt.harness.run.runner import catalogue
-
-        self._all = tuple(entry.id for entry in catalogue())
-        for check in self._all:
+        for check in self.plan:
             yield CellItem.from_parent(self, name=f"{check}-{self.label}", check=check)
 
     def run(self, item: CellItem) -> Run:
@@ -100,31 +101,48 @@ class CellNode(pytest.Collector):
         from bptt.harness.run import runner
 
         wanted = {each.check for each in self.session.items if isinstance(each, CellItem) and each.parent is self}
-        select = () if wanted == set(self._all) else tuple(check for check in self._all if check in wanted)
-        found = runner.check([self.task], level=self.config.option.bptt_level, select=select)
+        whole = wanted >= set(self.plan) and not (self.asked.select or self.asked.ignore)
+        option = self.config.option
+        found = runner.check(
+            [self.task],
+            level=self.asked.level,
+            select=() if whole else tuple(check for check in self.plan if check in wanted),
+            seed=option.bptt_seed,
+            expect=expectations(self.config),
+        )
         self._run, self._curves = found.run, found.run.experiments
         if found.unloadable:
             self._refused = found.unloadable[0].reason
             item.found = found.run
             raise UsageError(self._refused)
-        doubts = [line for row in view.rows(found.run) if row.verdict.code == accounting.NOT_DECIDED for line in _not_of_one_check(row)]
-        if doubts:
-            item.found = self.part(item)
-            raise CellFailed("\n".join(f"not decided: {line}" for line in doubts))
+        doubts = [line for row in view.rows(found.run) if row.verdict.code == accounting.NOT_DECIDED for line in not_of_one_check(row)]
+        others = [r for r in found.run.results if r.check not in self.plan and accounting.fails(r)]
+        if doubts or others:
+            item.found = self.part(item, others=True)
+            raise CellFailed("\n".join([*(f"not decided: {line}" for line in doubts), *map(view.summary, others)]), others)
         return self._run
 
-    def part(self, item: CellItem) -> Run:
-        """What the run found at one item's check; its experiments go with the first that asks: once is enough for the report."""
+    def part(self, item: CellItem, others: bool = False) -> Run:
+        """What the run found at one item's check, and at `others` that have no item; its experiments go with the first that
+        asks: once is enough for the report."""
         assert self._run is not None
         curves, self._curves = self._curves, ()
-        results = tuple(result for result in self._run.results if result.check == item.check)
+        results = tuple(result for result in self._run.results if result.check == item.check or (others and result.check not in self.plan))
         return replace(self._run, results=results, catalogue=(), experiments=curves)
 
 
-def _not_of_one_check(row: Row) -> tuple[str, ...]:
-    """Reasons why a target is not decided that no item has for its own: those of the plan as a whole, and of what is outside of checks."""
-    decided = tuple(replace(r, status="passed") if r.status in UNDECIDED else r for r in row.results)
-    return accounting.reasons(row.target, decided)
+def expectations(config: pytest.Config) -> dict[str, Mapping[str, Any]]:
+    """Known failures: those of pyproject.toml, and of --bptt-expect CHECK[:CODE]=REASON before them.   Raises pytest.UsageError."""
+    from bptt.harness.config import read
+
+    found: dict[str, Mapping[str, Any]] = dict(read(config.rootpath / "pyproject.toml").expect)
+    for text in config.option.bptt_expect:
+        what, equals, reason = text.partition("=")
+        check, _, code = what.partition(":")
+        if not equals or not reason.strip() or not check:
+            raise pytest.UsageError(f"--bptt-expect: got {text!r}, wanted CHECK=REASON or CHECK:CODE=REASON")
+        found[check] = {"reason": reason.strip()} | ({"code": code} if code else {})
+    return found
 
 
 class CellItem(pytest.Item):
@@ -140,24 +158,7 @@ class CellItem(pytest.Item):
     def runtest(self) -> None:
         run = self.parent.run(self)
         self.found = self.parent.part(self)
-        results = self.found.results
-        if failed := [r for r in results if accounting.fails(r) or r.status in UNDECIDED]:
-            raise CellFailed("\n".join(line.plain for result in failed for line in terminal.failure_lines(result, run)))
-        if any(result.status == "passed" for result in results):
-            return
-        why = view.reasons(results) or ", ".join(f"blocked by {result.blocked_by}" for result in results if result.blocked_by)
-        if any(result.status == "xfailed" for result in results):
-            pytest.xfail(why)
-        pytest.skip(why or f"does not run at level {self.config.option.bptt_level}")
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, CellFailed | UsageError):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+        settle(self.found.results, run, self.parent.asked.level)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.config.rootpath / "bptt", None, self.name
-
-
-class CellFailed(AssertionError):
-    """Its text is what the terminal would show."""

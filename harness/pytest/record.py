@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bptt.harness.pytest.cells import CellItem, tasks_of
-from bptt.harness.pytest.parametrize import Checker
+from bptt.harness.pytest.parametrize import checker_of
+from bptt.harness.run.record.actions import tell
 from bptt.harness.run.record.report_files import write_all
 from bptt.reports import accounting
 from bptt.reports.merging import merge_runs
@@ -36,13 +37,14 @@ class Properties:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        from bptt.harness.pytest.outcome import CellFailed
         from bptt.harness.run.runner import CheckFailed
 
         report = yield
         report.user_properties += [(RUN, json.dumps(to_dict(run))) for run in _runs_of(item)]
-        if (checker := _checker(item)) is not None:
-            report.user_properties.append((TARGET, checker.task().id))
-            if call.excinfo is not None and not isinstance(call.excinfo.value, CheckFailed):
+        if (checker := checker_of(item)) is not None:
+            report.user_properties.append((TARGET, checker.subject.task().id))
+            if call.excinfo is not None and not isinstance(call.excinfo.value, CheckFailed | CellFailed | pytest.skip.Exception):
                 said = str(call.excinfo.value).splitlines()
                 report.user_properties.append((RAISED, f"{call.excinfo.typename}{f': {said[0]}' if said else ''}"))
         return report
@@ -62,7 +64,7 @@ class Report:
         self.remarks: dict[str, list[Remark]] = {}
         self.failed: list[str] = []
         self.refused: dict[Path, str] = {}
-        self.written = False
+        self.run: Run | None = None
 
     @pytest.hookimpl(tryfirst=True)  # what runs the loop, here or in workers, keeps all that come after from being asked
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -97,11 +99,12 @@ class Report:
         run = gathered(self.runs, self.remarks, self.asked, self.command, self.run_id)
         run = with_the_rest(run, int(session.exitstatus), list(dict.fromkeys(self.failed)))
         self.refused = write_all(run, self.paths)
-        self.written = True
+        self.run = run
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if not self.written:
+        if self.run is None:
             return
+        tell(self.run, terminalreporter.write_line)
         names = [str(path) for path in self.paths if path not in self.refused]
         if names:
             terminalreporter.write_sep("-", f"bptt report: {'  '.join(names)}")
@@ -171,17 +174,12 @@ def _remarked(run: Run, remarks: dict[str, list[Remark]]) -> Run:
     return replace(run, targets=tuple(replace(t, remarks=(*t.remarks, *remarks.get(t.asked, ()))) for t in run.targets))
 
 
-def _checker(item: pytest.Item) -> Checker | None:
-    checker = getattr(getattr(item, "callspec", None), "params", {}).get("check")
-    return checker if isinstance(checker, Checker) else None
-
-
 def _runs_of(item: pytest.Item) -> list[Run]:
     if isinstance(item, CellItem):
         found, item.found = item.found, None
         return [] if found is None else [found]
-    checker = _checker(item)
+    checker = checker_of(item)
     if checker is None:
         return []
-    runs, checker.runs = [found.run for found in checker.runs], []
+    runs, checker.subject.runs = [found.run for found in checker.subject.runs], []
     return runs

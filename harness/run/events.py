@@ -3,7 +3,7 @@
 Each event carries the id of its target, and nothing but records of reports/records.py, so that it passes between processes as JSON.
 Of one target they come in this order:
 
-    Began   (Outside | Recognised | Checking, Found | Remarked | Measured) ...   Ended
+    Began   (Outside | Recognised | Checking, [Explaining], Found | Remarked | Measured) ...   Ended
 
 or `Unloadable`, before `Began` or after it.
 """
@@ -55,6 +55,14 @@ class Checking:
 
 
 @dataclass(frozen=True)
+class Explaining:
+    """The check failed, and its smallest case and its cause are sought."""
+
+    target_id: str
+    check: str
+
+
+@dataclass(frozen=True)
 class Found:
     """The result of a check."""
 
@@ -97,10 +105,10 @@ class Ended:
     target_id: str
 
 
-Event = Began | Outside | Recognised | Checking | Found | Measured | Remarked | Unloadable | Ended
+Event = Began | Outside | Recognised | Checking | Explaining | Found | Measured | Remarked | Unloadable | Ended
 OnEvent = Callable[[Event], None]
 KINDS: Mapping[str, type[Event]] = {
-    kind.__name__: kind for kind in (Began, Outside, Recognised, Checking, Found, Measured, Remarked, Unloadable, Ended)
+    kind.__name__: kind for kind in (Began, Outside, Recognised, Checking, Explaining, Found, Measured, Remarked, Unloadable, Ended)
 }
 
 

@@ -6,7 +6,7 @@ import datetime
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.events import Checking, Event, Found, Measured, Options, Outside, Recognised, Remarked, Task
+from bptt.harness.run.events import Checking, Event, Explaining, Found, Measured, Options, Outside, Recognised, Remarked, Task
 from bptt.harness.run.findings import finding_of
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.run.record.sources import sources_of
@@ -135,7 +135,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             if (target_id, c.id) in options.skip:
                 continue
             yield Checking(target_id, c.id)
-            result = _with_expectation(_judged(context, c, needs, task, roots, options), options)
+            result = _with_expectation((yield from _judged(context, c, needs, task, roots, options)), options)
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield Found(replace(result, target=target_id))
@@ -212,7 +212,9 @@ class _Tally:
         return self.metrics | ({} if self.sensitivity is None else {"sensitivity": self.sensitivity})
 
 
-def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options) -> Result:
+def _judged(
+    context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options
+) -> Generator[Explaining, None, Result]:
     began = time.perf_counter()
     name = context.subject.name
     if options.block:
@@ -241,6 +243,7 @@ def _judged(context: CheckContext, c: Check, needs: tuple[str, ...], task: Task,
     if chosen is None:
         return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
     evidence, case = chosen
+    yield Explaining(task.id_of(context.subject.spec), c.id)
     finding = finding_of(context, c, task, evidence, case, options)
     metrics |= evidence.recorded
     status = "failed" if tally.first else "passed"

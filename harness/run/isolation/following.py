@@ -17,6 +17,7 @@ from bptt.harness.run.events import (
     Checking,
     Ended,
     Event,
+    Explaining,
     Found,
     Options,
     Outside,
@@ -161,6 +162,9 @@ class _Heard:
                 if isinstance(self.at, Checking):
                     raise Garbled(f"the check {check} before the result of {self.at.check}")
                 self.at, self.since = event, time.perf_counter()
+            case Explaining(_, check):
+                if not isinstance(self.at, Checking) or check != self.at.check:
+                    raise Garbled(f"the cause of {check[:40]!r}, which is not due")
             case Found(result):
                 if not isinstance(self.at, Checking) or result.check != self.at.check:
                     raise Garbled(f"a result of {result.check[:40]!r}, which is not due")
