@@ -160,5 +160,5 @@ class CellItem(pytest.Item):
         self.found = self.parent.part(self)
         settle(self.found.results, run, self.parent.asked.level)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        return self.config.rootpath / "bptt", None, self.name
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.config.rootpath / "bptt", 0, self.name
