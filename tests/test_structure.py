@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "refimpl": "types activations cells scans unroll lengths layers stack attention tasks seq2seq models training",
     "reports": (
-        "records errors serial accounting merging store naming view excerpts claims charts answers lines "
+        "records errors serial accounting merging store naming view difference excerpts claims charts answers lines "
         "terminal_experiments terminal junit markdown github page"
     ),
     "harness": (

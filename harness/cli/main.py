@@ -389,7 +389,8 @@ def explain(identifier: str, no_color: bool) -> int:
 @bptt.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN.json...")
 @click.option("-o", "--output", multiple=True, metavar="PATH", help=f"{_SUFFIXES}  [default: report.html]")
-def report(runs: tuple[str, ...], output: tuple[str, ...]) -> int:
+@click.option("--baseline", metavar="RUN", help="An earlier run: what is new, fixed, changed or slower since, in a .html report.")
+def report(runs: tuple[str, ...], output: tuple[str, ...], baseline: str | None) -> int:
     """Make a report of one or more runs (and benchmark files), merged."""
     from bptt.harness.cli.check import say_refused
     from bptt.harness.run.record.report_files import checked_path, write_all
@@ -397,11 +398,31 @@ def report(runs: tuple[str, ...], output: tuple[str, ...]) -> int:
 
     paths = [checked_path(path, "-o") for path in output or ("report.html",)]
     run = merge(runs)
-    refused = write_all(run, paths)
+    refused = write_all(run, paths, None if baseline is None else merge([baseline]))
     if written := [str(path) for path in paths if path not in refused]:
         click.echo(f"{', '.join(written)} written", err=True)
     say_refused(refused)
     return USAGE if refused else CONFORMS
+
+
+@bptt.command()
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@_no_color
+def diff(old: str, new: str, no_color: bool) -> int:
+    """Say what is new, changed, fixed or slower in the run NEW, against the run OLD (reports of any kind but .xml and .md).
+
+    \b
+    exit   1 new or changed failures    3 a check is not decided any more    5 slower only    0 none of these
+    """
+    from bptt.reports.difference import MEANINGS, counts_text, difference
+    from bptt.reports.store import merge
+
+    found = difference(merge([old]), merge([new]))
+    lines = [f"{change.word:<8} {change.target}  {change.check}  {change.text}" for change in found.changes]
+    words = dict.fromkeys(change.word for change in found.changes)
+    _print(_console(no_color), *lines, counts_text(found), *(f"  {word:<8} {MEANINGS[word]}" for word in words))
+    return found.exit_code
 
 
 @bptt.command()

@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from bptt.reports import claims, excerpts, view
+from bptt.reports import claims, difference, excerpts, view
 from bptt.reports.accounting import Row
 from bptt.reports.answers import answers
 from bptt.reports.charts import errors
@@ -26,12 +26,12 @@ from bptt.reports.store import StrPath, write_bytes
 from bptt.reports.view import LOOKS
 
 
-def write_html(run: Run, path: StrPath) -> None:
-    """The page, written atomically; parent folders are made."""
-    write_bytes(page(run).encode("utf-8", "backslashreplace"), path)
+def write_html(run: Run, path: StrPath, baseline: Run | None = None) -> None:
+    """The page, written atomically; parent folders are made.   baseline: an earlier run, which this one is held against"""
+    write_bytes(page(run, baseline).encode("utf-8", "backslashreplace"), path)
 
 
-def page(run: Run) -> str:
+def page(run: Run, baseline: Run | None = None) -> str:
     found = view.rows(run)
     every = sections.sections_of(run, found)
     cards = sections.cards_of(every)
@@ -47,6 +47,7 @@ def page(run: Run) -> str:
             families=view.families_of(run),
             cards=cards,
             most_cards=sections.MOST_CARDS,
+            since=difference.difference(baseline, run) if baseline is not None else None,
             flows=rest.flows_of(run),
             answers=answers(run),
             every_claim=[c for e in claims.experiments_of(run) for c in e.claims],
@@ -143,6 +144,7 @@ def _templates() -> Any:
         "claim_badge": claim_badge,
         "symbol": symbol,
         "difference": excerpts.difference,
+        "changes": difference,
         "safe": Markup,
         "escape": escape,
     }

@@ -9,10 +9,10 @@ from bptt.harness.errors import UsageError
 from bptt.reports.records import Run
 
 
-def _html(run: Run, path: Path) -> None:
+def _html(run: Run, path: Path, baseline: Run | None = None) -> None:
     from bptt.reports.page.html import write_html
 
-    write_html(run, path)
+    write_html(run, path, baseline)
 
 
 def _json(run: Run, path: Path) -> None:
@@ -67,12 +67,18 @@ def write(run: Run, path: Path) -> None:
     WRITERS[path.suffix](run, path)
 
 
-def write_all(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
-    """Each report that can be written is written; {path: why} of the others.  Nothing that goes wrong with one keeps the next from it."""
+def write_all(run: Run, paths: Iterable[Path], baseline: Run | None = None) -> dict[Path, str]:
+    """Each report that can be written is written; {path: why} of the others.  Nothing that goes wrong with one keeps the next from it.
+
+    baseline   an earlier run, which the page is held against
+    """
     refused = {}
     for path in paths:
         try:
-            write(run, path)
+            if path.suffix == ".html" and baseline is not None:
+                _html(run, path, baseline)
+            else:
+                write(run, path)
         except OSError as error:
             refused[path] = error.strerror or str(error)
         except Exception as error:  # a fault of ours in one view: the verdict stands, and so do the other views
