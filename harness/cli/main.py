@@ -360,6 +360,44 @@ def lockstep(ctx: click.Context, /, models: tuple[str, ...], no_color: bool, **o
     return lockstep_.run(models, command=ctx.obj, console=_console(no_color), **options)
 
 
+@bptt.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@_like
+@_args
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="RATIO", help="The largest ratio that is fast enough.")
+@click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
+@_no_color
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    /,
+    targets: tuple[str, ...],
+    like: str | None,
+    args: dict[str, Any] | None,
+    budget: float | None,
+    reports: tuple[Path, ...],
+    no_color: bool,
+) -> int:
+    """Say how fast each TARGET is, as ratios in one run: against the reference, and against torch where it has the same cell.
+
+    \b
+    exit   5 a ratio is above its budget    0 none is
+    """
+    from bptt.harness.api import bench as bench_
+    from bptt.harness.cli.check import say_refused
+    from bptt.harness.run.environment import environment
+    from bptt.harness.run.record.report_files import write_all
+    from bptt.reports import accounting
+    from bptt.reports.records import Run
+
+    benches = tuple(b for target in targets for b in bench_.bench(target, like, args, budget))
+    slower = any(b.budget is not None and b.ratio > b.budget for b in benches)
+    run = Run(ctx.obj, 0, environment(), benches=benches, exit_code=accounting.SLOWER if slower else CONFORMS)
+    _print(_console(no_color), *bench_.lines(benches))
+    say_refused(refused := write_all(run, reports))
+    return USAGE if refused else run.exit_code
+
+
 @bptt.command(name="list")
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @_no_color

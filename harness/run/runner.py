@@ -74,6 +74,15 @@ class RunHandle:
         if not self.ok:
             raise CheckFailed(self.text())
 
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the verdict and what to fix first."""
+        from bptt.reports.page.html import card
+
+        return card(self.run)
+
     def text(self) -> str:
         """What the terminal shows, without colour."""
         from bptt.reports import terminal

@@ -25,6 +25,9 @@ from bptt.reports.serial import dumps, to_dict
 from bptt.reports.store import StrPath, write_bytes
 from bptt.reports.view import LOOKS
 
+#: Cards that a notebook shows.
+MOST_IN_A_CARD = 4
+
 
 def write_html(run: Run, path: StrPath, baseline: Run | None = None) -> None:
     """The page, written atomically; parent folders are made.   baseline: an earlier run, which this one is held against"""
@@ -64,6 +67,28 @@ def page(run: Run, baseline: Run | None = None) -> str:
             catalogue=view.catalogue_of(run),
         )
     )
+
+
+def card(run: Run) -> str:
+    """The verdict and what to fix first, for a notebook: a frame of its own, so that neither style touches the other."""
+    found = view.rows(run)
+    cards = sections.cards_of(sections.sections_of(run, found, heatmaps=0))[:MOST_IN_A_CARD]
+    inner = (
+        _templates()
+        .get_template("card.html")
+        .render(
+            run=run,
+            headline=_headline(run, found),
+            exit_text=view.exit_text(run),
+            cards=cards,
+            most_cards=MOST_IN_A_CARD,
+            counts=view.counts_text(run.results),
+            sensitivity=view.sensitivity(run.results),
+        )
+    )
+    height = 110 + 430 * ((len(cards) + 1) // 2)
+    frame = '<iframe title="bptt: {}" sandbox srcdoc="{}" style="width:100%;height:{}px;border:0"></iframe>'
+    return str(Markup(frame).format(_finalize(_headline(run, found)[1]), str(inner), height))
 
 
 def _headline(run: Run, found: Sequence[Row]) -> tuple[str, str]:

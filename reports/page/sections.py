@@ -83,8 +83,8 @@ class Card:
     hrefs: tuple[str, ...]
 
 
-def sections_of(run: Run, found: Sequence[Row]) -> tuple[Section, ...]:
-    heatmaps = MOST_HEATMAPS
+def sections_of(run: Run, found: Sequence[Row], heatmaps: int = MOST_HEATMAPS) -> tuple[Section, ...]:
+    """All that is said of each target, with at most so many heatmaps."""
     sections = []
     for i, row in enumerate(found):
         section = _section(run, row, f"t{i}", heatmaps, few=len(found) <= 3)

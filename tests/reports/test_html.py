@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bptt.reports import store
-from bptt.reports.page.html import page, write_html
+from bptt.reports.page.html import card, page, write_html
 from bptt.reports.records import Cause, Excerpt, Experiment, Result, Run, Series
 from tests.reports.samples import bug, failing
 
@@ -282,3 +283,12 @@ def test_27_cells_that_pass_are_read_at_a_glance(passing_run: Run) -> None:
     text = page(replace(passing_run, targets=targets, results=results, asked=tuple(names), experiments=()))
     assert "27 with nothing to say but that they pass" in text and text.count("<details open") == 0
     assert text.count('<section class="target"') == 0
+
+
+def test_a_notebook_shows_the_card_in_a_frame_of_its_own(any_run: Run) -> None:
+    found = Page(card(any_run))
+    assert found.tags["iframe"] == 1 and sum(found.tags.values()) == 1
+    inner = re.search(r'srcdoc="([^"]*)"', card(any_run))
+    assert inner and not re.search(r"[\x00-\x08\x0b-\x1f]", inner[1])
+    shown = Page(html.unescape(inner[1]))
+    assert shown.tags["script"] == 0 and not shown.links and not shown.fetched and shown.tags["h1"] == 1
