@@ -48,14 +48,3 @@ def shown(error: BaseException, nodeid: str) -> ReprExceptionInfo:
     source = results[0].finding.source if results and results[0].finding else None
     at = ReprFileLocation(source.file if source else nodeid.partition("::")[0], source.line if source else 0, sentence)
     return ReprExceptionInfo(reprtraceback=ReprTraceback([ReprEntryNative([f"{error}\n"])], None, "native"), reprcrash=at)
-
-
-def is_ours(error: BaseException, item: pytest.Item) -> bool:
-    """Whether what a test raised is a verdict, or a refusal of its target: our frames say nothing of it."""
-    from bptt.harness.errors import UsageError
-    from bptt.harness.pytest.parametrize import checker_of
-    from bptt.harness.run.runner import CheckFailed
-
-    if isinstance(error, UsageError):
-        return item.nodeid.startswith(PREFIX) or checker_of(item) is not None
-    return isinstance(error, CellFailed | CheckFailed)

@@ -154,6 +154,17 @@ def checker_of(item: pytest.Item) -> Checker | None:
     return checker if isinstance(checker, Checker) else None
 
 
+def is_ours(error: BaseException, item: pytest.Item) -> bool:
+    """Whether what a test raised is a verdict, or a refusal of its target: our frames say nothing of it."""
+    from bptt.harness.errors import UsageError
+    from bptt.harness.pytest.outcome import PREFIX, CellFailed
+    from bptt.harness.run.runner import CheckFailed
+
+    if isinstance(error, UsageError):
+        return item.nodeid.startswith(PREFIX) or checker_of(item) is not None
+    return isinstance(error, CellFailed | CheckFailed)
+
+
 def not_of_one_check(row: Any) -> tuple[str, ...]:
     """Reasons why a target is not decided that no test has for its own: those of the plan as a whole, and of what is outside of checks."""
     from bptt.reports import accounting

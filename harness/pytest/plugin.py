@@ -11,7 +11,7 @@ from collections.abc import Generator
 import pytest
 
 from bptt.harness.levels import LEVELS
-from bptt.harness.pytest.parametrize import MARK
+from bptt.harness.pytest.parametrize import MARK, is_ours
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,7 +65,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     runner = sys.modules.get("bptt.harness.run.runner")
     if runner is not None and call.excinfo is not None:
-        from bptt.harness.pytest.outcome import is_ours, shown
+        from bptt.harness.pytest.outcome import shown
 
         if is_ours(call.excinfo.value, item):
             report.longrepr = shown(call.excinfo.value, report.nodeid)
