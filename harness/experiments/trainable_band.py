@@ -1,16 +1,21 @@
-"""Over which range of gains do gradients arrive?  Norm of the gradient over gain and lag, for four cells."""
+"""Over which range of gains do gradients arrive?  Norm of the gradient over gain and lag, for four cells, and one of yours."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.estimates import Mean, mean
-from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory.flow_panels import subject_of
+from bptt.harness.experiments.theory.stepping import log_norms, norm_of_v, start, states_along, why_not
+from bptt.harness.experiments.theory.usual_starts import with_gain
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.refimpl import CELLS
 from bptt.refimpl.cells.cell import Cell
@@ -24,10 +29,16 @@ VARIANTS = {"RNN": ("elman", 0.0), "GRU": ("gru_reset_after", 0.0), "LSTM, b_f =
 DECADES = 3.0
 WIDER, NARROW, WIDE = 3.0, "RNN", "LSTM, b_f = 1"
 LAGS = 20
+#: The variant that is the cell of a user, and its most units: each step is a call of its own.
+YOURS, OWN_H = "yours", 32
+#: Decades after which a norm is as good as zero.
+GONE = 300.0
 
 
 def point(settings: Settings) -> Values:
     """log10 ||dL/ds_(T-lag)|| over the batch for an error of norm 1 in the last h, at each gain; a row for each gain."""
+    if settings["variant"] == YOURS:
+        return _of_yours(settings)
     cell_name, bias = VARIANTS[str(settings["variant"])]
     cell, H, N, T = CELLS[cell_name], whole(settings, "H"), whole(settings, "N"), whole(settings, "T")
     rng = np.random.default_rng([9, whole(settings, "seed"), H])
@@ -39,6 +50,24 @@ def point(settings: Settings) -> Values:
     rows = [_norms(cell, _parameters(cell, W_x, g * W_h, bias), xs, T, dh / np.linalg.norm(dh)) for g in gains]
     lags = _lags(T)
     return {"log10 norm": [float(x) for row in rows for x in row[lags]]}
+
+
+def _of_yours(settings: Settings) -> Values:
+    """The same for the cell that was named, its recurrent weights brought to each gain; nothing where none was, or it can't be followed."""
+    if not settings["cell"]:
+        return {"log10 norm": []}
+    subject = subject_of(text(settings, "cell"))
+    if why := why_not(subject):
+        return {"log10 norm": [], "why": why}
+    T, settle = whole(settings, "T"), whole(settings, "settle")
+    made = start(subject, settle + T, whole(settings, "N"), whole(settings, "D"), min(whole(settings, "H"), OWN_H), whole(settings, "seed"))
+    found, rows = identify(subject, subject.like), []
+    for gain in _gains(settings):
+        setting = replace(made, params=with_gain(found, made.params, gain), xs=(real(settings, "sigma") * made.xs).astype(made.xs.dtype))
+        states = states_along(subject, setting.params, setting.xs, setting.state)
+        logs = log_norms(replace(setting, xs=setting.xs[-T:], state=states[-T - 1]), states[-T - 1 :])
+        rows.append([0.0, *np.maximum((logs - norm_of_v(setting)) / math.log(10), -GONE)])
+    return {"log10 norm": [float(row[k]) for row in rows for k in _lags(T)]}
 
 
 def _gains(settings: Settings) -> list[float]:
@@ -91,7 +120,8 @@ def crossing(gains: Sequence[float], logs: Sequence[float]) -> float | None:
 def gather(points: Sequence[Point]) -> Experiment:
     settings = points[0].settings
     gains, lags = _gains(settings), _lags(whole(settings, "T"))
-    maps = {str(v): np.array([reals(p.values, "log10 norm") for p in some]) for v, some in of_each(points, "variant").items()}
+    known = [p for p in points if p.values["log10 norm"]]
+    maps = {_named(str(v), some): np.array([reals(p.values, "log10 norm") for p in some]) for v, some in of_each(known, "variant").items()}
     maps = {variant: flat.reshape(len(flat), len(gains), len(lags)) for variant, flat in maps.items()}
     bands = {variant: mean([width(gains, logs) for logs in each[:, :, -1].tolist()]) for variant, each in maps.items()}
     return Experiment(
@@ -103,6 +133,10 @@ def gather(points: Sequence[Point]) -> Experiment:
         grids=tuple(_grid(variant, each, gains, lags) for variant, each in maps.items()),
         tables=(_table(maps, bands, gains, int(lags[-1])),),
     )
+
+
+def _named(variant: str, points: Sequence[Point]) -> str:
+    return text(points[0].settings, "cell").rpartition(":")[2] if variant == YOURS else variant
 
 
 def _claims(bands: dict[str, Mean]) -> list[Claim]:
@@ -149,7 +183,9 @@ DEFINITION = Definition(
     question="Over which range of gains does a gradient arrive a hundred steps back, with gates and without?",
     source=SOURCE,
     settings={
-        "variant": tuple(VARIANTS),
+        "variant": (*VARIANTS, YOURS),
+        "cell": "",
+        "D": 3,
         "H": 128,
         "N": 8,
         "T": 100,
@@ -164,4 +200,6 @@ DEFINITION = Definition(
     gather=gather,
     quick={"N": 4, "settle": 50},
     full={"N": 16, "gains": 41, "seed": tuple(range(16))},
+    of_cell=True,
+    by_name=True,
 )

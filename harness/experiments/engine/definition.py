@@ -35,6 +35,7 @@ class Definition:
     point      (settings with one value each) -> numbers; the same settings give the same bits, whatever ran before
     gather     (points in the order of the grid) -> the record
     of_cell    whether it takes `--cell TARGET`: then settings has "cell", the target as text
+    by_name    it takes a cell where it is asked for by its name, and is not among those that `--cell` alone runs
     together   all cells of a run are in one record, before those that "cell" holds already; "sizes_of" is then the first of them
     """
 
@@ -48,6 +49,7 @@ class Definition:
     full: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
     of_cell: bool = False
     together: bool = False
+    by_name: bool = False
 
 
 def claim(

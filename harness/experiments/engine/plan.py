@@ -78,7 +78,7 @@ def _together(d: Definition, cells: Sequence[str | None], settings: dict[str, Sc
 
 
 def _of_cell(chosen: Sequence[Definition], named: bool) -> tuple[Definition, ...]:
-    takes = tuple(d for d in chosen if d.of_cell)
+    takes = tuple(d for d in chosen if d.of_cell and (named or not d.by_name))
     refuses = [d.name for d in chosen if not d.of_cell]
     if named and refuses:
         those = tuple(d.name for d in definitions() if d.of_cell)

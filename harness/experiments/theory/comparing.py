@@ -23,7 +23,7 @@ from bptt.harness.experiments.theory.flow_panels import (
 from bptt.harness.experiments.theory.jacobians import flatten, subject_jacobians
 from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
 from bptt.harness.experiments.theory.paths import has_highway, walk
-from bptt.harness.experiments.theory.stepping import Setting, log_norms, sign_cotangent, start, states_along, why_not
+from bptt.harness.experiments.theory.stepping import Setting, log_norms, norm_of_v, sign_cotangent, start, states_along, why_not
 from bptt.harness.experiments.theory.usual_starts import like, started
 from bptt.harness.gradient.exact_backward import with_exact_backward
 from bptt.harness.identify.published_cell import identify
@@ -111,7 +111,7 @@ def _measured(begun: Begun, found: Identification | None, settings: Settings) ->
     states = states[-T - 1 :]
     mistake = mistake_of(begun.subject, settings)
     exact = setting.subject if mistake is None else with_exact_backward(begun.subject)
-    logs = log_norms(replace(setting, subject=exact), states) - math.log(_norm_of_v(setting))
+    logs = log_norms(replace(setting, subject=exact), states) - norm_of_v(setting)
     rate, error = rate_of(logs)
     curve = [0.0, *(float(v) for v in logs)]
     values: Values = {"T": T, "lag": [float(k) for k in range(T + 1)], "log norm": curve, "rate": rate, "error": error}
@@ -119,14 +119,6 @@ def _measured(begun: Begun, found: Identification | None, settings: Settings) ->
     values |= _share(found, setting, states) if found is not None and found.mapping.stack.bare else {}
     values |= _window(replace(begun, subject=exact), settings)
     return values if mistake is None else {**values, **said_of(mistake)}
-
-
-def _norm_of_v(setting: Setting) -> float:
-    """||v|| of one row."""
-    if "backward" in setting.subject.capabilities:
-        y = setting.subject.implementation.run(dict(setting.params), setting.xs[:1], dict(setting.state))[0]
-        return math.sqrt(np.shape(y)[-1])
-    return math.sqrt(next(iter(setting.state.values())).shape[-1])
 
 
 def _exponent(begun: Begun, settings: Settings) -> Values:

@@ -88,6 +88,14 @@ def log_norms(setting: Setting, states: Sequence[Arrays]) -> Array:
     return logs
 
 
+def norm_of_v(setting: Setting) -> float:
+    """log ||v|| of one row, for the v of `log_norms`: what its norms are at lag 0."""
+    if "backward" in setting.subject.capabilities:
+        y = setting.subject.implementation.run(dict(setting.params), setting.xs[:1], dict(setting.state))[0]
+        return math.log(np.shape(y)[-1]) / 2
+    return math.log(next(iter(setting.state.values())).shape[-1]) / 2
+
+
 def sign_cotangent(y: Array) -> Array:
     """+1 and -1 in turn, so that no unit has the others' sign by chance, the same for every row; like y (N, H)"""
     return np.asarray(np.broadcast_to(np.where(np.arange(y.shape[-1]) % 3 == 1, -1.0, 1.0), y.shape).astype(y.dtype))

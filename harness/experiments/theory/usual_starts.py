@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bptt.harness.errors import ContractError
 from bptt.harness.experiments.theory.random_matrices import orthogonal
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.weights.map import Identification, Piece, params_to_reference, resized
@@ -69,6 +70,23 @@ def started(start: str, found: Identification | None, params: Arrays, T_max: int
         b = np.log(rng.uniform(1, max(T_max, 3) - 1, H))
         return with_biases({keep: b} | ({"i": -b} if "i" in cell.gates else {}))
     return None
+
+
+def with_gain(found: Identification | None, params: Arrays, gain: float) -> dict[str, Array]:
+    """`params` with recurrent weights of this gain; of a cell that was not identified all its square matrices are scaled.
+
+    Raises ContractError where there are none.
+    """
+    now = like(found, params).gain
+    if not now > 0:
+        raise ContractError("no recurrent weights were found, wanted a cell that is identified, or one with a square matrix")
+    made: dict[str, Array] = {name: np.array(p) for name, p in params.items()}
+    if found is None or not found.mapping.stack.bare:
+        return {name: p * (gain / now) if p.ndim == 2 and p.shape[0] == p.shape[1] else p for name, p in made.items()}
+    for piece in resized(found.mapping, params).pieces:
+        if piece.reference == "W_h":
+            made[piece.tensor][piece.index] *= gain / now
+    return made
 
 
 def like(found: Identification | None, params: Arrays) -> Like:

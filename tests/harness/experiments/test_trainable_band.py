@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bptt.harness.experiments import trainable_band
+from bptt.harness.experiments.engine.plan import plan
 from bptt.harness.experiments.trainable_band import DEFINITION, crossing, width
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
@@ -55,3 +57,15 @@ def test_without_the_forget_bias_the_claim_fails(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(trainable_band.VARIANTS, "LSTM, b_f = 1", ("lstm", -1.0))
     e = run(DEFINITION, **SMALL)
     assert named(e, "band of").verdict == "differs"
+
+
+def test_a_cell_of_yours_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    small = {**SMALL, "variant": ("RNN", "yours"), "T": 20, "gains": 5, "H": 8}
+    e = run(DEFINITION, cell="refimpl:elman", **small)
+    assert {g.name for g in e.grids} == {"RNN: norm of the gradient", "elman: norm of the gradient"}
+    mine = next(g for g in e.grids if g.name.startswith("elman"))
+    assert all(row[0] == 0 for row in mine.values) and mine.values[0][-1] < mine.values[1][-1]  # it fades less with more gain
+    assert [g.name for g in run(DEFINITION, **small).grids] == ["RNN: norm of the gradient"]
+    assert "trainable_band" not in {p.definition.name for p in plan(cells=["refimpl:elman"])}
+    assert [p.cell for p in plan(["trainable_band"], cells=["refimpl:elman"])] == ["refimpl:elman"]
