@@ -6,6 +6,7 @@ memory is 1, with an error of 1/6.  Adam, gradients clipped by their global norm
     tanh                 Elman's network, W and b from (-1/sqrt(H), 1/sqrt(H)), as everywhere below where nothing else is said
     IRNN                 relu, W_h = 1, b = 0;    of Le: W_x and W_y from N(0, .001^2) too
     GRU, LSTM            as they are drawn;       b_f = 1, b_f = 3: forget bias, all others 0
+    yours                the cell of --cell, as its own init draws it, its own backward
     LSTM chrono          b_f = ln U(1, T - 1), b_i = -b_f, all others 0
 
 Sources   Hochreiter and Schmidhuber 1997, Neural Computation 9(8) (task); Le, Jaitly, Hinton 2015, arXiv:1504.00941 (IRNN); Jozefowicz,
@@ -21,15 +22,20 @@ from functools import partial
 
 import numpy as np
 
+from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.estimates import sigmas
 from bptt.harness.experiments.engine.outcomes import iterations, share, solved_at
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.theory.flow_panels import subject_of
+from bptt.harness.experiments.theory.stepping import why_not
+from bptt.harness.experiments.training.of_subject import SubjectRegressor
 from bptt.harness.experiments.training.sequence_tasks import ADDING_BASELINE, ADDING_DEVIATION, Drawn, adding
 from bptt.harness.subject import Array
 from bptt.refimpl.models.regressor import Regressor
 from bptt.refimpl.training import Adam, Batch, Constant, Setup, begin, clip_by_global_norm, train
+from bptt.refimpl.training.model import Model
 from bptt.reports.records import Claim, Experiment, Series, Table
 
 Params = dict[str, Array]
@@ -41,6 +47,8 @@ CONSTANT = 200_000
 JUDGED_FROM = 100
 #: Means that make the error at the end: one of 1,250 sequences is off by 3 % of 1/6, one standard error.
 LAST = 10
+#: The start that is a user's cell, as its own init draws it, trained by its own backward.
+YOURS = "yours"
 _STEP = 1e-30
 
 
@@ -97,31 +105,49 @@ def drawn(name: str, rng: np.random.Generator, H: int, T: int) -> tuple[Regresso
 
 
 def point(settings: Settings) -> Values:
-    name, T, N, every = text(settings, "start"), whole(settings, "T"), whole(settings, "N"), whole(settings, "every")
-    seed = whole(settings, "seed")
-    init, constants, checks = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    name, T = text(settings, "start"), whole(settings, "T")
+    init, constants, checks = (np.random.default_rng(s) for s in np.random.SeedSequence(whole(settings, "seed")).spawn(3))
+    constant = float(np.mean((adding(constants, 2, CONSTANT).targets - 1) ** 2))
+    if name == YOURS:
+        return {"constant": constant, **_of_yours(settings, init)}
     model, params = drawn(name, init, whole(settings, "H"), T)
+    found = _trained(settings, model, {key: p.astype(np.float32) for key, p in params.items()}, "float32")
+    return {"constant": constant, **found, "derivative": derivative_error(name, checks)}
+
+
+def _of_yours(settings: Settings, rng: np.random.Generator) -> Values:
+    """The same for the cell that was named, as it starts by itself; nothing where none was, or it can't be trained."""
+    if not settings["cell"]:
+        return {"solved": None, "losses": []}
+    try:
+        subject = subject_of(text(settings, "cell"))
+        if why := why_not(subject):
+            return {"solved": None, "losses": [], "why": why}
+        if subject.batch_sizes is not None and whole(settings, "N") not in subject.batch_sizes:
+            settings = {**settings, "N": max(subject.batch_sizes)}
+        model = SubjectRegressor(subject)
+        return _trained(settings, model, model.init(rng, 2, whole(settings, "H")), subject.dtype)
+    except BpttError as error:  # what it does not let us do: the others are trained
+        return {"solved": None, "losses": [], "why": str(error)}
+
+
+def _trained(settings: Settings, model: Model, params: Params, dtype: str) -> Values:
+    """Errors of training, means of `every` batches, until the task is solved or the cap is reached."""
+    T, N, every = whole(settings, "T"), whole(settings, "N"), whole(settings, "every")
     clip = partial(clip_by_global_norm, theta=1.0)
-    setup = Setup(model, Drawn(partial(_batch, T, N), every), Adam(), Constant(real(settings, "lr")), clip)
-    state = begin(setup, {key: p.astype(np.float32) for key, p in params.items()}, seed)
+    setup = Setup(model, Drawn(partial(_batch, T, N, dtype), every), Adam(), Constant(real(settings, "lr")), clip)
     losses, solved = [], None
-    for record, _ in train(setup, state, whole(settings, "cap") // every):
+    for record, _ in train(setup, begin(setup, params, whole(settings, "seed")), whole(settings, "cap") // every):
         losses.append(record.loss)
         if record.loss < real(settings, "level"):
             solved = record.epoch * every
             break
-    constant = adding(constants, 2, CONSTANT).targets
-    return {
-        "solved": solved,
-        "losses": losses,
-        "constant": float(np.mean((constant - 1) ** 2)),
-        "derivative": derivative_error(name, checks),
-    }
+    return {"solved": solved, "losses": losses}
 
 
-def _batch(T: int, N: int, rng: np.random.Generator) -> Batch:
+def _batch(T: int, N: int, dtype: str, rng: np.random.Generator) -> Batch:
     batch = adding(rng, T, N)
-    return Batch(batch.inputs.astype(np.float32), batch.targets.astype(np.float32), fresh=True)
+    return Batch(batch.inputs.astype(dtype), batch.targets.astype(dtype), fresh=True)
 
 
 def derivative_error(name: str, rng: np.random.Generator) -> float:
@@ -137,15 +163,21 @@ def derivative_error(name: str, rng: np.random.Generator) -> float:
 
 
 def gather(points: Sequence[Point]) -> Experiment:
-    groups = {str(name): some for name, some in of_each(points, "start").items()}
+    known = [p for p in points if p.values["losses"]]
+    groups = {_named(str(name), some): some for name, some in of_each(known, "start").items()}
+    lacking = dict.fromkeys(text(p.values, "why") for p in points if "why" in p.values)
     return Experiment(
         "adding",
         None,
         tuple(_curve(name, some) for name, some in groups.items()),
-        words=_words(groups),
+        words="; ".join([_words(groups), *(f"your cell was not trained: {why}" for why in lacking)]),
         claims=(*_baseline(points), *(c for name, some in groups.items() for c in _claims(name, some))),
         tables=(_table(groups),),
     )
+
+
+def _named(start: str, points: Sequence[Point]) -> str:
+    return text(points[0].settings, "cell").rpartition(":")[2] if start == YOURS else start
 
 
 def _baseline(points: Sequence[Point]) -> list[Claim]:
@@ -159,6 +191,8 @@ def _baseline(points: Sequence[Point]) -> list[Claim]:
 
 
 def _claims(name: str, points: Sequence[Point]) -> list[Claim]:
+    if "derivative" not in points[0].values:
+        return []  # of a user's cell, whose gradient is a matter of `bptt check`
     worst = max(real(p.values, "derivative") for p in points)
     found = [claim(f"{name}: relative error of dL along a random direction", worst, 0.0, 1e-13, source="complex step")]
     lowest = min(float(np.mean(reals(p.values, "losses")[-LAST:])) for p in points)
@@ -217,7 +251,8 @@ DEFINITION = Definition(
     question="Which initialisations and forget biases let which cells carry two values over a hundred steps?",
     source="Hochreiter and Schmidhuber 1997; Le, Jaitly, Hinton 2015; Jozefowicz et al. 2015; Tallec and Ollivier 2018",
     settings={
-        "start": tuple(STARTS),
+        "start": (*STARTS, YOURS),
+        "cell": "",
         "T": 50,
         "H": 64,
         "N": 50,
@@ -231,4 +266,6 @@ DEFINITION = Definition(
     gather=gather,
     quick={"T": 10, "H": 24, "N": 20, "lr": 5e-3, "cap": 400, "seed": (0, 1)},
     full={"T": 100, "cap": 3000, "seed": (0, 1, 2, 3, 4)},
+    of_cell=True,
+    by_name=True,
 )

@@ -20,8 +20,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bptt.harness.call.cell import backward as backward_of
+from bptt.harness.call.cell import run
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.errors import ContractError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.theory.flow_panels import subject_of
+from bptt.harness.experiments.theory.stepping import sign_cotangent, start
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.cells import CELLS
@@ -57,7 +63,7 @@ def pascanu_rule(grads: Arrays, W_h: Array, theta: float) -> dict[str, Array]:
 def point(settings: Settings) -> Values:
     rule, theta, n = text(settings, "rule"), real(settings, "theta"), whole(settings, "n")
     rng = np.random.default_rng([whole(settings, "seed"), n])
-    g = rng.standard_t(1.5, size=n)  # heavy tails: a few entries are most of the norm
+    g = _of_cell(settings) if settings["cell"] else rng.standard_t(1.5, size=n)  # heavy tails: a few entries are most of the norm
     clipped, norm = RULES[rule]({"g": g}, theta)
     after = clipped["g"]
     length = float(np.linalg.norm(after))
@@ -74,6 +80,23 @@ def point(settings: Settings) -> Values:
         "slope expected": float(cliff(np.array([edge]), bias)[1][0]),
         "after": _one_step(edge, bias, real(settings, "lr"), rule, theta),
     }
+
+
+def _of_cell(settings: Settings) -> Array:
+    """The gradient of all parameters of the cell that was named, for an error at the last of 50 steps.
+
+    Raises ContractError where it has no backward.
+    """
+    subject = subject_of(text(settings, "cell"))
+    if "backward" not in subject.capabilities:
+        raise ContractError(f"{subject.name} has no backward: there is no gradient to clip")
+    setting = start(subject, 50, 4, 3, 16, whole(settings, "seed"))
+    data = Data(dict(setting.params), setting.xs, setting.state)
+    ys, final = run(subject, data)
+    dys = np.zeros_like(ys)
+    dys[-1] = 100 * sign_cotangent(ys[-1])
+    given = backward_of(subject, data, Cotangent("last output only", dys, {name: np.zeros_like(s) for name, s in final.items()})).params
+    return np.concatenate([given[name].ravel() for name in sorted(given)]).astype(np.float64)
 
 
 def _not_finite(g: Array, theta: float, rng: np.random.Generator) -> Values:
@@ -192,7 +215,13 @@ def _table(points: Sequence[Point]) -> Table:
         numbers = (real(p.values, "norm"), real(p.values, "clipped"), real(p.values, "cos"))
         rows.append((text(p.settings, "rule"), real(p.settings, "theta"), *numbers, moved, clipped))
     columns = ("rule", "theta", "norm before", "norm after", "cosine", "cliff: step of w", "cliff: step of w, clipped")
-    return Table("clipping a heavy-tailed gradient", columns, tuple(rows), "the cliff's steps at the learning rate of the settings")
+    cell = text(points[0].settings, "cell").rpartition(":")[2] if points else ""
+    return Table(
+        f"clipping {f'the gradient of {cell}' if cell else 'a heavy-tailed gradient'}",
+        columns,
+        tuple(rows),
+        "the cliff's steps at the learning rate of the settings",
+    )
 
 
 def _words(points: Sequence[Point]) -> str:
@@ -207,8 +236,10 @@ DEFINITION = Definition(
     name="clipping",
     question="What does clipping do to the length and the direction of a gradient, and to one that is not finite?",
     source="Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent neural networks, ICML",
-    settings={"rule": tuple(RULES), "theta": (0.01, 1.0, 10.0), "n": 10_000, "bias": -2.4, "lr": 0.1, "seed": 0},
+    settings={"rule": tuple(RULES), "theta": (0.01, 1.0, 10.0), "n": 10_000, "bias": -2.4, "lr": 0.1, "cell": "", "seed": 0},
     point=point,
     gather=gather,
     full={"theta": (1e-6, 0.01, 0.1, 1.0, 10.0, 100.0), "n": 1_000_000},
+    of_cell=True,
+    by_name=True,
 )

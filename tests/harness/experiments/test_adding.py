@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,20 @@ def test_the_answer_names_who_was_first_and_who_never() -> None:
     ]
     words = str(gather(points).words)
     assert "IRNN 200, GRU 500" in words and words.endswith("in 2,000: tanh")
+
+
+@pytest.mark.parametrize("cell", ["refimpl:gru_reset_after", "examples/numpy_gru.py:GRU"])
+def test_a_cell_of_yours_is_trained_beside_them(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    e = run(DEFINITION, **{**SMALL, "start": ("GRU", "yours"), "cell": cell, "H": 20, "N": 20, "lr": 5e-3, "cap": 500, "every": 25})
+    assert wrong(e) == []
+    name = cell.rpartition(":")[2]
+    rows = {row[0]: row for row in e.tables[0].rows}
+    assert rows.keys() == {"GRU", name} and rows[name][1] == rows["GRU"][1] == "2 of 2"
+
+
+def test_a_cell_that_cannot_be_trained_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    e = run(DEFINITION, **{**SMALL, "start": ("GRU", "yours"), "cell": "examples/wordmodel.py:WordModel"})
+    assert "your cell was not trained: it is a network with its loss inside" in str(e.words)
+    assert [row[0] for row in e.tables[0].rows] == ["GRU"]

@@ -82,3 +82,8 @@ def test_a_rule_with_the_squared_norm_is_seen(monkeypatch: pytest.MonkeyPatch) -
 def test_clipping_each_entry_where_the_norm_is_meant_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(clipping.RULES, "torch", clipping.RULES["elementwise"])
     assert any(name.startswith("torch") and "direction is kept" in name for name in wrong(run(DEFINITION, **SMALL)))
+
+
+def test_the_gradient_of_a_cell_of_yours_is_clipped() -> None:
+    e = run(DEFINITION, cell="refimpl:lstm", theta=(0.01, 1.0))
+    assert wrong(e) == [] and e.tables[0].name == "clipping the gradient of lstm"
