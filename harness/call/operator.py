@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.call.cell import Gradients
 from bptt.harness.call.guard import called, copies, named_arrays
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import BpttError, ContractError
@@ -303,10 +302,6 @@ def as_cell(subject: Subject, point: Point) -> tuple[Subject, Data]:
 def as_cotangent(subject: Subject, chosen: Chosen, dtype: np.dtype[Any]) -> Cotangent:
     flat = {**chosen.outputs, **{f"final {k}": v for k, v in chosen.final.items()}}
     return Cotangent(chosen.name, np.zeros((1, 1, 0), dtype), _real_parts({k: v for k, v in flat.items() if v.dtype.kind in "fc"}))
-
-
-def as_gradients(gradients: Arrays) -> Gradients:
-    return Gradients(_real_parts(gradients), None, {})
 
 
 def _real_parts(arrays: Arrays) -> dict[str, Array]:

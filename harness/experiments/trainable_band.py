@@ -95,7 +95,7 @@ def _norms(cell: Cell, params: dict[str, Array], xs: Array, T: int, dh: Array) -
     return gradient_by_lag(cell, params, tapes, {name: dh if name == "h" else np.zeros_like(part) for name, part in final.items()})
 
 
-def width(gains: Sequence[float], logs: Sequence[float]) -> float:
+def width(gains: Sequence[float] | Array, logs: Sequence[float] | Array) -> float:
     """Length, in log gain, of where the line through `logs` stays within DECADES of zero."""
     x, y = np.log(gains), np.asarray(logs)
     total = 0.0
@@ -108,7 +108,7 @@ def width(gains: Sequence[float], logs: Sequence[float]) -> float:
     return float(total)
 
 
-def crossing(gains: Sequence[float], logs: Sequence[float]) -> float | None:
+def crossing(gains: Sequence[float] | Array, logs: Sequence[float] | Array) -> float | None:
     """The first gain at which the norm rises through 1."""
     x = np.log(gains)
     for k in range(len(x) - 1):

@@ -105,7 +105,7 @@ def _preload(files: list[str]) -> None:
     """Import what every test needs, and nothing that is mutated."""
     for name in (*HEAVY, *COMMON):
         importlib.import_module(name)
-    loaded = {os.path.realpath(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+    loaded = {os.path.realpath(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
     early = sorted(loaded & {os.path.realpath(file) for file in files})
     assert not early, f"{early} is loaded before it can be mutated"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -36,7 +37,8 @@ def test_values_are_exact_to_a_few_ulp(function: Callable[[Array], Array], exact
     points = POINTS[np.abs(POINTS) <= reach].astype(dtype)
     for a, z in zip(points, function(points), strict=True):
         expected = exactly(CONTEXT.mpf(float(a)))
-        assert abs(exact(np.array(z))[()].value - expected) <= 8 * float(np.finfo(dtype).eps) * abs(expected), a
+        number: Any = exact(np.array(z))[()]
+        assert abs(number.value - expected) <= 8 * float(np.finfo(dtype).eps) * abs(expected), a
 
 
 @each

@@ -57,7 +57,7 @@ def worst_error(model: Seq2Seq, params: dict[str, Array]) -> tuple[float, str]:
     worst, where = 0.0, ""
     for name, p in params.items():
         assert hand[name].shape == p.shape
-        u = exact(rng.normal(size=p.shape))
+        u = exact(np.asarray(rng.normal(size=p.shape)))
         rise = loss_alone(model, {**params, name: p + u * e}) - loss_alone(model, {**params, name: p - u * e})
         quotient = rise / (2 * e)
         error = abs(float((hand[name] * u).sum() - quotient)) / max(abs(float(quotient)), 1e-3)

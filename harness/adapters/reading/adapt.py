@@ -257,7 +257,3 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
             raise UsageError(
                 f"{spec}: {made.name} was understood at one size, but at T={T} N={N} D={D} H={H} it stopped with {raised_at(error)}"
             ) from error
-
-
-def wants_recurrence(name: str) -> bool:
-    return bool(re.search(r"rnn|lstm|gru|cell|recurrent|elman|model|net", name, re.I))

@@ -44,11 +44,6 @@ class Sizes:
         return "1" if size == 1 else "".join(a for a in "TNDHO" if getattr(self, a) == size)
 
 
-def shape_in(layout: str, sizes: Sizes) -> tuple[int, ...]:
-    """The shape of an array in `layout`, with T first for a list."""
-    return tuple(1 if a == "1" else getattr(sizes, a) for a in layout if a != ":")
-
-
 def formed(value: Array, axes: str, layout: str) -> Any:
     """`value`, whose axes are `axes` in this order, as an array or list in `layout`; an axis that the layout lacks has size one."""
     wanted = layout.replace(":", "").replace("1", "")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from bptt.harness.experiments.engine.definition import Point
+from collections.abc import Mapping
 
 
 def real(values: Mapping[str, object], name: str) -> float:
@@ -37,11 +35,3 @@ def reals(values: Mapping[str, object], name: str) -> tuple[float, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError(f"{name} is {value!r}, wanted a list of numbers")
     return tuple(float(v) for v in value)
-
-
-def by_setting(points: Sequence[Point], *names: str) -> dict[tuple[object, ...], Point]:
-    """Points by the values of these settings, in the order of the grid; the first where several have the same."""
-    found: dict[tuple[object, ...], Point] = {}
-    for p in points:
-        found.setdefault(tuple(p.settings[name] for name in names), p)
-    return found

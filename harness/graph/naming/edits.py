@@ -411,7 +411,3 @@ def _product(text: str, sizes: Mapping[str, float]) -> float:
     for part in text.split("*"):
         found *= sizes[part] if part in sizes else float(part)
     return found
-
-
-def zeros_for(model: Model, node: int) -> Array:
-    return like_zeros(model.values[node].shape, model.values[node])

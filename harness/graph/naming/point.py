@@ -48,12 +48,6 @@ class Point:
     def equal(self, a: Array, b: Array) -> bool:
         return not a.size or bool(np.abs(a - b).max() <= self.same)
 
-    def right_tensors(self, first: Array) -> Array:
-        """Which tensors are the subject's, in a vector of the first cotangent."""
-        apart = np.abs(first - self.yours[: len(first)])
-        starts = np.cumsum([0, *(self.model.values[n].size for _, n in self.leaves[:-1])])
-        return np.asarray(np.maximum.reduceat(apart, starts) <= self.same)
-
     def vector(self, edits: Sequence[Edit]) -> Array:
         """All given tensors with these edits.   Raises Impossible."""
         return self._flat([edited_sweep(exact, edits, self.sizes) for exact in self.exact])

@@ -34,7 +34,7 @@ def test_a_point_is_a_function_of_its_settings() -> None:
 
 
 def test_a_training_stops_where_the_task_is_solved() -> None:
-    found = point({**ONE, "start": "IRNN", "T": 4, "H": 20, "N": 20, "lr": 5e-3, "cap": 600, "every": 25})
+    found: Any = point({**ONE, "start": "IRNN", "T": 4, "H": 20, "N": 20, "lr": 5e-3, "cap": 600, "every": 25})
     assert isinstance(found["solved"], int) and found["solved"] == 25 * len(found["losses"])  # type: ignore[arg-type]  # a list
     assert found["losses"][-1] < 0.02 <= min(found["losses"][:-1])  # type: ignore[index]  # and here
 
@@ -80,7 +80,7 @@ def test_a_gradient_that_is_half_of_it_is_seen(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_what_is_known_of_a_hundred_steps_is_judged_there(T: int, solved: int | None, lowest: float, verdicts: dict[str, str]) -> None:
-    values = {"constant": 1 / 6, "derivative": 0.0, "losses": [0.05] + [lowest] * 10, "solved": solved}
+    values: dict[str, Any] = {"constant": 1 / 6, "derivative": 0.0, "losses": [0.05] + [lowest] * 10, "solved": solved}
     points = [Point({**DEFINITION.settings, "T": T, "start": start, "seed": 0}, dict(values)) for start in ("tanh", "IRNN")]
     claims = {c.name.partition(":")[0]: c.verdict for c in gather(points).claims if "lowest" in c.name or "slowest" in c.name}
     assert claims == verdicts

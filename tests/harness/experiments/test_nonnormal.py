@@ -47,7 +47,7 @@ def test_a_missing_power_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     right = nonnormal.point
 
     def bound(settings):  # type: ignore[no-untyped-def]
-        found = right(settings)
+        found: Any = right(settings)
         return {**found, "norms": [found["norms"][0] ** t for t in range(1, 13)]}
 
     names = wrong(run(nonnormal.Definition(**{**vars(DEFINITION), "point": bound}), **SMALL))

@@ -11,7 +11,7 @@ def recurrent(q: Any, k: Any, v: Any, gk: Any, initial_state: Any = None, output
     """One step after the other, with heads before time inside, in float32 whatever it is given."""
     dtype = q.dtype
     q, k, v, gk = (x.transpose(1, 2).float() for x in (q, k, v, gk))
-    B, H, T, K, V = *q.shape, v.shape[-1]
+    (B, H, T, K), V = q.shape, v.shape[-1]
     S = q.new_zeros(B, H, K, V, dtype=torch.float32) if initial_state is None else initial_state.float()
     outs = []
     for t in range(T):
@@ -51,7 +51,8 @@ def chunked(
 
 def another(q: Any, k: Any, v: Any, decay: Any, h0: Any = None) -> Any:
     """q, k, decay: (B, H, T, K), v: (B, H, T, V).  Heads first, other names, and a hundredth too much in its result."""
-    y, S = chunked(*(x.transpose(1, 2) for x in (q, k, v, decay)), initial_state=h0, output_final_state=True)
+    given: list[Any] = [x.transpose(1, 2) for x in (q, k, v, decay)]
+    y, S = chunked(given[0], given[1], given[2], given[3], initial_state=h0, output_final_state=True)
     return 1.01 * y.transpose(1, 2), S
 
 
