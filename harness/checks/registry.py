@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -107,5 +108,6 @@ def ours() -> list[str]:
     return [module.name for module in walk_packages([str(Path(__file__).parent)], f"{__package__}.")]
 
 
-def _modules() -> list[str]:
-    return sorted({*ours(), *(entry.value for entry in entry_points(group="bptt.checks"))})
+@cache
+def _modules() -> tuple[str, ...]:
+    return tuple(sorted({*ours(), *(entry.value for entry in entry_points(group="bptt.checks"))}))

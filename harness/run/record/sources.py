@@ -117,4 +117,4 @@ def _imported(path: Path) -> Iterator[Path]:
 
 
 def _same(file: object, path: Path) -> bool:
-    return isinstance(file, str) and Path(file).name == path.name and Path(file).resolve() == path
+    return isinstance(file, str) and file.endswith(path.name) and Path(file).resolve() == path
