@@ -27,7 +27,7 @@ def _cases(subject: Subject) -> tuple[Case, ...]:
     return plan.accepted(subject, (Case(T=5, N=3, seed=170), Case(T=23, N=2, pick=1, seed=171)))
 
 
-@check("NUM300", family="numerics", kinds=("operator",), needs=("GRD310",), level="standard", cases_for=_cases)
+@check("NUM300", family="gradient", kinds=("operator",), needs=("GRD310",), level="standard", cases_for=_cases)
 def gradients_in_half_precision_are_off_by_rounding_alone(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Results and gradients in bfloat16 and float16 against those in float64 of the same numbers; what rounding can do is measured."""
     subject = context.subject
@@ -75,7 +75,7 @@ def _long(subject: Subject) -> tuple[Case, ...]:
     return plan.accepted(subject, (Case(T=257, N=2, seed=180),))
 
 
-@check("NUM310", family="numerics", kinds=("operator",), needs=("NUM300",), level="standard", cases_for=_long)
+@check("NUM310", family="gradient", kinds=("operator",), needs=("NUM300",), level="standard", cases_for=_long)
 def sums_over_time_keep_the_digits_of_their_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Gradients without an axis of time are sums over it: in bfloat16 they lose no more than a few times what their inputs have lost."""
     subject = context.subject
