@@ -172,7 +172,8 @@ class Result:
 
     @property
     def heatmap(self) -> Mapping[str, Any] | None:
-        """{"title", "row_label", "column_label", "rows": [str], "columns": [str], "values": [[float]] signed relative error}."""
+        """{"title", "row_label", "column_label", "rows": [str], "columns": [str], "values": [[float]] signed relative error,
+        "pairs": [[exact, yours]] of entries of the tensor, may be absent}."""
         value = self.metrics.get("heatmap")
         return value if isinstance(value, dict) else None
 

@@ -20,6 +20,7 @@ from bptt.reports.records import Where
 
 #: Tensors with more entries than this, all together, are bisected instead of computed whole.
 _MOST_ENTRIES = 4000
+_MOST_PAIRS = 160
 _MOST_COLUMNS = 48
 
 
@@ -219,7 +220,15 @@ def _heatmap(block: Block, yours: Array, exact: Array, e: Examination) -> dict[s
         "rows": [rows[r] for r in keep_r],
         "columns": [columns[c] for c in keep_c],
         "values": [[float(x) for x in table[r, keep_c]] for r in keep_r],
+        "pairs": _pairs(yours, exact),
     }
+
+
+def _pairs(yours: Array, exact: Array) -> list[list[float]]:
+    """[exact, yours] of entries spread over the tensor, the largest among them: at most 160."""
+    a, b = exact.reshape(-1), yours.reshape(-1)
+    keep = np.unique([*np.linspace(0, a.size - 1, min(a.size, _MOST_PAIRS)).astype(int), int(np.argmax(np.abs(a)))]) if a.size else []
+    return [[float(a[k]), float(b[k])] for k in keep]
 
 
 def _labels(block: Block, shape: tuple[int, ...], e: Examination) -> tuple[list[str], list[str]]:

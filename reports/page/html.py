@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -63,6 +64,7 @@ def page(run: Run, baseline: Run | None = None) -> str:
             sensitivity=view.sensitivity(run.results),
             levels=errors.LEVELS,
             script=_script(),
+            formulas=_formulas(),
             policy=_policy(),
             catalogue=view.catalogue_of(run),
         )
@@ -110,6 +112,13 @@ def _record(run: Run) -> Markup:
         lines.append(f'"{key}":{items}')
     text = "{" + ",\n".join(lines) + "}"
     return Markup(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+@cache
+def _formulas() -> dict[str, Markup]:
+    """MathML of the property of each check that has one."""
+    found = json.loads(_templates().loader.get_source(_templates(), "formulas.json")[0])
+    return {check: Markup(each["mathml"]) for each in found["formulas"] for check in each["checks"]}
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from bptt.reports import view
 from bptt.reports.accounting import Row, Verdict
-from bptt.reports.charts import errors
+from bptt.reports.charts import errors, scatter
 from bptt.reports.charts.drawing import Chart
 from bptt.reports.records import Remark, Result, Run, Target
 
@@ -49,6 +49,7 @@ class Panel:
     description: str
     blocked: tuple[Result, ...]
     heatmap: Chart | None
+    scatter: Chart | None
     told: bool
 
 
@@ -143,6 +144,7 @@ def _panels(run: Run, results: Sequence[Result], shown: Sequence[Result], anchor
                 description=entry.description if entry and entry.description != entry.property else "",
                 blocked=roots.get(result.check, ()) if first else (),
                 heatmap=chart,
+                scatter=scatter.scatter(result.heatmap, f"{anchor}-p{k}") if chart is not None and result.heatmap is not None else None,
                 told=False,
             )
         )
