@@ -30,7 +30,7 @@ from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
 from bptt.harness.experiments.theory.flow_panels import subject_of
 from bptt.harness.experiments.theory.stepping import why_not
-from bptt.harness.experiments.training.of_subject import SubjectRegressor
+from bptt.harness.experiments.training.of_subject import SubjectModel, trainable
 from bptt.harness.experiments.training.sequence_tasks import ADDING_BASELINE, ADDING_DEVIATION, Drawn, adding
 from bptt.harness.subject import Array
 from bptt.refimpl.models.regressor import Regressor
@@ -123,9 +123,8 @@ def _of_yours(settings: Settings, rng: np.random.Generator) -> Values:
         subject = subject_of(text(settings, "cell"))
         if why := why_not(subject):
             return {"solved": None, "losses": [], "why": why}
-        if subject.batch_sizes is not None and whole(settings, "N") not in subject.batch_sizes:
-            settings = {**settings, "N": max(subject.batch_sizes)}
-        model = SubjectRegressor(subject)
+        settings = {**settings, "N": trainable(subject, whole(settings, "N"))}
+        model = SubjectModel(subject)
         return _trained(settings, model, model.init(rng, 2, whole(settings, "H")), subject.dtype)
     except BpttError as error:  # what it does not let us do: the others are trained
         return {"solved": None, "losses": [], "why": str(error)}

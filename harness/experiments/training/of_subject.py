@@ -1,7 +1,9 @@
-"""Any subject as a model that can be trained: its last output through a dense layer, squared error, its own backward.
+"""Any subject as a model that can be trained: its outputs through a dense layer, a loss, and its own backward.
 
-ys = run(xs), y = y_T @ W + b, L = mean of (y - target)^2
-dy = 2 (y - target) / (N O)      dW = y_T.T @ dy      db = sum over N of dy      dy_T = dy @ W.T      the rest: the subject's backward
+ys = run(xs)      z_t = y_t @ W + b
+value     L = mean of (z_T - target)^2                        dz = 2 (z_T - target) / (N O)
+classes   L = mean cross-entropy of each step, or of the last      dz = (softmax(z) - onehot) / count
+dW = sum of y_t.T @ dz_t      db = sum of dz_t      dy_t = dz_t @ W.T      the rest: the subject's backward
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from bptt.harness.call.drawing import init, zero_state
 from bptt.harness.cases import Case, Cotangent, Data, admissible
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Subject
+from bptt.refimpl.layers import cross_entropy, cross_entropy_backward
 from bptt.refimpl.training.model import Loss
 from bptt.refimpl.types import Params, State
 
@@ -23,11 +26,15 @@ W, B = "readout.W", "readout.b"
 
 
 @dataclass(frozen=True)
-class SubjectRegressor:
-    """subject   a cell with a backward        output_size   how many values are predicted at once, O"""
+class SubjectModel:
+    """subject       a cell with a backward
+    output_size   values that are predicted, or classes
+    last_only     of the last step alone; else of every step
+    """
 
     subject: Subject
     output_size: int = 1
+    last_only: bool = True
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
         """The subject's own start; W and b from (-1/sqrt(width), 1/sqrt(width)).
@@ -53,25 +60,40 @@ class SubjectRegressor:
         """No dropout."""
 
     def predict(self, params: Params, inputs: Array, state: State) -> tuple[Array, dict[str, Array]]:
-        """y (N, O)"""
+        """z (T, N, O), or (1, N, O)"""
         ys, _ = run(self.subject, self._data(params, inputs))
-        return ys[-1] @ params[W] + params[B], {}
+        return self._read(ys) @ params[W] + params[B], {}
 
     def loss(self, params: Params, inputs: Array, targets: Array, state: State, masks: None = None) -> Loss:
         data = self._data(params, inputs)
         ys, final = run(self.subject, data)
-        apart = ys[-1] @ params[W] + params[B] - targets
-        dy = 2 * apart / apart.size
+        read = self._read(ys)
+        value, dz = self._judged(read @ params[W] + params[B], targets)
         dys = np.zeros_like(ys)
-        dys[-1] = dy @ params[W].T
-        given = backward(
-            self.subject, data, Cotangent("last output only", dys, {name: np.zeros_like(s) for name, s in final.items()})
-        ).params
+        self._read(dys)[...] = dz @ params[W].T
+        none = {name: np.zeros_like(s) for name, s in final.items()}
+        given = backward(self.subject, data, Cotangent("a training's own", dys, none)).params
         missing = data.params.keys() - given.keys()
         if missing:
             raise ContractError(f"{self.subject.name}.backward gives no gradient for {min(missing)!r}, wanted one for every parameter")
-        return float(np.mean(apart**2)), {**given, W: ys[-1].T @ dy, B: dy.sum(axis=0)}, {}
+        return value, {**given, W: np.einsum("tnh,tno->ho", read, dz), B: dz.sum(axis=(0, 1))}, {}
+
+    def _judged(self, z: Array, targets: Array) -> tuple[float, Array]:
+        """The loss, and dL/dz.   z (T, N, O)"""
+        if targets.dtype.kind == "f":
+            apart = z - targets[None]
+            return float(np.mean(apart**2)), 2 * apart / apart.size
+        losses, tape = cross_entropy(z, targets.reshape(z.shape[:2]))
+        return float(np.mean(losses)), cross_entropy_backward(tape, np.full_like(losses, 1 / losses.size))
+
+    def _read(self, ys: Array) -> Array:
+        return ys[-1:] if self.last_only else ys
 
     def _data(self, params: Params, inputs: Array) -> Data:
         own = {name: p for name, p in params.items() if name not in (W, B)}
         return Data(own, inputs, zero_state(self.subject, own, inputs.shape[1]))
+
+
+def trainable(target_cell: Subject, N: int) -> int:
+    """The batch size nearest to N that the subject takes."""
+    return N if target_cell.batch_sizes is None or N in target_cell.batch_sizes else max(target_cell.batch_sizes)

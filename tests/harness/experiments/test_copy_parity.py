@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from bptt.harness.experiments.copy_parity import DEFINITION, TASKS, gather, played, point
 from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.engine.plan import plan
 from bptt.harness.experiments.training.sequence_tasks import copying, copying_baseline
 from bptt.refimpl import layers
 from bptt.refimpl.training import Batch
@@ -75,3 +77,16 @@ def test_seeds_give_an_interval_and_the_answer_says_where_they_stay() -> None:
     e = gather(points)
     assert str(e.words).startswith("below the loss without memory come GRU to 0.43 on parity; 1 of 2 stay at it")
     assert e.tables[0].rows[0][4].low < 0.3005 < e.tables[0].rows[0][4].high  # type: ignore[union-attr]  # an Interval
+
+
+@pytest.mark.parametrize("task", ["copying", "parity"])
+def test_a_cell_of_yours_is_trained_beside_them(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    cell = "examples/numpy_gru.py:GRU"
+    (planned,) = plan(["copy_parity"], cells=[cell])
+    assert planned.settings["cell"] == (cell, "tanh", "GRU", "LSTM")
+    e = run(DEFINITION, cell=(cell,), task=(task,), T=3, H=8, N=8, iterations=40, every=20, seed=(0,))
+    assert [c.verdict for c in e.claims] == ["agrees", "not judged"] and e.series[0].name == "GRU"
+    assert e.series[0].y[-1] < e.series[0].y[0]
+    words = str(run(DEFINITION, cell=("examples/wordmodel.py:WordModel",), task=(task,), seed=(0,)).words)
+    assert words.startswith("examples/wordmodel.py:WordModel was not trained: it is a network with its loss inside")
