@@ -154,6 +154,7 @@ class AsMade:
     own        the only parameters that it can have, where it takes no others
     formula    (params, xs, state) -> what it should give, where that is more than outputs and final states
     steps      the only T that it takes
+    told       what else is to be said of how it ran: "2 graphs compiled"
     refused    why it cannot be run as it is, in the words of what refuses it
     """
 
@@ -164,6 +165,7 @@ class AsMade:
     own: Arrays | None = None
     formula: Callable[[Arrays, Array, Arrays], dict[str, Array]] | None = None
     steps: int | None = None
+    told: str = ""
     refused: str = ""
 
 

@@ -25,7 +25,8 @@ def undriven(make: object, given: Iterable[str], call: Callable[..., Any] | None
     if options := [name for name in _names(make, constructor=True) if name not in set(given)]:
         found.append(f"constructor: {', '.join(options)}")
     names = _names(call)
-    left = names[driven:] if isinstance(driven, int) else [name for name in names if name not in set(driven)]
+    first = driven - (1 if call is not None and "self" in _signature(call) else 0) if isinstance(driven, int) else 0
+    left = names[first:] if isinstance(driven, int) else [name for name in names if name not in set(driven)]
     if left:
         found.append(f"call: {', '.join(left)}")
     return tuple(found)
@@ -41,6 +42,13 @@ def _names(function: object, constructor: bool = False) -> list[str]:
         if wanted := [name for name in named if name not in _NOT_OPTIONS and not name.startswith("_") and not name.endswith(_NO_OPTION)]:
             return wanted
     return []
+
+
+def _signature(function: object) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(function).parameters)  # type: ignore[arg-type]  # whatever it is, it may be asked
+    except (TypeError, ValueError):
+        return ()
 
 
 def _constructors(cls: type) -> list[object]:

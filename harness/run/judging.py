@@ -160,7 +160,8 @@ def _as_it_is(subject: Subject, result: Result) -> str:
         return ""
     formula = "the same object" if subject.dtype == made.dtype and not made.replaced else f"its formula in {subject.dtype}"
     options = f", with {', '.join(made.replaced)}" if made.replaced else ""
-    return f"{made.dtype}, sensitivity {known:.0e}; the other checks run on {formula}{options}"
+    told = f", {made.told}" if made.told else ""
+    return f"{made.dtype}{told}, sensitivity {known:.0e}; the other checks run on {formula}{options}"
 
 
 def _known(found: Identification | None, varied: ForwardBug | None) -> Identified | None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bptt.harness.adapters.torch import parts
+from bptt.harness.adapters.torch.build import one_line
 from bptt.harness.adapters.torch.run import TorchModule
 from bptt.harness.subject import Array, Arrays, AsMade
 
@@ -23,6 +24,37 @@ def as_made(implementation: TorchModule, module: torch.nn.Module) -> AsMade | No
         return None
     made = _Made(implementation, dtype)
     return AsMade(_NAMES[dtype], made.run, made.backward)
+
+
+def compiled_as_made(implementation: TorchModule, compiled: torch.nn.Module) -> AsMade | None:
+    """A module of torch.compile as it is, with its own weights; `told` counts the graphs that were compiled in a first run."""
+    dtype = own_dtype(compiled)
+    if dtype not in _NAMES:
+        return None
+    own = implementation.init(np.random.default_rng(0), 0, 0)
+
+    def run(params: Arrays, xs: Array, state: Arrays) -> Named:
+        with torch.no_grad():
+            first = {name: torch.from_numpy(np.array(value, order="C")).to(dtype) for name, value in state.items()}
+            x = torch.from_numpy(np.array(xs, order="C")).to(dtype)
+            ys, final = implementation.unrolled(compiled, implementation.form.native(x), first)
+        return _arrays({"ys": implementation.form.time_major(ys), **{f"final {name}": value for name, value in final.items()}})
+
+    before = _graphs()
+    D = int(implementation.input_size(own))
+    try:
+        run(own, np.zeros((3, 2, D)), implementation.zero_state(own, 2))
+    except Exception as error:  # whatever a compiler raises
+        return AsMade(_NAMES[dtype], run, own=own, refused=f"torch.compile: a first run raised {one_line(error)}")
+    count = _graphs() - before
+    return AsMade(_NAMES[dtype], run, own=own, told=f"{count} graph{'' if count == 1 else 's'} compiled")
+
+
+def _graphs() -> int:
+    """How many graphs torch.compile has captured in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
 
 
 def own_dtype(module: torch.nn.Module) -> torch.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from bptt.harness.adapters.objects import given_size
+from bptt.harness.adapters.torch.faces import face_of, faced
 from bptt.harness.errors import UsageError
 
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
@@ -41,6 +43,7 @@ class Recipe:
     kwargs        all others, from --args or a partial
     D, H          the size where it is fixed already, else None
     instance      the user's own module; never changed, only copied
+    compiled      what torch.compile made of it, where that is what the user handed over
     """
 
     make: Callable[..., object] | None
@@ -52,6 +55,7 @@ class Recipe:
     D: int | None = None
     H: int | None = None
     instance: torch.nn.Module | None = None
+    compiled: torch.nn.Module | None = None
 
     def arguments(self, D: int, H: int) -> dict[str, object]:
         sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}
@@ -75,7 +79,7 @@ class Recipe:
         lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
         if lazy:
             raise UsageError(f"{self.spec}: parameter {lazy[0]} has no shape yet, wanted a module that has been called once")
-        return module.eval()
+        return faced(module, face_of(module)).eval()
 
     def seeded(self, seed: int, D: int, H: int) -> torch.nn.Module:
         """As `build`, with every draw of the constructor from `seed`; torch's own generator is left as it was."""
@@ -92,6 +96,13 @@ def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Reci
     if isinstance(obj, torch.nn.Module):
         if args:
             raise UsageError(f"{spec}: got args {sorted(args)} for an instance, wanted none (its sizes are fixed)")
+        inner = getattr(obj, "_orig_mod", None)  # torch.compile keeps the module there, and its parameters are the same
+        if type(obj).__name__ == "OptimizedModule" and isinstance(inner, torch.nn.Module):
+            return Recipe(None, type(inner).__name__, spec, instance=inner, compiled=obj)
+        if isinstance(obj, torch.jit.ScriptModule):
+            raise UsageError(
+                f"{spec}: it is a TorchScript module, whose parameters cannot be varied from outside, wanted the module that it was made of"
+            )
         return Recipe(None, type(obj).__name__, spec, instance=obj)
     make, bound, positional = _unwrap(obj)
     if not (_is_module_class(make) or (inspect.isroutine(make) and _speaks_of_torch(make))):
@@ -164,6 +175,16 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
         names = [p.name for p in named]
         required = [p.name for p in named if p.default is p.empty]
     given = dict(zip(names, positional, strict=False)) | given
+    if (config := _configuration(make, [name for name in required if name not in given])) is not None:
+        name, of = config
+        fields = {field.name for field in dataclasses.fields(of)}
+        rest = {key: value for key, value in given.items() if key not in fields}
+
+        def configured(**values: object) -> object:
+            return make(**{name: of(**values)}, **rest)
+
+        inner = _from_signature(of, {key: value for key, value in given.items() if key in fields}, (), label, spec)
+        return dataclasses.replace(inner, make=configured, label=label)
     input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])
     sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
     given |= {name: OBVIOUS[name] for name in required if name in OBVIOUS and name not in {input_name, hidden_name, *given}}
@@ -175,6 +196,16 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
         )
     D, H = (sizes.get(name) if name else None for name in (input_name, hidden_name))
     return Recipe(make, label, spec, input_name, hidden_name, given, D, H)
+
+
+def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
+    """The one argument that is a dataclass with its sizes in it, and that dataclass."""
+    if len(missing) != 1:
+        return None
+    function = make.__init__ if isinstance(make, type) else make
+    hint = getattr(function, "__annotations__", {}).get(missing[0])
+    of = getattr(function, "__globals__", {}).get(hint) if isinstance(hint, str) else hint
+    return (missing[0], of) if isinstance(of, type) and dataclasses.is_dataclass(of) else None
 
 
 def _is_size(name: str) -> bool:

@@ -123,10 +123,14 @@ class Form:
 
     def call(self, module: torch.nn.Module, x: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """y and the new state of one call.  Raises ContractError where the module returns something of another structure."""
+        return self.split(module(x, *self.given(state)))
+
+    def given(self, state: Tensors) -> tuple[Any, ...]:
+        """The arguments that the state is."""
         if self.tree is None or self.passing == "none":
-            return self.split(module(x))
-        given = pack(self.tree, state)
-        return self.split(module(x, *given) if self.passing == "spread" else module(x, given))
+            return ()
+        packed = pack(self.tree, state)
+        return tuple(packed) if self.passing == "spread" else (packed,)
 
     def split(self, result: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         try:

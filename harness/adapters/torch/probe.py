@@ -132,6 +132,9 @@ class Prober:
                 yield _Given((slot("h", h), slot("c", c)), "one")
             for h, c in pairs:
                 yield _Given([slot("h", h), slot("c", c)], "one")
+            for w in widths[:4]:
+                yield _Given((slot("h", w), slot("c", w), slot("n", w)), "one")
+                yield _Given((slot("h", w), slot("c", w), slot("n", w), slot("m", w)), "one")
             yield from self._deep_cell_states(widths, D, H)
 
     def _deep_cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
@@ -425,11 +428,22 @@ def _jittered(module: torch.nn.Module) -> torch.nn.Module:
 
 def _arguments(module: torch.nn.Module) -> tuple[int, int]:
     """How many positional arguments `forward` needs at least and takes at most (3 where it takes any number)."""
-    parameters = list(inspect.signature(module.forward).parameters.values())
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (AttributeError, TypeError, ValueError):  # TorchScript has a schema, or several
+        return _by_schema(module)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     least = sum(p.default is p.empty for p in positional)
     any_number = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return least, max(3, len(positional)) if any_number else len(positional)
+
+
+def _by_schema(module: torch.nn.Module) -> tuple[int, int]:
+    schema = getattr(getattr(module, "forward", None), "schema", None)
+    if schema is None:
+        return 1, 2
+    arguments = [a for a in schema.arguments if a.name != "self"]
+    return sum(not a.has_default_value() for a in arguments), len(arguments)
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

@@ -123,7 +123,10 @@ class TorchModule:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         if lengths is None:
             return self.form.unroll_native(module, xs, state)
-        return self.form.unroll_packed(module, xs, state, torch.from_numpy(np.asarray(lengths, np.int64)))
+        given = torch.from_numpy(np.asarray(lengths, np.int64))
+        if hasattr(type(module), "bptt_user_class"):
+            return self.form.split(module(xs, *self.form.given(state), lengths=given))
+        return self.form.unroll_packed(module, xs, state, given)
 
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays, lengths: Array | None = None
@@ -216,6 +219,10 @@ class TorchModule:
     def regions(self, params: Arrays) -> tuple[Region, ...]:
         """The gates' blocks in params of these shapes; () for a module that is not torch's own."""
         return gate_regions(self._module(_key(params))[0])
+
+    def input_size(self, params: Arrays) -> int:
+        """D of the module that gave parameters of these shapes."""
+        return self._module(_key(params))[1]
 
     def as_constructed(self, params: Arrays) -> torch.nn.Module:
         """The module that gave parameters of these shapes, in the dtype in which it was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from bptt.harness.adapters.objects import attribute
 from bptt.harness.adapters.torch import parts
-from bptt.harness.adapters.torch.as_made import as_made
+from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.faces import Face, face_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
 from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
@@ -58,6 +61,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
     detected = (
         Detection(f"torch {_origin(recipe)}", _origin_why(recipe, module, D, H)),
         *probed.detected,
+        *_face(module).detections(),
         Detection("sizes " + _sizes_in_words(found), "an instance has its own" if recipe.make is None else "by constructing it"),
         *_complex_numbers(module, probed),
         *_mode(module),
@@ -85,10 +89,12 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
-        lengths=own and isinstance(module, torch.nn.RNNBase),
+        lengths=(own and isinstance(module, torch.nn.RNNBase)) or _face(module).lengths is not None,
         source=None if own else source_of(module),
-        as_made=as_made(implementation, module),
-        undriven=undriven(recipe.make or type(module), _sizes_named(recipe), module.forward, 1 if probed.form.tree is None else 2),
+        as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
+        undriven=undriven(
+            recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
+        ),
     )
 
 
@@ -109,6 +115,25 @@ def _complex_numbers(module: torch.nn.Module, probed: Probed) -> tuple[Detection
         return ()
     what = ", ".join(names) + (", and the state" if probed.complex_states else "")
     return (Detection("complex numbers", f"{what}: judged by their parts .re and .im, in torch's convention dL/dRe + i dL/dIm"),)
+
+
+def _user_class(module: torch.nn.Module) -> type:
+    return getattr(type(module), "bptt_user_class", type(module))
+
+
+def _driven(module: torch.nn.Module, probed: Probed) -> int:
+    """How many arguments of its forward, self included, the checks fill in."""
+    return (2 if probed.form.tree is None else 3) + (_face(module).lengths is not None)
+
+
+def _face(module: torch.nn.Module) -> Face:
+    """The face of the user's own class."""
+    own = getattr(type(module), "bptt_user_class", None)
+    if own is None:
+        return Face()
+    bare = copy.copy(module)
+    bare.__class__ = own
+    return face_of(bare)
 
 
 def _sizes_named(recipe: Recipe) -> set[str]:
@@ -351,7 +376,8 @@ def _claim(module: torch.nn.Module, name: str, kinds: tuple[type, ...]) -> Any:
 def source_of(module: torch.nn.Module) -> tuple[str, int] | None:
     """File and line of the hand-written backward in the module's own file, else of its class; None where there is no file."""
     cls = type(module)
-    scope = cls.forward.__globals__ if inspect.isfunction(cls.forward) else {}
+    forward = attribute(cls, "forward")
+    scope = forward.__globals__ if inspect.isfunction(forward) else {}
     functions = [
         value
         for value in scope.values()

@@ -1,0 +1,166 @@
+"""Modules that are called in other ways than module(x, state): read from the names in their signature and their code, and put right.
+
+    forward(h, x)                the state before the input
+    forward(x, lengths)          lengths of the sequences: all T where nothing is said
+    forward(x, mask=None)        a mask (N, T) of the steps that count
+    forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
+
+The module that is called is the user's own: only a forward of ours stands before it, which hands the arguments on.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Literal
+
+import torch
+
+from bptt.harness.subject import Detection
+
+_STATES = frozenset(
+    ("h", "hx", "state", "hidden", "h_prev", "prev_h", "hidden_state", "prev_state", "states", "carry", "s", "h0", "h_0", "prev", "hprev")
+)
+_INPUTS = frozenset(("x", "input", "inputs", "xs", "x_t", "xt", "seq", "src", "x_in"))
+_LENGTHS = frozenset(("lengths", "seq_lengths", "lens", "seq_lens", "input_lengths", "x_lengths", "sequence_lengths", "seq_len"))
+_PARTS = frozenset(("h", "c", "n", "m", "hidden", "cell", "memory", "S", "C"))
+_MASKS = frozenset(("mask", "padding_mask", "masks", "pad_mask", "src_mask", "seq_mask"))
+
+
+@dataclass(frozen=True)
+class Face:
+    """How a module's forward differs from forward(x, state).
+
+    flipped    the state comes before the input
+    lengths    name of its argument of lengths, and whether it is a mask
+    keys       names of the parts of a state that is a dict or has attributes
+    kind       which of both;   make: what makes one with attributes
+    """
+
+    flipped: bool = False
+    lengths: str | None = None
+    masked: bool = False
+    keys: tuple[str, ...] = ()
+    kind: Literal["dict", "attributes"] | None = None
+    make: Callable[..., Any] | None = None
+    inputs: int = 1
+
+    @property
+    def plain(self) -> bool:
+        return self == Face()
+
+    def detections(self) -> tuple[Detection, ...]:
+        found = []
+        if self.flipped:
+            found.append(Detection("the state first", "by the names of its arguments"))
+        if self.lengths:
+            what = "a mask (N, T)" if self.masked else "lengths (N,)"
+            found.append(Detection(f"argument {self.lengths}", f"{what} of the steps that count; all of them where nothing is said"))
+        if self.kind:
+            found.append(
+                Detection(f"state with {', '.join(self.keys)}", "a dict" if self.kind == "dict" else "by attributes, as its code reads it")
+            )
+        return tuple(found)
+
+
+def face_of(module: torch.nn.Module) -> Face:
+    """What its forward's names say; a plain one where they say nothing or cannot be had."""
+    if type(module).__module__.startswith("torch.nn.modules"):
+        return Face()
+    try:
+        parameters = [p for p in inspect.signature(module.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    except (TypeError, ValueError):
+        return Face()
+    names = [p.name.lower() for p in parameters]
+    lengths = next((p.name for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
+    left = [name for name in names if lengths is None or name != lengths.lower()]
+    flipped = len(left) == 2 and left[0] in _STATES and left[1] in _INPUTS
+    state = next((p for p in parameters if p.name.lower() in _STATES), None)
+    keys, kind, make = _container(module, state) if state is not None else ((), None, None)
+    return Face(flipped, lengths, lengths is not None and lengths.lower() in _MASKS, keys, kind, make, len(left))
+
+
+def _container(module: torch.nn.Module, state: inspect.Parameter) -> tuple[tuple[str, ...], Literal["dict", "attributes"] | None, Any]:
+    try:
+        code = inspect.getsource(type(module).forward)
+    except (OSError, TypeError):
+        code = ""
+    name = re.escape(state.name)
+    if keys := tuple(dict.fromkeys(re.findall(rf"\b{name}\[[\"'](\w+)[\"']\]", code))):
+        return keys, "dict", None
+    of = state.annotation
+    of = type(module).forward.__globals__.get(of) if isinstance(of, str) else of  # type: ignore[attr-defined]  # a function
+    fields = getattr(of, "_fields", None) or (tuple(of.__dataclass_fields__) if isinstance(of, type) and is_dataclass(of) else None)
+    if fields:
+        return tuple(fields), "attributes", of
+    keys = tuple(dict.fromkeys(re.findall(rf"\b{name}\.(\w+)\b(?!\()", code)))
+    if keys and set(keys) <= _PARTS:  # any other attribute may be one of a tensor
+        return keys, "attributes", types.SimpleNamespace
+    return (), None, None
+
+
+def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
+    """The same module, called as forward(x[, state][, lengths=])."""
+    if face.plain:
+        return module
+    own = type(module)
+    takes_state = face.inputs >= 2
+
+    def handed(self: Any, x: torch.Tensor, state: Any, lengths: torch.Tensor | None) -> Any:
+        given = [x] if not takes_state else [state, x] if face.flipped else [x, state]
+        if takes_state and state is None:
+            given = [x]
+        if takes_state and state is not None and face.kind:
+            parts = list(state) if isinstance(state, tuple | list) else [state]
+            packed = dict(zip(face.keys, parts, strict=True)) if face.kind == "dict" else _made(face, parts)
+            given = [packed if each is state else each for each in given]
+        extra = {face.lengths: _lengths(face, x, lengths, self)} if face.lengths else {}
+        return _unpacked(face, own.forward(self, *given, **extra))
+
+    if takes_state:
+
+        def forward(self: Any, x: torch.Tensor, state: Any = None, *, lengths: torch.Tensor | None = None) -> Any:
+            return handed(self, x, state, lengths)
+    else:
+
+        def forward(self: Any, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> Any:  # type: ignore[misc]  # one of two forms
+            return handed(self, x, None, lengths)
+
+    module.__class__ = type(own.__name__, (own,), {"forward": forward, "__module__": own.__module__, "bptt_user_class": own})
+    return module
+
+
+def _made(face: Face, parts: list[Any]) -> Any:
+    assert face.make is not None
+    return face.make(**dict(zip(face.keys, parts, strict=True)))
+
+
+def _unpacked(face: Face, returned: Any) -> Any:
+    """A state of attributes or of keys as a tuple, wherever it stands in what came back."""
+    if face.kind is None:
+        return returned
+
+    def flat(value: Any) -> Any:
+        if face.kind == "dict" and isinstance(value, dict):
+            return tuple(value[key] for key in face.keys) if len(face.keys) > 1 else value[face.keys[0]]
+        if face.kind == "attributes" and not isinstance(value, torch.Tensor) and all(hasattr(value, key) for key in face.keys):
+            return tuple(getattr(value, key) for key in face.keys) if len(face.keys) > 1 else getattr(value, face.keys[0])
+        return tuple(flat(each) for each in value) if type(value) in (tuple, list) else value
+
+    return flat(returned)
+
+
+def _lengths(face: Face, x: torch.Tensor, lengths: torch.Tensor | None, module: Any) -> torch.Tensor:
+    batch_first = _batch_first(module)
+    N, T = (x.shape[0], x.shape[1]) if batch_first else (x.shape[1], x.shape[0])
+    full = torch.full((N,), T, dtype=torch.int64) if lengths is None else lengths
+    return torch.arange(T)[None, :] < full[:, None] if face.masked else full
+
+
+def _batch_first(module: Any) -> bool:
+    """As a layer inside says; a module that is asked for lengths or masks without one reads (N, T, D)."""
+    said = [each.batch_first for each in module.modules() if isinstance(getattr(each, "batch_first", None), bool)]
+    return said[0] if said else True

@@ -1,0 +1,181 @@
+"""Torch modules that are called in other ways than module(x, state), complex ones, and compiled ones: what is named is what is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from bptt.harness.errors import UsageError
+from bptt.harness.run.runner import check
+from bptt.harness.targets import load
+
+
+class State(NamedTuple):
+    h: torch.Tensor
+    c: torch.Tensor
+
+
+@dataclasses.dataclass
+class Config:
+    input_size: int = 3
+    hidden_size: int = 7
+
+
+class Base(torch.nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = torch.nn.LSTMCell(input_size, hidden_size)
+
+
+class DictState(Base):
+    def forward(self, x: torch.Tensor, state: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        h, c = self.cell(x, (state["h"], state["c"]))
+        return h, {"h": h, "c": c}
+
+
+class NamedState(Base):
+    def forward(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        h, c = self.cell(x, (state.h, state.c))
+        return h, State(h, c)
+
+
+class StateFirst(torch.nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = torch.nn.GRUCell(input_size, hidden_size)
+
+    def forward(self, h: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return self.cell(x, h)
+
+
+class Configured(torch.nn.Module):
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.cell = torch.nn.GRUCell(config.input_size, config.hidden_size)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        return self.cell(x, h)
+
+
+class Masked(torch.nn.Module):
+    """GRU over (N, T, D) with a mask of the steps that count."""
+
+    right = True
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = torch.nn.GRUCell(input_size, hidden_size)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        h = x.new_zeros(x.shape[0], self.cell.hidden_size)
+        ys = []
+        for t in range(x.shape[1]):
+            new = self.cell(x[:, t], h)
+            counts = mask[:, t, None] if mask is not None else torch.ones_like(new, dtype=torch.bool)
+            h = torch.where(counts if self.right else counts[:1].expand_as(counts), new, h)
+            ys.append(h)
+        return torch.stack(ys, 1), h
+
+
+class MaskOfTheFirstRow(Masked):
+    """The mask of the first sequence is taken for all of them."""
+
+    right = False
+
+
+class Packed(torch.nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return torch.nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+class Rotation(torch.nn.Module):
+    """A unitary recurrence with a complex state: h = exp(i phi) h' + W x, y = Re h."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.phi = torch.nn.Parameter(3 * torch.rand(hidden_size))
+        self.W = torch.nn.Parameter(0.3 * torch.randn(hidden_size, input_size, dtype=torch.cfloat))
+
+    def times(self, h: torch.Tensor) -> torch.Tensor:
+        return torch.polar(torch.ones_like(self.phi), self.phi) * h
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = self.times(h) + x.to(self.W.dtype) @ self.W.T
+        return h.real, h
+
+
+class _NoConjugate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, h):  # type: ignore[no-untyped-def]  # torch's signature
+        ctx.save_for_backward(a, h)
+        return a * h
+
+    @staticmethod
+    def backward(ctx, g):  # type: ignore[no-untyped-def]  # torch's signature
+        a, h = ctx.saved_tensors
+        return (g * h.conj()).sum(0), g * a
+
+
+class WithoutConjugate(Rotation):
+    """The gradient of the state before is g a in the place of g conj(a)."""
+
+    def times(self, h: torch.Tensor) -> torch.Tensor:
+        return _NoConjugate.apply(torch.polar(torch.ones_like(self.phi), self.phi), h)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("made", "convention", "lengths"),
+    [
+        (DictState, "an LSTM", False),
+        (NamedState, "an LSTM", False),
+        (StateFirst, "a GRU", False),
+        (Configured, "a GRU", False),
+        (Masked, "a GRU", True),
+        (Packed, "", True),
+        (Rotation, "", False),
+    ],
+)
+def test_right_modules_in_their_own_form_conform(made: type, convention: str, lengths: bool) -> None:
+    run = check(made, isolate=False, level="smoke")
+    assert run.ok, run.text()
+    found = run.run.targets[0].identified
+    assert (found.convention if found else "").startswith(convention)
+    assert (run["LEN120"].status == "passed") is lengths
+
+
+def test_a_mask_of_the_first_row_for_all_is_found() -> None:
+    run = check(MaskOfTheFirstRow, isolate=False, level="smoke", select=["contract", "lengths"], block=False)
+    assert {"LEN110", "LEN120"} & {r.check for r in run.failed}, run.text()
+
+
+def test_a_conjugate_that_is_missing_is_found() -> None:
+    run = check(WithoutConjugate, isolate=False, level="smoke", select=["contract", "numerics", "linearity", "gradient"])
+    assert any(r.check.startswith("GRD") for r in run.failed), run.text()
+    assert check(Rotation, isolate=False, level="smoke", select=["gradient"]).ok
+
+
+def test_the_state_of_complex_numbers_is_a_pair() -> None:
+    subject = load(Rotation)[0]
+    params = subject.implementation.init(np.random.default_rng(0), 3, 7)
+    assert list(params) == ["phi", "W.re", "W.im"]
+    assert list(subject.implementation.zero_state(params, 2)) == ["h.re", "h.im"]
+
+
+def test_graphs_of_a_compiled_module_are_counted() -> None:
+    subject = load(torch.compile(torch.nn.GRUCell(3, 7), backend="eager"))[0]
+    assert subject.as_made is not None and subject.as_made.told == "1 graph compiled"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match="it is a TorchScript module, whose parameters cannot be varied from outside"):
+        load(torch.jit.trace(torch.nn.GRU(3, 7), torch.randn(5, 2, 3)))
