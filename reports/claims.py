@@ -39,7 +39,7 @@ def experiments_of(run: Run) -> tuple[Experiment, ...]:
 def verdict(experiment: Experiment) -> ClaimVerdict:
     """That of its gravest claim; claims that agree say nothing where the question was not answered."""
     found = {c.verdict for c in experiment.claims}
-    gravest = next((v for v in LOOKS if v in found), "not judged")
+    gravest: ClaimVerdict = next((v for v in LOOKS if v in found), "not judged")
     return "not judged" if gravest == "agrees" and experiment.unanswered else gravest
 
 

@@ -18,9 +18,16 @@ from itertools import pairwise
 
 import numpy as np
 
+from bptt.harness.call.cell import backward, run
+from bptt.harness.cases import Cotangent, Data
+from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
-from bptt.harness.experiments.engine.reading import real, reals, whole
-from bptt.harness.experiments.theory.paths import walk
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
+from bptt.harness.experiments.theory.flow_panels import subject_of
+from bptt.harness.experiments.theory.paths import has_highway, recurrent_weights, walk
+from bptt.harness.experiments.theory.stepping import start, states_along, why_not
+from bptt.harness.experiments.theory.usual_starts import kept_bias, started, with_gain
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.unroll import forward
@@ -46,6 +53,7 @@ def point(settings: Settings) -> Values:
     exact = (1 / (1 + np.exp(-b_f))) ** lags[:, None]
     single = gradients[lags]
     return {
+        **(of_cell(settings, rng) if settings["cell"] else {}),
         "expected": expected,
         "mean": [float(m) for m in powers.mean(axis=0)],
         "error": [float(e) for e in powers.std(axis=0, ddof=1) / math.sqrt(draws)],
@@ -93,6 +101,38 @@ def of_lstm(b_f: Array, T: int) -> tuple[Array, Array]:
     return np.array(rows), s[:, :H] + s[:, H : 2 * H]
 
 
+def of_cell(settings: Settings, rng: np.random.Generator) -> Values:
+    """The same for the cell that was named: its memory's gradient by its own backward, with chrono biases and without recurrent weights."""
+    try:
+        subject, T, H = subject_of(text(settings, "cell")), max(LAGS), min(whole(settings, "H"), 32)
+        if why := why_not(subject):
+            return {"why": why}
+        begun = start(subject, T, 1, 3, H, whole(settings, "seed"))
+        found = identify(subject, subject.like)
+        made = started("chrono", found, begun.params, whole(settings, "T_max"), rng)
+        if found is None or made is None or recurrent_weights(found.mapping.cell) != {"W_h"} or "backward" not in subject.capabilities:
+            return {"why": "no gate is known that keeps its memory and is driven by W_h alone, or it has no backward"}
+        params, mapping = with_gain(found, made, 0.0), found.mapping
+        memory = next(mine for mine, theirs in mapping.state.items() if theirs == has_highway(mapping.cell))
+        xs = np.zeros_like(begun.xs)
+        states = states_along(subject, params, xs, {name: np.zeros_like(s) for name, s in begun.state.items()})
+        dstate = {name: np.ones_like(s) if name == memory else np.zeros_like(s) for name, s in states[-1].items()}
+        y = run(subject, Data(dict(params), xs[:1], states[0]))[0]
+        rows = [dstate[memory][0]]
+        for t in reversed(range(T)):
+            dstate = dict(
+                backward(subject, Data(dict(params), xs[t : t + 1], states[t]), Cotangent("step", np.zeros_like(y), dstate)).state
+            )
+            rows.append(dstate[memory][0])
+    except BpttError as error:  # what it does not let us do: the reference is measured
+        return {"why": str(error)}
+    f = 1 / (1 + np.exp(-kept_bias(found, params)))
+    lags = np.array(LAGS)
+    exact, measured = f ** lags[:, None], np.array(rows)[lags]
+    eps = float(np.finfo(begun.xs.dtype).eps)
+    return {"own": [float(m) for m in measured.mean(axis=1)], "own error": float(np.max(np.abs(measured - exact) / exact)), "own eps": eps}
+
+
 def gather(points: Sequence[Point]) -> Experiment:
     return Experiment(
         "chrono",
@@ -109,6 +149,7 @@ def _claims(p: Point) -> list[Claim]:
     at = f"T_max = {T_max}: "
     found = [
         claim(f"{at}largest relative error of the LSTM's dc_T/dc_(T-t), each unit against f^t", real(p.values, "lstm error"), 0.0, 1e-12),
+        *_of_own(p, at),
         claim(f"{at}largest |i + f - 1|", real(p.values, "gates"), 0.0, 4e-16, source=SOURCE),
     ]
     rows = zip(LAGS, reals(p.values, "expected"), reals(p.values, "mean"), reals(p.values, "error"), strict=True)
@@ -120,6 +161,17 @@ def _claims(p: Point) -> list[Claim]:
     return found
 
 
+def _of_own(p: Point, at: str) -> list[Claim]:
+    if "own error" not in p.values:
+        return []
+    name = f"{at}{_name(p)}: largest relative error of its memory's gradient, each unit against f^t, t to {max(LAGS)}"
+    return [claim(name, real(p.values, "own error"), 0.0, 100 * max(LAGS) * real(p.values, "own eps"))]
+
+
+def _name(p: Point) -> str:
+    return text(p.settings, "cell").rpartition(":")[2]
+
+
 def _curves(p: Point) -> list[Series]:
     T_max, x = whole(p.settings, "T_max"), tuple(map(float, LAGS))
     expected = reals(p.values, "expected")
@@ -129,6 +181,7 @@ def _curves(p: Point) -> list[Series]:
     return [
         Series("chrono", *axes, x, reals(p.values, "mean"), expected, source=SOURCE, words=said, log_y=True),
         Series("b_f = 1", *axes, x, fixed, log_y=True),
+        *([Series(_name(p), *axes, x, reals(p.values, "own"), log_y=True)] if "own" in p.values else []),
     ]
 
 
@@ -150,16 +203,19 @@ def _table(p: Point) -> Table:
 def _words(points: Sequence[Point]) -> str:
     halves = ", ".join(f"{_half(p):.0f} steps for T_max = {whole(p.settings, 'T_max')}" for p in points)
     power = "and it falls as a power of the lag; with b_f = 1 after 2.2 steps"
-    return f"with chrono initialisation half of the gradient is left after {halves}, {power}"
+    lacking = "".join(dict.fromkeys(f"; your cell: {text(p.values, 'why')}" for p in points if "why" in p.values))
+    return f"with chrono initialisation half of the gradient is left after {halves}, {power}{lacking}"
 
 
 DEFINITION = Definition(
     name="chrono",
     question="How far back do gradients reach when the forget biases are drawn for a range of time scales?",
     source="Tallec and Ollivier 2018, Can recurrent neural networks warp time?, ICLR",
-    settings={"T_max": (20, 100, 500), "H": 128, "draws": 200_000, "seed": 0},
+    settings={"T_max": (20, 100, 500), "H": 128, "draws": 200_000, "cell": "", "seed": 0},
     point=point,
     gather=gather,
     quick={"draws": 50_000, "H": 32},
     full={"T_max": (20, 100, 500, 1000), "draws": 2_000_000, "H": 512},
+    of_cell=True,
+    by_name=True,
 )

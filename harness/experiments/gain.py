@@ -8,20 +8,29 @@ from itertools import repeat
 
 import numpy as np
 
+from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.estimates import intercept, mean
-from bptt.harness.experiments.engine.reading import real, reals, whole
+from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
 from bptt.harness.experiments.theory import mean_field
-from bptt.harness.experiments.theory.jacobians import cell_jacobians
-from bptt.harness.experiments.theory.lyapunov import invariant_start, spectrum
+from bptt.harness.experiments.theory.flow_panels import subject_of
+from bptt.harness.experiments.theory.jacobians import cell_jacobians, flatten, subject_jacobians
+from bptt.harness.experiments.theory.lyapunov import invariant_start, random_start, spectrum
 from bptt.harness.experiments.theory.random_matrices import gaussian
+from bptt.harness.experiments.theory.stepping import start, why_not
 from bptt.harness.experiments.theory.tanh_networks import exponents, settled
+from bptt.harness.experiments.theory.usual_starts import with_gain
+from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.refimpl import elman
 from bptt.reports.records import Claim, Experiment, Series, Table
 
 SOURCE = "Sompolinsky, Crisanti and Sommers 1988, Phys. Rev. Lett. 61"
+#: Units of the tanh network.
+SIZES = (128, 256, 512)
+#: Gains and most units of a user's cell: each step is a call of its own, so it is measured once a seed.
+OWN_GAINS, OWN_H = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0), 32
 #: Times 1 / rho(W), the gain where the zero state loses its stability.
 BELOW = (0.5, 0.8, 0.9, 0.95, 0.98)
 ABOVE = (1.5, 2.0, 3.0, 5.0)
@@ -45,7 +54,29 @@ def point(settings: Settings) -> Values:
         found["rho"] = rho = float(np.max(np.abs(np.linalg.eigvals(matrices[0]))))
         Q = invariant_start(matrices[0].T, 2)
         found["below"] = [_at_rest(matrices[0], x / rho, Q, rng) for x in BELOW]
+    if settings["cell"] and (min(SIZES) == H or H not in SIZES):
+        found |= _of_yours(settings)
     return found
+
+
+def _of_yours(settings: Settings) -> Values:
+    """The largest exponent of the cell that was named, without input, its recurrent weights brought to each of OWN_GAINS."""
+    try:
+        subject = subject_of(text(settings, "cell"))
+        if why := why_not(subject):
+            return {"why": why}
+        made = start(subject, 100 + whole(settings, "steps"), 1, 3, OWN_H, whole(settings, "seed"))
+        state = {name: s[:1] for name, s in made.state.items()}
+        identified, n = identify(subject, subject.like), flatten(state).shape[1]
+        exponents_ = []
+        for gain in OWN_GAINS:
+            params = with_gain(identified, made.params, gain)
+            jacobians = subject_jacobians(subject, params, np.zeros_like(made.xs[:, :1]), state)
+            rng = np.random.default_rng([whole(settings, "seed"), n])
+            exponents_.append(spectrum(jacobians, random_start(rng, n, 2), burn_in=100).largest[0])
+    except BpttError as error:  # what it does not let us do: the tanh network is measured
+        return {"why": str(error)}
+    return {"yours": exponents_}
 
 
 def _at_rest(W: Array, gain: float, Q: Array, rng: np.random.Generator) -> float:
@@ -81,8 +112,8 @@ def gather(points: Sequence[Point]) -> Experiment:
     return Experiment(
         "gain",
         None,
-        tuple(_curve(H, some) for H, some in by_H.items()),
-        words=_words(by_H),
+        (*(_curve(H, some) for H, some in by_H.items()), *_own_curve(points)),
+        words="; ".join([_words(by_H), *dict.fromkeys(f"your cell: {text(p.values, 'why')}" for p in points if "why" in p.values)]),
         claims=tuple(claims),
         tables=(Table("Gain where the zero state loses its stability: 1 / rho(W)", ("H", "least", "mean", "largest"), tuple(rows)),),
     )
@@ -120,6 +151,20 @@ def _curve(H: int, points: Sequence[Point]) -> Series:
     return Series(f"H = {H}", label, "largest Lyapunov exponent (nats a step)", tuple(x), tuple(y), tuple(law), source=SOURCE)
 
 
+def _own_curve(points: Sequence[Point]) -> list[Series]:
+    """Of the cell that was named, beside no theory."""
+    known = [p for p in points if "yours" in p.values]
+    if not known:
+        return []
+    y = np.mean([reals(p.values, "yours") for p in known], axis=0).tolist()
+    name, axes = (
+        text(known[0].settings, "cell").rpartition(":")[2],
+        ("gain of its recurrent weights", "largest Lyapunov exponent (nats a step)"),
+    )
+    words = f"{OWN_H} units, no input, mean of {len(known)} starts: above 0 it explodes"
+    return [Series(name, *axes, OWN_GAINS, tuple(y), words=words)]
+
+
 def _words(by_H: dict[int, list[Point]]) -> str:
     H = max(by_H)
     one, theory = float(np.mean([reals(p.values, "above")[0] for p in by_H[H]])), mean_field.exponent(ABOVE[0], 0.0)
@@ -142,9 +187,11 @@ DEFINITION = Definition(
     name="gain",
     question="At which gain do gradients of a tanh RNN without input stop vanishing, and how fast do they explode beyond?",
     source=SOURCE,
-    settings={"H": (128, 256, 512), "units": 512, "steps": 800, "seed": tuple(range(20))},
+    settings={"H": SIZES, "cell": "", "units": 512, "steps": 800, "seed": tuple(range(20))},
     point=point,
     gather=gather,
     quick={"steps": 300},
     full={"units": 1024, "steps": 1500, "seed": tuple(range(24))},
+    of_cell=True,
+    by_name=True,
 )

@@ -21,7 +21,7 @@ def discs(d: Discs, chart_id: str) -> Chart | None:
     said = [
         f"{text(c.name)}: largest modulus {_largest(c):.2f}, {_outside(c)} of {len(_points(c))} outside the unit circle" for c in clouds
     ]
-    legend = (Key("line k0", "eigenvalue"), Key("line expected", "unit circle"))
+    legend: tuple[Key, ...] = (Key("line k0", "eigenvalue"), Key("line expected", "unit circle"))
     legend = (*legend, Key("theory t0", "the disc of theory")) if any(c.radius for c in clouds) else legend
     rows = tuple(
         (text(c.name), short(_largest(c)), short(c.radius) if c.radius else "", f"{_outside(c)} of {len(_points(c))}") for c in clouds
@@ -47,7 +47,7 @@ def _spec(clouds: Sequence[Cloud]) -> Spec:
 
     reach = 1.06 * max(1.0, *(max(_largest(c), c.radius or 0.0) for c in clouds))
     scale = alt.Scale(domain=[-reach, reach], nice=False, zero=False)
-    axis = {"grid": False, "tickCount": 3, "title": None}
+    axis: dict[str, Any] = {"grid": False, "tickCount": 3, "title": None}
     x, y = alt.X("x:Q", scale=scale, axis=alt.Axis(**axis)), alt.Y("y:Q", scale=scale, axis=alt.Axis(**axis))
 
     def circle(radius: float) -> Any:

@@ -23,6 +23,8 @@ from bptt.harness.weights.map import Identification, Piece, params_to_reference,
 from bptt.harness.weights.transfer import add_block
 from bptt.refimpl.cells.cell import Cell
 
+#: Cells of one gate that keep 1 - gate, or keep a ratio of two.
+_TAKES_ANEW = frozenset({"mgu", "min_gru", "min_lstm"})
 #: (canonical tensor, gate) -> the block that is wanted there, None where it stays as it is
 Blocks = Callable[[str, str], Array | None]
 
@@ -42,8 +44,8 @@ class Like:
 
 
 def keeping_gate(cell: Cell) -> str | None:
-    """The gate that says how much of the memory is kept."""
-    return next((gate for gate in ("f", "z") if gate in cell.gates), None)
+    """The gate that says how much of the memory is kept; None where there is none, or its f or z says how much is taken anew."""
+    return None if cell.name in _TAKES_ANEW else next((gate for gate in ("f", "z") if gate in cell.gates), None)
 
 
 def started(start: str, found: Identification | None, params: Arrays, T_max: int, rng: np.random.Generator) -> dict[str, Array] | None:
@@ -94,14 +96,23 @@ def like(found: Identification | None, params: Arrays) -> Like:
     if found is None:
         square = [p for p in params.values() if p.ndim == 2 and p.shape[0] == p.shape[1]]
         return Like(math.sqrt(np.mean([_gain(p) ** 2 for p in square])) if square else math.nan, math.nan, math.nan)
-    canonical, cell = params_to_reference(found.mapping, params), found.mapping.cell
+    canonical = params_to_reference(found.mapping, params)
     W_h = np.asarray(canonical["W_h"] if "W_h" in canonical else next(iter(canonical.values())), dtype=np.float64)
-    keep, H = keeping_gate(cell), W_h.shape[0]
+    H = W_h.shape[0]
     radius = float(np.max(np.abs(np.linalg.eigvals(W_h)))) if W_h.shape == (H, H) else math.nan
+    return Like(_gain(W_h), radius, float(np.mean(bias)) if len(bias := kept_bias(found, params)) else math.nan)
+
+
+def kept_bias(found: Identification, params: Arrays) -> Array:
+    """The bias of the gate that keeps the memory, all of it: (H,); () where there is none, or where there are several layers."""
+    cell, keep = found.mapping.cell, keeping_gate(found.mapping.cell)
     if keep is None or not found.mapping.stack.bare:
-        return Like(_gain(W_h), radius, math.nan)
-    biases = [canonical[p.name][p.place(keep, H)] for p in cell.of_role("bias") if keep in p.gates]
-    return Like(_gain(W_h), radius, float(np.mean(sum(biases))) if biases else math.nan)
+        return np.zeros(0)
+    canonical = params_to_reference(found.mapping, params)
+    biases = [p for p in cell.of_role("bias") if keep in p.gates]
+    units = [canonical[p.name].shape[-1] // len(p.gates) for p in biases]
+    parts = [canonical[p.name][p.place(keep, H)] for p, H in zip(biases, units, strict=True)]
+    return np.asarray(sum(parts)) if parts else np.zeros(0)
 
 
 def _gain(W: Array) -> float:

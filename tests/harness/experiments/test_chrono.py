@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from bptt.harness.experiments import chrono
 from bptt.harness.experiments.chrono import DEFINITION, closed_form, mean_power
-from tests.harness.experiments.measuring import is_sound, run, wrong
+from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
 SMALL: dict[str, Any] = {"T_max": (20, 100), "draws": 20_000, "H": 8}
 
@@ -45,3 +46,17 @@ def test_a_range_that_starts_at_zero_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(chrono, "forget_gates", from_zero)
     assert any("mean of f^t" in name for name in wrong(run(DEFINITION, **SMALL)))
+
+
+@pytest.mark.parametrize("cell", ["refimpl:lstm", "refimpl:gru_reset_after", "examples/numpy_gru.py:GRU"])
+def test_the_memory_of_a_cell_of_yours_fades_by_its_own_gates(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    e = run(DEFINITION, cell=cell, T_max=(20,), H=8, draws=2000)
+    name = cell.rpartition(":")[2]
+    assert wrong(e) == [] and named(e, f"{name}: largest relative error").measured < 1e-11
+    assert [s.name for s in e.series] == ["chrono", "b_f = 1", name]
+
+
+def test_a_cell_without_a_gate_that_keeps_is_said() -> None:
+    e = run(DEFINITION, cell="refimpl:elman", T_max=(20,), H=8, draws=2000)
+    assert "your cell: no gate is known" in str(e.words) and len(e.series) == 2

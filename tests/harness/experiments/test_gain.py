@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bptt.harness.experiments import gain
+from bptt.harness.experiments.engine.definition import Point
 from bptt.harness.experiments.gain import DEFINITION
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
 
@@ -41,3 +43,16 @@ def test_a_gain_that_is_squared_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(gain, "exponents", lambda W, gains, *rest, **more: right(W, [g * g for g in gains], *rest, **more))
     differs = [c.name for c in run(DEFINITION, **SMALL).claims if c.verdict == "differs"]
     assert differs == [f"exponent at gain {g:g}, extrapolated in 1/H" for g in (2, 3, 5)]
+
+
+def test_a_cell_of_yours_has_its_exponent_over_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    points = [
+        Point(s, gain.point(s))
+        for s in ({**DEFINITION.settings, "H": 16, "units": 16, "steps": 60, "seed": k, "cell": "refimpl:elman"} for k in (0, 1))
+    ]
+    (own,) = gain._own_curve(points)
+    assert own.x == gain.OWN_GAINS and own.y[0] < own.y[1] < 0.2 and own.y[-1] > own.y[0]
+    assert "yours" not in gain.point({**DEFINITION.settings, "H": 256, "units": 16, "steps": 20, "seed": 0, "cell": "refimpl:elman"})
+    said = gain.point({**points[0].settings, "cell": "examples/wordmodel.py:WordModel"})
+    assert "network with its loss inside" in str(said["why"])
