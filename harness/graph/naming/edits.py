@@ -307,11 +307,11 @@ def edited_share(
             raise Impossible
         return model.share(edge, g)
     if edit.act == "neighbour":
-        beside = where.edges[(edge.step + edit.shift) % len(where.edges)]
-        g = bars.get(beside.y)
-        if beside.y <= edge.p or model.values[beside.p].shape != model.values[edge.p].shape:
+        shifted = where.edges[(edge.step + edit.shift) % len(where.edges)]
+        g = bars.get(shifted.y)
+        if shifted.y <= edge.p or model.values[shifted.p].shape != model.values[edge.p].shape:
             raise Impossible
-        return None if g is None else model.share(beside, g)
+        return None if g is None else model.share(shifted, g)
     if g is None:
         return None
     if edit.act == "times":
@@ -335,10 +335,10 @@ def edited_share(
             raise Impossible
         return np.asarray(g * model.derivative_but_for(edge.y, edit.shift, None if edit.factor == "one" else number(edit.factor, sizes)))
     if edit.act == "mirrored":
-        beside = model.graph.nodes[where.edges[len(where.edges) - 1 - edge.step].y]
-        if node.op != "gather" or len({e.p for e in where.edges}) != 1 or g.shape != beside.settings.index.shape:
+        mirrored = model.graph.nodes[where.edges[len(where.edges) - 1 - edge.step].y]
+        if node.op != "gather" or len({e.p for e in where.edges}) != 1 or g.shape != mirrored.settings.index.shape:
             raise Impossible
-        return pull("gather", beside.settings, edge.arg, g, model.values[edge.y], [model.values[a] for a in node.args])
+        return pull("gather", mirrored.settings, edge.arg, g, model.values[edge.y], [model.values[a] for a in node.args])
     if edit.act == "unmoved":
         if node.op != "gather" or len(node.args) != 1 or node.settings.index.size != model.values[edge.p].size:
             raise Impossible

@@ -54,7 +54,7 @@ class Network:
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[float, dict[str, Array]]:
         p = {key: (params[n].reshape(-1) if key[0] == "b" else self._turned(params[n])) for key, n in self.names.items() if n in params}
-        C, H = p["Wx"].shape[0], p["Wx"].shape[1]
+        C, H = len(p["Wx"]), p["Wx"].size // len(p["Wx"])
         whole = {"bh": np.zeros(H, p["Wx"].dtype), "by": np.zeros(C, p["Wx"].dtype)} | p
         run = loss_and_gradients if self.bug is None else planted(self.bug)
         loss, g = run(whole, inputs, targets, state["h"], self.act)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,9 @@ def in_tensor(name: str, change: Callable[[Array], Array]) -> Callable[[Gradient
     return changed
 
 
-def at(index: object, value: float | Callable[[Array], Array]) -> Callable[[Array], Array]:
+def at(index: Any, value: float | Callable[[Array], Array]) -> Callable[[Array], Array]:
     def change(a: Array) -> Array:
-        a[index] = value(a[index]) if callable(value) else value  # type: ignore[index]  # any NumPy index
+        a[index] = value(a[index]) if callable(value) else value
         return a
 
     return change

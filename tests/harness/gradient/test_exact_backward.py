@@ -22,6 +22,7 @@ def test_it_is_the_gradient_of_a_right_cell(cell: type, T: int) -> None:
         right, found = backward(subject, data, v), backward(with_exact_backward(subject), data, v)
         for name, g in right.params.items():
             np.testing.assert_allclose(found.params[name], g, rtol=1e-10, atol=1e-12)
+        assert found.xs is not None and right.xs is not None
         np.testing.assert_allclose(found.xs, right.xs, rtol=1e-10, atol=1e-12)
         for name, g in right.state.items():
             np.testing.assert_allclose(found.state[name], g, rtol=1e-10, atol=1e-12)

@@ -27,8 +27,8 @@ def shown(value: object) -> str:
 @pytest.mark.parametrize(("bug", "cell"), PAIRS, ids=shown)
 def test_each_difference_changes_the_outputs(bug: KnownMistake, cell: str) -> None:
     planted, rng = plant(bug), np.random.default_rng(0)
-    params = {name: rng.normal(scale=0.7, size=value.shape) for name, value in CELLS[cell].init(rng, 3, 7).items()}
-    state = {name: rng.normal(scale=0.6, size=value.shape) for name, value in CELLS[cell].zero_state(params, 2).items()}
+    params = {name: np.asarray(rng.normal(scale=0.7, size=value.shape)) for name, value in CELLS[cell].init(rng, 3, 7).items()}
+    state = {name: np.asarray(rng.normal(scale=0.6, size=value.shape)) for name, value in CELLS[cell].zero_state(params, 2).items()}
     xs = rng.normal(size=(5, 2, 3))
     right = forward(CELLS[cell], params, xs, state)[0]
     wrong = planted.forward(planted.cell(CELLS[cell]), params, xs, state)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_nothing_planted_is_the_reference_itself() -> None:
         ({"function": "refimpl.stack._no_such"}, "_no_such is not in bptt.refimpl.stack"),
     ],
 )
-def test_a_text_that_is_not_there_is_an_error(change: dict[str, str], words: str) -> None:
+def test_a_text_that_is_not_there_is_an_error(change: dict[str, Any], words: str) -> None:
     with pytest.raises(PlantError, match=words):
         plant(replace(BACKWARD[0], edits=(replace(BACKWARD[0].edits[0], **change),))).space("refimpl.stack")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ def test_a_state_that_is_not_detached_is_seen_in_the_second_step(name: str) -> N
                 p.data -= settings.learning_rate * p.grad
             yield loss, network.values()
 
-    parting = parting_of(lambda named: loop, small(name), "sgd")
+    parting = parting_of(cast(Any, lambda named: loop), small(name), "sgd")
     assert parting.step == 2
     assert {parting.tensor, *parting.others} == {"W_x_l0", "W_h_l0", "b_l0"}
 

@@ -27,7 +27,7 @@ def mapping_of(name: str) -> WeightMap:
 
 def drawn(variant: Variant, D: int, H: int, seed: int = 7) -> tuple[dict[str, Array], Array, dict[str, Array]]:
     rng = np.random.default_rng(seed)
-    params = {name: rng.normal(scale=0.5, size=value.shape) for name, value in variant.init(rng, D, H).items()}
+    params = {name: np.asarray(rng.normal(scale=0.5, size=value.shape)) for name, value in variant.init(rng, D, H).items()}
     state = {name: np.asarray(rng.normal(size=value.shape)) for name, value in variant.zero_state(params, 2).items()}
     return params, rng.normal(size=(4, 2, D)), state
 

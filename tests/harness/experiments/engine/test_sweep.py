@@ -118,7 +118,7 @@ def test_a_point_that_always_ends_its_worker_is_named_and_the_others_go_on() -> 
 
 def test_a_gather_that_raises_is_a_failure_of_that_experiment() -> None:
     broken = numbers("broken", 2)
-    object.__setattr__(broken, "gather", lambda points: {}["nothing"])
+    object.__setattr__(broken, "gather", lambda points: dict[str, int]()["nothing"])
     ran = run_planned(planned(broken, numbers("b", 2)), "x", jobs=1)
     assert ran.run.exit_code == 3 and ran.failures[0].error == "KeyError: 'nothing'"
     assert [e.claims[0].verdict for e in ran.run.experiments] == ["differs", "agrees"]
