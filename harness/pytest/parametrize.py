@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 MARK = "bptt_targets"
 
 
+#: The targets of a session that are no strings, by the place where they are defined, each with its number within its `parametrize`.
+_SEEN = pytest.StashKey[dict[str, list[tuple[object, int]]]]()
+
+
 def parametrize(targets: Iterable[object], **options: Any) -> pytest.MarkDecorator:
     """Mark a test that takes `check`: it runs once for each check of each target, and `check()` raises where that one fails.
 
@@ -34,7 +38,7 @@ def expand(metafunc: pytest.Metafunc, mark: pytest.Mark) -> None:
     from bptt.reports.records import Target
 
     targets, options = mark.args
-    subjects = [Checked(target, options, 1 + sum(_alike(target, other) for other in targets[:k])) for k, target in enumerate(targets)]
+    subjects = [Checked(target, options, _number(targets, k, metafunc.config)) for k, target in enumerate(targets)]
     given = options.get("args") or {}
     ids = [_numbered(each.name, [other.name for other in subjects[:k]]) for k, each in enumerate(subjects)]
     shown = display_names([Target(each.name, each.task().spec, "", args=given, id=i) for i, each in zip(ids, subjects, strict=True)])
@@ -58,7 +62,7 @@ def expand(metafunc: pytest.Metafunc, mark: pytest.Mark) -> None:
 class Checked:
     """One target of a `parametrize`: it is run once in a process, with the checks whose tests were not deselected.
 
-    number   counts the targets of one `parametrize` that are alike in all else
+    number   counts the targets of one `parametrize` that are alike in all else, and of all tests those defined at one place
     plan     its checks, all of which have a test
     runs     those that were made and that no report has taken yet
     """
@@ -180,6 +184,25 @@ def _listed(names: Any) -> tuple[str, ...]:
 
 def _numbered(name: str, before: list[str]) -> str:
     return f"{name}#{before.count(name) + 1}" if name in before else name
+
+
+def _number(targets: list[object], k: int, config: pytest.Config) -> int:
+    """What tells the k-th of these targets from others that are defined at one place and yet are not the same.
+
+    Two of one `parametrize` are told apart; so are instances of one class in two tests, and classes that one function has made.  Tests
+    are collected in the same order in every process.
+    """
+    target = targets[k]
+    here = 1 + sum(_alike(target, other) for other in targets[:k])
+    if isinstance(target, str):
+        return here
+    from bptt.harness.run.events import defined_at
+
+    alike = config.stash.setdefault(_SEEN, {}).setdefault(defined_at(target), [])
+    known = [i for i, (other, number) in enumerate(alike) if other is target and number == here]
+    if not known:
+        alike.append((target, here))
+    return known[0] + 1 if known else len(alike)
 
 
 def _alike(a: object, b: object) -> bool:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fault import Fault
+from bptt.harness.cli.main import main
+from bptt.reports import accounting
+from bptt.reports.store import read_run
+from tests.faults.fault import WRONG, Fault, edited
+from tests.faults.isolation import in_run
 from tests.faults.running import run, surrounded, together, write
 from tests.faults.table import FAULTS, OWN, groups, page
 
@@ -64,3 +68,23 @@ def test_the_table_is_long_enough_and_names_are_names() -> None:
 def test_the_page_is_the_table() -> None:
     """`python -m tests.faults.table` writes it."""
     assert (ROOT / "docs" / "faults.md").read_text(encoding="utf-8") == page()
+
+
+def test_a_folder_that_is_gone_in_mid_run_turns_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first target removes the folder that the run stands in: its own verdict is said, and nobody else's is made up."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    gone = edited(in_run(f"import shutil\nshutil.rmtree({str(here)!r}, ignore_errors=True)"))
+    write({"gone.py": gone, "wrong.py": WRONG}, elsewhere)
+    here.mkdir()
+    monkeypatch.chdir(here)
+    targets = [f"{elsewhere / 'gone.py'}:Cell", f"{elsewhere / 'wrong.py'}:Cell"]
+    command = ["check", *targets, "--level", "smoke", "--select", "CON110", "--select", "GRD110", "--jobs", "1"]
+    exit_code = main([*command, "--report", "here.json", "--report", str(tmp_path / "run.json")])
+    out, err = capfd.readouterr()
+    monkeypatch.chdir(tmp_path)
+    found = {row.target.asked or row.target.spec: row.verdict.code for row in accounting.rows(read_run(tmp_path / "run.json"))}
+    assert exit_code == 3 and found == {targets[0]: 0, targets[1]: 3}, out + err
+    assert "cannot be entered here" in out and "report here.json could not be written" in err
+    assert "Traceback" not in out + err

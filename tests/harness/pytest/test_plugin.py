@@ -167,6 +167,24 @@ def test_the_report_is_the_same_with_workers(cells: pytest.Pytester) -> None:
     assert "GRD120" in (cells.path / "alone.html").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "hash_seed"), [("0", "1"), ("2", "2"), ("4", "3")])
+def test_the_report_is_the_same_in_any_order(cells: pytest.Pytester, workers: str, hash_seed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if workers != "0":
+        pytest.importorskip("xdist", reason="needs pytest-xdist")
+    given = ["--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--cell", "refimpl:elman"]
+    options = ["--bptt-level", "smoke", "-p", "no:benchmark"]
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    cells.runpytest_subprocess(*given, *options, "--bptt-report", "one.json")
+    monkeypatch.setenv("PYTHONHASHSEED", hash_seed)
+    turned = [word for k in (4, 2, 0) for word in given[k : k + 2]]
+    cells.runpytest_subprocess(*turned, *options, *(["-n", workers] if workers != "0" else []), "--bptt-report", "other.json")
+    one, other = read_run(cells.path / "one.json"), read_run(cells.path / "other.json")
+    assert sorted(comparable(one), key=repr) == sorted(comparable(other), key=repr)
+    assert sorted(one.targets, key=repr) == sorted(other.targets, key=repr)
+    assert verdicts_of(one) == verdicts_of(other) and one.exit_code == other.exit_code == 1
+
+
 def test_parametrize_gives_a_check_that_raises(cells: pytest.Pytester) -> None:
     cells.makepyfile(
         test_cells="""
@@ -243,6 +261,44 @@ def test_two_classes_of_one_name_have_a_row_each(cells: pytest.Pytester, how: st
     assert result.parseoutcomes()["failed"] == 1
     run = read_run(cells.path / "run.json")
     assert (verdicts_of(run), run.exit_code) == (WANTED, 1)
+
+
+INSTANCES = """
+import bptt
+from cells import Right
+
+class Cell(Right):
+    def __init__(self, factor): self.factor = factor
+    def backward(self, *given):
+        dparams, dxs, dstate = super().backward(*given)
+        return {name: self.factor * d for name, d in dparams.items()}, dxs, dstate
+
+right, wrong = Cell(1.0), Cell(1.1)
+
+@bptt.parametrize([right], level="smoke", select=["CON110", "GRD110"])
+def test_a(check): check()
+
+@bptt.parametrize([wrong], level="smoke", select=["CON110", "GRD110"])
+def test_b(check): check()
+
+@bptt.parametrize([right], level="smoke", select=["CON110", "GRD110"])
+def test_c(check): check()
+"""
+
+
+@pytest.mark.parametrize(("workers", "chosen"), [("0", "a or b or c"), ("2", "a or b or c"), ("0", "b")])
+def test_two_instances_of_one_class_in_two_tests_have_a_row_each(cells: pytest.Pytester, workers: str, chosen: str) -> None:
+    if workers != "0":
+        pytest.importorskip("xdist", reason="needs pytest-xdist")
+    cells.makepyfile(test_cells=INSTANCES)
+    tests = " or ".join(f"test_{name}" for name in chosen.split(" or "))
+    options = ["-p", "no:benchmark", *(["-n", workers] if workers != "0" else []), "-k", tests, "--bptt-report", "run.json"]
+    cells.runpytest_subprocess(*options)
+    run = read_run(cells.path / "run.json")
+    found = {row.target.id: row.verdict.code for row in rows(run)}
+    whole = {"test_cells.py:Cell": 0, "test_cells.py:Cell #2": 1}
+    assert found == (whole if chosen != "b" else {"test_cells.py:Cell #2": 1}), found
+    assert run.exit_code == 1
 
 
 def test_two_classes_of_one_name_given_as_cells_have_a_row_each(cells: pytest.Pytester) -> None:
