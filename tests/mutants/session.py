@@ -8,7 +8,8 @@ import os
 import random
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -49,20 +50,9 @@ class Collected:
     def traced(self, tests: Sequence[str], files: Iterable[str], seconds: int) -> dict[str, Any]:
         """What `Reach.add` takes.  A test that takes longer than `seconds` of CPU time is left out."""
         tracer = Tracer(files)
-
-        def over(*_: object) -> None:
-            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-            pytest.fail(f"longer than {seconds} s")
-
-        signal.signal(signal.SIGVTALRM, over)
-
-        def go_on() -> bool:
-            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-            return True
-
-        go_on()
-        self.run(tests, tracer, go_on)
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, lambda *_: pytest.fail(f"longer than {seconds} s"))
+        self.session.config.pluginmanager.register(Limit(seconds), "mutants-limit")
+        self.run(tests, tracer, lambda: True)
         return {"tests": tracer.tests, "failed": tracer.failed}
 
     def judged(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -83,6 +73,21 @@ class Collected:
         watch = Watch(1e9)
         self.run([test], watch, lambda: True)
         return {"fails": bool(watch.by)}
+
+
+class Limit:
+    """A plug-in that fails a test after so many seconds of CPU time, while it runs and never between tests."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        signal.setitimer(signal.ITIMER_VIRTUAL, self.seconds, self.seconds)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def collect(tests: Sequence[str], marked: str, files: Sequence[str], cases: int, loop: Loop) -> int:
@@ -115,6 +120,7 @@ def killers_first(tests: Sequence[str], seconds: Mapping[str, float], killers: C
     return [*known, *(t for t in tests if t not in set(known))]
 
 
+@cache
 def top_level(file: str) -> set[int]:
     """Lines that run when the file is imported."""
     tree = ast.parse(Path(file).read_text(encoding="utf-8"))

@@ -83,16 +83,11 @@ class Store:
         if planted:
             return "imported" in planted
         said = self.found.get(_key(mutant))
-        return (said is not None and _closes_over(said)) or mutant.line in _top_level(mutant.file)
+        return (said is not None and _closes_over(said)) or mutant.line in top_level(mutant.file)
 
 
 def _closes_over(said: dict[str, Any]) -> bool:
     return said["verdict"] == "error" and CLOSES_OVER in str(said["by"])
-
-
-@cache
-def _top_level(file: str) -> set[int]:
-    return top_level(file)
 
 
 @cache
