@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -67,9 +68,19 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
 
 
 def function_names(module: types.ModuleType) -> list[str]:
-    """Forward halves of pairs, and losses with gradients in one, that a module itself defines."""
+    """Forward halves of pairs, and losses with gradients in one, that a module itself defines and that may recur."""
     functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
-    return list(dict.fromkeys(f for f, _ in _pairs(functions, lambda n: True, together=True)))
+    names = dict.fromkeys(f for f, _ in _pairs(functions, lambda n: True, together=True))
+    return [n for n in names if _may_recur(functions, n)]
+
+
+def _may_recur(functions: Mapping[str, types.FunctionType], name: str) -> bool:
+    """Whether a function takes a state, or loops, itself or in a function of its module that it calls: an affine layer does neither."""
+    needed, optional = words.arguments(functions[name])
+    if any(set(words.roles(a)) & {"h", "c"} and not words.is_weight(a) for a in (*needed, *optional)):
+        return True
+    reached = [name, *(n for n in functions[name].__code__.co_names if n in functions)]
+    return any(isinstance(node, ast.For | ast.While) for n in reached if (tree := words.tree_of(functions[n])) for node in ast.walk(tree))
 
 
 _HALVES = (

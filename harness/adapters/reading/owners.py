@@ -71,8 +71,11 @@ class Owner:
 
 def called(function: Any, values: Mapping[str, Any]) -> Any:
     """`function(**values)`; a value that is none of its arguments is a global that it reads, for this call."""
-    needed, optional = words.arguments(function)
-    beside = {n: v for n, v in values.items() if n not in needed and n not in optional}
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None or code.co_flags & inspect.CO_VARKEYWORDS or hasattr(function, "__wrapped__"):
+        return function(**values)
+    named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    beside = {n: v for n, v in values.items() if n not in named}
     if not beside:
         return function(**values)
     space = getattr(function, "__func__", function).__globals__
