@@ -29,7 +29,7 @@ from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source
-from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions
+from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions, read_pair
 from bptt.harness.adapters.textbook.functions import as_class, pairs
 from bptt.harness.adapters.textbook.names import FORWARD, own_method
 from bptt.harness.errors import UsageError
@@ -108,6 +108,8 @@ def parse_args(text: str) -> dict[str, object]:
 
 
 def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject]:
+    if two := re.fullmatch(r"(.+:\w+)\+(.+:\w+)", target):
+        return [_two_halves(two[1], two[2], target)]
     place, attribute = _split(target)
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
@@ -122,6 +124,39 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         if attribute:
             return [_adapted_or_read(module, _attribute(module, attribute, target), target, args)]
         return _all_of(module, place, args)
+
+
+def _two_halves(forward: str, back: str, target: str) -> Subject:
+    """A forward function of one file with the backward function of another.  Raises UsageError."""
+    halves = []
+    for half in (forward, back):
+        place, name = _split(half)
+        module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
+        function = _attribute(module, name, target)
+        if not isinstance(function, types.FunctionType):
+            raise UsageError(f"{target}: {name} is no function, wanted FILE:FORWARD+FILE:BACKWARD")
+        halves.append((module, name))
+    (one, f), (other, g) = halves
+    both = [n for n, v in vars(one).items() if isinstance(v, types.FunctionType) and n in vars(other) and not _same_code(v, vars(other)[n])]
+    if both and one is not other:
+        raise UsageError(f"{target}: both files define {', '.join(both)}, and not in the same way; wanted names of their own for these")
+    joined = types.ModuleType(f"{one.__name__}_and_{other.__name__}")
+    vars(joined).update({k: v for k, v in (vars(other) | vars(one)).items() if not k.startswith("__")})
+    joined.__file__, vars(joined)["__builtins__"] = one.__file__, vars(one)["__builtins__"]
+    for name, value in list(vars(joined).items()):
+        if isinstance(value, types.FunctionType) and value.__module__ in (one.__name__, other.__name__):
+            twin = types.FunctionType(value.__code__, vars(joined), value.__name__, value.__defaults__, value.__closure__)
+            twin.__kwdefaults__, twin.__module__ = value.__kwdefaults__, joined.__name__
+            vars(joined)[name] = twin
+    with _way_out(target):
+        found = read_pair(joined, f, g, target)
+        if found is None:
+            raise UsageError(f"{target}: {f} and {g} were not understood as the halves of one another")
+        return found
+
+
+def _same_code(one: types.FunctionType, other: object) -> bool:
+    return isinstance(other, types.FunctionType) and one.__code__.co_code == other.__code__.co_code
 
 
 @contextlib.contextmanager

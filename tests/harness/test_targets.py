@@ -194,3 +194,24 @@ def test_a_missing_name_is_never_answered_with_an_import(folder: Path) -> None:
     with pytest.raises(UsageError) as failure:
         load("functions.py:npp")
     assert "it has helper, rnn_step_forward" in str(failure.value) and " np" not in str(failure.value)
+
+
+def test_halves_in_two_files_are_taken_together(tmp_path: Path) -> None:
+    (tmp_path / "there.py").write_text(
+        "import numpy as np\n\n\ndef run(x, h0, Wx, Wh, b):\n    h, hs = h0, []\n    for t in range(x.shape[1]):\n"
+        "        h = np.tanh(x[:, t] @ Wx + h @ Wh + b)\n        hs.append(h)\n    return np.stack(hs, axis=1), (x, h0, Wx, Wh, hs)\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "back.py").write_text(
+        "import numpy as np\n\n\ndef gradients(dh, cache):\n    x, h0, Wx, Wh, hs = cache\n    dx, carried = np.zeros_like(x), 0\n"
+        "    dWx, dWh, db = np.zeros_like(Wx), np.zeros_like(Wh), np.zeros(Wh.shape[0])\n    for t in reversed(range(len(hs))):\n"
+        "        da = (dh[:, t] + carried) * (1 - hs[t] ** 2)\n        dx[:, t], carried = da @ Wx.T, da @ Wh.T\n"
+        "        dWx += x[:, t].T @ da\n        dWh += (hs[t - 1] if t else h0).T @ da\n        db += da.sum(0)\n"
+        "    return dx, carried, dWx, dWh, db\n",
+        encoding="utf-8",
+    )
+    [subject] = load(f"{tmp_path / 'there.py'}:run+{tmp_path / 'back.py'}:gradients")
+    assert subject.kind == "cell"
+    assert "gradients(dh: cotangent" in next(d.why for d in subject.detected if d.what == "backward")
+    with pytest.raises(UsageError, match="is no function"):
+        load(f"{tmp_path / 'there.py'}:np+{tmp_path / 'back.py'}:gradients")

@@ -5,6 +5,7 @@ Every line that stands for something that could not be found out carries the wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from bptt.harness.adapters.reading import words
@@ -97,7 +98,7 @@ def _init(forward: Forward) -> Iterator[str]:
     yield "    def init(self, rng, input_size, hidden_size):"
     yield "        D, H = input_size, hidden_size"
     yield f"        {_letters(forward)}"
-    yield f"        user = user_code(FILE{sizes})"
+    yield f"        user = self.user = user_code(FILE{sizes})"
     if isinstance(owner, HandedOwner):
         if owner.recipe.startswith("{"):
             yield f"        shapes_of = {owner.recipe}"
@@ -156,13 +157,13 @@ def _argument(forward: Forward, name: str, role: str, target: str) -> str:
             return f"weights[{name!r}]"
         return "list(weights.values())" if forward.template.as_list else "weights"
     if role == "x":
-        return _whole(forward.x, "xs") if forward.counts else _formed(forward, forward.x, "xs")
+        return _whole(forward, forward.x, "xs") if forward.counts else _formed(forward, forward.x, "xs")
     if role in ("h", "c"):
         return _formed_state(forward, role)
     if role == "state":
         return f"({_formed_state(forward, 'h')}, {_formed_state(forward, 'c')})"
     if role == "targets":
-        return _targets(target)
+        return _targets(forward, target)
     if role in "TNDHO":
         return {"T": "len(xs)", "N": "xs.shape[1]"}.get(role, role)
     return {"rate": "RATE", "flag": "True", "seed": "0"}.get(role, "None  # TODO: what this argument is")
@@ -177,21 +178,33 @@ def _formed_state(forward: Forward, s: str) -> str:
     return f"state[{s!r}]" if forward.state == "NH" else f"formed(state[{s!r}], 'NH', {forward.state!r})"
 
 
-def _targets(layout: str) -> str:
+def _targets(forward: Forward, layout: str) -> str:
     if layout.islower():
-        return _whole(layout, "targets")
+        return _whole(forward, layout, "targets")
     layout = layout.replace("D", "O")
     return f"formed(targets, 'TNO', {layout!r})" if "T" in layout else f"formed(targets[-1], 'NO', {layout!r})"
 
 
-def _whole(layout: str, name: str) -> str:
+def _whole(forward: Forward, layout: str, name: str) -> str:
     return {
         "i": f"int({name}[-1, 0])",
         "n": f"{name}[-1]",
         "t": f"[int(k) for k in {name}[:, 0]]",
-        "k": f"symbols(TABLE, {name}[:, 0])  # TODO: TABLE is the dict symbol -> number",
+        "k": f"symbols({_table(forward)}, {name}[:, 0])",
         "tn": name,
     }.get(layout, f"{name}.T")
+
+
+def _table(forward: Forward) -> str:
+    """The author's dict from symbols to numbers, as an attribute of the cell or a global of its file."""
+    for owner, space in (
+        ("cell", getattr(forward.template, "__dict__", {})),
+        ("self.user", forward.owner.space(forward.template, forward.method)),
+    ):
+        for name, value in space.items():
+            if isinstance(value, dict) and len(value) == forward.sizes.D and all(isinstance(k, str) for k in value):
+                return f"{owner}.{name}"
+    return "None"
 
 
 def _leaf(path: Path, result: str = "out") -> str:
@@ -210,7 +223,7 @@ def _forward_call(reading: Reading) -> Iterator[str]:
     target = reading.target or forward.target
     call = _call(forward, forward.method, {a: _argument(forward, a, r, target) for a, r in forward.roles.items()})
     over = "xs[None]" if forward.is_step else "xs"
-    yield f"        follow(vars(cell), {over}.shape[0], {over}.shape[1], RATE)  # its own numbers for length, batch and rate"
+    yield f"        follow(cell, {over}.shape[0], {over}.shape[1], RATE)  # its own numbers for length, batch and rate"
     alone = reading.backward in (None, forward.method)
     local = (reading.loss is not None and reading.loss[0] == "local") or (alone and _has(reading, "local"))
     yield from _called(reading, forward.method, call, "out", "left" if local else None)
@@ -222,10 +235,12 @@ def _has(reading: Reading, kind: str) -> bool:
 
 def _called(reading: Reading, method: str, call: str, result: str, left: str | None) -> Iterator[str]:
     call = f"{result} = {call}" if left is None else f"{result}, {left} = watched(cell.{method}, lambda: {call})"
-    if reading.clip is None:
+    alone = reading.backward in (None, reading.forward.method)
+    if reading.clip is None or (method == reading.forward.method and not alone):
         yield f"        {call}"
     else:
-        yield f"        with clip_lifted(cell.{method}, {reading.clip!r}):  # it cuts its gradients by design: judged without the cut"
+        bound = "np.inf" if math.isinf(reading.clip) else repr(reading.clip)
+        yield f"        with clip_lifted(cell.{method}, {bound}):  # it cuts its gradients by design: judged without the cut"
         yield f"            {call}"
 
 
@@ -347,6 +362,7 @@ def _loss(reading: Reading) -> str:
     y = _canonical(reading.forward, leaf)
     t = f"np.eye({y}.shape[-1])[targets]" if target.islower() else "targets"
     t = t if any(a in target for a in "Ttk") else f"({t})[-1]"
+    t = f"{t}.reshape({y}.shape)"
     over = "".join(f" / xs.shape[{'TN'.index(a)}]" for a in factor)
     if said == "cross entropy of a softmax":
         return f"-np.sum({t} * np.log(np.exp({y}) / np.exp({y}).sum(-1, keepdims=True))){over}"
@@ -419,7 +435,7 @@ def _layer(reading: Reading) -> Iterator[str]:
         else:
             yield f"        if np.any(dfinal_state.get({s!r}, 0)):"
             yield f"            raise ValueError('{reading.backward} takes no gradient of the final {s}')"
-    yield from _forward_call(Reading(forward, clip=reading.clip))
+    yield from _forward_call(Reading(forward))
     handed[main] = _cotangent(reading, main, "dys" if "N" in forward.leaves[main] else "dys[:, 0]")
     for path in reading.cotangents:
         if path not in handed:
@@ -476,7 +492,7 @@ def _step(reading: Reading) -> Iterator[str]:
     yield "    def step_backward(self, params, xs, state, dnext):"
     yield "        RATE = 0.125"
     yield from _fresh(reading)
-    yield from _forward_call(Reading(forward, clip=reading.clip))
+    yield from _forward_call(Reading(forward))
     handed = {}
     for path in reading.cotangents:
         s = next((s for s, p in places.items() if p == path), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,18 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
     pairs = [(f, b) for f, b in _pairs(functions, lambda n: True, together=True) if name in (f, b)]
     if not pairs:
         return None
+    return _read_pairs(module, functions, pairs, spec)
+
+
+def read_pair(module: types.ModuleType, forward: str, back: str, spec: str) -> Subject | None:
+    """Two functions of a module that are said to be the halves of one another, whatever they are called.  Raises UsageError."""
+    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType)}
+    return _read_pairs(module, functions, [(forward, back)], spec)
+
+
+def _read_pairs(
+    module: types.ModuleType, functions: Mapping[str, types.FunctionType], pairs: list[tuple[str, str | None]], spec: str
+) -> Subject | None:
     failures = Failures()
     tries: list[tuple[Owner, str, str | None]] = []
     with forwards.quiet():
@@ -239,7 +252,8 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
     if reading.loss is not None:
         yield Detection("loss", f"from {'.'.join(str(part) for part in reading.loss[:2])}")
     if reading.clip is not None:
-        yield Detection("clip", f"gradients are cut at +-{reading.clip:g} by design: they are judged with the cut lifted")
+        where = "" if math.isinf(reading.clip) else f" at +-{reading.clip:g}"
+        yield Detection("clip", f"gradients are cut{where} by design: they are judged with the cut lifted")
     if forward.owner.truncation is not None:
         yield Detection("truncation", f"BPTT stops after {forward.owner.truncation} steps, as its constructor says")
 

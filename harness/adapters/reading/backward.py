@@ -89,7 +89,7 @@ def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]
     """Backward passes that ran and gave a gradient, those with more evidence first."""
     found: list[Reading] = []
     seen: set[str] = set()
-    clip = clip_of(forward.owner.methods[method])
+    clip = clip_of(forward.owner.methods[method], forward.owner.methods)
     for sources, target, agree in _sources(forward, method):
         key = f"{sources}{target}"
         outside = any(v[0] == "cotangent" for v in sources.values())
@@ -115,7 +115,7 @@ def _score(reading: Reading) -> int:
 
 def in_one(forward: Forward, failures: Failures) -> Reading | None:
     """A function that returns a loss and its gradients in one call; None where it does not."""
-    reading = Reading(forward, forward.method, clip=clip_of(forward.owner.methods[forward.method]))
+    reading = Reading(forward, forward.method, clip=clip_of(forward.owner.methods[forward.method], forward.owner.methods))
     try:
         with quiet():
             found = _tried(reading)
@@ -257,7 +257,7 @@ def run(
     alone = reading.backward is None or reading.backward == forward.method
     local = watch or any(p.kind == "local" for p in reading.gradients.values())
     first = forward.owner.function(root, forward.method)
-    with clip_lifted(first, reading.clip):
+    with clip_lifted(first, reading.clip if alone else None):  # a forward pass of its own may cut what it likes
         if watch or (local and alone) or (reading.loss is not None and reading.loss[0] == "local"):
             result, kept = watched(first, lambda: call(forward, root, values))
         else:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,31 +15,63 @@ from bptt.harness.adapters.reading import words
 
 
 class _Lifted(types.ModuleType):
-    """NumPy, whose `clip` to (-c, c) leaves its argument as it is."""
+    """NumPy, whose `clip` to (-c, c) leaves its argument as it is, and whose norms are 0, so that nothing is above a threshold.
+
+    `bound` is c, infinite for any c: then norms are lifted too.
+    """
 
     def __init__(self, bound: float) -> None:
         super().__init__("numpy")
         self._bound = bound
+        self.linalg = _Norms() if np.isinf(bound) else np.linalg
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
     def clip(self, a: Any, a_min: Any = None, a_max: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if np.isscalar(a_max) and np.isscalar(a_min) and a_max == self._bound and a_min == -self._bound:
+        if np.isscalar(a_max) and np.isscalar(a_min) and -a_min == a_max > 0 and (np.isinf(self._bound) or a_max == self._bound):  # type: ignore[operator]  # scalars
             return a if kwargs.get("out") is None else kwargs["out"]
         return np.clip(a, a_min, a_max, *args, **kwargs)
 
 
-def clip_of(function: Any) -> float | None:
-    """The bound c in ``np.clip(gradient, -c, c, ...)`` written in a function, None where it clips nothing."""
+class _Norms(types.ModuleType):
+    """np.linalg, whose norm is 0."""
+
+    def __init__(self) -> None:
+        super().__init__("numpy.linalg")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np.linalg, name)
+
+    def norm(self, *_: Any, **__: Any) -> Any:
+        return np.float64(0.0)
+
+
+def clip_of(function: Any, beside: Mapping[str, Any] | None = None) -> float | None:
+    """The bound c in ``np.clip(gradient, -c, c, ...)`` in a function, or in one of `beside` that it calls; None where it clips nothing.
+
+    Infinite where c is no number in the code but the same on both sides, or where a norm is held against a threshold.
+    """
     tree = words.tree_of(function)
-    for node in ast.walk(tree) if tree else ():
+    nodes = list(ast.walk(tree)) if tree else []
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "clip":
-            numbers = [_number(a) for a in (*node.args, *(k.value for k in node.keywords))]
-            bounds = [n for n in numbers if n is not None]
+            given = [*node.args, *(k.value for k in node.keywords)]
+            bounds = [n for a in given if (n := _number(a)) is not None]
             if len(bounds) >= 2 and bounds[0] == -bounds[1] and 0 < bounds[1] <= 100:
                 return bounds[1]
-    return None
+            said = [ast.unparse(a) for a in given]
+            if any(f"-{s}" in said for s in said):
+                return float("inf")
+        if isinstance(node, ast.Compare) and re.search(r"norm", ast.unparse(node)) and any(_calls_norm(n) for n in nodes):
+            return float("inf")
+    called = {c.func.attr if isinstance(c.func, ast.Attribute) else getattr(c.func, "id", "") for c in nodes if isinstance(c, ast.Call)}
+    inner = [f for n, f in (beside or {}).items() if n in called and f is not function and "clip" in n.lower()]
+    return next((found for f in inner if (found := clip_of(f)) is not None), None)
+
+
+def _calls_norm(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "norm"
 
 
 def _number(node: ast.expr) -> float | None:

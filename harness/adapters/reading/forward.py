@@ -15,7 +15,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
-from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Namespace, Owner, follow
+from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
 from bptt.harness.adapters.textbook.params import Parameter, draw, find_parameters, is_state, substitute
 from bptt.harness.subject import Array, Arrays
 
@@ -336,15 +336,7 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
 def prepare(forward: Forward, root: Any, values: Values) -> None:
     """The author's own numbers for the length of a sequence, the size of a batch and of a step, as this call has them."""
     T, N = values.x.shape[:2]
-    holder = root.functions if isinstance(root, Handed) else root
-    own = getattr(holder, "__dict__", {})
-    if not isinstance(holder, Namespace):  # those of its class become its own
-        numbers = {n: v for c in reversed(type(holder).__mro__) for n, v in vars(c).items() if type(v) in (int, float)}
-        own.update({n: v for n, v in numbers.items() if n not in own and words.roles(n)[:1] in (("T",), ("N",), ("rate",))})
-    follow(own, T, N, values.rate)
-    space = forward.owner.space(root, forward.method)
-    if "__bptt_made_anew__" in space and space is not own:
-        follow(space, T, N, values.rate)
+    follow(root.functions if isinstance(root, Handed) else root, T, N, values.rate)
 
 
 def _tried(guess: Forward, scratch: Any) -> Forward:

@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -104,8 +104,27 @@ def watched(function: Any, thunk: Callable[[], Any]) -> tuple[Any, dict[str, Any
         sys.setprofile(before)
 
 
-def follow(space: dict[str, Any], T: int, N: int, rate: float) -> None:
-    """Numbers among an object's attributes or a module's globals that say how long a sequence, how large a batch or a step is."""
+def follow(holder: Any, T: int, N: int, rate: float) -> None:
+    """Numbers of an object, of its class, or of globals made anew, that say how long a sequence, how large a batch or a step is."""
+    own = getattr(holder, "__dict__", {})
+    if not isinstance(holder, Namespace):
+        spaces, numbers = _of_class(type(holder))
+        for space in spaces:
+            _follow(space, T, N, rate)
+        own.update({n: v for n, v in numbers.items() if n not in own})
+    _follow(own, T, N, rate)
+
+
+@lru_cache(maxsize=64)
+def _of_class(cls: type) -> tuple[list[dict[str, Any]], dict[str, int | float]]:
+    """The globals, made anew, of a class's methods; numbers of the class itself that say a length, a batch or a rate."""
+    methods = [f for c in cls.__mro__ for f in vars(c).values() if isinstance(f, types.FunctionType)]
+    spaces = {id(f.__globals__): f.__globals__ for f in methods if "__bptt_made_anew__" in f.__globals__}
+    numbers = {n: v for c in reversed(cls.__mro__) for n, v in vars(c).items() if type(v) in (int, float)}
+    return list(spaces.values()), {n: v for n, v in numbers.items() if words.roles(n)[:1] in (("T",), ("N",), ("rate",))}
+
+
+def _follow(space: dict[str, Any], T: int, N: int, rate: float) -> None:
     for name, value in list(space.items()):
         if type(value) is int and (role := words.roles(name)[:1]) in (("T",), ("N",)):
             space[name] = T if role == ("T",) else N

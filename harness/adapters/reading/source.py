@@ -97,17 +97,8 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
             elif owner in namespace and isinstance(namespace[owner], type) and isinstance(node, ast.ClassDef) and node.name == owner:
                 setattr(namespace[owner], attribute, value)
     namespace["__builtins__"] = {**vars(builtins), "open": _open}
-    namespace["__bptt_left_out__"] = frozenset(
-        n.id
-        for node in tree.body
-        if not isinstance(node, _DEFINITIONS)
-        for n in ast.walk(node)
-        if _is_stored(n)  # type: ignore[attr-defined]  # a Name
-    )
-
-
-def _is_stored(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    left = (n for node in tree.body if not isinstance(node, _DEFINITIONS) for n in ast.walk(node))
+    namespace["__bptt_left_out__"] = frozenset(n.id for n in left if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
 
 
 #: Lines of Python that one assignment at the top of a script may run: making weights takes a few, training takes more.

@@ -76,8 +76,10 @@ def constructions(obj: Any, args: Mapping[str, object] | None) -> Iterator[Const
     open_ = [p for p in parameters if p.name not in given]
     needed = [p for p in open_ if p.default is p.empty]
     extra = dict(given)
+    # a layer that keeps its state from call to call is driven so only where that state can be set: else what it keeps is its own affair
+    settable = any(callable(getattr(obj, n, None)) for n in ("set_state", "set_states", "set_hidden", "set_hidden_state", "init_state"))
     for name, value in (("stateful", True), ("return_sequences", True)):
-        if any(p.name == name for p in open_):
+        if any(p.name == name for p in open_) and (name != "stateful" or settable):
             extra[name] = value
     for p in needed:
         if p.name in ("seed", "rng", "random_state"):

@@ -1,0 +1,48 @@
+"""Gradients that are cut by design: the bound found where it stands, the cut lifted in backward, a forward pass left alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bptt.harness.adapters.reading.clips import clip_lifted, clip_of
+
+
+def by_number(g: Any) -> Any:
+    return np.clip(g, -5, 5)
+
+
+def by_name(g: Any, most: float = 0.1) -> Any:
+    return np.clip(g, -most, most)
+
+
+def by_norm(g: Any) -> Any:
+    norm = np.linalg.norm(g)
+    return g * (0.1 / norm) if norm > 0.1 else g
+
+
+def clip_them(g: Any) -> Any:
+    return np.clip(g, -1, 1)
+
+
+def by_helper(g: Any) -> Any:
+    return clip_them(g)
+
+
+def not_at_all(g: Any) -> Any:
+    return np.clip(g, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("function", "bound"), [(by_number, 5.0), (by_name, math.inf), (by_norm, math.inf), (by_helper, 1.0), (not_at_all, None)]
+)
+def test_the_bound_is_found_and_the_cut_lifted(function: Any, bound: float | None) -> None:
+    g = np.array([-7.0, 3.0])
+    assert clip_of(function, {"clip_them": clip_them}) == bound
+    with clip_lifted(function, bound):
+        given = function(g)
+    assert np.array_equal(given, g) == (bound is not None)
+    assert not np.array_equal(function(g), g)
