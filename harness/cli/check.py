@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,18 +74,20 @@ def check(
             run = replace(follower.known, exit_code=_code_of(error), duration_s=time.perf_counter() - began)
         if not follower.began:
             follower.begin()
-    if failure is None and wants_comparison(reports, level, options):
-        try:
-            run = with_comparison(run, jobs=options.get("jobs"))
-        except KeyboardInterrupt as error:  # the verdict is known: it is printed and written without the picture
-            failure = error
-        except Exception as error:  # a picture beside the verdict: the reason is said, and the verdict stands
-            click.echo(f"bptt: no comparison on the page ({' '.join(str(error).split())}); the verdict stands", err=True)
     for each in follower.unloadable:
         click.echo(f"bptt: {each.reason}", err=True)
     terminal.render_targets(run, console, detail)
     terminal.render_summary(run, console, detail)
     refused = write_all(run, reports)
+    if failure is None and wants_comparison(reports, level, options):  # the verdict is printed and written: what is drawn now is beside it
+        try:
+            with progress.status("the page's comparison: an RNN, a GRU and an LSTM beside it") if progress else nullcontext():
+                run = with_comparison(run, jobs=options.get("jobs"))
+            refused = write_all(run, reports)
+        except KeyboardInterrupt as error:
+            failure = error
+        except Exception as error:  # the reason is said, and the verdict stands
+            click.echo(f"bptt: no comparison on the page ({' '.join(str(error).split())}); the verdict stands", err=True)
     written = [path for path in reports if path not in refused]
     if written and detail != "quiet":
         console.print(f"report  {'  '.join(map(str, written))}", markup=False, highlight=False, soft_wrap=True)

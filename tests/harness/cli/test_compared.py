@@ -7,6 +7,7 @@ import pytest
 
 from bptt.harness.cli import compared
 from bptt.harness.cli.compared import wants_comparison, with_comparison
+from bptt.harness.cli.main import main
 from bptt.reports.records import Experiment, Frame, Result, Run, Series, Target
 
 PAGE, RECORD = Path("x.html"), Path("x.json")
@@ -65,3 +66,18 @@ def test_the_page_of_a_check_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(["check", "examples/numpy_gru.py:GRU", "--report", str(page), "-q"]) == 0
     text = page.read_text()
     assert "your GRU" in text and "vanishes" in text and 'class="f-above"' in text
+
+
+def test_the_verdict_is_printed_and_written_before_anything_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, seen = tmp_path / "run.html", []
+
+    def drawn(run: Run, jobs: int | None = None) -> Run:
+        seen.append((page.is_file(), "exit 0" in capsys.readouterr().out))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bptt.harness.cli.check.wants_comparison", lambda *_: True)
+    monkeypatch.setattr("bptt.harness.cli.check.with_comparison", drawn)
+    assert main(["check", "refimpl:elman", "--select", "CON100", "--report", str(page)]) == 130
+    assert seen == [(True, True)] and page.is_file()
