@@ -555,7 +555,7 @@ def test_what_grows_by_the_first_call_is_accumulated() -> None:
 
 
 def test_what_is_the_same_where_generators_stand_the_same_is_random() -> None:
-    rng = np.random  # the generator that everybody shares
+    rng: Any = np.random  # the generator that everybody shares
     rng.seed(0)
     before = rng.get_state()[1].tolist()
 

@@ -61,7 +61,8 @@ class Pieces(CleanWindow):
     """Cut into pieces of three steps."""
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> Any:
-        total, dparams = 0.0, {name: np.zeros_like(p) for name, p in params.items()}
+        total: Any = 0.0
+        dparams = {name: np.zeros_like(p) for name, p in params.items()}
         for t in range(0, len(inputs), 3):
             loss, share, state = WordRNN().loss(params, inputs[t : t + 3], targets[t : t + 3], state)
             total += loss
@@ -279,7 +280,7 @@ class Windowed(CleanWords):
     model = WordRNN(truncation=4)
 
     def __init__(self, truncation: int = 4) -> None:
-        self.truncation = truncation
+        self.truncation = truncation  # type: ignore[assignment]  # others have it on the class, and as None
 
 
 @pytest.mark.parametrize(("k", "conforms"), [(4, True), (2, False), (6, False)])

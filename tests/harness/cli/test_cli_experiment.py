@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ sys.exit(cli.main(["experiment", "--jobs", "2"]))
 def test_ctrl_c_keeps_what_is_done_and_ends_with_130(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[3])
     command = [sys.executable, "-c", SLOW.format(root=root)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     store = tmp_path / "build" / "experiments" / "points.jsonl"
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, text=True, **pipes) as process:
         while not (store.exists() and store.read_bytes().count(b"\n") > 3):

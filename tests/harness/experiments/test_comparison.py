@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_a_wrong_gradient_is_drawn_from_the_exact_derivative(monkeypatch: pytest
     np.testing.assert_allclose(mine.y, clean.y, atol=1e-6)
 
 
-def saved(folder: Path, suffix: str, **arrays: np.ndarray) -> str:
+def saved(folder: Path, suffix: str, **arrays: Any) -> str:
     path = folder / f"w{suffix}"
     match suffix:
         case ".npz":

@@ -57,5 +57,6 @@ def test_a_wrong_gradient_is_seen_beside_torch(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_rolled_out_was_held_back() -> None:
-    assert series(DEFINITION.settings).shape == (1000,)
+    settings: Any = DEFINITION.settings
+    assert series(settings).shape == (1000,)
     assert named(tiny(beside="nothing", model=("minimal",)), "error of the next value").expected == pytest.approx(2**-0.5, rel=0.02)

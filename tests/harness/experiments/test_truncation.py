@@ -68,7 +68,7 @@ def test_cuts_without_their_factor_are_biased(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_window_that_is_one_too_long_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = truncated_bptt.truncated_backward
+    right: Any = truncated_bptt.truncated_backward
     monkeypatch.setattr(truncated_bptt, "truncated_backward", lambda *args: right(*args[:-1], args[-1] + 1))
     found = wrong(run(DEFINITION, **SMALL))
     assert any("relative bias of window 5" in name for name in found)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_what_single_steps_give_is_held_against_whole_runs() -> None:
     class Detached(Changed):
         def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
             if len(xs) > 1:
-                params = params | {"W_h": params["W_h"].real}
+                params = {**params, "W_h": params["W_h"].real}
             return self.whole.run(params, xs, state)  # type: ignore[no-any-return]  # the implementation is untyped
 
     whole = reference("elman")
@@ -113,8 +114,8 @@ def test_what_single_steps_give_is_held_against_whole_runs() -> None:
         through_single_steps(whole_runs, data, vs, of, np.random.default_rng(0))
 
 
-def _halved(oracle: Oracle, us: object, cs: object) -> object:
-    found = oracle.contractions(us, cs)  # type: ignore[arg-type]  # passed on
+def _halved(oracle: Oracle, us: Any, cs: Any) -> Any:
+    found = oracle.contractions(us, cs)
     return replace(found, values=0.5 * found.values)
 
 
