@@ -11,6 +11,7 @@ from bptt.harness.cases import Case, admissible
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.reading import text, whole
 from bptt.harness.experiments.theory import given
+from bptt.harness.experiments.theory.advisor import states_along
 from bptt.harness.experiments.theory.flow_panels import (
     Retaken,
     advice_from,
@@ -23,11 +24,11 @@ from bptt.harness.experiments.theory.flow_panels import (
 from bptt.harness.experiments.theory.jacobians import flatten, subject_jacobians
 from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
 from bptt.harness.experiments.theory.paths import has_highway, walk
-from bptt.harness.experiments.theory.stepping import Setting, log_norms, norm_of_v, sign_cotangent, start, states_along, why_not
+from bptt.harness.experiments.theory.stepping import Setting, log_norms, norm_of_v, sign_cotangent, start, why_not
 from bptt.harness.experiments.theory.usual_starts import like, started
 from bptt.harness.gradient.exact_backward import with_exact_backward
 from bptt.harness.identify.published_cell import identify
-from bptt.harness.subject import Array, Subject
+from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import Identification, params_to_reference
 
 #: "own": as the cell's init draws it; "given" is measured where a file of weights or of sequences was given.
@@ -88,7 +89,8 @@ def _begun(subject: Subject, settings: Settings) -> Begun | str:
     first = text(settings, "sizes_of")
     theirs = subject_of(first) if first else subject
     case = admissible(theirs, Case(1, 1, whole(settings, "D"), whole(settings, "H"), "initial", seed=seed))
-    D, H, params, data = case.D, case.H, None, None
+    D, H, data = case.D, case.H, None
+    params: Arrays | None = None
     if is_given and settings["data"]:
         data = given.data(text(settings, "data"))
         D = data.shape[2]

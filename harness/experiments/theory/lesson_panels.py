@@ -100,8 +100,8 @@ def gates(settings: Settings) -> Values:
     params = dict(cell.init(rng, 1, H))
     params["W_x"] = 2.0 * rng.normal(size=params["W_x"].shape)
     params["b"] = np.concatenate([np.full(H, -2.0), np.full(H, 3.0), np.zeros(H), np.zeros(H)])
-    xs = 0.1 * rng.normal(size=(T, 8, 1))
-    xs[list(PULSES)] += 3.0
+    xs: Array = 0.1 * rng.normal(size=(T, 8, 1))
+    xs[list(PULSES), :, :] = 3.0 + xs[list(PULSES)]
     tapes = forward(cell, params, xs, cell.zero_state(params, 8))[2]
     found = gates_along(cell, tapes)
     logistic = np.stack([found[name] for name in "ifo"])
@@ -147,7 +147,8 @@ def stack(settings: Settings) -> Values:
     dys[-1] = rng.normal(size=dys[-1].shape)
     size, rows = float(np.linalg.norm(dys)), []
     for params, xs, tapes in reversed(made):
-        norms, daxs, dh = np.zeros(T), np.zeros((*xs.shape[:2], H)), np.zeros_like(dys[0])
+        norms, daxs = np.zeros(T), np.zeros((*xs.shape[:2], H))
+        dh: Array = np.zeros_like(dys[0])
         for t in reversed(range(T)):
             norms[t] = _log10(float(np.linalg.norm(dys[t] + dh)) / size)
             daxs[t], dstate, _ = cell.step_backward(params, tapes[t], dys[t], {"h": dh})
