@@ -98,7 +98,7 @@ def gates(settings: Settings) -> Values:
     T, H, cell = 44, whole(settings, "H"), CELLS["lstm"]
     rng = np.random.default_rng([whole(settings, "seed"), 4])
     params = dict(cell.init(rng, 1, H))
-    params["W_x"] = 2.0 * rng.normal(size=params["W_x"].shape)
+    params["W_x"] = np.asarray(2.0 * rng.normal(size=params["W_x"].shape))
     params["b"] = np.concatenate([np.full(H, -2.0), np.full(H, 3.0), np.zeros(H), np.zeros(H)])
     xs: Array = 0.1 * rng.normal(size=(T, 8, 1))
     xs[list(PULSES), :, :] = 3.0 + xs[list(PULSES)]
