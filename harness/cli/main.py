@@ -170,6 +170,7 @@ def bptt() -> None:
 @_seed
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Targets at a time.  [default: one a core]")
 @click.option("--timeout", type=float, metavar="S", help="Seconds of the processor for a target, five times as many by the clock.")
+@click.option("--budget", metavar="S", help="60s: cases beyond the first of each check run while there is time; says which did not.")
 @click.option("--memory", metavar="SIZE", help="Resident memory for a target.  [default: 8G, at most half of the machine's]")
 @_backend
 @_scheduler

@@ -138,6 +138,7 @@ class Options:
     case             only this case, for every check
     block            whether a failed check blocks those that need it
     expect           known failures {check: {code, reason, expires}}
+    budget           seconds by the clock for a target, which every check has its first case of; None for as many as it takes
     """
 
     level: str = "standard"
@@ -149,6 +150,7 @@ class Options:
     expect: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     skip: frozenset[tuple[str, str]] = frozenset()
     failed: frozenset[tuple[str, str]] = frozenset()
+    budget: float | None = None
 
 
 @dataclass(frozen=True)

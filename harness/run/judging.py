@@ -25,6 +25,7 @@ from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
+from bptt.harness.run.budget import Budget
 from bptt.harness.run.events import Checking, Event, Explaining, Found, Measured, Options, Outside, Recognised, Remarked, Task
 from bptt.harness.run.findings import finding_of
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
@@ -131,11 +132,13 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         if (identified := _known(found, varied)) is not None:
             yield Recognised(target_id, identified)
         roots = {check: check for name, check in options.failed if name == target_id}
-        for c, needs in with_needs(plan, context):
+        in_order = with_needs(plan, context)
+        budget = Budget(options.budget, [c.family for c, _ in in_order])
+        for c, needs in in_order:
             if (target_id, c.id) in options.skip:
                 continue
             yield Checking(target_id, c.id)
-            result = _with_expectation((yield from _judged(context, c, needs, task, roots, options)), options)
+            result = _with_expectation((yield from _judged(context, c, needs, task, roots, options, budget)), options)
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield Found(replace(result, target=target_id))
@@ -145,6 +148,8 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
                 yield Remarked(target_id, Remark("inside", inside, "info"))
         if subject.undriven and not options.select:
             yield Remarked(target_id, Remark("not driven", "; ".join(subject.undriven), "info"))
+        if budget.words:
+            yield Remarked(target_id, Remark("budget", budget.words, "info"))
         wanted = not options.select and options.case is None
         if wanted and (target_id, "gradient over lag") not in options.skip:
             yield Outside(target_id, "gradient over lag")
@@ -214,7 +219,7 @@ class _Tally:
 
 
 def _judged(
-    context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options
+    context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options, budget: Budget
 ) -> Generator[Explaining, None, Result]:
     began = time.perf_counter()
     name = context.subject.name
@@ -225,7 +230,7 @@ def _judged(
                 return Result(name, c.id, "blocked", blocked_by=root, reason=f"{root} failed, without which this says nothing")
     tally = _Tally()
     try:
-        for case in cases_of(context.subject, c, options):
+        for case in budget.cases(c.id, cases_of(context.subject, c, options)):
             tally.cases += 1
             _add(tally, context, c, case)
             if tally.first is not None:

@@ -17,6 +17,7 @@ from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.backends import Dask
 from bptt.harness.run.backends import backend as backend_
+from bptt.harness.run.budget import seconds
 from bptt.harness.run.environment import environment
 from bptt.harness.run.events import Event, OnEvent, Options, Task, Unloadable, numbered, pasteable
 from bptt.harness.run.isolation.following import Follower
@@ -128,6 +129,7 @@ def check(
     jobs: int | None = None,
     timeout: float | None = None,
     memory: str | int | None = None,
+    budget: str | float | None = None,
     backend: str = "loky",
     scheduler: str | None = None,
     case: Case | str | None = None,
@@ -146,6 +148,7 @@ def check(
     jobs      targets at a time                         timeout          seconds of the processor that one may take, or five
                                                                          times as many by the clock
     memory    resident memory that one may take ("2G")  backend, scheduler   "dask" and its address: targets go to its workers
+    budget    "60s": cases beyond the first of each check run while there is time, those left out are said
     case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
     resume    a record, whole or cut off: its results of targets whose files have not changed are taken over
     on_event  called with each event as it happens (harness/run/events.py), from one thread at a time
@@ -156,7 +159,7 @@ def check(
     several = isinstance(target, list | tuple) and not hasattr(target, "_fields")  # a namedtuple is an object
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if several else [target])]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
-    options = _options(level, select, ignore, seed, case, block, expect or {})
+    options = replace(_options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget))
     within = limits(level, timeout, memory)
     where = backend_(backend, jobs or 1, scheduler)
     known = NOTHING if resume is None else known_from(Path(resume), options)

@@ -116,7 +116,7 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
     if shapes is not None:
         given = axes.drawn(call.arguments, shapes.layout, shapes.words, "float64")
         if _are_long(call.results(given)):
-            return call, shapes, ("float64", "float32")
+            return call, shapes, ("float64",) if call.torch else ("float64", "float32")
         wide = replace(call, wide=True)
         if call.torch and _are_long(wide.results(given)):
             return wide, shapes, ("float64",)
@@ -226,22 +226,23 @@ def _values(made: FunctionOperator, word: str, T: int) -> tuple[int, ...]:
     return made.sizes[word]
 
 
-def _tame(made: FunctionOperator, lengths: Sequence[int]) -> tuple[FunctionOperator, list[Detection]]:
+def _tame(made: DifferentiatedByAutograd, lengths: Sequence[int]) -> tuple[DifferentiatedByAutograd, list[Detection]]:
     """With numbers with which a long sequence does not grow without end."""
-    long = next((T for T in (_LONG, 64, 128) if _runs(made, T, 1)), None)
-    short = _size_at(made, lengths[0], 1)
+    long = next((T for T in (_LONG, 64, 128) if _runs(made, T, 1)), lengths[0])
     said = {name: kind for name, kind in made.kinds.items() if kind != "normal"}
 
-    def grows(one: FunctionOperator) -> bool:
-        size = None if long is None else _size_at(one, long, 1)
-        return size is not None and size > _GROWTH * max(short or 1.0, 1.0)
+    def is_tame(one: DifferentiatedByAutograd) -> bool:
+        short, size = _size_at(one, lengths[0], 2), _size_at(one, long, 1)
+        return short is not None and size is not None and np.isfinite(short) and size <= _GROWTH * max(short, 1.0)
 
-    if grows(made):
+    if not is_tame(made):
         first = made
-        for changed in _other_kinds(first):
-            if not grows(candidate := replace(first, kinds={**first.kinds, **changed})):
-                made, said = candidate, said | changed
-                break
+        tame = (changed for changed in _other_kinds(first) if is_tame(replace(first, kinds={**first.kinds, **changed})))
+        if (changed := next(tame, None)) is not None:
+            made, said = replace(first, kinds={**first.kinds, **changed}), said | changed
+        elif not np.isfinite(_size_at(made, lengths[0], 2) or np.inf):
+            names = ", ".join(n for n in made.kinds if n not in made.states)
+            raise UsageError(f"no numbers for {names} were found with which its results are finite, wanted an operator with `inputs`")
     return made, [Detection("numbers", ", ".join(f"{name} {kind}" for name, kind in said.items()))] if said else []
 
 

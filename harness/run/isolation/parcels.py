@@ -180,6 +180,7 @@ def packed_options(options: Options) -> Json:
         "case": None if case is None else {f.name: getattr(case, f.name) for f in fields(case)},
         "block": options.block,
         "expect": {check: {k: str(v) for k, v in entry.items()} for check, entry in options.expect.items()},
+        "budget": options.budget,
         "skip": sorted(map(list, options.skip)),
         "failed": sorted(map(list, options.failed)),
     }
@@ -194,6 +195,7 @@ def unpacked_options(data: Mapping[str, Json]) -> Options:
         case=None if data["case"] is None else Case(**{**data["case"], "sizes": tuple(map(tuple, data["case"]["sizes"]))}),
         block=data["block"],
         expect=data["expect"],
+        budget=data["budget"],
         skip=frozenset((target, check) for target, check in data["skip"]),
         failed=frozenset((target, check) for target, check in data["failed"]),
     )

@@ -167,6 +167,7 @@ def test_options_arrive_as_they_are() -> None:
         {"GRD110": {"code": "BUG"}},
         pairs,
         pairs,
+        60.0,
     )
     assert unpacked_options(loads(dumps(packed_options(options)))) == options
 
