@@ -97,7 +97,7 @@ def _in_unpackings(function: Callable[..., Any], names: list[str]) -> dict[str, 
             parts = node.value.elts if isinstance(node.value, ast.Tuple) else [ast.Starred(node.value)]
             stars = [part for part in parts if isinstance(part, ast.Starred)]
             name = _shaped(stars[0].value) if len(stars) == 1 else None
-            if name in own and own[name] not in found:
+            if name is not None and name in own and own[name] not in found:
                 found[own[name]] = targets - (len(parts) - 1)
     return found
 

@@ -77,7 +77,10 @@ def _long(subject: Subject) -> tuple[Case, ...]:
 
 @check("NUM310", family="gradient", kinds=("operator",), needs=("NUM300",), level="standard", cases_for=_long)
 def sums_over_time_keep_the_digits_of_their_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """Gradients without an axis of time are sums over it: in bfloat16 they lose no more than a few times what their inputs have lost."""
+    """Gradients without an axis of time are sums over it: in bfloat16 they lose no more than a few times what their inputs have lost.
+
+    Cotangents have one sign, so that the sums grow: what is kept short loses terms below a unit of the sum so far.
+    """
     subject = context.subject
     impl = subject.implementation
     if not hasattr(impl, "in_type") or case.dtype != "float64":
@@ -88,6 +91,7 @@ def sums_over_time_keep_the_digits_of_their_inputs(context: CheckContext, case: 
     if not sums:
         raise NotApplicable("no array is shared by all steps")
     v = calls.cotangents(subject, case, calls.run(subject, at))[0]
+    v = Chosen(v.name, *({k: quantised(np.abs(x), dtype) for k, x in arrays.items()} for arrays in (v.outputs, v.final)))
     try:
         here = _both(replace(subject, implementation=impl.in_type(dtype)), at, v)
     except SubjectError as error:
