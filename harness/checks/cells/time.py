@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -226,3 +226,6 @@ def _is(what: str, got: Array, wanted: Array, words: str, tensor: str) -> Eviden
 def _unidirectional(context: CheckContext) -> None:
     if context.subject.bidirectional:
         raise NotApplicable("it is bidirectional: outputs may depend on later inputs")
+    exempt = getattr(context.subject.implementation, "exempt", None)
+    if isinstance(exempt, Mapping) and "causal" in exempt:
+        raise NotApplicable(f"it says that it need not be causal: {exempt['causal']}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bptt.harness.run.runner import check
@@ -36,3 +38,9 @@ def test_a_right_variant_conforms(cell: type) -> None:
 def test_extreme_sizes_and_regimes_conform(target: object, case: str) -> None:
     run = check(target, isolate=False, case=case, select=["GRD110", "GRD120", "GRD130", "linearity", "contract"])
     assert not run.failed, run.text()
+
+
+def test_a_cell_that_says_that_it_reads_both_ways_is_not_asked_to_be_causal() -> None:
+    target = Path(__file__).parents[2] / "corpus" / "own_cells" / "both_ways.py"
+    run = check(str(target), isolate=False, select=["TIM100", "TIM110"], level="smoke")
+    assert {r.status for r in run.run.results} == {"not_applicable"}, run.text()
