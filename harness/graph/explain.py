@@ -15,11 +15,13 @@ from bptt.harness.errors import BpttError
 from bptt.harness.graph import shapes
 from bptt.harness.graph.naming import words
 from bptt.harness.graph.naming.backward import ROUNDINGS, Backward, pool_of
-from bptt.harness.graph.naming.edits import Edit
-from bptt.harness.graph.naming.place import line_of
+from bptt.harness.graph.naming.edits import Edit, Impossible, edited_sweep
+from bptt.harness.graph.naming.mending import Right, mended
+from bptt.harness.graph.naming.place import holding, line_of
 from bptt.harness.graph.naming.point import Point, point
 from bptt.harness.graph.naming.search import Budget, search
 from bptt.harness.graph.tracing import operators
+from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
 from bptt.harness.graph.tracing.reverse import gradients
 from bptt.harness.graph.tracing.statements import start_of
@@ -113,7 +115,7 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
         for start in (*base, ()):
             searched = search(at, beside, budget, start)
             if searched.found:
-                return Explanation(_causes(subject, at, searched.found[0].edits))
+                return Explanation(_causes(subject, at, beside, searched.found[0].edits))
             base = (*base, *searched.here_only) if not start else base
     return Explanation(next((causes for at, beside in points if (causes := _by_lines(subject, at, beside))), ()))
 
@@ -126,7 +128,7 @@ def _by_roundings(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ..
     if there is None:
         return ()
     right = [frame for frame in found if there.right_without(frame, beside.exact[0].bars)]
-    return (words.needless(right[0]),) if right else ()
+    return (_with_its_line(subject, (at, beside), right[0], words.needless(right[0])),) if right else ()
 
 
 def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
@@ -137,14 +139,15 @@ def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
     right, right_there = at.exact[0].bars, beside.exact[0].bars
     for frame in here.needless(right):
         if there.right_without(frame, right_there):
-            return (words.needless(frame),)
+            return (_with_its_line(subject, (at, beside), frame, words.needless(frame)),)
     for mends, kept in ((here.mended_by(right, pool_of(at, right)), False), (here.kept_wrong(right), True)):
         if mends:
             again = there.kept_wrong(right_there) if kept else there.mended_by(right_there, pool_of(beside, right_there))
             also = {(m.frame, m.wanted) for m in again}
             for mend in mends:
                 if (mend.frame, mend.wanted) in also:
-                    return (words.located(at, mend.frame, mend.wanted[:3], kept),)
+                    cause = words.located(at, mend.frame, mend.wanted[:3], kept)
+                    return (_with_its_line(subject, (at, beside), mend.frame, cause),)
     return ()
 
 
@@ -175,8 +178,7 @@ def _drawn(subject: Subject, case: Case) -> tuple[Subject, Data]:
     return cell, draw(cell, case)
 
 
-def _causes(subject: Subject, at: Point, edits: tuple[Edit, ...]) -> tuple[Cause, ...]:
-    count = len(at.wrong)
+def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...]) -> tuple[Cause, ...]:
     names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
     reproduces = f"with this change the derivative of your own forward pass gives your {names}"
     reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
@@ -184,13 +186,31 @@ def _causes(subject: Subject, at: Point, edits: tuple[Edit, ...]) -> tuple[Cause
     found = []
     for edit in edits:
         line = None if backward is None else line_of(backward, edits, edit)
-        if (
-            line is not None
-            and edit.act == "times"
-            and edit.factor == "0"
-            and at.model.by_key[edit.target].key[1].startswith("output final")
-        ):
+        missing = edit.act == "times" and edit.factor == "0"
+        if line is not None and missing and at.model.by_key[edit.target].key[1].startswith("output final"):
             line = start_of(line) or line
         together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
-        found.append(words.cause(at, edit, line, 1.0 if count else 0.9, together + reproduces))
+        factors = holding(backward, edits, edit) if backward is not None and missing else ()
+        cause = words.cause(at, edit, line, 1.0, together + reproduces)
+        found.append(_with_its_line(subject, (at, beside), line, cause, tuple(e for e in edits if e is not edit), factors))
     return tuple(found)
+
+
+def _with_its_line(
+    subject: Subject,
+    points: Sequence[Point],
+    line: Frame | None,
+    cause: Cause,
+    others: tuple[Edit, ...] = (),
+    factors: tuple[str, ...] = (),
+) -> Cause:
+    """The cause with the line as it should read, where a small change of its text makes everything right.   others: mistakes that stay"""
+    if line is None:
+        return cause
+    try:
+        places = [
+            Right(_drawn(subject, p.case)[0], p, edited_sweep(p.exact[0], others, p.sizes) if others else p.exact[0].bars) for p in points
+        ]
+    except Impossible:
+        return cause
+    return replace(cause, mended=mended(line, places, factors))

@@ -1,8 +1,9 @@
 """How many mistakes of the library the whole check finds, places and names, with one root failure each.
 
-    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT] [--without-library]
+    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT] [--nth 1] [--without-library]
 
 Each mistake of the backward and of the forward pass is planted in one of the cells that it fits (in all of them with --every-cell).
+With --nth k every k-th is.
 Named: the first cause is the mistake itself, or one that gives the very same gradients. Prints what falls short, and last the totals;
 exit code 1 when a mistake was not found.
 
@@ -120,9 +121,10 @@ def main() -> int:
     parser = options(__doc__, seed=0)
     parser.add_argument("--every-cell", action="store_true")
     parser.add_argument("--of", default="")
+    parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--without-library", action="store_true")
     asked = parser.parse_args()
-    library = [b for b in (*BACKWARD, *FORWARD) if asked.of in b.name]
+    library = [b for b in (*BACKWARD, *FORWARD) if asked.of in b.name][:: asked.nth]
     jobs = []
     for k, b in enumerate(library):
         cells = cells_of(b)

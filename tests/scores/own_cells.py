@@ -43,7 +43,7 @@ def one(job: tuple[str, dict[str, Any], bool]) -> tuple[Counter[str], list[str]]
     counted = Counter(cells=1, planted=len(mistakes), found=found) + judged(mistakes, causes)
     lines = [f"{entry['file']}: {how} ({time.process_time() - began:.1f} s of CPU)"]
     lines += [f"    wanted line {m['line']}: {m['sentence']}" for m in mistakes]
-    lines += [f"    said   {cause.code} {cause.score:g} {cause.hypothesis}" for cause in causes]
+    lines += [f"    said   {cause.code} {cause.score:g} {cause.hypothesis}  [{cause.mended}]" for cause in causes]
     return counted, lines
 
 

@@ -5,6 +5,8 @@ units    operations joined to what a person differentiates in one go; the same p
 edits    the mistakes that people make at an edge, and the sweep with some of them in it
 point    a subject at one case: its graph, its exact gradients, and those that it gives itself
 search   which edits give all of the subject's wrong numbers, at two sizes
+backward what the user's backward would give if one of its lines gave something else
 place    the line of the user's backward that computes the wrong value
+mending  that line as it should read, tried until every gradient is right
 words    the cause in one sentence
 """

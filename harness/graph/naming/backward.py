@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.graph.naming.point import Point
-from bptt.harness.graph.naming.units import Edge, EdgeClass, UnitKey
+from bptt.harness.graph.naming.units import Edge, EdgeClass, UnitKey, reaches_outputs
 from bptt.harness.graph.tracing.node import Frame, Graph, Place
 from bptt.harness.graph.tracing.operations import laid_out, pull, value_of
 from bptt.harness.subject import Array
@@ -104,7 +104,9 @@ class Backward:
     @cached_property
     def lines(self) -> dict[LineKey, tuple[int, ...]]:
         """The nodes of each place that depend on dys, in the order in which they were computed."""
-        forward = {n.place[-1] for n in self.point.model.graph.nodes if n.place} if self.network else frozenset()
+        whole = self.point.model.graph
+        loss = reaches_outputs(whole) if self.network else ()  # what the loss is made of is no part of the backward
+        forward = {whole.nodes[n].place[-1] for n in loss if whole.nodes[n].place}
         found: dict[LineKey, list[int]] = defaultdict(list)
         last: dict[tuple[Place, str], tuple[int, int]] = {}
         for position, index in enumerate(sorted(self.moved)):

@@ -22,6 +22,7 @@ Sequence_ = tuple[str, UnitKey, int]
 LAST = 10**6
 #: What people multiply with in place of the right factor, from another value q.
 FORMS: dict[str, Callable[[Array], Array]] = {
+    "1": lambda q: 1.0 + 0 * q,
     "{q}": lambda q: q,
     "(1 - {q})": lambda q: 1 - q,
     "{q} * (1 - {q})": lambda q: q * (1 - q),
@@ -32,7 +33,6 @@ FORMS: dict[str, Callable[[Array], Array]] = {
     "sigmoid({q}) * (1 - sigmoid({q}))": lambda q: 0.25 * (1 - np.tanh(0.5 * q) ** 2),
     "({q} > 0)": lambda q: (q > 0) * 1.0,
     "np.tanh({q})": np.tanh,
-    "1": lambda q: 1.0 + 0 * q,
     "-{q}": lambda q: -q,
     "1 / {q}": lambda q: 1 / q,
 }

@@ -74,8 +74,18 @@ def _behind(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
         bars = edited_sweep(backward.point.exact[0], edits, backward.point.sizes)
     except Impossible:
         return None
-    edge = backward.point.model.by_key[edit.target].edges[-1]
-    return None if edge.y not in bars else _first_with(backward, bars[edge.y])
+    model = backward.point.model
+    y = model.by_key[edit.target].edges[-1].y
+    while model.graph.nodes[y].op == "gather" and len(above := model.into.get(y, ())) == 1:
+        y = above[0].y  # nobody computes dL/d(W.T)
+    return None if y not in bars else _first_with(backward, bars[y])
+
+
+def holding(backward: Backward, edits: Sequence[Edit], edit: Edit) -> tuple[str, ...]:
+    """The user's name for what a missing term is taken from, dL/dy."""
+    frame = _behind(backward, edits, edit)
+    name = statements.written(frame, False) if frame is not None else None
+    return (name,) if name else ()
 
 
 def _where_computed(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:

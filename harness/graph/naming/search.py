@@ -334,16 +334,16 @@ def _through(point: Point, where: EdgeClass) -> Candidates:
 
 
 def _dominators(point: Point, p: int, most: int = 6) -> list[int]:
-    """The values through which all of p's ways to the loss lead, nearest first, but for the one that reads it alone."""
+    """The values through which all of p's ways to the loss lead, nearest first, where entries of p are mixed on the way."""
     model = point.model
     found: list[int] = []
     front = {e.y for e in model.into.get(p, ())}
-    steps = 0
+    steps, mixed = 0, False
     while front and len(found) < most and steps < 60:
         steps += 1
         if len(front) == 1:
             (y,) = front
-            if steps > 1 and y not in found:
+            if mixed and y not in found:
                 found.append(y)
             above = {e.y for e in model.into.get(y, ())}
         else:
@@ -351,6 +351,7 @@ def _dominators(point: Point, p: int, most: int = 6) -> list[int]:
             above = {e.y for e in model.into.get(y, ())}
             if not above:
                 return found
+        mixed = mixed or model.graph.nodes[y].op in ("reduce", "matmul", "einsum")
         front = (front - {y}) | above
     return found
 

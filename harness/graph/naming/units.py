@@ -158,12 +158,12 @@ def with_outputs(graph: Graph) -> Graph:
 
 def by_parts(graph: Graph) -> Graph:
     """The graph with activations over several gates done gate by gate."""
-    bases, _ = _activations(graph, reaches_inputs(graph) & _reaches_outputs(graph))
+    bases, _ = _activations(graph, reaches_inputs(graph) & reaches_outputs(graph))
     return split_activations(graph, bases, {y: sorted(_region(graph, y, base, bases)) for y, base in bases.items()})
 
 
 def model_of(graph: Graph, values: Sequence[Array]) -> Model:
-    active = reaches_inputs(graph) & _reaches_outputs(graph)
+    active = reaches_inputs(graph) & reaches_outputs(graph)
     bases, frames = _activations(graph, active)
     derivative = {y: _derivative(graph, values, y, base) for y, base in bases.items()}
     interior = _interior(graph, bases)
@@ -221,7 +221,8 @@ def _differentiable(graph: Graph, y: int, k: int) -> bool:
     return op not in ELEMENTWISE or ELEMENTWISE[op][k] is not None
 
 
-def _reaches_outputs(graph: Graph) -> frozenset[int]:
+def reaches_outputs(graph: Graph) -> frozenset[int]:
+    """Nodes on which an output depends."""
     found = set(graph.outputs.values())
     for node in reversed(graph.nodes):
         if node.index in found:
@@ -275,7 +276,7 @@ def _activations(graph: Graph, active: frozenset[int]) -> tuple[dict[int, int], 
         if y not in base:
             continue
         region = _region(graph, y, base[y], base)
-        if any(consumers[i] - region for i in region - {y}):
+        if _read_elsewhere(region - {y}, base[y], base, consumers):  # a helper may give two functions of one array
             args = {a for a in node.args if a in active}
             if len(args) == 1 and args == {next(iter(args))} and graph.values[next(iter(args))].shape == graph.values[y].shape:
                 base[y] = args.pop()
@@ -299,6 +300,11 @@ def _region(graph: Graph, y: int, base: int, bases: Mapping[int, int]) -> set[in
     return region
 
 
+def _read_elsewhere(nodes: set[int], base: int, bases: Mapping[int, int], consumers: Mapping[int, set[int]]) -> bool:
+    """Whether something reads these nodes that is no function of the same array."""
+    return any(bases.get(reader) != base for n in nodes for reader in consumers[n])
+
+
 def _interior(graph: Graph, bases: Mapping[int, int]) -> frozenset[int]:
     """Nodes inside of an activation that nothing else reads."""
     consumers: dict[int, set[int]] = defaultdict(set)
@@ -309,7 +315,7 @@ def _interior(graph: Graph, bases: Mapping[int, int]) -> frozenset[int]:
     for y in sorted(bases, reverse=True):
         if y not in found:
             region = _region(graph, y, bases[y], bases)
-            if not any(consumers[i] - region for i in region - {y}):
+            if not _read_elsewhere(region - {y}, bases[y], bases, consumers):
                 found |= region - {y}
     return frozenset(found)
 

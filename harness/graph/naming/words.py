@@ -68,11 +68,10 @@ def cause(point: Point, edit: Edit, backward: Frame | None, score: float, eviden
     forward = f" ({statements.source_line(frame)}, line {statements.first_line(frame)})" if frame is not None and _known(frame) else ""
     line = backward or frame
     head = f"line {line.line}: " if line is not None else ""
-    fix = _mended(backward, mend) or mend
     if backward is not None and _known(backward):
         evidence = f"{evidence}; {Path(backward.file).name}:{backward.line} has {statements.source_line(backward)!r}"
     source = None if line is None else Source(line.file, line.line)
-    return Cause(code, f"{head}{said}{forward}", evidence, score, fix, source)
+    return Cause(code, f"{head}{said}{forward}", evidence, score, mend, source)
 
 
 def needless(frame: Frame) -> Cause:
@@ -135,6 +134,9 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     if edit.act == "through" and edit.other is not None:
         z, to = name_of(point, edit.other), gradient_of(point.model, _node_of(point, edit.other))
         form = edit.form.format(q=z if not edit.transposed else p)
+        if edit.form == "1":
+            said = f"all that lies between {p} and {z} is left out: {to} goes to {dp} as it is"
+            return said, "derivative-missing", f"{dp} takes what goes from {z} to {p}"
         said = f"{dp} is {to} * {form}, entry by entry, but entries of {z} depend on other entries of {p} too"
         return said, "entries-taken-alone", f"{dp} takes what goes through the other entries of {z} as well"
     if edit.act == "inside":
@@ -419,11 +421,6 @@ def _is_number(text: str) -> bool:
 
 def _known(frame: Frame) -> bool:
     return bool(statements.source_line(frame))
-
-
-def _mended(frame: Frame | None, mend: str) -> str | None:
-    """The line as it should read, where it assigns one name and the mend is of it."""
-    return None if frame is None or not mend else mend
 
 
 def joined(names: Sequence[str]) -> str:
