@@ -36,7 +36,7 @@ _PAIRS = (
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: How many edges are swept at most: about as long as the check that failed.
-_EFFORT = 300_000
+_EFFORT = 600_000
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
             where = model.by_key.get(target)
             if where is None:
                 raise Impossible
-            if edit.act in ("leaf", "through", "delivered", "skipped"):
+            if edit.act in ("leaf", "through", "delivered", "mirrored", "skipped"):
                 _whole(model, edit, where, by_edge, whole, extra)
                 continue
             for edge in where.edges:
@@ -201,6 +201,13 @@ def _whole(
             with np.errstate(all="ignore"):
                 factor = FORMS[edit.form](q)
             whole[edge.p] = lambda bars, y=y, factor=factor: None if y not in bars else np.asarray(bars[y] * factor)  # type: ignore[misc]
+    elif edit.act == "mirrored":
+        for edge in where.edges:
+            by_edge[edge.number] = (_NOTHING, where)
+            p = where.edges[count - 1 - edge.step].p
+            if p >= edge.y or model.values[p].shape != model.values[edge.p].shape:
+                raise Impossible
+            extra[p].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
     elif edit.act == "delivered":
         chain = chain_of(model, where)
         for edge in where.edges:
@@ -334,11 +341,6 @@ def edited_share(
         if edge.y not in model.derivative:
             raise Impossible
         return np.asarray(g * model.derivative_but_for(edge.y, edit.shift, None if edit.factor == "one" else number(edit.factor, sizes)))
-    if edit.act == "mirrored":
-        mirrored = model.graph.nodes[where.edges[len(where.edges) - 1 - edge.step].y]
-        if node.op != "gather" or len({e.p for e in where.edges}) != 1 or g.shape != mirrored.settings.index.shape:
-            raise Impossible
-        return pull("gather", mirrored.settings, edge.arg, g, model.values[edge.y], [model.values[a] for a in node.args])
     if edit.act == "unmoved":
         if node.op != "gather" or len(node.args) != 1 or node.settings.index.size != model.values[edge.p].size:
             raise Impossible

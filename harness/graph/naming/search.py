@@ -73,7 +73,10 @@ class _Kept:
 
     def best(self, most: int) -> list[Edit]:
         """Edits that mend most entries and spoil none, one of those that mend as much by doing the same."""
-        return [edit for _, edit in sorted(self.partly, key=lambda t: -t[0])[:most]]
+        first: dict[tuple[object, float], Edit] = {}
+        for weight, edit in sorted(self.partly, key=lambda t: -t[0]):
+            first.setdefault((edit.target, round(weight, 4)), edit)
+        return list(first.values())[:most]
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,10 @@ def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget
         return ()
     wrong = frozenset(n for n, at in small.parts.items() if not small.equal(start[at], small.yours[at]))
     if not wrong:
-        return (Found(base, 1.0),) if _equal_at(large, base) else ()
+        if _equal_at(large, base):
+            return (Found(base, 1.0),)
+        kept.here_only.append(base)
+        return ()
     for classes in _screened(small, wrong, first=not base):
         if found := _by_stages(small, large, base, start, classes, budget, kept):
             return found
@@ -155,7 +161,7 @@ def _by_stages(
             edits = (*base, edit)
             try:
                 one = small.vector(edits) if kept.whole else small.first(edits)
-                _keep(small, kept, start[: len(one)], one, edit)
+                _keep(small, kept, start[: len(one)], one, edit, cost)
                 one = one[:total]
                 if not np.all(np.abs(one - small.yours[:total]) <= small.same) or not small.equal(small.vector(edits), small.yours):
                     continue
@@ -192,14 +198,15 @@ def _siblings(point: Point, target: tuple[UnitKey, int]) -> tuple[tuple[UnitKey,
     )
 
 
-def _keep(point: Point, kept: _Kept, start: Array, one: Array, edit: Edit) -> None:
+def _keep(point: Point, kept: _Kept, start: Array, one: Array, edit: Edit, cost: float) -> None:
     if not np.all(np.isfinite(one)):
         return
     yours = point.yours[: len(one)]
     now, before = (np.abs(v - yours) <= point.same for v in (one, start))
     if not np.any(before & ~now) and np.any(mended := now & ~before):
         weight = sum(float(np.mean(mended[at[at < len(one)]])) for at in point.parts.values() if at.size)
-        kept.partly.append((weight - 0.001 * (edit.when != "all"), edit))
+        reached = frozenset().union(*(point.model.leaves.get(e.p, frozenset()) for e in point.model.by_key[edit.target].edges))
+        kept.partly.append((weight - 0.001 * (edit.when != "all") - 0.0001 * len(reached) - 1e-6 * cost, edit))
     if edit.when == "all" and edit.act in _COMBINED and len(kept.edits) < _MOST_KEPT:  # two odd ones together can say too much
         kept.edits.append(edit)
         kept.changes.append(one - start)
@@ -310,6 +317,9 @@ def _passed(point: Point, where: EdgeClass) -> Candidates:
     target, count = (where.key, where.slot), len(where.edges)
     if name is not None and name[0] == "state":
         yield 1.2, Edit(target, "leaf")
+    read = [model.graph.nodes[e.p] for e in where.edges]
+    if count > 1 and all(node.op == "gather" for node in read) and len({node.args for node in read}) == 1:
+        yield 1.4, Edit(target, "mirrored")
     if name is not None and name[0] == "state" and count > 1:
         for when in ("first", "last", *(f"but the last {k}" for k in range(1, min(count, 7)))):
             yield 1.5, Edit(target, "skipped", when=when)
@@ -387,8 +397,6 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
     if where.kind == "move":
         yield 1.3, Edit(target, "assigned")
         yield 1.4, Edit(target, "unmoved")
-        if len(where.edges) > 1:
-            yield 1.4, Edit(target, "mirrored")
     shape = point.model.values[where.edges[0].p].shape
     if len(shape) == 2 and shape[0] == shape[1]:
         yield 1.45, Edit(target, "transposed share")
@@ -545,7 +553,7 @@ def _peeled(
     for edit in kept.best(breadth):
         if budget.left <= 0:
             return ()
-        edits, again = (*base, edit), _Kept(whole=True)
+        edits, again = (*base, edit), _Kept(whole=kept.whole)
         if found := _one_more(small, large, edits, budget, again):
             return tuple(replace(f, cost=f.cost + 2) for f in found)
         kept.here_only += again.here_only
