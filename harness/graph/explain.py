@@ -114,6 +114,8 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
             return Explanation(causes)
         for start in (*base, ()):
             searched = search(at, beside, budget, start)
+            if searched.found and len(searched.found[0].edits) > 1 and (one := _by_lines(subject, at, beside, sure=True)):
+                return Explanation(one)  # one line rather than several mistakes
             if searched.found:
                 return Explanation(_causes(subject, at, beside, searched.found[0].edits))
             base = (*base, *searched.here_only) if not start else base
@@ -131,8 +133,11 @@ def _by_roundings(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ..
     return (_with_its_line(subject, (at, beside), right[0], words.needless(right[0])),) if right else ()
 
 
-def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
-    """A line of the backward with which, mended, every gradient is right at both points, whatever the mistake in it is."""
+def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) -> tuple[Cause, ...]:
+    """A line of the backward with which, mended, every gradient is right at both points, whatever the mistake in it is.
+
+    sure   only where it is known what is wrong there: other mistakes may lie before a line that mends them all
+    """
     here, there = _backward(subject, at), _backward(subject, beside)
     if here is None or there is None:
         return ()
@@ -140,7 +145,8 @@ def _by_lines(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
     for frame in here.needless(right):
         if there.right_without(frame, right_there):
             return (_with_its_line(subject, (at, beside), frame, words.needless(frame)),)
-    for mends, kept in ((here.mended_by(right, pool_of(at, right)), False), (here.kept_wrong(right), True)):
+    lines = () if sure else here.mended_by(right, pool_of(at, right))
+    for mends, kept in ((lines, False), (here.kept_wrong(right), True)):
         if mends:
             again = there.kept_wrong(right_there) if kept else there.mended_by(right_there, pool_of(beside, right_there))
             also = {(m.frame, m.wanted) for m in again}

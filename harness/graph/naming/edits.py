@@ -286,7 +286,11 @@ def edited_share(
 ) -> Array | None:
     """The share that the edit gives.   Raises Impossible."""
     if edit.act == "short" and edit.other is not None and g is not None:
-        lacking = [model.share(e, bars[e.y]) for e in model.into.get(edge.y, ()) if (e.key, e.slot) == edit.other[1:] and e.y in bars]
+        lacking = [
+            model.share(e, bars[e.y])
+            for e in model.into.get(summed(model, edge.y), ())
+            if (e.key, e.slot) == edit.other[1:] and e.y in bars
+        ]
         for share in lacking:
             g = g if share is None else g - share
         return model.share(edge, g)
@@ -381,6 +385,17 @@ def edited_share(
         args[k] = q
         return pull(node.op, node.settings, edge.arg, g, model.values[edge.y], args)
     raise Impossible
+
+
+def summed(model: Model, y: int) -> int:
+    """The sum that y is a plain term of, and of nothing else: it has the same gradient."""
+    while len(above := model.into.get(y, ())) == 1:
+        op = model.graph.nodes[above[0].y].op
+        plain = op == "add" or (op == "subtract" and above[0].arg == 0)
+        if not plain or model.values[above[0].y].shape != model.values[y].shape:
+            break
+        y = above[0].y
+    return y
 
 
 def at_step(model: Model, sequence: Sequence_ | None, edge: Edge, count: int, shift: int = 0) -> int:

@@ -14,7 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bptt.harness.graph.naming.edits import FORMS, LAST, Edit, Impossible, Sequence_, number
+from bptt.harness.graph.naming.edits import FORMS, LAST, Edit, Impossible, Sequence_, number, summed
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import EdgeClass, UnitKey
 from bptt.harness.subject import Array
@@ -468,7 +468,7 @@ def _replaced(point: Point, where: EdgeClass) -> Candidates:
 def _beside(point: Point, where: EdgeClass) -> Iterator[Sequence_]:
     """The other ways by which dL/dy gets its shares."""
     model = point.model
-    above = [{(e.key, e.slot) for e in model.into.get(edge.y, ())} for edge in where.edges]
+    above = [{(e.key, e.slot) for e in model.into.get(summed(model, edge.y), ())} for edge in where.edges]
     some = set.union(*above) if above else set()
     if max(map(len, above), default=0) > 1:
         yield from (("share", key, slot) for key, slot in sorted(some, key=str))
