@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bptt.harness.adapters import adapt, adapt_or_none
+from bptt.harness.adapters.frameworks import choose_keras_backend, install_line
 from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
@@ -111,6 +112,7 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
     if two := re.fullmatch(r"(.+:\w+)\+(.+:\w+)", target):
         return [_two_halves(two[1], two[2], target)]
     place, attribute = _split(target)
+    choose_keras_backend()
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
     if not attribute and _is_published(place):
@@ -119,6 +121,8 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         return [adapt(_reference(name, target), f"refimpl:{name}", args) for name in ([attribute] if attribute else _published())]
     if target.endswith(".onnx"):
         return [adapt(Path(target).expanduser(), target, args)]
+    if target.endswith((".pt", ".pth")):
+        return [adapt(_saved_module(Path(target).expanduser(), target), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
     with _way_out(target):
         if attribute:
@@ -187,6 +191,20 @@ def readings(target: str, args: Mapping[str, object] | None = None) -> list[tupl
         if subject is not None:
             found.append((name, subject))
     return found
+
+
+def _saved_module(path: Path, target: str) -> object:
+    """What torch.save wrote, which is code as a .py file is.  Raises UsageError where it is no module."""
+    import torch
+
+    if not path.is_file():
+        raise UsageError(f"{target}: no such file, looked in {path.parent.resolve()}")
+    with _importable(Path.cwd(), path.parent), _user_import(target):
+        saved = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(saved, torch.nn.Module):
+        wanted = "a module (torch.save(module, path)); weights alone have no forward"
+        raise UsageError(f"{target}: it holds a {type(saved).__name__}, wanted {wanted}")
+    return saved
 
 
 def _adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
@@ -367,6 +385,7 @@ def _import_module(place: str, target: str) -> types.ModuleType:
                     known = _siblings(".".join(parts[: depth - 1]))
                     hint = near_miss(parts[depth - 1], known)
                     asfile = f", did you mean {place}.py?" if not hint and Path(f"{place}.py").is_file() else ""
+                    asfile = asfile or (f", wanted {line}" if (line := install_line(name)) else "")
                     raise UsageError(
                         f"{target}: no module named {name!r}{hint or asfile or ', looked in the current folder and the installed packages'}"
                     )

@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bptt.harness.adapters.objects import given_size, short_name
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Arrays, Region
 
+#: Where a package comes from, as an extra of ours.
+_EXTRAS = {"keras": "keras", "jax": "jax", "flax": "jax", "equinox": "jax", "haiku": "jax", "onnx": "onnx", "onnxruntime": "onnx"}
 #: Constructor parameters that mean D and H, the likelier ones first.
 INPUT_NAMES = ("input_size", "in_features", "input_dim", "in_size", "in_dim", "d_in", "input_features", "D")
 HIDDEN_NAMES = (
     *("units", "features", "hidden_size", "hidden_features", "hidden_dim", "num_units", "n_hidden", "state_size", "d_hidden"),
     *("hidden", "size", "out_features", "H"),
 )
+
+
+def install_line(module: str) -> str:
+    """How to get the framework that a module is of: "pip install 'bptt[keras]'"; "" where it is none that is known."""
+    extra = _EXTRAS.get(module.partition(".")[0])
+    return f"pip install 'bptt[{extra}]'" if extra else ""
+
+
+def choose_keras_backend() -> None:
+    """Where nobody has said which, Keras asks for TensorFlow; where that is missing it is to take what is installed."""
+    if "keras" in sys.modules or "KERAS_BACKEND" in os.environ or (Path.home() / ".keras" / "keras.json").is_file():
+        return
+    if find_spec("keras") is None or find_spec("tensorflow") is not None:
+        return
+    found = next((name for name in ("torch", "jax") if find_spec(name) is not None), None)
+    if found is not None:
+        os.environ["KERAS_BACKEND"] = found
 
 
 def belongs_to(obj: object, root: str) -> bool:

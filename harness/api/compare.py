@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bptt.harness import targets
+from bptt.harness.api.exported import has_own_weights, quantities
 from bptt.harness.call.cell import backward, run
 from bptt.harness.call.drawing import draw, zero_state
 from bptt.harness.cases import Case, Cotangent, Data, admissible, cotangents
@@ -76,6 +77,8 @@ def compare(a: object, b: object, args: Args = None, args_b: Args = None, seed: 
     Raises UsageError where a target cannot be loaded or names several subjects, or where an unknown cell's weights fit nowhere.
     """
     first, second = _one(a, args), _one(b, args_b)
+    if "onnx" in (first.framework, second.framework) and has_own_weights(first) and has_own_weights(second):
+        return _exported(first, second, seed)
     found = identify(first, first.like, seed), identify(second, second.like, seed)
     way = _Way(first, second, *found)
     conventions = _convention(first, found[0], seed), _convention(second, found[1], seed)
@@ -93,6 +96,20 @@ def compare(a: object, b: object, args: Args = None, args_b: Args = None, seed: 
             if before is None or (before.agrees, before.relative) > (difference.agrees, -difference.relative):
                 worst[quantity] = difference if before is None or difference.relative > before.relative else before
     return Comparison(first.name, second.name, conventions, way.words, tuple(worst.values()), tuple(left_out))
+
+
+def _exported(first: Subject, second: Subject, seed: int) -> Comparison:
+    """Each with the weights that it has: nothing is carried over, so a wrong weight in the file is a difference."""
+    worst: dict[str, Difference] = {}
+    rounding = ROUNDING["float32"]  # a file holds its weights in float32
+    for case, quantity, mine, theirs in quantities(first, second, seed):
+        difference = _difference(quantity, mine, theirs, case, rounding)
+        if quantity not in worst or difference.relative > worst[quantity].relative:
+            worst[quantity] = difference
+    conventions = tuple(_convention(s, identify(s, s.like, seed), seed) for s in (first, second))
+    left_out = ("gradients, ONNX has none",)
+    words = "each with its own: nothing was carried over"
+    return Comparison(first.name, second.name, (conventions[0], conventions[1]), words, tuple(worst.values()), left_out)
 
 
 def lines(comparison: Comparison) -> list[str]:

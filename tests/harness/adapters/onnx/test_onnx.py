@@ -218,6 +218,38 @@ def test_what_cannot_be_taken_is_one_clear_line() -> None:
         adapt(model("RNN"), "x", {"H": 3})
 
 
+def exported(module: Any) -> Any:
+    """An LSTM of torch as a file would have it: gates i o f c, and a Squeeze that gives its outputs in torch's shape."""
+    order = [0, 3, 1, 2]
+
+    def rows(value: Any) -> Array:
+        blocks = np.split(value.detach().numpy(), 4)
+        return np.concatenate([blocks[k] for k in order])
+
+    H = module.hidden_size
+    weights = {"W": rows(module.weight_ih_l0)[None], "R": rows(module.weight_hh_l0)[None]}
+    weights["B"] = np.concatenate([rows(module.bias_ih_l0), rows(module.bias_hh_l0)])[None]
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    tensors.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
+    nodes = [helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y0"], hidden_size=H), helper.make_node("Squeeze", ["Y0", "axes"], ["Y"])]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("X", ["T", "N", module.input_size]), ("Y", None))]
+    graph = helper.make_graph(nodes, "exported", ends[:1], ends[1:], tensors)
+    return runnable(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)]))
+
+
+def test_a_module_and_its_file_are_compared_with_the_weights_that_each_has() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(3, 5)
+    made = exported(module)
+    right = bptt.compare(module, made)
+    assert right.ok and "nothing was carried over" in right.carried
+    with torch.no_grad():
+        module.bias_hh_l0[7] += 0.01
+    wrong = bptt.compare(module, made)
+    assert not wrong.ok and wrong.differences[0].relative > 1e-4
+
+
 @pytest.mark.parametrize("obj", [3, dict, np.tanh, "m.onnx", Path("m.py")], ids=str)
 def test_other_things_are_not_mine(obj: object) -> None:
     assert adapt(obj, "x") is None
