@@ -261,17 +261,22 @@ def judged(package: str, entry: Entry, level: str) -> Row:
         )
     finally:
         signal.alarm(0)
+    said = [r.finding.headline if r.finding else "" for r in run.failed]
+    if any("TimeoutError: more than" in each for each in said):
+        "TimeoutError: more than" in (r.finding.headline if r.finding else "") for r in run.failed
+    ):
+        return Row(package, entry.what, f"not finished in {SECONDS} s", repro=repro, seconds=time.process_time() - began)
     target = run.run.targets[0]
     remarks = {r.where: r.text for r in target.remarks}
     verdict = {0: "conforms", 1: "does not conform", 3: "not decided"}.get(run.exit_code, f"exit {run.exit_code}")
     worst = [f"{r.check}: {r.finding.headline if r.finding else r.reason}" for r in run.failed]
     soft = [f"{r.check} (warning): {r.finding.headline}" for r in run.run.results if r.status == "passed" and r.finding]
-    said = target.identified
+    found = target.identified
     return Row(
         package,
         entry.what,
         verdict,
-        "" if said is None else said.convention,
+        "" if found is None else found.convention,
         remarks.get("as it is", "").partition(";")[0],
         remarks.get("not driven", ""),
         sensitivity(run.run.results),

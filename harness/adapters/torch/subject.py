@@ -13,7 +13,7 @@ import torch
 
 from bptt.harness.adapters.objects import attribute
 from bptt.harness.adapters.torch import parts
-from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made
+from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, face_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
@@ -50,6 +50,11 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         torch.manual_seed(0)
         found = _find(recipe)
         implementation = TorchModule(recipe, found.probed.form, found.dtype, complex_states=found.probed.complex_states)
+        if found.dtype == "float64" and own_dtype(found.module) is torch.float32 and _rounds_to_float32(implementation, found):
+            why = "it rounds to float32 on the way, whatever it is given: it is judged in its own dtype"
+            probed = replace(found.probed, detected=(*found.probed.detected, Detection("float32 only", why)))
+            found = replace(found, dtype="float32", probed=probed)
+            implementation.params_dtype = "float32"
         return _subject(recipe, found, implementation)
 
 
@@ -268,6 +273,23 @@ def _derivatives(implementation: TorchModule, D: int, H: int, dtype: str) -> tup
         why = f"agrees with differences to {by_forward_mode:.0e}; {why_not}"
         return True, Detection("forward-mode differentiation", why)
     return False, Detection("differences only", f"{why_not}; forward mode differs from differences by {by_forward_mode:.0e}")
+
+
+def _rounds_to_float32(implementation: TorchModule, found: _Found) -> bool:
+    """Whether small steps of all inputs and parameters give jumps in the place of a slope."""
+    trial = _trial(implementation, found.probed.D, found.probed.H, "float64")
+
+    def slope(h: float) -> Array:
+        up, down = (_flat(*implementation.run(*trial.moved(sign * h, "float64"))) for sign in (1, -1))
+        return (up - down) / (2 * h)
+
+    try:
+        coarse, fine, finer = slope(1e-5), slope(1e-8), slope(1e-9)
+    except Exception:  # a module that raises here raises in its checks too, where it is told
+        return False
+    size = 1e-3 * float(np.max(np.abs(coarse), initial=0.0))
+    jumps = (float(np.max(np.abs(a - b), initial=0.0)) > size for a, b in ((coarse, fine), (fine, finer), (coarse, finer)))
+    return sum(jumps) >= 2  # a kink nearby parts one of the three slopes from the others, as no rounding does
 
 
 def _trial(implementation: TorchModule, D: int, H: int, dtype: str) -> _Trial:

@@ -1,0 +1,636 @@
+# mypy: ignore-errors
+# Objects stand here as users write them, without types.
+"""Forms in which people hold a recurrent cell: what is taken, as what, and whether the verdict is right.   Skips per framework.
+
+Each row makes its object as a user would.  `taken` is the framework that the subject is said to be of, or words of the one line in which
+it is refused; `cell` is how the convention of the published cell begins that it is, "" where it is none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import bptt
+from bptt.harness.errors import UsageError
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+#: What is asked of each: its shapes and dtypes, the object as it is, its gradient, and whether the rows of a batch mix.
+ASKED = ["CON110", "CON120", "CON130", "CON150", "CON160", "CON170", "NUM150", "LIN100", "LIN110", "GRD110", "BAT100"]
+#: Tried on every change; the others are slow.
+QUICK = ("torch.nn.LSTM class", "torch complex state cell", "torch state first", "torch bf16", "onnx two layers")
+FORMS: list[Any] = []
+Make = Callable[[], Any]
+
+
+def form(name: str, needs: str) -> Callable[[Make], Make]:
+    def kept(make: Make) -> Make:
+        marks = [] if name in QUICK else [pytest.mark.slow]
+        FORMS.append(pytest.param(name, needs, make, id=name, marks=marks))
+        return make
+
+    return kept
+
+
+@form("linen.GRUCell class", "flax")
+def made_1() -> Any:
+    from flax import linen
+
+    return linen.GRUCell
+
+
+@form("linen.LSTMCell instance", "flax")
+def made_2() -> Any:
+    from flax import linen
+
+    return linen.LSTMCell(features=7)
+
+
+@form("linen factory noargs", "flax")
+def made_3() -> Any:
+    from flax import linen
+
+    def make():
+        return linen.GRUCell(features=7)
+
+    return make
+
+
+@form("linen.RNN instance", "flax")
+def made_4() -> Any:
+    from flax import linen
+
+    return linen.RNN(linen.LSTMCell(7))
+
+
+@form("linen.RNN lambda noargs", "flax")
+def made_5() -> Any:
+    from flax import linen
+
+    return lambda: linen.RNN(linen.GRUCell(7))
+
+
+@form("linen.Bidirectional", "flax")
+def made_6() -> Any:
+    from flax import linen
+
+    return linen.Bidirectional(linen.RNN(linen.LSTMCell(7)), linen.RNN(linen.LSTMCell(7)))
+
+
+@form("linen.MGUCell", "flax")
+def made_7() -> Any:
+    from flax import linen
+
+    return linen.MGUCell
+
+
+@form("linen.ConvLSTMCell", "flax")
+def made_8() -> Any:
+    from flax import linen
+
+    return linen.ConvLSTMCell(features=4, kernel_size=(3, 3))
+
+
+@form("nnx module holding RNN", "flax")
+def made_9() -> Any:
+    from flax import nnx
+
+    class Model(nnx.Module):
+        def __init__(self, din=3, hidden=7, *, rngs):
+            self.rnn = nnx.RNN(nnx.GRUCell(din, hidden, rngs=rngs))
+            self.out = nnx.Linear(hidden, 4, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.rnn(x))
+
+    return Model
+
+
+@form("eqx scan module", "equinox")
+def made_10() -> Any:
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+
+    class RNN(eqx.Module):
+        cell: eqx.nn.GRUCell
+
+        def __init__(self, in_size, hidden_size, *, key):
+            self.cell = eqx.nn.GRUCell(in_size, hidden_size, key=key)
+
+        def __call__(self, xs):
+            def f(h, x):
+                h = self.cell(x, h)
+                return h, h
+
+            return jax.lax.scan(f, jnp.zeros(self.cell.hidden_size), xs)[1]
+
+    return RNN
+
+
+@form("hk.LSTM class", "haiku")
+def made_11() -> Any:
+    import haiku as hk
+
+    return hk.LSTM
+
+
+@form("keras.GRU last only", "keras")
+def made_12() -> Any:
+    import keras
+
+    return keras.layers.GRU(7)
+
+
+@form("keras Sequential", "keras")
+def made_13() -> Any:
+    import keras
+
+    return keras.Sequential([keras.layers.Input((None, 3)), keras.layers.LSTM(7, return_sequences=True), keras.layers.Dense(4)])
+
+
+@form("keras Functional", "keras")
+def made_14() -> Any:
+    import keras
+
+    i = keras.layers.Input((None, 3))
+    h = keras.layers.GRU(7, return_sequences=True)(i)
+    o = keras.layers.Dense(2)(h)
+    return keras.Model(i, o)
+
+
+@form("keras subclass", "keras")
+def made_15() -> Any:
+    import keras
+
+    class M(keras.Model):
+        def __init__(self, units=7):
+            super().__init__()
+            self.rnn = keras.layers.LSTM(units, return_sequences=True)
+            self.d = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.d(self.rnn(x))
+
+    return M
+
+
+@form("keras.GRU float16 policy", "keras")
+def made_16() -> Any:
+    import keras
+
+    return keras.layers.GRU(7, dtype="float16")
+
+
+@form("torch nn.Sequential", "torch")
+def made_17() -> Any:
+    import torch
+
+    return torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.LSTM(5, 7))
+
+
+@form("torch.jit.script", "torch")
+def made_18() -> Any:
+    import torch
+
+    return torch.jit.script(torch.nn.LSTM(3, 7))
+
+
+@form("torch.jit.trace", "torch")
+def made_19() -> Any:
+    import torch
+
+    return torch.jit.trace(torch.nn.GRU(3, 7), torch.randn(5, 2, 3))
+
+
+@form("torch.compile eager", "torch")
+def made_20() -> Any:
+    import torch
+
+    return torch.compile(torch.nn.GRUCell(3, 7), backend="eager")
+
+
+@form("torch bf16", "torch")
+def made_21() -> Any:
+    import torch
+
+    return torch.nn.GRU(3, 7).to(torch.bfloat16)
+
+
+@form("torch f16", "torch")
+def made_22() -> Any:
+    import torch
+
+    return torch.nn.LSTM(3, 7).half()
+
+
+@form("torch fn", "torch")
+def made_23() -> Any:
+    import torch
+
+    def gru(x, h, w, u, b):
+        return torch.tanh(x @ w + h @ u + b)
+
+    return gru
+
+
+@form("torch complex LRU", "torch")
+def made_24() -> Any:
+    import torch
+
+    class LRU(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.nu = torch.nn.Parameter(torch.rand(hidden_size))
+            self.th = torch.nn.Parameter(torch.rand(hidden_size))
+            self.B = torch.nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.cfloat) * 0.3)
+            self.C = torch.nn.Parameter(torch.randn(input_size, hidden_size, dtype=torch.cfloat) * 0.3)
+
+        def forward(self, x):  # N T D
+            lam = torch.exp(torch.complex(-torch.exp(self.nu), torch.exp(self.th)))
+            h = torch.zeros(x.shape[0], lam.shape[0], dtype=self.B.dtype)
+            ys = []
+            for t in range(x.shape[1]):
+                h = lam * h + x[:, t].to(self.B.dtype) @ self.B.T
+                ys.append((h @ self.C.T).real)
+            return torch.stack(ys, 1)
+
+    return LRU
+
+
+@form("torch complex state cell", "torch")
+def made_25() -> Any:
+    import torch
+
+    class URNN(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.hidden_size = hidden_size
+            self.W = torch.nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.cfloat) * 0.3)
+            self.ph = torch.nn.Parameter(torch.rand(hidden_size))
+
+        def forward(self, x, h):
+            h = torch.polar(torch.ones_like(self.ph), self.ph) * h + x.to(self.W.dtype) @ self.W.T
+            return h.real, h
+
+    return URNN
+
+
+@form("torch 0-d param", "torch")
+def made_26() -> Any:
+    import torch
+
+    class Leaky(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.a = torch.nn.Parameter(torch.tensor(0.5))
+            self.l = torch.nn.Linear(input_size, hidden_size)
+            self.r = torch.nn.Linear(hidden_size, hidden_size)
+
+        def forward(self, x, h):
+            return (1 - torch.sigmoid(self.a)) * h + torch.sigmoid(self.a) * torch.tanh(self.l(x) + self.r(h))
+
+    return Leaky
+
+
+@form("torch three states tuple", "torch")
+def made_27() -> Any:
+    import torch
+
+    class C3(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.l = torch.nn.Linear(input_size + hidden_size, 3 * hidden_size)
+
+        def forward(self, x, state):
+            h, c, n = state
+            i, f, z = self.l(torch.cat([x, h], -1)).chunk(3, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(z)
+            n = torch.sigmoid(f) * n + torch.sigmoid(i)
+            h = torch.tanh(c) * n
+            return h, (h, c, n)
+
+    return C3
+
+
+@form("torch matrix state", "torch")
+def made_28() -> Any:
+    import torch
+
+    class M(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.q = torch.nn.Linear(input_size, hidden_size)
+            self.k = torch.nn.Linear(input_size, hidden_size)
+            self.v = torch.nn.Linear(input_size, hidden_size)
+
+        def forward(self, x, S):
+            S = 0.9 * S + self.k(x)[:, :, None] * self.v(x)[:, None, :]
+            return torch.einsum("nk,nkv->nv", self.q(x), S), S
+
+    return M
+
+
+@form("torch dict state", "torch")
+def made_29() -> Any:
+    import torch
+
+    class M(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.c = torch.nn.LSTMCell(input_size, hidden_size)
+
+        def forward(self, x, state):
+            h, c = self.c(x, (state["h"], state["c"]))
+            return h, {"h": h, "c": c}
+
+    return M
+
+
+@form("torch namedtuple state", "torch")
+def made_30() -> Any:
+    import torch
+
+    class S(typing.NamedTuple):
+        h: torch.Tensor
+        c: torch.Tensor
+
+    class M(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.c = torch.nn.LSTMCell(input_size, hidden_size)
+
+        def forward(self, x, state):
+            h, c = self.c(x, (state.h, state.c))
+            return h, S(h, c)
+
+    return M
+
+
+@form("torch state first", "torch")
+def made_31() -> Any:
+    import torch
+
+    class M(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.c = torch.nn.GRUCell(input_size, hidden_size)
+
+        def forward(self, h, x):
+            return self.c(x, h)
+
+    return M
+
+
+@form("torch lengths arg packed inside", "torch")
+def made_32() -> Any:
+    import torch
+
+    class Enc(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.r = torch.nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=True)
+
+        def forward(self, x, lengths):
+            p = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            y, h = self.r(p)
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+            return y, h
+
+    return Enc
+
+
+@form("torch mask arg", "torch")
+def made_33() -> Any:
+    import torch
+
+    class Enc(torch.nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.c = torch.nn.GRUCell(input_size, hidden_size)
+
+        def forward(self, x, mask=None):
+            h = x.new_zeros(x.shape[0], self.c.hidden_size)
+            ys = []
+            for t in range(x.shape[1]):
+                n = self.c(x[:, t], h)
+                if mask is not None:
+                    n = torch.where(mask[:, t, None], n, h)
+                h = n
+                ys.append(h)
+            return torch.stack(ys, 1), h
+
+    return Enc
+
+
+@form("torch config object", "torch")
+def made_34() -> Any:
+    import torch
+
+    @dataclasses.dataclass
+    class Config:
+        input_size: int = 3
+        hidden_size: int = 7
+        dropout: float = 0.0
+
+    class Enc(torch.nn.Module):
+        def __init__(self, config: Config):
+            super().__init__()
+            self.c = torch.nn.GRUCell(config.input_size, config.hidden_size)
+
+        def forward(self, x, h):
+            return self.c(x, h)
+
+    return Enc
+
+
+@form("torch factory import inside", "torch")
+def made_35() -> Any:
+    def make():
+        from torch import nn
+
+        return nn.GRU(3, 7)
+
+    return make
+
+
+@form("torchrecurrent.MGUCell", "torch")
+def made_36() -> Any:
+    import torchrecurrent
+
+    return torchrecurrent.MGUCell
+
+
+@form("ncps CfC", "ncps")
+def made_37() -> Any:
+    import ncps.torch as n
+
+    return n.CfC
+
+
+@form("ncps LTC", "ncps")
+def made_38() -> Any:
+    import ncps.torch as n
+
+    return n.LTC(3, 7)
+
+
+@form("minGRU", "minGRU_pytorch")
+def made_39() -> Any:
+    from minGRU_pytorch import minGRU
+
+    return minGRU
+
+
+@form("mambapy Mamba", "mambapy")
+def made_40() -> Any:
+    from mambapy.mamba import MambaBlock, MambaConfig
+
+    return MambaBlock(MambaConfig(d_model=8, n_layers=1))
+
+
+@form("xlstm sLSTM", "xlstm")
+def made_41() -> Any:
+    from xlstm import sLSTMLayer, sLSTMLayerConfig
+
+    return sLSTMLayer(sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend="vanilla", conv1d_kernel_size=0))
+
+
+@form("torch.nn.LSTM class", "torch")
+def made_42() -> Any:
+    import torch
+
+    return torch.nn.LSTM
+
+
+@form("torch.nn.GRU two layers both ways", "torch")
+def made_43() -> Any:
+    import torch
+
+    return torch.nn.GRU(3, 5, num_layers=2, bidirectional=True)
+
+
+@form("torch.nn.LSTM projection", "torch")
+def made_44() -> Any:
+    import torch
+
+    return torch.nn.LSTM(3, 5, proj_size=2)
+
+
+@form("torch partial", "torch")
+def made_45() -> Any:
+    import torch
+
+    return functools.partial(torch.nn.GRUCell, 3)
+
+
+@form("torch.nn.RNN relu float64", "torch")
+def made_46() -> Any:
+    import torch
+
+    return torch.nn.RNN(3, 5, nonlinearity="relu").double()
+
+
+@form("torch lambda n", "torch")
+def made_47() -> Any:
+    import torch
+
+    return lambda n: torch.nn.LSTMCell(3, n)
+
+
+@form("onnx plain LSTM", "onnx")
+def made_48() -> Any:
+    pytest.importorskip("onnx")
+    from tests.harness.adapters.onnx.test_onnx import model, runnable
+
+    return runnable(model("LSTM"))
+
+
+@form("onnx two layers", "onnx")
+def made_49() -> Any:
+    pytest.importorskip("onnx")
+    from tests.harness.adapters.onnx.test_onnx import two_layers
+
+    return two_layers()
+
+
+#: name: what it is taken as, and the published cell that it is; or "refused" and words of the line.
+EXPECTED = {
+    "linen.GRUCell class": ("flax", "a GRU"),
+    "linen.LSTMCell instance": ("flax", "an LSTM"),
+    "linen factory noargs": ("flax", "a GRU"),
+    "linen.RNN instance": ("flax", "an LSTM"),
+    "linen.RNN lambda noargs": ("flax", "a GRU"),
+    "linen.Bidirectional": ("flax", "a bidirectional LSTM layer"),
+    "linen.MGUCell": ("flax", ""),
+    "linen.ConvLSTMCell": ("refused", "a first run of ConvLSTMCell raised Value"),
+    "nnx module holding RNN": ("flax", ""),
+    "eqx scan module": ("equinox", "a GRU"),
+    "hk.LSTM class": ("haiku", "an LSTM"),
+    "keras.GRU last only": ("keras", "a GRU"),
+    "keras Sequential": ("keras", ""),
+    "keras Functional": ("keras", ""),
+    "keras subclass": ("keras", ""),
+    "keras.GRU float16 policy": ("keras", "a GRU"),
+    "torch nn.Sequential": ("torch", ""),
+    "torch.jit.script": ("refused", "TorchScript module"),
+    "torch.jit.trace": ("refused", "TorchScript module"),
+    "torch.compile eager": ("torch", "a GRU"),
+    "torch bf16": ("torch", "a GRU"),
+    "torch f16": ("torch", "an LSTM"),
+    "torch fn": ("refused", "besides its sizes"),
+    "torch complex LRU": ("torch", ""),
+    "torch complex state cell": ("torch", ""),
+    "torch 0-d param": ("torch", ""),
+    "torch three states tuple": ("torch", ""),
+    "torch matrix state": ("refused", "wanted a cell module"),
+    "torch dict state": ("torch", "an LSTM"),
+    "torch namedtuple state": ("torch", "an LSTM"),
+    "torch state first": ("torch", "a GRU"),
+    "torch lengths arg packed inside": ("torch", ""),
+    "torch mask arg": ("torch", "a GRU"),
+    "torch config object": ("torch", "a GRU"),
+    "torch factory import inside": ("torch", "a GRU"),
+    "torchrecurrent.MGUCell": ("torch", "a minimal gated unit"),
+    "ncps CfC": ("torch", ""),
+    "ncps LTC": ("torch", ""),
+    "minGRU": ("torch", ""),
+    "mambapy Mamba": ("torch", ""),
+    "xlstm sLSTM": ("torch", ""),
+    "torch.nn.LSTM class": ("torch", "an LSTM"),
+    "torch.nn.GRU two layers both ways": ("torch", "a stack of 2 bidirectional GRU"),
+    "torch.nn.LSTM projection": ("torch", "an LSTM"),
+    "torch partial": ("torch", "a GRU"),
+    "torch.nn.RNN relu float64": ("torch", "an Elman cell"),
+    "torch lambda n": ("torch", "an LSTM"),
+    "onnx plain LSTM": ("onnx", "an LSTM"),
+    "onnx two layers": ("onnx", ""),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("name", "needs", "make"), FORMS)
+def test_what_is_named_is_what_is_judged(name: str, needs: str, make: Make) -> None:
+    pytest.importorskip(needs)
+    taken, words = EXPECTED[name]
+    if taken == "refused":
+        with pytest.raises(UsageError, match=words) as refused:
+            bptt.check(make(), isolate=False, level="smoke", select=ASKED)
+        assert "\n" not in str(refused.value)
+        return
+    run = bptt.check(make(), isolate=False, level="smoke", select=ASKED)
+    target = run.run.targets[0]
+    assert run.ok, run.text()
+    assert target.framework == taken
+    assert (target.identified.convention if target.identified else "").startswith(words)
+    assert (target.identified is None) is (words == "")
+
+
+def test_every_form_has_a_row_of_what_is_expected() -> None:
+    assert {param.id for param in FORMS} == set(EXPECTED)
