@@ -50,7 +50,7 @@ class Face:
 
     @property
     def plain(self) -> bool:
-        return self == Face()
+        return not (self.flipped or self.lengths or self.kind)
 
     def detections(self) -> tuple[Detection, ...]:
         found = []
@@ -77,6 +77,8 @@ def face_of(module: torch.nn.Module) -> Face:
     names = [p.name.lower() for p in parameters]
     lengths = next((p.name for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
     left = [name for name in names if lengths is None or name != lengths.lower()]
+    if len(left) > 2:  # an argument for each part of the state, or what no name here says
+        return Face()
     flipped = len(left) == 2 and left[0] in _STATES and left[1] in _INPUTS
     state = next((p for p in parameters if p.name.lower() in _STATES), None)
     keys, kind, make = _container(module, state) if state is not None else ((), None, None)

@@ -397,7 +397,7 @@ def _claim(module: torch.nn.Module, name: str, kinds: tuple[type, ...]) -> Any:
 
 def source_of(module: torch.nn.Module) -> tuple[str, int] | None:
     """File and line of the hand-written backward in the module's own file, else of its class; None where there is no file."""
-    cls = type(module)
+    cls = _user_class(module)
     forward = attribute(cls, "forward")
     scope = forward.__globals__ if inspect.isfunction(forward) else {}
     functions = [
