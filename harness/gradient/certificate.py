@@ -194,15 +194,13 @@ def rounding_or_wrong(
 
 
 def _most_lost(data: Data, v: Cotangent, largest: float) -> float:
-    """What an entry of a gradient in float32 may lose to rounding beside the largest of them and of the cotangents.
+    """What an entry of a gradient may lose to rounding: half of the digits of the largest of them and of the cotangents.
 
-    What is right in float64 is rounding in float32 by no more than that: code may take another way for short numbers, and be wrong
-    in that way alone.  In float64 there is no such limit: nobody writes another way for 80 bits.
+    What is right in a wider number is rounding by no more than that: code may take another way for one dtype, a kernel for float64
+    beside NumPy for all else, and be wrong in that way alone.
     """
-    if data.xs.dtype != np.float32:
-        return float("inf")
     cotangents = max((float(np.max(np.abs(a), initial=0.0)) for a in (v.dys, *v.dfinal.values())), default=0.0)
-    return 2.0**13 * float(np.finfo(np.float32).eps) * max(largest, cotangents)
+    return 4 * float(np.sqrt(np.finfo(data.xs.dtype if data.xs.dtype.kind == "f" else np.float64).eps)) * max(largest, cotangents)
 
 
 def _first_look(

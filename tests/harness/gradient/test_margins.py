@@ -198,10 +198,10 @@ def test_what_is_more_than_short_numbers_can_lose_is_no_rounding() -> None:
     assert second_look(-1.0, 1e-8, 0.0, True, lost=0.49) == second_look(1.0, 1e-8, 0.0, True, lost=0.49) == "wrong"
     v = Cotangent("dense", np.array([[[1.0, -3.0]]]), {"h": np.array([[2.0]])})
     narrow = replace(DATA, xs=DATA.xs.astype(np.float32))
-    assert certificate._most_lost(DATA, v, 1.0) == float("inf")
-    assert certificate._most_lost(narrow, v, 1.0) == 3 * 2.0**-10
-    assert certificate._most_lost(narrow, replace(v, dfinal={"h": np.array([[-4.0]])}), 1.0) == 4 * 2.0**-10
-    assert certificate._most_lost(narrow, v, 7.0) == 7 * 2.0**-10
+    assert certificate._most_lost(DATA, v, 1.0) == 3 * 2.0**-24, "half of the digits, and two bits"
+    assert certificate._most_lost(narrow, v, 1.0) == pytest.approx(3 * 2.0**-9.5)
+    assert certificate._most_lost(DATA, replace(v, dfinal={"h": np.array([[-4.0]])}), 1.0) == 4 * 2.0**-24
+    assert certificate._most_lost(DATA, v, 7.0) == 7 * 2.0**-24
 
 
 def test_what_is_decided_is_not_looked_at_again() -> None:
