@@ -49,7 +49,7 @@ def _states(rng: np.random.Generator, mine: Mapping[str, Array], theirs: Mapping
     """Random states for both where they have the same ones in the same order, else zeros for both."""
     if [value.shape for value in mine.values()] != [value.shape for value in theirs.values()]:
         return dict(mine), dict(theirs)
-    drawn = [0.5 * rng.normal(size=value.shape) for value in mine.values()]
+    drawn = [np.asarray(0.5 * rng.normal(size=value.shape)) for value in mine.values()]
     return (
         {name: value.astype(mine[name].dtype) for name, value in zip(mine, drawn, strict=True)},
         {name: value.astype(theirs[name].dtype) for name, value in zip(theirs, drawn, strict=True)},

@@ -55,7 +55,7 @@ class Recipe:
     D: int | None = None
     H: int | None = None
     instance: torch.nn.Module | None = None
-    compiled: torch.nn.Module | None = None
+    compiled: torch.nn.Module | None = field(default=None, kw_only=True)
 
     def arguments(self, D: int, H: int) -> dict[str, object]:
         sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}

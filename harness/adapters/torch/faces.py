@@ -94,7 +94,7 @@ def _container(module: torch.nn.Module, state: inspect.Parameter) -> tuple[tuple
     if keys := tuple(dict.fromkeys(re.findall(rf"\b{name}\[[\"'](\w+)[\"']\]", code))):
         return keys, "dict", None
     of = state.annotation
-    of = type(module).forward.__globals__.get(of) if isinstance(of, str) else of  # type: ignore[attr-defined]  # a function
+    of = type(module).forward.__globals__.get(of) if isinstance(of, str) else of
     fields = getattr(of, "_fields", None) or (tuple(of.__dataclass_fields__) if isinstance(of, type) and is_dataclass(of) else None)
     if fields:
         return tuple(fields), "attributes", of
