@@ -10,7 +10,7 @@ from bptt.reports.view import one_line
 MOST = 10
 
 
-def annotations(run: Run) -> list[str]:
+def annotated(run: Run) -> list[str]:
     """ "::error file=cell.py,line=21,title=MyGRU GRD120::dL/dh0 is wrong: ..." """
     lines = []
     for row in view.rows(run):
