@@ -14,7 +14,7 @@ from bptt.harness.adapters.objects import attribute
 
 def own_dtypes(module: Any) -> tuple[str, ...]:
     """("dtype=None in place of SimpleCell's float32",), for each module inside that computes in a dtype of its own."""
-    found = {}
+    found: dict[str, None] = {}
     for inner in _modules(module):
         dtype = attribute(inner, "dtype")
         if dtype is not None:

@@ -78,7 +78,8 @@ class ModelModule(torch.nn.Module):
         model = self.model_of(name)
         weights = [self._parameters[each] for each in self.names]
         with precision(name):
-            return sequence_of(model, weights, xs)
+            ys: torch.Tensor = sequence_of(model, weights, xs)
+            return ys
 
 
 def sequence_of(model: Model, weights: list[Any], xs: Any) -> Any:

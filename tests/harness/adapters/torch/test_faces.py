@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import check
 from bptt.harness.targets import load
 
@@ -173,9 +172,3 @@ def test_the_state_of_complex_numbers_is_a_pair() -> None:
 def test_graphs_of_a_compiled_module_are_counted() -> None:
     subject = load(torch.compile(torch.nn.GRUCell(3, 7), backend="eager"))[0]
     assert subject.as_made is not None and subject.as_made.told == "1 graph compiled"
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_is_refused_in_one_line() -> None:
-    with pytest.raises(UsageError, match="it is a TorchScript module, whose parameters cannot be varied from outside"):
-        load(torch.jit.trace(torch.nn.GRU(3, 7), torch.randn(5, 2, 3)))
