@@ -26,6 +26,7 @@ from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
 from bptt.harness.experiments.theory.paths import has_highway, walk
 from bptt.harness.experiments.theory.stepping import Setting, log_norms, norm_of_v, sign_cotangent, start, why_not
 from bptt.harness.experiments.theory.usual_starts import like, started
+from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
 from bptt.harness.gradient.exact_backward import with_exact_backward
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array, Arrays, Subject
@@ -112,15 +113,26 @@ def _measured(begun: Begun, found: Identification | None, settings: Settings) ->
     setting = replace(whole_setting, xs=whole_setting.xs[-T:], state=states[-T - 1])
     states = states[-T - 1 :]
     mistake = mistake_of(begun.subject, settings)
-    exact = setting.subject if mistake is None else with_exact_backward(begun.subject)
+    exact = setting.subject if mistake is None else _exact(setting)
     logs = log_norms(replace(setting, subject=exact), states) - norm_of_v(setting)
     rate, error = rate_of(logs)
     curve = [0.0, *(float(v) for v in logs)]
     values: Values = {"T": T, "lag": [float(k) for k in range(T + 1)], "log norm": curve, "rate": rate, "error": error}
     values |= _exponent(replace(begun, subject=exact), settings) if flatten(setting.state).shape[1] <= MOST_STATES else {}
     values |= _share(found, setting, states) if found is not None and found.mapping.stack.bare else {}
-    values |= _window(replace(begun, subject=exact), settings)
-    return values if mistake is None else {**values, **said_of(mistake)}
+    if mistake is not None:  # how far back to go is asked once it is mended: the exact gradient of every parameter at every step is dear
+        return {**values, "length": whole(settings, "length"), **said_of(mistake)}
+    return values | _window(begun, settings)
+
+
+def _exact(setting: Setting) -> Subject:
+    """The forward pass with its exact derivative: by Jacobians of its steps alone where it takes a complex step."""
+    alone = without_backward(setting.subject)
+    try:
+        next(subject_jacobians(alone, setting.params, setting.xs[:1, :1], {name: s[:1] for name, s in setting.state.items()}))
+    except CANNOT_TAKE_COMPLEX:
+        return with_exact_backward(setting.subject)
+    return alone
 
 
 def _exponent(begun: Begun, settings: Settings) -> Values:

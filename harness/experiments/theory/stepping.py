@@ -75,7 +75,7 @@ def log_norms(setting: Setting, states: Sequence[Arrays]) -> Array:
     """log of ||dL/ds_{T-k}|| / sqrt(N) for L = <v, y_T>, v of random signs, at lags k = 1, ..., T.   (T,)
 
     Divided by the root of N it is the norm of one sequence, and repeating the rows of the batch leaves it as it is.  Without a backward of
-    its own the errors go back through the Jacobians of a complex step, one row.
+    its own the errors go back through the Jacobians of a complex step.
     """
     dstates = _by_backward(setting, states) if "backward" in setting.subject.capabilities else _by_jacobians(setting)
     logs, log = np.full(len(setting.xs), -np.inf), 0.0
@@ -121,11 +121,12 @@ def _by_backward(setting: Setting, states: Sequence[Arrays]) -> Iterator[tuple[f
 
 def _by_jacobians(setting: Setting) -> Iterator[tuple[float, Arrays]]:
     """The same for a subject without a backward; v sits on the state's first array."""
-    one = {name: s[:1] for name, s in setting.state.items()}
-    first = next(iter(one))
-    ds = flatten({name: sign_cotangent(s) if name == first else np.zeros_like(s) for name, s in one.items()})[0]
-    for J in reversed(list(subject_jacobians(setting.subject, setting.params, setting.xs[:, :1], one))):
-        ds = J.T @ ds
+    first = next(iter(setting.state))
+    rows = [{name: s[r : r + 1] for name, s in setting.state.items()} for r in range(len(setting.state[first]))]
+    along = [list(subject_jacobians(setting.subject, setting.params, setting.xs[:, r : r + 1], row)) for r, row in enumerate(rows)]
+    ds = flatten({name: sign_cotangent(s) if name == first else np.zeros_like(s) for name, s in setting.state.items()})
+    for of_rows in reversed(list(zip(*along, strict=True))):
+        ds = np.stack([J.T @ d for J, d in zip(of_rows, ds, strict=True)])
         size = float(np.linalg.norm(ds))
         ds = ds / (size or 1.0)
-        yield size, unflatten(ds[None], one)
+        yield size, unflatten(ds, setting.state)
