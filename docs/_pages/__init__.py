@@ -2,5 +2,6 @@
 
 formulas     LaTeX, and the equations of docstrings, as MathML      cells      a page for each reference cell and recurrence
 checks       a page for each check: what `bptt explain` prints      mistakes   a page for each known mistake
-contract     the attributes of a subject as a table                 runs       reports and pictures of runs made now
+python       a page of the Python interface                             runs       reports and pictures of runs made now
+snippets     files, changes and commands of a page, done
 """

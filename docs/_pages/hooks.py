@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mkdocs.structure.files import File
 
-from _pages import cells, checks, formulas, mistakes, runs, snippets
+from _pages import cells, checks, formulas, mistakes, python, runs, snippets
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made from the code, and the reports and pictures of runs."""
-    for make in (cells.pages, checks.pages, mistakes.pages):
+    for make in (cells.pages, checks.pages, mistakes.pages, python.pages):
         for path, text in make():
             files.append(File.generated(config, path, content=text))
     for path, content in runs.made():

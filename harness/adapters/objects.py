@@ -72,7 +72,7 @@ def source_of(obj: object, *methods: str) -> tuple[str, int] | None:
     owner = obj if isinstance(obj, type | types.ModuleType | types.FunctionType) else type(obj)
     for candidate in (*(attribute(owner, method) for method in methods), owner):
         try:
-            file, (_, line) = inspect.getsourcefile(candidate), inspect.getsourcelines(candidate)  # type: ignore[arg-type]  # any object may be asked
+            file, (_, line) = inspect.getsourcefile(candidate), inspect.getsourcelines(candidate)
         except (TypeError, OSError):
             continue
         if file:

@@ -119,7 +119,7 @@ def _reference(name: str, case: Case) -> Pass:
     cell, rng = CELLS[name], np.random.default_rng(0)
     params = {k: p.astype(case.dtype) for k, p in cell.init(rng, case.D, case.H).items()}
     xs = rng.normal(size=(case.T, case.N, case.D)).astype(case.dtype)
-    state = {k: rng.normal(size=v.shape).astype(case.dtype) for k, v in cell.zero_state(params, case.N).items()}
+    state = {k: np.asarray(rng.normal(size=v.shape), case.dtype) for k, v in cell.zero_state(params, case.N).items()}
     ys, final, _ = unroll.forward(cell, params, xs, state)
 
     def once() -> object:

@@ -28,7 +28,7 @@ def list_lines(words: Sequence[str] = ()) -> list[str]:
     Raises UsageError where there is none.
     """
     catalogue, experiments = runner.catalogue(), definitions()
-    sections = [
+    sections: list[tuple[str, str, list[tuple[str, ...]]]] = [
         ("checks", "bptt explain ID", [(entry.id, entry.family, entry.property) for entry in catalogue]),
         ("published cells", "as a target, or --like NAME", [(name, cell.summary) for name, cell in CELLS.items()]),
         ("parts of a training loop", "--like NAME", list(PARTS.items())),

@@ -227,7 +227,9 @@ def _heatmap(block: Block, yours: Array, exact: Array, e: Examination) -> dict[s
 def _pairs(yours: Array, exact: Array) -> list[list[float]]:
     """[exact, yours] of entries spread over the tensor, the largest among them: at most 160."""
     a, b = exact.reshape(-1), yours.reshape(-1)
-    keep = np.unique([*np.linspace(0, a.size - 1, min(a.size, _MOST_PAIRS)).astype(int), int(np.argmax(np.abs(a)))]) if a.size else []
+    if not a.size:
+        return []
+    keep = np.unique([*np.linspace(0, a.size - 1, min(a.size, _MOST_PAIRS)).astype(int), int(np.argmax(np.abs(a)))])
     return [[float(a[k]), float(b[k])] for k in keep]
 
 

@@ -29,7 +29,8 @@ def parametrize(targets: Iterable[object], **options: Any) -> pytest.MarkDecorat
     targets   target strings, classes, instances or factories
     options   those of `bptt.check` (like, args, level, select, ignore, seed, expect, ...), for all of them
     """
-    return getattr(pytest.mark, MARK)(list(targets), options)
+    mark: pytest.MarkDecorator = getattr(pytest.mark, MARK)(list(targets), options)
+    return mark
 
 
 def expand(metafunc: pytest.Metafunc, mark: pytest.Mark) -> None:

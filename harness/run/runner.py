@@ -157,7 +157,8 @@ def check(
     """
     began = time.perf_counter()
     several = isinstance(target, list | tuple) and not hasattr(target, "_fields")  # a namedtuple is an object
-    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in (target if several else [target])]
+    asked: list[object] = list(target) if isinstance(target, list | tuple) and several else [target]
+    tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in asked]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
     options = replace(_options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget))
     within = limits(level, timeout, memory)

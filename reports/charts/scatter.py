@@ -22,10 +22,11 @@ def scatter(table: Mapping[str, Any], chart_id: str) -> Chart | None:
         return None
     size = max(abs(exact) for exact, _ in pairs) or 1.0
     wrong = [abs(yours - exact) > _WRONG * size for exact, yours in pairs]
-    points = [{"x": exact, "y": yours, "k": BAD if bad else CURVE[0], "bad": bad} for (exact, yours), bad in zip(pairs, wrong, strict=True)]
     ends = padded(min(map(min, pairs)), max(map(max, pairs)))
     fine = (ends[1] - ends[0]) / HEIGHT
-    points = list({(round(p["x"] / fine), round(p["y"] / fine), p["bad"]): p for p in points}.values())  # no two where an eye sees one
+    # no two where an eye sees one
+    seen = {(round(x / fine), round(y / fine), bad): (x, y, bad) for (x, y), bad in zip(pairs, wrong, strict=True)}
+    points = [{"x": x, "y": y, "k": BAD if bad else CURVE[0], "bad": bad} for x, y, bad in seen.values()]
     said = f"Yours against exact: {sum(wrong)} of {len(pairs)} entries lie off the line on which they are equal"
     ratios = sorted(yours / exact for exact, yours in pairs if abs(exact) > _WRONG * size)
     if ratios:

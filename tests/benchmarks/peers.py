@@ -108,7 +108,7 @@ def naive(subject: Subject, case: Case) -> bool:
     """Every entry of every parameter by one central difference; 0 / 0 counts as right."""
     f = as_function(subject, case)
     rng = generator(case, "naive")
-    vs = [rng.normal(size=out.shape).astype(out.dtype) for out in f.outputs(f.inputs)]
+    vs = [np.asarray(rng.normal(size=out.shape), out.dtype) for out in f.outputs(f.inputs)]
 
     def loss(inputs: Sequence[Array]) -> float:
         return float(sum(np.sum(v * out) for v, out in zip(vs, f.outputs(inputs), strict=True)))

@@ -261,8 +261,8 @@ def judged(package: str, entry: Entry, level: str) -> Row:
         )
     finally:
         signal.alarm(0)
-    said = [r.finding.headline if r.finding else "" for r in run.failed]
-    if any("TimeoutError: more than" in each for each in said):
+    headlines = [r.finding.headline if r.finding else "" for r in run.failed]
+    if any("TimeoutError: more than" in each for each in headlines):
         return Row(package, entry.what, f"not finished in {SECONDS} s", repro=repro, seconds=time.process_time() - began)
     target = run.run.targets[0]
     remarks = {r.where: r.text for r in target.remarks}

@@ -442,8 +442,8 @@ def _layer(reading: Reading) -> Iterator[str]:
             handed[path] = _cotangent(reading, path, f"np.zeros_like({_canonical(forward, path)})")
     yield from _backward_call(reading, handed)
     yield from _gradients(reading)
-    place = reading.gradients.get("x")
-    yield f"        dxs = {_input_gradient(reading, place, 'TND') if place else 'None'}"
+    of_x = reading.gradients.get("x")
+    yield f"        dxs = {_input_gradient(reading, of_x, 'TND') if of_x else 'None'}"
     found = {s: _state_gradient(reading, s) for s in states if s in reading.gradients}
     yield f"        return dparams, dxs, {{{', '.join(f'{s!r}: {text}' for s, text in found.items())}}}"
 

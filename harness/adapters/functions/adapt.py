@@ -88,6 +88,7 @@ def understood(call: Call, obj: object, spec: str, other: types.FunctionType | N
             "wanted a recurrence"
         )
     shapes = axes.renamed(shapes, roles.words)
+    made: FunctionOperator
     made, facts = _made(call, shapes, dtypes, obj)
     if not call.torch:
         made, facts = _with_other_half(made, other, facts)

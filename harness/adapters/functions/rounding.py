@@ -21,7 +21,7 @@ def rounded(dtype: str) -> Iterator[None]:
     def to_short(value: Any) -> Any:
         return value.to(short).to(value.dtype) if isinstance(value, torch.Tensor) and value.dtype == torch.float64 else value
 
-    class Rounding(TorchDispatchMode):
+    class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
         def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
             found = func(*args, **(kwargs or {}))
             alias = [r.alias_info for r in func._schema.returns]
@@ -34,5 +34,5 @@ def rounded(dtype: str) -> Iterator[None]:
                 return found
             return type(found)(to_short(v) for v in found) if isinstance(found, tuple | list) else to_short(found)
 
-    with Rounding():
+    with Rounding():  # type: ignore[no-untyped-call]  # the same
         yield

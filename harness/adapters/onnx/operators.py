@@ -162,8 +162,8 @@ def evaluator_class(op: str) -> type:
 
     def _run(self: Any, X: Array, W: Array, R: Array, *rest: Any, **_: Any) -> tuple[Array, ...]:
         attributes = {each.name: helper.get_attribute_value(each) for each in self.onnx_node.attribute}
-        B, lengths, h, c, P = (*rest, *[None] * (5 - len(rest)))
-        Y, Y_h, Y_c = laid_out(op, attributes, Given(X, W, R, B, lengths, h, c, P))
+        given: list[Any] = [*rest, *[None] * (5 - len(rest))]
+        Y, Y_h, Y_c = laid_out(op, attributes, Given(X, W, R, *given))
         outputs = (Y, Y_h) if Y_c is None else (Y, Y_h, Y_c)
         return tuple(np.asarray(value, X.dtype) for value in outputs[: max(len(self.onnx_node.output), 1)])
 

@@ -82,11 +82,12 @@ def value(loss: Path, target: str, y: Array, values: Values) -> Any:
     if kind == "cross entropy of a softmax":
         y = np.exp(y - y.real.max(-1, keepdims=True))
         y = y / y.sum(-1, keepdims=True)
-    total = -np.sum(t * np.log(y)) if kind.startswith("cross") else (1 if kind == "squares" else 0.5) * np.sum((y - t) ** 2)
+    total: Any = -np.sum(t * np.log(y)) if kind.startswith("cross") else (1 if kind == "squares" else 0.5) * np.sum((y - t) ** 2)
     for letter in factor:
         total = total / values.x.shape["TN".index(letter)]
     return total
 
 
 def _one_hot(numbers: Array, classes: int) -> Array:
-    return np.eye(classes)[np.asarray(numbers)]
+    rows: Array = np.eye(classes)[np.asarray(numbers)]
+    return rows

@@ -12,10 +12,10 @@ import itertools
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def follow(holder: Any, T: int, N: int, rate: float) -> None:
     """Numbers of an object, of its class, or of globals made anew, that say how long a sequence, how large a batch or a step is."""
     own = getattr(holder, "__dict__", {})
     if not isinstance(holder, Namespace):
-        spaces, numbers = _of_class(type(holder))
+        spaces, numbers = _of_class(cast(Hashable, type(holder)))
         for space in spaces:
             _follow(space, T, N, rate)
         own.update({n: v for n, v in numbers.items() if n not in own})
@@ -296,7 +296,8 @@ def of_globals(module: types.ModuleType, functions: Mapping[str, Any], beside: M
     for k, (names, fixed) in enumerate(ways):
 
         def make(rng: np.random.Generator, sizes: Sizes, names: Mapping[str, str] = names) -> Namespace:
-            return seeded(rng, lambda: Namespace(source.remade(module, {n: getattr(sizes, a) for n, a in names.items()}), {}))
+            made: Namespace = seeded(rng, lambda: Namespace(source.remade(module, {n: getattr(sizes, a) for n, a in names.items()}), {}))
+            return made
 
         try:
             shapes = shapes_of(make(np.random.default_rng(0), Sizes().beside(fixed)), among)

@@ -202,7 +202,7 @@ def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
     """The one argument that is a dataclass with its sizes in it, and that dataclass."""
     if len(missing) != 1:
         return None
-    function = make.__init__ if isinstance(make, type) else make
+    function = vars(make).get("__init__", object.__init__) if isinstance(make, type) else make
     hint = getattr(function, "__annotations__", {}).get(missing[0])
     of = getattr(function, "__globals__", {}).get(hint) if isinstance(hint, str) else hint
     return (missing[0], of) if isinstance(of, type) and dataclasses.is_dataclass(of) else None

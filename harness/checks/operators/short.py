@@ -17,7 +17,7 @@ from bptt.harness.checks.registry import check
 from bptt.harness.errors import BpttError, SubjectError
 from bptt.harness.gradient.operators import parts_axis
 from bptt.harness.gradient.short import DRAWS, UNIT, Judged, judged, nudged, quantised
-from bptt.harness.subject import Array, Subject
+from bptt.harness.subject import Array, Arrays, Subject
 from bptt.reports.records import Where
 
 _TYPES = ("bfloat16", "float16", "float32")
@@ -142,7 +142,7 @@ def _measured(subject: Subject, case: Case, dtype: str, purpose: str) -> list[Ju
     v = Chosen(v.name, {k: quantised(x, dtype) for k, x in v.outputs.items()}, {k: quantised(x, dtype) for k, x in v.final.items()})
     here, right = _both(short, at, v), _both(subject, at, v)
     rng = generator(case, f"{purpose} {dtype}")
-    draws = []
+    draws: list[tuple[Arrays, Arrays]] = []
     for _ in range(DRAWS):
         moved = _of_type(_nudged(at, dtype, rng), dtype)
         draws.append((_both(rounding, moved, v), _both(subject, moved, v)))

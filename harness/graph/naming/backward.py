@@ -158,7 +158,8 @@ class Backward:
         rng = np.random.default_rng(0)
         found: dict[int, Array] = {}
         for mine, _ in self.leaves:
-            weight = rng.normal(size=self.values[mine].shape) / (float(np.max(np.abs(self.values[mine]), initial=0.0)) or 1.0)
+            size = float(np.max(np.abs(self.values[mine]), initial=0.0)) or 1.0
+            weight = np.asarray(rng.normal(size=self.values[mine].shape)) / size
             found[mine] = found[mine] + weight if mine in found else weight
         return found
 

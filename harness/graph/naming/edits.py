@@ -389,12 +389,13 @@ def edited_share(
 
 def summed(model: Model, y: int) -> int:
     """The sum that y is a plain term of, and of nothing else: it has the same gradient."""
-    while len(above := model.into.get(y, ())) == 1:
-        op = model.graph.nodes[above[0].y].op
-        plain = op == "add" or (op == "subtract" and above[0].arg == 0)
-        if not plain or model.values[above[0].y].shape != model.values[y].shape:
+    while len(above := model.into.get(y, [])) == 1:
+        (edge,) = above
+        op = model.graph.nodes[edge.y].op
+        plain = op == "add" or (op == "subtract" and edge.arg == 0)
+        if not plain or model.values[edge.y].shape != model.values[y].shape:
             break
-        y = above[0].y
+        y = edge.y
     return y
 
 

@@ -183,7 +183,9 @@ def _changes(line: str, frame: Frame, function: ast.FunctionDef, factors: Sequen
     pool = list(dict.fromkeys(_names(function)))
     assigned = (s for s in ast.walk(function) if isinstance(s, ast.Assign | ast.AugAssign) and s.lineno == s.end_lineno == frame.line)
     statement = next(assigned, None)
-    for name in factors if statement is not None else ():
+    for name in factors:
+        if statement is None:
+            break
         for other in pool:
             for form in ("{a} * {b}", "{a} @ {b}.T", "{b}.T @ {a}"):
                 yield with_(statement.value, f"{of(statement.value)} + {form.format(a=name, b=other)}")

@@ -76,8 +76,9 @@ def _behind(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
         return None
     model = backward.point.model
     y = model.by_key[edit.target].edges[-1].y
-    while model.graph.nodes[y].op == "gather" and len(above := model.into.get(y, ())) == 1:
-        y = above[0].y  # nobody computes dL/d(W.T)
+    while model.graph.nodes[y].op == "gather" and len(above := model.into.get(y, [])) == 1:
+        (edge,) = above
+        y = edge.y  # nobody computes dL/d(W.T)
     return None if y not in bars else _first_with(backward, bars[y])
 
 

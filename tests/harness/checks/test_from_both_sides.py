@@ -13,7 +13,7 @@ from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case, cotangents
 from bptt.harness.checks.cells import batch, contract, linearity, repeated, time
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotLinear
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from tests.harness.checks.planted import Clean, CleanLSTM
@@ -145,7 +145,7 @@ def test_a_gradient_that_is_odd_in_its_cotangents_is_not_linear() -> None:
     assert {e.where.tensor for e in found} == {"W_x", "W_h", "b"}
     assert any("B(v) + 2 B(w)" in e.headline for e in found) and any("1000 B(v)" in e.headline for e in found)
     (first, *_) = found
-    assert isinstance(first.detail, linearity.NotLinear)
+    assert isinstance(first.detail, NotLinear)
     np.testing.assert_allclose(first.detail.expected.params["b"].shape, first.detail.yours.params["b"].shape)
     assert first.detail.expected.xs is not None and first.detail.yours.xs is not None
     np.testing.assert_allclose(first.detail.expected.xs, first.detail.yours.xs, rtol=1e-9)

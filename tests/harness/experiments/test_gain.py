@@ -48,7 +48,7 @@ def test_a_gain_that_is_squared_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_cell_of_yours_has_its_exponent_over_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])
     points = [
-        Point(s, gain.point(s))
+        Point(s, gain.point(s))  # type: ignore[arg-type]  # of the settings those that are swept are given one value
         for s in ({**DEFINITION.settings, "H": 16, "units": 16, "steps": 60, "seed": k, "cell": "refimpl:elman"} for k in (0, 1))
     ]
     (own,) = gain._own_curve(points)
