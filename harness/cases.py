@@ -168,7 +168,7 @@ def cotangents(subject: Subject, case: Case, ys: Array, final: Arrays) -> list[C
 
 
 def drawn(subject: Subject, count: int, seed: int) -> list[Case]:
-    """`count` different cases at random, the same for the same seed."""
+    """`count` different cases at random, the same for the same seed; their lengths are spread over all there may be."""
     rng = np.random.default_rng([seed, 170])
 
     def size(most: int) -> int:
@@ -179,7 +179,8 @@ def drawn(subject: Subject, count: int, seed: int) -> list[Case]:
     for _ in range(20 * count):  # a subject with few sizes has few different cases
         if len(found) == count:
             break
-        T, N, D, H = (size(most) for most in (_DRAWN_STEPS, 3, _DRAWN_SIZE, _DRAWN_SIZE))
+        T = 1 + int((len(found) + rng.random()) * _DRAWN_STEPS / count)  # one of each part of the range
+        N, D, H = (size(most) for most in (3, _DRAWN_SIZE, _DRAWN_SIZE))
         found[admissible(subject, Case(T, N, D, H, str(rng.choice(list(REGIMES))), seed=seed + int(rng.integers(10))))] = None
     return list(found)
 

@@ -235,6 +235,8 @@ def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: s
     except UsageError:
         half = re.search(r"forward|backward|step|fprop|bprop|loss", value.__name__)
         if (found := _over_arrays(module, value, target, args)) is None and required(value) and not half:
+            with contextlib.suppress(UsageError):  # a part of a training loop has arrays and no time
+                return adapt(value, target, args)
             raise
         return found
 

@@ -36,7 +36,7 @@ class Check:
 
     cases      at which it runs at level standard; smoke takes the first only
     cases_for  (subject) -> the same, where they depend on what the subject says of itself
-    drawn      how many more cases are drawn by Hypothesis, of any size and regime
+    drawn      how many more cases are drawn at random, of any size and regime
     needs      ids of checks whose failure makes this one meaningless ('blocked')
     level      lowest level at which it runs
     kinds      kinds of subject it is for, or what a part of a training loop claims to be

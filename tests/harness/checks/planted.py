@@ -816,7 +816,7 @@ PLANTS: dict[str, Plant] = {
     "CON100": Plant(ParameterNotANumber, "parameter W_h is not finite", where={"tensor": "W_h"}),
     "CON110": Plant(
         OneRowSqueezed,
-        "ys has shape (3, 3), wanted (T, N, width) = (3, 1, ...)",
+        "ys has shape (1, 1), wanted (T, N, width) = (1, 1, ...)",
         "CONTRACT",
         {"tensor": "ys"},
         at=Case(T=3, N=1, D=2, H=3, seed=1),
@@ -829,7 +829,7 @@ PLANTS: dict[str, Plant] = {
     "CON152": Plant(OutputsInABuffer, "ys of an earlier run, after another", "MUTATION", {"tensor": "ys"}),
     "CON160": Plant(GradientsPileUp, "dL/dW_h of a second call differ", "NONDETERMINISTIC", {"tensor": "W_h"}),
     "CON165": Plant(CotangentInPlace, "backward changed its input dys in place", "MUTATION", {"tensor": "dys"}),
-    "CON170": Plant(BiasAsARow, "dparams['b'] has shape (1, 7), wanted (7,) as b", "CONTRACT", {"tensor": "b"}),
+    "CON170": Plant(BiasAsARow, "dparams['b'] has shape (1, 1), wanted (1,) as b", "CONTRACT", {"tensor": "b"}),
     "CON180": Plant(NothingForTheState, "not given, so not checked: dL/dh0", None, status="not_applicable"),
     "CON190": Plant(BytesInOrder, "for Fortran order inputs differ from those for contiguous ones", where={"tensor": "ys"}),
     "CON192": Plant(
@@ -846,7 +846,7 @@ PLANTS: dict[str, Plant] = {
         CleanGraph,
     ),
     "CON194": Plant(WrongNeed, "dL/dxs with W_x frozen differ", where={"tensor": "xs"}, clean=CleanGraph),
-    "CON200": Plant(LossWithShapelessBias, "dparams['b'] has shape (1,), wanted (7,)", "CONTRACT", {"tensor": "b"}, CleanNetwork),
+    "CON200": Plant(LossWithShapelessBias, "dparams['b'] has shape (1,), wanted (2,)", "CONTRACT", {"tensor": "b"}, CleanNetwork),
     "CON210": Plant(LossThatAdds, "dL/dV of a second call differ", "NONDETERMINISTIC", {"tensor": "V"}, CleanNetwork),
     "CON220": Plant(LossWithoutBias, "not given, so not checked: dL/db", None, clean=CleanNetwork, status="not_applicable"),
     "LIN100": Plant(CotangentNormalised, "for zero cotangents is not finite", at=Case(T=1, seed=1)),

@@ -85,7 +85,7 @@ def test_a_cell_that_is_nothing_published_says_how_far_it_is_off() -> None:
     run = check(Leaky, isolate=False, select=["parity"])
     found = finding(run, "PAR100")
     assert "not those of gru_reset_before under any arrangement" in found.headline
-    assert {r.status for r in run.run.results} == {"failed", "blocked"}
+    assert {r.status for r in run.run.results} - {"not_applicable"} == {"failed", "blocked"}
 
 
 def test_weights_carried_by_to_reference_are_taken() -> None:
