@@ -420,7 +420,8 @@ def test_report_merges_runs_into_every_format(bptt: Bptt, fake: Callable[..., An
 def test_help_lists_the_commands_that_work(bptt: Bptt, arguments: tuple[str, ...]) -> None:
     exit_code, out, _ = bptt(*arguments)
     assert exit_code == 0
-    commands = ["check", "experiment", "identify", "compare", "describe", "lockstep", "list", "explain", "report", "doctor"]
+    commands = ["check", "experiment", "identify", "compare", "describe", "init", "lockstep", "bench"]
+    commands += ["list", "explain", "report", "diff", "doctor"]
     assert re.findall(r"^  ([a-z]+)  ", out, re.M) == commands
 
 

@@ -199,4 +199,4 @@ def test_long_titles_stand_in_lines() -> None:
     words = "the largest Lyapunov exponent of all of the states"
     root = parsed(curves.curves((Series("s", "x", words, (0.0, 1.0), (1.0, 2.0)),), "x"))
     assert not any(t.text == words for t in root.iter())
-    assert {"the largest Lyapunov", "exponent of all of the", "states"} <= {t.text for t in root.iter()}
+    assert {"the largest Lyapunov exponent", "of all of the states"} <= {t.text for t in root.iter()}
