@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from typing import Any
 
 import numpy as np
@@ -95,8 +97,9 @@ class Rough(Unpublished):
 
     def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
         dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
-        odd = 1 + 0.1 * np.sin(np.arange(dparams["W_h"].size)).reshape(dparams["W_h"].shape)
-        return dparams | {"W_h": dparams["W_h"] * odd}, dxs, dstate
+        # numbers of Python's own: no operation of a graph
+        odd = [float(v) * (1 + 0.1 * math.sin(k)) for k, v in enumerate(dparams["W_h"].flat)]
+        return dparams | {"W_h": np.array(odd).reshape(dparams["W_h"].shape)}, dxs, dstate
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -105,8 +108,9 @@ def test_what_is_unknown_is_a_sentence(known: bool) -> None:
     class Scaled(CleanLSTM):
         def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
             dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
-            odd = 1 + 0.1 * np.sin(np.arange(dparams["W_h"].size)).reshape(dparams["W_h"].shape)
-            return dparams | {"W_h": dparams["W_h"] * odd}, dxs, dstate
+            # numbers of Python's own: no operation of a graph
+            odd = [float(v) * (1 + 0.1 * math.sin(k)) for k, v in enumerate(dparams["W_h"].flat)]
+            return dparams | {"W_h": np.array(odd).reshape(dparams["W_h"].shape)}, dxs, dstate
 
     finding = found(check(Scaled if known else Rough, isolate=False))
     last = finding.causes[-1]
