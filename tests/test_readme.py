@@ -57,6 +57,26 @@ def test_the_configuration_it_shows_is_read() -> None:
     assert config.expect
 
 
+def test_its_numbers_are_those_of_the_code() -> None:
+    import bptt
+    from bptt.harness.known import BACKWARD, FORWARD, NETWORKS, STACKS
+    from bptt.harness.training.mistakes import VARIANTS
+    from bptt.refimpl.cells import CELLS
+
+    mistakes = {each.name for group in (BACKWARD, FORWARD, NETWORKS, STACKS, *VARIANTS.values()) for each in group}
+    said = re.search(r"each of the (\d+) reference cells, (\d+) checks and (\d+) known mistakes", " ".join(README.split()))
+    assert said and [int(n) for n in said.groups()] == [len(CELLS), len(bptt.catalogue()), len(mistakes)]
+    assert re.findall(r"(\d+) conventions", README) == [str(len(bptt.conventions()))]
+
+
+def test_what_stands_before_its_reference_is_short_and_has_three_pictures() -> None:
+    first = README.partition("\n# Reference\n")[0]
+    assert len(re.sub(r"```.*?```", "", first, flags=re.DOTALL).split()) <= 450
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", first)
+    assert len(pictures) == 3
+    assert all((ROOT / picture).is_file() for picture in pictures)
+
+
 if __name__ == "__main__":
     (old,) = blocks("wrong", "text")
     first = old.partition("\n")[0]

@@ -9,8 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
 
 from bptt.harness.experiments.engine.run import experiment
 from bptt.reports.answers import Answer, answers
@@ -69,7 +70,7 @@ def pictured() -> dict[str, Answer]:
 
 def standalone(chart: Chart) -> str:
     """A chart of a page as a file: it carries the style sheet whose classes it uses."""
-    style = files("bptt.reports").joinpath("templates", "page.css").read_text(encoding="utf-8")
+    style = Environment(loader=PackageLoader("bptt.reports"), autoescape=True).get_template("page.css").render()
     head, _, rest = chart.svg.partition(">")
     space = "" if "xmlns=" in head else ' xmlns="http://www.w3.org/2000/svg"'
     return f"{head}{space}><style>{html.escape(style, quote=False)}</style>{rest}"

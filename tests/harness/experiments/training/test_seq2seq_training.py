@@ -25,7 +25,8 @@ PAIRS = Pairs((("1+2", "3"), ("10+2", "12"), ("7+5", "12"), ("4+4", "8")), (("3+
 def test_all_claims_hold_and_torch_takes_the_same_first_steps(d: Definition, cell: str) -> None:
     pytest.importorskip("torch")
     e = run(d, **{**TINY, "cell": (cell,)})
-    assert wrong(e) == []
+    few_steps = "part of 12 held-back answers that is exactly right"
+    assert all(c.verdict == "not judged" and few_steps in c.name for c in e.claims if c.verdict != "agrees")
     assert named(e, "loss of the first 10 steps").measured < 1e-12
     (grid,) = e.grids
     sums = np.array(grid.values).sum(axis=1)
