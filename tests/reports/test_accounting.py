@@ -218,5 +218,5 @@ def test_a_planned_check_without_a_result_has_a_place_in_its_family() -> None:
     run = replace(a_run(results=PASSED[:2]), catalogue=entries)
     assert "gradient ··?" in text_of(run)
     text = page(run)
-    assert 'class="cell undecided"' in text and "LSTM, gradient: 2 passed · 1 without a result" in text
+    assert 'class="cell undecided"' in text and "gradient: 2 passed · 1 without a result" in text
     assert "planned, and no result came back" in text

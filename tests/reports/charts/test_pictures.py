@@ -73,7 +73,7 @@ def test_noise_and_large_grids_stay_in_the_budget() -> None:
 def test_places_spread_by_ratio_have_a_logarithmic_axis() -> None:
     lags = tuple(2.0**k for k in range(8))
     texts = {t.text for t in parsed(pictures.heatmap(grid((tuple(range(8)),) * 2, x=lags), "x")).iter("text")}
-    assert {"1e0", "1e1", "1e2"} <= texts
+    assert {"1", "10", "100"} <= texts
     texts = {t.text for t in parsed(pictures.heatmap(grid((tuple(range(8)),) * 2), "x")).iter("text")}
     assert {"1", "2", "3"} <= texts
 
