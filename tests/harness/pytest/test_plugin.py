@@ -313,14 +313,16 @@ def test_two_classes_of_one_name_given_as_cells_have_a_row_each(cells: pytest.Py
     assert 'name="a/c:Cell"' in text and 'name="b/c:Cell"' in text and "<failure" in text
 
 
-#: The mark is left where the class is made: a call that stands alone at the top of a file need not be run to have its classes.
+#: The mark is left where a check calls it: each worker asks for the plan of a target, one of them makes its checks.
 CHECKED_ONCE = """
 import os
 from pathlib import Path
 from cells import Right
 
 class Counted(Right):
-    Path(__file__).with_name(f"made-in-{os.environ.get('PYTEST_XDIST_WORKER', 'controller')}-{os.getpid()}").touch()
+    def backward(self, *given):
+        Path(__file__).with_name(f"made-in-{os.environ.get('PYTEST_XDIST_WORKER', 'controller')}-{os.getpid()}").touch()
+        return super().backward(*given)
 """
 
 
