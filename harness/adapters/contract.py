@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from bptt.harness.adapters.objects import attribute, construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
+from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Detection, Subject
 from bptt.harness.words import nearest
@@ -93,7 +93,7 @@ def _options(impl: object, spec: str) -> dict[str, Any]:
     """The optional attributes that are there, checked.  Raises UsageError on one that is of the wrong kind."""
     options: dict[str, Any] = {}
     for name, check in _CHECKS.items():
-        value = attribute(impl, name)
+        value = getattr(impl, name, None)  # what it declares is asked for without a net: a claim that raises is never left out
         if value is not None:
             options[name] = check(value, f"{spec}: {short_name(impl)}", name)
     return options
