@@ -41,6 +41,7 @@ framework can), and may have one more method, where the framework has forward-mo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -154,6 +155,7 @@ class AsMade:
     own        the only parameters that it can have, where it takes no others
     formula    (params, xs, state) -> what it should give, where that is more than outputs and final states
     steps      the only T that it takes
+    rounds     within it every operation of the judged formula is rounded to that dtype; None where that cannot be had
     told       what else is to be said of how it ran: "2 graphs compiled"
     refused    why it cannot be run as it is, in the words of what refuses it
     """
@@ -165,6 +167,7 @@ class AsMade:
     own: Arrays | None = None
     formula: Callable[[Arrays, Array, Arrays], dict[str, Array]] | None = None
     steps: int | None = None
+    rounds: Callable[[], AbstractContextManager[None]] | None = None
     told: str = ""
     refused: str = ""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 
+from bptt.harness.adapters.functions.rounding import rounded
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.build import one_line
 from bptt.harness.adapters.torch.run import TorchModule
@@ -23,7 +25,7 @@ def as_made(implementation: TorchModule, module: torch.nn.Module) -> AsMade | No
     if dtype not in _NAMES:
         return None
     made = _Made(implementation, dtype)
-    return AsMade(_NAMES[dtype], made.run, made.backward)
+    return AsMade(_NAMES[dtype], made.run, made.backward, rounds=None if dtype == torch.float64 else partial(rounded, _NAMES[dtype]))
 
 
 def compiled_as_made(implementation: TorchModule, compiled: torch.nn.Module) -> AsMade | None:

@@ -70,6 +70,45 @@ def test_a_right_object_conforms_in_its_own_dtype_and_is_said_to_be_of_it(dtype:
     assert f"as it is: {name}, sensitivity" in run.text()
 
 
+class LittleOtherInFloat32(torch.nn.Module):
+    """A layer that is off by some roundings in float32 alone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.GRU(input_size, hidden_size)
+
+    def forward(self, x: torch.Tensor, h0: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        ys, h = self.layer(x, h0)
+        return (ys * (1 + 3e-5) if x.dtype == torch.float32 else ys), h
+
+
+def test_what_rounding_of_operations_does_is_measured_and_more_than_that_is_an_error() -> None:
+    run = check(LittleOtherInFloat32(3, 7), isolate=False, level="smoke", select=["contract", "numerics"])
+    assert [(r.check, r.severity) for r in run.failed] == [("NUM150", "error")], run.text()
+    made = run["NUM150"].finding
+    assert made is not None and "ys of the object as it is (float32) differs" in made.headline
+
+
+class ManySteps(torch.nn.Module):
+    """A right cell that loses digits inside: a stiff equation in many small steps."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.W = torch.nn.Parameter(torch.randn(input_size, hidden_size) / input_size**0.5)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        for _ in range(40):
+            h = h + 0.05 * (100 + x @ self.W) - 0.05 * (100 + h)
+        return h
+
+
+def test_a_right_object_that_loses_digits_inside_is_not_accused() -> None:
+    run = check(ManySteps(3, 7), isolate=False, level="smoke", select=["contract", "numerics"])
+    assert run["NUM150"].status == "passed" and run.ok, run.text()
+    assert run["NUM150"].metrics["as_made_error"] > 1e-6
+
+
 def test_numbers_are_rounded_as_torch_rounds_them() -> None:
     values = np.random.default_rng(0).normal(size=(50, 2))
     mine = rounded(values.astype(np.float32), "bfloat16")
