@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in modules:
         importlib.import_module(name)
     if threads() > 1:
-        control.send(THREADS)
+        _tell(control, THREADS)
         return
     from bptt.harness.checks import registry
     from bptt.harness.run.isolation.worker import serve
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are waited for by nobody
     gc.collect()
     gc.freeze()  # the pages of what is imported stay shared
-    control.send(READY)
+    if not _tell(control, READY):
+        return
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 3)
         if message != REQUEST or len(descriptors) != 3:
@@ -72,6 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             keeper.main_of_fork(socket.socket(fileno=line), channel, stderr, serve)
         for each in descriptors:
             os.close(each)
+
+
+def _tell(control: socket.socket, message: bytes) -> bool:
+    """Whether somebody is there to be told: a run may have ended while this was imported."""
+    try:
+        control.send(message)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def threads() -> int:

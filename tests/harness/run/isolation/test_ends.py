@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,3 +89,14 @@ def test_targets_have_no_parent_that_ran_anything_and_no_thread_but_their_own(tm
         seen.append((tmp_path / "told").read_text())
     assert seen[0] == seen[1] and seen[0].startswith("1 ")
     assert os.getcwd() != str(tmp_path)
+
+
+def test_a_server_whose_run_has_ended_before_it_was_ready_says_nothing() -> None:
+    here, there = socket.socketpair()
+    program = "import sys; from bptt.harness.run.isolation.server import main; main(sys.argv[1:])"
+    with there:
+        command = [sys.executable, "-c", program, str(there.fileno()), "json"]
+        server = subprocess.Popen(command, pass_fds=[there.fileno()], stderr=subprocess.PIPE, text=True)
+        here.close()
+    _, said = server.communicate(timeout=120)
+    assert (server.returncode, said) == (0, "")
