@@ -76,7 +76,7 @@ def experiment(
 
 def _with_given(planned: Sequence[Planned], weights: str | None, data: str | None) -> tuple[Planned, ...]:
     """Both files are read once here: what is wrong with them is said before anything is measured."""
-    from bptt.harness.experiments.theory import given
+    from bptt.harness.experiments.flow import given
 
     if weights:
         given.weights(weights)

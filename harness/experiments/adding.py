@@ -28,8 +28,8 @@ from bptt.harness.experiments.engine.estimates import sigmas
 from bptt.harness.experiments.engine.outcomes import iterations, share, solved_at
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.stepping import why_not
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.stepping import why_not
 from bptt.harness.experiments.training.of_subject import SubjectModel, trainable
 from bptt.harness.experiments.training.sequence_tasks import ADDING_BASELINE, ADDING_DEVIATION, Drawn, adding
 from bptt.harness.subject import Array

@@ -23,11 +23,11 @@ from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.advisor import states_along
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.paths import has_highway, recurrent_weights, walk
-from bptt.harness.experiments.theory.stepping import start, why_not
-from bptt.harness.experiments.theory.usual_starts import kept_bias, started, with_gain
+from bptt.harness.experiments.flow.advisor import states_along
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.paths import has_highway, recurrent_weights, walk
+from bptt.harness.experiments.flow.stepping import start, why_not
+from bptt.harness.experiments.flow.usual_starts import kept_bias, started, with_gain
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.refimpl.cells import CELLS

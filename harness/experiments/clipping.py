@@ -26,8 +26,8 @@ from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import ContractError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.stepping import sign_cotangent, start
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.stepping import sign_cotangent, start
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.cells import CELLS

@@ -2,8 +2,8 @@
 
     L = <v, y_T>, v of random signs          the curve: ||dL/ds_{T-k}|| over ||v||, at lags k = 0, ..., T, s being all of the state
 
-Three frames, where they apply: each cell as it starts by itself; with the usual starts (harness/experiments/theory/usual_starts.py); and
-with a user's own weights and sequences (harness/experiments/theory/given.py), beside cells as they start by themselves on the same ones.
+Three frames, where they apply: each cell as it starts by itself; with the usual starts (harness/experiments/flow/usual_starts.py); and
+with a user's own weights and sequences (harness/experiments/flow/given.py), beside cells as they start by themselves on the same ones.
 
 A table says the same in numbers: the factor a step and the half-life, by the mean change of the log norm after the first tenth of the
 lags; the largest Lyapunov exponent; the share of the gradient that has run along the memory alone at lag 20, by no recurrent weight (1: all
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.comparing import SHARE_AT, STARTS, compared
+from bptt.harness.experiments.flow.comparing import SHARE_AT, STARTS, compared
 from bptt.reports.records import Claim, Experiment, Frame, Series, Table
 
 LN10 = math.log(10)

@@ -20,8 +20,8 @@ from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.estimates import mean
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.stepping import why_not
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.stepping import why_not
 from bptt.harness.experiments.training.of_subject import SubjectModel, trainable
 from bptt.harness.experiments.training.panels import not_judged
 from bptt.harness.experiments.training.sequence_tasks import BLANK, KEPT, PARITY_BASELINE, SYMBOLS, Drawn, copying, copying_baseline, parity

@@ -6,10 +6,10 @@ A flow is drawn from a certified gradient only: where the vector-Jacobian produc
 are made from the exact derivative of the forward pass, and the wrong ones stand beside them as "yours".
 
     norm      its own backward, step by step, in the log domain; beside the reference's at the same states where it was identified,
-              with the part that runs along the memory (harness/experiments/theory/paths.py), the saturation of its gates, and for Elman's
+              with the part that runs along the memory (harness/experiments/flow/paths.py), the saturation of its gates, and for Elman's
               network what its recurrent matrix proves (harness/experiments/theory/certificates.py)
     spectrum  Lyapunov exponents of the full-state step Jacobians (harness/experiments/theory/lyapunov.py)
-    window    what each lag brings to the gradient of its parameters (harness/experiments/theory/advisor.py)
+    window    what each lag brings to the gradient of its parameters (harness/experiments/flow/advisor.py)
 
 Parameters as its own init draws them, zeros moved a little; inputs of variance 1; the loss a sum of signs over the last output, for the
 window a normal vector times the last output of sequences of `length` steps that begin where the cell's own zero_state says.
@@ -26,10 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.advisor import TOLERATED
-from bptt.harness.experiments.theory.flow_panels import PANELS, subject_of
+from bptt.harness.experiments.flow.advisor import TOLERATED
+from bptt.harness.experiments.flow.flow_panels import PANELS, subject_of
+from bptt.harness.experiments.flow.stepping import why_not
 from bptt.harness.experiments.theory.lyapunov import largest_of
-from bptt.harness.experiments.theory.stepping import why_not
 from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 
 LN10 = math.log(10)

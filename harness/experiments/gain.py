@@ -13,14 +13,14 @@ from bptt.harness.experiments.engine.definition import Definition, Point, Settin
 from bptt.harness.experiments.engine.estimates import intercept, mean
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.stepping import start, why_not
+from bptt.harness.experiments.flow.usual_starts import with_gain
 from bptt.harness.experiments.theory import mean_field
-from bptt.harness.experiments.theory.flow_panels import subject_of
 from bptt.harness.experiments.theory.jacobians import cell_jacobians, flatten, subject_jacobians
 from bptt.harness.experiments.theory.lyapunov import invariant_start, random_start, spectrum
 from bptt.harness.experiments.theory.random_matrices import gaussian
-from bptt.harness.experiments.theory.stepping import start, why_not
 from bptt.harness.experiments.theory.tanh_networks import exponents, settled
-from bptt.harness.experiments.theory.usual_starts import with_gain
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.refimpl import elman

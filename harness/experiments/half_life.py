@@ -6,7 +6,7 @@ Without recurrent weights and input the gate is sigmoid(b) at every step, and so
     half-life = ln(1/2) / ln sigmoid(b)                        linear cell with W_h = sigmoid(b) Q, Q orthogonal: the same
 
 With recurrent weights of gain g (W_h entries from N(0, g^2/H)) and inputs of variance 1 the gradient that runs along the gates alone
-(harness/experiments/theory/paths.py) is only a part of the whole: "the LSTM gradient is the product of the forget gates" holds at g = 0.
+(harness/experiments/flow/paths.py) is only a part of the whole: "the LSTM gradient is the product of the forget gates" holds at g = 0.
 
 Source: Gers, Schmidhuber, Cummins 2000, Neural Computation 12(10) (forget gate); Jozefowicz, Zaremba, Sutskever 2015, ICML (its bias);
 Arpit et al. 2018, arXiv:1810.03023 (the cell path drowned by the others).
@@ -21,7 +21,7 @@ import numpy as np
 
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.paths import has_highway, split
+from bptt.harness.experiments.flow.paths import has_highway, split
 from bptt.harness.subject import Array
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell

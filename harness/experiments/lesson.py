@@ -1,7 +1,7 @@
 """Backpropagation through time in six pictures, in the order in which they are taught; each with a sentence on what one sees.
 
 `bptt experiment --lesson`; with `--cell` the first picture is that of a cell of yours.  How each is measured stands in
-harness/experiments/theory/lesson_panels.py.
+harness/experiments/flow/lesson_panels.py.
 
 Sources: Pascanu, Mikolov and Bengio 2013 (vanishing, exploding, the cliff, clipping); Ginibre 1965 and Girko 1984 (eigenvalues of a random
 matrix fill a disc); Marchenko and Pastur 1967 (its singular values); Hochreiter and Schmidhuber 1997 (gates).
@@ -17,7 +17,7 @@ import numpy as np
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
-from bptt.harness.experiments.theory.lesson_panels import GAINS, PANELS, PULSES
+from bptt.harness.experiments.flow.lesson_panels import GAINS, PANELS, PULSES
 from bptt.reports.records import Claim, Cloud, Discs, Experiment, Frame, Grid, Histogram, Series
 
 NAMES = {

@@ -12,10 +12,10 @@ from bptt.harness.experiments.engine.definition import Definition, Point, Settin
 from bptt.harness.experiments.engine.estimates import Mean, mean
 from bptt.harness.experiments.engine.reading import real, reals, text, whole
 from bptt.harness.experiments.engine.replicas import of_each
-from bptt.harness.experiments.theory.advisor import states_along
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.stepping import log_norms, norm_of_v, start, why_not
-from bptt.harness.experiments.theory.usual_starts import with_gain
+from bptt.harness.experiments.flow.advisor import states_along
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.stepping import log_norms, norm_of_v, start, why_not
+from bptt.harness.experiments.flow.usual_starts import with_gain
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array
 from bptt.refimpl import CELLS

@@ -20,8 +20,8 @@ import numpy as np
 
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, reals, whole
-from bptt.harness.experiments.theory.advisor import advise
-from bptt.harness.experiments.theory.truncated_bptt import aicher_bound, artbp, scalar_bias, tanh_network
+from bptt.harness.experiments.flow.advisor import advise
+from bptt.harness.experiments.flow.truncated_bptt import aicher_bound, artbp, scalar_bias, tanh_network
 from bptt.harness.subject import Array
 from bptt.reports.records import Claim, Experiment, Interval, Series, Table
 

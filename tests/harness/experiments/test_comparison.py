@@ -10,8 +10,8 @@ import pytest
 from bptt.harness.errors import UsageError
 from bptt.harness.experiments.comparison import DEFINITION, OTHERS, half_life
 from bptt.harness.experiments.engine.plan import plan, with_given
-from bptt.harness.experiments.theory import given
-from bptt.harness.experiments.theory.flow_panels import subject_of
+from bptt.harness.experiments.flow import given
+from bptt.harness.experiments.flow.flow_panels import subject_of
 from bptt.refimpl.cells import CELLS
 from bptt.reports.records import Experiment, Table
 from tests.harness.experiments.measuring import is_sound, run, wrong

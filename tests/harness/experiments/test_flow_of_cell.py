@@ -10,9 +10,9 @@ import pytest
 
 from bptt.harness.errors import UsageError
 from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.flow import flow_panels
+from bptt.harness.experiments.flow.flow_panels import Retaken
 from bptt.harness.experiments.flow_of_cell import DEFINITION, words_of_rate
-from bptt.harness.experiments.theory import flow_panels
-from bptt.harness.experiments.theory.flow_panels import Retaken
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.unroll import forward
 from bptt.reports.records import Experiment

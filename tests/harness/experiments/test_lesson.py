@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bptt.harness.errors import UsageError
+from bptt.harness.experiments.flow import lesson_panels
+from bptt.harness.experiments.flow.lesson_panels import PANELS, _loss, lag_map
 from bptt.harness.experiments.lesson import DEFINITION, NAMES, SEEN
-from bptt.harness.experiments.theory import lesson_panels
-from bptt.harness.experiments.theory.lesson_panels import PANELS, _loss, lag_map
 from bptt.reports.answers import answers
 from bptt.reports.records import Experiment, Run
 from tests.harness.experiments.measuring import is_sound, run, wrong

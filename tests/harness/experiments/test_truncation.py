@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bptt.harness.experiments.theory import truncated_bptt
-from bptt.harness.experiments.theory.advisor import advise
-from bptt.harness.experiments.theory.truncated_bptt import aicher_bound, artbp, scalar_bias, tanh_network
+from bptt.harness.experiments.flow import truncated_bptt
+from bptt.harness.experiments.flow.advisor import advise
+from bptt.harness.experiments.flow.truncated_bptt import aicher_bound, artbp, scalar_bias, tanh_network
 from bptt.harness.experiments.truncation import DEFINITION
 from tests.harness.experiments.measuring import is_sound, run, wrong
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bptt.harness.adapters import adapt
+from bptt.harness.experiments.flow.flow_panels import window
 from bptt.harness.experiments.flow_of_cell import DEFINITION, words_of_endless, words_of_window
-from bptt.harness.experiments.theory.flow_panels import window
 from bptt.harness.subject import Array
 
 Params = dict[str, Array]

@@ -17,7 +17,7 @@ from bptt.harness.call.cell import backward
 from bptt.harness.call.drawing import draw_params, zero_state
 from bptt.harness.cases import Case, Cotangent, Data, admissible, generator
 from bptt.harness.errors import ContractError
-from bptt.harness.experiments.theory.advisor import states_along
+from bptt.harness.experiments.flow.advisor import states_along
 from bptt.harness.experiments.theory.jacobians import flatten, subject_jacobians, unflatten
 from bptt.harness.subject import Array, Arrays, Subject
 

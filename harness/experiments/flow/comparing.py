@@ -10,9 +10,9 @@ import numpy as np
 from bptt.harness.cases import Case, admissible
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.reading import text, whole
-from bptt.harness.experiments.theory import given
-from bptt.harness.experiments.theory.advisor import states_along
-from bptt.harness.experiments.theory.flow_panels import (
+from bptt.harness.experiments.flow import given
+from bptt.harness.experiments.flow.advisor import states_along
+from bptt.harness.experiments.flow.flow_panels import (
     Retaken,
     advice_from,
     mistake_of,
@@ -21,11 +21,11 @@ from bptt.harness.experiments.theory.flow_panels import (
     subject_of,
     without_backward,
 )
+from bptt.harness.experiments.flow.paths import has_highway, walk
+from bptt.harness.experiments.flow.stepping import Setting, log_norms, norm_of_v, sign_cotangent, start, why_not
+from bptt.harness.experiments.flow.usual_starts import like, started
 from bptt.harness.experiments.theory.jacobians import flatten, subject_jacobians
 from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
-from bptt.harness.experiments.theory.paths import has_highway, walk
-from bptt.harness.experiments.theory.stepping import Setting, log_norms, norm_of_v, sign_cotangent, start, why_not
-from bptt.harness.experiments.theory.usual_starts import like, started
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
 from bptt.harness.gradient.exact_backward import with_exact_backward
 from bptt.harness.identify.published_cell import identify

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bptt.harness.experiments.theory.paths import Lag, Part, has_highway, recurrent_weights, split, walk
+from bptt.harness.experiments.flow.paths import Lag, Part, has_highway, recurrent_weights, split, walk
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.types import Array, Params, State, Tape

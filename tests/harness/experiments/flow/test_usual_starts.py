@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bptt.harness.errors import ContractError
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.usual_starts import like, started, with_gain
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.usual_starts import like, started, with_gain
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.weights.map import params_to_reference
 from bptt.refimpl.cells import CELLS

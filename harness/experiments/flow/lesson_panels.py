@@ -17,11 +17,11 @@ import numpy as np
 
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.reading import real, text, whole
-from bptt.harness.experiments.theory.flow_panels import mistake_of, subject_of, without_backward
+from bptt.harness.experiments.flow.flow_panels import mistake_of, subject_of, without_backward
+from bptt.harness.experiments.flow.saturation import HIGH, LOW, gates_along
+from bptt.harness.experiments.flow.stepping import start, why_not
 from bptt.harness.experiments.theory.jacobians import cell_jacobians, flatten, subject_jacobians
 from bptt.harness.experiments.theory.random_matrices import gaussian
-from bptt.harness.experiments.theory.saturation import HIGH, LOW, gates_along
-from bptt.harness.experiments.theory.stepping import start, why_not
 from bptt.harness.subject import Array
 from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.cells import CELLS

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bptt.harness.errors import ContractError
-from bptt.harness.experiments.theory.advisor import states_along
-from bptt.harness.experiments.theory.stepping import Setting, affordable, log_norms, sign_cotangent, start, why_not
+from bptt.harness.experiments.flow.advisor import states_along
+from bptt.harness.experiments.flow.stepping import Setting, affordable, log_norms, sign_cotangent, start, why_not
 from bptt.harness.subject import Array, Subject
 from bptt.harness.targets import load
 from bptt.refimpl.cells import CELLS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bptt.harness.experiments.theory.saturation import gates_along, saturation
+from bptt.harness.experiments.flow.saturation import gates_along, saturation
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.unroll import forward

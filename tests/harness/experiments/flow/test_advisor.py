@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case
 from bptt.harness.errors import ContractError
-from bptt.harness.experiments.theory.advisor import KEPT, NEGLIGIBLE, Lags, _folded, advise, lags_of, states_along
+from bptt.harness.experiments.flow.advisor import KEPT, NEGLIGIBLE, Lags, _folded, advise, lags_of, states_along
 from bptt.harness.subject import Array
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.unroll import forward, truncated_backward

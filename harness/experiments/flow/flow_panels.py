@@ -16,13 +16,13 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.experiments.engine.definition import Settings, Values
 from bptt.harness.experiments.engine.reading import real, whole
-from bptt.harness.experiments.theory.advisor import Advice, Lags, advise, lags_of, states_along
+from bptt.harness.experiments.flow.advisor import Advice, Lags, advise, lags_of, states_along
+from bptt.harness.experiments.flow.paths import has_highway, walk
+from bptt.harness.experiments.flow.saturation import saturation
+from bptt.harness.experiments.flow.stepping import Setting, affordable, log_norms, sign_cotangent, start
 from bptt.harness.experiments.theory.certificates import GAMMA, certify
 from bptt.harness.experiments.theory.jacobians import flatten, subject_jacobians
 from bptt.harness.experiments.theory.lyapunov import random_start, spectrum
-from bptt.harness.experiments.theory.paths import has_highway, walk
-from bptt.harness.experiments.theory.saturation import saturation
-from bptt.harness.experiments.theory.stepping import Setting, affordable, log_norms, sign_cotangent, start
 from bptt.harness.gradient.exact_backward import OneStep, one_step, with_exact_backward
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.run.gradient_over_lag import gradient_over_lag

@@ -11,7 +11,7 @@ import numpy as np
 
 from bptt.harness.adapters.reference import subject
 from bptt.harness.experiments.engine.definition import Values
-from bptt.harness.experiments.theory.advisor import Lags, lags_of
+from bptt.harness.experiments.flow.advisor import Lags, lags_of
 from bptt.harness.subject import Array, Arrays
 from bptt.refimpl.cells import CELLS
 from bptt.refimpl.cells.cell import Cell
