@@ -122,7 +122,8 @@ def admissible(subject: Subject, case: Case) -> Case:
         return replace(case, N=N, D=0, H=0, dtype=dtype, sizes=sizes, pick=0)
     H = nearest(case.H or Case.H, subject.hidden_sizes)
     D = H if subject.square else nearest(case.D or Case.D, subject.input_sizes)
-    return replace(case, N=nearest(case.N, subject.batch_sizes), D=D, H=H, dtype=subject.dtype)
+    T = nearest(case.T, subject.lengths_of_sequence)
+    return replace(case, T=T, N=nearest(case.N, subject.batch_sizes), D=D, H=H, dtype=subject.dtype)
 
 
 def generator(case: Case, purpose: str) -> np.random.Generator:

@@ -113,6 +113,19 @@ class Accumulation:
 
 
 @dataclass(frozen=True)
+class Clip:
+    """A cut of gradients that its author means.
+
+    threshold   of each entry, or of the norm
+    backward    the author's own, with the cut in it, in the axes of the contract
+    """
+
+    threshold: float
+    of_norm: bool
+    backward: Callable[[Arrays, Array, Arrays, Array, Arrays], Any]
+
+
+@dataclass(frozen=True)
 class Operator:
     """What an operator says of its arrays and of what it need not keep.
 
@@ -185,15 +198,18 @@ class Subject:
     detected        what the adapter found out, for `describe`
     regions         (params) -> their blocks by gate, where the adapter knows them; () otherwise
     batch_sizes, input_sizes, hidden_sizes   the only sizes it can take, or None for any
+    lengths_of_sequence   the only T that it can take, or None for any
     square          D == H only
     bidirectional   outputs may depend on later inputs
     dtype           the dtype in which it works ("float64" unless it says otherwise)
     dys_scale       it clips its gradients: keep cotangents this small
+    clip            it clips its gradients and means to: `implementation` gives them without the cut
     truncation      the largest lag of its BPTT: the error of step t goes back to step t - k and no further; 0 is the step alone
     lengths         run(..., lengths=) is there
     source          file and line of its backward (or of the class), where known
     no_dfinal       final states for which its backward takes no gradient
     inferred_final  final states that it does not return: the last output stands for them
+    kept_inside     states that it takes, but neither returns nor has for its output: they start from zeros, and it cannot be continued
     accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
     operator        what an operator says of its arrays
     two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
@@ -214,15 +230,18 @@ class Subject:
     batch_sizes: tuple[int, ...] | None = None
     input_sizes: tuple[int, ...] | None = None
     hidden_sizes: tuple[int, ...] | None = None
+    lengths_of_sequence: tuple[int, ...] | None = None
     square: bool = False
     bidirectional: bool = False
     dtype: str = "float64"
     dys_scale: float | None = None
+    clip: Clip | None = None
     truncation: int | None = None
     lengths: bool = False
     source: tuple[str, int] | None = None
     no_dfinal: tuple[str, ...] = ()
     inferred_final: tuple[str, ...] = ()
+    kept_inside: tuple[str, ...] = ()
     accumulation: Accumulation | None = None
     two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None
     operator: Operator | None = None

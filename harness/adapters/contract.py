@@ -6,9 +6,10 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from bptt.harness.adapters import said
 from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Detection, Subject
+from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Clip, Detection, Subject
 from bptt.harness.words import nearest
 
 OPTIONAL = {"backward": "backward(params, xs, state, dys, dfinal_state) -> dparams, dxs, dstate"}
@@ -76,17 +77,51 @@ def _subject(impl: Any, spec: str, name: str) -> Subject:
     if not has_gradients:
         found.append(Detection("gradients", "none: it has no backward, so only its forward pass is checked"))
     found += [Detection(what, f"the class says so: {what} = {value!r}") for what, value in options.items()]
+    told, implementation = _as_said(impl, kind, options, f"{spec}: {name}")
+    found += told.pop("detected")
+    for name_ in ("clip", "clip_norm", "batch_first"):
+        options.pop(name_, None)
     return Subject(
         name=name,
         spec=spec,
         framework="numpy",
         kind=kind,
-        implementation=impl,
+        implementation=implementation,
         capabilities=frozenset({"backward"} if has_gradients else ()) | ({"forward_ad"} if has(impl, "run_tangent") else set()),
         detected=tuple(found),
         source=source_of(impl, "backward" if kind == "cell" else "loss", "run"),
         **options,
+        **told,
     )
+
+
+def _as_said(impl: Any, kind: str, options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], Any]:
+    """Fields of the subject, and the object in the axes and with the results of the contract.  Raises UsageError."""
+    clip, of_norm = options.get("clip"), False
+    if options.get("clip_norm") is not None:
+        if clip is not None:
+            raise UsageError(f"{where} says clip and clip_norm, wanted one of them")
+        clip, of_norm = options["clip_norm"], True
+    found: list[Detection] = []
+    told: dict[str, Any] = {"detected": found}
+    inner = said.BatchFirst(impl) if options.get("batch_first") else impl
+    if kind == "cell" and (parts := said.without_final(inner, options)) is not None:
+        inferred, kept = parts
+        inner = said.NoFinal(inner, inferred, kept)
+        told |= {"inferred_final": inferred, "kept_inside": kept}
+        for names, why in (
+            (inferred, "the last output stands for it"),
+            (kept, "it starts from zeros here, and its gradient is not judged"),
+        ):
+            found += [Detection("final state", f"{', '.join(names)} is not given: {why}")] if names else []
+    if clip is not None:
+        if kind == "network":
+            inner = said.UncutLoss(inner, clip, of_norm)
+        elif has(impl, "backward"):
+            told["clip"] = Clip(clip, of_norm, inner.backward)
+            inner = said.Uncut(inner)
+        found.append(Detection("clip", f"its gradients are cut at {clip:g} by design: they are judged without the cut"))
+    return told, inner
 
 
 def _options(impl: object, spec: str) -> dict[str, Any]:
@@ -142,6 +177,10 @@ _CHECKS = {
     "batch_sizes": _sizes,
     "input_sizes": _sizes,
     "hidden_sizes": _sizes,
+    "lengths_of_sequence": _sizes,
+    "batch_first": _flag,
+    "clip": _scale,
+    "clip_norm": _scale,
     "square": _flag,
     "bidirectional": _flag,
     "dtype": _dtype,

@@ -118,7 +118,7 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
     ),
     ("LIN110", "BUG"): (
         "backward does more than multiply and add its cotangents: a clip, a norm, a rounding or a test on dys or dh",
-        "clip outside of backward, or say dys_scale so that no clip is reached; do not skip steps where dys is small or zero",
+        "clip outside of backward, or say clip = c (clip_norm = c) where it is meant; do not skip steps where dys is small or zero",
     ),
     ("NUM100", "PRECISION_LOSS"): (
         "a value on the way has a lower precision than the inputs",

@@ -97,7 +97,7 @@ def factor_per_cotangent(numbers: Numbers) -> Iterator[Cause]:
             f"yours / exact is one factor a cotangent ({', '.join(f'{r:.3g}' for r in factors)}); where it is below 1, "
             f"the norm is {clipped[0]:.6g}",
             0.95,
-            "clip outside of the backward pass, or say dys_scale so that no clip is reached",
+            "clip outside of the backward pass, or say clip = c where it is meant, to be judged without it",
         )
 
 
@@ -118,7 +118,7 @@ def clipped(numbers: Numbers) -> Iterator[Cause]:
                 f"the entries of {pair.label} are clipped to [-{bound:.6g}, {bound:.6g}]",
                 f"{int(at_bound.sum())} entries stand at {bound:.6g} and larger in exact; {int((~at_bound).sum())} others agree",
                 0.95,
-                "clip outside of the backward pass, or say dys_scale so that no clip is reached",
+                "clip outside of the backward pass, or say clip = c where it is meant, to be judged without it",
             )
 
 

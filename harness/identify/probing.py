@@ -139,6 +139,9 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
     """The subject at small sizes that it can take.  Raises Unidentified where it is no single recurrent cell over (T, N, D)."""
     if subject.kind != "cell":
         raise Unidentified(f"it is no cell that can be run alone: {subject.kind}")
+    if subject.lengths_of_sequence:
+        taken = " or ".join(map(str, subject.lengths_of_sequence))
+        raise OutOfReach(f"it takes sequences of {taken} steps only; one step is looked at first")
     if subject.bidirectional:
         raise OutOfReach("it reads the sequence in both directions; only a single cell in one direction is searched for")
     D, H, N = choose(subject, free)

@@ -155,7 +155,7 @@ BUGS: tuple[KnownMistake, ...] = (
         "return loss, g",
         "return loss, {k: np.clip(d, -5, 5) for k, d in g.items()}",
         "every gradient is clipped to [-5, 5] in the same function",
-        "clip outside of it, or say dys_scale",
+        "clip outside of it, or say clip = c (clip_norm = c) where it is meant",
         "",
     ),
     of_network(
@@ -163,7 +163,7 @@ BUGS: tuple[KnownMistake, ...] = (
         "return loss, g",
         "return loss, {k: np.clip(d, -1, 1) for k, d in g.items()}",
         "every gradient is clipped to [-1, 1] in the same function",
-        "clip outside of it, or say dys_scale",
+        "clip outside of it, or say clip = c (clip_norm = c) where it is meant",
         "",
     ),
     of_network(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.said import cut
 from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.cases import Case, Cotangent, cotangents, generator
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotLinear, agree
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotLinear, agree
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
-from bptt.reports.records import Where
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Where
 
 _CASES = (Case(), Case(T=1, seed=1))
 
@@ -55,6 +58,62 @@ def backward_is_linear_in_its_cotangents(context: CheckContext, case: Case) -> I
     for name in v:
         found = _linear(name, both[name], v[name] + 2 * w[name], eps, "B(v) + 2 B(w)", abs(v[name]) + 2 * abs(w[name]), largest)
         yield replace(found, detail=detail)
+
+
+@check("LIN120", family="linearity", cases=(Case(),), needs=("LIN110",))
+def a_clip_that_is_said_cuts_as_it_says(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """B(k v) = cut(k B(v)) for each parameter, at a k where nothing should be cut and at one where much should."""
+    context.needs_backward()
+    clip = context.subject.clip
+    if clip is None:
+        raise NotApplicable("it says no clip and no clip_norm")
+    data, (cotangent, plain) = context.data(case), _at(context, case, 1.0, 0.0)
+    own = replace(context.subject, implementation=_Backward(clip.backward))
+    sizes = [
+        np.sqrt(sum(np.sum(g**2) for g in plain.params.values())) if clip.of_norm else max(np.max(abs(g)) for g in plain.params.values())
+    ]
+    name = "the norm of all" if clip.of_norm else "an entry"
+    for part, k in ((0.1, 0.1 * clip.threshold / sizes[0]), (10.0, 10.0 * clip.threshold / sizes[0])):
+        scaled = Cotangent(f"{k:.3g} times {cotangent.name}", k * cotangent.dys, {s: k * v for s, v in cotangent.dfinal.items()})
+        got, full = backward(own, data, scaled).params, {p: k * g for p, g in plain.params.items()}
+        if part > 1 and all(_close(got[p], full[p]) for p in got):
+            yield Evidence(
+                False,
+                f"it says that it cuts {name} of its gradients at {clip.threshold:g}, and cuts none at {10 * clip.threshold:g}",
+                severity="warning",
+            )
+            continue
+        ways = cut(full, clip)
+        for p, g in got.items():
+            if any(_close(g, way[p]) for way in ways):
+                yield Evidence(True)
+                continue
+            elsewhere = float(np.linalg.norm(g) if clip.of_norm else np.max(np.abs(g), initial=0.0))
+            at = "" if clip.of_norm or not _close(g, np.clip(full[p], -elsewhere, elsewhere)) else f": it is cut at {elsewhere:.4g}"
+            yield Evidence(
+                False,
+                f"dL/d{p} is not cut as said, {name} at {clip.threshold:g}{at}",
+                "CONTRACT",
+                "error" if at else "warning",
+                where=Where(tensor=p),
+                detail=_CUT_ELSEWHERE if at else None,
+            )
+
+
+_CUT_ELSEWHERE = Named(
+    (Cause("cut-elsewhere", "gradients are cut at another threshold than the one that is said", "", 0.9, "say the one that is meant"),)
+)
+
+
+class _Backward:
+    """A backward alone, as the boundary to foreign code calls it."""
+
+    def __init__(self, backward: Callable[..., Any]) -> None:
+        self.backward = backward
+
+
+def _close(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-5, atol=1e-9 * float(np.max(np.abs(b), initial=0.0))))
 
 
 def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms: Array, largest: float) -> Evidence:

@@ -32,7 +32,7 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
     _whole_state(context, data)
     ys, final = context.run(data)
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
-    for k in range(1, case.T) if case.T <= _EVERY_CUT else (1, case.T // 2, case.T - 1):
+    for k in _cuts(context, case.T):
         head_ys, middle = context.run(Data(data.params, data.xs[:k], data.state))
         tail_ys, last = context.run(Data(data.params, data.xs[k:], middle))
         joined = np.concatenate([head_ys, tail_ys])
@@ -51,6 +51,17 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
                 tolerance=tolerance,
                 than="that of the whole run",
             )
+
+
+def _cuts(context: CheckContext, T: int) -> list[int]:
+    """Where a sequence is cut: everywhere, or at both ends and in the middle; both parts have lengths that the subject takes."""
+    cuts = list(range(1, T)) if T <= _EVERY_CUT else [1, T // 2, T - 1]
+    taken = context.subject.lengths_of_sequence
+    if taken is not None:
+        cuts = [k for k in range(1, T) if k in taken and T - k in taken]
+        if not cuts:
+            raise NotApplicable(f"it takes sequences of {' or '.join(map(str, taken))} steps only: none of them can be cut in two")
+    return cuts
 
 
 @check("TIM105", family="time", level="full", cases=(Case(T=131, N=1, regime="small"), Case(T=300, N=1, regime="small")), needs=("TIM100",))
@@ -138,7 +149,7 @@ def the_initial_state_matters(context: CheckContext, case: Case) -> Iterator[Evi
     data = context.data(case)
     if not data.state:
         raise NotApplicable("it takes no initial state (zero_state is {})")
-    short = Data(data.params, data.xs[:1], data.state)
+    short = data if context.subject.lengths_of_sequence else Data(data.params, data.xs[:1], data.state)
     ys, final = context.run(short)
     # large steps both ways, because units of a relu may be off on one side
     moves = (0.5, -0.5, 5.0, -5.0, 50.0, -50.0)
@@ -158,7 +169,7 @@ def the_initial_state_matters(context: CheckContext, case: Case) -> Iterator[Evi
 
 def _is_read_by_no_step(context: CheckContext, data: Data, name: str) -> bool:
     """Whether a run goes on after a cut as if it had not been cut, whatever stands in the state `name` there."""
-    if len(data.xs) < 2:
+    if len(data.xs) < 2 or context.subject.lengths_of_sequence:
         return False
     ys, _ = context.run(data)
     _, middle = context.run(Data(data.params, data.xs[:1], data.state))
@@ -173,6 +184,8 @@ def _changes(context: CheckContext, data: Data, state: dict[str, Array], ys: Arr
 
 def _whole_state(context: CheckContext, data: Data) -> None:
     """An LSTM that starts its c at zero and keeps it to itself cannot be continued; nothing it returns says that it could."""
+    if context.subject.kept_inside:
+        raise NotApplicable(f"it does not return its final {', '.join(context.subject.kept_inside)}: it cannot be continued")
     inferred = set(context.subject.inferred_final)
     H = next(iter(data.state.values())).shape[-1]
     four_blocks = any(4 * H in v.shape for v in data.params.values())
@@ -185,6 +198,8 @@ def an_empty_sequence_or_batch_changes_nothing(context: CheckContext, case: Case
     """T = 0: the final state is the initial one, and hands its cotangent on.   T = 0 or N = 0: dL/dparams = 0.   It may refuse either."""
     if context.subject.framework not in ("numpy", "reference"):
         raise NotApplicable("not asked of a framework: some kernels end the process on arrays without entries")
+    if context.subject.lengths_of_sequence:
+        raise NotApplicable("it takes sequences of some lengths only")
     answered = False
     for empty in (replace(case, T=0), replace(case, N=0)):
         try:

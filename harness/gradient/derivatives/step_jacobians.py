@@ -82,6 +82,8 @@ def single_steps(subject: Subject, data: Data) -> Steps:
     """The steps of a run.  Raises NoChain where the run is not made of them."""
     if subject.bidirectional or subject.batch_sizes is not None or any(v.dtype.kind != "f" for v in data.state.values()):
         raise NoChain("it reads its inputs both ways, takes no batch of any size, or has a state of whole numbers")
+    if subject.lengths_of_sequence is not None:
+        raise NoChain("it takes sequences of some lengths only")
     T, N = data.xs.shape[:2]
     ys, final = run(subject, data)
     states, seen = [data.state], []

@@ -346,6 +346,12 @@ class Clipped(Clean):
         return {k: np.clip(g, -50, 50) for k, g in dparams.items()}, dxs, dstate
 
 
+class ClippedElsewhere(Clipped):
+    """It says that it clips at 20."""
+
+    clip = 20.0
+
+
 class Float32OnTheWay(Clean):
     """run casts the projected inputs to float32."""
 
@@ -851,6 +857,7 @@ PLANTS: dict[str, Plant] = {
     "CON220": Plant(LossWithoutBias, "not given, so not checked: dL/db", None, clean=CleanNetwork, status="not_applicable"),
     "LIN100": Plant(CotangentNormalised, "for zero cotangents is not finite", at=Case(T=1, seed=1)),
     "LIN110": Plant(Clipped, "is not linear", where={}),
+    "LIN120": Plant(ClippedElsewhere, "is not cut as said, an entry at 20: it is cut at 50", "CONTRACT", {"tensor": "W_x"}),
     "NUM100": Plant(Float32OnTheWay, "as if cast to float32", "PRECISION_LOSS", {"tensor": "ys"}, CleanLSTM),
     "NUM110": Plant(ExponentialOverflows, "not finite for inputs of +-1000: an exponential overflows", where={"tensor": "ys"}),
     "NUM130": Plant(WrongInFloat32, "dL/db for float32 arrays differ", where={"tensor": "b"}, at=Case(T=3, seed=3, dtype="float32")),
