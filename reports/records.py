@@ -177,6 +177,16 @@ class Result:
         value = self.metrics.get("heatmap")
         return value if isinstance(value, dict) else None
 
+    @property
+    def ladder(self) -> tuple[tuple[str, float, float], ...]:
+        """(precision, its unit roundoff, how far the gradient is off in it, relative), the narrowest first; () where there is none."""
+        rows = self.metrics.get("ladder")
+        if not isinstance(rows, list | tuple):
+            return ()
+        read = [row for row in rows if isinstance(row, list | tuple) and len(row) == 3]
+        numbers = [(name, *rest) for name, *rest in read if isinstance(name, str) and all(isinstance(v, int | float) for v in rest)]
+        return tuple((name, float(u), float(d)) for name, u, d in numbers)
+
 
 @dataclass(frozen=True)
 class Identified:

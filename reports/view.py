@@ -257,6 +257,15 @@ def worst_text(finding: Finding) -> str:
     return "   ".join(p for p in parts if p)
 
 
+def ladder_words(result: Result) -> str:
+    """What the precisions say together: a mistake stays as it is where rounding shrinks with the unit roundoff."""
+    rungs = result.ladder
+    (_, coarse, first), (_, fine, last) = rungs[0], rungs[-1]
+    if last > 0.1 * first:
+        return f"It stays while the unit roundoff falls from {short(coarse)} to {short(fine)}: a mistake, no rounding."
+    return f"It falls from {short(first)} to {short(last)} with the unit roundoff."
+
+
 def summary(result: Result) -> str:
     """ "GRD120 dL/dh0 is wrong: a missing factor of the carry (mycell.py:21)": a failure in one line"""
     finding, cause = result.finding, known_cause(result)

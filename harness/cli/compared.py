@@ -1,6 +1,7 @@
-"""The comparison on the page of `bptt check`: the gradient of the run's cells beside an RNN, a GRU and an LSTM of the same sizes.
+"""What the page of `bptt check` draws of the run's cells beside their verdicts, outside of the check: it changes none.
 
-Outside of the check: it is measured when every verdict is known, and changes none.
+comparison   their gradient over lag beside that of an RNN, a GRU and an LSTM of the same sizes
+rounding     what rounding makes of their outputs and gradients, over the length and in each precision
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from bptt.reports.records import Run, Target
 _UNSAFE = frozenset({"timeout", "crashed", "error"})
 #: More cells of one run than these are not in one frame.
 MOST_CELLS = 12
+#: More pages of rounding than these say nothing new.
+MOST_ROUNDED = 3
 
 
 def wants_comparison(reports: Sequence[Path], level: str, options: Mapping[str, Any]) -> bool:
@@ -35,10 +38,10 @@ def with_comparison(run: Run, jobs: int | None = None) -> Run:
 
     (planned,) = plan(["comparison"], cells=cells, size="quick", seed=run.seed)
     planned = replace(planned, settings={**planned.settings, "start": "own"}, cell=None)
-    found = measured_alone(planned, jobs)
-    if not any(f.marked for f in found.frames):
-        return run
-    return replace(run, experiments=(*run.experiments, found))
+    found = [measured_alone(planned, jobs)]
+    found += [measured_alone(each, jobs) for each in plan(["rounding"], cells=cells[:MOST_ROUNDED], size="quick", seed=run.seed)]
+    drawn = tuple(e for e in found if any(f.marked or e.name == "rounding" for f in e.frames))
+    return replace(run, experiments=(*run.experiments, *drawn))
 
 
 def _comparable(target: Target, run: Run) -> bool:

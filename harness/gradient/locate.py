@@ -32,6 +32,7 @@ class Located:
     bad, total wrong entries of all tensors under the cotangent, and how many entries these have; the bisected one alone where none is exact
     scope      which tensors and gates are wrong and which agree, in a line
     heatmap    table for the report, or None
+    judged     the block that it is in, under that cotangent
     """
 
     where: Where
@@ -43,6 +44,7 @@ class Located:
     cotangent: Cotangent
     exact: tuple[Gradients, ...] | None
     heatmap: Mapping[str, Any] | None
+    judged: Judged
 
 
 def locate(examination: Examination, sources: Sequence[str] = ("params", "xs", "state")) -> Located:
@@ -108,6 +110,7 @@ def _compared(e: Examination, first: Judged, exact: tuple[Gradients, ...]) -> Lo
         cotangent=e.cotangents[first.cotangent],
         exact=exact,
         heatmap=_heatmap(block, a, b, e),
+        judged=first,
     )
 
 
@@ -141,7 +144,7 @@ def _bisected(e: Examination, first: Judged) -> Located:
     starts = [s.start or 0 if isinstance(s, slice) else s for s in block.index] or [0] * g.ndim
     index = tuple(int(i) + int(s) for i, s in zip(inner, starts, strict=True))
     total = sum(block.input(e.data).size for block in _tensors(e))
-    return Located(_where(e, block, index), float(g[inner]), value, 1, total, scope(e, first.cotangent), v, None, None)
+    return Located(_where(e, block, index), float(g[inner]), value, 1, total, scope(e, first.cotangent), v, None, None, first)
 
 
 def _where(e: Examination, block: Block, index: tuple[int, ...]) -> Where:

@@ -108,7 +108,7 @@ class Precisions:
         """|v'Ju - u'g| / sum|terms| with everything computed in `dtype`; None where the subject does not really compute in it."""
         found = self._gradients(cotangent, dtype)
         g = None if found is None else block.of(found[1])
-        if found is None or g is None or not _genuine(g, dtype):
+        if found is None or g is None or not computed_in(g, dtype):
             return None
         at = astype(astype(self.data, dtype), dtype if dtype is np.longdouble else np.float64)
         try:
@@ -135,10 +135,33 @@ class Precisions:
         return self.known[key]
 
 
+@dataclass(frozen=True)
+class Rung:
+    """How far a block is off in one precision.
+
+    roundoff     the unit roundoff of that precision
+    difference   |v'Ju - u'g| over the sum of the sizes of all terms
+    """
+
+    precision: str
+    roundoff: float
+    difference: float
+
+
+def ladder(subject: Subject, data: Data, cotangents: Sequence[Cotangent], block: Block, cotangent: int, u: Array) -> tuple[Rung, ...]:
+    """The dot test of a block in each precision in which the subject computes, the narrowest first: a mistake is the same in all."""
+    precisions = Precisions(subject, data, cotangents)
+    types = {"float32": (np.float32, U32), "float64": (np.float64, U64), "longdouble": (np.longdouble, U80)}
+    if U80 == U64 or sum(p.size for p in data.params.values()) >= _MOST_WIDE:
+        del types["longdouble"]
+    found = {name: precisions.discrepancy(block, cotangent, u, dtype) for name, (dtype, _) in types.items()}
+    return tuple(Rung(name, types[name][1], difference) for name, difference in found.items() if difference is not None)
+
+
 _NARROWER = {np.dtype(np.longdouble): np.float64, np.dtype(np.float64): np.float32}
 
 
-def _genuine(g: Array, dtype: type) -> bool:
+def computed_in(g: Array, dtype: type) -> bool:
     """Whether numbers were computed in `dtype`, not in a narrower or wider one and then cast."""
     if g.dtype != dtype:
         return False

@@ -55,6 +55,7 @@ CATALOGUE = tuple(
 )
 
 GATES = ("r", "z", "n")
+LADDER = (("float32", 6e-08, 0.45), ("float64", 1.1e-16, 0.45), ("longdouble", 5.4e-20, 0.45))
 
 
 def heatmap(H: int = 7, wrong: str = "n", error: float = -3.2e-1) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def failing(name: str = "MyGRU") -> tuple[Result, ...]:
         "GRD110": {
             "status": "failed",
             "finding": finding,
-            "metrics": {"heatmap": heatmap(), "scope": scope, "sensitivity": 2e-12},
+            "metrics": {"heatmap": heatmap(), "scope": scope, "sensitivity": 2e-12, "ladder": LADDER},
         },
         "GRD120": {"status": "blocked", "blocked_by": "GRD110", "metrics": {}},
         "GRD130": {"status": "blocked", "blocked_by": "GRD110", "metrics": {}},

@@ -192,7 +192,16 @@ def test_an_experiment_of_nothing_is_left_out(failing_run: Run) -> None:
     assert 'id="flow"' not in page(run)
 
 
-@pytest.mark.parametrize("name", ["heatmap", "scope", "sensitivity"])
+def test_a_failure_shows_its_error_over_precision(failing_run: Run) -> None:
+    text = Page(page(failing_run)).text
+    assert "The error over precision" in text and "5.4e-20" in text
+    assert "It stays while the unit roundoff falls from 6e-08 to 5.4e-20: a mistake, no rounding." in text
+    falling = {"ladder": [["float32", 6e-8, 2e-7], ["float64", 1e-16, 5e-16]]}
+    results = tuple(replace(r, metrics=falling) if r.check == "GRD110" else r for r in failing_run.results)
+    assert "It falls from 2e-07 to 5e-16 with the unit roundoff." in Page(page(replace(failing_run, results=results))).text
+
+
+@pytest.mark.parametrize("name", ["heatmap", "scope", "sensitivity", "ladder"])
 def test_metrics_of_another_kind_are_no_crash(failing_run: Run, name: str) -> None:
     results = tuple(replace(r, metrics={name: "something else"}) for r in failing_run.results)
     Page(page(replace(failing_run, results=results)))

@@ -18,6 +18,7 @@ from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.gradient.exhaustive import exhaust
 from bptt.harness.gradient.locate import locate, tensor_name
+from bptt.harness.gradient.precision import ladder
 from bptt.harness.gradient.screen import Screen
 from bptt.harness.gradient.sensitivity import smallest_error_found
 from bptt.harness.subject import Array
@@ -267,6 +268,10 @@ def _failure(examination: Examination, of: tuple[str, ...], context: CheckContex
     metrics |= {"scope": found.scope, "cotangent": found.cotangent.name}
     if found.heatmap:
         metrics["heatmap"] = found.heatmap
+    first = found.judged
+    rungs = ladder(context.subject, examination.data, examination.cotangents, first.block, first.cotangent, first.u)
+    if len(rungs) > 1:
+        metrics["ladder"] = [[rung.precision, rung.roundoff, rung.difference] for rung in rungs]
     return Evidence(
         False,
         f"dL/d{found.where.tensor}{gate} is {'wrong' if np.isfinite(found.observed) else 'not finite'}",

@@ -26,6 +26,7 @@ MODULES: tuple[str, ...] = (
         "regulariser",
         "comparison",
         "flow_of_cell",
+        "rounding",
     ),
     *("flossing", "temporal_order", "adding", "copy_parity"),
     *("charlm", "wordlm", "better_rnnlm", "sine", "addition", "date"),

@@ -35,7 +35,7 @@ def test_cells_that_ran_are_compared_and_no_verdict_changes(monkeypatch: pytest.
     def measured(planned: Any, jobs: int | None) -> Experiment:
         asked.append(planned.settings)
         curve = Series("mine", "lag", "norm", (0.0, 1.0), (0.0, -1.0))
-        return Experiment("comparison", None, (), frames=(Frame("f", "lag", "norm", (curve,), marked=("mine",)),))
+        return Experiment(planned.definition.name, None, (), frames=(Frame("f", "lag", "norm", (curve,), marked=("mine",)),))
 
     monkeypatch.setattr("bptt.harness.experiments.engine.run.measured_alone", measured)
     targets = (
@@ -51,8 +51,9 @@ def test_cells_that_ran_are_compared_and_no_verdict_changes(monkeypatch: pytest.
     )
     run = Run("bptt check", 3, targets=targets, results=results, exit_code=3)
     found = with_comparison(run)
+    assert [a["cell"] for a in asked[1:]] == [('torch.nn:LSTM {"hidden_size": 4}')], "rounding, of its own cell alone"
     assert asked[0]["cell"][0] == 'torch.nn:LSTM {"hidden_size": 4}' and len(asked[0]["cell"]) == 4 and asked[0]["seed"] == 3
-    assert (found.results, found.exit_code, [e.name for e in found.experiments]) == (results, 3, ["comparison"])
+    assert (found.results, found.exit_code, [e.name for e in found.experiments]) == (results, 3, ["comparison", "rounding"])
     assert with_comparison(Run("bptt check", 0, targets=targets[1:2], results=results[2:3])).experiments == ()
     assert compared.MOST_CELLS < 20
 

@@ -169,6 +169,22 @@ class Line:
         return {"W": dW if self.cast is None else dW.astype(self.cast).astype(dW.dtype)}, None, {}
 
 
+def test_a_mistake_is_the_same_on_every_rung_of_the_ladder_and_rounding_falls() -> None:
+    data = Data({"W": np.array([0.7])}, np.array([[[1.1]], [[1.3]]]), {})
+    v = Cotangent("dense", np.array([[[0.9]], [[1.7]]]), {})
+
+    def rungs(line: Line) -> tuple[precision.Rung, ...]:
+        return precision.ladder(subject(line), data, (v,), W, 0, np.array([1.0]))
+
+    wide = ["longdouble"] if U80 < U64 else []
+    wrong = rungs(Line(1.5))
+    assert [r.precision for r in wrong] == ["float32", "float64", *wide]
+    assert [r.roundoff for r in wrong] == [U32, U64, U80][: len(wrong)]
+    assert [r.difference for r in wrong] == pytest.approx([0.2] * len(wrong), rel=1e-6), "0.5 of 1 + 1.5"
+    assert all(r.difference <= 4 * r.roundoff for r in rungs(Line(1.0)))
+    assert [r.precision for r in rungs(Line(1.5, np.float32))] == ["float32"], "it computes in nothing wider"
+
+
 def test_the_discrepancy_is_relative_to_the_sizes_of_all_terms() -> None:
     data = Data({"W": np.array([0.7])}, np.array([[[1.1]], [[1.3]]]), {})
     v = Cotangent("dense", np.array([[[0.9]], [[1.7]]]), {})
@@ -183,11 +199,11 @@ def test_the_discrepancy_is_relative_to_the_sizes_of_all_terms() -> None:
 
 def test_numbers_that_were_cast_are_not_of_the_precision_that_they_came_in() -> None:
     third = np.array([1.0, 1.0]) / 3
-    assert precision._genuine(third, np.float64)
-    assert not precision._genuine(third, np.float32)
-    assert not precision._genuine(third.astype(np.float32).astype(np.float64), np.float64)
-    assert precision._genuine(np.array([1.0, 1 / 3]), np.float64), "one entry is enough"
-    assert precision._genuine(third.astype(np.float32), np.float32), "nothing narrower is asked for"
+    assert precision.computed_in(third, np.float64)
+    assert not precision.computed_in(third, np.float32)
+    assert not precision.computed_in(third.astype(np.float32).astype(np.float64), np.float64)
+    assert precision.computed_in(np.array([1.0, 1 / 3]), np.float64), "one entry is enough"
+    assert precision.computed_in(third.astype(np.float32), np.float32), "nothing narrower is asked for"
 
 
 # ------------------------------------------------------------------------------------------------------ differences
