@@ -24,8 +24,8 @@ from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.reading import real, text, whole
-from bptt.harness.experiments.theory.flow_panels import subject_of
-from bptt.harness.experiments.theory.stepping import sign_cotangent, start, why_not
+from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.experiments.flow.stepping import sign_cotangent, start, why_not
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
 from bptt.harness.gradient.derivatives.tangent import astype
 from bptt.harness.gradient.precision import computed_in
