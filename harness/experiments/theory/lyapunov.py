@@ -92,6 +92,26 @@ def largest_of(exponents: Sequence[float] | Array, errors: Sequence[float] | Arr
     return float(values[best]), math.hypot(float(np.max(known[close])), float(np.ptp(values[close])), 1 / steps)
 
 
+def entropy_rate(exponents: Array) -> float:
+    """Nats a step of Kolmogorov and Sinai: the sum of the positive exponents (Pesin 1977, Russ. Math. Surv. 32)."""
+    return float(np.sum(exponents[exponents > 0]))
+
+
+def attractor_dimension(exponents: Array) -> float:
+    """k + (lambda_1 + ... + lambda_k) / |lambda_{k+1}|, k the last index up to which the sum is not negative.
+
+    Source: Kaplan and Yorke 1979, Lect. Notes Math. 730.
+    """
+    ordered = np.sort(exponents)[::-1]
+    sums = np.cumsum(ordered)
+    if ordered[0] < 0:
+        return 0.0
+    if sums[-1] >= 0:
+        return float(len(sums))
+    k = int(np.argmax(sums < 0))
+    return k + (float(sums[k - 1]) if k else 0.0) / abs(float(ordered[k]))
+
+
 def random_start(rng: np.random.Generator, n: int, k: int) -> Array:
     """k orthonormal directions, uniform.   (n, k)"""
     return np.linalg.qr(rng.normal(size=(n, k)))[0]

@@ -25,9 +25,15 @@ _Z = _SPACING * np.arange(-14 * 64, 14 * 64 + 1)
 _WEIGHTS = _SPACING * np.exp(-(_Z**2) / 2) / math.sqrt(2 * math.pi)
 
 
+def nodes(variance: float) -> tuple[Array, Array]:
+    """Nodes a and their weights, of sum 1 to the last digits: E f(a) = sum of weights * f(a), a ~ N(0, variance)."""
+    return math.sqrt(variance) * _Z, _WEIGHTS
+
+
 def gaussian_mean(f: Callable[[Array], Array], variance: float = 1.0) -> float:
     """E f(a), a ~ N(0, variance)."""
-    return float(np.sum(_WEIGHTS * f(math.sqrt(variance) * _Z)))
+    a, weights = nodes(variance)
+    return float(np.sum(weights * f(a)))
 
 
 @cache

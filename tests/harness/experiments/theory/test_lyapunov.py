@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt.harness.experiments.theory.jacobians import cell_jacobians, cell_map, flatten
-from bptt.harness.experiments.theory.lyapunov import benettin, floquet, invariant_start, largest_of, random_start, spectrum
+from bptt.harness.experiments.theory.lyapunov import (
+    attractor_dimension,
+    benettin,
+    entropy_rate,
+    floquet,
+    invariant_start,
+    largest_of,
+    random_start,
+    spectrum,
+)
 from bptt.harness.experiments.theory.random_matrices import orthogonal
 from bptt.refimpl.activations import sigmoid
 from bptt.refimpl.unroll import forward
@@ -218,3 +227,11 @@ def test_the_error_of_the_largest_covers_close_exponents(seed: int) -> None:
     steps = [np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]]) @ np.diag(np.exp([-0.1, -0.101])) for a in turns]
     value, error = spectrum(steps, random_start(rng, 2, 2)).largest
     assert abs(value - -0.1005) <= 3 * error
+
+
+def test_entropy_rate_and_dimension_of_exponents_that_are_known() -> None:
+    """Lorenz: 0.9056, 0, -14.5723 have the dimension 2.062."""
+    assert attractor_dimension(np.array([0.9056, 0.0, -14.5723])) == pytest.approx(2 + 0.9056 / 14.5723)
+    assert attractor_dimension(np.array([-0.1, -1.0])) == 0 and attractor_dimension(np.array([0.2, -0.1])) == 2
+    assert attractor_dimension(np.array([-3.0, 1.0])) == pytest.approx(1 + 1 / 3)  # in any order
+    assert entropy_rate(np.array([0.5, -1.0, 0.25])) == 0.75
