@@ -29,10 +29,8 @@ from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
-from bptt.harness.adapters.reading import source
+from bptt.harness.adapters.reading import source, words
 from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions, read_pair
-from bptt.harness.adapters.textbook.functions import as_class, pairs
-from bptt.harness.adapters.textbook.names import FORWARD, own_method
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
 from bptt.harness.words import near_miss
@@ -217,10 +215,10 @@ def _adapted_or_read(module: types.ModuleType, value: object, target: str, args:
                 return found
         except UsageError as refused:
             with contextlib.suppress(UsageError):
-                return adapt(_paired(module, value, target), target, args)
+                return adapt(_no_half(module, value, target), target, args)
             raise refused
     try:
-        return adapt(_paired(module, value, target), target, args)
+        return adapt(_no_half(module, value, target), target, args)
     except UsageError as refused:
         found = _read(module, value, target, args)
         if found is None:
@@ -455,19 +453,12 @@ def _offers(owner: Any) -> list[str]:
     return [n for n in dir(owner) if not n.startswith("_")]
 
 
-def _paired(module: types.ModuleType, value: object, target: str) -> object:
-    """`value`, or the class made of it and its other half where it is one of a pair of functions x_forward, x_backward."""
-    if not isinstance(value, types.FunctionType):
-        return value
-    for forward, backward in pairs(vars(module)).values():
-        if value in (forward, backward):
-            return as_class(forward, backward)
-    name = value.__name__
-    if "backward" in name or ("forward" in name and len(inspect.signature(value).parameters) > 1):
+def _no_half(module: types.ModuleType, value: object, target: str) -> object:
+    """`value`.  Raises UsageError where it is one of a pair of functions x_forward, x_backward, which no adapter takes."""
+    name = value.__name__ if isinstance(value, types.FunctionType) else ""
+    if "backward" in name or ("forward" in name and len(words.arguments(value)[0]) > 1):  # type: ignore[arg-type]  # it has a name: a function
         other = name.replace("backward", "forward") if "backward" in name else name.replace("forward", "backward")
-        has_other = (
-            "is there, but forward takes more than those" if isinstance(vars(module).get(other), types.FunctionType) else "is not there"
-        )
+        has_other = "is there, but was not understood" if isinstance(vars(module).get(other), types.FunctionType) else "is not there"
         raise UsageError(
             f"{target}: {name} is a function over data, {other} {has_other}, wanted a pair "
             "x_forward(x, prev_h[, prev_c], weights) -> h[, c], cache and x_backward(dh[, dc], cache), or a class"
@@ -498,8 +489,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             continue
         if subject is not None:
             found.append(subject)
-    halves = {} if found else pairs({n: v for n, v in list(vars(module).items()) if _home(v) == module.__name__})
-    for name in () if found else dict.fromkeys((*function_names(module), *halves)):
+    for name in () if found else function_names(module):
         try:
             found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
@@ -545,4 +535,9 @@ def _home(value: object) -> str:
 
 def _plausible(value: object) -> bool:
     contract = any(has(value, m) for m in ("run", "zero_state", "loss"))
-    return contract or is_torch(value) or _is_part(value) or own_method(value, FORWARD) is not None or isinstance(value, type)
+    return contract or is_torch(value) or _is_part(value) or isinstance(value, type) or _goes_forward(value)
+
+
+def _goes_forward(value: object) -> bool:
+    """Whether an object's class defines something like a forward pass."""
+    return any(words.FORWARD.match(n) for c in type(value).__mro__ if c is not object for n, v in vars(c).items() if callable(v))

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.textbook.build import Construction, seeded
+from bptt.harness.adapters.reading.weights import seeded
+from bptt.harness.adapters.textbook.build import Construction
 from bptt.harness.adapters.textbook.layer import LayerCell
 from bptt.harness.adapters.textbook.step import StepCell
 from bptt.harness.adapters.textbook.walk import Walk

@@ -21,7 +21,7 @@ from bptt.harness.adapters.reading.forward import quiet
 from bptt.harness.adapters.reading.layout import canonical, formed
 from bptt.harness.adapters.reading.owners import Namespace, called, follow, watched
 from bptt.harness.adapters.reading.source import module_at
-from bptt.harness.adapters.textbook.params import Parameter, Slot, Step, like_shape, substitute
+from bptt.harness.adapters.reading.weights import Parameter, Slot, Step, like_shape, substitute
 from bptt.harness.subject import Array, Arrays
 
 __all__ = [

@@ -13,7 +13,7 @@ from bptt.harness.adapters.reading.backward import Place, Reading
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf, step_states
 from bptt.harness.adapters.reading.forward import Forward, Path
 from bptt.harness.adapters.reading.owners import HandedOwner
-from bptt.harness.adapters.textbook.params import Slot
+from bptt.harness.adapters.reading.weights import Slot
 
 _HEAD = '''"""{name} of {file} under bptt's contract, filled in by `bptt init {target}`.
 

@@ -3,6 +3,7 @@
 In the order in which a target goes through it:
 
     source    a file as it is: a script that trains (its loop is not entered), a notebook, a file of a package
+    weights   where an object keeps its weights and their gradients, and how to give it other ones
     layout    sizes that are distinct primes, so that a shape tells its axes; arrays into a layout and back
     words     what a name suggests; names rank readings, and never decide one that running refutes
     owners    where the weights are: in an object, in a module's globals, among a function's arguments

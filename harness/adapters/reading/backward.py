@@ -35,7 +35,7 @@ from bptt.harness.adapters.reading.forward import (
 )
 from bptt.harness.adapters.reading.layout import at, canonical, layout_of, like
 from bptt.harness.adapters.reading.owners import Handed, HandedOwner, called, watched
-from bptt.harness.adapters.textbook.params import draw, find_gradients, gradients_before, has_effect, like_shape, read
+from bptt.harness.adapters.reading.weights import draw, find_gradients, gradients_before, has_effect, like_shape, read
 from bptt.harness.subject import Array, Arrays
 
 RATE = 0.125

@@ -14,7 +14,7 @@ from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run
 from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, one_hot, outputs, quiet
 from bptt.harness.adapters.reading.layout import Sizes
-from bptt.harness.adapters.textbook.params import draw, find_parameters, read
+from bptt.harness.adapters.reading.weights import draw, find_parameters, read
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.subject import Array, Arrays
 

@@ -16,7 +16,7 @@ import numpy as np
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
 from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
-from bptt.harness.adapters.textbook.params import Parameter, draw, find_parameters, is_state, substitute
+from bptt.harness.adapters.reading.weights import Parameter, draw, find_parameters, is_state, substitute
 from bptt.harness.subject import Array, Arrays
 
 #: Layouts of x and of a state that go together: a whole sequence, then a single step. In small letters: whole numbers.
@@ -372,7 +372,7 @@ def _warm(guess: Forward, values: Values) -> Any:
 
 def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.Generator) -> tuple[Parameter, ...]:
     """Arrays that the first forward made and a second one, over other inputs, left as they were."""
-    from bptt.harness.adapters.textbook.params import read
+    from bptt.harness.adapters.reading.weights import read
 
     candidates = weights_in(guess.owner, root)
     before = {p.name: np.array(read(root, p.slot)) for p in candidates}
@@ -547,7 +547,7 @@ def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
     """`forward` without the arrays that change nothing that came back, unless the author handed them over as weights."""
     if isinstance(forward.owner, HandedOwner):
         return forward
-    from bptt.harness.adapters.textbook.params import find_gradients, has_effect
+    from bptt.harness.adapters.reading.weights import find_gradients, has_effect
 
     def output(obj: Any) -> Array:
         result = call(forward, obj, values)

@@ -24,7 +24,7 @@ from bptt.harness.adapters.reading import source, things, words
 from bptt.harness.adapters.reading.layout import Sizes
 from bptt.harness.adapters.reading.sizings import shapes_of, sizings
 from bptt.harness.adapters.reading.things import Letter
-from bptt.harness.adapters.textbook.build import seeded
+from bptt.harness.adapters.reading.weights import seeded
 from bptt.harness.subject import Array
 
 

@@ -149,10 +149,20 @@ def _word(node: ast.expr) -> str:
         return ",".join(map(_word, node.elts))
     while isinstance(node, ast.Subscript):
         node = node.value
-    if isinstance(node, ast.BinOp | ast.Call):  # 'dW' of 'dW + decay * W' and of 'dW.copy()'
+    if isinstance(node, ast.BinOp | ast.Call) and not _is_another(node):  # 'dW' of 'dW + decay * W' and of 'dW.copy()'
         inner = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and stem(n.id) != n.id}
         return inner.pop() if len(inner) == 1 else ""
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+_KEEPS = frozenset({"copy", "clip", "array", "asarray", "reshape", "astype", "squeeze", "T"})
+
+
+def _is_another(node: ast.expr) -> bool:
+    """Whether an expression is another thing than the names in it: 'da @ W.T' and 'da.sum(0)' are no 'da'."""
+    parts = list(ast.walk(node))
+    calls = [n.func.attr if isinstance(n.func, ast.Attribute) else getattr(n.func, "id", "") for n in parts if isinstance(n, ast.Call)]
+    return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult) for n in parts) or not _KEEPS.issuperset(calls)
 
 
 def keys_read(functions: list[Any], argument: str) -> list[Any]:

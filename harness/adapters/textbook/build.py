@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import is_factory, raised_at
+from bptt.harness.adapters.reading.weights import seeded
 from bptt.harness.subject import Array
 
 INPUT = re.compile(
@@ -193,16 +194,6 @@ def _array_form(
 
     words = "constructed from arrays " + ", ".join(f"{name} {letters(name)}" for name in names)
     return Construction(words, make, batch_size=PROBE_BATCH if "batch" in sizes.values() else None)
-
-
-def seeded(rng: np.random.Generator, make: Callable[[], Any]) -> Any:
-    """`make()` with NumPy's global generator seeded from `rng` and put back afterwards: constructors draw from it."""
-    before = np.random.get_state()  # noqa: NPY002 - the user's constructor draws from the global generator
-    np.random.seed(int(rng.integers(2**31)))  # noqa: NPY002 - as above
-    try:
-        return make()
-    finally:
-        np.random.set_state(before)  # noqa: NPY002 - as above
 
 
 def instance_sizes(obj: Any, arrays: list[Array]) -> Iterator[tuple[int, int]]:

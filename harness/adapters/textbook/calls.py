@@ -13,13 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.textbook.names import BACKWARD as BACKWARD
-from bptt.harness.adapters.textbook.names import FORWARD as FORWARD
-from bptt.harness.adapters.textbook.names import own_method as own_method
-from bptt.harness.adapters.textbook.params import _gradient_names
+from bptt.harness.adapters.reading.weights import _gradient_names
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array
 
+FORWARD = ("forward", "step", "forward_step", "forward_pass", "step_forward", "fprop", "call", "__call__")
+BACKWARD = (
+    "backward",
+    "backprop",
+    "step_backward",
+    "backward_step",
+    "backward_pass",
+    "bprop",
+    "bptt",
+    "back_prop",
+    "backpropagate",
+)
 X = re.compile(r"^(x|X)(_?(t|s|in|cur|seq|batch|data|step))?$|^(inp|input|data|seq|sequence|embed|features|u_t|A|dataset).*$", re.I)
 C = re.compile(
     r"^(c|ct)(_?(t|prev|old|last|next|0|in|tm1|t_1|n|state|init|initial))?$|^(prev|previous|last|init|old|initial)_?(c|cell|memory)(_?state)?$|cell|memory|^mem",
@@ -40,6 +49,17 @@ DH = re.compile(
 )
 DX = re.compile(r"^(d|grad|delta|g|dl_?d|dj_?d|de_?d|grad_wrt)_?(x|xs|xt|input|inputs|in|inp)(_?(t|s|seq|data))*$", re.I)
 FINAL = re.compile(r"(next|last|final|_n$|_T$|dh$|dc$|_t$|dht|dct)", re.I)
+
+
+def own_method(obj: Any, names: Sequence[str]) -> str | None:
+    """The first of `names` that the object's class defines itself (not what every class has)."""
+    owner = obj if isinstance(obj, type) else type(obj)
+    for name in names:
+        if any(callable(vars(c).get(name)) or isinstance(vars(c).get(name), staticmethod) for c in owner.__mro__ if c is not object):
+            return name
+        if not isinstance(obj, type) and callable(getattr(obj, "__dict__", {}).get(name)):
+            return name
+    return None
 
 
 def arguments(obj: Any, method: str) -> tuple[list[str], list[str]]:

@@ -29,7 +29,7 @@ from bptt.harness.adapters.textbook.build import (
     instance_sizes,
     probe_sizes,
 )
-from bptt.harness.adapters.textbook.params import (
+from bptt.harness.adapters.reading.weights import (
     Parameter,
     accumulation,
     accumulation_words,

@@ -372,3 +372,13 @@ def draw(template: Any, parameters: Sequence[Parameter], rng: np.random.Generato
     """Random parameters, uniform in +-1/sqrt(H), biases included: zeros would hide errors."""
     bound = 1 / np.sqrt(hidden_size)
     return {p.name: rng.uniform(-bound, bound, np.shape(read(template, p.slot))) for p in parameters}
+
+
+def seeded(rng: np.random.Generator, make: Callable[[], Any]) -> Any:
+    """`make()` with NumPy's global generator seeded from `rng` and put back afterwards: constructors draw from it."""
+    before = np.random.get_state()  # noqa: NPY002 - the user's constructor draws from the global generator
+    np.random.seed(int(rng.integers(2**31)))  # noqa: NPY002 - as above
+    try:
+        return make()
+    finally:
+        np.random.set_state(before)  # noqa: NPY002 - as above
