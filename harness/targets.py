@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
-import inspect
 import io
 import json
 import os

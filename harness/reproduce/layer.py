@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import required
+from bptt.harness.adapters.reading.weights import draw as draw_parameters
+from bptt.harness.adapters.reading.weights import read, substitute
 from bptt.harness.adapters.textbook import calls
 from bptt.harness.adapters.textbook.build import Construction
 from bptt.harness.adapters.textbook.layer import RESETS, LayerForm, _call_backward, _call_forward, into, out_of, outputs
-from bptt.harness.adapters.reading.weights import draw as draw_parameters
-from bptt.harness.adapters.reading.weights import read, substitute
 from bptt.harness.adapters.textbook.walk import Walk
 from bptt.harness.reproduce.textbook import filling, held, identifier, named
 from bptt.harness.reproduce.writing import (

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.textbook import calls
-from bptt.harness.adapters.textbook.build import Construction
 from bptt.harness.adapters.reading.weights import accumulation, like_shape, read, read_gradients, substitute
 from bptt.harness.adapters.reading.weights import draw as draw_parameters
+from bptt.harness.adapters.textbook import calls
+from bptt.harness.adapters.textbook.build import Construction
 from bptt.harness.adapters.textbook.step import StepForm, _call_backward, _call_forward, into, out_of
 from bptt.harness.reproduce.textbook import filling, held, identifier, named, resetting
 from bptt.harness.reproduce.writing import (

@@ -19,16 +19,6 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, required, short_name, source_of
-from bptt.harness.adapters.textbook import calls
-from bptt.harness.adapters.textbook.build import (
-    PROBE_BATCH,
-    CannotBuildError,
-    Construction,
-    constructions,
-    first_failure,
-    instance_sizes,
-    probe_sizes,
-)
 from bptt.harness.adapters.reading.weights import (
     Parameter,
     accumulation,
@@ -43,6 +33,16 @@ from bptt.harness.adapters.reading.weights import (
     read_gradients,
     reset_gradients,
     substitute,
+)
+from bptt.harness.adapters.textbook import calls
+from bptt.harness.adapters.textbook.build import (
+    PROBE_BATCH,
+    CannotBuildError,
+    Construction,
+    constructions,
+    first_failure,
+    instance_sizes,
+    probe_sizes,
 )
 from bptt.harness.adapters.textbook.walk import walks
 from bptt.harness.errors import ContractError, UsageError

@@ -14,16 +14,6 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, short_name, source_of
-from bptt.harness.adapters.textbook import calls
-from bptt.harness.adapters.textbook.build import (
-    PROBE_BATCH,
-    CannotBuildError,
-    Construction,
-    constructions,
-    first_failure,
-    instance_sizes,
-    probe_sizes,
-)
 from bptt.harness.adapters.reading.weights import (
     Parameter,
     accumulation,
@@ -39,6 +29,16 @@ from bptt.harness.adapters.reading.weights import (
     read_gradients,
     reset_gradients,
     substitute,
+)
+from bptt.harness.adapters.textbook import calls
+from bptt.harness.adapters.textbook.build import (
+    PROBE_BATCH,
+    CannotBuildError,
+    Construction,
+    constructions,
+    first_failure,
+    instance_sizes,
+    probe_sizes,
 )
 from bptt.harness.errors import ContractError, UsageError
 from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
