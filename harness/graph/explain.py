@@ -19,12 +19,11 @@ from bptt.harness.graph.naming.edits import Edit, Impossible, edited_sweep
 from bptt.harness.graph.naming.mending import Right, mended
 from bptt.harness.graph.naming.place import holding, line_of
 from bptt.harness.graph.naming.point import Point, point
-from bptt.harness.graph.naming.search import Budget, search
+from bptt.harness.graph.naming.search import Budget, one_mistake, search
 from bptt.harness.graph.tracing import operators
 from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
 from bptt.harness.graph.tracing.reverse import gradients
-from bptt.harness.graph.tracing.statements import start_of
 from bptt.harness.subject import Subject
 from bptt.reports.records import Cause
 
@@ -112,6 +111,8 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
         points.append((at, beside))
         if causes := _by_roundings(subject, at, beside):
             return Explanation(causes)
+        if base and (single := one_mistake(at, beside, budget.part(4))):
+            return Explanation(_causes(subject, at, beside, single[0].edits))
         for start in (*base, ()):
             searched = search(at, beside, budget, start)
             if searched.found and len(searched.found[0].edits) > 1 and (one := _by_lines(subject, at, beside, sure=True)):
@@ -144,7 +145,9 @@ def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) ->
     right, right_there = at.exact[0].bars, beside.exact[0].bars
     for frame in here.needless(right):
         if there.right_without(frame, right_there):
-            return (_with_its_line(subject, (at, beside), frame, words.needless(frame)),)
+            term = here.added(frame, right)
+            cause = words.needless(frame) if term is None else words.added(term, frame)
+            return (_with_its_line(subject, (at, beside), term or frame, cause),)
     lines = () if sure else here.mended_by(right, pool_of(at, right))
     for mends, kept in ((lines, False), (here.kept_wrong(right), True)):
         if mends:
@@ -193,8 +196,6 @@ def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...])
     for edit in edits:
         line = None if backward is None else line_of(backward, edits, edit)
         missing = edit.act == "times" and edit.factor == "0"
-        if line is not None and missing and at.model.by_key[edit.target].key[1].startswith("output final"):
-            line = start_of(line) or line
         together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
         factors = holding(backward, edits, edit) if backward is not None and missing else ()
         cause = words.cause(at, edit, line, 1.0, together + reproduces)

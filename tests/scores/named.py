@@ -1,9 +1,9 @@
 """How many mistakes of the library the whole check finds, places and names, with one root failure each.
 
-    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT] [--nth 1] [--without-library]
+    python -m tests.scores.named [--seed 0] [--jobs 2] [--every-cell] [--of TEXT] [--nth 1] [--from 0] [--to N] [--without-library]
 
 Each mistake of the backward and of the forward pass is planted in one of the cells that it fits (in all of them with --every-cell).
-With --nth k every k-th is.
+With --nth k every k-th is, with --from and --to those of these numbers.
 Named: the first cause is the mistake itself, or one that gives the very same gradients. Prints what falls short, and last the totals;
 exit code 1 when a mistake was not found.
 
@@ -71,7 +71,8 @@ def by_graph(job: tuple[str, KnownMistake, int]) -> tuple[Counter[str], list[str
     lines = [k for k, line in enumerate(text, 1) if after and after in line]
     near = first.source is not None and any(abs(first.source.line - k) <= 1 for k in lines)
     counted.update(placed=near)
-    return counted, [] if near else [f"{cell} {mistake.name}: {first.hypothesis}  [wanted line {lines}: {after}]"]
+    short = not near or first.score < 1
+    return counted, [f"{cell} {mistake.name}: {first.score:g} {first.hypothesis}  [wanted line {lines}: {after}]"] if short else []
 
 
 def same(cell: str, mistake: KnownMistake, name: str) -> bool:
@@ -122,9 +123,11 @@ def main() -> int:
     parser.add_argument("--every-cell", action="store_true")
     parser.add_argument("--of", default="")
     parser.add_argument("--nth", type=int, default=1)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--to", type=int, default=None)
     parser.add_argument("--without-library", action="store_true")
     asked = parser.parse_args()
-    library = [b for b in (*BACKWARD, *FORWARD) if asked.of in b.name][:: asked.nth]
+    library = [b for b in (*BACKWARD, *FORWARD) if asked.of in b.name][asked.first : asked.to : asked.nth]
     jobs = []
     for k, b in enumerate(library):
         cells = cells_of(b)

@@ -259,6 +259,20 @@ class Backward:
         counts = {len(self._entries(p)) for p in passes}
         return any(self.gives(self._without(passes, k), right) for k in range(max(counts, default=0)))
 
+    def added(self, frame: Frame, right: Mapping[int, Array]) -> Frame | None:
+        """Of a sum that is right without its other term, the expression that makes this term; None of anything else."""
+        passes = self.expressions.get(frame, [])
+        for k in range(max((len(self._entries(p)) for p in passes), default=0)):
+            if not self.gives(self._without(passes, k), right):
+                continue
+            node = self.graph.nodes[passes[0][-1]]
+            kept = self._entries(passes[0])[k : k + 1]
+            others = [a for a in node.args if a not in kept]
+            place = self.graph.nodes[others[0]].place if node.op == "add" and len(others) == 1 else ()
+            if place:
+                return place[-1]
+        return None
+
     def _entries(self, nodes: Sequence[int]) -> list[int]:
         """What the nodes of one pass read from elsewhere, of the shape of what they give."""
         inside, shape = set(nodes), self.values[nodes[-1]].shape

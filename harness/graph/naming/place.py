@@ -42,13 +42,19 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
         made = backward.graph.outputs.get(("dstate", name[1])) if name is not None else None
         place = backward.graph.nodes[made].place if made is not None else ()
         return (statements.handed_over(place[-1]) if place else None) or (mend.frame if mend is not None else None)
+    if mend is None and edit.act == "times" and edit.target[0][1].startswith("output"):
+        return _where_computed(backward, edits, edit) or _handed_in(backward)
     if mend is None:
         plain = _plainly(backward) if edit.act == "value" and edit.form == "1" else None
         return plain or _where_computed(backward, edits, edit)
     if edit.act == "value" and edit.form == "1" and (later := _handed_over(backward, edit, mend)):
         return later
+    if edit.act == "times" and edit.factor == "0" and edit.target[0][1].startswith("output final"):
+        return statements.start_of(mend.frame) or mend.frame
     if edit.act == "times" and edit.factor == "0" and edit.when == "all" and statements.is_added_to(mend.frame):
-        return _behind(backward, edits, edit) or mend.frame
+        forward = point.model.by_key[edit.target].frame
+        once = forward is not None and statements.loop_around(forward) is None
+        return _behind(backward, edits, edit) or (statements.end_of_loop(mend.frame) if once else None) or mend.frame
     return mend.frame
 
 
@@ -149,6 +155,13 @@ def _equal(a: Array, b: Array) -> bool:
 def _frames(backward: Backward) -> list[Frame]:
     """The user's lines that compute gradients, in order."""
     return [node.place[-1] for node in backward.graph.nodes if node.place and node.index in backward.moved]
+
+
+def _handed_in(backward: Backward) -> Frame | None:
+    """The last line that reads what is handed in from outside: what is not read would be read beside it."""
+    nodes = backward.graph.nodes
+    given = {node.index for node in nodes if node.name is not None and node.name[0] in ("dys", "dfinal")}
+    return next((n.place[-1] for n in reversed(nodes) if n.place and any(a in given for a in n.args)), None)
 
 
 def _loop(backward: Backward) -> Frame | None:

@@ -97,6 +97,8 @@ def search(small: Point, large: Point, budget: Budget, base: tuple[Edit, ...] = 
     if found := _one_more(small, large, base, budget.part(3), kept):
         return Searched(found)
     here_only = kept.here_only
+    if here_only and small.case.T == 1:  # something that one step does not show: it is asked of several
+        return Searched((), tuple(dict.fromkeys(here_only))[:3])
     if found := _peeled(small, large, base, kept, budget.part(3)):
         return Searched(found)
     if not here_only:
@@ -110,6 +112,11 @@ def search(small: Point, large: Point, budget: Budget, base: tuple[Edit, ...] = 
         if together := tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits)):
             return Searched(together)
     return Searched((), tuple(dict.fromkeys(here_only))[:3])
+
+
+def one_mistake(small: Point, large: Point, budget: Budget) -> tuple[Found, ...]:
+    """The single edits that give the subject's numbers."""
+    return _one_more(small, large, (), budget, _Kept())
 
 
 def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget, kept: _Kept) -> tuple[Found, ...]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
 from bptt.harness.graph.tracing.node import Graph, Node
 from bptt.harness.graph.tracing.operations import Gather
 from bptt.harness.subject import Array
+
+#: What marks 1 - z where the user computes it in another way.
+COMPLEMENT = "complement"
 
 
 def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[int, Sequence[int]]) -> Graph:
@@ -28,10 +32,14 @@ def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[i
             for a in node.args:
                 readers[a].append(node)
     parts: dict[int, int] = {}
-    for y in bases:
-        inside = set(regions[y])
+    together: dict[int, set[int]] = defaultdict(set)  # a helper may give two functions of one array
+    for y, base in bases.items():
+        together[base].update(regions[y])
+    for y, base in bases.items():
+        inside = together[base]
         alone = y not in outputs and not any(r.index not in inside for n in regions[y] if n != y for r in readers[n])
-        if alone and len(readers[y]) > 1 and all(_is_part(r) for r in readers[y]) and _same_shapes(graph, regions[y], y):
+        some = len(readers[y]) > 1 or any(graph.values[r.index].size < graph.values[y].size for r in readers[y])
+        if alone and some and all(_is_part(r) for r in readers[y]) and _same_shapes(graph, regions[y], y):
             parts.update({r.index: y for r in readers[y]})
     if not parts:
         return graph
@@ -68,14 +76,44 @@ def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[i
             value = value.reshape(-1)[node.settings.index] if value.shape == graph.values[y].shape else value
             taken[n] = put(replace(old, args=args, place=node.place, part=node.settings.part), value)
         at[node.index] = taken[y]
-    outputs_at = {name: at[n] for name, n in graph.outputs.items()}
-    return Graph(
-        tuple(nodes),
-        tuple(values),
-        outputs_at,
-        graph.lost,
-        tuple((at[n], at.get(before, len(nodes)), place) for n, before, place in graph.cuts),
-    )
+    return _renumbered(graph, nodes, values, at)
+
+
+def complemented(graph: Graph, bases: Mapping[int, int]) -> Graph:
+    """The graph with an activation that is 1 minus another of the same array written so: z_bar = 1 - z, as it is differentiated."""
+    groups: dict[object, list[int]] = defaultdict(list)
+    for y, a in bases.items():
+        node = graph.nodes[a]
+        part = node.op == "gather" and len(node.args) == 1
+        groups[(node.args, np.asarray(node.settings.index).tobytes()) if part else a].append(y)
+    instead = {
+        v: u
+        for members in groups.values()
+        for u, v in combinations(sorted(members), 2)
+        if graph.values[u].shape == graph.values[v].shape and np.allclose(graph.values[u] + graph.values[v], 1, rtol=0, atol=1e-12)
+    }
+    if not instead:
+        return graph
+    nodes: list[Node] = []
+    values: list[Array] = []
+    at: dict[int, int] = {}
+    for node in graph.nodes:
+        value = graph.values[node.index]
+        moved = replace(node, args=tuple(at[a] for a in node.args))
+        if node.index in instead and instead[node.index] not in instead:
+            nodes.append(Node(len(nodes), "constant", (), None, ()))
+            values.append(np.ones((), value.dtype))
+            moved = replace(moved, op="subtract", args=(len(nodes) - 1, at[instead[node.index]]), settings=COMPLEMENT)
+        at[node.index] = len(nodes)
+        nodes.append(replace(moved, index=len(nodes)))
+        values.append(value)
+    return _renumbered(graph, nodes, values, at)
+
+
+def _renumbered(graph: Graph, nodes: Sequence[Node], values: Sequence[Array], at: Mapping[int, int]) -> Graph:
+    outputs = {name: at[n] for name, n in graph.outputs.items()}
+    cuts = tuple((at[n], at.get(before, len(nodes)), place) for n, before, place in graph.cuts)
+    return Graph(tuple(nodes), tuple(values), outputs, graph.lost, cuts)
 
 
 def _is_part(node: Node) -> bool:

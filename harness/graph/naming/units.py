@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bptt.harness.graph.naming.split import split_activations
+from bptt.harness.graph.naming.split import COMPLEMENT, complemented, split_activations
 from bptt.harness.graph.tracing.node import Frame, Graph, Node, Place
 from bptt.harness.graph.tracing.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast, value_of
 from bptt.harness.graph.tracing.reverse import reaches_inputs
@@ -159,7 +159,10 @@ def with_outputs(graph: Graph) -> Graph:
 def by_parts(graph: Graph) -> Graph:
     """The graph with activations over several gates done gate by gate."""
     bases, _ = _activations(graph, reaches_inputs(graph) & reaches_outputs(graph))
-    return split_activations(graph, bases, {y: sorted(_region(graph, y, base, bases)) for y, base in bases.items()})
+    graph = split_activations(graph, bases, {y: sorted(_region(graph, y, base, bases)) for y, base in bases.items()})
+    bases, _ = _activations(graph, reaches_inputs(graph) & reaches_outputs(graph))
+    interior = _interior(graph, bases)
+    return complemented(graph, {y: a for y, a in bases.items() if y not in interior})
 
 
 def model_of(graph: Graph, values: Sequence[Array]) -> Model:
@@ -254,13 +257,10 @@ def _activations(graph: Graph, active: frozenset[int]) -> tuple[dict[int, int], 
     """y -> a for units y = f(a), entry by entry, and the place at which to speak of each."""
     helper = _helpers(graph, active)
     base: dict[int, int] = {}
-    consumers: dict[int, set[int]] = defaultdict(set)
-    for node in graph.nodes:
-        for a in node.args:
-            consumers[a].add(node.index)
+    consumers = _consumers(graph)
     outputs = set(graph.outputs.values())
     for node in graph.nodes:
-        if node.op not in ELEMENTWISE or node.index not in active:
+        if node.op not in ELEMENTWISE or node.index not in active or node.settings == COMPLEMENT:
             continue
         roots = set()
         for a in node.args:
@@ -289,6 +289,16 @@ def _activations(graph: Graph, active: frozenset[int]) -> tuple[dict[int, int], 
     return base, frames
 
 
+def _consumers(graph: Graph) -> dict[int, set[int]]:
+    """What reads each node, among those on which an output depends: what is kept for the backward beside it counts for nothing."""
+    used = reaches_outputs(graph)
+    found: dict[int, set[int]] = defaultdict(set)
+    for node in graph.nodes:
+        for a in node.args if node.index in used else ():
+            found[a].add(node.index)
+    return found
+
+
 def _region(graph: Graph, y: int, base: int, bases: Mapping[int, int]) -> set[int]:
     region, pending = set(), [y]
     while pending:
@@ -307,10 +317,7 @@ def _read_elsewhere(nodes: set[int], base: int, bases: Mapping[int, int], consum
 
 def _interior(graph: Graph, bases: Mapping[int, int]) -> frozenset[int]:
     """Nodes inside of an activation that nothing else reads."""
-    consumers: dict[int, set[int]] = defaultdict(set)
-    for node in graph.nodes:
-        for a in node.args:
-            consumers[a].add(node.index)
+    consumers = _consumers(graph)
     found: set[int] = set()
     for y in sorted(bases, reverse=True):
         if y not in found:

@@ -82,6 +82,14 @@ def needless(frame: Frame) -> Cause:
     return Cause("operation-too-many", said, evidence, 1.0, f"take it out of {statements.source_line(frame)!r}", Source(frame.file, line))
 
 
+def added(term: Frame, to: Frame) -> Cause:
+    """A term of a sum of the backward that has no counterpart in the forward pass.   to: the sum"""
+    line, text = term.line, statements.text_of(statements.expression(term)) or statements.source_line(term)
+    said = f"line {line}: {text} is added to the gradient (line {to.line}), and nothing in your forward pass does so"
+    evidence = "without it your own backward gives every gradient right, at two sizes"
+    return Cause("term-too-many", said, evidence, 1.0, f"leave {text} out", Source(term.file, line))
+
+
 def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: bool) -> Cause:
     """The line that is wrong, where nothing more is known of the mistake."""
     line, name = frame.line, statements.written(frame, False) or statements.source_line(frame)
@@ -295,7 +303,7 @@ def plain_name(text: str) -> str | None:
         match node:
             case ast.Name(id=name):
                 return name
-            case ast.Attribute(attr="T", value=inner):
+            case ast.Attribute(attr="T" | "mT" | "data", value=inner):
                 node = inner
             case ast.Attribute(attr=name):
                 return name
@@ -365,6 +373,10 @@ def _other_operand(model: Model, where: EdgeClass, edge: Edge) -> str:
 
 def right_share(model: Model, where: EdgeClass, edge: Edge, y: str, p: str) -> str:
     """The term that the edge adds to dp, as code."""
+    if (beyond := _beyond_view(model, edge)) is not None:
+        term = right_share(model, model.by_key[beyond.key, beyond.slot], beyond, value_name(model, beyond.y), y)
+        value, view = model.values[edge.p], model.values[edge.y]
+        return term if np.array_equal(value, view) else f"({term}).T" if np.array_equal(value.T, view) else f"{term}, laid as {p}"
     g = gradient_of(model, edge.y)
     q = _other_operand(model, where, edge)
     op = model.graph.nodes[edge.y].op
@@ -382,6 +394,13 @@ def right_share(model: Model, where: EdgeClass, edge: Edge, y: str, p: str) -> s
         return f"-{g}"
     axes = model.values[edge.y].ndim - model.values[edge.p].ndim
     return f"{g}.sum(axis=0)" if op in ("add", "subtract") and axes == 1 else g
+
+
+def _beyond_view(model: Model, edge: Edge) -> Edge | None:
+    """The one edge that reads what is only another view of p, all of it: nobody computes the gradient of a view."""
+    node, above = model.graph.nodes[edge.y], model.into.get(edge.y, [])
+    view = node.op == "gather" and len(node.args) == 1 and model.values[edge.y].size == model.values[edge.p].size
+    return above[0] if view and len(above) == 1 and not _ends(model, edge.y) and not statements.written(node.place[-1]) else None
 
 
 def derivative_text(model: Model, edge: Edge, y: str) -> str | None:

@@ -52,6 +52,8 @@ def operand(frame: Frame, k: int) -> ast.expr | None:
             | ast.Call(func=ast.Name(), args=args)
         ):
             return args[k] if k < len(args) else None
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="self")), args=args):
+            return args[k] if k < len(args) else None
         case ast.Call(func=ast.Attribute(value=value), args=args):
             return value if k == 0 else args[k - 1] if k - 1 < len(args) else None
         case ast.Attribute(value=value):
@@ -91,6 +93,11 @@ def written(frame: Frame, all_of_it: bool = True) -> str | None:
         if isinstance(target, ast.Tuple) and isinstance(found.iter, ast.Call) and text_of(found.iter.func) == "enumerate":
             target = target.elts[1]
         return text_of(target) if isinstance(target, ast.Name) and frame.line == found.lineno else None
+    elif isinstance(found, ast.Expr):
+        match found.value:
+            case ast.Call(func=ast.Attribute(value=list_, attr="append"), args=[given]):
+                return f"{text_of(list_)}[-1]" if not all_of_it or expression(frame) in (None, given) else None
+        return None
     else:
         return None
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
@@ -184,7 +191,17 @@ def renamed(frame: Frame) -> Frame | None:
 
 def is_added_to(frame: Frame) -> bool:
     """Whether the statement there adds to what was there before."""
-    return isinstance(statement(frame), ast.AugAssign)
+    match statement(frame):
+        case ast.AugAssign() | ast.Expr(value=ast.Call(func=ast.Attribute(attr="at" | "add_" | "index_add_" | "scatter_add_"))):
+            return True
+    return False
+
+
+def end_of_loop(frame: Frame) -> Frame | None:
+    """The last line of the outermost loop of the function that the place is in; None where it is in none."""
+    function = _function(frame)
+    inside = [s for s in _around(frame) if isinstance(s, ast.For | ast.While) and function is not None and s.lineno >= function.lineno]
+    return Frame(frame.file, inside[0].end_lineno or inside[0].lineno, frame.function) if inside else None
 
 
 def handed_over(frame: Frame) -> Frame | None:
