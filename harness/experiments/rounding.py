@@ -137,19 +137,20 @@ def _curve(points: Sequence[Point], quantity: str, named: bool) -> Series | None
 
 
 def _claims(points: Sequence[Point]) -> tuple[Claim, ...]:
-    """At each length the error of float64 is that of float32, in units of its own."""
+    """At every length the error of float64 is that of float32, in units of its own."""
     found = []
-    for wide in (p for p in points if p.settings["dtype"] == "float64"):
-        same = {key: value for key, value in wide.settings.items() if key != "dtype"}
-        narrow = next((p for p in points if p.settings["dtype"] == "float32" and same.items() <= p.settings.items()), None)
+    for name in dict.fromkeys(text(p.values, "name") for p in points):
+        mine = {(text(p.settings, "dtype"), whole(p.settings, "T")): p.values for p in points if p.values["name"] == name}
         for q in QUANTITIES:
-            if narrow is not None and q in wide.values and q in narrow.values:
-                name = (
-                    f"{text(wide.values, 'name')}, T = {whole(wide.settings, 'T')}: error of the {q} in float64, in units in the last place"
-                )
-                most = CHANCE * max(real(narrow.values, q), 1.0)
-                words = f"{CHANCE:g} times that in float32"
-                found.append(claim(name, real(wide.values, q), most, comparison="at most", source=SOURCE, words=words))
+            ratios = {
+                T: real(wide, q) / max(real(mine["float32", T], q), 1.0)
+                for (dtype, T), wide in mine.items()
+                if dtype == "float64" and q in wide and q in mine.get(("float32", T), {})
+            }
+            if ratios:
+                T = max(ratios, key=lambda at: ratios[at])
+                said = f"{name}: error of the {q} in float64 over that in float32, each in units of its own, largest at T = {T}"
+                found.append(claim(said, ratios[T], CHANCE, comparison="at most", source=SOURCE))
     return tuple(found)
 
 
