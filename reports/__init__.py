@@ -1,5 +1,5 @@
 """What a run found: its records, their storage, and the pages made of them.
 
 records   the dataclasses of schema bptt/run@1        serial   Run <-> JSON
-store     streams, files, merging                     terminal, junit, markdown, html   the views
+store     streams, files, merging                     text, page   the views
 """

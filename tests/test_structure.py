@@ -16,10 +16,7 @@ STANDARD = sys.stdlib_module_names
 ROOT = Path(__file__).parents[1]
 ORDER = {
     "refimpl": "types activations cells scans unroll lengths layers stack attention tasks seq2seq models training",
-    "reports": (
-        "records errors serial accounting merging store naming view difference excerpts claims charts answers lines "
-        "terminal_experiments terminal junit markdown github page"
-    ),
+    "reports": ("records errors serial accounting merging store naming view difference excerpts claims charts answers text page"),
     "harness": (
         "errors levels words subject config cases call weights adapters targets gradient graph known identify training checks diagnosis "
         "reproduce run api torch_models experiments lockstep pytest cli"

@@ -22,9 +22,10 @@ from bptt.harness.run.loading import tasks
 from bptt.harness.run.record.actions import tell
 from bptt.harness.run.record.gathering import new_run_id, this_folder
 from bptt.harness.run.record.report_files import write_all
-from bptt.reports import accounting, terminal
+from bptt.reports import accounting
 from bptt.reports.accounting import INTERRUPTED, NOT_DECIDED, TERMINATED
 from bptt.reports.records import Run
+from bptt.reports.text import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console

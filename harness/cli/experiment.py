@@ -15,10 +15,10 @@ from bptt.harness.experiments.engine.plan import Planned, Size, plan, with_given
 from bptt.harness.experiments.engine.points import DEFAULT_STORE
 from bptt.harness.experiments.engine.run import command_of, run_planned
 from bptt.harness.run.record.report_files import write
-from bptt.reports import terminal
 from bptt.reports.accounting import INTERRUPTED
 from bptt.reports.claims import experiments_of
-from bptt.reports.terminal_experiments import render_experiment
+from bptt.reports.text import terminal
+from bptt.reports.text.terminal_experiments import render_experiment
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bptt.reports import accounting, terminal, view
+from bptt.reports import accounting, view
 from bptt.reports.records import UNDECIDED, Result, Run
+from bptt.reports.text import terminal
 
 if TYPE_CHECKING:
     from _pytest._code.code import ReprExceptionInfo

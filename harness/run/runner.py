@@ -86,7 +86,7 @@ class RunHandle:
 
     def text(self) -> str:
         """What the terminal shows, without colour."""
-        from bptt.reports import terminal
+        from bptt.reports.text import terminal
 
         return terminal.text_of(self.run, "normal", width=140)
 
@@ -101,12 +101,12 @@ class RunHandle:
         write_html(self.run, Path(path))
 
     def to_junit(self, path: str | Path) -> None:
-        from bptt.reports.junit import write_junit
+        from bptt.reports.text.junit import write_junit
 
         write_junit(self.run, Path(path))
 
     def to_markdown(self, path: str | Path) -> None:
-        from bptt.reports.markdown import write_markdown
+        from bptt.reports.text.markdown import write_markdown
 
         write_markdown(self.run, Path(path))
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from bptt.reports import accounting, store, view
 from bptt.reports.accounting import exit_code, gravest, rows, strictly, verdict
-from bptt.reports.junit import junit
-from bptt.reports.markdown import markdown
 from bptt.reports.page.html import page
 from bptt.reports.records import STATUSES, CatalogueEntry, Finding, Remark, Result, Run, Status, Target
-from bptt.reports.terminal import text_of
+from bptt.reports.text.junit import junit
+from bptt.reports.text.markdown import markdown
+from bptt.reports.text.terminal import text_of
 
 PLAN = ("A", "B", "C")
 CELL = Target("LSTM", "a.py:LSTM", "numpy", id="a.py:LSTM", planned=PLAN)

@@ -16,8 +16,8 @@ def tell(run: Run, echo: Callable[[str], object]) -> None:
     """Where it runs there: annotations by `echo`, and the summary at the end of its file.  What cannot be written is left out."""
     if not in_actions():
         return
-    from bptt.reports.github import annotated
-    from bptt.reports.markdown import markdown
+    from bptt.reports.text.github import annotated
+    from bptt.reports.text.markdown import markdown
 
     for line in annotated(run):
         echo(line)

@@ -28,13 +28,13 @@ def _json_lines(run: Run, path: Path) -> None:
 
 
 def _junit(run: Run, path: Path) -> None:
-    from bptt.reports.junit import write_junit
+    from bptt.reports.text.junit import write_junit
 
     write_junit(run, path)
 
 
 def _markdown(run: Run, path: Path) -> None:
-    from bptt.reports.markdown import write_markdown
+    from bptt.reports.text.markdown import write_markdown
 
     write_markdown(run, path)
 

@@ -132,7 +132,7 @@ def test_a_single_target_that_cannot_be_loaded_is_in_every_report(bptt: Bptt, su
 def test_a_fault_in_one_view_is_named_and_keeps_nothing_from_the_others(
     bptt: Bptt, fake: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bptt.reports import junit
+    from bptt.reports.text import junit
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault of ours")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bptt.reports.github import annotated
 from bptt.reports.records import Run
+from bptt.reports.text.github import annotated
 
 
 def test_a_failure_is_an_error_at_its_line_and_a_warning_is_one(failing_run: Run) -> None:

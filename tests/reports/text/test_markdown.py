@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bptt.reports.markdown import markdown, write_markdown
 from bptt.reports.records import Bench, Run
+from bptt.reports.text.markdown import markdown, write_markdown
 
 
 def test_a_summary_has_the_verdict_the_table_and_the_failure(failing_run: Run, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from bptt.reports.accounting import rows
-from bptt.reports.junit import junit, write_junit
 from bptt.reports.records import Run
+from bptt.reports.text.junit import junit, write_junit
 
 
 def test_every_run_is_well_formed_and_counts_add_up(any_run: Run, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from bptt.reports import claims, view
 from bptt.reports.claims import LOOKS
-from bptt.reports.lines import Detail, apart, is_plain, print_lines, row
 from bptt.reports.records import Claim, Experiment
+from bptt.reports.text.lines import Detail, apart, is_plain, print_lines, row
 from bptt.reports.view import one_line
 
 MOST_LINES = 10

@@ -13,10 +13,10 @@ from rich.text import Text
 from bptt.reports import accounting, claims, view
 from bptt.reports.accounting import Row
 from bptt.reports.excerpts import changed
-from bptt.reports.lines import Detail as Detail  # callers name it where they name the views
-from bptt.reports.lines import apart, is_plain, print_lines, row, rows, within, wrapped
 from bptt.reports.records import Result, Run, Target
-from bptt.reports.terminal_experiments import render_experiment
+from bptt.reports.text.lines import Detail as Detail  # callers name it where they name the views
+from bptt.reports.text.lines import apart, is_plain, print_lines, row, rows, within, wrapped
+from bptt.reports.text.terminal_experiments import render_experiment
 from bptt.reports.view import LOOKS, one_line
 
 #: More failures of one target than this are counted, not printed, unless the detail is "verbose".

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bptt.reports import accounting, terminal, view
+from bptt.reports import accounting, view
 from bptt.reports.records import Cause, Excerpt, Finding, Run, Where
-from bptt.reports.terminal import failure_lines, text_of, warning_lines
-from bptt.reports.terminal_experiments import experiment_lines
+from bptt.reports.text import terminal
+from bptt.reports.text.terminal import failure_lines, text_of, warning_lines
+from bptt.reports.text.terminal_experiments import experiment_lines
 from tests.reports.samples import bug
 
 

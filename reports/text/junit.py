@@ -19,8 +19,8 @@ from bptt.reports import accounting, claims, view
 from bptt.reports.accounting import Row
 from bptt.reports.records import CatalogueEntry, Experiment, Result, Run
 from bptt.reports.store import StrPath, write_bytes
-from bptt.reports.terminal import failure_lines, warning_lines
-from bptt.reports.terminal_experiments import claim_lines
+from bptt.reports.text.terminal import failure_lines, warning_lines
+from bptt.reports.text.terminal_experiments import claim_lines
 from bptt.reports.view import LOOKS
 
 _ELEMENT = {

@@ -9,8 +9,8 @@ from bptt.reports import claims, view
 from bptt.reports.accounting import Row
 from bptt.reports.records import Bench, ClaimVerdict, Experiment, Result, Run
 from bptt.reports.store import StrPath, write_bytes
-from bptt.reports.terminal import failure_lines, warning_lines
-from bptt.reports.terminal_experiments import experiment_lines
+from bptt.reports.text.terminal import failure_lines, warning_lines
+from bptt.reports.text.terminal_experiments import experiment_lines
 from bptt.reports.view import LOOKS
 
 #: More failures than this are counted; summary pages have a size limit.
