@@ -19,7 +19,7 @@ WANTED = CELL_METHODS | NETWORK_METHODS | OPTIONAL
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
     """A class, instance, factory or module with the contract's methods.  Raises UsageError where one is missing or misspelt."""
     if is_factory(obj):
-        if required(obj) or args:
+        if required(obj) != [] or args:
             return None
         made = construct(obj, spec, args)
         return None if _kind(made, spec) is None else _subject(made, spec, name=short_name(obj))

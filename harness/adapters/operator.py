@@ -28,7 +28,7 @@ _LONGEST = 130
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
     """A class, instance, factory or module with `layout`.  Raises UsageError where a method is missing or a word is not understood."""
     if is_factory(obj):
-        if required(obj) or args:
+        if required(obj) != [] or args:
             return None
         made = construct(obj, spec, args)
         return subject(made, spec, short_name(obj)) if is_operator(made) else None

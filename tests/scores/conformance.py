@@ -1,10 +1,12 @@
 """docs/conformance.md: every recurrent cell and layer that the installed frameworks export, put to the test as their users hold them.
 
-    python -m tests.scores.conformance --level standard -o docs/conformance.md     all packages that are installed
-    python -m tests.scores.conformance --package torch --rows build/conformance    one of them: a JSON line a row
-    python -m tests.scores.conformance --page build/conformance -o docs/conformance.md
+    python -m tests.scores.conformance                           all packages that are installed, and the page
+    python -m tests.scores.conformance --package torch           one of them
+    python -m tests.scores.conformance --again linen.GRUCell     objects, or verdicts, that are judged anew
+    python -m tests.scores.conformance --page-only
 
-What a package exports is read from its modules, so that a new layer is a new row; what is passed over is listed with the reason.
+What a package exports is read from its modules, so that a new layer is a new row; what is passed over is listed with the reason.  Rows
+are kept in --rows as they are found: a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,354 +14,249 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
-import json
 import os
 import re
-import signal
-import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-SECONDS = 120
-RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|cfc|ltc|mamba|bidirectional|elman|nas|janet|scrn|ran$|mut|cornn|wm", re.I)
+from tests.scores.published.page import page, versions
+from tests.scores.published.reds import reds
+from tests.scores.published.rows import Entry, Found, Kept, Passed
 
-
-@dataclass(frozen=True)
-class Row:
-    """One object: how it is named, and what came of it."""
-
-    package: str
-    what: str
-    verdict: str
-    convention: str = ""
-    as_made: str = ""
-    undriven: str = ""
-    sensitivity: float | None = None
-    seconds: float = 0.0
-    finding: str = ""
-    repro: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An exported object.   make() -> what a user would hand over;   line: a line of Python that makes it"""
-
-    what: str
-    make: Callable[[], Any]
-    line: str
-
-
-@dataclass(frozen=True)
-class Passed:
-    """An exported name that has no row, and why."""
-
-    what: str
-    why: str
-
-
-Found = Iterator[Entry | Passed]
+RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|cfc|ltc|mamba|bidirectional|elman|wm", re.I)
+IMAGES = "its inputs are images, not vectors"
 
 
 def torch_() -> Found:
-    import torch
-
-    for name in ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"):
-        yield Entry(f"torch.nn.{name}", lambda name=name: getattr(torch.nn, name), f"torch.nn.{name}")
     options = {
-        "LSTM": ({"num_layers": 2}, {"bidirectional": True}, {"proj_size": 2}, {"bias": False}, {"batch_first": True}),
-        "GRU": ({"num_layers": 2}, {"bidirectional": True}, {"bias": False}, {"batch_first": True}),
-        "RNN": ({"nonlinearity": "relu"},),
-    }
+        "RNN": ("", "nonlinearity='relu'", "num_layers=2", "bidirectional=True", "bias=False", "batch_first=True"),
+        "LSTM": ("", "num_layers=2", "bidirectional=True", "proj_size=2", "bias=False", "batch_first=True",
+                 "num_layers=2, bidirectional=True, proj_size=2", "num_layers=2, dropout=0.5"),
+        "GRU": ("", "num_layers=2", "bidirectional=True", "bias=False", "batch_first=True", "num_layers=2, bidirectional=True"),
+        "RNNCell": ("", "nonlinearity='relu'", "bias=False"),
+        "LSTMCell": ("", "bias=False"),
+        "GRUCell": ("", "bias=False"),
+    }  # fmt: skip
+    before = "import torch"
     for name, several in options.items():
-        for given in several:
-            said = ", ".join(f"{k}={v!r}" for k, v in given.items())
-            yield Entry(
-                f"torch.nn.{name}({said})", lambda n=name, g=given: getattr(torch.nn, n)(3, 5, **g), f"torch.nn.{name}(3, 5, {said})"
-            )
+        for said in several:
+            line = f"torch.nn.{name}(3, 5, {said})" if said else f"torch.nn.{name}"
+            yield Entry(f"torch.nn.{name}" + (f"({said})" if said else ""), line, before)
+    for name, dtype in (("GRU", "bfloat16"), ("LSTM", "float16"), ("LSTM", "float64")):
+        yield Entry(f"torch.nn.{name}, {dtype}", f"torch.nn.{name}(3, 5).to(torch.{dtype})", before)
+    for name in ("LSTM", "GRUCell"):
+        yield Entry(f"torch.jit.script({name})", f"torch.jit.script(torch.nn.{name}(3, 5))", before)
+        yield Entry(f"torch.compile({name})", f"torch.compile(torch.nn.{name}(3, 5), backend='eager')", before)
 
 
 def keras_() -> Found:
     import keras
 
-    K = keras.layers
-    for name in sorted(n for n in dir(K) if RECURRENT.search(n) and inspect.isclass(getattr(K, n))):
-        cls = getattr(K, name)
-        if name in ("RNN", "StackedRNNCells") or name.startswith("ConvLSTM") or "RandomGrayscale" in name:
-            why = "made around cells: see the rows of its cells" if not name.startswith("Conv") else "its inputs are images, not vectors"
-            yield Passed(f"keras.layers.{name}", why)
+    before = "import keras; K = keras.layers"
+    for name in sorted(n for n in dir(keras.layers) if RECURRENT.search(n) and inspect.isclass(getattr(keras.layers, n))):
+        cls = getattr(keras.layers, name)
+        if name.startswith("ConvLSTM"):
+            yield Passed(f"keras.layers.{name}", IMAGES)
         elif name == "Bidirectional":
+            yield Entry("Bidirectional(GRU)", "K.Bidirectional(K.GRU(5, return_sequences=True))", before)
             yield Entry(
-                "keras.layers.Bidirectional(GRU)",
-                lambda: K.Bidirectional(K.GRU(5, return_sequences=True)),
-                "keras.layers.Bidirectional(keras.layers.GRU(5, return_sequences=True))",
+                "Bidirectional(LSTM, merge_mode='sum')", "K.Bidirectional(K.LSTM(5, return_sequences=True), merge_mode='sum')", before
             )
-        elif hasattr(cls, "state_size") or issubclass(cls, K.RNN) or name.endswith("Cell"):
-            yield Entry(f"keras.layers.{name}", lambda cls=cls: cls, f"keras.layers.{name}")
+        elif name == "RNN":
+            yield Entry("RNN(LSTMCell)", "K.RNN(K.LSTMCell(5), return_sequences=True)", before)
+        elif name == "StackedRNNCells":
+            yield Entry("RNN([LSTMCell, GRUCell])", "K.RNN([K.LSTMCell(5), K.GRUCell(4)], return_sequences=True)", before)
+        elif issubclass(cls, keras.layers.RNN) or name.endswith("Cell"):
+            yield Entry(f"keras.layers.{name}", f"K.{name}", before)
         else:
             yield Passed(f"keras.layers.{name}", "no recurrent layer")
-    for said, make in (
-        ("GRU(reset_after=False)", lambda: K.GRU(5, reset_after=False, return_sequences=True)),
-        ("LSTM(go_backwards=True)", lambda: K.LSTM(5, go_backwards=True, return_sequences=True)),
-        ("LSTM(unroll=True)", lambda: K.LSTM(5, unroll=True, return_sequences=True)),
-        ("GRU(dtype='float64')", lambda: K.GRU(5, dtype="float64", return_sequences=True)),
-        ("LSTM(dtype='float64')", lambda: K.LSTM(5, dtype="float64", return_sequences=True)),
-        ("SimpleRNN(dtype='float64')", lambda: K.SimpleRNN(5, dtype="float64", return_sequences=True)),
-        ("LSTM(dtype='bfloat16')", lambda: K.LSTM(5, dtype="bfloat16", return_sequences=True)),
-    ):
-        yield Entry(f"keras.layers.{said}", make, f"keras.layers.{said.replace('(', '(5, ', 1)}")
+    for line in (
+        "GRU(5, reset_after=False, return_sequences=True)", "GRU(5)", "LSTM(5, go_backwards=True, return_sequences=True)",
+        "LSTM(5, unroll=True, return_sequences=True)", "LSTM(5, use_bias=False, return_sequences=True)",
+        "LSTM(5, unit_forget_bias=False, return_sequences=True)", "LSTM(5, return_state=True, return_sequences=True)",
+        "GRU(5, stateful=True, return_sequences=True)", "LSTM(5, zero_output_for_mask=True, return_sequences=True)",
+        "LSTM(5, recurrent_activation='hard_sigmoid', return_sequences=True)", "SimpleRNN(5, activation='relu', return_sequences=True)",
+        "GRU(5, dropout=0.3, recurrent_dropout=0.2, return_sequences=True)",
+        "GRU(5, dtype='float64', return_sequences=True)", "LSTM(5, dtype='float64', return_sequences=True)",
+        "SimpleRNN(5, dtype='float64', return_sequences=True)", "LSTM(5, dtype='bfloat16', return_sequences=True)",
+        "GRU(5, dtype='mixed_bfloat16', return_sequences=True)",
+    ):  # fmt: skip
+        yield Entry(
+            line.replace("5, ", "", 1).replace(", return_sequences=True", "").replace("return_sequences=True", ""), f"K.{line}", before
+        )
 
 
 def flax_() -> Found:
     from flax import linen, nnx
 
     for library, where in ((linen, "linen"), (nnx, "nnx")):
+        before = f"from flax import {where}"
         for name in sorted(n for n in dir(library) if inspect.isclass(getattr(library, n)) and RECURRENT.search(n)):
             cls = getattr(library, name)
-            if name in ("RNNCellBase",) or name.startswith("Conv"):
-                yield Passed(f"flax.{where}.{name}", "a base class" if name.endswith("Base") else "its inputs are images, not vectors")
+            if name == "RNNCellBase" or name.startswith("Conv"):
+                yield Passed(f"{where}.{name}", "a base class" if name.endswith("Base") else IMAGES)
             elif issubclass(cls, library.RNNCellBase) or name in ("RNN", "Bidirectional"):
-                yield Entry(f"flax.{where}.{name}", lambda cls=cls: cls, f"flax.{where}.{name}")
+                yield Entry(f"{where}.{name}", f"{where}.{name}", before)
             else:
-                yield Passed(f"flax.{where}.{name}", "no recurrent layer")
+                yield Passed(f"{where}.{name}", "no recurrent layer")
+    cell = {"linen": "linen.{}(5)", "nnx": "nnx.{}(3, 5, rngs=nnx.Rngs(0))"}
+    for where, made in cell.items():
+        before = f"from flax import {where}"
+        more = "" if where == "linen" else ", rngs=nnx.Rngs(0)"
+        for said in ("reverse=True", "reverse=True, keep_order=True", "time_major=True", "unroll=4", "return_carry=True"):
+            yield Entry(f"{where}.RNN(GRUCell, {said})", f"{where}.RNN({made.format('GRUCell')}, {said}{more})", before)
+        yield Entry(f"{where}.SimpleCell(residual=True)", made.format("SimpleCell").replace("5", "5, residual=True"), before)
+    yield Entry("linen.MGUCell(reset_gate=False)", "linen.MGUCell(5, reset_gate=False)", "from flax import linen")
+    yield Entry("linen.GRUCell(dtype=bfloat16)", "linen.GRUCell(5, dtype=jnp.bfloat16)", "from flax import linen; import jax.numpy as jnp")
 
 
 def equinox_() -> Found:
     import equinox as eqx
 
+    before = "import equinox as eqx, jax"
     for name in sorted(n for n in dir(eqx.nn) if RECURRENT.search(n) and inspect.isclass(getattr(eqx.nn, n))):
-        yield Entry(f"equinox.nn.{name}", lambda name=name: getattr(eqx.nn, name), f"equinox.nn.{name}")
+        yield Entry(f"equinox.nn.{name}", f"eqx.nn.{name}", before)
+        yield Entry(f"equinox.nn.{name}(use_bias=False)", f"eqx.nn.{name}(3, 5, use_bias=False, key=jax.random.key(0))", before)
 
 
 def haiku_() -> Found:
     import haiku as hk
 
+    before = "import haiku as hk"
     for name in sorted(dir(hk)):
         cls = getattr(hk, name)
         if not (inspect.isclass(cls) and issubclass(cls, hk.RNNCore)):
             continue
         if name in ("GRU", "LSTM", "VanillaRNN"):
-            yield Entry(f"haiku.{name}", lambda cls=cls: cls, f"haiku.{name}")
+            yield Entry(f"haiku.{name}", f"hk.{name}", before)
+        elif name == "DeepRNN":
+            core = "hk.DeepRNN([hk.LSTM(5), hk.GRU(4)])"
+            yield Entry("haiku.DeepRNN([LSTM, GRU])", _unrolled(core), before)
+        elif name == "ResetCore":
+            yield Passed("haiku.ResetCore", "its input is a pair, with a reset for each step")
         else:
-            yield Passed(f"haiku.{name}", "a base class, or made around other modules, or over images")
+            yield Passed(f"haiku.{name}", IMAGES if name.startswith("Conv") else "a base class, or computes nothing")
+    yield Entry("haiku.VanillaRNN(double_bias=False)", "lambda n: hk.VanillaRNN(n, double_bias=False)", before)
+    yield Entry("haiku.LSTM in dynamic_unroll", _unrolled("hk.LSTM(5)"), before)
 
 
-def onnx_() -> Found:
-    from tests.harness.adapters.onnx.test_onnx import model, runnable
+def _unrolled(core: str) -> str:
+    """Time major, from the core's own first state."""
+    return f"hk.transform(lambda xs: hk.dynamic_unroll(c := {core}, xs, c.initial_state(xs.shape[1]))[0])"
 
+
+def onnxruntime_() -> Found:
+    before = "from tests.harness.adapters.onnx.test_onnx import model, runnable"
     for op, options in (
-        ("RNN", ({}, {"activations": ["Relu"]}, {"direction": "bidirectional"})),
-        ("GRU", ({}, {"linear_before_reset": 1}, {"direction": "reverse"}, {"clip": 0.5}, {"layout": 1})),
-        ("LSTM", ({}, {"direction": "bidirectional"}, {"clip": 0.5}, {"input_forget": 1}, {"peepholes": True})),
+        ("RNN", ({}, {"activations": ["Relu"]}, {"direction": "bidirectional"}, {"clip": 0.5})),
+        ("GRU", ({}, {"linear_before_reset": 1}, {"direction": "reverse"}, {"direction": "bidirectional"}, {"clip": 0.5}, {"layout": 1})),
+        ("LSTM", ({}, {"direction": "bidirectional"}, {"direction": "reverse"}, {"clip": 0.5}, {"input_forget": 1}, {"peepholes": True})),
     ):
         for given in options:
-            said = ", ".join(f"{k}={v}" for k, v in given.items())
-            yield Entry(
-                f"onnxruntime {op}({said})",
-                lambda op=op, g=given: runnable(model(op, **g)),
-                f"a file with one {op} node: {said or 'no attributes'}",
-            )
+            said = ", ".join(f"{k}={v!r}" for k, v in given.items())  # type: ignore[attr-defined]
+            yield Entry(f"onnxruntime {op}({said})", f"runnable(model({op!r}{', ' if said else ''}{said}))", before)
 
 
 def torchrecurrent_() -> Found:
-    yield from _classes("torchrecurrent", lambda cls: cls)
+    module = importlib.import_module("torchrecurrent")
+    for name in sorted(n for n in module.__all__ if inspect.isclass(getattr(module, n))):
+        if name.startswith("Base"):
+            yield Passed(f"torchrecurrent.{name}", "a base class")
+        else:
+            yield Entry(f"torchrecurrent.{name}", f"torchrecurrent.{name}", "import torchrecurrent")
 
 
 def ncps_() -> Found:
-    import ncps.torch as n
+    import ncps.torch
 
-    for name in ("CfC", "LTC"):
-        yield Entry(f"ncps.torch.{name}", lambda name=name: getattr(n, name)(3, 5), f"ncps.torch.{name}(3, 5)")
-    for name in sorted(set(dir(n)) - {"CfC", "LTC"}):
-        if inspect.isclass(getattr(n, name)):
-            yield Passed(f"ncps.torch.{name}", "a cell of a wiring, judged inside of its layer")
+    before = "import ncps.torch as n; from ncps.wirings import AutoNCP"
+    for line in (
+        "CfC(3, 5)", "CfC(3, 5, mode='pure')", "CfC(3, 5, mode='no_gate')", "CfC(3, 5, mixed_memory=True)", "CfC(3, 5, proj_size=2)",
+        "CfC(3, AutoNCP(12, 4))", "LTC(3, 5)", "LTC(3, 5, mixed_memory=True)", "LTC(3, AutoNCP(12, 4))",
+    ):  # fmt: skip
+        yield Entry(f"ncps.torch.{line}", f"n.{line}", before)
+    for name in sorted(set(ncps.torch.__all__) - {"CfC", "LTC"}):
+        yield Passed(f"ncps.torch.{name}", "a cell with an argument of elapsed time, judged inside of its layer")
+    yield Passed("ncps.keras, ncps.tf, ncps.paddle", "the same layers for other frameworks")
 
 
 def mingru_() -> Found:
-    import minGRU_pytorch as m
+    before = "from minGRU_pytorch import minGRU"
+    for said in ("6", "6, expansion_factor=1.5", "6, expansion_factor=1.5, proj_out=True"):
+        yield Entry(f"minGRU({said})", f"minGRU({said})", before)
+    import minGRU_pytorch
 
-    for name in ("minGRU", "minLSTM"):
-        if hasattr(m, name):
-            yield Entry(f"minGRU_pytorch.{name}", lambda name=name: getattr(m, name)(6), f"minGRU_pytorch.{name}(6)")
+    for name in sorted(n for n in dir(minGRU_pytorch) if inspect.isclass(getattr(minGRU_pytorch, n)) and n != "minGRU"):
+        yield Passed(f"minGRU_pytorch.{name}", "no recurrent layer by itself")
 
 
 def mambapy_() -> Found:
-    from mambapy.mamba import MambaBlock, MambaConfig
-
+    before = "from mambapy.mamba import Mamba, MambaBlock, MambaConfig"
     for pscan in (True, False):
-        line = f"MambaBlock(MambaConfig(d_model=6, n_layers=1, d_state=4, pscan={pscan}))"
-        yield Entry(f"mambapy.{line}", lambda p=pscan: MambaBlock(MambaConfig(d_model=6, n_layers=1, d_state=4, pscan=p)), line)
+        config = f"MambaConfig(d_model=6, n_layers=1, d_state=4, pscan={pscan})"
+        yield Entry(f"mambapy.MambaBlock(pscan={pscan})", f"MambaBlock({config})", before)
+    yield Entry("mambapy.Mamba(2 layers)", "Mamba(MambaConfig(d_model=6, n_layers=2, d_state=4))", before)
+    yield Passed("mambapy.mamba2", "needs kernels that run on a GPU alone")
+    yield Passed("mambapy.jamba, lm, vim", "whole models of tokens or of images")
 
 
 def xlstm_() -> Found:
-    from xlstm.blocks.mlstm.layer import mLSTMLayer, mLSTMLayerConfig
-    from xlstm.blocks.slstm.layer import sLSTMLayer, sLSTMLayerConfig
-
-    yield Entry(
-        "xlstm.sLSTMLayer",
-        lambda: sLSTMLayer(sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend="vanilla", conv1d_kernel_size=0)),
-        "sLSTMLayer(sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend='vanilla', conv1d_kernel_size=0))",
-    )
-    yield Entry(
-        "xlstm.mLSTMLayer",
-        lambda: mLSTMLayer(mLSTMLayerConfig(embedding_dim=8, num_heads=2, context_length=128)),
-        "mLSTMLayer(mLSTMLayerConfig(embedding_dim=8, num_heads=2, context_length=128))",
-    )
-
-
-def _classes(package: str, make: Callable[[type], Any]) -> Found:
-    module = importlib.import_module(package)
-    for name in sorted(getattr(module, "__all__", dir(module))):
-        cls = getattr(module, name, None)
-        if not inspect.isclass(cls):
-            continue
-        if name.startswith("Base"):
-            yield Passed(f"{package}.{name}", "a base class")
-        else:
-            yield Entry(f"{package}.{name}", lambda cls=cls: make(cls), f"{package}.{name}")
+    layers = "sLSTMLayer, sLSTMLayerConfig, mLSTMLayer, mLSTMLayerConfig"
+    s = f"from xlstm import {layers}, sLSTMBlock, sLSTMBlockConfig, mLSTMBlock, mLSTMBlockConfig"
+    for said in ("", ", conv1d_kernel_size=4"):
+        config = f"sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend='vanilla'{said or ', conv1d_kernel_size=0'})"
+        yield Entry(f"xlstm.sLSTMLayer({said.strip(', ') or 'conv1d_kernel_size=0'})", f"sLSTMLayer({config})", s)
+    yield Entry("xlstm.mLSTMLayer", "mLSTMLayer(mLSTMLayerConfig(embedding_dim=8, num_heads=2, context_length=128))", s)
+    slstm = "sLSTMBlockConfig(slstm=sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend='vanilla'))"
+    yield Entry("xlstm.sLSTMBlock", f"sLSTMBlock({slstm})", s)
+    mlstm = "mLSTMBlockConfig(mlstm=mLSTMLayerConfig(embedding_dim=8, num_heads=2, context_length=128, _num_blocks=1))"
+    yield Entry("xlstm.mLSTMBlock", f"mLSTMBlock({mlstm})", s)
+    yield Passed("xlstm.xLSTMBlockStack, xLSTMLMModel", "stacks of the blocks above")
+    yield Passed("xlstm sLSTM, backend='cuda'", "needs a GPU")
 
 
-PACKAGES: dict[str, tuple[str, Callable[[], Found]]] = {
-    "torch": ("torch", torch_),
-    "keras": ("keras", keras_),
-    "flax": ("flax", flax_),
-    "equinox": ("equinox", equinox_),
-    "haiku": ("dm-haiku", haiku_),
-    "onnxruntime": ("onnxruntime", onnx_),
-    "torchrecurrent": ("torchrecurrent", torchrecurrent_),
-    "ncps": ("ncps", ncps_),
-    "minGRU_pytorch": ("minGRU-pytorch", mingru_),
-    "mambapy": ("mambapy", mambapy_),
-    "xlstm": ("xlstm", xlstm_),
+PACKAGES: dict[str, tuple[tuple[str, ...], Callable[[], Found]]] = {
+    "torch": (("torch",), torch_),
+    "keras": (("keras",), keras_),
+    "flax": (("flax", "jax"), flax_),
+    "equinox": (("equinox",), equinox_),
+    "haiku": (("dm-haiku",), haiku_),
+    "onnxruntime": (("onnxruntime", "onnx"), onnxruntime_),
+    "ncps": (("ncps",), ncps_),
+    "minGRU_pytorch": (("minGRU-pytorch",), mingru_),
+    "mambapy": (("mambapy",), mambapy_),
+    "xlstm": (("xlstm",), xlstm_),
+    "torchrecurrent": (("torchrecurrent",), torchrecurrent_),
 }
-
-
-def judged(package: str, entry: Entry, level: str) -> Row:
-    """The row of one object.  What cannot be taken is a row too."""
-    import bptt
-    from bptt.reports.view import sensitivity
-
-    began = time.process_time()
-    repro = f"bptt.check({entry.line}, level={level!r})"
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"more than {SECONDS} s")
-
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    try:
-        run = bptt.check(entry.make(), level=level, isolate=False)
-    except Exception as error:  # each object is a row, whatever it raises
-        said = " ".join(str(error).split())[:200]
-        return Row(
-            package, entry.what, f"not taken: {type(error).__name__}", finding=said, repro=repro, seconds=time.process_time() - began
-        )
-    finally:
-        signal.alarm(0)
-    headlines = [r.finding.headline if r.finding else "" for r in run.failed]
-    if any("TimeoutError: more than" in each for each in headlines):
-        return Row(package, entry.what, f"not finished in {SECONDS} s", repro=repro, seconds=time.process_time() - began)
-    target = run.run.targets[0]
-    remarks = {r.where: r.text for r in target.remarks}
-    verdict = {0: "conforms", 1: "does not conform", 3: "not decided"}.get(run.exit_code, f"exit {run.exit_code}")
-    worst = [f"{r.check}: {r.finding.headline if r.finding else r.reason}" for r in run.failed]
-    soft = [f"{r.check} (warning): {r.finding.headline}" for r in run.run.results if r.status == "passed" and r.finding]
-    found = target.identified
-    return Row(
-        package,
-        entry.what,
-        verdict,
-        "" if found is None else found.convention,
-        remarks.get("as it is", "").partition(";")[0],
-        remarks.get("not driven", ""),
-        sensitivity(run.run.results),
-        time.process_time() - began,
-        " · ".join([*worst, *soft])[:600],
-        repro,
-    )
-
-
-def rows_of(package: str, level: str, folder: Path) -> None:
-    """Write a JSON line for each object of a package, as they are judged."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{package}.jsonl").open("w") as out:
-        for each in PACKAGES[package][1]():
-            record = asdict(each) if isinstance(each, Passed) else asdict(judged(package, each, level))
-            out.write(json.dumps(record | {"level": level}) + "\n")
-            out.flush()
-            print(package, record["what"], record.get("verdict", "passed over"), file=sys.stderr)
-
-
-def page(folder: Path) -> str:
-    """The page of all rows that were written."""
-    rows, passed, levels = [], [], set()
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            levels.add(record.pop("level"))
-            (rows if "verdict" in record else passed).append(record)
-    lines = [
-        "# Conformance of published cells and layers",
-        "",
-        "Written by `tox -e frameworks` (`python -m tests.scores.conformance`) at level "
-        f"{', '.join(sorted(levels))}. Each object was handed over as its users hold it;",
-        'the line to reproduce is the one that was run. "Not taken" is a limit of bptt, not of the library.',
-        "",
-        *(f"- {name} {_version(distribution)}" for name, (distribution, _) in PACKAGES.items() if (folder / f"{name}.jsonl").is_file()),
-        "",
-        f"{len(rows)} objects: " + ", ".join(f"{n} {v}" for v, n in _counted(r["verdict"].partition(":")[0] for r in rows)) + ".",
-        "",
-        "| object | verdict | convention | as it is | sensitivity | CPU s |",
-        "|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        known = "" if r["sensitivity"] is None else f"{r['sensitivity']:.0e}"
-        cells = (f"`{r['what']}`", r["verdict"], r["convention"], r["as_made"], known, f"{r['seconds']:.1f}")
-        lines.append("| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |")
-    lines += ["", "## What was found", ""]
-    lines += [f"- `{r['what']}`: {r['finding']} — `{r['repro']}`" for r in rows if r["finding"]] or ["Nothing."]
-    lines += ["", "## What no check has varied", ""]
-    lines += [f"- `{r['what']}`: {r['undriven']}" for r in rows if r["undriven"]]
-    lines += ["", "## Exported, without a row", ""]
-    lines += [f"- `{p['what']}`: {p['why']}" for p in passed]
-    return "\n".join(lines) + "\n"
-
-
-def _counted(values: Iterator[str] | Any) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return sorted(counts.items(), key=lambda item: -item[1])
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
 
 
 def main() -> None:
     """See the docstring of this file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--package", action="append", choices=list(PACKAGES))
     parser.add_argument("--level", default="standard")
+    parser.add_argument("--limit", type=int, default=600, help="seconds by the clock for an object")
+    parser.add_argument("--again", help="a word of the objects, or of the verdicts, that are judged anew")
     parser.add_argument("--rows", type=Path, default=Path("build/conformance"))
-    parser.add_argument("--page", type=Path)
-    parser.add_argument("-o", type=Path)
+    parser.add_argument("--page-only", action="store_true")
+    parser.add_argument("-o", type=Path, default=Path("docs/conformance.md"))
     given = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "torch")
     warnings.simplefilter("ignore")
-    if given.page is None:
-        for package in given.package or [name for name in PACKAGES if find_spec(name) is not None]:
-            rows_of(package, given.level, given.rows)
-    if given.o is not None:
-        given.o.write_text(page(given.page or given.rows))
+    if not given.page_only:
+        for name in given.package or [name for name in PACKAGES if find_spec(name) is not None]:
+            Kept(given.rows, name).fill(PACKAGES[name][1](), given.level, given.limit, given.again)
+    intro = (
+        "Written by `tox -e frameworks` (`python -m tests.scores.conformance`). Each object was handed over as its users hold it;",
+        "'Not taken' is a limit of bptt, not of the library; 'as it is' is the object in its own dtype beside its formula in float64.",
+        "",
+        versions([d for name, (several, _) in PACKAGES.items() for d in several]) + ".",
+    )
+    given.o.write_text(
+        page("Conformance of published cells and layers", intro, {n: Kept(given.rows, n).lines() for n in PACKAGES}, reds(PACKAGES))
+    )
 
 
 if __name__ == "__main__":

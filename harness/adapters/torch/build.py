@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bptt.harness.adapters.objects import given_size
+from bptt.harness.adapters.torch.bound import bound_module
 from bptt.harness.adapters.torch.faces import face_of, faced
 from bptt.harness.errors import UsageError
 
@@ -89,7 +90,7 @@ class Recipe:
 
 
 def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Recipe | None:
-    """How to make modules from `obj`; None where it is no torch module, class or factory of one.
+    """How to make modules from `obj`; None where it is no torch module, class or factory of one, nor a function with tensors bound to it.
 
     Raises UsageError where a required argument is left that neither a size nor `args` fills.
     """
@@ -100,10 +101,12 @@ def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Reci
         if type(obj).__name__ == "OptimizedModule" and isinstance(inner, torch.nn.Module):
             return Recipe(None, type(inner).__name__, spec, instance=inner, compiled=obj)
         if isinstance(obj, torch.jit.ScriptModule):
-            raise UsageError(
-                f"{spec}: it is a TorchScript module, whose parameters cannot be varied from outside, wanted the module that it was made of"
-            )
+            return Recipe(None, str(getattr(obj, "original_name", "")) or type(obj).__name__, spec, instance=obj)
         return Recipe(None, type(obj).__name__, spec, instance=obj)
+    if (held := bound_module(obj)) is not None:
+        if args:
+            raise UsageError(f"{spec}: got args {sorted(args)} for a function with its parameters bound to it, wanted none")
+        return Recipe(None, type(held).__name__, spec, instance=held)
     make, bound, positional = _unwrap(obj)
     if not (_is_module_class(make) or (inspect.isroutine(make) and _speaks_of_torch(make))):
         return None

@@ -1,6 +1,7 @@
 """Modules that are called in other ways than module(x, state): read from the names in their signature and their code, and put right.
 
     forward(h, x)                the state before the input
+    forward(*, x, h)             by keyword alone
     forward(x, lengths)          lengths of the sequences: all T where nothing is said
     forward(x, mask=None)        a mask (N, T) of the steps that count
     forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
@@ -38,6 +39,8 @@ class Face:
     lengths    name of its argument of lengths, and whether it is a mask
     keys       names of the parts of a state that is a dict or has attributes
     kind       which of both;   make: what makes one with attributes
+    inputs     how many of its arguments are its input and its state
+    keywords   their names, where they are taken by keyword alone
     """
 
     flipped: bool = False
@@ -47,15 +50,18 @@ class Face:
     kind: Literal["dict", "attributes"] | None = None
     make: Callable[..., Any] | None = None
     inputs: int = 1
+    keywords: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
-        return not (self.flipped or self.lengths or self.kind)
+        return not (self.flipped or self.lengths or self.kind or self.keywords)
 
     def detections(self) -> tuple[Detection, ...]:
         found = []
         if self.flipped:
             found.append(Detection("the state first", "by the names of its arguments"))
+        if self.keywords:
+            found.append(Detection(f"arguments {', '.join(self.keywords)}", "by keyword alone"))
         if self.lengths:
             what = "a mask (N, T)" if self.masked else "lengths (N,)"
             found.append(Detection(f"argument {self.lengths}", f"{what} of the steps that count; all of them where nothing is said"))
@@ -71,9 +77,13 @@ def face_of(module: torch.nn.Module) -> Face:
     if type(module).__module__.startswith("torch.nn.modules"):
         return Face()
     try:
-        parameters = [p for p in inspect.signature(module.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    except (TypeError, ValueError):
+        every = list(inspect.signature(module.forward).parameters.values())
+    except (AttributeError, TypeError, ValueError):  # a TorchScript module may have no forward that Python can look at, or none at all
         return Face()
+    parameters = [
+        p for p in every if p.kind is p.POSITIONAL_OR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name.lower() in _INPUTS | _STATES)
+    ]
+    by_keyword = any(p.kind is p.KEYWORD_ONLY for p in parameters)
     names = [p.name.lower() for p in parameters]
     lengths = next((p.name for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
     left = [name for name in names if lengths is None or name != lengths.lower()]
@@ -82,7 +92,8 @@ def face_of(module: torch.nn.Module) -> Face:
     flipped = len(left) == 2 and left[0] in _STATES and left[1] in _INPUTS
     state = next((p for p in parameters if p.name.lower() in _STATES), None)
     keys, kind, make = _container(module, state) if state is not None else ((), None, None)
-    return Face(flipped, lengths, lengths is not None and lengths.lower() in _MASKS, keys, kind, make, len(left))
+    keywords = tuple(p.name for p in parameters if p.name != lengths) if by_keyword else ()
+    return Face(flipped, lengths, lengths is not None and lengths.lower() in _MASKS, keys, kind, make, len(left), keywords)
 
 
 def _container(module: torch.nn.Module, state: inspect.Parameter) -> tuple[tuple[str, ...], Literal["dict", "attributes"] | None, Any]:
@@ -120,6 +131,8 @@ def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
             packed = dict(zip(face.keys, parts, strict=True)) if face.kind == "dict" else _made(face, parts)
             given = [packed if each is state else each for each in given]
         extra = {face.lengths: _lengths(face, x, lengths, self)} if face.lengths else {}
+        if face.keywords:
+            extra, given = extra | dict(zip(face.keywords, given, strict=False)), []
         return _unpacked(face, own.forward(self, *given, **extra))
 
     if takes_state:

@@ -44,14 +44,20 @@ class Slot:
     names       its parts, one a layer and direction
     width       of each part
     axes        "NW" for (N, W), "KNW" for (K, N, W), "NKW" for (N, K, W), "NWK" for (N, W, K), with K = len(names)
+    inner       axes of a matrix state between N and W: heads, keys
     """
 
     names: tuple[str, ...]
     width: Width
     axes: Literal["NW", "KNW", "NKW", "NWK"] = "NW"
+    inner: tuple[Width, ...] = ()
+
+    def part(self, N: int, D: int, H: int) -> tuple[int, ...]:
+        """The shape of each part: (N, W), of a matrix state (N, ..., W)."""
+        return (N, *(w.at(D, H) for w in self.inner), self.width.at(D, H))
 
     def pack(self, state: Tensors) -> torch.Tensor:
-        """The tensor from its parts, each (N, W).  Raises ContractError where one is missing."""
+        """The tensor from its parts.  Raises ContractError where one is missing."""
         for name in self.names:
             if name not in state:
                 raise ContractError(f"state: got {sorted(state)}, wanted {name!r} too")

@@ -20,6 +20,8 @@ from bptt.harness.adapters.torch.build import one_line
 from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, pack, slots, state_names
 from bptt.harness.subject import Detection
 
+#: Attributes that say how many heads a matrix state has.
+_HEADS = ("heads", "num_heads", "n_heads", "nheads", "nhead", "n_head")
 WANTED = "wanted a cell module(x (N, D), state) or a layer module(xs (T, N, D) or (N, T, D), state)"
 
 
@@ -75,7 +77,7 @@ class Prober:
         """What the module returns, None where it raises: probing is trial and error, and each first error is kept to be told."""
         arguments: tuple[Any, ...] = ()
         if given.tree is not None:
-            state = {name: self._start(N, slot.width.at(D, H)) for slot in slots(given.tree) for name in slot.names}
+            state = {name: self._start(slot.part(N, D, H)) for slot in slots(given.tree) for name in slot.names}
             packed = pack(given.tree, state)
             arguments = tuple(packed) if given.passing == "spread" else (packed,)
         text = ", ".join(["x " + str(tuple(x.shape)), *(f"state {describe(a)}" for a in arguments)])
@@ -136,6 +138,22 @@ class Prober:
                 yield _Given((slot("h", w), slot("c", w), slot("n", w)), "one")
                 yield _Given((slot("h", w), slot("c", w), slot("n", w), slot("m", w)), "one")
             yield from self._deep_cell_states(widths, D, H)
+        yield from self._matrix_states(widths[:3], D, H)
+
+    def _matrix_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
+        """A matrix a sequence, or a head of it, alone or with what normalises it and its stabiliser."""
+        said = [getattr(self.module, name, None) for name in _HEADS]
+        heads = [(), *((n,) for n in dict.fromkeys([n for n in said if isinstance(n, int) and n > 0]))]
+        for front, (k, v) in itertools.product(heads, [(w, w) for w in widths] + list(itertools.permutations(widths, 2))):
+            inner = tuple(Width(n, "") for n in front)
+            matrix = Slot(("S",), Width.of(v, D, H), inner=(*inner, Width.of(k, D, H)))
+            norm = Slot(("n",), Width.of(k, D, H), inner=inner)
+            if self.least < 3:
+                yield _Given(matrix, "one")
+                yield _Given((matrix, norm), "one")
+                yield _Given((matrix, norm, Slot(("m",), Width(front[-1] if front else 1, ""))), "one")
+            if self.most >= 3:
+                yield _Given((matrix, norm), "spread")
 
     def _deep_cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
         """Of a cell of several layers: the layers' states in one tensor, layers first, in the middle or last."""
@@ -165,16 +183,16 @@ class Prober:
             return isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[0] == self.N
 
         if isinstance(tree, Slot) and isinstance(result, torch.Tensor):
-            return ("h", width) if is_state(result) else None
+            return ("h", width) if is_state(result) and not tree.inner else None
         if not isinstance(result, tuple | list):
             return None
-        if not isinstance(tree, Slot) and is_state(result):
+        if not isinstance(tree, Slot) and is_state(result) and not any(slot.inner for slot in slots(tree)):
             return "state", width
         if len(result) == 2 and is_output(result[0]) and is_state(result[1]):
             return "(y, state)", result[0].shape[1]
         if len(result) == 2 and is_output(result[1]) and is_state(result[0]):
             return "(state, y)", result[1].shape[1]
-        if not isinstance(tree, Slot) and len(result) == 3 and is_output(result[0]) and is_state(tuple(result[1:])):
+        if not isinstance(tree, Slot) and len(result) >= 3 and is_output(result[0]) and is_state(tuple(result[1:])):
             return "(y, *state)", result[0].shape[1]
         return None
 
@@ -329,11 +347,11 @@ class Prober:
         return bool(other_rows.any()), bool(other_columns.any())
 
     def _state(self, form: Form, N: int, D: int, H: int) -> dict[str, torch.Tensor]:
-        return {name: self._start(N, slot.width.at(D, H)) for slot in slots(form.tree) for name in slot.names}
+        return {name: self._start(slot.part(N, D, H)) for slot in slots(form.tree) for name in slot.names}
 
-    def _start(self, N: int, width: int) -> torch.Tensor:
-        part = self.random(N, width)
-        return torch.complex(part, self.random(N, width)) if self.complex_states else part
+    def _start(self, shape: tuple[int, ...]) -> torch.Tensor:
+        part = self.random(*shape)
+        return torch.complex(part, self.random(*shape)) if self.complex_states else part
 
 
 def probe(
@@ -399,6 +417,8 @@ def _probed(form: Form, prober: Prober, D: int, H: int, unit: int, why_axis: str
 
 def _shapes(tree: Tree | None, D: int, H: int) -> str:
     if isinstance(tree, Slot):
+        if tree.inner:
+            return f"(N, {', '.join(str(size) for size in tree.part(1, D, H)[1:])})"
         words = {"N": "N", "K": str(len(tree.names)), "W": str(tree.width.at(D, H))}
         return f"({', '.join(words[axis] for axis in tree.axes)})"
     return "(" + ", ".join(_shapes(branch, D, H) for branch in tree or ()) + ")"
@@ -410,7 +430,7 @@ def _in_units(form: Form, D: int, old: int, new: int) -> Form:
 
     def tree(t: Any) -> Any:
         if isinstance(t, Slot):
-            return replace(t, width=width(t.width))
+            return replace(t, width=width(t.width), inner=tuple(width(w) for w in t.inner))
         return type(t)(tree(branch) for branch in t)
 
     return replace(form, tree=None if form.tree is None else tree(form.tree), output=width(form.output))
@@ -453,6 +473,8 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 def _shape(slot: Slot, N: int, D: int, H: int) -> tuple[int, ...]:
+    if slot.inner:
+        return slot.part(N, D, H)
     return tuple({"N": N, "K": len(slot.names), "W": slot.width.at(D, H)}[axis] for axis in slot.axes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -73,11 +74,11 @@ class TorchModule:
         return params
 
     def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
-        """Zeros (N, width) for each layer and direction, in the dtype of the params."""
+        """Zeros (N, width), of a matrix state (N, ..., width), for each layer and direction, in the dtype of the params."""
         _, D, H = self._module(_key(params))
         dtype = np.result_type(*params.values()) if params else np.dtype(self.params_dtype)
         return {
-            part: np.zeros((batch_size, slot.width.at(D, H)), dtype)
+            part: np.zeros(slot.part(batch_size, D, H), dtype)
             for slot in slots(self.form.tree)
             for name in slot.names
             for part in parts.names_of(name, self.complex_states)
@@ -322,7 +323,7 @@ def in_dtype(module: torch.nn.Module, dtype: torch.dtype, recipe: Recipe) -> tor
     Raises UsageError where it can't be copied.
     """
     try:
-        own = copy.deepcopy(module)
+        own = _scripted(module) if isinstance(module, torch.jit.ScriptModule) else copy.deepcopy(module)
     except Exception as error:  # whatever a user's __deepcopy__ raises is told, never swallowed
         called = f"copy.deepcopy({recipe.label})"
         raise UsageError(f"{recipe.spec}: {called} raised {one_line(error)}, wanted a module that can be copied") from error
@@ -331,6 +332,19 @@ def in_dtype(module: torch.nn.Module, dtype: torch.dtype, recipe: Recipe) -> tor
         # _apply is what Module.to does, without its refusal to turn real into complex parameters
         own._apply(lambda t: t.to(dtype) if t.is_floating_point() else t.to(parts.COMPLEX.get(dtype, dtype)) if t.is_complex() else t)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return own.eval()
+
+
+def _scripted(module: torch.jit.ScriptModule) -> torch.nn.Module:
+    """A copy of a TorchScript module with code of its own.
+
+    Copies of copy.deepcopy share theirs, and what it has been specialised to: one that has run in float32 rounds gradients of another.
+    """
+    held = io.BytesIO()
+    torch.jit.save(module, held)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    held.seek(0)
+    with torch.enable_grad():  # where gradients are off parameters lose their requires_grad on the way
+        own: torch.nn.Module = torch.jit.load(held)  # type: ignore[no-untyped-call]  # as above
+    return own
 
 
 def _trainable(module: torch.nn.Module) -> _Tensors:

@@ -338,7 +338,7 @@ def _origin(recipe: Recipe) -> str:
 
 def _origin_why(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> str:
     if recipe.make is None:
-        return f"an instance of {type(module).__name__}; its own values are its initial parameters"
+        return f"an instance of {recipe.label}; its own values are its initial parameters"
     return f"{recipe.call(D, H)} made a {type(module).__name__}"
 
 

@@ -1,0 +1,92 @@
+"""A function of torch with its parameters bound to it, `functools.partial(step, params)`, as a module that holds them.
+
+step(params, x, h) -> h          params a tensor, or dicts, lists and tuples of them, in any nesting
+layer(xs, h0, w, u, b) -> ys, h  partial(layer, w=w, u=u, b=b)
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+
+def bound_module(obj: object) -> torch.nn.Module | None:
+    """The module, None where `obj` is no partial function with tensors bound to it."""
+    if not isinstance(obj, functools.partial) or isinstance(obj.func, type):
+        return None
+    names, required = _arguments(obj.func)
+    given = {**dict(zip(names, obj.args, strict=False)), **obj.keywords}
+    held = {name: value for name, value in given.items() if any(True for _ in _leaves(value, ""))}
+    if not held or len(obj.args) > len(names):
+        return None
+    rest = {name: value for name, value in given.items() if name not in held}
+    left = [name for name in names if name not in given and name in required]
+    order = names[: max(map(names.index, [name for name in (*held, *left) if name in names]), default=-1) + 1]
+    in_order = all(name in (*held, *rest, *left) for name in order)  # as vmap wants it
+    return _module_of(obj.func, held, rest, left, order if in_order else [])
+
+
+def _arguments(function: Any) -> tuple[list[str], list[str]]:
+    """Names of its arguments in order, and of those without a default; of a function of TorchScript by its schema."""
+    schema = getattr(function, "schema", None)
+    if schema is not None:
+        return [a.name for a in schema.arguments], [a.name for a in schema.arguments if not a.has_default_value()]
+    try:
+        parameters = [p for p in inspect.signature(function).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    except (TypeError, ValueError):
+        return [], []
+    return [p.name for p in parameters], [p.name for p in parameters if p.default is p.empty]
+
+
+def _module_of(
+    function: Callable[..., Any], held: Mapping[str, object], rest: Mapping[str, object], left: list[str], order: list[str]
+) -> torch.nn.Module:
+    """order   arguments that are given by position"""
+    several = len(held) > 1
+
+    class Bound(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for argument, value in held.items():
+                for name, leaf in _leaves(value, argument if several or isinstance(value, torch.Tensor) else ""):
+                    self.register_parameter(name, torch.nn.Parameter(leaf.detach().clone(), requires_grad=leaf.is_floating_point()))
+
+        def forward(self, *inputs: Any) -> Any:
+            own = iter(self._parameters.values())
+            params = {argument: _regrown(value, own) for argument, value in held.items()}
+            every = {**params, **rest, **dict(zip(left, inputs, strict=False))}
+            by_position = [every.pop(name) for name in order if name in every]
+            return function(*by_position, **every)
+
+    kinds = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *left)]
+    Bound.forward.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]  # what it is called with is known here alone
+    Bound.__name__ = Bound.__qualname__ = getattr(function, "__name__", type(function).__name__).strip("<>")
+    Bound.__module__ = str(getattr(function, "__module__", __name__))
+    return Bound()
+
+
+def _leaves(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Floating tensors by the way to them, its steps joined by underscores: a parameter's name may have no dots."""
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point() or value.is_complex():
+            yield name or "params", value
+    elif isinstance(value, Mapping | list | tuple):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            own = str(key).replace(".", "_")
+            yield from _leaves(inner, f"{name}_{own}" if name else own if not own[:1].isdigit() else f"w{own}")
+
+
+def _regrown(value: Any, own: Iterator[Any]) -> Any:
+    """The same nesting, with the module's parameters in the place of the tensors."""
+    if isinstance(value, torch.Tensor):
+        return next(own) if value.is_floating_point() or value.is_complex() else value
+    if isinstance(value, Mapping):
+        return {key: _regrown(inner, own) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        inner = [_regrown(each, own) for each in value]
+        return type(value)(*inner) if hasattr(value, "_fields") else type(value)(inner)
+    return value
