@@ -12,13 +12,13 @@ from dataclasses import replace
 from itertools import combinations
 
 from bptt.harness.cases import Case, admissible
-from bptt.harness.diagnosis import structure
 from bptt.harness.diagnosis.candidates import groups, label_of, wrong_units
 from bptt.harness.diagnosis.confirmed import confirmed, second_case, unknown
 from bptt.harness.diagnosis.directions import dy_overwritten
 from bptt.harness.diagnosis.fixes import in_words_of
 from bptt.harness.diagnosis.narrowing import Rerun, narrowed
-from bptt.harness.diagnosis.numbers import numbers_of
+from bptt.harness.diagnosis.patterns import structure
+from bptt.harness.diagnosis.patterns.numbers import numbers_of
 from bptt.harness.diagnosis.replay import Candidate, Reference
 from bptt.harness.diagnosis.wrong import WrongGradient, tensors
 from bptt.harness.gradient.derivatives.distance import relative_distance

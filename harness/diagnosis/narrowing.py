@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bptt.harness.cases import Case, admissible
-from bptt.harness.diagnosis.numbers import numbers_of
+from bptt.harness.diagnosis.patterns.numbers import numbers_of
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.errors import BpttError
 from bptt.reports.records import Cause

@@ -6,10 +6,10 @@ at once, and gives a cause only where the pattern holds in every entry that it s
 
 from __future__ import annotations
 
-from bptt.harness.diagnosis.numbers import numbers_of
-from bptt.harness.diagnosis.patterns_of_absence import not_finite, zeros
-from bptt.harness.diagnosis.patterns_of_place import few_entries, low_rank, other_block, swapped_states, transposed, wrong_step
-from bptt.harness.diagnosis.patterns_of_size import clipped, constant_factor, factor_per_cotangent, rounded, weight_decay
+from bptt.harness.diagnosis.patterns.absence import not_finite, zeros
+from bptt.harness.diagnosis.patterns.numbers import numbers_of
+from bptt.harness.diagnosis.patterns.place import few_entries, low_rank, other_block, swapped_states, transposed, wrong_step
+from bptt.harness.diagnosis.patterns.size import clipped, constant_factor, factor_per_cotangent, rounded, weight_decay
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.reports.records import Cause
 

@@ -9,8 +9,8 @@ import pytest
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case
-from bptt.harness.diagnosis import structure
 from bptt.harness.diagnosis.explain import explain
+from bptt.harness.diagnosis.patterns import structure
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import mistake

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bptt.harness.diagnosis.numbers import Numbers, Pair, finest
+from bptt.harness.diagnosis.patterns.numbers import Numbers, Pair, finest
 from bptt.harness.subject import Array
 from bptt.reports.records import Cause
 

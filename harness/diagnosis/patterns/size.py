@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bptt.harness.diagnosis.numbers import Numbers, Pair, listed
+from bptt.harness.diagnosis.patterns.numbers import Numbers, Pair, listed
 from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.reports.records import Cause
