@@ -41,12 +41,19 @@ class NotCertified:
 
 
 @dataclass(frozen=True)
+class NotOfItsShape:
+    """A gradient has another form than what it is a gradient of."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One comparison.
 
     oracle       what an exact derivative was taken with: how small a difference a script can show depends on it
     sensitivity  the smallest relative error that would have been seen here
     metrics      what is told beside the verdict, and decides nothing
+    as_made      of the user's object as it is: the largest relative error that rounding explains
+    parts        what the recurrent parts of a larger model were recognised as
     detail       what the diagnosis is told, and the record is not: the causes themselves, or the numbers to find them by
     fails_at     whether the same failure shows at another case, where that can be told more cheaply than by running the check again
     """
@@ -65,13 +72,15 @@ class Evidence:
     oracle: str | None = None
     sensitivity: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    detail: Named | NotLinear | NotCertified | None = None
+    as_made: float | None = None
+    parts: str = ""
+    detail: Named | NotLinear | NotCertified | NotOfItsShape | None = None
     fails_at: Callable[[Case], bool] | None = None
 
     @property
     def recorded(self) -> dict[str, Any]:
         """The metrics as the record has them; what was not measured is left out."""
-        typed = {"oracle": self.oracle, "sensitivity": self.sensitivity}
+        typed = {"oracle": self.oracle, "sensitivity": self.sensitivity, "as_made_sensitivity": self.as_made, "inside": self.parts or None}
         return {name: value for name, value in (*self.metrics.items(), *typed.items()) if value is not None}
 
 

@@ -53,6 +53,16 @@ class Check:
     cases_for: Callable[[Subject], tuple[Case, ...]] | None = None
 
     @property
+    def of_gradients(self) -> bool:
+        """Whether it holds gradients against exact ones."""
+        return self.family == "gradient"
+
+    @property
+    def of_lengths(self) -> bool:
+        """Whether the sequences of its batches have their own lengths."""
+        return self.family == "lengths"
+
+    @property
     def sentence(self) -> str:
         """The property as a sentence: the function's name."""
         return self.function.__name__.replace("_", " ")

@@ -14,7 +14,7 @@ from bptt.harness.call.cell import Gradients
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotLinear
+from bptt.harness.checks.evidence import Evidence, NotLinear, NotOfItsShape
 from bptt.harness.checks.registry import Check
 from bptt.harness.diagnosis import explain as diagnosis
 from bptt.harness.diagnosis.advice import causes_of
@@ -50,9 +50,9 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
     where = replace(evidence.where, tensor=worst.where.tensor, gate=worst.where.gate, index=worst.where.index)
     if context.subject.kind == "operator":
         where = worst.where
-    elif c.family == "gradient" and where.lag is None and where.step is None and evidence.code == "BUG":
+    elif c.of_gradients and where.lag is None and where.step is None and evidence.code == "BUG":
         where = replace(where, lag=smallest.T - 1)
-    elif where.step is not None and c.family == "gradient":
+    elif where.step is not None and c.of_gradients:
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
     causes = _apart(lambda: _causes(context, c, evidence, case, faults), _UNKNOWN, "its cause", faults)
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
@@ -104,14 +104,14 @@ def _source(subject: Subject, c: Check, causes: tuple[Cause, ...]) -> Source | N
     """The line that is wrong, where it is known; never the head of the function or class that it is in."""
     if causes and causes[0].source is not None:
         return Source(from_here(causes[0].source.file), causes[0].source.line)
-    line = line_of(subject.source, causes) if subject.source is not None and c.family == "gradient" else None
+    line = line_of(subject.source, causes) if subject.source is not None and c.of_gradients else None
     return None if line is None or subject.source is None else Source(from_here(subject.source[0]), line)
 
 
 def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause]) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers."""
     detail = evidence.detail
-    if c.family == "lengths" and (named := causes_with_lengths(context.subject, context.identification)):
+    if c.of_lengths and (named := causes_with_lengths(context.subject, context.identification)):
         return named
     if isinstance(detail, Named):
         return detail.causes
@@ -129,11 +129,11 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
             )
         )
         return found or causes_of(c.id, evidence.code)
-    if detail is None:
-        shaped = (
-            _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults) if c.id == "CON170" else ()
-        )
+    if isinstance(detail, NotOfItsShape):
+        shaped = _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults)
         return shaped or causes_of(c.id, evidence.code)
+    if detail is None:
+        return causes_of(c.id, evidence.code)
     examination, located = detail.examination, detail.located
     if context.subject.kind == "network":
         network = as_cell(context.subject, examination.case).implementation
@@ -198,6 +198,6 @@ def _repro(c: Check, task: Task, subject: Subject, case: Case, worst: Evidence, 
         call.append(f"like={task.like!r}")
     call += [f"select=[{c.id!r}]", f"case={str(case)!r}", f"seed={case.seed}"]
     python = f"import bptt\nbptt.check({', '.join(call)}).raise_for_failures()"
-    if c.family == "gradient" and worst.code == "BUG" and subject.kind != "operator":
+    if c.of_gradients and worst.code == "BUG" and subject.kind != "operator":
         python = script(subject, spec, task.args, seen_at, worst.where, worst.relative_error, worst.oracle) or python
     return Repro(shlex.join(command), python)

@@ -31,7 +31,7 @@ from bptt.harness.run.findings import finding_of
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.run.record.sources import sources_of
 from bptt.harness.run.shrinking import evidence_at
-from bptt.harness.subject import Subject
+from bptt.harness.subject import AsMade, Subject
 from bptt.harness.training.mistakes import variants_of
 from bptt.harness.weights.map import Identification
 from bptt.harness.weights.mirror import mirror
@@ -142,10 +142,6 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield Found(replace(result, target=target_id))
-            if c.id == "NUM150" and (said := _as_it_is(subject, result)):
-                yield Remarked(target_id, Remark("as it is", said, "info"))
-            if isinstance(inside := result.metrics.get("inside"), str):
-                yield Remarked(target_id, Remark("inside", inside, "info"))
         if subject.undriven and not options.select:
             yield Remarked(target_id, Remark("not driven", "; ".join(subject.undriven), "info"))
         if budget.words:
@@ -158,11 +154,16 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
                 yield Measured(target_id, replace(experiment, target=target_id))
 
 
-def _as_it_is(subject: Subject, result: Result) -> str:
+def _beside(subject: Subject, tally: _Tally) -> Iterator[Remark]:
+    """What a check says of the target beside its verdict."""
+    if subject.as_made is not None and tally.as_made is not None:
+        yield Remark("as it is", _as_it_is(subject, subject.as_made, tally.as_made), "info")
+    if tally.parts:
+        yield Remark("inside", tally.parts, "info")
+
+
+def _as_it_is(subject: Subject, made: AsMade, known: float) -> str:
     """In which dtype the user's own object was held against the formula on which the other checks run, and how closely."""
-    made, known = subject.as_made, result.metrics.get("as_made_sensitivity")
-    if made is None or not isinstance(known, float):
-        return ""
     formula = "the same object" if subject.dtype == made.dtype and not made.replaced else f"its formula in {subject.dtype}"
     options = f", with {', '.join(made.replaced)}" if made.replaced else ""
     told = f", {made.told}" if made.told else ""
@@ -212,6 +213,8 @@ class _Tally:
     warning: tuple[Evidence, Case] | None = None
     metrics: dict[str, object] = field(default_factory=dict)
     sensitivity: float | None = None
+    as_made: float | None = None
+    parts: str = ""
 
     @property
     def recorded(self) -> dict[str, object]:
@@ -220,9 +223,9 @@ class _Tally:
 
 def _judged(
     context: CheckContext, c: Check, needs: tuple[str, ...], task: Task, roots: Mapping[str, str], options: Options, budget: Budget
-) -> Generator[Explaining, None, Result]:
+) -> Generator[Event, None, Result]:
     began = time.perf_counter()
-    name = context.subject.name
+    name, target_id = context.subject.name, task.id_of(context.subject.spec)
     if options.block:
         for need in needs:
             if need in roots:
@@ -244,12 +247,14 @@ def _judged(
         return Result(name, c.id, "error", reason=said, cases=tally.cases, duration_s=time.perf_counter() - began)
     if tally.first is None and not tally.compared:
         return Result(name, c.id, "error", reason="the check compared nothing", cases=tally.cases, duration_s=time.perf_counter() - began)
+    for remark in _beside(context.subject, tally):
+        yield Remarked(target_id, remark)
     chosen = tally.first or tally.warning
     metrics = tally.recorded
     if chosen is None:
         return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
     evidence, case = chosen
-    yield Explaining(task.id_of(context.subject.spec), c.id)
+    yield Explaining(target_id, c.id)
     finding = finding_of(context, c, task, evidence, case, options)
     metrics |= evidence.recorded
     status = "failed" if tally.first else "passed"
@@ -280,6 +285,9 @@ def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:
 def _add(tally: _Tally, context: CheckContext, c: Check, case: Case) -> None:
     for evidence in evidence_at(context, c, case):
         tally.compared += 1
+        if evidence.as_made is not None:
+            tally.as_made = max(evidence.as_made, tally.as_made or 0.0)
+        tally.parts = evidence.parts or tally.parts
         if not evidence.holds and evidence.severity == "error":
             tally.first = (evidence, case)
             return

@@ -13,7 +13,7 @@ from bptt.harness.call.guard import called, copies
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.checks.cells.repeated import told_apart
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, finite, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotOfItsShape, agree, dust, finite, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays
 from bptt.reports.records import Code, Where
@@ -369,13 +369,17 @@ def _same(what: str, first: Arrays, second: Arrays, code: Code, than: str) -> It
 def _shapes(what: str, got: Arrays, wanted: Arrays) -> Iterator[Evidence]:
     for name, value in got.items():
         if name not in wanted:
-            yield _contract(f"backward: {what} has {name!r}, wanted names among {', '.join(wanted) or 'none'}", name)
+            yield _of_shape(f"backward: {what} has {name!r}, wanted names among {', '.join(wanted) or 'none'}", name)
         elif value.shape != wanted[name].shape:
-            yield _contract(f"backward: {what}[{name!r}] has shape {value.shape}, wanted {wanted[name].shape} as {name}", name)
+            yield _of_shape(f"backward: {what}[{name!r}] has shape {value.shape}, wanted {wanted[name].shape} as {name}", name)
         elif value.dtype.kind not in "f":
-            yield _contract(f"backward: {what}[{name!r}] has dtype {value.dtype}, wanted {wanted[name].dtype}", name)
+            yield _of_shape(f"backward: {what}[{name!r}] has dtype {value.dtype}, wanted {wanted[name].dtype}", name)
         else:
             yield finite(f"dL/d{name}", value, Where(tensor=name))
+
+
+def _of_shape(headline: str, tensor: str) -> Evidence:
+    return replace(_contract(headline, tensor), detail=NotOfItsShape())
 
 
 def _contract(headline: str, tensor: str) -> Evidence:
