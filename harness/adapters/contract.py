@@ -114,6 +114,10 @@ def _as_said(impl: Any, kind: str, options: Mapping[str, Any], where: str) -> tu
             (kept, "it starts from zeros here, and its gradient is not judged"),
         ):
             found += [Detection("final state", f"{', '.join(names)} is not given: {why}")] if names else []
+        if kept:
+            told["undriven"] = (
+                f"final {', '.join(kept)}: not given, so it starts from zeros at every call, and its gradient is not judged",
+            )
     if clip is not None:
         if kind == "network":
             inner = said.UncutLoss(inner, clip, of_norm)

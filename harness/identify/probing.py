@@ -142,6 +142,9 @@ def open_probe(subject: Subject, rng: np.random.Generator, free: Mapping[str, in
     if subject.lengths_of_sequence:
         taken = " or ".join(map(str, subject.lengths_of_sequence))
         raise OutOfReach(f"it takes sequences of {taken} steps only; one step is looked at first")
+    if subject.kept_inside:
+        kept = ", ".join(subject.kept_inside)
+        raise OutOfReach(f"it does not return its final {kept}, and a cell is known by the states that a step hands to the next")
     if subject.bidirectional:
         raise OutOfReach("it reads the sequence in both directions; only a single cell in one direction is searched for")
     D, H, N = choose(subject, free)

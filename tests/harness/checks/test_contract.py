@@ -60,11 +60,26 @@ def test_random_outputs_are_not_taken_for_a_leak_of_state() -> None:
     assert "leaks" not in finding.headline
 
 
-@pytest.mark.parametrize(("cell", "words"), [(BatchFirst, "ys has shape"), (StateForgotten, "wanted 'c'")])
-def test_what_never_has_the_right_form_cannot_be_loaded(cell: type, words: str) -> None:
-    with pytest.raises(UsageError, match=words) as error:
-        check(cell, isolate=False)
+def test_what_never_has_the_right_form_cannot_be_loaded() -> None:
+    with pytest.raises(UsageError, match="ys has shape") as error:
+        check(BatchFirst, isolate=False)
     assert "\n" not in str(error.value)
+
+
+def test_a_state_that_is_not_returned_is_said_and_accuses_nobody() -> None:
+    """Its c is no last output, since that is its h: a cell that starts c from zeros at every call."""
+
+    class Claims(StateForgotten):
+        like = "lstm"
+
+    run = check(Claims, isolate=False, select=["contract", "parity", "time", "GRD130"])
+    assert run.failed == ()
+    finding = run["PAR100"].finding
+    assert finding is not None
+    assert (finding.code, "does not return its final c" in finding.headline) == ("INCONCLUSIVE", True)
+    assert [r.text for r in run.run.targets[0].remarks if r.where == "not driven"] == []
+    whole = check(Claims, isolate=False, level="smoke")
+    assert "final c: not given" in next(r.text for r in whole.run.targets[0].remarks if r.where == "not driven")
 
 
 def test_gradients_of_unknown_names_of_integers_and_of_nans() -> None:
