@@ -1,6 +1,6 @@
 """Whether a mistake is found in whatever style code is written: each kind of edit, at each place of the backward passes of a corpus.
 
-    python -m tests.scores.styles [--sample 200] [--seed 0] [--of TEXT,...] [--whole]
+    python -m tests.scores.styles [--sample 200] [--seed 0] [--of TEXT,...] [--whole] [--verbose]
 
 The right files of tests/harness/adapters/reading/corpus are read, one line of their backward passes is edited, and they are read again.
 Wrong: told wrong. Refused: not read any more (exit 2). Same: no gradient is another number than that of the right file. Excused: told
@@ -150,6 +150,7 @@ def main() -> int:
     parser = options(__doc__, sample=200, seed=0)
     parser.add_argument("--of", default="")
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="each edit with what was told")
     given = parser.parse_args()
     of = tuple(text for text in given.of.split(",") if text)
     rng = np.random.default_rng(given.seed)
@@ -164,7 +165,7 @@ def main() -> int:
             began = time.process_time()
             said = verdict(file, known[path], given.whole)
             counted[said.partition(":")[0]] += 1
-            if said not in ("wrong", "same"):
+            if said not in ("wrong", "same") or given.verbose:
                 print(f"{path.stem}: {what}: {said} ({time.process_time() - began:.1f} s)", flush=True)
     print(f"{len(chosen)} of {len(planted)} edits: " + ", ".join(f"{n} {k}" for k, n in sorted(counted.items())))
     return 1 if counted["excused"] else 0

@@ -14,11 +14,12 @@ import torch
 
 from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
-from bptt.harness.adapters.torch.faces import face_of, faced
+from bptt.harness.adapters.torch.faces import face_of, faced, softened
 from bptt.harness.errors import UsageError
 
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
 INPUT_NAMES = (
+    *("vocab_size", "n_vocab", "num_vocab", "vocabulary_size", "ntoken", "ntokens", "n_tokens", "num_tokens", "num_embeddings", "n_chars"),
     *("input_size", "input_dim", "in_features", "n_in", "n_input", "n_inputs", "num_inputs", "input_features", "input_units"),
     *("in_size", "in_dim", "d_in", "nin", "dim_in", "x_dim", "x_size", "ninp", "n_features", "embed_size", "embed_dim", "d"),
 )
@@ -31,6 +32,10 @@ HIDDEN_NAMES = (
 #: Required arguments besides D and H that have an obvious value: one layer, and an output width unlike D and H.
 OBVIOUS = dict.fromkeys(("output_size", "output_dim", "out_features", "out_dim", "n_out", "n_output", "n_outputs"), 6)
 OBVIOUS |= dict.fromkeys(("num_layers", "n_layers", "layers", "nlayers"), 1)
+OBVIOUS |= dict.fromkeys(("num_classes", "n_classes", "num_labels", "classes", "tagset_size", "horizon"), 6)
+OBVIOUS |= dict.fromkeys(("embed_size", "embed_dim", "embedding_dim", "embedding_size", "emb_size", "emb_dim", "ninp", "n_embed"), 5)
+OBVIOUS_ELSE: dict[str, object] = dict.fromkeys(("dropout", "drop", "dropout_rate", "drop_prob", "p_drop"), 0.0)
+OBVIOUS_ELSE |= {"bidirectional": False, "bias": True, "batch_first": True, "device": "cpu", "n_directions": 1}
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Recipe:
         lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
         if lazy:
             raise UsageError(f"{self.spec}: parameter {lazy[0]} has no shape yet, wanted a module that has been called once")
-        return faced(module, face_of(module)).eval()
+        return softened(faced(module, face_of(module))).eval()
 
     def seeded(self, seed: int, D: int, H: int) -> torch.nn.Module:
         """As `build`, with every draw of the constructor from `seed`; torch's own generator is left as it was."""
@@ -180,7 +185,7 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
     given = dict(zip(names, positional, strict=False)) | given
     if (config := _configuration(make, [name for name in required if name not in given])) is not None:
         name, of = config
-        fields = {field.name for field in dataclasses.fields(of)}
+        fields = set(inspect.signature(of).parameters)
         rest = {key: value for key, value in given.items() if key not in fields}
 
         def configured(**values: object) -> object:
@@ -190,7 +195,8 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
         return dataclasses.replace(inner, make=configured, label=label)
     input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])
     sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
-    given |= {name: OBVIOUS[name] for name in required if name in OBVIOUS and name not in {input_name, hidden_name, *given}}
+    obvious: dict[str, object] = {**OBVIOUS, **OBVIOUS_ELSE}
+    given |= {name: obvious[name] for name in required if name in obvious and name not in {input_name, hidden_name, *given}}
     missing = [name for name in required if name not in {input_name, hidden_name, *given}]
     if missing:
         raise UsageError(
@@ -202,13 +208,22 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
 
 
 def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
-    """The one argument that is a dataclass with its sizes in it, and that dataclass."""
+    """The one argument that is an object with its sizes in it, and the class of that: a dataclass, or what is made with its sizes."""
     if len(missing) != 1:
         return None
     function = vars(make).get("__init__", object.__init__) if isinstance(make, type) else make
     hint = getattr(function, "__annotations__", {}).get(missing[0])
     of = getattr(function, "__globals__", {}).get(hint) if isinstance(hint, str) else hint
-    return (missing[0], of) if isinstance(of, type) and dataclasses.is_dataclass(of) else None
+    if not isinstance(of, type) or issubclass(of, torch.nn.Module) or of.__module__ in ("builtins", "typing"):
+        return None
+    if not dataclasses.is_dataclass(of):
+        try:
+            names = set(inspect.signature(of).parameters)
+        except (TypeError, ValueError):
+            return None
+        if not any(name.lower() in HIDDEN_NAMES for name in names):
+            return None
+    return missing[0], of
 
 
 def _is_size(name: str) -> bool:

@@ -5,6 +5,7 @@
     forward(x, lengths)          lengths of the sequences: all T where nothing is said
     forward(x, mask=None)        a mask (N, T) of the steps that count
     forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
+    an embedding                 tokens as one-hot rows
 
 The module that is called is the user's own: only a forward of ours stands before it, which hands the arguments on.
 """
@@ -179,3 +180,18 @@ def _batch_first(module: Any) -> bool:
     """As a layer inside says; a module that is asked for lengths or masks without one reads (N, T, D)."""
     said = [each.batch_first for each in module.modules() if isinstance(getattr(each, "batch_first", None), bool)]
     return said[0] if said else True
+
+
+class Soft(torch.nn.Embedding):
+    """An embedding that takes rows of numbers (..., V) as well as whole ones: x @ weight, which is the same for a one-hot row."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input @ self.weight if input.is_floating_point() or input.is_complex() else super().forward(input)
+
+
+def softened(module: torch.nn.Module) -> torch.nn.Module:
+    """`module`, whose plain embeddings take one-hot rows: a language model over tokens is a layer over (T, N, V)."""
+    for each in module.modules():
+        if type(each) is torch.nn.Embedding and each.max_norm is None:
+            each.__class__ = Soft
+    return module

@@ -6,6 +6,7 @@ A state is a tree: a `Slot` (one tensor), or a tuple or list of trees, exactly a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -117,6 +118,8 @@ class Form:
     returns      what comes back; "ys" (alone, or first of several): no final state
     output       width of y
     listed       a layer's ys come as a list of T tensors (N, O)
+    flat         a layer's ys come as one tensor (T * N, O) or (N * T, O), as its xs lie
+    last         a layer gives the last output only, (N, O): y_t is that of the first t + 1 steps
     """
 
     kind: Literal["cell", "layer"]
@@ -126,10 +129,17 @@ class Form:
     output: Width
     batch_first: bool = False
     listed: bool = False
+    flat: bool = False
+    last: bool = False
 
     def call(self, module: torch.nn.Module, x: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """y and the new state of one call.  Raises ContractError where the module returns something of another structure."""
-        return self.split(module(x, *self.given(state)))
+        if self.last:
+            axis = 1 if self.batch_first else 0
+            parts = [self.split(module(x.narrow(axis, 0, t + 1), *self.given(state)))[0] for t in range(x.shape[axis])]
+            return torch.stack(parts, axis) if parts else x.new_zeros(*x.shape[:2], 0), {}
+        y, final = self.split(module(x, *self.given(state)))
+        return (y.reshape(*x.shape[:2], -1) if self.flat else y), final
 
     def given(self, state: Tensors) -> tuple[Any, ...]:
         """The arguments that the state is."""
@@ -140,7 +150,7 @@ class Form:
 
     def split(self, result: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         try:
-            y, final = self._parts(result)
+            y, final = self._parts(opened(result))
             if self.listed and not isinstance(y, torch.Tensor):
                 y = torch.stack(list(y), 1 if self.batch_first else 0)
         except (TypeError, ValueError, IndexError) as error:
@@ -210,6 +220,19 @@ class Form:
     def time_major(self, value: torch.Tensor) -> torch.Tensor:
         """The inverse of `native`."""
         return value.transpose(0, 1) if self.batch_first else value
+
+
+def opened(result: Any) -> Any:
+    """A dict or a dataclass of results as the tuple of them, None left out; one of them alone is that one."""
+    values: list[Any]
+    if isinstance(result, Mapping):
+        values = list(result.values())
+    elif dataclasses.is_dataclass(result) and not isinstance(result, type):
+        values = [getattr(result, field.name) for field in dataclasses.fields(result)]
+    else:
+        return result
+    values = [value for value in values if value is not None]
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def own_form(module: torch.nn.Module) -> Form | None:

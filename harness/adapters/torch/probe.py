@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bptt.harness.adapters.torch.build import one_line
-from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, pack, slots, state_names
+from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, opened, pack, slots, state_names
 from bptt.harness.subject import Detection
 
 #: Attributes that say how many heads a matrix state has.
@@ -90,7 +90,7 @@ class Prober:
         last_only = kind.startswith("layer") and isinstance(result, torch.Tensor) and result.ndim == 2 and len(result) in x.shape[:2]
         only = ", one output a sequence where one a step is wanted" if last_only else ""
         self.trouble.setdefault(kind, f"module({text}) returned {describe(result)}{only}")
-        return result
+        return opened(result)
 
     # cells
 
@@ -122,11 +122,14 @@ class Prober:
             return Slot((name,), Width.of(width, D, H))
 
         pairs = [(w, w) for w in widths] + list(itertools.permutations(widths[:4], 2))
+        if self.least > 3:
+            for w in widths[:4]:
+                yield _Given(tuple(slot(name, w) for name in ("h", "c", "n", "m")[: self.least - 1]), "spread")
         if self.least < 3:
             for w in widths:
                 yield _Given(slot("h", w), "one")
                 yield _Given((slot("h", w), slot("c", w)), "one")
-        if self.most >= 3:
+        if self.least <= 3 <= self.most:
             for h, c in pairs:
                 yield _Given((slot("h", h), slot("c", c)), "spread")
         if self.least < 3:
@@ -233,6 +236,18 @@ class Prober:
                 return form, "the state fits no other order"
             return form, "not told apart by outputs, taken as " + ("batch first" if form.batch_first else "time major")
         self.trouble.setdefault("layer", "outputs do not depend on earlier inputs")
+        return self._last_only(D, H) if self.least < 2 else None
+
+    def _last_only(self, D: int, H: int) -> tuple[Form, str] | None:
+        """A layer that gives one output a sequence, where that depends on the first step and on no other row of the batch."""
+        for axes in (_Axes((self.N, self.T), True), _Axes((self.T, self.N), False)):
+            result = self.call("layer with one output a sequence", self.random(*axes.shape, D), _Given(None, "none"), axes.batch, D, H)
+            y = result[0] if isinstance(result, tuple | list) and result else result
+            if not isinstance(y, torch.Tensor) or y.ndim != 2 or y.shape[0] != axes.batch:
+                continue
+            form = Form("layer", None, "none", "ys", Width.of(y.shape[-1], D, H), axes.batch_first, last=True)
+            if self._mixing(form, axes, D, H) == (not axes.batch_first, axes.batch_first):
+                return form, "its one output has a row for each sequence; the output of step t is that of the first t + 1 steps"
         return None
 
     def _layer_in(self, axes: _Axes, D: int, widths: Sequence[int], H: int) -> Form | None:
@@ -242,10 +257,10 @@ class Prober:
             split = _split_layer(_stacked(free, axes), axes.shape)
             if split is not None:
                 ys, state, _ = split
-                listed = _stacked(free, axes) is not free
+                listed, flat = _how(free, axes)
                 tree = None if state is None else self._tree_of(state, axes.batch, D, H)
                 if tree is None or self.most < 2:
-                    return Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first, listed)
+                    return Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first, listed, flat)
                 tries = [_Given(tree, "one"), _Given(tree, "spread"), _Given(_retyped(tree), "one")]
                 fitting = self._first_fitting(axes, tries, D, H)
                 if fitting is not None:
@@ -283,8 +298,8 @@ class Prober:
             if state is not None and any(t.is_complex() is not self.complex_states for t in _tensors(state)):
                 continue
             if state is None or [tuple(t.shape) for t in _tensors(state)] == want:
-                width, listed = Width.of(ys.shape[-1], D, H), _stacked(result, axes) is not result
-                return Form("layer", given.tree, given.passing, returns, width, axes.batch_first, listed)
+                width, (listed, flat) = Width.of(ys.shape[-1], D, H), _how(result, axes)
+                return Form("layer", given.tree, given.passing, returns, width, axes.batch_first, listed, flat)
         return None
 
     def _tree_of(self, value: Any, N: int, D: int, H: int) -> Tree | None:
@@ -406,6 +421,8 @@ def _probed(form: Form, prober: Prober, D: int, H: int, unit: int, why_axis: str
         passed = "arguments of their own" if form.passing == "spread" else f"a {container}"
         detected.append(Detection(f"state {names}, {passed}", f"named by position; shapes {_shapes(form.tree, D, H)}"))
         detected.append(Detection("state required" if prober.least > 1 else "state optional", why))
+    if form.flat:
+        detected.append(Detection("outputs flat", "one row for each step of each sequence"))
     if form.listed:
         detected.append(Detection("outputs as a list", "one tensor (N, W) a step"))
     if form.kind == "layer":
@@ -478,8 +495,19 @@ def _shape(slot: Slot, N: int, D: int, H: int) -> tuple[int, ...]:
     return tuple({"N": N, "K": len(slot.names), "W": slot.width.at(D, H)}[axis] for axis in slot.axes)
 
 
+def _how(result: Any, axes: _Axes) -> tuple[bool, bool]:
+    """Whether outputs come as a list of T tensors, and whether as one tensor (T * N, W)."""
+    changed = _stacked(result, axes) is not result
+    flat = _is_flat(result[0] if isinstance(result, tuple | list) else result, axes)
+    return changed and not flat, changed and flat
+
+
+def _is_flat(value: Any, axes: _Axes) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 2 and len(value) == axes.shape[0] * axes.shape[1]
+
+
 def _stacked(result: Any, axes: _Axes) -> Any:
-    """`result` with outputs that are a list of T tensors (N, W) as one tensor; `result` itself where they are not."""
+    """`result` with outputs that are a list of T tensors (N, W), or one (T * N, W), as one tensor; `result` itself where they are not."""
     T, N = reversed(axes.shape) if axes.batch_first else axes.shape
 
     def is_list(value: Any) -> bool:
@@ -490,6 +518,10 @@ def _stacked(result: Any, axes: _Axes) -> Any:
     def stacked(value: Any) -> torch.Tensor:
         return torch.stack(list(value), 1 if axes.batch_first else 0)
 
+    if _is_flat(result, axes):
+        return result.reshape(*axes.shape, -1)
+    if isinstance(result, tuple | list) and len(result) >= 2 and _is_flat(result[0], axes):
+        return (result[0].reshape(*axes.shape, -1), *result[1:])
     if is_list(result):
         return stacked(result)
     if isinstance(result, tuple | list) and len(result) >= 2 and is_list(result[0]):

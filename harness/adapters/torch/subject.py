@@ -74,8 +74,12 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
     )
     both_ways = _both_ways(module)
     if both_ways and getattr(module, "bidirectional", False) is not True:
-        why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
-        detected = (*detected, Detection("bidirectional inside", why))
+        if _gives_symbols(module, probed.form, D, H):
+            why = f"{both_ways} is bidirectional, and symbols come in and out: later ones must not be read, or say bidirectional = True"
+            detected, both_ways = (*detected, Detection("language model", why)), None
+        else:
+            why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
+            detected = (*detected, Detection("bidirectional inside", why))
     dys_scale, truncation = (_claim(module, name, (int, float)) for name in ("dys_scale", "truncation"))
     return Subject(
         name=_name(recipe, module, own),
@@ -101,6 +105,12 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
         ),
     )
+
+
+def _gives_symbols(module: torch.nn.Module, form: Form, D: int, H: int) -> bool:
+    """Whether it is a language model by its form: an embedding of D symbols, and an output for each of them at each step."""
+    embeds = any(isinstance(each, torch.nn.Embedding) and each.num_embeddings == D for each in module.modules())
+    return embeds and not form.last and form.output.at(D, H) == D
 
 
 def _probed_in(module: torch.nn.Module, dtype: torch.dtype, inputs: list[int], widths: list[int], known: int | None) -> Probed:

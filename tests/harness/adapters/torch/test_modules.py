@@ -595,11 +595,6 @@ BAD: list[tuple[Any, str]] = [
         "t: NeedsMore needs 'temperature' besides its sizes, got nothing for it, wanted it in --args, such as '{\"temperature\": ...}'",
     ),
     (
-        ManyToOne,
-        "t: ManyToOne(D=11, H=13): as a layer, module(x (7, 9, 11)) returned tensor (7, 4), one output a sequence where one a "
-        f"step is wanted; {WANTED}",
-    ),
-    (
         LastOnly,
         "t: LastOnly(D=11, H=13): module(xs (7, 9, 11), state) returned tensor (9, 13), its last state only, wanted (ys, state)",
     ),
@@ -613,6 +608,101 @@ def test_what_cannot_be_used_is_told_in_one_line(obj: Any, message: str) -> None
     with pytest.raises(UsageError) as told:
         adapt(obj, "t", None)
     assert str(told.value) == message
+
+
+class ThreeApart(nn.Module):  # type: ignore[misc]  # torch is not typed
+    """Three states, an argument each."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.lin = nn.Linear(input_size + hidden_size, 2 * hidden_size)
+
+    def forward(self, x: Any, h: Any, c: Any, n: Any) -> Any:
+        f, g = self.lin(torch.cat([x, h], 1)).chunk(2, 1)
+        c, n = f.sigmoid() * c + g.tanh(), f.sigmoid() * n + g.sigmoid()
+        return c / (1 + n * n), c, n
+
+
+class InADict(nn.Module):  # type: ignore[misc]  # as above
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        ys, _ = self.rnn(x)
+        return {"outputs": ys, "attention": None}
+
+
+class Sizes:
+    def __init__(self, input_size: int = 4, hidden_size: int = 8) -> None:
+        self.D, self.H = input_size, hidden_size
+
+
+class Configured(nn.Module):  # type: ignore[misc]  # as above
+    def __init__(self, config: Sizes) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(config.D, config.H)
+
+    def forward(self, x: Any, h: Any) -> Any:
+        return self.cell(x, h)
+
+
+class Characters(nn.Module):  # type: ignore[misc]  # as above
+    """Symbols and a state in, a row of scores for each step of each sequence out."""
+
+    def __init__(self, vocab_size: int, embed_size: int, hidden_size: int, num_layers: int, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, embed_size)
+        self.rnn = nn.LSTM(embed_size, hidden_size, num_layers, batch_first=True, bidirectional=bidirectional)
+        self.out = nn.Linear((2 if bidirectional else 1) * hidden_size, vocab_size)
+
+    def forward(self, x: Any, state: Any) -> Any:
+        ys, state = self.rnn(self.embed(x), state)
+        return self.out(ys.reshape(-1, ys.shape[-1])), state
+
+
+class LeakyCharacters(Characters):
+    def __init__(self, vocab_size: int, embed_size: int, hidden_size: int) -> None:
+        super().__init__(vocab_size, embed_size, hidden_size, 1, bidirectional=True)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.rnn(self.embed(x))[0])
+
+
+@pytest.mark.parametrize(
+    ("made", "states", "width"), [(ThreeApart, "hcn", 7), (InADict, "", 7), (Configured, "h", 7), (Characters, "hc", 3), (ManyToOne, "", 4)]
+)
+def test_more_shapes_that_people_use(made: Any, states: str, width: int) -> None:
+    subject = adapt(made, "t", None)
+    assert subject is not None
+    impl, rng = subject.implementation, np.random.default_rng(0)
+    params, xs = impl.init(rng, 3, 7), rng.normal(size=(4, 2, 3))
+    state = impl.zero_state(params, 2)
+    assert "".join(state) == states
+    ys, _ = impl.run(params, xs, state)
+    assert ys.shape == (4, 2, width)
+    shorter, _ = impl.run(params, xs[:2], state)
+    assert np.allclose(ys[:2], shorter, rtol=1e-12)
+
+
+def test_symbols_are_one_hot_rows() -> None:
+    subject = adapt(Characters, "t", None)
+    assert subject is not None
+    impl, tokens = subject.implementation, np.array([[0, 2], [1, 1], [2, 0]])
+    params = impl.init(np.random.default_rng(0), 3, 7)
+    module = impl.recipe.build(3, 7).double()
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in params.items()})
+    zeros = torch.zeros(1, 2, 7, dtype=torch.float64)
+    scores, _ = module(torch.from_numpy(tokens.T), (zeros, zeros))
+    ys, _ = impl.run(params, np.eye(3)[tokens], impl.zero_state(params, 2))
+    assert np.allclose(ys, scores.detach().numpy().reshape(2, 3, 3).swapaxes(0, 1), rtol=1e-14)
+
+
+def test_a_language_model_must_not_read_later_symbols() -> None:
+    subject = adapt(LeakyCharacters, "t", None)
+    assert subject is not None and not subject.bidirectional
+    said = adapt(type("Said", (LeakyCharacters,), {"bidirectional": True}), "t", None)
+    assert said is not None and said.bidirectional
 
 
 def test_a_module_without_recurrence_is_refused() -> None:
