@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +15,15 @@ from bptt.harness.errors import BpttError
 from bptt.harness.graph import shapes
 from bptt.harness.graph.naming import words
 from bptt.harness.graph.naming.backward import ROUNDINGS, Backward, pool_of
+from bptt.harness.graph.naming.blocks import by_blocks
 from bptt.harness.graph.naming.edits import Edit, Impossible, edited_sweep
 from bptt.harness.graph.naming.mending import Right, mended
 from bptt.harness.graph.naming.place import holding, line_of
 from bptt.harness.graph.naming.point import Point, point
 from bptt.harness.graph.naming.search import Budget, one_mistake, search
+from bptt.harness.graph.naming.units import by_parts
 from bptt.harness.graph.tracing import operators
-from bptt.harness.graph.tracing.node import Frame
+from bptt.harness.graph.tracing.node import Frame, Graph
 from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
 from bptt.harness.graph.tracing.reverse import gradients
 from bptt.harness.subject import Subject
@@ -115,12 +117,30 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
             return Explanation(_causes(subject, at, beside, single[0].edits))
         for start in (*base, ()):
             searched = search(at, beside, budget, start)
-            if searched.found and len(searched.found[0].edits) > 1 and (one := _by_lines(subject, at, beside, sure=True)):
-                return Explanation(one)  # one line rather than several mistakes
+            several = bool(searched.found) and len(searched.found[0].edits) > 1
+            if several and (one := _by_lines(subject, at, beside, sure=True) or _by_gates(subject, at.case, beside.case, budget)):
+                return Explanation(one)  # one line, or one gate, rather than several mistakes
             if searched.found:
                 return Explanation(_causes(subject, at, beside, searched.found[0].edits))
             base = (*base, *searched.here_only) if not start else base
+    for at, beside in points:
+        if causes := _by_gates(subject, at.case, beside.case, budget):
+            return Explanation(causes)
     return Explanation(next((causes for at, beside in points if (causes := _by_lines(subject, at, beside))), ()))
+
+
+def _by_gates(subject: Subject, small: Case, large: Case, budget: Budget) -> tuple[Cause, ...]:
+    """A mistake in one of several gates that one product computes."""
+
+    def gate_by_gate(graph: Graph) -> Graph:
+        return by_blocks(by_parts(graph))
+
+    at, beside = _point(subject, small, gate_by_gate), _point(subject, large, gate_by_gate)
+    if isinstance(at, Refused) or isinstance(beside, Refused):
+        return ()
+    found = one_mistake(at, beside, budget.part(3))
+    whole = _point(subject, small) if found else None
+    return _causes(subject, at, beside, found[0].edits, whole if isinstance(whole, Point) else None) if found else ()
 
 
 def _by_roundings(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
@@ -160,12 +180,12 @@ def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) ->
     return ()
 
 
-def _backward(subject: Subject, at: Point) -> Backward | None:
+def _backward(subject: Subject, at: Point, larger: Point | None = None) -> Backward | None:
     traced = backward_graph(_drawn(subject, at.case)[0], at.data, at.cotangents[0])
     if isinstance(traced, Refused):
         return None
     network = subject.kind == "network"
-    return Backward(at, traced, float(at.cotangents[0].dys.reshape(-1)[0]) if network else 1.0, network)
+    return Backward(at, traced, float(at.cotangents[0].dys.reshape(-1)[0]) if network else 1.0, network, larger)
 
 
 def _larger(case: Case) -> Case:
@@ -173,10 +193,10 @@ def _larger(case: Case) -> Case:
     return replace(case, T=case.T + 2, N=case.N + 1, D=case.D + 1, H=case.H + 1, seed=case.seed + 1)
 
 
-def _point(subject: Subject, case: Case) -> Point | Refused:
+def _point(subject: Subject, case: Case, seen: Callable[[Graph], Graph] = by_parts) -> Point | Refused:
     case = admissible(subject, case)
     cell, data = _drawn(subject, case)
-    return point(cell, case, data, _drawn(subject, replace(case, seed=case.seed + 7919))[1])
+    return point(cell, case, data, _drawn(subject, replace(case, seed=case.seed + 7919))[1], seen)
 
 
 def _drawn(subject: Subject, case: Case) -> tuple[Subject, Data]:
@@ -187,11 +207,11 @@ def _drawn(subject: Subject, case: Case) -> tuple[Subject, Data]:
     return cell, draw(cell, case)
 
 
-def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...]) -> tuple[Cause, ...]:
+def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...], larger: Point | None = None) -> tuple[Cause, ...]:
     names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
     reproduces = f"with this change the derivative of your own forward pass gives your {names}"
     reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
-    backward = _backward(subject, at)
+    backward = _backward(subject, at, larger)
     found = []
     for edit in edits:
         line = None if backward is None else line_of(backward, edits, edit)

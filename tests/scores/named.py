@@ -66,13 +66,20 @@ def by_graph(job: tuple[str, KnownMistake, int]) -> tuple[Counter[str], list[str
     if first is None:
         return counted, [f"{cell} {mistake.name}: no cause {found.refusal}"]
     counted.update(named=first.score == 1)
-    text = linecache.getlines(first.source.file) if first.source is not None else []
-    after = mistake.edits[0].after.splitlines()[0].strip()
-    lines = [k for k, line in enumerate(text, 1) if after and after in line]
-    near = first.source is not None and any(abs(first.source.line - k) <= 1 for k in lines)
+    lines = lines_of(mistake)
+    near = first.source is not None and any(first.source.file == file and abs(first.source.line - k) <= 1 for file, k in lines)
     counted.update(placed=near)
     short = not near or first.score < 1
-    return counted, [f"{cell} {mistake.name}: {first.score:g} {first.hypothesis}  [wanted line {lines}: {after}]"] if short else []
+    return counted, [f"{cell} {mistake.name}: {first.score:g} {first.hypothesis}  [wanted {[k for _, k in lines]}]"] if short else []
+
+
+def lines_of(mistake: KnownMistake) -> list[tuple[str, int]]:
+    """Where its text stands, in the functions that it was planted in: file and line."""
+    written = {line.strip() for edit in mistake.edits for line in edit.after.splitlines() if line.strip()}
+    kept = {line.strip() for edit in mistake.edits for line in edit.before.splitlines()}
+    files = [name for name in list(linecache.cache) if name.endswith(f" with {mistake.name}>")]
+    numbered = [(file, k, line) for file in files for k, line in enumerate(linecache.getlines(file), 1)]
+    return [(file, k) for file, k, line in numbered if any(text in line for text in written - kept or written)]
 
 
 def same(cell: str, mistake: KnownMistake, name: str) -> bool:

@@ -42,22 +42,25 @@ class Mend:
     line: LineKey
     wanted: Wanted
     first: int
+    at: int = -1  # which frame of its place: an outer one where the line is right in another call, and what is handed to it is wrong
 
     @property
     def frame(self) -> Frame:
-        return self.line[0][-1]
+        return self.line[0][self.at]
 
 
 @dataclass
 class Backward:
     """graph     the user's backward
     leaves    its gradients: the node of each in `graph`, and that of the tensor in the forward pass
-    scale     what its own numbers are to be multiplied with, to be those of the exact sweep"""
+    scale     what its own numbers are to be multiplied with, to be those of the exact sweep
+    larger    the same point seen in larger parts, for lines that compute several gates at once"""
 
     point: Point
     graph: Graph
     scale: float = 1.0
     network: bool = False
+    larger: Point | None = None
     values: list[Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -103,6 +106,11 @@ class Backward:
 
     @cached_property
     def lines(self) -> dict[LineKey, tuple[int, ...]]:
+        """Those of `every` of which a gradient depends."""
+        return {key: nodes for key, nodes in self.every.items() if any(n in self.live for n in nodes)}
+
+    @cached_property
+    def every(self) -> dict[LineKey, tuple[int, ...]]:
         """The nodes of each place that depend on dys, in the order in which they were computed."""
         whole = self.point.model.graph
         loss = reaches_outputs(whole) if self.network else ()  # what the loss is made of is no part of the backward
@@ -121,7 +129,7 @@ class Backward:
         for (place, op, rank), nodes in found.items():
             calls[place[-1:], op, rank] += nodes
         found.update({key: sorted(nodes) for key, nodes in calls.items() if key not in found})
-        return {key: tuple(nodes) for key, nodes in found.items() if any(n in self.live for n in nodes)}
+        return {key: tuple(nodes) for key, nodes in found.items()}
 
     def replayed(self, instead: Mapping[int, Array]) -> dict[int, Array]:
         """The values that change where these nodes have others."""
@@ -194,7 +202,7 @@ class Backward:
         by_size: dict[int, list[Candidate]] = defaultdict(list)
         for candidate in pool:
             by_size[candidate.segments[0][0].size].append(candidate)
-        found = []
+        found = self._handed_back(right)
         for key, nodes in self.lines.items():
             fitting = by_size.get(self.values[nodes[0]].size, ())
             slope = self.slope(nodes) if fitting else {}
@@ -213,8 +221,39 @@ class Backward:
                     if len(nodes) > 1 and apart and all(any(_close(v, self.values[n]) for v in instead.values()) for n in nodes):
                         continue  # right values, which something behind takes in another order
                     if apart and self.gives(self.replayed(instead), right):
-                        found.append(Mend(key, candidate.wanted, apart[0]))
+                        found.append(Mend(key, candidate.wanted, apart[0], self._wrong_call(key, nodes, instead)))
         return sorted(found, key=lambda m: m.first)
+
+    def _handed_back(self, right: Mapping[int, Array]) -> list[Mend]:
+        """A line that does something to each of several gradients before it hands them back."""
+        leaf = dict(self.leaves)
+        found = []
+        places: dict[tuple[Place, str], list[int]] = defaultdict(list)
+        for (place, op, _), several in self.lines.items():
+            places[place, op] += several
+        for (place, op), nodes in places.items():
+            mine = [n for n in nodes if n in leaf]
+            if len(mine) < 2 or any(n in self.live and n not in leaf for n in nodes):
+                continue
+            bars = {n: right.get(leaf[n], np.zeros(self.point.model.values[leaf[n]].shape)) for n in mine}
+            instead = {n: bars[n].reshape(self.values[n].shape) / self.scale for n in mine if bars[n].size == self.values[n].size}
+            apart = [n for n in instead if not _close(instead[n], self.values[n])]
+            edge = next((self.point.model.into[leaf[n]][0] for n in apart if self.point.model.into.get(leaf[n])), None)
+            if edge is not None and self.gives(self.replayed(instead), right):
+                found.append(Mend((place, op, 0), ("p", edge.key, edge.slot, "handed back"), apart[0]))
+        return found
+
+    def _wrong_call(self, key: LineKey, nodes: Sequence[int], instead: Mapping[int, Array]) -> int:
+        """Which frame of the place is wrong: where the line is right in another call, the innermost in which the two calls differ."""
+        place, op, rank = key
+        for other, theirs in self.every.items():
+            if other[1:] != (op, rank) or other[0] == place or other[0][-1:] != place[-1:] or len(theirs) != len(nodes):
+                continue
+            if all(_close(self.values[a], instead[b]) for a, b in zip(theirs, nodes, strict=True) if b in instead):
+                return next(
+                    (-k for k in range(1, len(place) + 1) if other[0][-k : len(other[0]) - k + 1] != place[-k : len(place) - k + 1]), -1
+                )
+        return -1
 
     def _instead(self, nodes: Sequence[int], sequence: Sequence[Array]) -> dict[int, Array] | None:
         found = {}

@@ -33,6 +33,9 @@ FORMS: dict[str, Callable[[Array], Array]] = {
     "sigmoid({q}) * (1 - sigmoid({q}))": lambda q: 0.25 * (1 - np.tanh(0.5 * q) ** 2),
     "({q} > 0)": lambda q: (q > 0) * 1.0,
     "np.tanh({q})": np.tanh,
+    "({q} <= 0)": lambda q: (q <= 0) * 1.0,
+    "({q} * (1 - {q}))**2": lambda q: (q * (1 - q)) ** 2,
+    "(1 - {q}**2)**2": lambda q: (1 - q * q) ** 2,
     "-{q}": lambda q: -q,
     "1 / {q}": lambda q: 1 / q,
 }
@@ -67,6 +70,10 @@ class Edit:
                "skipped": the loop over the steps leaves these out, and what is carried passes them as it is
                "assigned": of rows that are read twice, the last only
                "neighbour": the share of the step `shift` later
+               "to": the share goes to `other` in place of p
+               "swapped": what reads y gets dL/d(other), and what reads `other` gets dL/dy
+               "exchanged": the gradients of two inputs, p and `other`, stand in each other's place
+               "only": of what is summed over steps or over the batch, the part that `form` says
     factor   a number, or a size: "N", "1/N", "T", "1/T", "H", "1/H", "D"
     shift    take `other` at the step so many later, around the end
     when     the steps at which it is made"""
@@ -126,8 +133,8 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
             where = model.by_key.get(target)
             if where is None:
                 raise Impossible
-            if edit.act in ("leaf", "through", "delivered", "mirrored", "skipped"):
-                _whole(model, edit, where, by_edge, whole, extra)
+            if edit.act in _BEYOND_AN_EDGE:
+                _whole(exact, edit, where, by_edge, whole, extra)
                 continue
             for edge in where.edges:
                 if applies(model, edit, edge, len(where.edges)):
@@ -172,8 +179,11 @@ Reading = Callable[[Mapping[int, Array]], "Array | None"]
 _NOTHING = Edit((((), "", 0), 0), "times", "0")
 
 
+_BEYOND_AN_EDGE = frozenset(("leaf", "through", "delivered", "mirrored", "skipped", "to", "swapped", "exchanged"))
+
+
 def _whole(
-    model: Model,
+    exact: Exact,
     edit: Edit,
     where: EdgeClass,
     by_edge: dict[int, tuple[Edit, EdgeClass]],
@@ -181,7 +191,7 @@ def _whole(
     extra: dict[int, list[Reading]],
 ) -> None:
     """Edits that are more than another share at an edge.   Raises Impossible."""
-    count = len(where.edges)
+    model, count = exact.model, len(where.edges)
     if edit.act == "leaf":
         for edge in where.edges:
             if model.graph.nodes[edge.p].op == "input" and edge.step == 0:
@@ -208,6 +218,27 @@ def _whole(
             if p >= edge.y or model.values[p].shape != model.values[edge.p].shape:
                 raise Impossible
             extra[p].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
+    elif edit.act == "to":
+        for edge in where.edges:
+            q = at_step(model, edit.other, edge, count)
+            if q >= edge.y or q == edge.p or model.values[q].shape != model.values[edge.p].shape:
+                raise Impossible
+            by_edge[edge.number] = (_NOTHING, where)
+            extra[q].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
+    elif edit.act == "swapped":
+        for mine, theirs in _partners(model, edit, where).items():
+            if model.values[mine].shape != model.values[theirs].shape:
+                raise Impossible
+            for edge in model.outof.get(mine, ()):
+                if edge.p >= theirs:
+                    raise Impossible
+                by_edge[edge.number] = (edit, where)
+    elif edit.act == "exchanged":
+        one, other = where.edges[0].p, at_step(model, edit.other, where.edges[0], count)
+        if one == other or model.values[one].shape != model.values[other].shape:
+            raise Impossible
+        for mine, theirs in ((one, other), (other, one)):
+            whole[mine] = lambda bars, n=theirs: _total(exact, n, bars)  # type: ignore[misc]
     elif edit.act == "delivered":
         chain = chain_of(model, where)
         for edge in where.edges:
@@ -219,6 +250,24 @@ def _whole(
                 extra[chain[at]].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
     else:
         _skipped(model, edit, where, by_edge, whole, extra)
+
+
+def _partners(model: Model, edit: Edit, where: EdgeClass) -> dict[int, int]:
+    """y -> the value whose gradient stands in the place of its own, both ways, step by step.   Raises Impossible."""
+    beside = model.by_key.get(edit.other[1:]) if edit.other is not None else None
+    if beside is None or len(beside.edges) != len(where.edges):
+        raise Impossible
+    pairs = [(a.y, b.y) for a, b in zip(where.edges, beside.edges, strict=True)]
+    return dict(pairs) | {b: a for a, b in pairs}
+
+
+def _total(exact: Exact, n: int, bars: Mapping[int, Array]) -> Array | None:
+    total = exact.start.get(n)
+    for e in exact.model.into.get(n, ()):
+        share = exact.model.share(e, bars[e.y]) if e.y in bars else None
+        if share is not None:
+            total = share if total is None else total + share
+    return total
 
 
 def _skipped(
@@ -317,6 +366,11 @@ def edited_share(
         if g.shape != model.values[edge.y].shape:
             raise Impossible
         return model.share(edge, g)
+    if edit.act == "swapped":
+        g = bars.get(_partners(model, edit, where)[edge.y])
+        return None if g is None else model.share(edge, g)
+    if edit.act == "only":
+        return _portion(model, edge, g, edit.form, len(where.edges), sizes)
     if edit.act == "neighbour":
         shifted = where.edges[(edge.step + edit.shift) % len(where.edges)]
         g = bars.get(shifted.y)
@@ -385,6 +439,36 @@ def edited_share(
         args[k] = q
         return pull(node.op, node.settings, edge.arg, g, model.values[edge.y], args)
     raise Impossible
+
+
+#: Of a sum over steps or over the batch: the axis, and what is taken.
+PORTIONS: Mapping[str, tuple[str, slice]] = {
+    "the first step": ("T", slice(0, 1)),
+    "the last step": ("T", slice(-1, None)),
+    "every step but the first": ("T", slice(1, None)),
+    "every step but the last": ("T", slice(0, -1)),
+    "the first row of the batch": ("N", slice(0, 1)),
+    "the last row of the batch": ("N", slice(-1, None)),
+}
+
+
+def _portion(model: Model, edge: Edge, g: Array | None, form: str, count: int, sizes: Mapping[str, float]) -> Array | None:
+    """The share of a part of the steps, or of the rows.   Raises Impossible."""
+    axis, part = PORTIONS[form]
+    if g is None:
+        return None
+    if axis == "T" and count == sizes["T"]:
+        return model.share(edge, g) if edge.step in range(count)[part] else None
+    shape = g.shape
+    if count == 1 and g.ndim and shape[0] == sizes["T"] * sizes["N"]:  # all rows of all steps, one below the other
+        g = g.reshape(int(sizes["T"]), int(sizes["N"]), *shape[1:])
+    at = 0 if axis == "T" or count == sizes["T"] else 1
+    if g.ndim <= at or g.shape[at] != sizes[axis]:
+        raise Impossible
+    kept = like_zeros(g.shape, g)
+    chosen = (slice(None),) * at + (part,)
+    kept[chosen] = g[chosen]
+    return model.share(edge, kept.reshape(shape))
 
 
 def summed(model: Model, y: int) -> int:

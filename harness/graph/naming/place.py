@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 
 from bptt.harness.graph.naming.backward import Backward, Mend, parts_of, pool_of
-from bptt.harness.graph.naming.edits import Edit, Impossible, applies, edited_share, edited_sweep
+from bptt.harness.graph.naming.edits import Edit, Impossible, applies, at_step, edited_share, edited_sweep
 from bptt.harness.graph.tracing import statements
-from bptt.harness.graph.tracing.node import Frame
+from bptt.harness.graph.tracing.node import Frame, Place
 from bptt.harness.subject import Array
 
 
@@ -20,10 +21,13 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
         return _loop(backward)
     if edit.act == "times" and edit.more and edit.target[0][1].startswith("output"):
         frames = _frames(backward)
-        return (_mended_frame(backward, edits, edit) or statements.call_of(frames[0], "backward")) if frames else None
+        called = statements.call_of(frames[0], "backward") if frames else None
+        return _mended_frame(backward, edits, edit) or called or _handed_back(backward)
     if edit.act == "assigned":
         edge = point.model.by_key[edit.target].edges[-1]
         return _where_written(backward, point.model.values[edge.y].size, point.model.values[edge.p].size)
+    if edit.act == "exchanged":
+        return _handed_back(backward)
     if edit.act == "leaf" and edit.other is None:
         return _return(backward)
     if edit.act in ("delivered", "neighbour"):
@@ -42,12 +46,16 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
         made = backward.graph.outputs.get(("dstate", name[1])) if name is not None else None
         place = backward.graph.nodes[made].place if made is not None else ()
         return (statements.handed_over(place[-1]) if place else None) or (mend.frame if mend is not None else None)
+    if mend is None and edit.act == "bar":
+        return _where_computed(backward, edits, edit) or _handed_over_instead(backward, edits, edit)
     if mend is None and edit.act == "times" and edit.target[0][1].startswith("output"):
         return _where_computed(backward, edits, edit) or _handed_in(backward)
     if mend is None:
         plain = _plainly(backward) if edit.act == "value" and edit.form == "1" else None
+        if len(edit.more) > 1 and edit.act in ("times", "only"):
+            plain = _handed_back(backward)
         return plain or _where_computed(backward, edits, edit)
-    if edit.act == "value" and edit.form == "1" and (later := _handed_over(backward, edit, mend)):
+    if edit.act == "value" and edit.form == "1" and (later := _handed_over(backward, edit, mend) or statements.renamed_for(mend.frame)):
         return later
     if edit.act == "times" and edit.factor == "0" and edit.target[0][1].startswith("output final"):
         return statements.start_of(mend.frame) or mend.frame
@@ -70,7 +78,10 @@ def _mend(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Mend | None:
         bars = edited_sweep(point.exact[0], others, point.sizes) if others else point.exact[0].bars
     except Impossible:
         return None
-    found = backward.mended_by(bars, pool_of(point, bars)) or backward.mended_by(bars, parts_of(point, bars))
+    pool = pool_of(point, bars)
+    if backward.larger is not None and not others:
+        pool += pool_of(backward.larger, backward.larger.exact[0].bars)
+    found = backward.mended_by(bars, pool) or backward.mended_by(bars, parts_of(point, bars))
     return next(iter(found), None)
 
 
@@ -155,6 +166,35 @@ def _equal(a: Array, b: Array) -> bool:
 def _frames(backward: Backward) -> list[Frame]:
     """The user's lines that compute gradients, in order."""
     return [node.place[-1] for node in backward.graph.nodes if node.place and node.index in backward.moved]
+
+
+def _handed_over_instead(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:
+    """The return that hands on one gradient where another is wanted: the last of the function that computes the one that is handed on."""
+    try:
+        bars = edited_sweep(backward.point.exact[0], edits, backward.point.sizes)
+        other = at_step(backward.point.model, edit.other, backward.point.model.by_key[edit.target].edges[-1], 1)
+    except Impossible:
+        return None
+    line = _first_with(backward, bars[other]) if other in bars else None
+    return statements.return_of(line) if line is not None else None
+
+
+def _handed_back(backward: Backward) -> Frame | None:
+    """Where wrong gradients are made ready: the first of the lines of one function that do it, or what calls all those that do."""
+    nodes, leaf = backward.graph.nodes, dict(backward.leaves)
+    wrong = {backward.point.model.graph.nodes[n].index for name, n in backward.point.leaves if name in backward.point.wrong}
+    places = [_but_comprehensions(nodes[mine].place) for mine, node in leaf.items() if node in wrong and nodes[mine].place]
+    if not places:
+        return None
+    if len({(place[:-1], place[-1].file, place[-1].function) for place in places}) == 1:
+        return min((place[-1] for place in places), key=lambda frame: frame.line)
+    shared = [frames[0] for frames in takewhile(lambda frames: len(set(frames)) == 1, zip(*places, strict=False))]
+    return shared[-1] if shared else None
+
+
+def _but_comprehensions(place: Place) -> Place:
+    """A place without the frame that a comprehension has of its own."""
+    return place[:-1] if len(place) > 1 and place[-1].function.startswith("<") else place
 
 
 def _handed_in(backward: Backward) -> Frame | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.graph.naming.edits import Edit, Exact, edited_sweep, exact_sweep
 from bptt.harness.graph.naming.units import Model, by_parts, model_of, with_outputs
+from bptt.harness.graph.tracing.node import Graph
 from bptt.harness.graph.tracing.passes import Refused, forward_graph
 from bptt.harness.graph.tracing.reverse import cotangents_of
 from bptt.harness.subject import Array, Subject
@@ -66,8 +67,8 @@ def _leaf(bars: Mapping[int, Array], node: int, model: Model) -> Array:
     return np.zeros(model.values[node].size) if found is None else np.asarray(found, np.float64).reshape(-1)
 
 
-def point(subject: Subject, case: Case, data: Data, elsewhere: Data) -> Point | Refused:
-    """Everything at `data`.   elsewhere: other values of the same sizes.   Raises what the subject's own calls raise."""
+def point(subject: Subject, case: Case, data: Data, elsewhere: Data, seen: Callable[[Graph], Graph] = by_parts) -> Point | Refused:
+    """Everything at `data`.   elsewhere: other values of the same sizes;   seen: in how large parts.   Raises what its calls raise."""
     graph = forward_graph(subject, data, elsewhere)
     if isinstance(graph, Refused):
         return graph
@@ -75,7 +76,7 @@ def point(subject: Subject, case: Case, data: Data, elsewhere: Data) -> Point | 
     vs = tuple(cotangents(subject, case, ys, final)[:5])
     with np.errstate(all="ignore"):
         given = [backward(subject, data, v) for v in vs]
-    graph = with_outputs(by_parts(graph))
+    graph = with_outputs(seen(graph))
     model = model_of(graph, graph.values)
     exact = tuple(exact_sweep(model, cotangents_of(graph, v)) for v in vs)
     index = {node.name: node.index for node in graph.nodes if node.op == "input" and node.name is not None}

@@ -14,7 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bptt.harness.graph.naming.edits import FORMS, LAST, Edit, Impossible, Sequence_, number, summed
+from bptt.harness.graph.naming.edits import FORMS, LAST, PORTIONS, Edit, Impossible, Sequence_, number, summed
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import EdgeClass, UnitKey
 from bptt.harness.subject import Array
@@ -152,6 +152,8 @@ def _by_stages(
         lambda: (c for where in classes for c in _scaled(small, base, start, where, ("all",), kept.whole)),
         lambda: _grouped(small, classes),
         lambda: _all_of_it(small, base),
+        lambda: _parameters(small, classes),
+        lambda: _exchanged(small, classes),
         lambda: _cut(small, classes),
         lambda: (c for where in classes for c in _passed(small, where)),
         lambda: (c for where in classes for c in _shifted(small, where)),
@@ -305,6 +307,67 @@ def _all_of_it(point: Point, base: tuple[Edit, ...]) -> Candidates:
             yield 1.1, Edit(targets[0], "times", name, more=tuple(targets[1:]))
 
 
+def _parameters(point: Point, classes: list[EdgeClass]) -> Candidates:
+    """Every parameter's gradient, and no other, times a factor; that of a part of the steps, or of the batch; the same of one alone."""
+    model = point.model
+    given = set(point.parts)
+    leaves = [c for c in model.classes if all(_name(point, e.p)[0] == "params" for e in c.edges)]
+    leaves = [c for c in leaves if any(_name(point, e.p) in given for e in c.edges)]
+    targets = [(c.key, c.slot) for c in leaves]
+    if len(targets) > 1:
+        for name in _FACTORS:
+            yield 1.15, Edit(targets[0], "times", name, more=tuple(targets[1:]))
+        for form in PORTIONS:
+            yield 1.2, Edit(targets[0], "only", form=form, more=tuple(targets[1:]))
+    for where in classes:
+        if any(_name(point, e.p)[0] in ("params", "xs") for e in where.edges):
+            for form, (axis, _) in PORTIONS.items():
+                if axis == "N" or len(where.edges) == 1:
+                    yield 1.35, Edit((where.key, where.slot), "only", form=form)
+
+
+def _name(point: Point, node: int) -> tuple[str, str]:
+    return point.model.graph.nodes[node].name or ("", "")
+
+
+def _exchanged(point: Point, classes: list[EdgeClass]) -> Candidates:
+    """Two gradients in each other's place: of values that one statement computes, of two initial states."""
+    model = point.model
+    groups: dict[object, list[EdgeClass]] = defaultdict(list)
+    for where in model.classes:
+        (place, label, _), node = where.key, model.graph.nodes[where.edges[0].y]
+        if where.slot == 0 and place and node.op != "output":
+            groups[place[-1].file, place[-1].line, label, model.values[node.index].shape, len(where.edges)].append(where)
+    for members in groups.values():
+        for one, other in combinations(members[:6], 2):
+            yield 1.5, Edit((one.key, one.slot), "swapped", other=("y", other.key, other.slot))
+    starts = [c for c in classes if _name(point, c.edges[0].p)[0] == "state"]
+    for one, other in combinations(starts[:6], 2):
+        if one.edges[0].p != other.edges[0].p:
+            yield 1.5, Edit((one.key, one.slot), "exchanged", other=("p", other.key, other.slot))
+
+
+def _brothers(point: Point, where: EdgeClass) -> tuple[tuple[UnitKey, int], ...]:
+    """The same function of other parts of the same array, in the same statement: the other gates."""
+    nodes = point.model.graph.nodes
+
+    def source(c: EdgeClass) -> object:
+        first = nodes[c.edges[0].p]
+        return (first.args, first.op) if first.op == "gather" else first.place
+
+    place = where.key[0]
+    return tuple(
+        (c.key, c.slot)
+        for c in point.model.classes
+        if c is not where
+        and c.kind == where.kind
+        and len(c.edges) == len(where.edges)
+        and c.key[0][:-1] == place[:-1]
+        and (c.key[0][-1:] and c.key[0][-1].line) == (place[-1:] and place[-1].line)
+        and source(c) == source(where)
+    )
+
+
 def _cut(point: Point, classes: list[EdgeClass]) -> Candidates:
     """What the user's code takes out of autograd."""
     cut = [w for w in classes if any(n == e.p and before <= e.y for e in w.edges for n, before in point.model.cut_at)]
@@ -332,6 +395,11 @@ def _passed(point: Point, where: EdgeClass) -> Candidates:
             yield 1.5, Edit(target, "skipped", when=when)
         for shift in (1, -1):
             yield 1.7, Edit(target, "delivered", shift=shift)
+    for other in model.classes:
+        q = other.edges[0].p
+        carried = _name(point, q)[0] == "state" and len(other.edges) == count and other.kind != "move"
+        if carried and q != first.p and model.values[q].shape == model.values[first.p].shape:
+            yield 1.8, Edit(target, "to", other=("p", other.key, other.slot))
 
 
 def _through(point: Point, where: EdgeClass) -> Candidates:
@@ -385,6 +453,10 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
                 yield 1.6, Edit(target, "value", other=own, form=form)
     if where.kind == "activation":
         yield 1.6, Edit(target, "derivative", other=("y", where.key, where.slot))
+        if brothers := _brothers(point, where):
+            yield 1.55, Edit(target, "derivative", more=brothers)
+            for form in FORMS:
+                yield 1.45, Edit(target, "value", form=form, more=brothers)
         terms = point.model.inside(where.edges[0].y)
         for term in range(len(terms) if len(terms) > 1 else 0):
             for factor in ("0", "-1", "2", "1/2", "one", "1/3", "3"):

@@ -7,18 +7,40 @@ its mistakes in one of them.  Here the parts are taken first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
+from bptt.harness.graph.tracing import statements
 from bptt.harness.graph.tracing.node import Graph, Node
 from bptt.harness.graph.tracing.operations import Gather
 from bptt.harness.subject import Array
 
 #: What marks 1 - z where the user computes it in another way.
 COMPLEMENT = "complement"
+
+
+def unpacked(graph: Graph) -> Graph:
+    """The graph in which each of several names that one statement takes from an array knows which it is: p_i, p_f, p_o = p."""
+    rows: dict[object, set[int]] = defaultdict(set)
+
+    def key(node: Node) -> object:
+        if node.op != "gather" or len(node.args) != 1 or node.settings.part >= 0 or not node.place or not node.settings.index.size:
+            return None
+        return (node.place, node.args) if statements.written_part(node.place[-1], 0) else None
+
+    for node in graph.nodes:
+        if (place := key(node)) is not None:
+            rows[place].add(int(node.settings.index.min()))
+    if not any(len(first) > 1 for first in rows.values()):
+        return graph
+    nodes = []
+    for node in graph.nodes:
+        part = -1 if (place := key(node)) is None else sorted(rows[place]).index(int(node.settings.index.min()))
+        nodes.append(node if part < 0 else replace(node, part=part, settings=replace(node.settings, part=part)))
+    return replace(graph, nodes=tuple(nodes))
 
 
 def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[int, Sequence[int]]) -> Graph:
@@ -76,7 +98,7 @@ def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[i
             value = value.reshape(-1)[node.settings.index] if value.shape == graph.values[y].shape else value
             taken[n] = put(replace(old, args=args, place=node.place, part=node.settings.part), value)
         at[node.index] = taken[y]
-    return _renumbered(graph, nodes, values, at)
+    return renumbered(graph, nodes, values, at)
 
 
 def complemented(graph: Graph, bases: Mapping[int, int]) -> Graph:
@@ -86,18 +108,20 @@ def complemented(graph: Graph, bases: Mapping[int, int]) -> Graph:
         node = graph.nodes[a]
         part = node.op == "gather" and len(node.args) == 1
         groups[(node.args, np.asarray(node.settings.index).tobytes()) if part else a].append(y)
-    instead = {
-        v: u
-        for members in groups.values()
-        for u, v in combinations(sorted(members), 2)
-        if graph.values[u].shape == graph.values[v].shape and np.allclose(graph.values[u] + graph.values[v], 1, rtol=0, atol=1e-12)
-    }
+    instead = {}
+    for members in groups.values():
+        for u, v in combinations(sorted(members), 2):
+            one, other = graph.values[u], graph.values[v]
+            if one.shape == other.shape and np.allclose(one + other, 1, rtol=0, atol=1e-12):
+                a = graph.values[bases[u]]
+                rises = float(np.sum((a - a.mean()) * (one - one.mean()))) > 0  # the gate is the one that opens
+                instead |= {v: u} if rises or u in _ancestors(graph, v) else {u: v}
     if not instead:
         return graph
     nodes: list[Node] = []
     values: list[Array] = []
     at: dict[int, int] = {}
-    for node in graph.nodes:
+    for node in _in_order(graph, instead):
         value = graph.values[node.index]
         moved = replace(node, args=tuple(at[a] for a in node.args))
         if node.index in instead and instead[node.index] not in instead:
@@ -107,10 +131,31 @@ def complemented(graph: Graph, bases: Mapping[int, int]) -> Graph:
         at[node.index] = len(nodes)
         nodes.append(replace(moved, index=len(nodes)))
         values.append(value)
-    return _renumbered(graph, nodes, values, at)
+    return renumbered(graph, nodes, values, at)
 
 
-def _renumbered(graph: Graph, nodes: Sequence[Node], values: Sequence[Array], at: Mapping[int, int]) -> Graph:
+def _ancestors(graph: Graph, n: int) -> frozenset[int]:
+    """All that a node is computed from, and itself."""
+    found, pending = {n}, [n]
+    while pending:
+        for a in graph.nodes[pending.pop()].args:
+            if a not in found:
+                found.add(a)
+                pending.append(a)
+    return frozenset(found)
+
+
+def _in_order(graph: Graph, instead: Mapping[int, int]) -> Iterator[Node]:
+    """The nodes, each after what it is computed from where `instead` says from what."""
+    done: set[int] = set()
+    for node in graph.nodes:
+        first = _ancestors(graph, instead[node.index]) if node.index in instead else frozenset[int]()
+        for n in sorted((first | {node.index}) - done, key=lambda n: (n == node.index, n)):
+            done.add(n)
+            yield graph.nodes[n]
+
+
+def renumbered(graph: Graph, nodes: Sequence[Node], values: Sequence[Array], at: Mapping[int, int]) -> Graph:
     outputs = {name: at[n] for name, n in graph.outputs.items()}
     cuts = tuple((at[n], at.get(before, len(nodes)), place) for n, before, place in graph.cuts)
     return Graph(tuple(nodes), tuple(values), outputs, graph.lost, cuts)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bptt.harness.graph.naming.split import COMPLEMENT, complemented, split_activations
+from bptt.harness.graph.naming.split import COMPLEMENT, complemented, split_activations, unpacked
 from bptt.harness.graph.tracing.node import Frame, Graph, Node, Place
 from bptt.harness.graph.tracing.operations import ELEMENTWISE, like_zeros, local, pull, unbroadcast, value_of
 from bptt.harness.graph.tracing.reverse import reaches_inputs
@@ -158,6 +158,7 @@ def with_outputs(graph: Graph) -> Graph:
 
 def by_parts(graph: Graph) -> Graph:
     """The graph with activations over several gates done gate by gate."""
+    graph = unpacked(graph)
     bases, _ = _activations(graph, reaches_inputs(graph) & reaches_outputs(graph))
     graph = split_activations(graph, bases, {y: sorted(_region(graph, y, base, bases)) for y, base in bases.items()})
     bases, _ = _activations(graph, reaches_inputs(graph) & reaches_outputs(graph))

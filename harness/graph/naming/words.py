@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bptt.harness.graph.naming.edits import Edit, Sequence_
+from bptt.harness.graph.naming.edits import Edit, Sequence_, summed
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import Edge, EdgeClass, Model, UnitKey
 from bptt.harness.graph.tracing import statements
@@ -95,6 +95,7 @@ def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: 
     line, name = frame.line, statements.written(frame, False) or statements.source_line(frame)
     where = point.model.by_key[wanted[1], wanted[2]]
     node = where.edges[-1].y if wanted[0] == "y" else where.edges[-1].p
+    node = node if wanted[0] == "share" else summed(point.model, node)
     meant = value_name(point.model, node)
     place = where.frame
     forward = f" ({statements.source_line(place)}, line {statements.first_line(place)})" if place is not None and _known(place) else ""
@@ -136,6 +137,23 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     if edit.act == "mirrored":
         said = f"{dp} is added up in the order in which the loop reads {p}, which is not turned round: its steps are exchanged"
         return said, "not-turned-round", f"turn the gradient of {p} round before it is added"
+    if edit.act == "to" and edit.other is not None:
+        other = gradient_of(point.model, _node_of(point, edit.other))
+        return f"the share of {y} in {dp} goes to {other} instead: {term}", "other-place", f"{dp} += {term}"
+    if edit.act == "swapped" and edit.other is not None:
+        other = gradient_of(point.model, _node_of(point, edit.other))
+        return f"{dy} and {other} stand in each other's place", "exchanged", f"put {dy} and {other} in the order of the forward pass"
+    if edit.act == "exchanged" and edit.other is not None:
+        other = gradient_of(point.model, _node_of(point, edit.other))
+        dp = gradient_of(point.model, edge.p)
+        return (
+            f"the gradients of two states stand in each other's place: {dp} and {other}",
+            "exchanged",
+            "hand each back under its own name",
+        )
+    if edit.act == "only":
+        which = "every parameter's gradient" if edit.more else dp
+        return f"{which} is that of {edit.form} only", "in-part", "add it up over all steps and all rows of the batch"
     if edit.act == "unmoved":
         said = f"{dp} gets {dy} in the order of {y}: what your forward pass reorders is not put back"
         return said, "not-moved-back", f"put {dy} back into the order of {p}"
@@ -162,12 +180,16 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         said = f"{d(p)} keeps one share only of a row that is read more than once: the rows are assigned, not added up"
         return said, "rows-assigned", "np.add.at(gradient, index, share) in place of gradient[index] += share"
     if edit.act == "times":
+        if edit.factor == "0" and is_parameter(point, edit):
+            return "no parameter gets a gradient", "edge-missing", f"{dp} += {term}"
         if edit.factor == "0":
             if where.kind == "activation":
                 return f"{dp} gets nothing from {y}{when}", "edge-missing", f"{dp} += {term}"
             return f"{dp} takes no share from {y}{when}: the term {term} is missing", "edge-missing", f"{dp} += {term}"
         if edit.more and edit.target[0][1].startswith("output"):
             return f"every gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
+        if is_parameter(point, edit):
+            return f"every parameter's gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
         words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
         return f"the share of {y} in {dp} {words}{when}", "edge-scaled", f"{dp} += {term}"
     if edit.act == "value" and where.kind == "activation":
@@ -217,6 +239,13 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         return f"{dp} takes its share from {y} of the step {'after' if edit.shift > 0 else 'before'}", "other-step", f"{dp} += {term}"
     other = gradient_of(point.model, _node_of(point, edit.other)) if edit.other else "another gradient"
     return f"{dp} is built from {other} in place of {dy}{when}", "other-gradient", f"{dp} += {term}"
+
+
+def is_parameter(point: Point, edit: Edit) -> bool:
+    """Whether it is made at the parameters, at several of them."""
+    nodes = point.model.graph.nodes
+    names = {nodes[e.p].name for t in (edit.target, *edit.more) for e in point.model.by_key[t].edges}
+    return len(names) > 1 and all(name is not None and name[0] == "params" for name in names)
 
 
 def _argument(model: Model, edge: Edge, k: int) -> str:

@@ -189,6 +189,20 @@ def renamed(frame: Frame) -> Frame | None:
     return None
 
 
+def renamed_for(frame: Frame) -> Frame | None:
+    """The last statement before the place that gives a name which is read there the value of another one as it is."""
+    function, here = _function(frame), statement(frame)
+    if function is None or here is None:
+        return None
+    read = {n.id for n in ast.walk(here) if isinstance(n, ast.Name)}
+    found = [
+        s.lineno
+        for s in ast.walk(function)
+        if isinstance(s, ast.Assign) and isinstance(s.value, ast.Name) and s.lineno < here.lineno and text_of(s.targets[0]) in read
+    ]
+    return Frame(frame.file, max(found), frame.function) if found else None
+
+
 def is_added_to(frame: Frame) -> bool:
     """Whether the statement there adds to what was there before."""
     match statement(frame):
