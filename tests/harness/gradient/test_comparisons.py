@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from bptt.harness.call.cell import Gradients
-from bptt.harness.cases import Case, Data
+from bptt.harness.cases import Case, Cotangent, Data
 from bptt.harness.gradient import lags
 from bptt.harness.gradient.derivatives import blocks as cutting
 from bptt.harness.gradient.derivatives import oracle
 from bptt.harness.gradient.derivatives.blocks import Block, blocks
 from bptt.harness.gradient.derivatives.oracle import rows_stay_apart, why_not_analytic
-from bptt.harness.gradient.derivatives.step_jacobians import NoChain
+from bptt.harness.gradient.derivatives.slopes import by_complex_step
+from bptt.harness.gradient.derivatives.step_jacobians import Chain, NoChain, chain_of
 from bptt.harness.gradient.derivatives.tangent import Direction, Tangent
 from bptt.harness.gradient.lags import Part
 from bptt.harness.subject import Array, Arrays, Region, Subject
@@ -292,7 +293,7 @@ def test_what_the_exact_blocks_differ_by_among_themselves_is_no_mistake() -> Non
 
 def test_a_block_that_is_lost_to_underflow_is_held_to_being_as_small() -> None:
     assert not candidate(0.9e-247, 0.9e-250) and candidate(1.1e-247, 0.9e-250)
-    assert candidate(0.5e-250, 1.1e-250)
+    assert candidate(0.5e-250, 1.1e-250) and candidate(0.5e-250, 1e-250), "what is no smaller than that keeps its digits"
 
 
 def test_a_part_names_the_entry_that_is_furthest_off() -> None:
@@ -335,6 +336,14 @@ def test_candidates_that_do_not_stay_are_forgiven_and_what_is_like_them_too() ->
     assert wrong == [[True, True, True, False, False, False, False, False, False, False, True, True]]
     assert asked([row], lambda _: True)[0] == [[True] * 12]
     assert asked([row], lambda place: place[1] != 1)[0] == [[True, False, True, True, *[False] * 6, True, True]]
+    wrong, _ = asked([row], lambda place: place[1] not in (0, 10))
+    assert wrong == [[False, True, True, True, *[False] * 7, True]], "the largest that is forgiven counts"
+    twenty = [[1.0] * 4 + [1e-3] * 8]
+    _, seen = asked([*twenty, [0.0] * 12, *twenty], lambda _: True)
+    assert seen == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 10), (0, 11), (2, 0), (2, 1)], "longest lags are those of the last outputs"
+    assert asked([[0.0], [1.0], [0.5]], lambda place: place[0] == 2)[0] == [[False], [False], [True]]
+    nine = [[1e-2, 1e-3, 1.1e-3, *[0.0] * 3, 1e-5]]
+    assert asked(nine, lambda place: place[1] != 6)[0] == [[True, True, True, False, False, False, False]]
 
 
 def test_the_blocks_of_a_backward_are_those_of_each_output_alone() -> None:
@@ -377,3 +386,235 @@ def test_all_inputs_have_their_blocks_laid_flat() -> None:
     assert [(name, value.shape) for name, value in lags._inputs(g)] == [("xs", (3, 2, 4)), ("h", (1, 2, 4))]
     assert [name for name, _ in lags._inputs(Gradients({}, None, {"h": np.zeros(2)}))] == ["h"]
     assert lags._flat(np.zeros((2, 3, 4, 5))).shape == (2, 3, 20)
+
+
+# ----------------------------------------------------------------------------------------- what is asked of one block
+
+
+class Stays:
+    """Whether a block stays wrong, with every answer given: an exact 1 on which the map says yours is 2."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.yours, self.noise, self.whole, self.shrinks = 2.0, 0.0, 1.0, False
+        self.opinion, self.exact, self.relative, self.map = "sides", True, 0.5, 2.0
+        self.asked: list[str] = []
+        for name, answer in answers.items():
+            setattr(self, name, answer)
+
+    def answer(self, name: str = "xs") -> bool:
+        def told(word: str, value: Any) -> Callable[..., Any]:
+            def answer(*_: Any) -> Any:
+                self.asked.append(word)
+                return value
+
+            return answer
+
+        contractions = type("C", (), {"values": np.array([[self.whole]])})
+        oracle_of: Any = type("O", (), {"exact": self.exact, "contractions": staticmethod(told("whole", contractions))})()
+        g = Gradients({}, np.zeros((3, 2, 4)), {"h": np.zeros((2, 4))})
+        assert g.xs is not None
+        g.xs[1, 1, 2], g.state["h"][1, 2] = self.yours, self.yours
+        found = Part(*(np.array([[0, v]]) for v in (6, self.map, 1.0, self.relative, 1.0, True)))
+        found = replace(found, index=np.array([[0, 6]]))
+        given: list[Cotangent] = []
+
+        def backward(_: Subject, data: Data, v: Cotangent) -> Gradients:
+            given.append(v)
+            return g
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lags, "backward", backward)
+            patch.setattr(lags, "rounding_noise", told("noise", self.noise))
+            patch.setattr(lags, "second_opinion", told("opinion", self.opinion))
+            shrinking = type("P", (), {"__init__": lambda *_: None, "shrinks": told("shrinks", self.shrinks)})
+            patch.setattr(lags, "Precisions", shrinking)
+            one = judge()
+            final = {"h": np.ones((2, 4))}
+            stays = lags._Judge(one.subject, one.case, one.data, oracle_of, DATA.xs, final)._stays(name, found, (0, 1), (2, 4))
+        assert given[0].dys[0].tolist() == DATA.xs[0].tolist() and not given[0].dys[1:].any() and not given[0].dfinal["h"].any()
+        return bool(stays)
+
+
+def test_what_is_gross_is_held_against_whole_runs_two_precisions_and_another_oracle() -> None:
+    for name in ("xs", "h"):
+        one = Stays()
+        assert one.answer(name) and one.asked == ["whole", "shrinks", "opinion"]
+    assert not Stays(whole=1.31).answer() and not Stays(whole=0.69).answer() and Stays(whole=1.29).answer()
+    assert not Stays(shrinks=True).answer() and Stays(shrinks=None).answer()
+    for said in ("disagrees", "cannot see", "flat"):
+        assert not Stays(opinion=said).answer()
+
+
+def test_differences_see_too_little_of_whole_runs_to_be_asked() -> None:
+    one = Stays(exact=False, whole=5.0, shrinks=True, opinion="flat")
+    assert one.answer() and one.asked == []
+    assert not Stays(exact=False, relative=0.99e-3, noise=0.01).answer()
+
+
+def test_rows_that_mix_make_no_map() -> None:
+    with pytest.raises(NoChain, match="rows of a batch mix"):
+        Stays(yours=1.29).answer()
+    assert Stays(yours=1.31).answer() and Stays(yours=0.69).answer()
+    assert not Stays(map=float("inf")).answer() and Stays(map=float("nan"), yours=float("nan")).answer()
+
+
+def test_what_is_slight_is_asked_for_its_noise() -> None:
+    assert not Stays(relative=0.99e-3, noise=0.01).answer() and Stays(relative=0.99e-3, noise=0.0099).answer()
+    one = Stays(relative=1e-3, noise=1.0)
+    assert one.answer() and "noise" not in one.asked
+
+
+# --------------------------------------------------------------------------------------------- the chain of one's own steps
+
+
+def linear_chain(T: int = 3) -> tuple[Subject, Chain]:
+    """h' = A h + B x and y = h', k' = 2 k: its Jacobian is known."""
+    A, B = np.array([[0.5, 0.25], [0.0, -1.0]]), np.array([[2.0], [3.0]])
+
+    class Linear:
+        off: ClassVar[dict[str, float]] = {}
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+            ys, h, k = [], state["h"], state["k"]
+            for x in xs:
+                h, k = h @ A.T + x @ B.T, 2 * k
+                ys.append(h)
+            return np.stack(ys), {"h": h, "k": k}
+
+        def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Any:
+            dh, dk = dfinal["h"], dfinal["k"]
+            dxs = np.zeros_like(xs)
+            for t in reversed(range(len(xs))):
+                dh = dh + dys[t]
+                dxs[t], dh, dk = dh @ B, dh @ A, 2 * dk
+            found = {"xs": dxs, "h": dh, "k": dk}
+            found = {name: g * (1 + self.off.get(name, 0.0)) for name, g in found.items() if not np.isnan(self.off.get(name, 0.0))}
+            return {}, found.pop("xs", None), found
+
+    subject = Subject("l", "l", "numpy", "cell", Linear(), capabilities=frozenset({"backward"}))
+    data = Data({}, RNG.normal(size=(T, 2, 1)), {"h": RNG.normal(size=(2, 2)), "k": RNG.normal(size=(2, 3))})
+    return subject, chain_of(subject, data, by_complex_step(subject))
+
+
+def test_the_jacobians_of_single_steps_are_those_that_backward_gives() -> None:
+    subject, chain = linear_chain()
+    own = lags.your_own_steps(subject, chain)
+    assert own is not None and own.errors is None
+    np.testing.assert_allclose(own.jacobians, chain.jacobians, atol=1e-14)
+    of_row = chain.jacobians[1, 1]
+    np.testing.assert_allclose(of_row[:2], [[2, 0.5, 0.25, 0, 0, 0], [3, 0, -1, 0, 0, 0]], atol=1e-14)
+    np.testing.assert_allclose(of_row[4:, 3:], 2 * np.eye(3), atol=1e-14)
+
+
+@pytest.mark.every(1)
+@pytest.mark.parametrize(
+    ("off", "near"),
+    [
+        ({"xs": 0.9e-6}, True),
+        ({"xs": 1.1e-6}, False),
+        ({"h": -2.9e-6}, True),  # of an entry of one beside one of three
+        ({"h": -3.1e-6}, False),
+        ({"k": 2e-6}, False),
+        ({"xs": float("nan")}, False),  # not given
+        ({"k": float("nan")}, False),
+    ],
+)
+def test_steps_of_ones_own_are_taken_where_they_are_slightly_off_at_most(off: dict[str, float], near: bool) -> None:
+    subject, chain = linear_chain()
+    subject.implementation.off.update(off)
+    try:
+        assert (lags.your_own_steps(subject, chain) is not None) is near
+    finally:
+        subject.implementation.off.clear()
+
+
+@pytest.mark.parametrize(("off", "asked"), [(0.0, False), (0.5, True)])
+def test_other_chains_are_asked_where_some_block_is_off(off: float, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, _ = linear_chain()
+    seen: list[int] = []
+
+    def candidates(self: Any, yours: Array, exact: Array, others: list[Array]) -> Array:
+        found = np.zeros(yours.shape[:2], bool)
+        found[0, 0] = off > 0
+        return found
+
+    monkeypatch.setattr(lags._Judge, "candidates", candidates)
+    monkeypatch.setattr(lags._Judge, "part", lambda self, name, yours, exact, others: seen.append(len(others)))
+    monkeypatch.setattr(lags, "draw", lambda *_: Data({}, RNG.normal(size=(3, 2, 1)), {"h": RNG.normal(size=(2, 2)), "k": np.ones((2, 3))}))
+    lags.lag_map(subject, Case(T=3, N=2, D=1, H=2))
+    assert seen == [3 if asked else 0] * 3, "its own steps, and two that are moved by a roundoff"
+
+
+def test_a_map_that_is_too_large_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, _ = linear_chain()
+    monkeypatch.setattr(lags, "draw", lambda *_: Data({}, np.ones((3, 2, 1)), {"h": np.ones((2, 2)), "k": np.ones((2, 3))}))
+    numbers = 3 * 3 * 2 + 3 * (2 * 2 + 2 * 3)
+    monkeypatch.setattr(lags, "_MOST_NUMBERS", numbers)
+    lags.lag_map(subject, Case(T=3, N=2, D=1, H=2))
+    monkeypatch.setattr(lags, "_MOST_NUMBERS", numbers - 1)
+    with pytest.raises(NoChain, match="a map of 3 x 3 blocks"):
+        lags.lag_map(subject, Case(T=3, N=2, D=1, H=2))
+
+
+def test_the_exact_blocks_are_products_of_the_jacobians() -> None:
+    """dL_2/dx_0 = v B' (A')^2, and of the state one more A."""
+    _, chain = linear_chain()
+    v = RNG.normal(size=(3, 2, 2))
+    found = lags.exact_blocks(chain, v).parts
+    A, B = np.array([[0.5, 0.25], [0.0, -1.0]]), np.array([[2.0], [3.0]])
+    for t in range(3):
+        for s in range(3):
+            wanted = v[t] @ np.linalg.matrix_power(A, t - s) @ B if s <= t else np.zeros((2, 1))
+            np.testing.assert_allclose(found["xs"][t, s], wanted, atol=1e-13)
+        np.testing.assert_allclose(found["h"][t, 0], v[t] @ np.linalg.matrix_power(A, t + 1), atol=1e-13)
+        assert not found["k"][t].any() and found["k"].shape == (3, 1, 2, 3)
+
+
+# ------------------------------------------------------------------------------------------- runs that a derivative costs
+
+
+def rows_of_runs(directions: int, ask: Callable[[Subject, Data, list[Direction]], object]) -> list[int]:
+    rows: list[int] = []
+
+    def counted(x: Array) -> Array:
+        rows.append(x.shape[1])
+        return 2 * x
+
+    ask(function(counted), Data({}, np.ones((1, 2, 1)), {}), [Direction(xs=np.full((1, 2, 1), 1.0 + k)) for k in range(directions)])
+    return rows
+
+
+@pytest.mark.parametrize(("directions", "wide"), [(1, 0), (2, 1)])
+def test_differences_of_several_directions_go_side_by_side(directions: int, wide: int) -> None:
+    v = Cotangent("dense", np.ones((1, 2, 1)), {})
+    rows = rows_of_runs(directions, lambda cell, data, us: oracle._by_differences(cell, data)(us, [v]))
+    asked = [2, 2, 4] if wide else []  # whether rows stay apart: each alone, and both
+    points = [14 * 2 * directions] if wide else [2] * 14
+    noise = [2] * 7
+    assert rows == [*asked, *points, 2, *noise] if wide else rows == [2, *points, *noise]
+
+
+def test_two_inputs_side_by_side_are_two_different_ones() -> None:
+    seen: list[Array] = []
+
+    def kept(x: Array) -> Array:
+        seen.append(x.copy())
+        return x
+
+    states: list[Array] = []
+
+    def kept_state(h: Array) -> Array:
+        states.append(h.copy())
+        return h
+
+    assert rows_stay_apart(told(kept, kept_state), DATA)
+    np.testing.assert_allclose(seen[1], 0.1 - 0.7 * DATA.xs)
+    np.testing.assert_allclose(states[1], 0.3 * DATA.state["h"])
+    np.testing.assert_array_equal(seen[2], np.concatenate(seen[:2], axis=1))
+
+
+@pytest.mark.parametrize(("by", "found"), [(0.9e-3, False), (1.1e-3, True)])
+def test_in_float32_other_values_for_complex_numbers_are_those_off_by_a_thousandth(by: float, found: bool) -> None:
+    narrow = Data({}, DATA.xs.astype(np.float32), {k: s.astype(np.float32) for k, s in DATA.state.items()})
+    cell = told(lambda x: off(by)(x) if np.iscomplexobj(x) else x, same)
+    assert (why_not_analytic(cell, replace(CASE, dtype="float32"), narrow) == WORDS) is found

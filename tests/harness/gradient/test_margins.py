@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bptt.harness.call.cell import Gradients
-from bptt.harness.cases import Cotangent, Data
+from bptt.harness.cases import Case, Cotangent, Data
 from bptt.harness.gradient import certificate
 from bptt.harness.gradient.certificate import Judged, Opinion, confirmed_by_another, second_opinion, to_be_asked
 from bptt.harness.gradient.derivatives.blocks import Block
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.subject import Array, Subject
 
 W = Block("params", "W")
@@ -32,10 +33,12 @@ def look(exact: float, yours: Any, error: float = 0.0, scale: float = 1.0, subje
     return certificate._first_look(subject, W, 0, of(yours, dtype), [ONE], np.array([exact]), np.array([error]), np.array([scale]))
 
 
+@pytest.mark.every(1)
 @pytest.mark.parametrize(
     ("off", "error", "verdict"),
     [
         (0.9 * MARGIN, 0.0, "agrees"),
+        (MARGIN, 0.0, "agrees"),
         (1.1 * MARGIN, 0.0, "undecided"),
         (-0.9 * MARGIN, 0.0, "agrees"),
         (-1.1 * MARGIN, 0.0, "undecided"),
@@ -116,7 +119,7 @@ def dusty(exact: float, yours: float, block: Block = W, cotangent: int = 0, **fi
 
 def test_a_parameter_without_influence_is_zero_but_for_rounding() -> None:
     assert dusty(0.9 * FLOOR, 0.9 * FLOOR) and dusty(FLOOR, -FLOOR)
-    assert not dusty(1.1 * FLOOR, 0.9 * FLOOR) and not dusty(0.9 * FLOOR, -1.1 * FLOOR)
+    assert not dusty(1.01 * FLOOR, 0.9 * FLOOR) and not dusty(0.9 * FLOOR, -1.01 * FLOOR)
     assert dusty(900 * FLOOR, 900 * FLOOR, cotangent=1) and not dusty(1100 * FLOOR, 900 * FLOOR, cotangent=1)
     assert not dusty(0.0, 0.0, verdict="wrong")
 
@@ -379,3 +382,30 @@ def test_directions_are_kept_of_what_is_not_right() -> None:
         assert certificate._without_direction(replace(wrong(0.1, u=u), verdict=verdict)).u.tolist() == [1.0, 1.0]
     for verdict in open_ones:
         assert certificate._without_direction(replace(wrong(0.1, u=u), verdict=verdict)).u is u
+
+
+@pytest.mark.parametrize(("entries", "many"), [(9, False), (10, True)])
+def test_every_entry_is_asked_for_where_there_are_many_parameters(entries: int, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "_MANY", 10)
+    told: Any = (of(1.0),)
+    monkeypatch.setattr(certificate, "through_single_steps", lambda *_: told)
+    data = Data({"W": np.zeros(entries), "V": np.zeros(50)}, np.zeros((50, 1, 1)), {"h": np.zeros((1, 50))})
+    chosen = [W, XS, Block("state", "h")]
+    oracle: Any = Named()
+    found = certificate._every_entry_of_many(oracle, Case(), data, [V], chosen)
+    assert found is (told if many else None)
+
+    def no_chain(*_: Any) -> Any:
+        raise NoChain("rows mix")
+
+    monkeypatch.setattr(certificate, "through_single_steps", no_chain)
+    assert certificate._every_entry_of_many(oracle, Case(), data, [V], chosen) is None
+
+
+def test_what_an_examination_has_found_is_told_by_its_verdicts() -> None:
+    several: list[Any] = ["agrees", "rounding", "wrong", "not finite", "undecided", "not given"]
+    judged = tuple(replace(wrong(0.1), verdict=verdict) for verdict in several)
+    oracle: Any = Named()
+    found = certificate.Examination(Case(), DATA, (V,), (of(1.0),), oracle, judged, 3)
+    assert [j.verdict for j in found.wrong] == ["wrong", "not finite"] and [j.verdict for j in found.undecided] == ["undecided"]
+    assert found.miss_probability == pytest.approx(0.08**3)
