@@ -36,12 +36,13 @@ def plans(tasks: Sequence[Task], asked: Asked, config: pytest.Config) -> list[tu
     Raises pytest.UsageError for a check or family that does not exist.
     """
     marks = [_mark(task, asked) for task in tasks]
-    known: dict[str, list[str]] = config.cache.get(_KEY, {}) if config.cache is not None else {}
+    cache = getattr(config, "cache", None)  # not there with -p no:cacheprovider
+    known: dict[str, list[str]] = {} if cache is None else cache.get(_KEY, {})
     missing = [task for task, mark in zip(tasks, marks, strict=True) if mark not in known]
     found = dict(zip((_mark(task, asked) for task in missing), _looked_up(missing, asked), strict=True))
     lasting = {mark: list(plan) for mark, plan in found.items() if plan != (LOAD,)}
-    if lasting and config.cache is not None and not hasattr(config, "workerinput"):
-        config.cache.set(_KEY, dict(list((known | lasting).items())[-200:]))
+    if lasting and cache is not None and not hasattr(config, "workerinput"):
+        cache.set(_KEY, dict(list((known | lasting).items())[-200:]))
     return [tuple(found[mark] if mark in found else known[mark]) for mark in marks]
 
 
