@@ -21,7 +21,7 @@ from bptt.harness.run.environment import environment
 from bptt.harness.run.loading import tasks
 from bptt.harness.run.record.actions import tell
 from bptt.harness.run.record.gathering import new_run_id, this_folder
-from bptt.harness.run.record.report_files import write_all
+from bptt.harness.run.record.report_files import none_left_where_interrupted, write_all
 from bptt.reports import accounting
 from bptt.reports.accounting import INTERRUPTED, NOT_DECIDED, TERMINATED
 from bptt.reports.records import Run
@@ -50,17 +50,18 @@ def check(
     once what is known has been printed and written.
     """
     began = time.perf_counter()
-    todo = tasks(entries)
-    header = Run(
-        command=command,
-        seed=seed,
-        env=environment() | {"level": level},
-        catalogue=runner.catalogue(),
-        run_id=new_run_id(),
-        asked=tuple(task.id for task in todo),
-        folder=this_folder(),
-        strict=strict,
-    )
+    with none_left_where_interrupted(reports):
+        todo = tasks(entries)
+        header = Run(
+            command=command,
+            seed=seed,
+            env=environment() | {"level": level},
+            catalogue=runner.catalogue(),
+            run_id=new_run_id(),
+            asked=tuple(task.id for task in todo),
+            folder=this_folder(),
+            strict=strict,
+        )
     bar = Bar(progress, len(todo)) if progress else None
     failure: BaseException | None = None
     with Follower(header, reports, bar) as follower:
@@ -102,7 +103,7 @@ def check(
 def say_refused(refused: Mapping[Path, str]) -> None:
     """Name each report that could not be written, and why."""
     for path, why in refused.items():
-        left = ", an earlier one still stands there" if path.is_file() else ""
+        left = ", and what stands there is not it" if path.is_file() else ""
         click.echo(f"bptt: report {path} could not be written ({why}){left}; the verdict above stands", err=True)
 
 

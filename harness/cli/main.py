@@ -204,8 +204,11 @@ def check(
     \b
     TARGET   pkg.mod:Attr    path/file.py:Attr    torch.nn:LSTM    model.onnx    lstm (a published name)
     """
-    from bptt.harness.cli import check as check_
-    from bptt.harness.config import TargetEntry, read
+    from bptt.harness.run.record.report_files import none_left_where_interrupted
+
+    with none_left_where_interrupted(reports or (() if targets else DEFAULT_REPORTS)):
+        from bptt.harness.cli import check as check_
+        from bptt.harness.config import TargetEntry, read
 
     config = read(Path("pyproject.toml"))
     if targets:

@@ -109,7 +109,7 @@ class Report:
         if names:
             terminalreporter.write_sep("-", f"bptt report: {'  '.join(names)}")
         for path, why in self.refused.items():
-            left = ", an earlier one still stands there" if path.is_file() else ""
+            left = ", and what stands there is not it" if path.is_file() else ""
             terminalreporter.write_line(f"bptt: report {path} could not be written ({why}){left}", red=True)
 
 

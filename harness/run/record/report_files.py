@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bptt.harness.errors import UsageError
@@ -60,6 +61,20 @@ def checked_path(path: str | Path, option: str = "--report") -> Path:
     if not next(parent for parent in path.absolute().parents if parent.exists()).is_dir():
         raise UsageError(f"{option}: {str(path)!r} cannot be made, a file stands where a folder is wanted")
     return path
+
+
+@contextmanager
+def none_left_where_interrupted(paths: Iterable[Path]) -> Iterator[None]:
+    """What is ended before its run has begun leaves no report of an earlier run behind, as one that is ended later does not."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from bptt.reports.store import remove_earlier
+
+        for path in paths:
+            with suppress(OSError):
+                remove_earlier(path)
+        raise
 
 
 def write(run: Run, path: Path) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bptt.harness.cli import check
+from bptt.harness.cli.main import main
+from bptt.harness.cli.signals import Terminated
 from bptt.reports.accounting import rows
 from bptt.reports.store import read_run
 from tests.harness.cli.test_cli import CELL, Bptt
@@ -171,3 +174,23 @@ def test_a_run_that_was_cut_off_is_gone_on_with(bptt: Bptt) -> None:
     assert len(taken) >= 5
     exit_code, _, err = bptt("check", "cell.py:Elman", "--resume", "none.jsonl")
     assert exit_code == 2 and "--resume: none.jsonl: cannot be read" in err
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, Terminated])
+def test_a_run_that_is_ended_before_it_began_leaves_no_report_of_an_earlier_one(
+    interruption: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    earlier = [Path(name) for name in ("r.json", "r.html", "r.xml", "r.md", "r.jsonl")]
+    for path in earlier:
+        path.write_text("of an earlier run")
+
+    def ended() -> None:
+        raise interruption
+
+    monkeypatch.setattr(check, "environment", ended)
+    code = main(["check", "cell.py:Elman", *(word for path in earlier for word in ("--report", str(path)))])
+    assert code == (143 if interruption is Terminated else 130)
+    assert not [path for path in earlier if path.exists()]
+    Path("r.json").write_text("of an earlier run")
+    assert main(["check", "--report", "r.json"]) == 2 and Path("r.json").exists(), "what is refused is no run"
