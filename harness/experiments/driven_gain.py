@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from bptt.harness.experiments.engine import extrapolation
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
 from bptt.harness.experiments.engine.estimates import Mean, intercept, mean
 from bptt.harness.experiments.engine.reading import real, reals, whole
@@ -39,19 +40,11 @@ def point(settings: Settings) -> Values:
 
 
 def crossings(points: Sequence[Point]) -> list[float]:
-    """Where each replica's exponent is zero: the zero r of the mean curve, moved by what the replica has at r over the mean slope.
-
-    Curves are parabolas through the gains near the critical one.  Linear in what was measured, so a replica that strays does not
-    bend the mean.
-    """
+    """Where each replica's exponent is zero, by parabolas through the gains near the critical one."""
     critical = mean_field.critical_gain(real(points[0].settings, "sigma"))
-    x = np.array(reals(points[0].values, "gains")) / critical - 1
-    near = np.abs(x - 0.03) < 0.1
-    curves = np.polynomial.polynomial.polyfit(x[near], np.array([reals(p.values, "exponents") for p in points])[:, near].T, 2)
-    middle = curves.mean(axis=1)
-    r = min(np.polynomial.polynomial.polyroots(middle), key=abs).real
-    slope = middle[1] + 2 * middle[2] * r
-    return [float(critical * (1 + r - np.polynomial.polynomial.polyval(r, curve) / slope)) for curve in curves.T]
+    x = np.array(reals(points[0].values, "gains"))
+    close = np.abs(x / critical - 1.03) < 0.1
+    return extrapolation.crossings(x[close].tolist(), [np.array(reals(p.values, "exponents"))[close].tolist() for p in points])
 
 
 def gather(points: Sequence[Point]) -> Experiment:

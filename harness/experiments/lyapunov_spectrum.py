@@ -9,10 +9,7 @@ extensive: so much a unit, whatever H.  The law (harness/experiments/theory/free
     of its own slopes     the slopes that were met along the run: what is then left is of the spectrum alone, without what single
                           matrices differ in, so it is the sharper one
 
-Both are limits of H -> infinity: each number is measured at every H and continued along a straight line in 1/H.  A claim allows what noise
-makes, by Student's distribution of the replicas' own lines, and the next term of the series in 1/H: if at the smallest size H_1 it is no
-larger than the whole deviation, a straight line through sizes from H_1 to H_n leaves H_1 / H_n of that.
-
+Both are limits of H -> infinity: each number is measured at every H and continued in 1/H (harness/experiments/engine/extrapolation.py).
 Judged away from the onset of chaos: where the theory's largest exponent is below 0.1, matrices of finite H end in cycles, each in its own.
 """
 
@@ -24,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bptt.harness.experiments.engine.definition import Definition, Point, Settings, Values, claim
-from bptt.harness.experiments.engine.estimates import Mean, intercept, mean, sigmas
+from bptt.harness.experiments.engine.estimates import mean
+from bptt.harness.experiments.engine.extrapolation import Limit, limit, near
 from bptt.harness.experiments.engine.reading import real, reals, whole
 from bptt.harness.experiments.engine.replicas import of_each
 from bptt.harness.experiments.theory import free_product
@@ -121,9 +119,9 @@ def gather(points: Sequence[Point]) -> Experiment:
         series.append(_curve(gain, sigma, by_H, law))
         for H, each in by_H.items():
             rows.append((sigma, gain, str(H), *(mean([reals(p.values, "values")[k] for p in each]).interval for k in range(OF_MEAN_FIELD))))
-        rows.append((sigma, gain, "infinity", *(m.interval for m in limits)))
+        rows.append((sigma, gain, "infinity", *(m.end.interval for m in limits)))
         rows.append((sigma, gain, "theory", *theory[:OF_MEAN_FIELD]))
-        entropies.setdefault(sigma, []).append((gain, limits[1].value, theory[1]))
+        entropies.setdefault(sigma, []).append((gain, limits[1].end.value, theory[1]))
     columns = ("sigma", "gain", "H", *NAMES[:OF_MEAN_FIELD])
     return Experiment(
         "lyapunov_spectrum",
@@ -143,28 +141,21 @@ def _groups(points: Sequence[Point]) -> Iterator[tuple[float, float, dict[int, l
             yield real(some[0].settings, "sigma"), real(some[0].settings, "gain"), by_H
 
 
-def _limit(by_H: dict[int, list[Point]], what: str, k: int) -> Mean:
-    """Each replica has one value at every H, so a straight line in 1/H of its own: the mean of its ends."""
-    inverse = [1 / H for H in by_H]
-    each = zip(*([reals(p.values, what)[k] for p in some] for some in by_H.values()), strict=True)
-    return mean([intercept(inverse, one) for one in each])
+def _limit(by_H: dict[int, list[Point]], what: str, k: int) -> Limit:
+    return limit({H: [reals(p.values, what)[k] for p in some] for H, some in by_H.items()})
 
 
 def _claims(at: str, theory: Sequence[float], by_H: dict[int, list[Point]]) -> list[Claim]:
     wanted = [("values", k, f"{NAMES[k]}, extrapolated in 1/H", theory[k]) for k in range(OF_MEAN_FIELD)]
     wanted += [("left", k, f"{NAMES[k]} less that of its own slopes, extrapolated in 1/H", 0.0) for k in range(len(NAMES))]
     found = []
-    smallest, largest = min(by_H), max(by_H)
     for what, k, name, of_theory in wanted:
-        limit = _limit(by_H, what, k)
-        if theory[0] < JUDGED_FROM:
-            near = f"near the onset of chaos single matrices differ much: standard error {limit.error:.2g}"
-            found.append(Claim(at + name, limit.value, of_theory, source=SOURCE, words=near))
-            continue
-        noise = sigmas(len(wanted), limit.count) * limit.error
-        bends = abs(float(np.mean([reals(p.values, what)[k] for p in by_H[smallest]])) - of_theory) * smallest / largest
-        words = f"{limit.count} replicas: noise may make {noise:.2g}, the next order in 1/H {bends:.2g}"
-        found.append(claim(at + name, limit.value, of_theory, noise + bends, source=SOURCE, words=words))
+        end = _limit(by_H, what, k)
+        if theory[0] >= JUDGED_FROM:
+            found.append(near(at + name, end, of_theory, len(wanted), SOURCE))
+        else:
+            words = f"near the onset of chaos single matrices differ much: standard error {end.end.error:.2g}"
+            found.append(Claim(at + name, end.end.value, of_theory, source=SOURCE, words=words))
     return found
 
 
