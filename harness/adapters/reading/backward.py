@@ -463,6 +463,8 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
     weights = {p.name.rpartition(".")[2]: p.name for p in forward.parameters}
     for path, name, value in _returned(done.gave, returned):
         role = _role_by_name(forward, name, value, one_call)
+        if role is None and one_call and not rated and path and path[-1] == name in weights and _differs(value, done.before[weights[name]]):
+            role = f"p:{weights[name]}"  # a dict under the names of the weights that holds other numbers than they are
         weight = weights.get(name) if rated else None
         if weight is not None and weight not in changed and np.shape(value) == np.shape(done.before[weight]):
             found[f"p:{weight}"] = Place("updated", path)
@@ -489,6 +491,11 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
     left = [p.name for p in forward.parameters if f"p:{p.name}" not in found and _like_bias(np.shape(done.before[p.name])) not in free]
     found |= _local_places(forward, done, left)
     return found
+
+
+def _differs(value: Any, weight: Array) -> bool:
+    """Whether it is as large as the weight and not the weight itself."""
+    return isinstance(value, np.ndarray) and value.shape == weight.shape and not np.array_equal(value, weight)
 
 
 def _holds_rate(root: Any) -> bool:

@@ -181,7 +181,7 @@ def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
         return
     plan, truncation, unclear = _plan(cls, dict(args or {}))
     letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
-    guesses = list(_guesses(unclear, sys.modules.get(cls.__module__)))
+    guesses = [g | counted for counted in _counted(plan) for g in _guesses(unclear, sys.modules.get(cls.__module__))]
     if not guesses:
         raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
     for k, guess in enumerate(guesses):
@@ -225,6 +225,13 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
     if "O" in letters and "H" not in letters:
         plan = {n: Letter("H") if isinstance(v, Letter) and v.letter == "O" else v for n, v in plan.items()}
     return plan, truncation, unclear
+
+
+def _counted(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A vocabulary may be its symbols, or how many they are."""
+    yield {}
+    if lists := [n for n, v in plan.items() if isinstance(v, things.Thing) and v.make is things.vocabulary]:
+        yield dict.fromkeys(lists, Letter("D"))
 
 
 def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
