@@ -182,6 +182,7 @@ def bptt() -> None:
 @click.option("--strict", is_flag=True, help="A warning keeps a target from conforming.")
 @click.option("--case", metavar="CASE", help="Only this case: T1-N1-D3-H4, or with a regime T12-N2-D3-H7-closed.")
 @click.option("--no-block", is_flag=True, help="Run also what depends on a check that failed.")
+@click.option("-s", "--prints", is_flag=True, help="What the code of a target prints, as it comes.")
 @click.option("-q", "--quiet", is_flag=True, help="One line a target.")
 @click.option("-v", "--verbose", is_flag=True, help="Every check.")
 @_no_color

@@ -139,6 +139,7 @@ class Options:
     block            whether a failed check blocks those that need it
     expect           known failures {check: {code, reason, expires}}
     budget           seconds by the clock for a target, which every check has its first case of; None for as many as it takes
+    prints           what its code prints is shown as it comes, and not only the end of it where its process dies
     """
 
     level: str = "standard"
@@ -151,6 +152,7 @@ class Options:
     skip: frozenset[tuple[str, str]] = frozenset()
     failed: frozenset[tuple[str, str]] = frozenset()
     budget: float | None = None
+    prints: bool = False
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def check(
     timeout: float | None = None,
     memory: str | int | None = None,
     budget: str | float | None = None,
+    prints: bool = False,
     backend: str = "loky",
     scheduler: str | None = None,
     case: Case | str | None = None,
@@ -148,6 +149,7 @@ def check(
     jobs      targets at a time                         timeout          seconds of the processor that one may take, or five
                                                                          times as many by the clock
     memory    resident memory that one may take ("2G")  backend, scheduler   "dask" and its address: targets go to its workers
+    prints    what its code prints is shown as it comes: without it, only its last lines where its process dies
     budget    "60s": cases beyond the first of each check run while there is time, those left out are said
     case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
     resume    a record, whole or cut off: its results of targets whose files have not changed are taken over
@@ -160,7 +162,7 @@ def check(
     asked: list[object] = list(target) if isinstance(target, list | tuple) and several else [target]
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in asked]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
-    options = replace(_options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget))
+    options = replace(_options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget), prints=prints)
     within = limits(level, timeout, memory)
     where = backend_(backend, jobs or 1, scheduler)
     known = NOTHING if resume is None else known_from(Path(resume), options)

@@ -249,6 +249,8 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
     missing = [p.name for p in forward.parameters if f"p:{p.name}" not in reading.gradients]
     if missing:
         yield Detection("not given", ", ".join(missing))
+    if unseen := [p.name for p in forward.parameters if p.name in forward.owner.unseen] or sorted(forward.owner.unseen):
+        yield Detection("not judged", f"{', '.join(unseen)}: {forward.method} does not read it")
     if reading.loss is not None:
         yield Detection("loss", f"from {'.'.join(str(part) for part in reading.loss[:2])}")
     if reading.clip is not None:

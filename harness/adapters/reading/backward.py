@@ -385,10 +385,14 @@ def _settled(guess: Reading, done: Pass, params: Arrays, values: Values, cotange
         return dict(guess.gradients), False
     other = run(guess, params, values, cotangents, rate=2 * RATE)
     one, two = gradient_values(guess, done, params, values), gradient_values(guess, other, params, values, 2 * RATE)
-    if not _with_memory(guess) and all(
-        np.shape(one[k]) == np.shape(two[k]) and np.allclose(one[k], two[k], rtol=1e-6, atol=1e-9) for k in changes
-    ):
-        return dict(guess.gradients), True
+    rated = set() if _with_memory(guess) else {k for k in changes if _alike_values(one[k], two[k])}
+    if rated:
+        # beside weights that change by the rate times a gradient, one that stays as it is has its own left out
+        still = {k: Place("change", (k[2:],)) for k, p in guess.gradients.items() if p.kind == "local" and k.startswith("p:")}
+        left = changes.keys() - rated
+        variables = _local_places(guess.forward, done, [k[2:] for k in left])
+        own_rate = {k: p for k, p in variables.items() if _goes_with(one[k], done.locals[p.path[0]])}
+        return dict(guess.gradients) | still | own_rate, True
     variables = _local_places(guess.forward, done, [k[2:] for k in changes])
     if len(variables) < len(changes):
         missing = ", ".join(k[2:] for k in changes if k not in variables)
@@ -396,6 +400,16 @@ def _settled(guess: Reading, done: Pass, params: Arrays, values: Values, cotange
             f"{guess.backward} changes {missing}, but not by the learning rate times a gradient, and none of its variables is that gradient"
         )
     return dict(guess.gradients) | variables, False
+
+
+def _alike_values(one: Array, two: Array) -> bool:
+    return np.shape(one) == np.shape(two) and np.allclose(one, two, rtol=1e-6, atol=1e-9)
+
+
+def _goes_with(change: Array, variable: Array) -> bool:
+    """Whether a change is a positive multiple of a variable: another rate, in the author's own numbers."""
+    a, b = np.ravel(change), np.ravel(variable)
+    return a.shape == b.shape and bool(np.dot(a, b) > (1 - 1e-9) * np.linalg.norm(a) * np.linalg.norm(b) > 0)
 
 
 def _with_memory(guess: Reading) -> bool:

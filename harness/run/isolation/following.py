@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,8 @@ _NOT_BAD = ("passed", "not_applicable", "skipped", "xpassed")
 _STATUS: dict[How, Status] = {"cpu": "timeout", "clock": "timeout", "lost": "error"}
 #: With less than this part of its time left, a target gets no further process.
 _LEAST_LEFT = 0.1
+#: Lines of what a process printed that are shown where it died.
+_LAST_LINES = 8
 #: What a process sends last: {"last": {"done": true}}, or one of these with words.
 _LAST = ("done", "cannot travel", "raised", "fault")
 
@@ -73,7 +76,7 @@ class Follower:
             heard = _Heard(parcel, options)
             began = time.perf_counter()
             head = Letterhead(secrets.token_hex(16), parcel.id)
-            order = Order(head, ways[0], packed_options(options), limits, self.place)
+            order = Order(head, ways[0], packed_options(options), limits, self.place, options.prints)
             self._process = start(order, parcel.torch, self.fresh)
             self.unlimited = self.unlimited or not self._process.kept
             if self._stopped:
@@ -90,6 +93,8 @@ class Follower:
                 continue
             if heard.says("done") or self._stopped or end.how == "stopped":
                 return
+            if not options.prints:
+                _show_the_end(parcel.id, end.printed)
             lost = heard.lost(account_of(end, heard.last, limits), end.how)
             if begun is not None and isinstance(lost[-1], Unloadable):  # it could be loaded before: what is known of it stands
                 lost = [Remarked(begun, Remark("loading", lost[-1].reason, "error"))]
@@ -102,6 +107,16 @@ class Follower:
             if limits.cpu_s < _LEAST_LEFT * self.limits.cpu_s or limits.clock_s < _LEAST_LEFT * self.limits.clock_s:
                 yield Remarked(begun, Remark("isolation", "no time is left for the rest of its checks (--timeout)", "error"))
                 return
+
+
+def _show_the_end(target: str, printed: str) -> None:
+    """The last lines that a process printed before it died, on standard error."""
+    lines = [line.rstrip() for line in printed.splitlines() if line.strip()][-_LAST_LINES:]
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if lines:
+            sys.stderr.write(
+                "\n".join([f"bptt: the last that {target} printed (all of it: -s)", *(f"    {line[:200]}" for line in lines), ""])
+            )
 
 
 @dataclass

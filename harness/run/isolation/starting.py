@@ -58,6 +58,7 @@ class Order:
 
     head           what each of its messages must carry     task, options   as JSON
     limits         what it may use                          place           where it is to run
+    prints         what it prints is shown as it comes
     """
 
     head: Letterhead
@@ -65,6 +66,7 @@ class Order:
     options: Json
     limits: Limits
     place: Place
+    prints: bool = True
 
     def request(self) -> Json:
         work = {"secret": self.head.secret, "id": self.head.target, "task": self.task, "options": self.options}
@@ -103,7 +105,7 @@ class Forked:
         self._keeper: int | None = None
         self._line, line = socket.socketpair()
         self._channel, channel = os.pipe()
-        with line, _standard_error() as stderr:
+        with line, _shown_at(order.prints) as stderr:
             try:
                 origin.fork([line.fileno(), channel, stderr])
             except BaseException:
@@ -177,10 +179,10 @@ class Forked:
 
 
 @contextlib.contextmanager
-def _standard_error() -> Iterator[int]:
+def _shown_at(prints: bool) -> Iterator[int]:
     """Where a target's prints go: what is standard error now, or nowhere."""
     try:
-        descriptor = os.dup(2)
+        descriptor = os.dup(2) if prints else os.open(os.devnull, os.O_WRONLY)
     except OSError:
         descriptor = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -346,7 +348,8 @@ class Fresh:
         while data := os.read(self._process.stderr.fileno(), 2**16):
             self._printed = (self._printed + data)[-8192:]
             with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stderr.write(data.decode("utf-8", "replace"))
+                if self._order.prints:
+                    sys.stderr.write(data.decode("utf-8", "replace"))
 
     def messages(self) -> Iterator[Json]:
         incoming, number, late = Frames(), 0, False
