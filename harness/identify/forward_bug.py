@@ -9,9 +9,10 @@ difference is then planted in the reference stack, until one gives the subject's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,16 +25,18 @@ from bptt.harness.identify.influence import layouts
 from bptt.harness.identify.probing import Unidentified, open_probe
 from bptt.harness.identify.search import Search, with_like_first
 from bptt.harness.identify.stacks import assembled, confirmed, sentence_of, unit_found
-from bptt.harness.identify.units import Unit, Whole, number_of_states, open_whole
+from bptt.harness.identify.units import Unit, Whole, in_place_of_each_other, number_of_states, open_whole
 from bptt.harness.known import STACKS, forward_of_cell
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.plant import plant
 from bptt.harness.known.tolerances import gradients
-from bptt.harness.subject import Subject
+from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.weights.map import Identification, gradients_from_reference, params_to_reference, resized
 from bptt.refimpl import stack as reference_stack
 from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.stack import single
+
+_WAYS: tuple[Literal["influence", "names"], ...] = ("influence", "names")
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,57 @@ def _found(searches: Sequence[Search], cell: Cell, mistake: KnownMistake, seed: 
 
 def _of_stack(subject: Subject, like: str | None, seed: int) -> ForwardBug | None:
     """As `forward_bug`.  Raises Unidentified where the subject has no layers that can be told apart."""
-    whole = open_whole(subject, np.random.default_rng([seed, 4]))
+    reason: Unidentified | None = None
+    for whole in _wholes(subject, seed):
+        try:
+            if (found := _difference_of(whole, subject, like, seed)) is not None:
+                return found
+        except (Unidentified, ContractError) as unknown:
+            reason = reason or Unidentified(str(unknown))
+    if reason is not None:
+        raise reason
+    return None
+
+
+def _wholes(subject: Subject, seed: int) -> Iterator[Whole]:
+    """The subject's layers: by what acts on what, by their names, and so with states in each other's place, as a mistake may put them."""
+    named: list[Whole] = []
+    for by in _WAYS:
+        try:
+            named.append(open_whole(subject, np.random.default_rng([seed, 4]), by=by))
+        except Unidentified:
+            continue
+        yield named[-1]
+    for whole in named[-1:]:
+        for names in in_place_of_each_other(whole):
+            for wrapped in (_Exchanged(subject.implementation, names, "first"), _Exchanged(subject.implementation, names, "last")):
+                yield replace(whole, subject=replace(subject, implementation=wrapped))
+
+
+@dataclass(frozen=True)
+class _Exchanged:
+    """A subject whose initial (first) or final (last) states stand in each other's place."""
+
+    implementation: Any
+    names: Mapping[str, str]
+    which: Literal["first", "last"]
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> Arrays:
+        made: Arrays = self.implementation.init(rng, input_size, hidden_size)
+        return made
+
+    def zero_state(self, params: Arrays, batch_size: int) -> Arrays:
+        zero: Arrays = self.implementation.zero_state(params, batch_size)
+        return zero
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, Arrays]:
+        given = {self.names[name]: value for name, value in state.items()} if self.which == "first" else state
+        ys, final = self.implementation.run(params, xs, {name: given[name] for name in state})
+        return ys, {self.names[name]: value for name, value in final.items()} if self.which == "last" else final
+
+
+def _difference_of(whole: Whole, subject: Subject, like: str | None, seed: int) -> ForwardBug | None:
+    """The known difference with which the reference stack gives the outputs of `subject`, whose layers are those of `whole`."""
     one, unit = _one(whole, like, seed)
     both = len(whole.layers[0]) == 2
     tried = one.tried
@@ -132,7 +185,7 @@ def _of_stack(subject: Subject, like: str | None, seed: int) -> ForwardBug | Non
             found = [tuple(_as(one, unit, other, whole) for other in units) for units in layers]
         except (ContractError, KeyError):
             return None
-        ordered = Whole(subject, tuple(layers), whole.template, whole.zero, whole.sizes)
+        ordered = replace(whole, subject=subject, layers=tuple(layers))
         mapping = assembled(ordered, found)
         for mistake in STACKS:
             if mistake.kind != "forward" or not mistake.shows_in(mapping.stack):

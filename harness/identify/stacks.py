@@ -20,7 +20,7 @@ from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.identify.arrangements import first_that_fits
 from bptt.harness.identify.probing import OTHER_SIZES, Probe, Unidentified, normal
 from bptt.harness.identify.search import CONFIRMATIONS
-from bptt.harness.identify.units import Unit, Whole, open_whole
+from bptt.harness.identify.units import Unit, Whole, open_whole, opened
 from bptt.harness.known.plant import Planted, plant
 from bptt.harness.known.tolerances import outputs_of_stack
 from bptt.harness.subject import Array, Arrays, Subject
@@ -318,7 +318,7 @@ def confirmed(whole: Whole, mapping: WeightMap, seed: int, planted: Planted) -> 
     if subject.hidden_sizes is None and subject.input_sizes is None:
         rng = np.random.default_rng([seed, 7])
         try:
-            other = open_whole(subject, rng, OTHER_SIZES)
+            other = opened(subject, rng, OTHER_SIZES)
             error = _difference(other, mapping, rng, 1.0, 0.6, planted)
         except (ContractError, Unidentified):
             error = np.inf

@@ -7,7 +7,11 @@ directions of a layer have no own parameters in common.  Several steps are run, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
 
 import numpy as np
 
@@ -58,8 +62,19 @@ def number_of_states(subject: Subject) -> int:
     return len(called(subject, "zero_state", subject.implementation.zero_state, template, N))
 
 
-def open_whole(subject: Subject, rng: np.random.Generator, free: dict[str, int] = FREE_SIZES) -> Whole:
-    """The subject's layers at small sizes.  Raises Unidentified where its states and parameters don't make layers."""
+def open_whole(
+    subject: Subject, rng: np.random.Generator, free: dict[str, int] = FREE_SIZES, by: Literal["influence", "names"] = "influence"
+) -> Whole:
+    """The subject's layers at small sizes.  Raises Unidentified where its states and parameters don't make layers.
+
+    by   what acts on what; or what they are called (W_h_l1_reverse), where a mistake is looked for that makes one act on another
+    """
+    whole = opened(subject, rng, free)
+    return replace(whole, layers=_layers(whole, rng) if by == "influence" else _layers_by_names(whole))
+
+
+def opened(subject: Subject, rng: np.random.Generator, free: dict[str, int] = FREE_SIZES) -> Whole:
+    """The subject at small sizes, its layers not yet told apart.  Raises Unidentified where it can have none."""
     D, H, N = choose(subject, free)
     dtype, implementation = np.dtype(subject.dtype), subject.implementation
     template = named_arrays(called(subject, "init", implementation.init, rng, D, H), f"{subject.name}.init")
@@ -74,8 +89,7 @@ def open_whole(subject: Subject, rng: np.random.Generator, free: dict[str, int] 
     for name, value in zero.items():
         if value.ndim != 2 or value.shape[0] != N:
             raise OutOfReach(f"its state {name!r} has shape {value.shape}, wanted ({N}, H), one state for each layer and direction")
-    whole = Whole(subject, (), template, zero, {"D": D, "H": H, "N": N})
-    return Whole(subject, _layers(whole, rng), template, zero, whole.sizes)
+    return Whole(subject, (), template, zero, {"D": D, "H": H, "N": N})
 
 
 def _layers(whole: Whole, rng: np.random.Generator) -> tuple[tuple[Unit, ...], ...]:
@@ -105,6 +119,40 @@ def _layers(whole: Whole, rng: np.random.Generator) -> tuple[tuple[Unit, ...], .
     if len({len(layer) for layer in layers}) > 1:
         raise Unidentified("some of its layers have one direction and others two")
     return tuple(layers)
+
+
+_REVERSE = re.compile(r"_?(?:reversed|reverse|rev|backward|bwd|right)(?=_|\d|$)")
+
+
+def _layers_by_names(whole: Whole) -> tuple[tuple[Unit, ...], ...]:
+    """Layers by the number in a name, directions by a word in it; each unit has the same names but for these."""
+    units: dict[tuple[int, bool], tuple[list[str], list[str]]] = {}
+    plain: dict[tuple[int, bool], list[str]] = {}
+    for kind, names in ((0, whole.zero), (1, whole.template)):
+        for name in names:
+            called = _REVERSE.sub("", name)
+            numbers = re.findall(r"\d+", called)
+            place = int(numbers[-1]) if numbers else 0, called != name
+            units.setdefault(place, ([], []))[kind].append(name)
+            plain.setdefault(place, []).append(re.sub(r"\d+", "", called))
+    both = any(reverse for _, reverse in units)
+    wanted = sorted(product(range(min(k for k, _ in units), max(k for k, _ in units) + 1), (False, True) if both else (False,)))
+    if len(units) < 2 or sorted(units) != wanted or len({tuple(names) for names in plain.values()}) > 1:
+        raise Unidentified("its names do not say which parameters and states make a layer")
+    found = [Unit(tuple(states), tuple(params)) for place in wanted for states, params in (units[place],)]
+    return tuple(zip(found[::2], found[1::2], strict=True)) if both else tuple((unit,) for unit in found)
+
+
+def in_place_of_each_other(whole: Whole) -> Iterator[dict[str, str]]:
+    """States that can be taken for another: those of the other direction, those of the layers in reversed order."""
+    kinds: dict[str, list[str]] = {}
+    for name in whole.zero:
+        kinds.setdefault(re.sub(r"\d+", "", _REVERSE.sub("", name)), []).append(name)
+    counts = {len(names) for names in kinds.values()}
+    if len(counts) == 1 and (count := counts.pop()) > 1:
+        yield {a: b for names in kinds.values() for a, b in zip(names, names[::-1], strict=True)}
+        if count > 2 and count % 2 == 0:
+            yield {names[k]: names[k ^ 1] for names in kinds.values() for k in range(count)}
 
 
 def _acting(whole: Whole, rng: np.random.Generator) -> dict[str, frozenset[str]]:

@@ -73,6 +73,7 @@ class Edit:
                "to": the share goes to `other` in place of p
                "swapped": what reads y gets dL/d(other), and what reads `other` gets dL/dy
                "exchanged": the gradients of two inputs, p and `other`, stand in each other's place
+               "turned": the share of the steps in the opposite order
                "only": of what is summed over steps or over the batch, the part that `form` says
     factor   a number, or a size: "N", "1/N", "T", "1/T", "H", "1/H", "D"
     shift    take `other` at the step so many later, around the end
@@ -369,6 +370,11 @@ def edited_share(
     if edit.act == "swapped":
         g = bars.get(_partners(model, edit, where)[edge.y])
         return None if g is None else model.share(edge, g)
+    if edit.act == "turned":
+        share = None if g is None else model.share(edge, g)
+        if share is None or share.ndim < 2 or len(share) != sizes["T"] or len(where.edges) > 1:
+            raise Impossible
+        return share[::-1]
     if edit.act == "only":
         return _portion(model, edge, g, edit.form, len(where.edges), sizes)
     if edit.act == "neighbour":
@@ -388,6 +394,8 @@ def edited_share(
     shape = model.values[edge.p].shape
     node = model.graph.nodes[edge.y]
     if edit.act == "value":
+        if edit.form == "1" and node.op in ("matmul", "einsum") and g.shape == shape:
+            return np.array(g)
         if edge.y not in model.derivative and node.op not in ELEMENTWISE:
             raise Impossible
         with np.errstate(all="ignore"):

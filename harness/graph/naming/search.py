@@ -464,7 +464,10 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
     elif point.model.values[where.edges[0].p].shape != point.model.values[where.edges[0].y].shape:
         yield 1.5, Edit(target, "unsummed")
     if where.kind in ("matmul", "einsum"):
+        yield 1.35, Edit(target, "value", form="1")
         yield 1.4, Edit(target, "operand", transposed=True)
+        if brothers := _brothers(point, where):
+            yield 1.45, Edit(target, "operand", transposed=True, more=brothers)
     if where.kind == "einsum":
         args = point.model.graph.nodes[where.edges[0].y].args
         for k, a in enumerate(args):
@@ -473,6 +476,8 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
                 for axes in combinations(range(len(shape)), 2):
                     if shape[axes[0]] == shape[axes[1]]:
                         yield 1.5, Edit(target, "operand", arg=k, axes=axes)
+    if len(where.edges) == 1 and len(point.model.values[where.edges[0].p].shape) == 3:
+        yield 1.4, Edit(target, "turned")
     if where.kind == "move":
         yield 1.3, Edit(target, "assigned")
         yield 1.4, Edit(target, "unmoved")
@@ -528,7 +533,7 @@ def _replaced(point: Point, where: EdgeClass) -> Candidates:
     if where.kind in ("activation", "multiply", "other"):
         for other in pool:
             if model.values[_first(point, other)].shape == shape:
-                for form in ("{q}", "(1 - {q})", "{q} * (1 - {q})", "(1 - {q}**2)"):
+                for form in ("{q}", "(1 - {q})", "{q} * (1 - {q})", "(1 - {q}**2)", "np.tanh({q})"):
                     if form != "{q}" or where.kind != "multiply":
                         yield 2.05, Edit(target, "value", other=other, form=form)
     for other in _beside(point, where):

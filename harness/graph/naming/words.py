@@ -151,9 +151,11 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
             "exchanged",
             "hand each back under its own name",
         )
+    if edit.act == "turned":
+        return f"{dp} is in the opposite order of the steps", "not-turned-round", f"turn {dy} round before it is added"
     if edit.act == "only":
         which = "every parameter's gradient" if edit.more else dp
-        return f"{which} is that of {edit.form} only", "in-part", "add it up over all steps and all rows of the batch"
+        return f"{which} is added up over {edit.form} only", "in-part", "add it up over all steps and all rows of the batch"
     if edit.act == "unmoved":
         said = f"{dp} gets {dy} in the order of {y}: what your forward pass reorders is not put back"
         return said, "not-moved-back", f"put {dy} back into the order of {p}"
