@@ -141,10 +141,17 @@ def _bisected(e: Examination, first: Judged) -> Located:
         k = int(np.argmax(np.nan_to_num(gaps, nan=np.inf)))
         flat, value = halves[k], float(found.values[k, 0])
     inner = np.unravel_index(int(flat[0]), g.shape)
-    starts = [s.start or 0 if isinstance(s, slice) else s for s in block.index] or [0] * g.ndim
-    index = tuple(int(i) + int(s) for i, s in zip(inner, starts, strict=True))
+    index = _in_the_tensor(block.index, inner)
     total = sum(block.input(e.data).size for block in _tensors(e))
     return Located(_where(e, block, index), float(g[inner]), value, 1, total, scope(e, first.cotangent), v, None, None, first)
+
+
+def _in_the_tensor(block: tuple[slice | int, ...], inner: Sequence[Any]) -> tuple[int, ...]:
+    """The place in the whole tensor of the entry `inner` of a block: a whole number in its index takes an axis away, and trailing axes are
+    taken as they are."""
+    rest = iter(inner)
+    ahead = [int(s) if not isinstance(s, slice) else int(s.start or 0) + int(next(rest)) for s in block]
+    return (*ahead, *map(int, rest))
 
 
 def _where(e: Examination, block: Block, index: tuple[int, ...]) -> Where:

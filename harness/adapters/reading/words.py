@@ -7,11 +7,12 @@ import builtins
 import dis
 import functools
 import inspect
+import itertools
 import re
 import textwrap
 import types
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 _WORDS: dict[str, str] = {
     "params": r"^(parameters?|params?|prm|p|theta|weights?|ws|model|net|state_dict)$",
@@ -166,14 +167,64 @@ def _is_another(node: ast.expr) -> bool:
 
 
 def keys_read(functions: list[Any], argument: str) -> list[Any]:
-    """Keys that functions read of the dict called `argument`: strings in ``argument["W"]``, or names in ``W, b = argument``."""
+    """Keys that functions read of the dict called `argument`: ``argument["W"]``, ``argument.get("W")``, and ``argument[k]`` or
+    ``argument["W" + gate]`` where the name in it goes through constants that stand there."""
     found: dict[Any, None] = {}
     for function in functions:
         tree = tree_of(function)
-        for node in ast.walk(tree) if tree else ():
-            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and _word(node.value) == argument:
-                found[node.slice.value] = None
+        nodes = list(ast.walk(tree)) if tree else []
+        through = _constants_gone_through(nodes)
+        for node in nodes:
+            if isinstance(node, ast.Subscript) and _word(node.value) == argument:
+                found |= dict.fromkeys(_values_of(node.slice, through))
+            elif _is_get(node, argument):
+                found |= dict.fromkeys(_values_of(node.args[0], through))
     return list(found)
+
+
+def _is_get(node: ast.AST, argument: str) -> TypeGuard[ast.Call]:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get"
+        and _word(node.func.value) == argument
+        and bool(node.args)
+    )
+
+
+def _constants_gone_through(nodes: list[ast.AST]) -> dict[str, list[Any]]:
+    """Loops and comprehensions over constants: name -> values, in ``for k in ("W", "U")`` and ``for gate in "ifog"``."""
+    found: dict[str, list[Any]] = {}
+    for node in nodes:
+        if isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
+            try:
+                values = ast.literal_eval(node.iter)
+            except ValueError:
+                continue
+            if isinstance(values, str | tuple | list):
+                found.setdefault(node.target.id, []).extend(values)
+    return found
+
+
+def _values_of(key: ast.expr, through: Mapping[str, list[Any]]) -> list[Any]:
+    """What the expression of a key is, for each value of a name in it; [] where it is made in another way."""
+    match key:
+        case ast.Constant():
+            return [key.value]
+        case ast.Name():
+            return through.get(key.id, [])
+        case ast.FormattedValue(conversion=-1, format_spec=None):
+            return [str(v) for v in _values_of(key.value, through)]
+        case ast.BinOp(op=ast.Add()):
+            return _joined([key.left, key.right], through)
+        case ast.JoinedStr():
+            return _joined(key.values, through)
+    return []
+
+
+def _joined(parts: Sequence[ast.expr], through: Mapping[str, list[Any]]) -> list[str]:
+    texts = itertools.product(*(_values_of(part, through) for part in parts))
+    return ["".join(text) for text in texts if all(isinstance(part, str) for part in text)]
 
 
 def names_unpacked(function: Any, argument: str) -> list[str]:

@@ -62,9 +62,11 @@ def operand(frame: Frame, k: int) -> ast.expr | None:
 
 
 def statement(frame: Frame) -> ast.stmt | None:
-    """The innermost statement around the place."""
+    """The innermost statement around the place; of several on one line the one that has its column."""
     around = [s for s in _tree(frame.file)[2] if s.lineno <= frame.line <= (s.end_lineno or s.lineno)]
-    return min(around, key=lambda s: (s.end_lineno or s.lineno) - s.lineno, default=None)
+    at = (frame.line, frame.column)
+    closer = [s for s in around if (s.lineno, s.col_offset) <= at < (s.end_lineno or s.lineno, s.end_col_offset or 0)]
+    return min(closer if closer and frame.column >= 0 else around, key=lambda s: (s.end_lineno or s.lineno) - s.lineno, default=None)
 
 
 def first_line(frame: Frame) -> int:

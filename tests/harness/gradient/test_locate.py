@@ -53,6 +53,27 @@ def test_bisection_finds_it_where_the_steps_have_no_factors(
     assert found.scope.startswith(f"gate {'ifgo'[index[-1] // 128]} only, in {tensor};")
 
 
+def test_bisection_finds_an_entry_of_one_step_of_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of a step has fewer axes than the tensor that it lies in."""
+
+    def none(*args: object) -> None:
+        raise NoChain("this one has none")
+
+    def twice(g: Gradients) -> Gradients:
+        assert g.xs is not None
+        xs = g.xs.copy()
+        xs[1, 0, 2] *= 2
+        return replace(g, xs=xs)
+
+    for module in (certificate, locating):
+        monkeypatch.setattr(module, "through_single_steps", none)
+    case = replace(LARGE, T=3, N=2, D=4)
+    found = locate(examine(changed(reference("lstm"), twice), case, REGIONS, draws=2), ("xs",))
+    assert found.exact is None
+    assert (found.where.tensor, found.where.index, found.where.step) == ("xs", (1, 0, 2), 1)
+    assert found.observed == pytest.approx(2 * found.expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("name", ["elman", "lstm", "lstm_peephole", "gru_reset_after"])
 def test_all_entries_are_those_of_the_references_own_bptt(name: str) -> None:
     subject, case = reference(name), Case(T=3)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bptt.harness.adapters.reading.words import keys_read
+
+
+def plain(x: Any, weights: Any) -> Any:
+    return x @ weights["W"] + weights.get("b")
+
+
+def in_a_generator(x: Any, weights: Any) -> Any:
+    W, U, b = (weights[k] for k in ("W", "U", "b"))
+    return x @ W + U + b
+
+
+def by_gate(x: Any, weights: Any) -> Any:
+    total = 0
+    for gate in "if":
+        total += x @ weights["W" + gate] + weights[f"b_{gate}"]
+    return total
+
+
+def of_something_else(x: Any, weights: Any, others: Any) -> Any:
+    return [weights[k] for k in others] + [others["W"]]
+
+
+@pytest.mark.parametrize(
+    ("function", "keys"),
+    [(plain, ["W", "b"]), (in_a_generator, ["W", "U", "b"]), (by_gate, ["Wi", "Wf", "b_i", "b_f"]), (of_something_else, [])],
+    ids=lambda v: getattr(v, "__name__", None),
+)
+def test_keys_of_a_dict_of_weights(function: Any, keys: list[str]) -> None:
+    assert sorted(keys_read([function], "weights")) == sorted(keys)
