@@ -15,7 +15,7 @@ from bptt.harness.words import did_you_mean
 #: Modules of the folder above, each with a constant DEFINITION of the same name.
 MODULES: tuple[str, ...] = (
     *("lesson", "book", "nonnormal", "isometry", "moments", "newman", "gain", "driven_gain", "zero_state"),
-    *("lyapunov_spectrum", "minimal_rnn"),
+    *("lyapunov_spectrum", "minimal_rnn", "driven_gates"),
     *(
         "trainable_band",
         "half_life",
