@@ -15,6 +15,7 @@ from bptt.harness.checks.registry import check
 from bptt.harness.identify.forward_bug import ForwardBug
 from bptt.harness.subject import Array, Arrays
 from bptt.harness.training.oracle import Named
+from bptt.harness.weights.libraries import libraries
 from bptt.harness.weights.map import WeightMap, gradients_from_reference, params_to_reference
 from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state
 from bptt.refimpl import CELLS
@@ -129,6 +130,21 @@ _LONG = Case(T=67, N=1, regime="small", seed=17)
 def _causes(found: ForwardBug) -> tuple[Cause, ...]:
     said = f"the reference with this difference, on your weights, gives your outputs to {found.identification.max_error:.0e}"
     return (Cause(found.mistake.name, found.mistake.sentence, said, 1.0, found.mistake.fix),)
+
+
+@check("PAR105", family="parity", cases=_CASES[:1], needs=("PAR100",))
+def its_weights_are_arranged_as_in_a_library(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """The gates' blocks stand side by side in the order of some published library, so that weights from there can be loaded as they are.
+
+    Another order is no mistake, and a warning: weights from a library are wrong there until their blocks are moved.
+    """
+    mapping = _mapping(context)
+    known = libraries(mapping)
+    if known is None:
+        raise NotApplicable("none of its tensors has the blocks of several gates side by side")
+    assert context.identification is not None
+    said = f"its weights are arranged as in no library that is known: {context.identification.convention}"
+    yield Evidence(bool(known), said, "CONVENTION", "warning", metrics={"library": ", ".join(known)}, fails_at=lambda _: False)
 
 
 @check("PAR110", family="parity", cases=(*_CASES, _LONG), needs=("PAR100",))

@@ -387,6 +387,8 @@ def _passed(point: Point, where: EdgeClass) -> Candidates:
     target, count = (where.key, where.slot), len(where.edges)
     if name is not None and name[0] == "state":
         yield 1.2, Edit(target, "leaf")
+    if count == 1 and model.values[first.p].ndim == 3:
+        yield 1.4, Edit(target, "turned")
     read = [model.graph.nodes[e.p] for e in where.edges]
     if count > 1 and all(node.op == "gather" for node in read) and len({node.args for node in read}) == 1:
         yield 1.4, Edit(target, "mirrored")
@@ -476,8 +478,6 @@ def _reshaped(where: EdgeClass, point: Point) -> Candidates:
                 for axes in combinations(range(len(shape)), 2):
                     if shape[axes[0]] == shape[axes[1]]:
                         yield 1.5, Edit(target, "operand", arg=k, axes=axes)
-    if len(where.edges) == 1 and len(point.model.values[where.edges[0].p].shape) == 3:
-        yield 1.4, Edit(target, "turned")
     if where.kind == "move":
         yield 1.3, Edit(target, "assigned")
         yield 1.4, Edit(target, "unmoved")

@@ -59,6 +59,24 @@ class CleanLSTM(Clean):
     of = "lstm"
 
 
+class GatesInItsOwnOrder(CleanLSTM):
+    """Its blocks are f i g o, as no library has them."""
+
+    def _turned(self, arrays: Arrays) -> dict[str, Array]:
+        def turned(a: Array) -> Array:
+            f, i, g, o = np.split(a, 4, axis=-1)
+            return np.concatenate([i, f, g, o], axis=-1)
+
+        return {name: turned(a) for name, a in arrays.items()}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        return super().run(self._turned(params), xs, state)
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Any:
+        dparams, dxs, dstate = super().backward(self._turned(params), xs, state, dys, dfinal)
+        return self._turned(dparams), dxs, dstate
+
+
 # ---------------------------------------------------------------------------------------------------------------- contract
 
 
@@ -908,6 +926,13 @@ PLANTS: dict[str, Plant] = {
     "GRD210": Plant(LossMean, "dL/dV is wrong", where={"tensor": "V", "lag": 0}, clean=CleanNetwork),
     "GRD220": Plant(LossOneStep, "is wrong", where={"lag": 1}, clean=CleanNetwork),
     "PAR100": Plant(ClaimsTheOtherGRU, "its outputs are those of gru_reset_after", "CONVENTION", clean=CleanGRU),
+    "PAR105": Plant(
+        GatesInItsOwnOrder,
+        "arranged as in no library that is known: an LSTM, blocks f i g o",
+        "CONVENTION",
+        clean=CleanLSTM,
+        status="passed",
+    ),
     "PAR110": Plant(
         WrongOutputsForSomeSizes,
         "outputs differ from those of the reference elman",
