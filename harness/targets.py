@@ -30,6 +30,7 @@ from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recur
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source, words
 from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions, read_pair
+from bptt.harness.adapters.triton import choose_interpreter, settle
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
 from bptt.harness.words import near_miss
@@ -110,6 +111,7 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         return [_two_halves(two[1], two[2], target)]
     place, attribute = _split(target)
     choose_keras_backend()
+    choose_interpreter()
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
     if not attribute and _is_published(place):
@@ -121,6 +123,7 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
     if target.endswith((".pt", ".pth")):
         return [adapt(_saved_module(Path(target).expanduser(), target), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
+    settle()
     with _way_out(target):
         if attribute:
             return [_adapted_or_read(module, _attribute(module, attribute, target), target, args)]

@@ -18,7 +18,16 @@ from bptt.harness.errors import UsageError
 from bptt.harness.subject import Arrays, Region
 
 #: Where a package comes from, as an extra of ours.
-_EXTRAS = {"keras": "keras", "jax": "jax", "flax": "jax", "equinox": "jax", "haiku": "jax", "onnx": "onnx", "onnxruntime": "onnx"}
+_EXTRAS = {
+    "keras": "keras",
+    "jax": "jax",
+    "flax": "jax",
+    "equinox": "jax",
+    "haiku": "jax",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "triton": "triton",
+}
 #: Constructor parameters that mean D and H, the likelier ones first.
 INPUT_NAMES = ("input_size", "in_features", "input_dim", "in_size", "in_dim", "d_in", "input_features", "D")
 HIDDEN_NAMES = (
@@ -53,9 +62,7 @@ def belongs_to(obj: object, root: str) -> bool:
 def concerns(obj: object, root: str) -> bool:
     """Whether `obj` is of the package `root`, a class of it, or a function or partial that may make one of it."""
     inner, _, _ = unwrapped(obj)
-    if inspect.isroutine(inner):
-        return speaks_of(inner, root)
-    return belongs_to(inner, root)
+    return belongs_to(inner, root) or (inspect.isroutine(inner) and speaks_of(inner, root))
 
 
 def speaks_of(function: object, root: str, depth: int = 3) -> bool:
@@ -66,6 +73,8 @@ def speaks_of(function: object, root: str, depth: int = 3) -> bool:
     code = getattr(function, "__code__", None)
     if code is None:
         return False
+    if root in code.co_names and root not in getattr(function, "__globals__", {}):
+        return True  # `import keras` inside the function
     return any(_of(value, root, depth) for value in _named_values(function, code))
 
 

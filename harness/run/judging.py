@@ -21,7 +21,7 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.checks.forward_first import with_needs
 from bptt.harness.checks.operators.plan import small as small_cases
 from bptt.harness.checks.registry import Check
-from bptt.harness.errors import BpttError, ContractError
+from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
@@ -65,9 +65,15 @@ def admit(subject: Subject) -> None:
     if subject.kind == "operator":
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            first = next(iter(small_cases(subject)))  # a length that it does not refuse
-            operator.run(subject, operator.draw(subject, admissible(subject, first)))
-        return  # its first check asks for the form of what it gives
+            trouble: SubjectError | None = None
+            for length in small_cases(subject)[:3]:
+                try:
+                    operator.run(subject, operator.draw(subject, admissible(subject, length)))
+                    return  # its first check asks for the form of what it gives, and a length at which it raises is a finding
+                except SubjectError as error:
+                    trouble = trouble or error
+            assert trouble is not None
+            raise trouble
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         runnable = subject if subject.kind == "cell" else as_cell(subject, case)

@@ -18,20 +18,28 @@ from bptt.harness.adapters.functions.arguments import arguments, skipped
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.functions.implementation import FINAL, DifferentiatedByAutograd, DifferentiatedByItsOtherHalf, FunctionOperator
 from bptt.harness.adapters.objects import is_torch, short_name, source_of
+from bptt.harness.adapters.triton import interpreting, launches, settle, told
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Detection, Subject
 
 #: Values that a size may take: primes, and powers of two for functions that refuse them.
-_VALUES = {"heads": ((2, 1), (2, 4)), "K": ((3, 5), (16, 8)), "V": ((2, 7), (16, 32)), "S": ((3, 2), (8, 4))}
+_VALUES = {"heads": ((2, 1), (2, 4)), "K": ((3, 5), (16, 8)), "V": ((2, 7), (16, 32)), "S": ((3, 2), (8, 4)), "I": ((1,),)}
 _ANY = ((3, 5), (8, 4))
 #: Results of a sequence of this length may be so many times those of a short one.
 _LONG, _GROWTH = 67, 1e4
+#: Seconds that shapes are looked for where a call may take a second.
+_INTERPRETED = 90.0
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
     """A function of torch that takes tensors, or an autograd.Function.  Raises UsageError where its arguments are not understood."""
     call = torch_call(obj, args)
-    return None if call is None else understood(call, obj, spec)
+    if call is None:
+        return None
+    settle()
+    with launches() as kernels:
+        found = understood(call, obj, spec)
+    return replace(found, detected=(*found.detected, told(kernels)), dtype="float32") if kernels else found
 
 
 def torch_call(obj: object, args: Mapping[str, object] | None) -> Call | None:
@@ -112,8 +120,17 @@ def _with_other_half(
 
 
 def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple[str, ...]]:
-    """Shapes that it runs with, in float64 where it takes that, and the types in which it works."""
-    shapes, said = axes.running(call, "float64")
+    """Shapes that it runs with, in float64 where it takes that, and the types in which it works.
+
+    A kernel that is interpreted accumulates in float32 whatever it is given, in parts, and is asked for nothing else.
+    """
+    seconds = _INTERPRETED if interpreting() else axes.MOST_SECONDS
+    if interpreting():
+        with launches() as kernels:
+            narrow, _ = axes.running(call, "float32", seconds)
+        if narrow is not None and kernels:
+            return call, narrow, ("float32",)
+    shapes, said = axes.running(call, "float64", seconds)
     if shapes is not None:
         given = axes.drawn(call.arguments, shapes.layout, shapes.words, "float64")
         if _are_long(call.results(given)):
@@ -122,7 +139,7 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         if call.torch and _are_long(wide.results(given)):
             return wide, shapes, ("float64",)
         return call, shapes, ("float32",)
-    narrow, why = axes.running(call, "float32")
+    narrow, why = axes.running(call, "float32", seconds)
     if narrow is None:
         arrays = ", ".join(a.name for a in call.arguments if a.is_array)
         raise UsageError(

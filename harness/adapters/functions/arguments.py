@@ -152,6 +152,7 @@ def skipped(function_class: Any) -> int:
 
 
 _AXES = r"[\(\[]\s*((?:[A-Za-z_]\w*|\d+)(?:\s*[,x]\s*(?:[A-Za-z_]\w*|\d+))+)\s*,?\s*[\)\]]"
+_ONE_AXIS = r"[\(\[]\s*(?-i:([A-Z]))\s*,?\s*[\)\]]"
 
 
 def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, int]:
@@ -164,6 +165,8 @@ def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, int]:
     for name in names:
         documented = rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*?(?:\n(?!\s*\w+\s*[:(])[^\n]*?)?{_AXES}"
         match = re.search(documented, function.__doc__ or "") or re.search(rf"\b{re.escape(name)}\b[^\n#]*#[^\n]*?{_AXES}", source)
-        if match:
+        if match is None and re.search(rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*\n?[^\n]*?\bshape\b\W*{_ONE_AXIS}", function.__doc__ or ""):
+            found[name] = 1
+        elif match:
             found[name] = len(re.split(r"[,x]", match.group(1)) if "," not in match.group(1) else match.group(1).split(","))
     return found

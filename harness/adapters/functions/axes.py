@@ -21,10 +21,10 @@ Axes = tuple[str, ...]
 Layout = dict[str, Axes]
 
 #: Sizes to find axes by; powers of two where a function refuses the primes.
-_PRIMES = {"P": 2, "Q": 5, "R": 3, "K": 7, "V": 11, "S": 13}
-_POWERS = {"P": 2, "Q": 64, "R": 4, "K": 16, "V": 32, "S": 8}
-_TURNED = {"P": 2, "Q": 4, "R": 64, "K": 16, "V": 32, "S": 8}
-_MOST_TRIES, _MOST_SECONDS = 4000, 20.0
+_PRIMES = {"P": 2, "Q": 5, "R": 3, "K": 7, "V": 11, "S": 13, "I": 1}
+_POWERS = {"P": 2, "Q": 64, "R": 4, "K": 16, "V": 32, "S": 8, "I": 1}
+_TURNED = {"P": 2, "Q": 4, "R": 64, "K": 16, "V": 32, "S": 8, "I": 1}
+_MOST_TRIES, MOST_SECONDS = 4000, 20.0
 #: Leading axes that sequences share, the one that is most often met first; with "between", features stand before the last of them.
 _FAMILIES = (("PQR", False), ("PQ", False), ("PQ", True), ("P", False))
 _VALUES = ("v", "values", "value")
@@ -45,7 +45,7 @@ class Shapes:
     words: Mapping[str, int]
 
 
-def running(call: Call, dtype: str, seconds: float = _MOST_SECONDS) -> tuple[Shapes | None, str]:
+def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shapes | None, str]:
     """The first shapes, likeliest first, with which it runs and whose sizes explain what it returns; else what it last said."""
     required = [a for a in call.arguments if a.kind in ("array", "state")]
     more = [a for a in call.arguments if a.kind == "optional array"]
@@ -111,6 +111,8 @@ def _of_array(name: str, lead: str, between: bool) -> list[Axes]:
             sequences = [(*P, "V"), (*P, "K"), P]
         if name in ("B", "C"):
             sequences = [(*P, "S"), *sequences]
+    if len(P) == 3:
+        sequences.append((*P, "I"))  # a gate a head, kept as a column
     weight = (name[:1].isupper() and name not in ("Q", "K", "V", "B", "C", "X")) or name.lower().split("_")[0] in ("bias", "weight")
     return [*rest, *sequences] if weight else [*sequences, *rest]
 

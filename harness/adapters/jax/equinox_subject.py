@@ -36,7 +36,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
             D_of, H_of = _own_sizes(module, spec, label)
             D, H = D_of, H_of
         try:
-            call, count, returned = _form(module, D, H, spec, label)
+            call, shapes, returned = _form(module, D, H, spec, label)
         except UsageError as no_cell:
             try:
                 return _model(make, module, spec, label, D_of, H_of, D, H)
@@ -61,7 +61,8 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
             both: tuple[Any, Any] = jax.vmap(lambda one, now: call(cell, one, now))(x, state)
             return both
 
-        carry = Carry(jax.tree_util.tree_structure(0 if count == 1 else (0, 0)), carry_names(count, 0), ((H,),) * count)
+        structure_of = jax.tree_util.tree_structure(0 if len(shapes) == 1 else (0,) * len(shapes))
+        carry = Carry(structure_of, carry_names(len(shapes), 0), tuple(tuple(H for _ in shape) for shape in shapes))
         return Built(lambda seed: named_leaves(eqx.filter(draw_arrays(seed), eqx.is_inexact_array)), carry, Steps(step))
 
     implementation = JaxModule(label, build, _PUBLISHED.get(type(module)))
@@ -121,6 +122,8 @@ def _model(make: Any, module: Any, spec: str, label: str, D_of: int | None, H_of
 
 def _maker(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[Callable[[Any, int, int], Any], str, int | None, int | None]:
     """(key, D, H) -> a module, its label, and the sizes that are fixed."""
+    inner = getattr(obj, "__wrapped__", None)  # of eqx.filter_jit
+    obj = inner if isinstance(inner, eqx.Module) else obj
     if isinstance(obj, eqx.Module):
         if args:
             raise UsageError(f"{spec}: got args {sorted(args)} for an instance, wanted none (its sizes are fixed)")
@@ -144,14 +147,19 @@ def _shapes(module: Any) -> list[tuple[int, ...]]:
     return [leaf.shape for leaf in jax.tree_util.tree_leaves(eqx.filter(module, eqx.is_array))]
 
 
-def _form(module: Any, D: int, H: int, spec: str, label: str) -> tuple[Callable[..., tuple[Any, Any]], int, str]:
-    """How the module is called, the number of arrays in its state, and what it returns, found by calling it.
+#: Axes of each array of a state: one vector, two, a matrix, a matrix and what normalises it.
+_STATES = (("H",), ("H", "H"), ("HH",), ("HH", "H"))
+
+
+def _form(module: Any, D: int, H: int, spec: str, label: str) -> tuple[Callable[..., tuple[Any, Any]], tuple[str, ...], str]:
+    """How the module is called, the axes of each array in its state, and what it returns, found by calling it.
 
     Raises UsageError with the first failure.
     """
     first = ""
-    for count in (1, 2):
-        state: Any = jnp.ones(H) if count == 1 else (jnp.ones(H), jnp.ones(H))
+    for shapes in _STATES:
+        arrays = tuple(jnp.ones(tuple(H for _ in shape)) for shape in shapes)
+        state: Any = arrays[0] if len(arrays) == 1 else arrays
         try:
             returned = jax.eval_shape(module, jnp.ones(D), state)
         except Exception as error:  # trial and error: the first failure is told
@@ -159,7 +167,7 @@ def _form(module: Any, D: int, H: int, spec: str, label: str) -> tuple[Callable[
             continue
         split = _split(returned, jax.eval_shape(lambda s: s, state))
         if split is not None:
-            return functools.partial(_called, split=split), count, split
+            return functools.partial(_called, split=split), shapes, split
         first = first or f"it returned {returned}"
     raise UsageError(f"{spec}: {label} called as cell(x ({D},), state ({H},)): {first}, wanted the new state, or an output and the state")
 
@@ -177,11 +185,14 @@ def _split(returned: Any, state: Any) -> str | None:
         shapes = [jax.tree_util.tree_map(lambda leaf: leaf.shape, each) for each in (value, state)]
         return bool(shapes[0] == shapes[1])
 
-    if same(returned):
+    def vector(value: Any) -> bool:
+        return getattr(value, "ndim", None) == 1
+
+    if same(returned) and vector(jax.tree_util.tree_leaves(returned)[0]):
         return "the new state"
     if isinstance(returned, tuple) and len(returned) == 2:
-        if same(returned[1]):
+        if same(returned[1]) and vector(returned[0]):
             return "(y, state)"
-        if same(returned[0]):
+        if same(returned[0]) and vector(returned[1]):
             return "(state, y)"
     return None

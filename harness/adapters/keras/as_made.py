@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,24 +10,25 @@ import keras
 import numpy as np
 
 from bptt.harness.adapters.keras.layer import Layer, directions
+from bptt.harness.adapters.torch.form import Tree, pack, slots
 from bptt.harness.subject import Array, Arrays, AsMade
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 Named = tuple[dict[str, Array], dict[str, str]]
 
 
-def as_made(build: Callable[[int, int], Layer], names: tuple[str, ...], states: tuple[str, ...], D: int, H: int) -> AsMade | None:
+def as_made(build: Callable[[int, int], Layer], names: tuple[str, ...], tree: list[Tree], D: int, H: int) -> AsMade | None:
     """The layers of `build` as they are.
 
     build    (D, H) -> a built layer, made with nothing set
-    names    of its trainable variables, in order;   states  of its state, in order
+    names    of its trainable variables, in order;   tree   its state, as the layer takes it
     None where its dtype is none that float64 holds.
     """
     layer = build(D, H)
     dtype = str(layer.compute_dtype)
     if dtype not in _DTYPES:
         return None
-    made = _Made(build, names, states, dtype)
+    made = _Made(build, names, tree, dtype)
     made.layers[D, H] = layer
     return AsMade(dtype, made.run, replaced=replaced_of(layer))
 
@@ -47,17 +48,21 @@ def replaced_of(layer: Layer) -> tuple[str, ...]:
 class _Made:
     build: Callable[[int, int], Layer]
     names: tuple[str, ...]
-    states: tuple[str, ...]
+    tree: list[Tree]
     dtype: str
     layers: dict[tuple[int, int], Layer] = field(default_factory=dict, repr=False)
+
+    @property
+    def states(self) -> list[str]:
+        return [slot.names[0] for slot in slots(self.tree)]
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> Named:
         with keras.device("cpu"):
             layer = self._loaded(params, xs, state)
             x = keras.ops.convert_to_tensor(np.swapaxes(xs, 0, 1), dtype=self.dtype)
-            first = [keras.ops.convert_to_tensor(state[name], dtype=self.dtype) for name in self.states]
+            first = pack(self.tree, {name: keras.ops.convert_to_tensor(state[name], dtype=self.dtype) for name in self.states})
             returned = layer(x, initial_state=first, training=False)
-        outputs = list(returned) if isinstance(returned, list | tuple) else [returned]
+        outputs = list(_leaves(returned))
         ys, *final = [keras.ops.convert_to_numpy(keras.ops.cast(value, "float64")) for value in outputs]
         key = "ys" if ys.ndim == 3 else "last output"
         dtypes = {key: keras.backend.standardize_dtype(outputs[0].dtype)}
@@ -78,6 +83,15 @@ class _Made:
         for variable, name in zip(layer.trainable_variables, self.names, strict=True):
             variable.assign(np.asarray(params[name]))
         return layer
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The arrays of what a layer returned: outputs, then states, those of stacked cells in lists of their own."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 def built(layer: Any, D: int) -> Layer:

@@ -97,14 +97,19 @@ def copied(layer: Layer, spec: str, own_dtype: bool = False) -> Layer:
             options = {} if not own_dtype else {"return_sequences": layer.return_sequences, "return_state": layer.return_state}
             return keras.layers.RNN(copied(layer.cell, spec, own_dtype), go_backwards=layer.go_backwards, unroll=layer.unroll, **options)
         config = layer.get_config()
-        if not own_dtype:
-            config.pop("dtype", None)
-        return type(layer).from_config(config)
+        return type(layer).from_config(config if own_dtype else _without_dtypes(config))
     except UsageError:
         raise
     except Exception as error:  # get_config and from_config may be the user's own
         wanted = "a layer with get_config, or its class or a function that makes it"
         raise UsageError(f"{spec}: copying {type(layer).__name__} raised {one_line(error)}, wanted {wanted}") from error
+
+
+def _without_dtypes(config: Any) -> Any:
+    """A configuration in which neither the layer nor those inside of it say a dtype."""
+    if isinstance(config, dict):
+        return {key: _without_dtypes(value) for key, value in config.items() if key != "dtype"}
+    return [_without_dtypes(each) for each in config] if isinstance(config, list | tuple) else config
 
 
 def inside(recipe: Recipe, name: str, D: int, H: int) -> Layer:

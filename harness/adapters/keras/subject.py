@@ -89,10 +89,9 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
 
 def _as_it_is(recipe: LayerRecipe, layer: Layer, D: int, H: int) -> AsMade | None:
     """The layers of the recipe with nothing set."""
-    states = tuple(slot.names[0] for slot in slots(state_tree(layer, D, H)))
     assert recipe.plain is not None  # every recipe of this file has it
     try:
-        return as_made(recipe.plain, tuple(variable_names(layer)), states, D, H)
+        return as_made(recipe.plain, tuple(variable_names(layer)), state_tree(layer, D, H), D, H)
     except Exception as error:  # a cell's own build is the user's code, and some dtypes have no initializers on a processor
         why = f"{recipe.label} cannot be built as it is for D={D}, H={H}: {one_line(error)}"
 

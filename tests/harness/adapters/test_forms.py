@@ -725,6 +725,215 @@ def made_63() -> Any:
     return functools.partial(torch.func.vmap(one, in_dims=(None, 0, 0)), bound(torch))
 
 
+@form("JAX step with its parameters bound", "jax")
+def made_64() -> Any:
+    return functools.partial(jax_step, jax_params())
+
+
+def jax_step(params, h, x):
+    import jax.numpy as jnp
+
+    return jnp.tanh(x @ params["W"] + h @ params["U"] + params["b"])
+
+
+def jax_params():
+    import jax
+    import jax.numpy as jnp
+
+    W, U = (jax.random.normal(jax.random.key(k), shape) / 4 for k, shape in enumerate([(3, 7), (7, 7)]))
+    return {"W": W, "U": U, "b": jnp.zeros(7)}
+
+
+@form("JAX jitted step", "jax")
+def made_65() -> Any:
+    import jax
+
+    return functools.partial(jax.jit(jax_step), jax_params())
+
+
+@form("JAX jitted layer", "jax")
+def made_66() -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    @jax.jit
+    def layer(params, xs):
+        def body(h, x):
+            h = jax_step(params, h, x)
+            return h, h
+
+        return jax.lax.scan(body, jnp.zeros((xs.shape[1], 7)), xs)[1]
+
+    return functools.partial(layer, jax_params())
+
+
+@form("hk.transform of dynamic_unroll", "haiku")
+def made_67() -> Any:
+    import haiku as hk
+
+    def unrolled(xs):
+        core = hk.DeepRNN([hk.LSTM(5), hk.GRU(4)])
+        return hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0]
+
+    return hk.without_apply_rng(hk.transform(unrolled))
+
+
+@form("hk.VanillaRNN class", "haiku")
+def made_68() -> Any:
+    import haiku as hk
+
+    return hk.VanillaRNN
+
+
+@form("eqx instance", "equinox")
+def made_69() -> Any:
+    import equinox as eqx
+    import jax
+
+    return eqx.nn.LSTMCell(3, 7, key=jax.random.key(0))
+
+
+@form("eqx.filter_jit", "equinox")
+def made_70() -> Any:
+    import equinox as eqx
+    import jax
+
+    return eqx.filter_jit(eqx.nn.GRUCell(3, 7, key=jax.random.key(0)))
+
+
+@form("eqx matrix state", "equinox")
+def made_71() -> Any:
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+
+    class Linear(eqx.Module):
+        q: eqx.nn.Linear
+        k: eqx.nn.Linear
+        v: eqx.nn.Linear
+
+        def __init__(self, input_size, hidden_size, *, key):
+            self.q, self.k, self.v = (eqx.nn.Linear(input_size, hidden_size, key=each) for each in jax.random.split(key, 3))
+
+        def __call__(self, x, S):
+            S = 0.9 * S + jnp.outer(self.k(x), self.v(x))
+            return self.q(x) @ S, S
+
+    return Linear
+
+
+@form("nnx.Bidirectional class", "flax")
+def made_72() -> Any:
+    from flax import nnx
+
+    return nnx.Bidirectional
+
+
+@form("nnx instance", "flax")
+def made_73() -> Any:
+    from flax import nnx
+
+    return nnx.GRUCell(3, 7, rngs=nnx.Rngs(0))
+
+
+@form("linen module with a Dense behind its RNN", "flax")
+def made_74() -> Any:
+    from flax import linen
+
+    class Model(linen.Module):
+        hidden: int = 7
+
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(4)(linen.RNN(linen.GRUCell(self.hidden))(x))
+
+    return Model
+
+
+@form("linen cell of one's own with a dict as its state", "flax")
+def made_75() -> Any:
+    import jax.numpy as jnp
+    from flax import linen
+
+    class Cell(linen.RNNCellBase):
+        features: int = 7
+
+        @linen.compact
+        def __call__(self, state, x):
+            h = jnp.tanh(linen.Dense(self.features)(x) + linen.Dense(self.features, use_bias=False)(state["h"]))
+            return {"h": h, "n": 0.5 * state["n"] + h}, h
+
+        def initialize_carry(self, rng, input_shape):
+            zero = jnp.zeros((*input_shape[:-1], self.features))
+            return {"h": zero, "n": zero}
+
+        @property
+        def num_feature_axes(self):
+            return 1
+
+    return Cell
+
+
+@form("keras RNN around a cell of one's own", "keras")
+def made_76() -> Any:
+    import keras
+
+    class Cell(keras.layers.Layer):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = self.state_size = units
+
+        def build(self, shape):
+            self.k = self.add_weight(shape=(shape[-1], self.units), name="k")
+            self.r = self.add_weight(shape=(self.units, self.units), name="r")
+            self.built = True
+
+        def call(self, x, states):
+            h = keras.ops.tanh(keras.ops.matmul(x, self.k) + keras.ops.matmul(states[0], self.r))
+            return h, [h]
+
+    return keras.layers.RNN(Cell(7), return_sequences=True)
+
+
+@form("keras.Bidirectional", "keras")
+def made_77() -> Any:
+    import keras
+
+    return keras.layers.Bidirectional(keras.layers.GRU(5, return_sequences=True))
+
+
+@form("keras stacked cells", "keras")
+def made_78() -> Any:
+    import keras
+
+    return keras.layers.RNN([keras.layers.LSTMCell(5), keras.layers.GRUCell(4)], return_sequences=True)
+
+
+@form("keras stateful", "keras")
+def made_79() -> Any:
+    import keras
+
+    return keras.layers.GRU(5, stateful=True, return_sequences=True)
+
+
+@form("keras factory with the import inside", "keras")
+def made_80() -> Any:
+    def make():
+        import keras
+
+        return keras.layers.LSTM(7, return_sequences=True)
+
+    return make
+
+
+@form("onnx bytes", "onnx")
+def made_81() -> Any:
+    pytest.importorskip("onnx")
+    from tests.harness.adapters.onnx.test_onnx import model, runnable
+
+    return runnable(model("GRU", linear_before_reset=1)).SerializeToString()
+
+
 #: name: what it is taken as, and the published cell that it is; or "refused" and words of the line.
 EXPECTED = {
     "linen.GRUCell class": ("flax", "a GRU"),
@@ -788,6 +997,24 @@ EXPECTED = {
     "torch lambda n": ("torch", "an LSTM"),
     "onnx plain LSTM": ("onnx", "an LSTM"),
     "onnx two layers": ("onnx", ""),
+    "JAX step with its parameters bound": ("jax", "an Elman"),
+    "JAX jitted step": ("jax", "an Elman"),
+    "JAX jitted layer": ("jax", "an Elman"),
+    "hk.transform of dynamic_unroll": ("jax", ""),
+    "hk.VanillaRNN class": ("haiku", "an Elman cell (relu)"),
+    "eqx instance": ("equinox", "an LSTM"),
+    "eqx.filter_jit": ("equinox", "a GRU"),
+    "eqx matrix state": ("equinox", ""),
+    "nnx.Bidirectional class": ("flax", "a bidirectional LSTM layer"),
+    "nnx instance": ("flax", "a GRU"),
+    "linen module with a Dense behind its RNN": ("flax", ""),
+    "linen cell of one's own with a dict as its state": ("flax", ""),
+    "keras RNN around a cell of one's own": ("keras", "an Elman"),
+    "keras.Bidirectional": ("keras", "a bidirectional GRU layer"),
+    "keras stacked cells": ("keras", ""),
+    "keras stateful": ("keras", "a GRU"),
+    "keras factory with the import inside": ("keras", "an LSTM"),
+    "onnx bytes": ("onnx", "a GRU"),
 }
 
 

@@ -814,6 +814,20 @@ class LossOneStep(CleanNetwork):
 # --------------------------------------------------------------------------------------------------------------------- table
 
 
+class ParameterWithoutEffect(Clean):
+    """A second bias that the forward pass never reads; its gradient is zero, as it should be."""
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        return {**super().init(rng, input_size, hidden_size), "b_2": rng.normal(size=hidden_size)}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        return super().run({k: v for k, v in params.items() if k != "b_2"}, xs, state)
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward({k: v for k, v in params.items() if k != "b_2"}, xs, state, dys, dfinal)
+        return {**dparams, "b_2": np.zeros_like(params["b_2"])}, dxs, dstate
+
+
 @dataclass(frozen=True)
 class Plant:
     """A planted mistake, and what the check that sees it must say.
@@ -947,6 +961,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "TIM100": Plant(CountsItsSteps, "differ from those of run(0..2)", where={}),
     "TIM105": Plant(ByteCounter, "of run(0..1) then run(1..257) differ", where={}, at=Case(T=300, N=1, regime="small")),
+    "GRD195": Plant(ParameterWithoutEffect, "b_2 (7,) has no effect", "CONTRACT", {"tensor": "b_2"}, status="passed"),
     "TIM110": Plant(LooksAhead, "an output depends on a later input", where={"tensor": "ys", "step": 1}, clean=CleanStateless),
     "TIM120": Plant(NoRecurrence, "the initial state 'h' is ignored", where={"tensor": "h0"}),
     "TIM130": Plant(

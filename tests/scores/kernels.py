@@ -1,0 +1,166 @@
+"""docs/kernels.md: recurrences that kernel libraries publish as functions, put to the test as they stand.
+
+    python -m tests.scores.kernels                              all packages that are installed, and the page
+    python -m tests.scores.kernels --package fla --again gla    operators, or verdicts, that are judged anew
+    python -m tests.scores.kernels --page-only
+
+What a package publishes is read from its modules.  Triton kernels run in Triton's interpreter where there is no GPU.  Rows are kept in
+--rows as they are found: a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import pkgutil
+import re
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.scores.published.page import page, versions
+from tests.scores.published.reds import reds
+from tests.scores.published.rows import Entry, Found, Kept, Passed
+
+#: Naive forms that are no recurrence over a state, or none of a sequence, by words of their names.
+_NO_RECURRENCE = {
+    "attn": "softmax attention: it has no state",
+    "deltaformer": "softmax attention: it has no state",
+    "nsa": "softmax attention: it has no state",
+    "dsa": "softmax attention: it has no state",
+    "parallax": "softmax attention: it has no state",
+    "tril": "a part of another",
+    "ceildiv": "a part of another",
+    "segsum": "a part of another",
+    "construct": "a part of another",
+    "cal_": "a part of another",
+    "combine": "a part of another",
+    "decoding": "one step: judged inside of its sequence form",
+    "_bwd": "the backward of another",
+    "norm": "a part of another",
+}
+#: Kernels that run in the interpreter in seconds, and the naive form that each is held against.
+_KERNELS = {
+    "chunk_simple_gla": "simple_gla.naive:naive_recurrent_simple_gla",
+    "fused_recurrent_simple_gla": "simple_gla.naive:naive_recurrent_simple_gla",
+    "chunk_gla": "gla.naive:naive_recurrent_gla",
+    "fused_recurrent_gla": "gla.naive:naive_recurrent_gla",
+    "fused_recurrent_hgrn": "hgrn.naive:naive_recurrent_hgrn",
+}
+
+
+def fla() -> Found:
+    import fla.ops
+
+    for module in sorted(m.name for m in pkgutil.walk_packages(fla.ops.__path__, "fla.ops.") if re.search(r"naive", m.name)):
+        try:
+            there = importlib.import_module(module)
+        except Exception as error:  # some need packages that are not installed
+            yield Passed(module, f"its import raises {type(error).__name__}")
+            continue
+        for name, function in sorted(vars(there).items()):
+            if not inspect.isfunction(function) or function.__module__ != module or name.startswith("_"):
+                continue
+            why = next((why for word, why in _NO_RECURRENCE.items() if word in name), None)
+            if why is not None:
+                yield Passed(f"{module}.{name}", why)
+                continue
+            yield Entry(f"{module.removeprefix('fla.ops.')}.{name}", name, f"from {module} import {name}")
+
+
+def fla_kernels() -> Found:
+    for name, like in _KERNELS.items():
+        home = next((m for m in ("simple_gla", "gla", "hgrn") if name.endswith(m)), "")
+        before = f"import bptt.harness.adapters.triton as triton; triton.interpret(); from fla.ops.{home} import {name}"
+        yield Entry(f"{name} (Triton, interpreter)", name, before, f"like='fla.ops.{like}', budget='300s'")
+
+
+def accelerated_scan() -> Found:
+    yield Entry("ref.scan", "scan", "from accelerated_scan.ref import scan")
+    yield Entry("ref.scan1", "scan1", "from accelerated_scan.ref import scan1")
+    yield Passed("accelerated_scan.warp", "compiled for a GPU when it is imported")
+
+
+def mambapy() -> Found:
+    yield Entry("pscan", "PScan", "from mambapy.pscan import PScan")
+
+
+def mingru() -> Found:
+    before = "from minGRU_pytorch.minGRU import heinsen_associative_scan_log"
+    yield Entry("heinsen_associative_scan_log", "heinsen_associative_scan_log", before)
+
+
+def xlstm() -> Found:
+    for name in ("parallel_stabilized_simple", "chunkwise_simple"):
+        yield Entry(f"mlstm.backends.{name}", name, f"from xlstm.blocks.mlstm.backends import {name}")
+    yield Passed("mlstm.backends.recurrent_step_stabilized_simple", "one step: judged inside of its layer (conformance.md)")
+
+
+def mlstm_kernels() -> Found:
+    import mlstm_kernels.torch as torch_forms
+
+    for module in sorted(m.name for m in pkgutil.walk_packages(torch_forms.__path__, "mlstm_kernels.torch.")):
+        if not re.search(r"native", module) or re.search(r"step|\.bw|\.fw|_bw|_fw", module):
+            continue
+        try:
+            there = importlib.import_module(module)
+        except Exception as error:  # some need packages that are not installed
+            yield Passed(module, f"its import raises {type(error).__name__}")
+            continue
+        for name, function in sorted(vars(there).items()):
+            if not (inspect.isfunction(function) and function.__module__ == module and name.startswith("mlstm_")):
+                continue
+            if re.search(r"_bw|_fw\b|_fw_|__recurrent|__parallel|siging_bw", name):
+                yield Passed(f"{module}.{name}", "a part of another")
+            else:
+                yield Entry(f"{module.removeprefix('mlstm_kernels.torch.')}.{name}", name, f"from {module} import {name}")
+
+
+PACKAGES: dict[str, tuple[str, str, Callable[[], Found]]] = {
+    "fla": ("fla-core", "fla", fla),
+    "accelerated_scan": ("accelerated-scan", "accelerated_scan", accelerated_scan),
+    "mambapy": ("mambapy", "mambapy", mambapy),
+    "minGRU_pytorch": ("minGRU-pytorch", "minGRU_pytorch", mingru),
+    "xlstm": ("xlstm", "xlstm", xlstm),
+    "mlstm_kernels": ("mlstm_kernels", "mlstm_kernels", mlstm_kernels),
+    "fla kernels": ("triton", "triton", fla_kernels),
+}
+
+
+def main() -> None:
+    """See the docstring of this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--package", action="append", choices=list(PACKAGES))
+    parser.add_argument("--level", default="standard")
+    parser.add_argument("--limit", type=int, default=900, help="seconds by the clock for an operator")
+    parser.add_argument("--again", help="a word of the operators, or of the verdicts, that are judged anew")
+    parser.add_argument("--rows", type=Path, default=Path("build/kernels"))
+    parser.add_argument("--page-only", action="store_true")
+    parser.add_argument("-o", type=Path, default=Path("docs/kernels.md"))
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if not given.page_only:
+        for name in given.package or [name for name, (_, module, _) in PACKAGES.items() if find_spec(module) is not None]:
+            Kept(given.rows, _file(name)).fill(PACKAGES[name][2](), given.level, given.limit, given.again)
+    intro = (
+        "Written by `tox -e kernels` (`python -m tests.scores.kernels`). Each function was handed over as it stands, with nothing written",
+        "for it: what its arguments are, their axes and their numbers were found by running it. 'Not taken' is a limit of bptt.",
+        "A kernel is held against the library's own naive form, and each of the two against the exact derivative of its own forward pass.",
+        "",
+        versions([distribution for distribution, _, _ in PACKAGES.values()]) + ".",
+    )
+    rows = {path.stem.replace("+", " "): Kept(given.rows, path.stem).lines() for path in sorted(given.rows.glob("*.jsonl"))}
+    given.o.write_text(page("Kernels and operators", intro, rows, reds(PACKAGES)))
+
+
+def _file(package: str) -> str:
+    """Releases of one package have rows of their own."""
+    distribution = PACKAGES[package][0] if package != "fla kernels" else "fla-core"
+    return f"{package} {version(distribution)}".replace(" ", "+")
+
+
+if __name__ == "__main__":
+    main()
