@@ -117,10 +117,15 @@ def log_ticks(low: float, high: float) -> tuple[list[float], str]:
         return [float(t) for t in range(first, last + 1) if t % step == 0], "'1e' + datum.value"
     if high - low < 0.9:
         steps = _nice_steps(10**low, 10**high)
-        places = {math.log10(t): f"{t / 10.0 ** math.floor(low):.4g}e{math.floor(low)}" for t in steps}
+        places = {math.log10(t): _with_exponent(t) for t in steps}
     else:
         places = {math.log10(m) + e: f"{m}e{e}" for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)}
     return _labelled({t: label for t, label in places.items() if low <= t <= high})
+
+
+def _with_exponent(t: float) -> str:
+    exponent = math.floor(math.log10(t) + 1e-12)
+    return f"{t / 10.0**exponent:.4g}e{exponent}"
 
 
 def count_ticks(low: float, high: float) -> tuple[list[float], str]:

@@ -71,8 +71,9 @@ class Section:
 
     @property
     def plain(self) -> bool:
-        """Whether all that is to be said of it is that it passed."""
-        return self.verdict.kind == "passed" and self.verdict.conforms and not (self.panels or self.remarks or self.verdict.reasons)
+        """Whether all that is to be said of it is that it passed, and what is worth knowing beside it."""
+        warned = any(r.severity != "info" for r in self.remarks)
+        return self.verdict.kind == "passed" and self.verdict.conforms and not (self.panels or warned or self.verdict.reasons)
 
 
 @dataclass(frozen=True)
