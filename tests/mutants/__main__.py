@@ -3,7 +3,8 @@
 Writes OUT/judged.jsonl, a line a mutant as it is known; OUT/reach.json; and at the end OUT/mutants.json and OUT/mutants.txt.
 A second run with the same -o goes on where the first one was stopped; with `--again survived` those are tried anew, with the tests as they
 are now (`--reach anew` where tests have come).  Needs a system with fork.
-Ends with 0 where the planted mutants behave: two that must be killed, two that no test can kill.
+Ends with 0 where the planted mutants behave: two that must be killed, two that no test can kill; with 3 where --seconds were too few to
+trace all tests: the same command once more goes on.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def main() -> int:
             if said is None or "error" in said:
                 print(said)
                 return 2
+        if not judging.reach_at.exists() or judging.reach_at.with_suffix(".jsonl").exists():
+            return 3
 
     reach, planted = _reach_of(out / "reach.json"), {}
     judged = []
@@ -137,8 +140,8 @@ class Judging:
 
     def _loop(self, session: Collected) -> None:
         o = self.options
-        if o.reach == "anew" or not self.reach_at.exists():
-            self._trace(session)
+        if (o.reach == "anew" or not self.reach_at.exists()) and not self._trace(session):
+            return
         reach = _reach_of(self.reach_at)
         work = [(name, mutant, [t for t in tests if t in session.items]) for name, mutant, tests in self._open(reach)]
         work = [(name, mutant, tests) for name, mutant, tests in work if tests and not self.store.to_be_imported(name, mutant)]
@@ -172,21 +175,38 @@ class Judging:
             self.store.add(name, mutant, said)
         return {"judged": n}
 
-    def _trace(self, session: Collected) -> None:
-        o = self.options
-        tests = list(session.items)
+    def _trace(self, session: Collected) -> bool:
+        """Piece by piece into OUT/reach.jsonl, so that a run that is stopped goes on where it was; whether all of them are known."""
+        o, parts = self.options, self.reach_at.with_suffix(".jsonl")
+        known = [json.loads(line) for line in parts.read_text(encoding="utf-8").splitlines()] if parts.exists() else []
+        done = {test for part in known for test in part["of"]}
+        tests = [test for test in session.items if test not in done]
         shares = [tests[k : k + TESTS_A_PIECE] for k in range(0, len(tests), TESTS_A_PIECE)]
-        reach, lost = Reach(), 0
-        for _, part in forked(((k, partial(session.traced, s, self.files, o.longest)) for k, s in enumerate(shares)), o.jobs, 1e9, 1e18):
+        pieces = ((share, partial(session.traced, share, self.files, o.longest)) for share in shares)
+        lost = 0
+        for share, part in forked(pieces, o.jobs, 1e9, self.until):
+            if part is None and time.monotonic() >= self.until:
+                break
             if part is None or "error" in part:
                 lost += 1
                 print(f"a piece of the traced run is lost: {part}", flush=True)
-            else:
-                reach.add(part)
+                part = {"tests": {}, "failed": []}
+            known.append({**part, "of": share})
+            with parts.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(known[-1]) + "\n")
+        open_ones = len(session.items) - sum(len(part["of"]) for part in known)
+        if open_ones:
+            print(f"the time is over: {open_ones} tests are still to be traced", flush=True)
+            return False
+        reach = Reach()
+        for part in known:
+            reach.add(part)
         self.reach_at.write_text(json.dumps(dataclasses.asdict(reach)), encoding="utf-8")
+        parts.unlink()
         print(
             f"{len(reach.tests)} tests in {sum(reach.tests.values()):.0f} s, left out: {len(reach.failed)}, lost pieces: {lost}", flush=True
         )
+        return True
 
 
 class _Order:
