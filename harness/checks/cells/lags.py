@@ -119,7 +119,7 @@ def _shown(part: Part) -> tuple[int, int]:
     """The block to show: at the smallest wrong lag, the one that is furthest off."""
     places = np.argwhere(part.wrong)
     lags = places[:, 0] - places[:, 1]
-    first = places[lags == max(int(lags.min()), 0)] if np.any(lags >= 0) else places
+    first = places[lags == lags[lags >= 0].min()] if np.any(lags >= 0) else places
     t, column = max((tuple(int(i) for i in p) for p in first), key=lambda p: float(np.nan_to_num(part.relative[p], posinf=np.inf)))
     return t, column
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from bptt.harness.checks.evidence import NotApplicable
 from bptt.harness.gradient.certificate import Examination, Judged, Verdict
 from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.derivatives.oracle import Oracle
+from bptt.harness.gradient.derivatives.step_jacobians import NoChain
+from bptt.harness.gradient.locate import Located
 from bptt.harness.gradient.screen import Screen
 from bptt.harness.subject import Array, Arrays
+from bptt.reports.records import Where
 from tests.harness.checks.cells.asked import SMALL, context
 from tests.harness.checks.planted import Clean, CleanLSTM
 
@@ -44,6 +48,7 @@ class Told:
     examined: Examination
     asked: list[Any] = field(default_factory=list)
     derivatives_are_exact: bool = True
+    subject: Any = None
 
     def needs_backward(self) -> None:
         self.asked.append("backward")
@@ -113,13 +118,14 @@ def test_what_nobody_can_decide_is_a_warning_about_the_worst_of_it() -> None:
 
 @pytest.mark.parametrize(("verdict", "words"), [("wrong", "is wrong"), ("not finite", "is not finite")])
 def test_what_is_wrong_is_told_by_its_entry(verdict: Verdict, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bptt.harness.gradient.locate import Located
-    from bptt.reports.records import Where
-
     observed = 3.0 if verdict == "wrong" else float("nan")
 
+    rungs = [SimpleNamespace(precision="float64", roundoff=1e-16, difference=0.5)]
+    monkeypatch.setattr(gradients, "ladder", lambda *_: rungs)
+
     def located(expected: float, heatmap: dict[str, Any] | None) -> Any:
-        there = Located(Where(tensor="V", gate="f"), observed, expected, 1, 3, "all", Cotangent("dense", np.ones(1), {}), None, heatmap)
+        v = Cotangent("dense", np.ones(1), {})
+        there = Located(Where(tensor="V", gate="f"), observed, expected, 1, 3, "all", v, None, heatmap, item(verdict))
         monkeypatch.setattr(gradients, "locate", lambda *_: there)
         return gradients.evidence_of(examination(item(verdict, 0.5, V)), ("params",), told())
 
@@ -129,6 +135,9 @@ def test_what_is_wrong_is_told_by_its_entry(verdict: Verdict, words: str, monkey
     if verdict == "wrong":
         assert found.relative_error == 0.5 and located(0.0, None).relative_error == 1.0 and located(-2.0, None).relative_error == 2.5
     assert located(2.0, {"title": "t"}).metrics["heatmap"] == {"title": "t"}
+    assert "ladder" not in found.metrics, "one rung is no ladder"
+    rungs.append(SimpleNamespace(precision="float32", roundoff=1e-7, difference=0.25))
+    assert located(2.0, None).metrics["ladder"] == [["float64", 1e-16, 0.5], ["float32", 1e-7, 0.25]]
 
 
 def test_a_case_fails_alike_where_the_same_gate_is_wrong_from_two_directions_a_block() -> None:
@@ -250,3 +259,42 @@ def test_where_a_slope_jumps_any_value_between_is_right(regime: str, jumps: bool
     monkeypatch.setattr(gradients, "_slope_jumps", lambda *_: jumps)
     (found,) = gradients.gradients_are_right_in_every_regime(context(Clean), replace(SMALL, regime=regime))
     assert found.holds is holds and ("kink" in found.metrics) is holds
+
+
+# ----------------------------------------------------------------------------------------------------------- every entry
+
+
+def entries(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Any:
+    """GRD190 with an examination and a verdict that are given."""
+    some = examination(item("agrees"), item("not given"), item("agrees", block=V))
+    monkeypatch.setattr(gradients, "exhaust", lambda subject, case, regions, mirror: asked.append(case) or some)
+    told_of = gradients.Evidence(True, metrics={"miss_probability": 1e-9, "max_relative_error": 2e-15}, sensitivity=1e-9)
+    monkeypatch.setattr(gradients, "evidence_of", lambda *_: replace(told_of, **fields))
+    asked: list[Case] = []
+    (found,) = gradients.every_entry_of_every_gradient_is_exact(context(Clean, truncation=1), SMALL)
+    assert [case.T for case in asked] == [2]
+    return found
+
+
+def test_every_entry_is_counted_and_none_is_missed_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = entries(monkeypatch)
+    assert found.metrics == {"max_relative_error": 2e-15, "entries": 3} and found.sensitivity is None and found.headline == ""
+
+    def none(*_: Any) -> Any:
+        raise NoChain("rows mix")
+
+    monkeypatch.setattr(gradients, "exhaust", none)
+    with pytest.raises(NotApplicable, match="rows mix"):
+        list(gradients.every_entry_of_every_gradient_is_exact(context(Clean), SMALL))
+    with pytest.raises(NotApplicable, match="no backward"):
+        list(gradients.every_entry_of_every_gradient_is_exact(context(Clean, capabilities=frozenset()), SMALL))
+
+
+def test_a_wrong_entry_says_under_which_cotangent(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = Where(tensor="W")
+    there: Any = SimpleNamespace(cotangent=Cotangent("the last output", np.ones(1), {}))
+    certified = gradients.NotCertified(examination(), there)
+    found = entries(monkeypatch, holds=False, code="BUG", detail=certified, where=where, headline="h")
+    assert found.headline == "dL/dW is wrong in single entries, with the cotangent on the last output"
+    assert entries(monkeypatch, holds=False, code="INCONCLUSIVE", detail=certified, where=where, headline="h").headline == "h"
+    assert entries(monkeypatch, holds=False, code="BUG", detail=None, where=where, headline="h").headline == "h"

@@ -11,8 +11,9 @@ import pytest
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import cotangents
 from bptt.harness.checks.cells import linearity
-from bptt.harness.checks.evidence import Evidence, NotLinear
-from bptt.harness.subject import Array, Arrays
+from bptt.harness.checks.context import CheckContext
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotLinear
+from bptt.harness.subject import Array, Arrays, Clip
 from tests.harness.checks.cells.asked import EPS, SMALL, context, failures, giving
 from tests.harness.checks.planted import Clean
 from tests.harness.checks.planted import Gradients as Given
@@ -134,3 +135,48 @@ def test_gradients_that_are_all_small_are_held_to_the_largest_of_them(dust: floa
 def test_a_final_state_without_a_cotangent_gets_none() -> None:
     asked = context(Clean, no_dfinal=frozenset({"h"}))
     assert not np.any(linearity._at(asked, SMALL, 0.0, 1.0)[0].dfinal["h"])
+
+
+# ------------------------------------------------------------------------------------------------------------ clips that are said
+
+
+def clipped(threshold: float, of_norm: bool, done: float | None, own: type[Clean] = Clean) -> CheckContext:
+    """A cell that says that it cuts at `threshold`, and cuts at `done`."""
+
+    def cut_backward(params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Given:
+        dparams, dxs, dstate = own().backward(params, xs, state, dys, dfinal)
+        if done is not None and of_norm:
+            norm = float(np.sqrt(sum(np.sum(g**2) for g in dparams.values())))
+            dparams = {k: g * min(1.0, done / norm) for k, g in dparams.items()}
+        elif done is not None:
+            dparams = {k: np.clip(g, -done, done) for k, g in dparams.items()}
+        return dparams, dxs, dstate
+
+    return context(Clean, clip=Clip(threshold, of_norm, cut_backward))
+
+
+@pytest.mark.parametrize("of_norm", [False, True])
+@pytest.mark.parametrize("threshold", [1e-3, 5.0])
+def test_a_clip_cuts_as_it_says(of_norm: bool, threshold: float) -> None:
+    check = linearity.a_clip_that_is_said_cuts_as_it_says
+    found = list(check(clipped(threshold, of_norm, threshold), SMALL))
+    assert len(found) == 2 * 3 and all(e.holds for e in found)
+    (none,) = failures(check(clipped(threshold, of_norm, None), SMALL))
+    what = "the norm of all" if of_norm else "an entry"
+    assert none.severity == "warning"
+    assert none.headline == f"it says that it cuts {what} of its gradients at {threshold:g}, and cuts none at {10 * threshold:g}"
+    early = failures(check(clipped(threshold, of_norm, 0.05 * threshold), SMALL))
+    assert early and all(e.headline.startswith("dL/d") and f"{what} at {threshold:g}" in e.headline for e in early)
+    if not of_norm:
+        assert all(e.severity == "error" and e.detail is linearity._CUT_ELSEWHERE for e in early if "it is cut at" in e.headline)
+        assert any(f": it is cut at {0.05 * threshold:.4g}" in e.headline for e in early)
+    with pytest.raises(NotApplicable, match="says no clip"):
+        list(check(context(Clean), SMALL))
+
+
+def test_what_is_cut_is_close_to_five_digits_of_its_largest() -> None:
+    one = np.array([1.0, 1e-9])
+    assert linearity._close(one * (1 + 0.9e-5), one) and not linearity._close(one * (1 + 1.1e-5), one)
+    assert linearity._close(one + np.array([0.0, 0.9e-9]), one) and not linearity._close(one + np.array([0.0, 1.1e-9]), one)
+    assert not linearity._close(one, one[:1]) and linearity._close(np.zeros(0), np.zeros(0))
+    assert [c.score for c in linearity._CUT_ELSEWHERE.causes] == [0.9]

@@ -47,7 +47,9 @@ def test_short_sequences_are_cut_everywhere_and_long_ones_at_three_places(T: int
             lengths.append(len(xs))
             return super().run(params, xs, state)
 
-    list(time.a_sequence_cut_in_two_gives_the_same_outputs(context(Counted), Case(T=T, N=1, D=2, H=3)))
+    asked = context(Counted)
+    lengths.clear()  # what it was loaded with
+    list(time.a_sequence_cut_in_two_gives_the_same_outputs(asked, Case(T=T, N=1, D=2, H=3)))
     assert lengths == [T, *(length for k in cuts for length in (k, T - k))]
 
 
@@ -187,15 +189,16 @@ def test_nothing_is_left_as_it_is_by_no_steps_and_no_rows() -> None:
 class Runs:
     """A context whose runs are a function of the inputs and the state."""
 
-    def __init__(self, f: Callable[[Data], tuple[Array, dict[str, Array]]]) -> None:
+    def __init__(self, f: Callable[[Data], tuple[Array, dict[str, Array]]], lengths: tuple[int, ...] | None) -> None:
         self.f = f
+        self.subject = context(Clean, lengths_of_sequence=lengths).subject
 
     def run(self, data: Data) -> tuple[Array, dict[str, Array]]:
         return self.f(data)
 
 
-def runs(f: Callable[[Data], tuple[Array, dict[str, Array]]]) -> Any:
-    return Runs(f)
+def runs(f: Callable[[Data], tuple[Array, dict[str, Array]]], lengths: tuple[int, ...] | None = None) -> Any:
+    return Runs(f, lengths)
 
 
 def test_two_steps_and_six_units_are_enough_to_read_both_ways() -> None:
@@ -244,7 +247,9 @@ def test_an_initial_state_is_moved_both_ways_a_little_and_far() -> None:
             seen.append((len(xs), float(state["h"][0, 0])))
             return super().run(params, xs, {k: np.zeros_like(s) for k, s in state.items()})
 
-    assert [e.holds for e in time.the_initial_state_matters(context(Ignores), SMALL)] == [False]
+    asked = context(Ignores)
+    seen.clear()  # what it was loaded with
+    assert [e.holds for e in time.the_initial_state_matters(asked, SMALL)] == [False]
     base = seen[0][1]
     short = [h - base for length, h in seen if length == 1 and h != base]
     assert short[:6] == pytest.approx([0.5, -0.5, 5.0, -5.0, 50.0, -50.0])
@@ -286,6 +291,34 @@ def test_a_state_is_read_by_no_step_where_nothing_comes_of_it_after_a_cut() -> N
     for T, none in ((1, False), (2, True)):
         still = runs(lambda data: (data.xs, {"h": data.state["h"]}))
         assert time._is_read_by_no_step(still, Data({}, xs[:T], {"h": np.zeros((1, 1))}), "h") is none
+    still = runs(lambda data: (data.xs, {"h": data.state["h"]}), (3,))
+    assert not time._is_read_by_no_step(still, Data({}, xs, {"h": np.zeros((1, 1))}), "h"), "three steps cannot be cut there"
+
+
+def test_sequences_are_cut_where_both_parts_have_lengths_that_are_taken() -> None:
+    def cuts(T: int, *lengths: int) -> list[int]:
+        return time._cuts(context(Clean, lengths_of_sequence=lengths or None), T)
+
+    assert cuts(3) == [1, 2] and cuts(12) == list(range(1, 12)) and cuts(13) == [1, 6, 12]
+    assert cuts(6, 2, 4) == [2, 4] and cuts(6, 3) == [3] and cuts(20, 5, 15) == [5, 15]
+    with pytest.raises(NotApplicable, match="sequences of 4 or 6 steps only: none of them can be cut in two"):
+        cuts(6, 4, 6)
+
+
+def test_of_what_takes_some_lengths_only_whole_sequences_are_run() -> None:
+    lengths: list[int] = []
+
+    class Whole(Clean):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            lengths.append(len(xs))
+            return super().run(params, xs, state)
+
+    asked = context(Whole, lengths_of_sequence=(3,))
+    lengths.clear()  # what it was loaded with
+    assert verdicts(time.the_initial_state_matters(asked, SMALL)) == [True] and set(lengths) == {3}
+    empty = time.an_empty_sequence_or_batch_changes_nothing
+    with pytest.raises(NotApplicable, match="some lengths only"):
+        list(empty(asked, SMALL))
 
 
 def test_a_cell_that_keeps_its_c_to_itself_cannot_be_continued() -> None:
@@ -299,6 +332,8 @@ def test_a_cell_that_keeps_its_c_to_itself_cannot_be_continued() -> None:
         return True
 
     assert not whole({"h"})
+    with pytest.raises(NotApplicable, match="does not return its final c, k"):
+        time._whole_state(context(Clean, kept_inside=("c", "k")), Data({}, np.zeros((1, 1, 2)), {"h": np.zeros((1, 3))}))
     assert whole(set()) and whole({"h"}, wide=9) and whole({"h"}, ("h", "c")) and whole({"h", "c"}, ("h", "c"))
     assert not whole({"h", "k"}, ("h", "k"))
 
