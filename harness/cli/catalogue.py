@@ -14,16 +14,22 @@ from bptt.harness.run.environment import FRAMEWORKS, Facts, environment, install
 from bptt.harness.subject import PARTS
 from bptt.harness.words import did_you_mean
 from bptt.refimpl.cells import CELLS
+from bptt.refimpl.scans import SCANS
 from bptt.reports.records import CatalogueEntry
 
 WIDTH = 100
 MOST_BUGS = 12
 #: distribution -> what installs it
-EXTRAS = dict.fromkeys(("jax", "flax", "equinox", "dm-haiku"), "jax") | {"keras": "keras", "onnx": "onnx", "onnxruntime": "onnx"}
+EXTRAS = dict.fromkeys(("jax", "flax", "equinox", "dm-haiku"), "jax") | {
+    "keras": "keras",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "triton": "triton",
+}
 
 
 def list_lines(words: Sequence[str] = ()) -> list[str]:
-    """Checks (id, family, property), published cells (name, summary) and experiments (name, question) that have each of `words`.
+    """Checks (id, family, property), published cells, recurrences (name, summary) and experiments (name, question) with each of `words`.
 
     Raises UsageError where there is none.
     """
@@ -31,6 +37,7 @@ def list_lines(words: Sequence[str] = ()) -> list[str]:
     sections: list[tuple[str, str, list[tuple[str, ...]]]] = [
         ("checks", "bptt explain ID", [(entry.id, entry.family, entry.property) for entry in catalogue]),
         ("published cells", "as a target, or --like NAME", [(name, cell.summary) for name, cell in CELLS.items()]),
+        ("recurrences", "--like NAME, of an operator", [(name, scan.summary) for name, scan in SCANS.items()]),
         ("parts of a training loop", "--like NAME", list(PARTS.items())),
         ("experiments", "bptt experiment NAME", [(each.name, each.question) for each in experiments]),
     ]

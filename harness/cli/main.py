@@ -407,7 +407,7 @@ def bench(
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @_no_color
 def list_(words: tuple[str, ...], no_color: bool) -> int:
-    """List checks, published cells, parts of training loops and experiments: those whose name, family or text has each WORD.
+    """List checks, published cells, recurrences, parts of training loops and experiments: those whose name, family or text has each WORD.
 
     \b
     bptt list gradient        bptt list lstm        bptt list experiments

@@ -24,6 +24,7 @@ Layout = dict[str, Axes]
 _PRIMES = {"P": 2, "Q": 5, "R": 3, "K": 7, "V": 11, "S": 13, "I": 1}
 _POWERS = {"P": 2, "Q": 64, "R": 4, "K": 16, "V": 32, "S": 8, "I": 1}
 _TURNED = {"P": 2, "Q": 4, "R": 64, "K": 16, "V": 32, "S": 8, "I": 1}
+_LONGEST = 256
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
 #: Leading axes that sequences share, the one that is most often met first; with "between", features stand before the last of them.
 _FAMILIES = (("PQR", False), ("PQ", False), ("PQ", True), ("P", False))
@@ -49,11 +50,11 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
     """The first shapes, likeliest first, with which it runs and whose sizes explain what it returns; else what it last said."""
     required = [a for a in call.arguments if a.kind in ("array", "state")]
     more = [a for a in call.arguments if a.kind == "optional array"]
-    said, end = "", time.monotonic() + seconds
+    said, end, latest = "", time.process_time() + seconds, time.monotonic() + 10 * seconds  # a machine that is busy tries as much
     for chosen in ([*required, *more], required) if more else (required,):
-        for words in (_PRIMES, _POWERS, _TURNED):
+        for words in (_PRIMES, _POWERS, _TURNED, *_long(call)):
             for layout in itertools.islice(_layouts(chosen), _MOST_TRIES):
-                if time.monotonic() > end:
+                if time.process_time() > end or time.monotonic() > latest:
                     return None, said or "no shape was found in time"
                 try:
                     found, why = _tried(call, layout, words, dtype)
@@ -63,6 +64,12 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                     return found, ""
                 said = why or said
     return None, said
+
+
+def _long(call: Call) -> list[dict[str, int]]:
+    """Sizes with a T of one chunk, where a chunk of its options is longer than those that are tried anyway."""
+    sizes = [a.value for a in call.arguments if a.kind == "option" and type(a.value) is int and _POWERS["Q"] < a.value <= _LONGEST]
+    return [{**words, axis: size} for size in sizes[:1] for words, axis in ((_POWERS, "Q"), (_TURNED, "R"))]
 
 
 def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
