@@ -11,6 +11,10 @@ class UsageError(BpttError):
     """The request is wrong (unknown name, unreadable JSON, a target that cannot be loaded).  The command ends with exit code 2."""
 
 
+class NotInstalled(UsageError):
+    """A target of a framework that is not here: beside other targets it is left out, and said; alone it is a UsageError like any."""
+
+
 class ContractError(BpttError):
     """A subject broke the plug-in contract (wrong shape, missing key, not an array) while it was being run."""
 

@@ -31,7 +31,7 @@ from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source, words
 from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions, read_pair
 from bptt.harness.adapters.triton import choose_interpreter, settle
-from bptt.harness.errors import UsageError
+from bptt.harness.errors import NotInstalled, UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
 from bptt.harness.words import near_miss
 
@@ -388,7 +388,8 @@ def _import_module(place: str, target: str) -> types.ModuleType:
                     hint = near_miss(parts[depth - 1], known)
                     asfile = f", did you mean {place}.py?" if not hint and Path(f"{place}.py").is_file() else ""
                     asfile = asfile or (f", wanted {line}" if (line := install_line(name)) else "")
-                    raise UsageError(
+                    missing = NotInstalled if asfile.startswith(", wanted pip") else UsageError
+                    raise missing(
                         f"{target}: no module named {name!r}{hint or asfile or ', looked in the current folder and the installed packages'}"
                     )
                 importlib.import_module(name)

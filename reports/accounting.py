@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bptt.reports.records import FAILING, UNDECIDED, CatalogueEntry, Result, Run, Target
+from bptt.reports.records import FAILING, UNDECIDED, CatalogueEntry, Remark, Result, Run, Target
 
 CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_DECIDED, NOTHING_CHECKED, SLOWER, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 5, 130, 143
 #: The first of these that a run has a reason for is its exit code.
@@ -78,6 +78,11 @@ def unloaded(target: Target, reason: str) -> tuple[Target, Result]:
     """The target and the one result of what cannot be loaded or driven."""
     known = replace(target, planned=(LOAD.id,), left_out=(), case=None)
     return known, Result(known.id, LOAD.id, "error", reason=reason)
+
+
+def not_installed(target: Target, reason: str) -> Target:
+    """The target of a framework that is not there: left out, with the line that installs it, and no say in the exit code beside others."""
+    return replace(target, planned=(), left_out=(LOAD.id,), case=None, remarks=(*target.remarks, Remark("not installed", reason, "info")))
 
 
 def reasons(target: Target, results: Sequence[Result]) -> tuple[str, ...]:

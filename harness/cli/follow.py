@@ -82,6 +82,9 @@ class Follower:
                 self._write(result)
                 if self._bar:
                     self._bar.advance(result)
+            case Unloadable(target_id, absent=True):
+                self.unloadable.append(event)
+                self._write(self._gathered.target(target_id))
             case Unloadable(target_id, _, reason):
                 self.unloadable.append(event)
                 target, result = accounting.unloaded(self._gathered.target(target_id), reason)

@@ -91,11 +91,12 @@ class Remarked:
 
 @dataclass(frozen=True)
 class Unloadable:
-    """A target that is no subject, or cannot even be run, and why, in one line."""
+    """A target that is no subject, or cannot even be run, and why, in one line.   absent   its framework is not installed"""
 
     target_id: str
     spec: str
     reason: str
+    absent: bool = False
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> li
     return [c for c in checks if chosen(c)]
 
 
+#: What an adapter says of kernels that did not run on the hardware that they are written for.
+INTERPRETED = "Triton, interpreted"
+
+
 def admit(subject: Subject) -> None:
     """One small run, before any verdict: what cannot even be run is a target that cannot be loaded.
 
@@ -148,6 +152,9 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             if result.status in ("failed", "blocked", "error", "xfailed", "changed"):
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield Found(replace(result, target=target_id))
+        for each in subject.detected:
+            if each.what == INTERPRETED:
+                yield Remarked(target_id, Remark(each.what, each.why, "info"))
         if subject.undriven and not options.select:
             yield Remarked(target_id, Remark("not driven", "; ".join(subject.undriven), "info"))
         if budget.words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bptt.harness.errors import BpttError, UsageError
+from bptt.harness.errors import BpttError, NotInstalled, UsageError
 from bptt.harness.run.events import Began, Ended, Event, Options, Outside, Task, Unloadable
 
 
@@ -18,7 +18,7 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
     try:
         subjects = [task.target] if isinstance(task.target, Subject) else targets.load(task.target, task.args, task.like)
     except UsageError as error:
-        yield Unloadable(task.id, task.spec, str(error))
+        yield Unloadable(task.id, task.spec, str(error), absent=isinstance(error, NotInstalled))
         return
     checks = registry.load()
     for subject in subjects:

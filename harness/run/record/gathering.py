@@ -110,6 +110,9 @@ class Gathering:
                 return self._doubt(k, f"its process called itself {target.id}, which another was started for")
             case Began(target):
                 rows[target.id] = Row(target)
+            case Unloadable(target_id, spec, reason, True) if target_id not in rows and self._is_of(k, target_id):
+                self._unloadable.append((k, event))
+                rows[target_id] = Row(accounting.not_installed(Target(spec, spec, "", id=target_id), reason), [], ended=True)
             case Unloadable(target_id, spec, reason) if target_id in rows or self._is_of(k, target_id):
                 self._unloadable.append((k, event))
                 begun = rows[target_id].target if target_id in rows else Target(spec, spec, "", id=target_id)

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Red:
-    """A discrepancy.   found   how bptt says it;   second   by what else it was confirmed;   link   where it is known, "" where it is not"""
+    """A discrepancy.
+
+    found    how bptt says it
+    second   by what else it was confirmed
+    link     where it is known, "" where it is not
+    """
 
     package: str
     what: str
@@ -26,7 +31,7 @@ REDS: tuple[Red, ...] = (
     Red(
         "keras",
         "SimpleRNN(dtype='float64') on the torch backend computes in float32",
-        "Its weights and its outputs are float64, so that nobody is told: a gradient check by differences of a float64 model sees noise of 1e-7. "
+        "Its weights and its outputs are float64, so that nobody is told: differences of a float64 model have noise of 1e-7. "
         "LSTM and GRU are right, their cells are torch's own there.",
         "NUM150: the object as it is differs from its formula in float64 by 8e-8 of the largest output, rounding explains 4e-15.",
         "a loop in NumPy over the layer's own weights: 1e-7",
