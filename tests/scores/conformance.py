@@ -46,8 +46,10 @@ def torch_() -> Found:
             yield Entry(f"torch.nn.{name}" + (f"({said})" if said else ""), line, before)
     for name, dtype in (("GRU", "bfloat16"), ("LSTM", "float16"), ("LSTM", "float64")):
         yield Entry(f"torch.nn.{name}, {dtype}", f"torch.nn.{name}(3, 5).to(torch.{dtype})", before)
+    yield Entry("torch.jit.script(GRUCell)", "torch.jit.script(torch.nn.GRUCell(3, 5))", before)
+    yield Entry("torch.jit.trace(LSTM)", "torch.jit.trace(torch.nn.LSTM(3, 5), (torch.zeros(4, 2, 3),))", before)
+    yield Passed("torch.jit.script(LSTM), by itself", "torch cannot call it either: it has forward__0 and forward__1 and no forward")
     for name in ("LSTM", "GRUCell"):
-        yield Entry(f"torch.jit.script({name})", f"torch.jit.script(torch.nn.{name}(3, 5))", before)
         yield Entry(f"torch.compile({name})", f"torch.compile(torch.nn.{name}(3, 5), backend='eager')", before)
 
 

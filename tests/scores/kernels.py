@@ -80,7 +80,7 @@ def fla_kernels() -> Found:
 
 def accelerated_scan() -> Found:
     yield Entry("ref.scan", "scan", "from accelerated_scan.ref import scan")
-    yield Entry("ref.scan1", "scan1", "from accelerated_scan.ref import scan1")
+    yield Passed("ref.scan1", "a part of another: it takes operations for its numbers")
     yield Passed("accelerated_scan.warp", "compiled for a GPU when it is imported")
 
 

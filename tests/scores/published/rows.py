@@ -14,6 +14,7 @@ from typing import Any
 
 import bptt
 from bptt.harness.call import guard
+from bptt.harness.levels import LEVELS
 from bptt.reports.view import sensitivity
 
 
@@ -149,7 +150,7 @@ class Kept:
             out.write(json.dumps(line) + "\n")
 
     def fill(self, found: Iterable[Entry | Passed], level: str, limit: int, again: str | None = None) -> None:
-        """Judge what has no row of this level yet.   again   words of objects, or of verdicts, that are judged anew"""
+        """Judge what has no row of this level, or of a deeper one, yet.   again   words of objects, or of verdicts, that are judged anew"""
         had = self.lines()
         for each in found:
             old = had.get(each.what, {})
@@ -160,7 +161,7 @@ class Kept:
                 self.write(asdict(Row(each.what, "the process died", level, f"{each.before}; {each.call(level)}")))
                 continue
             anew = again is not None and (again in each.what or again in old.get("verdict", ""))
-            if old.get("level") == level and not anew:
+            if "level" in old and LEVELS.index(old["level"]) >= LEVELS.index(level) and not anew:  # type: ignore[arg-type]  # read from a file
                 continue
             self.write({"what": each.what, "begun": level})
             try:
