@@ -213,6 +213,7 @@ class Subject:
     accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
     operator        what an operator says of its arrays
     two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
+    stateless       the same without a state handed in, where that may be left out: another path of its code
     as_made         the user's object as it is, where the checks run its formula in another dtype or with other options
     undriven        arguments of its constructor and of its call that no check has varied
     inner           the recurrent parts of a larger model, each alone
@@ -245,6 +246,7 @@ class Subject:
     accumulation: Accumulation | None = None
     two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None
     operator: Operator | None = None
+    stateless: Subject | None = None
     as_made: AsMade | None = None
     undriven: tuple[str, ...] = ()
     inner: tuple[Subject, ...] = ()

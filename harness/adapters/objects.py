@@ -8,6 +8,8 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import PARTS
 from bptt.harness.words import near_miss
@@ -118,3 +120,12 @@ def required(function: Any) -> list[str] | None:
     except (TypeError, ValueError):
         return None
     return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def repeats_itself(implementation: Any, D: int, H: int, N: int, dtype: str) -> bool:
+    """Whether two runs without a state give the same: no random start, and nothing kept from call to call.  Raises what `run` raises."""
+    rng = np.random.default_rng(0)
+    params = implementation.init(rng, D, H)
+    xs = rng.normal(size=(2, N, D)).astype(dtype)
+    first, second = (np.array(implementation.run(params, xs, {})[0]) for _ in range(2))
+    return np.array_equal(first, second)

@@ -7,11 +7,12 @@ import math
 import re
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.objects import is_torch, raised_at, short_name, source_of
+from bptt.harness.adapters.objects import is_torch, raised_at, repeats_itself, short_name, source_of
 from bptt.harness.adapters.reading import backward, words
 from bptt.harness.adapters.reading import forward as forwards
 from bptt.harness.adapters.reading.backward import Reading
@@ -217,7 +218,25 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         inferred_final=inferred if kind == "cell" else (),
     )
     _at_other_sizes(made, spec)
-    return made
+    return replace(made, stateless=_stateless(made, reading) if isinstance(implementation, ReadLayer) else None)
+
+
+def _stateless(made: Subject, reading: Reading) -> Subject | None:
+    """The same called without a state, where its arguments have defaults; None where it does not run so."""
+    forward = reading.forward
+    _, optional = words.arguments(forward.owner.methods[forward.method])
+    states = {a for a, r in forward.roles.items() if r in ("h", "c", "state")}
+    if not states or not states <= optional.keys() or any(s[0] == "arg" and s[1] in states for s in reading.sources.values()):
+        return None
+    other = replace(forward, roles={a: r for a, r in forward.roles.items() if a not in states}, state="")
+    gradients = {k: p for k, p in reading.gradients.items() if k not in ("h", "c")}
+    without = replace(made, implementation=ReadLayer(replace(reading, forward=other, gradients=gradients)), no_dfinal=(), inferred_final=())
+    try:
+        _at_other_sizes(without, made.spec)
+        D, H, N = ((sizes or (usual,))[0] for sizes, usual in ((made.input_sizes, 3), (made.hidden_sizes, 5), (made.batch_sizes, 2)))
+        return without if repeats_itself(without.implementation, D, H, N, made.dtype) else None
+    except Exception:  # it wants a state: whatever it raises then
+        return None
 
 
 def source_of_reading(reading: Reading) -> tuple[str, int] | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, required, short_name, source_of
+from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, repeats_itself, required, short_name, source_of
 from bptt.harness.adapters.reading.weights import (
     Parameter,
     accumulation,
@@ -585,7 +585,26 @@ def _subject(obj: object, spec: str, way: Construction, form: LayerForm, D: int,
         inferred_final=tuple(s for s, place in form.final.items() if place[0] == "last"),
         accumulation=form.mixed,
         two_sequences=_two_sequences(cell, args),
+        stateless=_stateless(obj, spec, way, form, D, H, args),
     )
+
+
+def _stateless(
+    obj: object, spec: str, way: Construction, form: LayerForm, D: int, H: int, args: Mapping[str, object] | None
+) -> Subject | None:
+    """The same called without a state, where its arguments have defaults."""
+    handed = form.door.kind == "arguments" and bool(form.door.names)
+    needed, _ = calls.arguments(obj, form.forward_name) if handed and not is_factory(obj) else ([], [])
+    states = set((form.door.names or {}).values())
+    if not handed or is_factory(obj) or states & {*needed} or {"h", "c"} & set((form.backward or {}).values()):
+        return None
+    other = replace(form, door=StateDoor(), final={})
+    try:
+        if not repeats_itself(LayerCell(way, other), D, H, 1 if form.layout == "no batch" else way.batch_size or PROBE_BATCH, form.dtype):
+            return None
+    except Exception:  # it wants a state: whatever its forward raises then
+        return None
+    return _subject(obj, spec, way, other, D, H, args)
 
 
 def _two_sequences(cell: LayerCell, args: Mapping[str, object] | None) -> Callable[[Arrays, Array], tuple[Array, Array]] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bptt.harness.adapters.objects import attribute
+from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
@@ -100,10 +100,35 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         truncation=truncation if isinstance(truncation, int) else None,
         lengths=(own and isinstance(module, torch.nn.RNNBase)) or _face(module).lengths is not None,
         source=None if own else source_of(module),
+        stateless=None if own else _stateless(recipe, found, implementation),
         as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
         undriven=undriven(
             recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
         ),
+    )
+
+
+def _stateless(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subject | None:
+    """A layer that takes a state and runs without one, called so; None where it does not."""
+    form, D, H = found.probed.form, found.probed.D, found.probed.H
+    if form.kind != "layer" or form.tree is None or form.returns not in ("(y, state)", "(y, *state)", "ys") or found.probed.complex_states:
+        return None
+    other = TorchModule(recipe, replace(form, tree=None, passing="none", returns="ys"), found.dtype)
+    try:
+        if not repeats_itself(other, D, H, 2, found.dtype):
+            return None
+    except Exception:  # it wants a state: whatever its forward raises then
+        return None
+    return Subject(
+        name=_name(recipe, found.module, False),
+        spec=recipe.spec,
+        framework="torch",
+        kind="cell",
+        implementation=other,
+        capabilities=frozenset({"backward"}),
+        input_sizes=(D,) if found.input_fixed else None,
+        hidden_sizes=(H,) if found.hidden_fixed else None,
+        dtype=found.dtype,
     )
 
 

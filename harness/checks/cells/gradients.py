@@ -224,6 +224,17 @@ def _within_truncation(context: CheckContext, case: Case) -> Case:
     return case if k is None else replace(case, T=min(case.T, k + 1))
 
 
+@check("GRD135", family="gradient", cases=(Case(), Case(T=1, N=1, D=2, H=3, seed=1)), needs=("GRD130",))
+def gradients_without_a_state_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """As GRD130 where no state is handed in, of what takes one and need not be given it: a learned start is another path of the code."""
+    if context.subject.stateless is None:
+        raise NotApplicable("a state is handed in at every call, or never")
+    case = _within_truncation(context, case)
+    found = _certified(CheckContext(context.subject.stateless, draws=context.draws), case, ("params", "xs"))
+    # what is known of the whole, and of a call with a state, explains nothing here
+    yield found if found.holds else replace(found, headline=f"where no state is handed in, {found.headline}", detail=None, fails_at=None)
+
+
 def _certified(context: CheckContext, case: Case, of: tuple[str, ...], draws: int | None = None) -> Evidence:
     """Everything is examined, so that a failure can say what else is wrong; only blocks of `of` decide."""
     context.needs_backward()

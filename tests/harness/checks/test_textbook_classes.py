@@ -96,7 +96,42 @@ class OneGradientOverwritten(Step):
         self.db = db
 
 
+class LearnedStart:
+    """A layer over (T, N, D) with a start of its own where it is handed none."""
+
+    factor = 1.0
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        shapes = (input_size, hidden_size), (hidden_size, hidden_size), hidden_size
+        self.W, self.U, self.start = (np.random.normal(0, 0.3, shape) for shape in shapes)  # noqa: NPY002  # as above
+        self.dW, self.dU, self.dstart = (np.zeros_like(p) for p in (self.W, self.U, self.start))
+
+    def forward(self, xs: Array, h0: Array | None = None) -> tuple[Array, Array]:
+        self.own = h0 is None
+        self.xs, self.hs = xs, [np.tile(self.start, (xs.shape[1], 1)) if h0 is None else h0]
+        for x in xs:
+            self.hs.append(np.tanh(x @ self.W + self.hs[-1] @ self.U))
+        return np.array(self.hs[1:]), self.hs[-1]
+
+    def backward(self, dhs: Array) -> tuple[Array, Array]:
+        self.dW, self.dU, self.dstart = (np.zeros_like(p) for p in (self.W, self.U, self.start))
+        dxs, dh = np.zeros_like(self.xs), np.zeros_like(self.hs[0])
+        for t in reversed(range(len(dhs))):
+            da = (dhs[t] + dh) * (1 - self.hs[t + 1] ** 2)
+            self.dW += self.xs[t].T @ da
+            self.dU += self.hs[t].T @ da
+            dxs[t], dh = da @ self.W.T, da @ self.U.T
+        if self.own:
+            self.dstart = self.factor * dh.sum(0)
+        return dxs, dh
+
+
+class HalfOfTheStart(LearnedStart):
+    factor = 0.5
+
+
 PLANTS = {
+    "GRD135": (HalfOfTheStart, LearnedStart, "where no state is handed in, dL/dstart is wrong"),
     "CON155": (StateKeptThoughNotStateful, Layer, "the state of the sequence before is kept although it is not stateful"),
     "CON172": (OneGradientOverwritten, Step, "adds to the gradients of Wx, Wh but overwrites those of b"),
 }
