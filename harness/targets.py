@@ -29,7 +29,7 @@ from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source, words
-from bptt.harness.adapters.reading.adapt import function_names, read_class, read_functions, read_pair
+from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_class, read_functions, read_pair
 from bptt.harness.adapters.triton import choose_interpreter, settle
 from bptt.harness.errors import NotInstalled, UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
@@ -497,6 +497,10 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
             refused.append(error)
+    if found and (half := next((e for e in refused if isinstance(e, NotUnderstoodError) and e.forward is not None), None)):
+        # a backward pass that ran nowhere is never left out in silence beside others that did
+        others = ", ".join(f"{place}:{subject.spec.rpartition(':')[2]}" for subject in found)
+        raise UsageError(f"{half} (understood, and to be checked alone: {others})")
     if not found:
         if refused:
             raise refused[0]

@@ -492,6 +492,12 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
     for name in changed:
         if f"p:{name}" not in found and rated:
             found[f"p:{name}"] = Place("change", (name,))
+    if (
+        changed and rated and any(p.kind == "change" for p in found.values())
+    ):  # beside these, one that is assigned and stays has lost its gradient
+        assigned = words.assigned(forward.owner.methods[guess.backward or forward.method])
+        still = [p.name for p in forward.parameters if f"p:{p.name}" not in found and str(p.slot[-1].key) in assigned]
+        found |= {f"p:{name}": Place("change", (name,)) for name in still}
     if not one_call:
         for path, _, value in _returned(done.gave, returned):
             if any(p.kind == "result" and p.path == path for p in found.values()):

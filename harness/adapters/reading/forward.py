@@ -16,7 +16,7 @@ import numpy as np
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
 from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
-from bptt.harness.adapters.reading.weights import Parameter, draw, find_parameters, is_state, substitute
+from bptt.harness.adapters.reading.weights import Parameter, changed_states, draw, find_parameters, read, substitute
 from bptt.harness.subject import Array, Arrays
 
 #: Layouts of x and of a state that go together: a whole sequence, then a single step. In small letters: whole numbers.
@@ -216,8 +216,8 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
 
 
 def weights_in(owner: Owner, root: Any) -> tuple[Parameter, ...]:
-    """What may be a weight in a root."""
-    kept = [p for p in find_parameters(root, {}) if p.slot[-1].key not in owner.unseen and not is_state(str(p.slot[0].key))]
+    """What may be a weight in a root; those that are called as states are, too: `_tried` drops those that a call changes."""
+    kept = [p for p in find_parameters(root, {}, named_as_states=True) if p.slot[-1].key not in owner.unseen]
     return tuple(p for p in kept if owner.among is None or str(p.slot[0].key) in owner.among)
 
 
@@ -356,6 +356,13 @@ def _tried(guess: Forward, scratch: Any) -> Forward:
     trial = replace(guess, parameters=parameters)
     root = fresh(trial, params)
     result = call(trial, root, values)
+    if states := changed_states(root, parameters, params):
+        trial = replace(trial, parameters=tuple(p for p in parameters if p not in states))
+        params = {p.name: params[p.name] for p in trial.parameters}
+        root = fresh(trial, params)
+        result = call(trial, root, values)
+    if not trial.parameters:
+        raise ValueError("it holds no weights")
     leaves = leaves_of(trial, root, result)
     leaves = {p: w for p, w in leaves.items() if guess.counts or not _is_x(value_at(root, result, p), w, values.x)}
     if not leaves:
@@ -372,8 +379,6 @@ def _warm(guess: Forward, values: Values) -> Any:
 
 def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.Generator) -> tuple[Parameter, ...]:
     """Arrays that the first forward made and a second one, over other inputs, left as they were."""
-    from bptt.harness.adapters.reading.weights import read
-
     candidates = weights_in(guess.owner, root)
     before = {p.name: np.array(read(root, p.slot)) for p in candidates}
     call(guess, root, values_at(rng, guess.sizes, guess.counts, guess.target))

@@ -37,6 +37,24 @@ _STATE_NAMES = re.compile(
 _MISSING = object()
 
 
+def with_biases(obj: Any, parameters: list[Parameter], given: Mapping[str, Array]) -> list[Parameter]:
+    """`parameters` with arrays that are called as states are, but have a gradient beside them: a bias called c, a start called h0."""
+    known = {p.slot for p in parameters}
+    more = [p for p in find_parameters(obj, given, named_as_states=True) if p.slot not in known]
+    return [*parameters, *(p for p in more if find_gradients(obj, [p], {})[0].gradient is not None)]
+
+
+def changed_states(obj: Any, parameters: Sequence[Parameter], params: Arrays) -> list[Parameter]:
+    """Those that are called as states are and do not hold any more what they were given: a forward pass has changed them."""
+    return [p for p in parameters if is_state(str(p.slot[-1].key)) and not np.array_equal(params[p.name], read(obj, p.slot))]
+
+
+def _is_called_state(slot: Slot) -> bool:
+    """Whether an array is called as states are; what stands in a box of weights or biases is none: biases["hidden"]."""
+    boxed = len(slot) > 1 and re.match(r"^_?(w|weights?|b|bias(es)?|params?|parameters|theta)$", str(slot[-2].key), re.I)
+    return not boxed and is_state(str(slot[-1].key))
+
+
 def is_state(name: str) -> bool:
     """Whether an attribute is called as states are, not as weights."""
     return bool(_STATE_NAMES.match(name))
@@ -105,11 +123,12 @@ def _children(value: Any) -> Iterator[tuple[Step, Any]]:
                 yield Step("attr", name), getattr(value, name)
 
 
-def find_parameters(obj: Any, given: Mapping[str, Array]) -> list[Parameter]:
+def find_parameters(obj: Any, given: Mapping[str, Array], named_as_states: bool = False) -> list[Parameter]:
     """The parameters of a fresh object.
 
     Those of its ``params`` list or dict if it has one, else every float array that is neither the gradient of another
-    nor named like a state.  `given` are the arrays that its constructor was given, by argument name: they lend their names.
+    nor named like a state, unless those are asked for.  `given` are the arrays that its constructor was given, by argument
+    name: they lend their names.
     """
     held = list(arrays_in(obj))
     slots = {id(array): slot for slot, array in reversed(held)}
@@ -124,7 +143,7 @@ def find_parameters(obj: Any, given: Mapping[str, Array]) -> list[Parameter]:
         chosen = [
             (s, a)
             for s, a in held
-            if not _is_view_of(a, ids) and s not in gradients and not _is_gradient_list(s) and not _STATE_NAMES.match(str(s[-1].key))
+            if not _is_view_of(a, ids) and s not in gradients and not _is_gradient_list(s) and (named_as_states or not _is_called_state(s))
         ]
     found: list[Parameter] = []
     for slot, array in chosen:

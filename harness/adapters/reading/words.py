@@ -166,6 +166,16 @@ def _is_another(node: ast.expr) -> bool:
     return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult) for n in parts) or not _KEEPS.issuperset(calls)
 
 
+def assigned(function: Any) -> set[str]:
+    """Names, attributes and keys that a function assigns to: 'W' of ``self.W -= ...``, 'in' of ``self.weights["in"] -= ...``."""
+    tree = tree_of(function)
+    targets = [n.target for n in ast.walk(tree) if isinstance(n, ast.AugAssign)] if tree else []
+    targets += [t for n in ast.walk(tree) if isinstance(n, ast.Assign) for t in n.targets] if tree else []
+    inner = [n for t in targets for n in ast.walk(t)]
+    found = {n.id for n in inner if isinstance(n, ast.Name)} | {n.attr for n in inner if isinstance(n, ast.Attribute)}
+    return found | {str(n.value) for n in inner if isinstance(n, ast.Constant)}
+
+
 def keys_read(functions: list[Any], argument: str) -> list[Any]:
     """Keys that functions read of the dict called `argument`: ``argument["W"]``, ``argument.get("W")``, and ``argument[k]`` or
     ``argument["W" + gate]`` where the name in it goes through constants that stand there."""

@@ -24,6 +24,7 @@ from bptt.harness.adapters.reading.weights import (
     accumulation,
     accumulation_words,
     arrays_in,
+    changed_states,
     draw,
     find_gradients,
     find_parameters,
@@ -33,6 +34,7 @@ from bptt.harness.adapters.reading.weights import (
     read_gradients,
     reset_gradients,
     substitute,
+    with_biases,
 )
 from bptt.harness.adapters.textbook import calls
 from bptt.harness.adapters.textbook.build import (
@@ -164,7 +166,7 @@ def _probe(way: Construction, tried: dict[str, BaseException], where: str) -> tu
         tried[way.words] = error
         return None
     name = calls.own_method(template, calls.FORWARD)
-    parameters = find_parameters(template, given)
+    parameters = with_biases(template, find_parameters(template, given), given)
     if name is None or not parameters:
         tried.setdefault(
             way.words,
@@ -225,6 +227,9 @@ def _form(
 
     layouts = [layout] if layout == "no batch" else ["batch first", "time first"]
     form = _with_layout(blank, layouts, call, xs, state, (T, N, H))
+    call(form, xs, {s: state[s] for s in form.door.states}, used := fresh())
+    if states := changed_states(used, parameters, params):
+        return _form(template, [p for p in parameters if p not in states], name, layout, sizes, rng, where)
     form = replace(form, door=_door(form, template, fresh, call, xs, state, (N, H)))
     if not _remembers(form, call, xs, state):
         raise ValueError("no output depends on an earlier input: it is not recurrent")

@@ -19,6 +19,7 @@ from bptt.harness.adapters.reading.weights import (
     accumulation,
     accumulation_words,
     arrays_in,
+    changed_states,
     draw,
     find_gradients,
     find_parameters,
@@ -29,6 +30,7 @@ from bptt.harness.adapters.reading.weights import (
     read_gradients,
     reset_gradients,
     substitute,
+    with_biases,
 )
 from bptt.harness.adapters.textbook import calls
 from bptt.harness.adapters.textbook.build import (
@@ -133,7 +135,7 @@ def _probe(way: Construction, tried: dict[str, BaseException], where: str) -> tu
         tried[way.words] = error
         return None
     forward_name = calls.own_method(template, calls.FORWARD)
-    parameters = find_parameters(template, given)
+    parameters = with_biases(template, find_parameters(template, given), given)
     if forward_name is None or not parameters:
         tried.setdefault(
             way.words,
@@ -178,6 +180,8 @@ def _forward_form(
     obj = substitute(template, parameters, params)
     x, h, c = rng.normal(size=(N, D)), 0.5 * rng.normal(size=(N, H)), 0.5 * rng.normal(size=(N, H))
     result = _call_forward(obj, name, roles, layout, x, {"h": h, "c": c})
+    if states := changed_states(obj, parameters, params):
+        return _forward_form(template, [p for p in parameters if p not in states], name, roles, layout, sizes, rng)
     count = 2 if "c" in roles.values() or "state" in roles.values() else 1
     order = [r for r in roles.values() if r in "hc"]
     states = calls.find_states(result, into(layout, h).shape, calls.returned_names(getattr(obj, name)), count, order)
