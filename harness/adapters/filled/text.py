@@ -259,6 +259,8 @@ def _backward_call(reading: Reading, cotangents: Mapping[Path, str]) -> Iterator
         kind = source[0]
         if kind == "cotangent":
             arguments[name] = cotangents[source[1]]
+        elif kind == "tuple":
+            arguments[name] = f"({', '.join(cotangents[part[1]] for part in source[1])})"
         elif kind == "arg":
             arguments[name] = _argument(forward, source[1], forward.roles[source[1]], target)
         elif kind in ("leaf", "item"):
@@ -384,7 +386,8 @@ def _canonical(forward: Forward, path: Path, result: str = "out") -> str:
 
 
 def _cotangent(reading: Reading, path: Path, value: str) -> str:
-    as_ = next((s[2] for s in reading.sources.values() if s[0] == "cotangent" and s[1] == path), reading.forward.leaves[path])
+    given = (part for s in reading.sources.values() for part in (s[1] if s[0] == "tuple" else (s,)))
+    as_ = next((s[2] for s in given if s[0] == "cotangent" and s[1] == path), reading.forward.leaves[path])
     axes = _axes(reading.forward.leaves[path])
     return value if as_ == axes else f"formed({value}, {axes!r}, {as_.replace('S', 'T')!r})"
 

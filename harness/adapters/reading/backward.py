@@ -58,8 +58,8 @@ class Reading:
     """A forward pass with its backward pass.
 
     backward   its name, None where there is none, the forward's own where one function is both
-    sources    argument of backward -> ('cotangent', leaf) ('arg', of forward) ('leaf', path) ('item', path) ('targets',) ('rate',)
-               ('weights',) ('size', letter)
+    sources    argument of backward -> ('cotangent', leaf, layout) ('tuple', its parts) ('arg', of forward) ('leaf', path)
+               ('item', path) ('targets',) ('rate',) ('weights',) ('size', letter)
     loss       ('forward', path) ('backward', path) ('method', name, roles) ('local', name) a variable of forward
                ('assumed', kind, leaf, factor) or None where cotangents are handed over
     gradients  'p:NAME' 'x' 'h' 'c' -> Place
@@ -78,11 +78,16 @@ class Reading:
 
     @property
     def cotangents(self) -> tuple[Path, ...]:
-        return tuple(s[1] for s in self.sources.values() if s[0] == "cotangent")
+        return tuple(part[1] for s in self.sources.values() for part in _parts(s) if part[0] == "cotangent")
 
     @property
     def given(self) -> tuple[str, ...]:
         return tuple(k[2:] for k in self.gradients if k.startswith("p:"))
+
+
+def _parts(source: Path) -> tuple[Path, ...]:
+    """A source, or those in a tuple."""
+    return source[1] if source[0] == "tuple" else (source,)
 
 
 def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]:
@@ -92,7 +97,7 @@ def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]
     clip = clip_of(forward.owner.methods[method], forward.owner.methods)
     for sources, target, agree in _sources(forward, method):
         key = f"{sources}{target}"
-        outside = any(v[0] == "cotangent" for v in sources.values())
+        outside = any(part[0] == "cotangent" for v in sources.values() for part in _parts(v))
         if key in seen or (outside and target):  # a loss inside and a gradient from outside: of which the loss is, is not to be told
             continue
         seen.add(key)
@@ -131,6 +136,8 @@ def said(reading: Reading) -> str:
 
 def _source_words(reading: Reading, source: Path) -> str:
     forward = reading.forward
+    if source[0] == "tuple":
+        return f"({', '.join(_source_words(reading, part) for part in source[1])})"
     if source[0] == "cotangent":
         name = forward.names.get(source[1]) or "the result"
         return f"cotangent of {name} {shape_words(forward.leaves[source[1]])}"
@@ -162,7 +169,7 @@ def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], s
     elif "targets" in forward.roles.values():
         targets = (forward.target,)
     for chosen in itertools.islice(itertools.product(*choices), 300):
-        used = [s[:2] for s, _ in chosen if s[0] in ("cotangent", "leaf", "item", "arg")]
+        used = [s[:2] for whole, _ in chosen for s in _parts(whole) if s[0] in ("cotangent", "leaf", "item", "arg")]
         if len(set(used)) < len(used):
             continue
         for target in targets:
@@ -197,6 +204,7 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         for p, layout in forward.leaves.items():
             agrees = int(words.same(stem, forward.names.get(p, "")))
             ranked += [(("cotangent", p, as_), agrees) for as_ in cotangent_layouts(layout)] if layout else []
+        ranked += [(("tuple", parts), int(words.same(stem, n))) for n, parts in _tuples(forward, items)]
         return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]
     if words.CACHE.search(name):
         plain = [(("item", path), 0) for path, _ in items if path not in forward.leaves]
@@ -226,6 +234,14 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         *((("cotangent", p, as_), 0) for p, layout in forward.leaves.items() if layout for as_ in cotangent_layouts(layout)),
         (("targets",), 0),
     ]
+
+
+def _tuples(forward: Forward, items: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    """The results that are tuples of arrays, as an LSTM's (h, c), by the author's names, and the cotangents of their parts."""
+    for path, name in items:
+        inside = [(p, layout) for p, layout in forward.leaves.items() if p[:-1] == path and layout]
+        if len(inside) > 1:
+            yield name, tuple(("cotangent", p, layout) for p, layout in inside)
 
 
 @dataclass(frozen=True)
@@ -280,6 +296,8 @@ def _argument(
 ) -> Any:
     forward = reading.forward
     kind = source[0]
+    if kind == "tuple":
+        return tuple(_argument(reading, part, name, root, result, values, cotangents, rate) for part in source[1])
     if kind == "cotangent":
         return cotangent_like(forward, source[1], source[2], cotangents[source[1]], root, result)
     if kind == "arg":
@@ -368,11 +386,33 @@ def _tried(guess: Reading) -> Reading:
         one, two = gradient_values(reading, done, params, values), gradient_values(reading, twice, params, values)
         if all(np.allclose(two[k], 2 * one[k], rtol=1e-9, atol=1e-12) for k in one if k in two):
             evidence.append("linear in what it is given")
-        elif not all(words.COTANGENT.match(a) for a, v in guess.sources.items() if v[0] == "cotangent"):
+        elif not all(words.COTANGENT.match(a) for a, v in guess.sources.items() if v[0] in ("cotangent", "tuple")):
             raise ValueError(f"{guess.backward} is not linear in what was taken for a gradient from outside")
         if any(np.any(v) for v in one.values()):
             evidence.append("not zero")
+        if _rows_apart(reading, params, values, cotangents, one):
+            evidence.append("rows do not mix")
     return replace(reading, evidence=tuple(evidence))
+
+
+def _rows_apart(reading: Reading, params: Arrays, values: Values, cotangents: Mapping[Path, Array], given: Arrays) -> bool:
+    """Whether the gradients of x and of the states of the other rows stay as they are when the cotangents of the first row change: two rows
+    that are taken for those of h and c mix."""
+    forward = reading.forward
+    by_row = [r for r in ("x", *forward.states) if r in given and np.ndim(given[r]) > 1]
+    if forward.sizes.N == 1 or not by_row:
+        return False
+
+    def turned(path: Path, value: Array) -> Array:
+        axes = [a for a in "TN" if a in forward.leaves[path].replace("S", "T")]
+        other = np.array(value)
+        if "N" in axes:
+            other.swapaxes(0, axes.index("N"))[0] *= -1
+        return other
+
+    moved = run(reading, params, values, {p: turned(p, v) for p, v in cotangents.items()})
+    again = gradient_values(reading, moved, params, values)
+    return all(np.array_equal(given[r][..., 1:, :], again[r][..., 1:, :]) for r in by_row)
 
 
 def _settled(guess: Reading, done: Pass, params: Arrays, values: Values, cotangents: Mapping[Path, Array]) -> tuple[dict[str, Place], bool]:

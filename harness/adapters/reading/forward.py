@@ -210,8 +210,8 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
                         found.append(_tried(guess, scratch))
                 except Exception as error:  # a guess at the layout may raise anything: the one that came furthest is told
                     failures.add(_depth(error), f"{method}({said(guess)}), {owner.words}", error)
-        if found and (rank >= 8 or _says_all(owner, roles)):
-            break
+        if found and (rank >= 8 or (_says_all(owner, roles) and any(f.sizes.N == 1 or "rows do not mix" in f.evidence for f in found))):
+            break  # two rows taken for h and c mix
     return _best(found, limit)
 
 
@@ -463,6 +463,10 @@ def _names(forward: Forward, result: Any, leaves: Mapping[Path, str]) -> dict[Pa
             names[path] = path[1]
         elif len(path) == 2 and isinstance(result, tuple | list) and len(returned) == len(result):
             names[path] = returned[path[1]]
+        elif len(path) == 3 and isinstance(result, tuple | list) and len(returned) == len(result):
+            inner, parts = returned[path[1]].split(","), [(*path[:2], k) for k in range(len(result[path[1]]))]
+            if len(inner) == len(parts) == 2 and all(leaves.get(p) == forward.state for p in parts) and isinstance(path[2], int):
+                names[path] = inner[path[2]]  # the states as a pair; a cache holds other things too
     return names
 
 
@@ -522,7 +526,8 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
     if forward.sizes.N > 1:
         other = values.x.copy()
         other[:, 0] = changed[:, 0]
-        moved = after(replace(values, x=other))
+        states = {name: np.concatenate([-state[:1], state[1:]]) for name, state in values.state.items()}
+        moved = after(replace(values, x=other, state=states))
         rows = [p for p in paths if "N" in forward.leaves[p]]
         axis = {p: 1 if p in timed else 0 for p in rows}
         if rows and all(np.array_equal(np.take(first[p], 1, axis[p]), np.take(moved[p], 1, axis[p])) for p in rows):
