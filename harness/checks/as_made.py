@@ -90,8 +90,9 @@ def _close(subject: Subject, made: AsMade, key: str, mine: Array, wanted: Array,
     bound = _ROUNDINGS * noise + 8 * eps * scale + 8 * eps * others * (0.0 if noise else 1.0)
     error = float(np.max(np.nan_to_num(np.abs(mine - wanted), nan=np.inf), initial=0.0))
     metrics = {"dtype": made.dtype, "as_made_error": error / scale}
+    explained = bound / scale if np.any(wanted) else None  # where all is zero there is nothing to be relative to
     if error <= bound:
-        return replace(holds(**metrics), as_made=bound / scale)
+        return replace(holds(**metrics), as_made=explained)
     lost = error < 1e4 * max(bound, eps * scale) and error < 1e-2 * scale
     judged = f"its formula in {subject.dtype}" if subject.dtype != made.dtype else "the formula that is judged"
     what = f"{key} of the object as it is ({made.dtype}) differs from {judged} by {error / scale:.1e} of the largest"
@@ -105,7 +106,7 @@ def _close(subject: Subject, made: AsMade, key: str, mine: Array, wanted: Array,
         where,
         relative_error=error / scale,
         noise=bound / scale,
-        as_made=bound / scale,
+        as_made=explained,
         metrics=metrics,
     )
 

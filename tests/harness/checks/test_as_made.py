@@ -124,3 +124,21 @@ def test_each_part_inside_of_a_model_is_named_and_one_that_is_no_published_cell_
     finding = wrong["PAR150"].finding
     assert finding is not None and finding.code == "CONVENTION"
     assert "NoRecurrence is none of the published cells" in finding.headline
+
+
+class Detached(torch.nn.Module):
+    """No gradient reaches the state that it starts from."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.GRU(input_size, hidden_size)
+
+    def forward(self, x: torch.Tensor, h0: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        ys, h = self.layer(x, None if h0 is None else h0.detach())
+        return ys, h
+
+
+def test_a_gradient_that_is_zero_says_nothing_of_the_sensitivity() -> None:
+    run = check(Detached(3, 7), isolate=False, level="smoke", select=["NUM150"])
+    known = run["NUM150"].metrics["as_made_sensitivity"]
+    assert 1e-7 < known < 1e-3, "that of the other gradients"
