@@ -93,7 +93,7 @@ def search(small: Point, large: Point, budget: Budget, base: tuple[Edit, ...] = 
 
     budget   a count and no time, so that the same seed finds the same
     """
-    kept = _Kept()
+    kept, base = _Kept(), base or _ignored(small)
     if found := _one_more(small, large, base, budget.part(3), kept):
         return Searched(found)
     here_only = kept.here_only
@@ -112,6 +112,18 @@ def search(small: Point, large: Point, budget: Budget, base: tuple[Edit, ...] = 
         if together := tuple(f for f in together if all(e.when == "all" and e.act in _COMBINED for e in f.edits)):
             return Searched(together)
     return Searched((), tuple(dict.fromkeys(here_only))[:3])
+
+
+def _ignored(point: Point) -> tuple[Edit, ...]:
+    """Final states whose gradient is taken up nowhere: where it alone is given, everything is zero.  Certain, whatever else is wrong."""
+    total = len(point.yours) // len(point.cotangents)
+    found = []
+    for j, v in enumerate(point.cotangents):
+        yours, right = (a[j * total : (j + 1) * total] for a in (point.yours, point.right))
+        name = v.name.removeprefix("final ").removesuffix(" only")
+        if v.name == f"final {name} only" and np.any(np.abs(right) > point.same) and not np.any(yours):
+            found += [Edit((c.key, c.slot), "times", "0") for c in point.model.classes if c.key[1] == f"output final {name}"]
+    return tuple(found) if len(found) < len(point.model.graph.outputs) - 1 else ()
 
 
 def one_mistake(small: Point, large: Point, budget: Budget) -> tuple[Found, ...]:
@@ -397,10 +409,12 @@ def _passed(point: Point, where: EdgeClass) -> Candidates:
             yield 1.5, Edit(target, "skipped", when=when)
         for shift in (1, -1):
             yield 1.7, Edit(target, "delivered", shift=shift)
+    seen = {first.p}
     for other in model.classes:
         q = other.edges[0].p
-        carried = _name(point, q)[0] == "state" and len(other.edges) == count and other.kind != "move"
-        if carried and q != first.p and model.values[q].shape == model.values[first.p].shape:
+        carried = _name(point, q)[0] == "state" and len(other.edges) == count and q not in seen
+        if carried and model.values[q].shape == model.values[first.p].shape:
+            seen.add(q)
             yield 1.8, Edit(target, "to", other=("p", other.key, other.slot))
 
 

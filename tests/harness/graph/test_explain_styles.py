@@ -11,11 +11,15 @@ from tests.harness.graph.planting import planted, why
 EXAMPLES = Path(__file__).parents[3] / "examples"
 FUSED = Path(__file__).with_name("fused.py").read_text()
 LSTM, WORDS = ((EXAMPLES / name).read_text() for name in ("textbook_lstm.py", "wordmodel.py"))
+DH, DI, DF = 'dh = da @ params["U"].T', "di * i * (1 - i)", "df * f * (1 - f)"
+BUT_I = 'dh = da[:, len(dh.T) :] @ params["U"][:, len(dh.T) :].T'
 PLANTS = {
     "fused: half of a derivative": (FUSED, "Fused", "df * f * (1 - f)", "df * f", "derivative-wrong"),
     "fused: another gate's derivative": (FUSED, "Fused", "di * i * (1 - i)", "di * f * (1 - f)", "derivative-of-other"),
     "fused: an edge": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * c", "edge-missing"),
     "fused: the new state for the old": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * (c_new + 0.3 * g)", "factor-wrong"),
+    "fused: a gate's share": (FUSED, "Fused", DH, BUT_I, "edge-missing"),
+    "fused: two gates exchanged": (FUSED, "Fused", f"{DI}, {DF}", f"{DF}, {DI}", "exchanged"),
     "class: before the nonlinearity": (LSTM, "TimeLSTM", "(1 - np.tanh(c) ** 2)", "(1 - c ** 2)", "derivative-wrong"),
     "class: another gate": (LSTM, "TimeLSTM", "dc = dc * f", "dc = dc * i", "factor-wrong"),
     "class: overwritten": (LSTM, "TimeLSTM", "self.grads[1] += h_prev.T @ da", "self.grads[1][...] = h_prev.T @ da", "edge-missing"),
