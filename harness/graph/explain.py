@@ -34,6 +34,8 @@ _PAIRS = (
     (Case(T=1, N=2, D=3, H=5), Case(T=4, N=3, D=4, H=6, seed=1)),
     (Case(T=3, N=2, D=3, H=5), Case(T=5, N=3, D=4, H=6, seed=1)),
 )
+#: Where none of these tells: more rows, which may meet, and more steps, of which one may read one of long before.
+_MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: How many edges are swept at most: about as long as the check that failed.
@@ -123,6 +125,11 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
             if searched.found:
                 return Explanation(_causes(subject, at, beside, searched.found[0].edits))
             base = (*base, *searched.here_only) if not start else base
+    at, beside = _point(subject, _MANY[0]), _point(subject, _MANY[1])
+    if isinstance(at, Point) and isinstance(beside, Point) and at.wrong:
+        if many := one_mistake(at, beside, Budget(budget.left // 2 + _EFFORT // 4)):
+            return Explanation(_causes(subject, at, beside, many[0].edits))
+        points.append((at, beside))
     for at, beside in points:
         if causes := _by_gates(subject, at.case, beside.case, budget):
             return Explanation(causes)

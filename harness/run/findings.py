@@ -24,7 +24,7 @@ from bptt.harness.diagnosis.lines import line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
-from bptt.harness.graph.explain import Failure, explanation, explanation_of_shapes
+from bptt.harness.graph.explain import Failure, explanation, explanation_at, explanation_of_shapes
 from bptt.harness.reproduce import script
 from bptt.harness.run.events import Options, Task, from_here
 from bptt.harness.run.shrinking import same_failure_at, shrunk
@@ -128,10 +128,18 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
                 exact=(detail.expected,),
             )
         )
+        if not any(cause.score == 1 for cause in found):
+            found = (
+                *_apart(lambda: explanation_at(context.subject, detail.case).causes, _UNKNOWN, "its cause in the graph", faults),
+                *found,
+            )
         return found or causes_of(c.id, evidence.code)
     if isinstance(detail, NotOfItsShape):
         shaped = _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults)
         return shaped or causes_of(c.id, evidence.code)
+    if detail is None and context.subject.kind == "operator" and c.family == "gradient" and evidence.code == "BUG":
+        graph = _apart(lambda: explanation_at(context.subject, case).causes, _UNKNOWN, "its cause in the graph", faults)
+        return graph or causes_of(c.id, evidence.code)
     if detail is None:
         return causes_of(c.id, evidence.code)
     examination, located = detail.examination, detail.located
@@ -146,7 +154,9 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     if any(cause.score == 1 for cause in known):
         return known
     graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
-    return (*graph, *(cause for cause in known if cause.code != "unknown")) or known
+    explained = any(cause.score == 1 for cause in graph)
+    beside = (cause for cause in known if cause.code != "unknown" and not (explained and cause.code.startswith("only-")))
+    return (*graph, *beside) or known
 
 
 def _from_the_graph(subject: Subject, e: Examination, located: Located) -> tuple[Cause, ...]:
