@@ -29,7 +29,7 @@ MODULES: tuple[str, ...] = (
         "flow_of_cell",
         "rounding",
     ),
-    *("flossing", "temporal_order", "adding", "copy_parity", "orthogonal_copying"),
+    *("flossing", "temporal_order", "adding", "copy_parity", "orthogonal_copying", "digits"),
     *("charlm", "wordlm", "better_rnnlm", "sine", "addition", "date"),
 )
 #: Where other packages put theirs: an entry point that is a Definition, or a module that has one as DEFINITION.
