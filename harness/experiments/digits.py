@@ -1,14 +1,16 @@
-"""Handwritten digits, read pixel by pixel: an IRNN learns what a tanh RNN of the same budget does not.
+"""Handwritten digits, read pixel by pixel, by an IRNN and by a tanh RNN of the same budget.
 
 scikit-learn ships 1,797 images of 8 x 8 pixels (Alpaydin and Kaynak 1998, UCI): 64 steps of one number from 0 to 1, then one of ten
 classes.
 A fifth of the images is kept for the test, the same ones in every seed.  Adam, gradients clipped by their global norm at 1.
 
-    IRNN    relu, W = 1, b = 0, W_x from N(0, .1^2)            tanh    all from (-1/sqrt(H), 1/sqrt(H)), as torch draws it
+    IRNN    relu, W = 1, b = 0, W_x from N(0, .3^2)            tanh    all from (-1/sqrt(H), 1/sqrt(H)), as torch draws it
 
-Chance, with no pixel read, is to say the class that is most frequent; the number of right answers of the test is binomial then.
+Chance, with no pixel read, is to say the class that is most frequent; the number of right answers of the test is binomial then.  Each start
+is judged against that.  Which of the two is ahead is shown and not judged: that tanh stays behind is published for 784 steps, MNIST, and at
+64 steps it does not.
 
-Source    Le, Jaitly and Hinton 2015, arXiv:1504.00941, section 4.2: MNIST pixel by pixel, 784 steps.
+Source    Le, Jaitly and Hinton 2015, arXiv:1504.00941, section 4.2.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def network(start: str, H: int, rng: np.random.Generator) -> tuple[Any, Any]:
         if start == "IRNN":
             with torch.no_grad():
                 recurrent.weight_hh_l0.copy_(torch.eye(H))
-                recurrent.weight_ih_l0.normal_(0, 0.1)
+                recurrent.weight_ih_l0.normal_(0, 0.3)
                 for b in (recurrent.bias_ih_l0, recurrent.bias_hh_l0, out.bias):
                     b.zero_()
     return recurrent, out
@@ -110,16 +112,18 @@ def gather(points: Sequence[Point]) -> Experiment:
 
 
 def _claims(last: dict[str, list[float]], chance: float, n: int) -> list[Claim]:
-    """IRNN is above chance by more than chance itself makes, in its worst seed, and the best tanh seed is behind that."""
+    """Each is above chance by more than chance itself makes, in its worst seed."""
     found = []
-    if "IRNN" in last:
-        over = chance + sigmas(len(last["IRNN"])) * math.sqrt(chance * (1 - chance) / n)
-        name = f"IRNN: share that is right, least of {len(last['IRNN'])} seeds"
-        words = f"chance {chance:.3f}, and what it makes of {n} images"
-        found.append(claim(name, min(last["IRNN"]), over, comparison="at least", source=SOURCE, words=words))
+    for start, shares in last.items():
+        over = chance + sigmas(sum(map(len, last.values()))) * math.sqrt(chance * (1 - chance) / n)
+        name, words = f"{start}: share that is right, least of {len(shares)} seeds", f"chance {chance:.3f}, and what it makes of {n} images"
+        found.append(claim(name, min(shares), over, comparison="at least", source=SOURCE, words=words))
     if last.keys() >= {"IRNN", "tanh"}:
-        behind = float(np.mean(last["IRNN"]) - np.mean(last["tanh"]))
-        found.append(claim("IRNN less tanh: mean share that is right", behind, 0.0, comparison="at least", source=SOURCE))
+        ahead, words = (
+            float(np.mean(last["IRNN"]) - np.mean(last["tanh"])),
+            "published for 784 steps, where tanh stays behind; these are 64",
+        )
+        found.append(Claim("IRNN less tanh: mean share that is right", ahead, source=SOURCE, words=words))
     return found
 
 
@@ -140,11 +144,11 @@ def _table(groups: dict[str, list[Point]], last: dict[str, list[float]], chance:
 
 DEFINITION = Definition(
     name="digits",
-    question="Does an RNN that starts as the identity learn digits from their pixels one by one, where a tanh RNN stays behind?",
+    question="Do an RNN that starts as the identity and a tanh RNN learn digits from their pixels, one by one?",
     source=SOURCE,
-    settings={"start": STARTS, "H": 64, "N": 32, "lr": 3e-3, "epochs": 12, "seed": (0, 1, 2)},
+    settings={"start": STARTS, "H": 64, "N": 32, "lr": 3e-3, "epochs": 8, "seed": (0, 1, 2)},
     point=point,
     gather=gather,
-    quick={"epochs": 8, "seed": (0, 1)},
+    quick={"epochs": 4, "seed": (0, 1)},
     full={"H": 100, "lr": 1e-3, "epochs": 100, "seed": (0, 1, 2, 3, 4)},
 )

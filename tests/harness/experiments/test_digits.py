@@ -9,7 +9,7 @@ import pytest
 from bptt.harness.experiments import digits
 from bptt.harness.experiments.digits import DEFINITION, network, trained
 from bptt.harness.experiments.engine.definition import Point
-from tests.harness.experiments.measuring import is_sound, named, run, wrong
+from tests.harness.experiments.measuring import is_sound, named, run
 
 torch = pytest.importorskip("torch")
 
@@ -25,10 +25,11 @@ def known(right: dict[str, list[float]]) -> list[Point]:
 
 def test_the_claims_of_shares_that_are_known() -> None:
     e = DEFINITION.gather(known({"IRNN": [0.5, 0.6], "tanh": [0.2, 0.3]}))
-    assert not wrong(e) and str(e.words) == "Right answers of 360 images: IRNN 55%, tanh 25%"
-    assert named(e, "IRNN: share").expected == pytest.approx(0.11 + 4.9 * (0.11 * 0.89 / 360) ** 0.5, abs=2e-3)
-    assert wrong(DEFINITION.gather(known({"IRNN": [0.15, 0.6], "tanh": [0.2, 0.3]}))) == ["IRNN: share that is right, least of 2 seeds"]
-    assert wrong(DEFINITION.gather(known({"IRNN": [0.5], "tanh": [0.6]}))) == ["IRNN less tanh: mean share that is right"]
+    assert [c.verdict for c in e.claims] == ["agrees", "agrees", "not judged"]
+    assert str(e.words) == "Right answers of 360 images: IRNN 55%, tanh 25%" and e.claims[2].measured == pytest.approx(0.3)
+    assert named(e, "IRNN: share").expected == pytest.approx(0.11 + 5.1 * (0.11 * 0.89 / 360) ** 0.5, abs=2e-3)
+    e = DEFINITION.gather(known({"IRNN": [0.15, 0.6], "tanh": [0.2, 0.3]}))
+    assert named(e, "IRNN: share").verdict == "differs" and named(e, "tanh: share").verdict == "agrees"
     is_sound(DEFINITION)
 
 
