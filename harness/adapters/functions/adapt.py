@@ -29,6 +29,8 @@ _ANY = ((3, 5), (8, 4))
 _LONG, _GROWTH = 67, 1e4
 #: Seconds that shapes are looked for where a call may take a second.
 _INTERPRETED = 90.0
+#: A function of NumPy's takes microseconds, and many a file has several that are no recurrence.
+_IN_NUMPY = 3.0
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
@@ -124,7 +126,7 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
 
     A kernel that is interpreted accumulates in float32 whatever it is given, in parts, and is asked for nothing else.
     """
-    seconds = _INTERPRETED if interpreting() else axes.MOST_SECONDS
+    seconds = _INTERPRETED if interpreting() else axes.MOST_SECONDS if call.torch else _IN_NUMPY
     if interpreting():
         with launches() as kernels:
             narrow, _ = axes.running(call, "float32", seconds)
@@ -139,7 +141,7 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         if call.torch and _are_long(wide.results(given)):
             return wide, shapes, ("float64",)
         return call, shapes, ("float32",)
-    narrow, why = axes.running(call, "float32", seconds)
+    narrow, why = axes.running(call, "float32", seconds) if call.torch else (None, said)
     if narrow is None:
         arrays = ", ".join(a.name for a in call.arguments if a.is_array)
         raise UsageError(

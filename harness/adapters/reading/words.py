@@ -169,8 +169,9 @@ def _is_another(node: ast.expr) -> bool:
 def assigned(function: Any) -> set[str]:
     """Names, attributes and keys that a function assigns to: 'W' of ``self.W -= ...``, 'in' of ``self.weights["in"] -= ...``."""
     tree = tree_of(function)
-    targets = [n.target for n in ast.walk(tree) if isinstance(n, ast.AugAssign)] if tree else []
-    targets += [t for n in ast.walk(tree) if isinstance(n, ast.Assign) for t in n.targets] if tree else []
+    nodes = list(ast.walk(tree)) if tree else []
+    targets: list[ast.expr] = [n.target for n in nodes if isinstance(n, ast.AugAssign)]
+    targets += [t for n in nodes if isinstance(n, ast.Assign) for t in n.targets]
     inner = [n for t in targets for n in ast.walk(t)]
     found = {n.id for n in inner if isinstance(n, ast.Name)} | {n.attr for n in inner if isinstance(n, ast.Attribute)}
     return found | {str(n.value) for n in inner if isinstance(n, ast.Constant)}
