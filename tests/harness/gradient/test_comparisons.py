@@ -11,9 +11,10 @@ import pytest
 
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case, Cotangent, Data
+from bptt.harness.errors import ContractError
 from bptt.harness.gradient import lags
 from bptt.harness.gradient.derivatives import blocks as cutting
-from bptt.harness.gradient.derivatives import oracle
+from bptt.harness.gradient.derivatives import differences, oracle
 from bptt.harness.gradient.derivatives.blocks import Block, blocks
 from bptt.harness.gradient.derivatives.oracle import rows_stay_apart, why_not_analytic
 from bptt.harness.gradient.derivatives.slopes import by_complex_step
@@ -169,8 +170,12 @@ def test_rows_are_compared_to_ten_digits() -> None:
     def slightly(by: float) -> Callable[[Array], Array]:
         return lambda x: x * (1 + by * (x.shape[1] > 2))
 
-    assert rows_stay_apart(told(slightly(0.5e-10), same), DATA)
-    assert not rows_stay_apart(told(slightly(3e-10), same), DATA)
+    def slightly_state(by: float) -> Callable[[Array], Array]:
+        return lambda h: h * (1 + by * (h.shape[0] > 2))
+
+    for by, apart in ((0.9e-10, True), (1.2e-10, False)):
+        assert rows_stay_apart(told(slightly(by), same), DATA) is apart
+        assert rows_stay_apart(told(same, slightly_state(by)), DATA) is apart
 
 
 def test_the_direction_of_the_preflight_moves_everything_by_about_one_in_all() -> None:
@@ -618,3 +623,53 @@ def test_in_float32_other_values_for_complex_numbers_are_those_off_by_a_thousand
     narrow = Data({}, DATA.xs.astype(np.float32), {k: s.astype(np.float32) for k, s in DATA.state.items()})
     cell = told(lambda x: off(by)(x) if np.iscomplexobj(x) else x, same)
     assert (why_not_analytic(cell, replace(CASE, dtype="float32"), narrow) == WORDS) is found
+
+
+def test_the_same_kind_of_derivative_is_taken_at_another_input() -> None:
+    def of(name: str, exact: bool = True, mirror: Subject | None = None, cell: Subject | None = None) -> Any:
+        named: Any = type("O", (), {"name": name, "exact": exact})()
+        return oracle.of_the_same_kind(named, cell or told(lambda x: 2 * x, same), DATA, mirror)
+
+    along = Direction(xs=np.ones_like(DATA.xs))
+    assert of("central differences", exact=False) is None
+    assert of("complex step")([along])[0].ys_dot.tolist() == np.full_like(DATA.xs, 2.0).tolist()
+    assert of("complex step through m") is None
+    assert of("complex step through m", mirror=told(same, same)) is None, "it computes something else here"
+    assert of("complex step through m", mirror=told(lambda x: 2 * x, same))([along])[0].ys_dot.max() == 2.0
+
+    class Tangents(Told):
+        def run_tangent(self, params: Arrays, xs: Array, state: Arrays, params_dot: Arrays, xs_dot: Array, state_dot: Arrays) -> Any:
+            return 5 * xs_dot, {}
+
+    by_mode = of("forward-mode differentiation", cell=replace(told(same, same), implementation=Tangents(same, same)))
+    assert by_mode([along])[0].ys_dot.max() == 5.0
+
+
+def test_a_derivative_is_seen_where_the_first_of_its_tangents_is_that_of_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(tangents: Any) -> bool:
+        monkeypatch.setattr(oracle, "of_the_same_kind", lambda *_: tangents)
+        named: Any = None
+        return oracle.is_seen_by_differences(named, told(lambda x: 2 * x, same), CASE, DATA, None)
+
+    def with_slope(slope: float) -> Any:
+        def tangents(directions: Any) -> list[Tangent]:
+            (u,) = directions
+            return [Tangent(slope * u.xs, {k: u.state[k] for k in ("h", "c")})]
+
+        return tangents
+
+    def no_complex(_: Any) -> Any:
+        raise ContractError("no finite complex values")
+
+    assert seen(with_slope(2.0)) and not seen(with_slope(2.1)) and not seen(None) and not seen(no_complex)
+
+
+def test_scales_of_a_ladder_are_those_of_its_third_step_from_the_end() -> None:
+    """Of x**3 along 4 at 2: a tangent of 48 + 64 h**2 at the step h."""
+    cell, data = function(lambda x: x**3), Data({}, np.full((1, 1, 1), 2.0), {})
+    found = differences.ladder(cell, data, Direction(xs=np.full((1, 1, 1), 4.0)))
+    v = [Cotangent("v", np.full((1, 1, 1), -3.0), {}), Cotangent("w", np.zeros((1, 1, 1)), {})]
+    values, errors, scales = differences.contracted_all(found, v)
+    h = 2.0**-8 / 4
+    assert scales.tolist() == [pytest.approx(3 * (48 + 64 * h * h), rel=1e-11), 0.0]
+    assert values.tolist() == [pytest.approx(-144.0, rel=1e-9), 0.0] and errors.shape == (2,)

@@ -15,6 +15,7 @@ from bptt.harness.gradient.certificate import Judged, Opinion, confirmed_by_anot
 from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.subject import Array, Subject
+from tests.harness.gradient.support import changed, one_entry, reference
 
 W = Block("params", "W")
 XS = Block("xs", "xs")
@@ -357,9 +358,10 @@ def test_what_a_whole_run_cannot_see_is_asked_a_step_at_a_time(monkeypatch: pyte
     ],
 )
 def test_of_two_differences_the_finer_one_decides_for_the_subject(value: float, error: float, said: Opinion) -> None:
-    steps: Any = Steps(DATA, finer=(value, error))
     oracle: Any = Named(exact=False)
-    assert second_opinion(steps, V, oracle, wrong(0.5)) == said
+    for size in (1.0, 4.0):  # the same of a gap that is four times as wide
+        steps: Any = Steps(DATA, finer=(size * value, size * error))
+        assert second_opinion(steps, V, oracle, wrong(0.5, exact=size, yours=2 * size)) == said
 
 
 # ------------------------------------------------------------------------------------------------------ whole tensors
@@ -409,3 +411,13 @@ def test_what_an_examination_has_found_is_told_by_its_verdicts() -> None:
     found = certificate.Examination(Case(), DATA, (V,), (of(1.0),), oracle, judged, 3)
     assert [j.verdict for j in found.wrong] == ["wrong", "not finite"] and [j.verdict for j in found.undecided] == ["undecided"]
     assert found.miss_probability == pytest.approx(0.08**3)
+
+
+@pytest.mark.parametrize("wrong_entry", [False, True])
+def test_every_exact_entry_is_kept_where_one_block_is_wrong(wrong_entry: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "_MANY", 1)
+    subject = reference("elman")
+    found = certificate.examine(changed(subject, one_entry("b", (0,), 1.5)) if wrong_entry else subject, Case(T=2, N=1, D=2, H=2))
+    assert ({j.block.tensor for j in found.wrong} == {"b"}) is wrong_entry and (found.exact is not None) is wrong_entry
+    sizes = [np.ptp(np.abs(j.u)) for j in found.judged if j.block.tensor == "W_h"]
+    assert not any(sizes), "directions of what agrees are let go of"

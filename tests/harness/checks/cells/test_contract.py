@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.call.cell import Gradients
-from bptt.harness.cases import Case, Cotangent, Data
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.checks.cells import batch, contract, linearity
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
@@ -363,3 +363,46 @@ def test_whole_numbers_need_no_gradient() -> None:
             return {**super().init(rng, input_size, hidden_size), "n": np.array([3])}
 
     assert verdicts(contract.every_gradient_is_given(context(Words), SMALL)) == [True]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        contract.gradients_do_not_depend_on_earlier_calls,
+        contract.backward_leaves_its_inputs_alone,
+        contract.gradients_have_the_shapes_of_what_they_are_gradients_of,
+        contract.every_gradient_is_given,
+        batch.gradients_of_a_row_come_from_that_row,
+    ],
+)
+def test_backward_is_asked_with_the_dense_cotangent_first(check: Any) -> None:
+    seen: list[Array] = []
+
+    def kept(g: Given, xs: Array, params: Arrays, dys: Array) -> Given:
+        seen.append(dys.copy())
+        return g
+
+    asked = context(giving(kept))
+    seen.clear()  # what it was loaded with
+    list(check(asked, SMALL))
+    v = cotangents(asked.subject, SMALL, *asked.run(asked.data(SMALL)))[0]
+    np.testing.assert_array_equal(seen[0], v.dys)
+    if check is contract.gradients_do_not_depend_on_earlier_calls:
+        assert [np.array_equal(dys, v.dys) for dys in seen] == [True, True, False, True]
+        np.testing.assert_array_equal(seen[2], -v.dys)
+
+
+def test_the_run_between_is_of_another_input() -> None:
+    seen: list[tuple[Array, Array]] = []
+
+    class Kept(Clean):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            seen.append((xs.copy(), state["h"].copy()))
+            return super().run(params, xs, state)
+
+    asked = context(Kept)
+    seen.clear()  # what it was loaded with
+    list(contract.results_are_not_overwritten_by_later_calls(asked, SMALL))
+    (xs, h), (other, other_h) = seen
+    np.testing.assert_array_equal(other, -0.7 * xs)
+    np.testing.assert_array_equal(other_h, 0.3 * h)

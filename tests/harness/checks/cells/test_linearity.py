@@ -172,6 +172,9 @@ def test_a_clip_cuts_as_it_says(of_norm: bool, threshold: float) -> None:
         assert any(f": it is cut at {0.05 * threshold:.4g}" in e.headline for e in early)
     with pytest.raises(NotApplicable, match="says no clip"):
         list(check(context(Clean), SMALL))
+    said = clipped(threshold, of_norm, threshold).subject
+    with pytest.raises(NotApplicable, match="no backward"):
+        list(check(CheckContext(replace(said, capabilities=frozenset())), SMALL))
 
 
 def test_what_is_cut_is_close_to_five_digits_of_its_largest() -> None:

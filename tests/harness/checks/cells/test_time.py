@@ -215,13 +215,14 @@ def test_two_steps_and_six_units_are_enough_to_read_both_ways() -> None:
 def test_a_unit_may_move_by_sixty_four_units_in_the_last_place_and_still_read_one_way(units: int, both: bool) -> None:
     xs = np.ones((2, 1, 1))
 
-    def run(data: Data) -> tuple[Array, dict[str, Array]]:
-        first, last = data.xs[0, 0, 0], data.xs[1, 0, 0]
-        off = units * EPS * (last != 1)  # the first output of what reads forwards, where the last input is another
-        return np.array([[[1.0 - off, last / 4]], [[first / 4, 1.0]]]), {}
+    for size in (1.0, 8.0):
 
-    asked = runs(run)
-    assert time._reads_both_ways(asked, Data({}, xs, {}), run(Data({}, xs, {}))[0]) is both
+        def run(data: Data, size: float = size) -> tuple[Array, dict[str, Array]]:
+            first, last = data.xs[0, 0, 0], data.xs[1, 0, 0]
+            off = units * EPS * (last != 1)  # the first output of what reads forwards, where the last input is another
+            return size * np.array([[[1.0 - off, last / 4]], [[first / 4, 1.0]]]), {}
+
+        assert time._reads_both_ways(runs(run), Data({}, xs, {}), run(Data({}, xs, {}))[0]) is both
 
 
 def test_as_many_units_read_forwards_as_backwards() -> None:
