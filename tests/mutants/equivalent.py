@@ -20,7 +20,61 @@ class Equivalent:
     why: str
 
 
-EQUIVALENT: tuple[Equivalent, ...] = ()
+_LENGTHS = "a guard against a fault of ours: the sequences are made of the same list, so their lengths are equal, and nothing is raised"
+
+
+def _guard(file: str, line: str) -> Equivalent:
+    return Equivalent(file, line, "True", "False", _LENGTHS)
+
+
+EQUIVALENT: tuple[Equivalent, ...] = (
+    _guard(
+        "gradient/certificate.py",
+        "found = oracle.contractions([b.direction_along(data, u) for b, many in zip(chosen, us, strict=True) for u in many], vs)",
+    ),
+    _guard("gradient/certificate.py", "for block, many in zip(chosen, us, strict=True):"),
+    _guard("gradient/certificate.py", "lost = [_most_lost(data, v, size) for v, size in zip(vs, largest, strict=True)]"),
+    _guard(
+        "gradient/certificate.py",
+        "for u, value, error, scale, yours, terms in zip(us, values, errors, scales, all_yours, all_terms, strict=True):",
+    ),
+    _guard(
+        "gradient/lags.py",
+        "for (name, value), part in zip(steps.here.state.items(), np.split(arriving.swapaxes(0, 1), cuts, axis=-1), strict=True):",
+    ),
+    _guard("derivatives/differences.py", "pairs = list(zip(mine[0::2], mine[1::2], steps, strict=True))"),
+    Equivalent(
+        "cells/batch.py",
+        "return list(range(N)) if N <= _FEW else [0, N // 2, N - 1]",
+        "N <= _FEW",
+        "N < _FEW",
+        "at N = 3, the only number that the two tell apart, both lists are 0, 1, 2",
+    ),
+    Equivalent(
+        "cells/gradients.py",
+        "relative = abs(found.observed - found.expected) / (abs(found.expected) or abs(found.observed) or 1.0)",
+        "1.0",
+        "2.0",
+        "it divides only where both numbers are zero, and then their difference is zero too",
+    ),
+    Equivalent(
+        "cells/repeated.py",
+        "if torch is not None and of_torch is not None:",
+        "torch is not None and of_torch is not None",
+        "torch is not None or of_torch is not None",
+        "of_torch is None where torch is None and nowhere else: both are told by the same module, asked once",
+    ),
+    Equivalent(
+        "cells/second_order.py", "most = count.most_common(1)[0][0]", "1", "2", "the first of the two most common is the most common one"
+    ),
+    Equivalent(
+        "derivatives/blocks.py",
+        "if most >= T:",
+        "most >= T",
+        "most > T",
+        "at most = T the other way, T numbers evenly spread from 0 to T - 1, gives each step once as well",
+    ),
+)
 
 
 def argument(mutant: Mutant) -> str | None:
