@@ -51,10 +51,12 @@ def draw_params(subject: Subject, case: Case) -> dict[str, Array]:
     moved = {name: _away_from_zero(value, case, rng) for name, value in initial.items()}
     scale = {"small": 0.1, "saturated": _saturating(moved), "large": 0.25}.get(case.regime, 1.0)
     shift = {"open": 3.0, "closed": -2.0}.get(case.regime, 0.0)
-    of_bias = 0.0 if case.regime == "unbiased" else scale
+    unit = min(case.D, case.H) == 1  # a matrix of weights then has one row or column too: zeroed, its norm is zero, and so is what divides
 
     def placed(value: Array) -> Array:
-        return np.asarray(of_bias * value + shift if is_bias(value) else scale * value).astype(case.dtype)
+        if case.regime == "unbiased" and is_bias(value) and (value.ndim == 1 or not unit):
+            return np.zeros(value.shape, case.dtype)
+        return np.asarray(scale * value + shift if is_bias(value) else scale * value).astype(case.dtype)
 
     return {name: placed(value) if value.dtype.kind == "f" else value for name, value in moved.items()}
 

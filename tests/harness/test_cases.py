@@ -55,6 +55,13 @@ def test_zeros_are_the_state_the_step_in_the_middle_and_the_first_row_after_it_a
     assert np.all(draw(reference(name), Case(T=1, regime="zeros")).xs != 0)
 
 
+@pytest.mark.parametrize(("D", "H"), [(7, 1), (1, 7), (1, 1)])
+def test_unbiased_leaves_matrices_of_one_row_or_column(D: int, H: int) -> None:
+    """They are weights, which may be divided by their norm."""
+    data = draw(reference("elman"), Case(D=D, H=H, regime="unbiased"))
+    assert [not value.any() for value in data.params.values()] == [value.ndim == 1 for value in data.params.values()]
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_unbiased_has_every_bias_zero_and_nothing_else(name: str) -> None:
     data = draw(reference(name), Case(regime="unbiased"))
