@@ -497,8 +497,10 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
             refused.append(error)
-    if found and (half := next((e for e in refused if isinstance(e, NotUnderstoodError) and e.forward is not None), None)):
-        # a backward pass that ran nowhere is never left out in silence beside others that did
+    judged = _reached(module, found)
+    halves = (e for e in refused if isinstance(e, NotUnderstoodError) and e.forward is not None and e.forward.method not in judged)
+    if found and (half := next(halves, None)):
+        # a backward pass that ran nowhere is never left out in silence beside others that did, unless these call it
         others = ", ".join(f"{place}:{subject.spec.rpartition(':')[2]}" for subject in found)
         raise UsageError(f"{half} (understood, and to be checked alone: {others})")
     if not found:
@@ -510,6 +512,19 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             "wanted one with forward and backward, or with init, zero_state, run"
         )
     return found
+
+
+def _reached(module: types.ModuleType, found: list[Subject]) -> set[str]:
+    """Names that the functions of these subjects, and what these call in their module, call: they are judged with them."""
+    readings_ = [r for s in found if (r := getattr(s.implementation, "reading", None)) is not None]
+    pending = [n for r in readings_ for n in (r.forward.method, r.backward) if n]
+    reached: set[str] = set()
+    while pending:
+        function = vars(module).get(pending.pop())
+        if isinstance(function, types.FunctionType):
+            pending += [n for n in function.__code__.co_names if n not in reached]
+            reached.update(function.__code__.co_names)
+    return reached
 
 
 def _adapted_or_none(value: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:

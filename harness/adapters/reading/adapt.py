@@ -170,10 +170,11 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
             f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward", found[0].forward
         ) from error
     if reading.loss is not None and (factor := common_factor(reading)) is not None:
-        raise UsageError(
+        raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: every gradient of {reading.backward} is {factor:.4g} times that of the loss "
             f"({'.'.join(str(part) for part in reading.loss[:2])}): it is another loss that was differentiated, or a sum in the place "
-            "of a mean; hand over the one that is meant"
+            "of a mean; hand over the one that is meant",
+            reading.forward,
         )
     return subject(obj, spec, reading)
 
@@ -195,8 +196,8 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         no_dfinal = tuple(s for s, p in places.items() if p != main and p not in reading.cotangents)
         inferred = tuple(s for s, p in places.items() if p is not None and "T" in forward.leaves[p].replace("S", "T"))
     elif forward.is_step and layer:
-        raise UsageError(
-            f"{spec}: {short_name(obj)}: {reading.backward} gives no gradient of the state of a step, so it can't be run over time"
+        raise NotUnderstoodError(
+            f"{spec}: {short_name(obj)}: {reading.backward} gives no gradient of the state of a step, so it can't be run over time", forward
         )
     else:
         implementation, kind = ReadNetwork(reading), "network"
@@ -300,6 +301,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
                         params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) if s in closed else v for s, v in final.items()}
                     )
         except Exception as error:  # the user's code, at sizes of ours, may raise anything
-            raise UsageError(
-                f"{spec}: {made.name} was understood at one size, but at T={T} N={N} D={D} H={H} it stopped with {raised_at(error)}"
+            raise NotUnderstoodError(
+                f"{spec}: {made.name} was understood at one size, but at T={T} N={N} D={D} H={H} it stopped with {raised_at(error)}",
+                impl.reading.forward,
             ) from error
