@@ -68,7 +68,7 @@ def trained(settings: Settings, xs: Array, ks: Array, test_xs: Array, test_ks: A
         for some in np.array_split(rng.permutation(len(ks)), len(ks) // N):
             scores = out(recurrent(torch.from_numpy(xs[:, some]))[0][-1])
             adam.zero_grad()
-            torch.nn.functional.cross_entropy(scores, torch.from_numpy(ks[some])).backward()
+            torch.nn.functional.cross_entropy(scores, torch.from_numpy(ks[some])).backward()  # type: ignore[no-untyped-call]  # torch's
             torch.nn.utils.clip_grad_norm_(params, 1.0)
             adam.step()
         with torch.no_grad():
@@ -83,8 +83,8 @@ def network(start: str, H: int, rng: np.random.Generator) -> tuple[Any, Any]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
-        recurrent = torch.nn.RNN(1, H, nonlinearity="relu" if start == "IRNN" else "tanh")
-        out = torch.nn.Linear(H, CLASSES)
+        recurrent: Any = torch.nn.RNN(1, H, nonlinearity="relu" if start == "IRNN" else "tanh")
+        out: Any = torch.nn.Linear(H, CLASSES)
         if start == "IRNN":
             with torch.no_grad():
                 recurrent.weight_hh_l0.copy_(torch.eye(H))

@@ -68,11 +68,12 @@ def gather(points: Sequence[Point]) -> Experiment:
         claims += _claims(b, by_H, mean([_around(p, "theory") for p in some]))
         of_anew, of_one = critical(SV, b), mean(_crossings(some, "theory"))
         ends = []
-        for (what, times, model), theory in zip(MODELS, (of_anew, of_one.interval), strict=True):
+        for what, times, model in MODELS:
             each = {times * H: _crossings(ps, what) for H, ps in by_H.items()}
             ends.append(limit(each).end)
             rows += [(b, model, str(H), mean(values).interval) for H, values in each.items()]
-            rows += [(b, model, "infinity", ends[-1].interval), (b, model, "theory", theory)]
+            rows.append((b, model, "infinity", ends[-1].interval))
+            rows.append((b, model, "theory", of_anew if what == "anew" else of_one.interval))
         lines.append((b, [end.value for end in ends], [of_anew, of_one.value]))
     note = f"sv = {SV:g}, inputs of variance 1; intervals: 95 % over replicas"
     return Experiment(

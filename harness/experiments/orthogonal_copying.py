@@ -51,7 +51,7 @@ def point(settings: Settings) -> Values:
         scores = net(torch.from_numpy(batch.inputs.astype(np.float32)))
         loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), torch.from_numpy(batch.targets).flatten())
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         adam.step()
         some.append(loss.item())
@@ -126,7 +126,8 @@ def rotations(angles: Any) -> Any:
     """A block for each angle: cos, sin; -sin, cos.   (n,) -> (2n, 2n)"""
     import torch
 
-    return torch.block_diag(*(torch.stack([torch.stack([a.cos(), a.sin()]), torch.stack([-a.sin(), a.cos()])]) for a in angles))
+    blocks = (torch.stack([torch.stack([a.cos(), a.sin()]), torch.stack([-a.sin(), a.cos()])]) for a in angles)
+    return torch.block_diag(*blocks)  # type: ignore[no-untyped-call]  # torch's
 
 
 def modrelu(a: Any, b: Any) -> Any:

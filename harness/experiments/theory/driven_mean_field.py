@@ -76,7 +76,7 @@ def correlation(unit: Unit, T: int, N: int, rng: np.random.Generator, sweeps: in
         C = autocorrelation(h)
         if k >= sweeps // 2:
             kept.append(C)
-    return np.mean(kept, axis=0)
+    return np.asarray(np.mean(kept, axis=0))
 
 
 def paths(unit: Unit, C: Array, N: int, rng: np.random.Generator) -> Steps:

@@ -46,7 +46,7 @@ class Law:
     exponents: Array
 
     def at(self, x: ArrayLike) -> Array:
-        return np.interp(np.asarray(x), self.x, self.exponents)
+        return np.asarray(np.interp(np.asarray(x), self.x, self.exponents))
 
     @property
     def entropy(self) -> float:
@@ -88,7 +88,7 @@ def law_of_samples(a: Array, gain: float) -> Law:
 
 def log_slope(a: Array) -> Array:
     """log(tanh'(a)) / 2 = -log cosh a, to the last digit however large a is."""
-    return -(np.abs(a) + np.log1p(np.exp(-2 * np.abs(a))) - math.log(2))
+    return np.asarray(math.log(2) - np.abs(a) - np.log1p(np.exp(-2 * np.abs(a))))
 
 
 def mean_exponent(gain: float, sigma: float) -> float:
