@@ -403,13 +403,15 @@ class Stays:
         self.yours, self.noise, self.whole, self.shrinks = 2.0, 0.0, 1.0, False
         self.opinion, self.exact, self.relative, self.map = "sides", True, 0.5, 2.0
         self.asked: list[str] = []
+        self.given: dict[str, Any] = {}
         for name, answer in answers.items():
             setattr(self, name, answer)
 
     def answer(self, name: str = "xs") -> bool:
         def told(word: str, value: Any) -> Callable[..., Any]:
-            def answer(*_: Any) -> Any:
+            def answer(*given: Any) -> Any:
                 self.asked.append(word)
+                self.given[word] = given
                 return value
 
             return answer
@@ -444,6 +446,10 @@ def test_what_is_gross_is_held_against_whole_runs_two_precisions_and_another_ora
     for name in ("xs", "h"):
         one = Stays()
         assert one.answer(name) and one.asked == ["whole", "shrinks", "opinion"]
+        _, block, cotangent, u = one.given["shrinks"]
+        assert (block.source, cotangent, np.count_nonzero(u)) == ("xs" if name == "xs" else "state", 0, 1)
+        item = one.given["opinion"][3]
+        assert (item.cotangent, item.verdict, item.relative, item.exact, item.yours) == (0, "wrong", 0.5, 1.0, 2.0)
     assert not Stays(whole=1.31).answer() and not Stays(whole=0.69).answer() and Stays(whole=1.29).answer()
     assert not Stays(shrinks=True).answer() and Stays(shrinks=None).answer()
     for said in ("disagrees", "cannot see", "flat"):

@@ -133,7 +133,7 @@ def test_a_sum_that_cancels_may_be_off_by_the_root_of_a_roundoff() -> None:
 
 def test_a_small_gradient_of_an_input_is_no_dust() -> None:
     assert dusty(0.0, 0.9 * FLOOR, XS) and dusty(0.9e-3 * 0.9 * FLOOR, 0.9 * FLOOR, XS)
-    assert not dusty(1.1e-3 * 0.9 * FLOOR, 0.9 * FLOOR, XS)
+    assert not dusty(1.1e-3 * 0.9 * FLOOR, 0.9 * FLOOR, XS) and not dusty(0.0, 0.0, XS)
     assert not dusty(0.9 * FLOOR, 0.0, XS) and dusty(0.9 * FLOOR, 0.0)
 
 
@@ -307,12 +307,17 @@ class Steps:
 def opinion(
     monkeypatch: pytest.MonkeyPatch, value: float, error: float, closer: tuple[float, float] = (0.0, 9.0), data: Data = DATA
 ) -> Opinion:
-    """Of a difference of a whole run about an exact 1 against yours of 2."""
+    """Of a difference of a whole run about an exact 1 against yours of 2, and of all that four times as large."""
     monkeypatch.setattr(certificate, "ladder", lambda *_: None)
-    monkeypatch.setattr(certificate, "contracted", lambda *_: (value, error))
-    steps: Any = Steps(data, closer)
     oracle: Any = Named()
-    return second_opinion(steps, V, oracle, wrong(0.5))
+
+    def said(size: float) -> Opinion:
+        monkeypatch.setattr(certificate, "contracted", lambda *_: (size * value, size * error))
+        steps: Any = Steps(data, (size * closer[0], size * closer[1]))
+        return second_opinion(steps, V, oracle, wrong(0.5, exact=size, yours=2 * size))
+
+    assert said(1.0) == said(4.0)
+    return said(1.0)
 
 
 @pytest.mark.every(1)
