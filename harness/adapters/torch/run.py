@@ -340,7 +340,7 @@ def _scripted(module: torch.jit.ScriptModule) -> torch.nn.Module:
     Copies of copy.deepcopy share theirs, and what it has been specialised to: one that has run in float32 rounds gradients of another.
     """
     held = io.BytesIO()
-    torch.jit.save(module, held)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    torch.jit.save(module, held)
     held.seek(0)
     with torch.enable_grad():  # where gradients are off parameters lose their requires_grad on the way
         own: torch.nn.Module = torch.jit.load(held)  # type: ignore[no-untyped-call]  # as above

@@ -31,7 +31,7 @@ def one_step_gradients_of_every_array_match_the_exact_derivative(context: CheckC
     yield certified(context, case, context.draws)
 
 
-@check("GRD310", family="gradient", kinds=_KINDS, needs=("GRD300",), cases_for=plan.small)
+@check("GRD310", family="gradient", kinds=_KINDS, needs=("GRD300",), cases_for=plan.several)
 def gradients_of_every_array_match_over_several_steps(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD300 over a few steps, with one row and with several, at every choice of sizes."""
     yield screened(context, case, _FEWER)

@@ -38,6 +38,11 @@ def small(subject: Subject) -> tuple[Case, ...]:
     return accepted(subject, (*cases, Case(T=6, N=1, seed=7), Case(T=3, N=4, seed=8), *chunks))
 
 
+def several(subject: Subject) -> tuple[Case, ...]:
+    """The same, one step last: where the first case is all that is asked it is one in which steps depend on each other."""
+    return tuple(sorted(small(subject), key=lambda case: case.T < 3))
+
+
 def long(subject: Subject) -> tuple[Case, ...]:
     """Each length with one row at one choice of sizes and, where that is cheap, with two rows at another."""
     said = calls.spoken(subject)
