@@ -51,6 +51,43 @@ print(y.dtype, abs(y.detach().numpy() - h).max())  # torch.float64 9.7e-08
         "https://github.com/keras-team/keras/issues/23704",
     ),
     Red(
+        "torchrecurrent",
+        "the state of tauGRU is not all that its next step needs",
+        "It reads a state of some steps ago, and returns the last one alone: a sequence that is handed over in pieces (truncated "
+        "backpropagation, streaming) is not the sequence.",
+        "TIM100: outputs of run(0..1) then run(1..2) differ from those of run(0..2).",
+        "the script below: 0.05 of outputs up to 1.2",
+        """
+import torch, torchrecurrent
+
+torch.manual_seed(0)
+m, x = torchrecurrent.tauGRU(3, 5), torch.randn(6, 2, 3)
+with torch.no_grad():
+    ys, *_ = m(x)
+    first, state = m(x[:3])
+    second, *_ = m(x[3:], state)
+print((torch.cat([first, second]) - ys).abs().max())  # 0.051
+""",
+    ),
+    Red(
+        "minGRU_pytorch",
+        "digits of gradients are lost in the logarithms of the parallel form",
+        "Where gates are shut (inputs of size 1e4) the gate's weights get gradients of 4e-5 in float64 for what is 0: 1e-9 of the "
+        "largest gradient, more in shorter precisions.",
+        "GRD142, a warning: it is 1e-03 and not 0e+00, beside gradients of 2e+04.",
+        "the sequential form of the same layer, differentiated by autograd, gives 0",
+        """
+import torch
+from minGRU_pytorch import minGRU
+
+torch.manual_seed(0)
+m = minGRU(6).double()
+x = torch.where(torch.randn(2, 2, 6) > 0, 1e4, -1e4).double()
+m(x).sum().backward()
+print(m.to_hidden_and_gate.weight.grad[6:].abs().max())  # 4.3e-05; every gate is beyond +-500, where the gradient is 0
+""",
+    ),
+    Red(
         "accelerated_scan",
         "the reference scan raises for sequences of one step",
         "A step-by-step rollout with the training code, or a batch whose longest sequence is one, ends in a RuntimeError about a view.",
