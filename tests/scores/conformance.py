@@ -140,7 +140,7 @@ def haiku_() -> Found:
             yield Passed("haiku.ResetCore", "its input is a pair, with a reset for each step")
         else:
             yield Passed(f"haiku.{name}", IMAGES if name.startswith("Conv") else "a base class, or computes nothing")
-    yield Entry("haiku.VanillaRNN(double_bias=False)", "lambda n: hk.VanillaRNN(n, double_bias=False)", before)
+    yield Entry("haiku.VanillaRNN(double_bias=False)", "functools.partial(hk.VanillaRNN, double_bias=False)", f"import functools; {before}")
     yield Entry("haiku.LSTM in dynamic_unroll", _unrolled("hk.LSTM(5)"), before)
 
 

@@ -156,7 +156,7 @@ def test_instances_args_and_factories_fix_sizes() -> None:
 @pytest.mark.parametrize(
     ("obj", "args", "words"),
     [
-        (linen.Dense, None, "is a Dense without initialize_carry"),
+        (linen.Dense, None, "Dense called with a sequence: no output depends on another step's input"),
         (linen.GRUCell, {"feature": 3}, "GRUCell.* raised"),
         (linen.RNN, {"cell": "Dense"}, "cell is 'Dense', wanted a cell class of flax"),
     ],
