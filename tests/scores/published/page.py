@@ -53,7 +53,7 @@ def page(title: str, intro: Sequence[str], packages: Mapping[str, Mapping[str, L
     out += ["## Confirmed twice", "", *(red or ["Nothing."]), ""]
     out += ["## What was found", ""]
     out += [
-        f"- `{r['what']}` ({r['verdict']}): {_text(r['finding'])}\n\n  ```python\n  {r['repro']}\n  ```\n" for r in rows if r["finding"]
+        f"- `{r['what']}` ({r['verdict']}): {_text(r['finding'])}\n\n  ```text\n  {r['repro']}\n  ```\n" for r in rows if r["finding"]
     ] or ["Nothing.", ""]
     out += ["## Said as warnings", ""]
     out += [f"- {_names(names)}: {_text(said)}" for said, names in _together((r["warning"], r["what"]) for r in rows if r["warning"])] + [
@@ -65,7 +65,7 @@ def page(title: str, intro: Sequence[str], packages: Mapping[str, Mapping[str, L
     ]
     out += ["## Exported, without a row", ""]
     out += [f"- {_names(names)}: {_text(why)}" for why, names in _together((p["why"], p["what"]) for p in passed)] + [""]
-    out += ["## To reproduce", "", "Each row is one line of Python:", "", "```python", *(r["repro"] for r in rows), "```"]
+    out += ["## To reproduce", "", "Each row is one line of Python:", "", "```text", *(r["repro"] for r in rows), "```"]
     return "\n".join(out) + "\n"
 
 

@@ -112,4 +112,4 @@ def reds(packages: Iterable[str]) -> list[str]:
 def _paragraph(red: Red) -> str:
     link = f" ([reported]({red.link}))" if red.link else ""
     said = f"{red.why} Found by {red.found} Confirmed by {red.second}."
-    return f"**{red.package}: {red.what}**{link}. {said}\n\n```python\n{red.script.strip()}\n```\n"
+    return f"**{red.package}: {red.what}**{link}. {said}\n\n```text\n{red.script.strip()}\n```\n"
