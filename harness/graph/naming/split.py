@@ -108,13 +108,13 @@ def complemented(graph: Graph, bases: Mapping[int, int]) -> Graph:
         node = graph.nodes[a]
         part = node.op == "gather" and len(node.args) == 1
         groups[(node.args, np.asarray(node.settings.index).tobytes()) if part else a].append(y)
-    instead = {}
+    instead: dict[int, int] = {}
     for members in groups.values():
         for u, v in combinations(sorted(members), 2):
             one, other = graph.values[u], graph.values[v]
             if one.shape == other.shape and np.allclose(one + other, 1, rtol=0, atol=1e-12):
-                a = graph.values[bases[u]]
-                rises = float(np.sum((a - a.mean()) * (one - one.mean()))) > 0  # the gate is the one that opens
+                base = graph.values[bases[u]]
+                rises = float(np.sum((base - base.mean()) * (one - one.mean()))) > 0  # the gate is the one that opens
                 instead |= {v: u} if rises or u in _ancestors(graph, v) else {u: v}
     if not instead:
         return graph
