@@ -180,8 +180,8 @@ def _forward_form(
     obj = substitute(template, parameters, params)
     x, h, c = rng.normal(size=(N, D)), 0.5 * rng.normal(size=(N, H)), 0.5 * rng.normal(size=(N, H))
     result = _call_forward(obj, name, roles, layout, x, {"h": h, "c": c})
-    if states := changed_states(obj, parameters, params):
-        return _forward_form(template, [p for p in parameters if p not in states], name, roles, layout, sizes, rng)
+    if moved := changed_states(obj, parameters, params):
+        return _forward_form(template, [p for p in parameters if p not in moved], name, roles, layout, sizes, rng)
     count = 2 if "c" in roles.values() or "state" in roles.values() else 1
     order = [r for r in roles.values() if r in "hc"]
     states = calls.find_states(result, into(layout, h).shape, calls.returned_names(getattr(obj, name)), count, order)
