@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bptt.harness.experiments.rounding import DEFINITION
 from bptt.reports.records import Experiment
 from tests.harness.experiments.measuring import is_sound, run, wrong
 
-SMALL = {"T": (1, 8), "H": 4, "longest": 8}
+SMALL: dict[str, Any] = {"T": (1, 8), "H": 4, "longest": 8}
 
 CELL = """
 import numpy as np
