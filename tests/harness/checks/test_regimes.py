@@ -137,3 +137,47 @@ def test_what_the_regimes_are() -> None:
     assert not unbiased.params["b"].any() and unbiased.params["W_h"].all() and unbiased.state["h"].all()
     assert 4 < np.max(np.abs(large.xs)) <= 10 and 2.6 < np.max(np.abs(large.state["h"])) <= 6
     assert draw(subject, Case(T=1, regime="zeros")).xs.all()
+
+
+class TimeConstants:
+    """h = h + (tanh(x W) - h) / tau: where tau is zero it has no outputs, and no gradient."""
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        return {"W": rng.normal(size=(input_size, hidden_size)), "tau": 1 + 3 * rng.random(hidden_size)}
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return {"h": np.zeros((batch_size, len(params["tau"])))}
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        h, ys = state["h"], []
+        for x in xs:
+            h = h + (np.tanh(x @ params["W"]) - h) / params["tau"]
+            ys.append(h)
+        return np.array(ys), {"h": h}
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        ys, _ = self.run(params, xs, state)
+        before = np.concatenate([state["h"][None], ys[:-1]])
+        dh, dxs, dW, dtau = dfinal["h"], np.zeros_like(xs), np.zeros_like(params["W"]), np.zeros_like(params["tau"])
+        for t in reversed(range(len(xs))):
+            dh = dh + dys[t]
+            u = np.tanh(xs[t] @ params["W"])
+            da = dh / params["tau"] * (1 - u**2)
+            dtau -= (dh * (u - before[t]) / params["tau"] ** 2).sum(0)
+            dW += xs[t].T @ da
+            dxs[t] = da @ params["W"].T
+            dh = dh - dh / params["tau"]
+        return {"W": dW, "tau": dtau}, dxs, {"h": dh}
+
+
+@pytest.mark.parametrize("case", ["T1-N1-D1-H1-unbiased", "T4-N2-D3-H5-unbiased"])
+@pytest.mark.parametrize("id", ["GRD140", "GRD170"])
+def test_what_a_cell_divides_by_may_be_zero_nowhere(id: str, case: str) -> None:
+    with np.errstate(all="ignore"):
+        run = check(TimeConstants, isolate=False, select=[id], block=False, case=case)
+    assert run.failed == (), run.text()
+
+
+@pytest.mark.parametrize("id", ["GRD140", "GRD170"])
+def test_a_slope_that_jumps_at_zero_accuses_nobody_in_a_drawn_case_either(id: str) -> None:
+    assert check(Relu, isolate=False, select=[id], block=False, case="T3-N2-D3-H5-zeros").failed == ()
