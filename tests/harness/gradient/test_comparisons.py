@@ -513,7 +513,7 @@ def test_the_jacobians_of_single_steps_are_those_that_backward_gives() -> None:
     assert own is not None and own.errors is None
     np.testing.assert_allclose(own.jacobians, chain.jacobians, atol=1e-14)
     of_row = chain.jacobians[1, 1]
-    np.testing.assert_allclose(of_row[:2], [[2, 0.5, 0.25, 0, 0, 0], [3, 0, -1, 0, 0, 0]], atol=1e-14)
+    np.testing.assert_allclose(of_row[:2], np.array([[2, 0.5, 0.25, 0, 0, 0], [3, 0, -1, 0, 0, 0]]), atol=1e-14)
     np.testing.assert_allclose(of_row[4:, 3:], 2 * np.eye(3), atol=1e-14)
 
 

@@ -156,7 +156,7 @@ def test_float32_is_held_against_float64() -> None:
 def test_fifty_digits_are_asked_for_where_nothing_is_wider_than_a_double(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = [0.9e-40, 1.1e-40, None, None]
     monkeypatch.setattr(precision, "discrepancy_in_digits", lambda *_: told.pop(0))
-    two = {np.float64: 1.0, np.float32: 1.0}
+    two: dict[Any, float | None] = {np.float64: 1.0, np.float32: 1.0}
     monkeypatch.setattr(precision, "U80", U64)
     assert [shrinks("float64", {**two, np.longdouble: 0.0}) for _ in range(2)] == [True, False]
     assert shrinks("float64", two) is False, "and float32 where digits cannot be had"

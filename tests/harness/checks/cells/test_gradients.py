@@ -12,7 +12,7 @@ import pytest
 from bptt.harness.call.cell import Gradients
 from bptt.harness.cases import Case, Cotangent, Data
 from bptt.harness.checks.cells import gradients
-from bptt.harness.checks.evidence import NotApplicable
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotCertified, holds
 from bptt.harness.gradient.certificate import Examination, Judged, Verdict
 from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.derivatives.oracle import Oracle
@@ -191,7 +191,7 @@ def test_each_check_asks_so_many_directions_a_block(
 
     def certified(_: Any, case: Case, of: Any, draws: int | None = None) -> Any:
         asked.append((case.T, draws))
-        return gradients.holds()
+        return holds()
 
     monkeypatch.setattr(gradients, "_certified", certified)
     assert [e.holds for e in getattr(gradients, check)(context(Clean, truncation=2), case)] == [True]
@@ -203,8 +203,13 @@ def test_long_lags_are_asked_a_step_at_a_time_where_differences_are_all_there_is
     T: int, exact: bool, by_steps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(gradients, "_certified", lambda *given: asked.append(given[2:]) or gradients.holds())
-    monkeypatch.setattr(gradients, "lags_evidence", lambda *_: asked.append("lags") or gradients.holds())
+
+    def kept(what: Any, answer: Any) -> Any:
+        asked.append(what)
+        return answer
+
+    monkeypatch.setattr(gradients, "_certified", lambda *given: kept(given[2:], holds()))
+    monkeypatch.setattr(gradients, "lags_evidence", lambda *_: kept("lags", holds()))
     it = told()
     it.subject, it.derivatives_are_exact = context(Clean).subject, exact
     assert [e.holds for e in gradients.gradients_are_right_at_long_lags(it, replace(SMALL, T=T))] == [True]
@@ -255,7 +260,7 @@ def test_zeros_are_moved_and_nothing_else() -> None:
     ("regime", "jumps", "holds"), [("zeros", True, True), ("zeros", False, False), ("unbiased", True, True), ("open", True, False)]
 )
 def test_where_a_slope_jumps_any_value_between_is_right(regime: str, jumps: bool, holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradients, "_certified", lambda *_: gradients.Evidence(False, "wrong"))
+    monkeypatch.setattr(gradients, "_certified", lambda *_: Evidence(False, "wrong"))
     monkeypatch.setattr(gradients, "_slope_jumps", lambda *_: jumps)
     (found,) = gradients.gradients_are_right_in_every_regime(context(Clean), replace(SMALL, regime=regime))
     assert found.holds is holds and ("kink" in found.metrics) is holds
@@ -267,10 +272,15 @@ def test_where_a_slope_jumps_any_value_between_is_right(regime: str, jumps: bool
 def entries(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Any:
     """GRD190 with an examination and a verdict that are given."""
     some = examination(item("agrees"), item("not given"), item("agrees", block=V))
-    monkeypatch.setattr(gradients, "exhaust", lambda subject, case, regions, mirror: asked.append(case) or some)
-    told_of = gradients.Evidence(True, metrics={"miss_probability": 1e-9, "max_relative_error": 2e-15}, sensitivity=1e-9)
-    monkeypatch.setattr(gradients, "evidence_of", lambda *_: replace(told_of, **fields))
     asked: list[Case] = []
+
+    def kept(what: Any, answer: Any) -> Any:
+        asked.append(what)
+        return answer
+
+    monkeypatch.setattr(gradients, "exhaust", lambda subject, case, regions, mirror: kept(case, some))
+    told_of = Evidence(True, metrics={"miss_probability": 1e-9, "max_relative_error": 2e-15}, sensitivity=1e-9)
+    monkeypatch.setattr(gradients, "evidence_of", lambda *_: replace(told_of, **fields))
     (found,) = gradients.every_entry_of_every_gradient_is_exact(context(Clean, truncation=1), SMALL)
     assert [case.T for case in asked] == [2]
     return found
@@ -293,7 +303,7 @@ def test_every_entry_is_counted_and_none_is_missed_by_chance(monkeypatch: pytest
 def test_a_wrong_entry_says_under_which_cotangent(monkeypatch: pytest.MonkeyPatch) -> None:
     where = Where(tensor="W")
     there: Any = SimpleNamespace(cotangent=Cotangent("the last output", np.ones(1), {}))
-    certified = gradients.NotCertified(examination(), there)
+    certified = NotCertified(examination(), there)
     found = entries(monkeypatch, holds=False, code="BUG", detail=certified, where=where, headline="h")
     assert found.headline == "dL/dW is wrong in single entries, with the cotangent on the last output"
     assert entries(monkeypatch, holds=False, code="INCONCLUSIVE", detail=certified, where=where, headline="h").headline == "h"

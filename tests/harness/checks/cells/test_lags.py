@@ -154,7 +154,8 @@ def test_a_long_map_is_pooled_to_its_worst(steps: int, at_once: int) -> None:
     relative = np.full(shape, 1e-15)
     relative[steps - 1, 1] = 0.25
     one = Part(np.zeros(shape, int), np.zeros(shape), np.ones(shape), relative, np.ones(shape), relative > 0.1)
-    state = Part(*(np.zeros((steps, 1)) for _ in range(5)), np.zeros((steps, 1), bool))
+    none = np.zeros((steps, 1))
+    state = Part(none, none, none, none, none, np.zeros((steps, 1), bool))
     oracle: Any = None
     picture: Any = lags.heatmap(Lags(replace(CASE, T=steps), oracle, {"xs": one, "h": state}, {}))
     starts = [str(k) for k in range(0, steps, at_once)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_each_cause_has_its_score() -> None:
     for values, score in (([2.0, 4.0, 6.0], 0.95), ([1.0, 5.0, 7.0, 7.0, 7.0], 0.95), ([1.0, 5.0, 7.0, 7.0, 8.0], 0.6)):
         rest = [{"W": np.array([v])} for v in values]
         first, second = rest.pop(0), rest.pop(0)
-        assert [c.score for c in repeated.told_apart(first, second, lambda rest=rest: rest.pop(0)).causes] == [score]
+        assert [c.score for c in repeated.told_apart(first, second, partial(rest.pop, 0)).causes] == [score]
 
 
 def test_random_is_what_is_repeated_in_every_gradient() -> None:

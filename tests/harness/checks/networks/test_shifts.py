@@ -112,7 +112,12 @@ def test_words_are_whole_numbers_over_the_same_steps(monkeypatch: pytest.MonkeyP
 
 def test_short_cases_are_made_four_steps_long(monkeypatch: pytest.MonkeyPatch) -> None:
     asked_at: list[int] = []
-    monkeypatch.setattr(shifts, "_words", lambda _, case: asked_at.append(case.T) or (X, ahead(X)))
+
+    def words(_: Any, case: Case) -> tuple[Array, Array]:
+        asked_at.append(case.T)
+        return X, ahead(X)
+
+    monkeypatch.setattr(shifts, "_words", words)
     it: Any = None
     for T in (2, 3, 4, 5):
         list(shifts.a_language_model_predicts_its_next_input(it, Case(T=T)))
