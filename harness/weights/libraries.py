@@ -9,6 +9,7 @@ from functools import lru_cache
 from bptt.harness.weights.convention_map import mapping as map_of
 from bptt.harness.weights.conventions import CONVENTIONS, same_but_for_options
 from bptt.harness.weights.map import Index, Piece, WeightMap, of_layer, suffixes
+from bptt.refimpl.cells.cell import Cell
 
 #: What a tensor has side by side, and the gates in their order: "x" or "h" (weights), "b" (a bias), "p" (diagonal weights), "xh", "hx" (one
 #: kernel on both); "x unit by unit" where it is the gates of a unit that do.  Of a gate whose two biases act apart, one of them inside of a
@@ -30,7 +31,7 @@ def libraries(mapping: WeightMap) -> tuple[str, ...] | None:
 
 
 @lru_cache(maxsize=1)
-def _published() -> tuple[tuple[str, object, Counter[Order]], ...]:
+def _published() -> tuple[tuple[str, Cell, Counter[Order]], ...]:
     maps = ((name, map_of(convention, set(convention.tensors))) for name, convention in CONVENTIONS.items())
     return tuple((_library(name), found.cell, _orders(found)) for name, found in maps)
 

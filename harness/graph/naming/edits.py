@@ -221,11 +221,11 @@ def _whole(
             extra[p].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
     elif edit.act == "to":
         for edge in where.edges:
-            q = at_step(model, edit.other, edge, count)
-            if q >= edge.y or q == edge.p or model.values[q].shape != model.values[edge.p].shape:
+            to = at_step(model, edit.other, edge, count)
+            if to >= edge.y or to == edge.p or model.values[to].shape != model.values[edge.p].shape:
                 raise Impossible
             by_edge[edge.number] = (_NOTHING, where)
-            extra[q].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
+            extra[to].append(lambda bars, e=edge: model.share(e, bars[e.y]) if e.y in bars else None)  # type: ignore[misc]
     elif edit.act == "swapped":
         for mine, theirs in _partners(model, edit, where).items():
             if model.values[mine].shape != model.values[theirs].shape:

@@ -52,7 +52,7 @@ def test_a_theory_without_one_minus_z_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
         def of(fields: Mapping[str, Array], start: Array | None) -> tuple[driven_mean_field.Steps, Array]:
             steps, last = unit.run(fields, start)
-            return replace(steps, push=steps.push | {"n": steps.push["n"] / (1 - steps.keep)}), last
+            return replace(steps, push={**steps.push, "n": steps.push["n"] / (1 - steps.keep)}), last
 
         return replace(unit, run=of)
 

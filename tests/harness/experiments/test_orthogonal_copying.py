@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bptt.harness.experiments.engine.definition import Point
+from bptt.harness.experiments.engine.definition import Point, Values
 from bptt.harness.experiments.orthogonal_copying import CELLS, DEFINITION, modrelu, rotations
 from bptt.harness.experiments.training.sequence_tasks import copying_baseline
 from tests.harness.experiments.measuring import is_sound, named, run, wrong
@@ -19,7 +19,7 @@ def known(losses: dict[str, list[float]]) -> list[Point]:
     found = []
     for name, shares in losses.items():
         solved = 10 * len(shares) if shares[-1] <= 0.5 else None
-        values = {"losses": [s * copying_baseline(100) for s in shares], "solved": solved, "isometry": 1e-7}
+        values: Values = {"losses": [s * copying_baseline(100) for s in shares], "solved": solved, "isometry": 1e-7}
         found.append(Point({**DEFINITION.settings, "cell_name": name, "seed": 0}, values))  # type: ignore[dict-item]  # swept ones are not read
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -104,7 +105,7 @@ class Told(Precisions):
         return self.told.get(dtype)
 
 
-def shrinks(dtype: str, told: dict[Any, float | None], entries: int = 3) -> bool | None:
+def shrinks(dtype: str, told: Mapping[Any, float | None], entries: int = 3) -> bool | None:
     data = Data({"W": np.zeros(entries)}, np.zeros((1, 1, 1), dtype), {})
     asked = Told(subject(Passes()), data, [V])
     object.__setattr__(asked, "told", told)
