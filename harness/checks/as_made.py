@@ -123,7 +123,11 @@ def _formula(subject: Subject, data: Data, v: Cotangent, backwards: bool) -> dic
         return found if g.xs is None else found | {"dL/dxs": np.asarray(g.xs, np.float64)}
     ys, final = run(subject, data)
     ys = np.asarray(ys, np.float64)
-    return {"ys": ys, "last output": ys[-1]} | {f"final {k}": np.asarray(value, np.float64) for k, value in final.items()}
+    half = ys.shape[-1] // 2  # forward beside backward, whose last output is that of the first step
+    both = np.concatenate([ys[-1][..., :half], ys[0][..., half:]], axis=-1)
+    return {"ys": ys, "last output": ys[-1], "last outputs of both directions": both} | {
+        f"final {k}": np.asarray(value, np.float64) for k, value in final.items()
+    }
 
 
 def _jittered(data: Data, dtype: str, rng: np.random.Generator) -> Data:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bptt.harness.adapters.keras.layer import Layer, directions
+from bptt.harness.adapters.keras.layer import Layer, directions, python_random_seeded
 from bptt.harness.adapters.torch.form import Tree, pack, slots
 from bptt.harness.subject import Array, Arrays, AsMade
 
@@ -24,12 +24,16 @@ def as_made(build: Callable[[int, int], Layer], names: tuple[str, ...], tree: li
     names    of its trainable variables, in order;   tree   its state, as the layer takes it
     None where its dtype is none that float64 holds.
     """
-    layer = build(D, H)
+    with python_random_seeded(0):
+        layer = build(D, H)
     dtype = str(layer.compute_dtype)
     if dtype not in _DTYPES:
         return None
     made = _Made(build, names, tree, dtype)
     made.layers[D, H] = layer
+    if isinstance(layer, keras.layers.Bidirectional) and not layer.forward_layer.return_sequences and layer.merge_mode != "concat":
+        why = f"it gives the last outputs of both directions as one ({layer.merge_mode}): they are not held against the formula"
+        return AsMade(dtype, made.run, replaced=replaced_of(layer), refused=why)
     return AsMade(dtype, made.run, replaced=replaced_of(layer))
 
 
@@ -64,7 +68,8 @@ class _Made:
             returned = layer(x, initial_state=first, training=False)
         outputs = list(_leaves(returned))
         ys, *final = [keras.ops.convert_to_numpy(keras.ops.cast(value, "float64")) for value in outputs]
-        key = "ys" if ys.ndim == 3 else "last output"
+        both = isinstance(layer, keras.layers.Bidirectional)  # the last output of its backward layer is that of the first step
+        key = "ys" if ys.ndim == 3 else "last outputs of both directions" if both else "last output"
         dtypes = {key: keras.backend.standardize_dtype(outputs[0].dtype)}
         found = {key: np.swapaxes(ys, 0, 1) if ys.ndim == 3 else ys}
         for name, value, tensor in zip(self.states, final, outputs[1:], strict=False):
@@ -79,7 +84,8 @@ class _Made:
                 break
         else:
             D, H = int(xs.shape[-1]), int(state[self.states[0]].shape[-1])
-            layer = self.layers[D, H] = self.build(D, H)
+            with python_random_seeded(0):
+                layer = self.layers[D, H] = self.build(D, H)
         for variable, name in zip(layer.trainable_variables, self.names, strict=True):
             variable.assign(np.asarray(params[name]))
         return layer
