@@ -28,7 +28,7 @@ pytest_plugins = ["pytester"]
 
 
 #: Of a test with more cases than this so many are needed on every change, evenly spread; the others are slow.
-MOST_CASES = 6
+MOST_CASES = 4
 
 
 @pytest.hookimpl(tryfirst=True)

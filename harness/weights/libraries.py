@@ -25,9 +25,17 @@ def libraries(mapping: WeightMap) -> tuple[str, ...] | None:
     for suffix in suffixes(mapping.stack):
         layer = mapping if mapping.stack.bare else of_layer(mapping, suffix)
         if orders := _orders(layer):
-            here = tuple(library for library, cell, theirs in _published() if same_but_for_options(cell, layer.cell) and orders <= theirs)
+            here = tuple(
+                library for library, cell, theirs in _published() if same_but_for_options(cell, layer.cell) and _within(orders, theirs)
+            )
             found = here if found is None else tuple(library for library in found if library in here)
     return None if found is None else tuple(dict.fromkeys(found))
+
+
+def _within(orders: Counter[Order], theirs: Counter[Order]) -> bool:
+    """Whether a library has these orders; those of one kernel on [x, h] may be the order of its separate weights."""
+    apart = {gates for _, gates in theirs}
+    return all((kind in ("xh", "hx") and gates in apart) or theirs[kind, gates] >= n for (kind, gates), n in orders.items())
 
 
 @lru_cache(maxsize=1)

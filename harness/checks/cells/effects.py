@@ -26,14 +26,14 @@ def every_parameter_has_an_effect(context: CheckContext, case: Case) -> Iterator
     Zero exactly, under several draws of all numbers; and the outputs and final states must stay as they are, bit for bit, where those
     entries are moved.  A warning: a bias before another bias, a gate that is multiplied by zero, a layer that is made and never called.
     """
+    context.needs_backward()
     dead = {name: np.ones(value.shape, bool) for name, value in context.data(case).params.items()}
     for seed in range(_DRAWS):
-        if "backward" in context.subject.capabilities:
-            at = replace(case, seed=case.seed + seed)
-            data = context.data(at)
-            ys, final = run(context.subject, data)
-            found = backward(context.subject, data, cotangents(context.subject, at, ys, final)[0]).params
-            dead = {name: mask & (found[name] == 0) for name, mask in dead.items() if name in found and found[name].shape == mask.shape}
+        at = replace(case, seed=case.seed + seed)
+        data = context.data(at)
+        ys, final = run(context.subject, data)
+        found = backward(context.subject, data, cotangents(context.subject, at, ys, final)[0]).params
+        dead = {name: mask & (found[name] == 0) for name, mask in dead.items() if name in found and found[name].shape == mask.shape}
     for name, mask in dead.items():
         parts = _parts(mask)
         if parts and _moves_nothing(context, case, name, parts):

@@ -239,6 +239,7 @@ def _within_truncation(context: CheckContext, case: Case) -> Case:
 @check("GRD135", family="gradient", cases=(Case(), Case(T=1, N=1, D=2, H=3, seed=1)), needs=("GRD130",))
 def gradients_without_a_state_match_the_exact_derivative(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """As GRD130 where no state is handed in, of what takes one and need not be given it: a learned start is another path of the code."""
+    context.needs_backward()
     if context.subject.stateless is None:
         raise NotApplicable("a state is handed in at every call, or never")
     case = _within_truncation(context, case)

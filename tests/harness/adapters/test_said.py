@@ -147,6 +147,7 @@ def _norm(d: Any) -> Any:
     return {k: v * min(1.0, 0.01 / norm) for k, v in d.items()}
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("said", [{}, {"clip": None, "clip_norm": 0.01, "cut": staticmethod(_norm)}])
 def test_a_network_that_cuts_its_gradients_is_judged_without_the_cut(said: Any) -> None:
     assert check(type("Net", (Network,), said), isolate=False).exit_code == 0

@@ -38,8 +38,12 @@ def test_every_check_of_the_catalogue_has_a_plant() -> None:
     assert len({c.id for c in catalogue()}) >= 35
 
 
+#: Checks of level full that take seconds each: their plants are tried with the slow tests.
+LONG = frozenset({"GRD155", "GRD165", "GRD180"})
+
+
 @pytest.mark.every(1)
-@pytest.mark.parametrize("id", PLANTS)
+@pytest.mark.parametrize("id", [pytest.param(id, marks=pytest.mark.slow) if id in LONG else id for id in PLANTS])
 def test_the_planted_mistake_makes_its_check_fail(id: str) -> None:
     plant = PLANTS[id]
     run = check(plant.bad, isolate=False, select=[id], block=False)
@@ -80,7 +84,8 @@ def test_the_clean_cell_passes_every_check(clean: type) -> None:
     assert not [r for r in run.run.results if r.finding is not None], run.text()
     for id in (id for id, p in PLANTS.items() if p.clean is clean):
         result = run[id] if id in {r.check for r in run.run.results} else ran(clean, id)[id]
-        assert result.status == "passed" or (id == "PAR100" and result.status == "not_applicable"), (id, result.reason)
+        # of what claims nothing, a cell or a clip, nothing is asked
+        assert result.status == "passed" or (id in ("PAR100", "LIN120") and result.status == "not_applicable"), (id, result.reason)
 
 
 def test_plants_share_the_form(plant: Plant = PLANTS["GRD110"]) -> None:

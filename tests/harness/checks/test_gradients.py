@@ -53,6 +53,7 @@ def test_dependencies_that_are_dropped_far_later(window: int) -> None:
     assert finding.where.lag == window + 1
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     ("tensor", "index", "gate"), [("W_h", (4, 9), "f"), ("W_x", (1, 26), "o"), ("b", (15,), "g"), ("W_h", (0, 0), "i")]
 )

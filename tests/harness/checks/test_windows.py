@@ -330,6 +330,7 @@ class TiedCountedOnce(CleanWords):
         return loss, {**dparams, "E": untied["E"]}, final
 
 
+@pytest.mark.slow
 def test_a_share_of_a_tied_weight_that_is_lost_is_found() -> None:
     run = check(TiedCountedOnce, isolate=False, block=False, select=["GRD210"])
     found = run["GRD210"].finding
@@ -349,6 +350,7 @@ class PythonsMaximum(CleanWords):
         return -np.sum(np.log(e / e.sum())[:, targets[0]]) * len(inputs), dparams, final
 
 
+@pytest.mark.slow
 def test_a_softmax_that_takes_off_the_whole_row_is_found() -> None:
     run = check(PythonsMaximum, isolate=False, block=False, select=["GRD210"])
     assert not run.ok

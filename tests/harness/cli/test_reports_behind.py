@@ -46,6 +46,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("what", STREAMS)
 def test_a_stream_that_takes_nothing_changes_no_verdict(
     shell: Callable[[str], subprocess.CompletedProcess[str]], what: str, tmp_path: Path

@@ -250,6 +250,7 @@ HOW = {
 }
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_two_classes_of_one_name_have_a_row_each(cells: pytest.Pytester, how: str, workers: str) -> None:
@@ -286,6 +287,7 @@ def test_c(check): check()
 """
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("workers", "chosen"), [("0", "a or b or c"), ("2", "a or b or c"), ("0", "b")])
 def test_two_instances_of_one_class_in_two_tests_have_a_row_each(cells: pytest.Pytester, workers: str, chosen: str) -> None:
     if workers != "0":
@@ -326,6 +328,7 @@ class Counted(Right):
 """
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("dist", ["load", "worksteal", "loadgroup", "loadscope"])
 def test_all_items_of_a_target_go_to_one_worker(cells: pytest.Pytester, dist: str) -> None:
     pytest.importorskip("xdist", reason="needs pytest-xdist")
