@@ -126,6 +126,21 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class SecondCall:
+    """Gradients of parameters by a second forward and backward on the object that made the first ones.
+
+    alone    those of an object that has made no call before
+    grown    what has more entries now than after one call
+    changed  arguments of backward that are cotangents, and that it wrote into
+    """
+
+    gradients: dict[str, Array]
+    alone: dict[str, Array]
+    grown: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Operator:
     """What an operator says of its arrays and of what it need not keep.
 
@@ -212,6 +227,7 @@ class Subject:
     kept_inside     states that it takes, but neither returns nor has for its output: they start from zeros, and it cannot be continued
     accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
     operator        what an operator says of its arrays
+    second_call     (params, xs, state, dys, dfinal) -> what a second forward and backward on one object give; None where that means nothing
     two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
     stateless       the same without a state handed in, where that may be left out: another path of its code
     as_made         the user's object as it is, where the checks run its formula in another dtype or with other options
@@ -244,6 +260,7 @@ class Subject:
     inferred_final: tuple[str, ...] = ()
     kept_inside: tuple[str, ...] = ()
     accumulation: Accumulation | None = None
+    second_call: Callable[[Arrays, Array, Arrays, Array, Arrays], SecondCall | None] | None = None
     two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None
     operator: Operator | None = None
     stateless: Subject | None = None

@@ -44,4 +44,6 @@ class Mirror:
 def mirror(subject: Subject, identification: Identification) -> Subject:
     """A subject that computes what `subject` was found to compute."""
     name, implementation = f"the reference {identification.cell}", Mirror(identification.mapping)
-    return replace(subject, name=name, implementation=implementation, regions=no_regions, no_dfinal=(), two_sequences=None)
+    return replace(
+        subject, name=name, implementation=implementation, regions=no_regions, no_dfinal=(), second_call=None, two_sequences=None
+    )

@@ -179,6 +179,15 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
     return subject(obj, spec, reading)
 
 
+def _cut(reading: Reading) -> tuple[str, ...]:
+    """That a cut of gradients was lifted is said beside the verdict."""
+    return () if reading.clip is None else (f"its cut of gradients{_at(reading.clip)}: they are judged with the cut lifted",)
+
+
+def _at(clip: float) -> str:
+    return "" if math.isinf(clip) else f" at +-{clip:g}"
+
+
 def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     """`reading` as a Subject.  Raises UsageError where it does not run at other sizes."""
     forward = reading.forward
@@ -207,6 +216,8 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         framework="numpy",
         kind="network" if kind == "network" else "cell",
         implementation=implementation,
+        undriven=_cut(reading),
+        second_call=implementation.second_call if isinstance(implementation, ReadLayer) else None,
         like=getattr(obj, "like", None),
         capabilities=frozenset({"backward"}),
         detected=tuple(explained(reading, kind)),
@@ -274,8 +285,7 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
     if reading.loss is not None:
         yield Detection("loss", f"from {'.'.join(str(part) for part in reading.loss[:2])}")
     if reading.clip is not None:
-        where = "" if math.isinf(reading.clip) else f" at +-{reading.clip:g}"
-        yield Detection("clip", f"gradients are cut{where} by design: they are judged with the cut lifted")
+        yield Detection("clip", f"gradients are cut{_at(reading.clip)} by design: they are judged with the cut lifted")
     if forward.owner.truncation is not None:
         yield Detection("truncation", f"BPTT stops after {forward.owner.truncation} steps, as its constructor says")
 

@@ -246,7 +246,7 @@ def _tuples(forward: Forward, items: Sequence[tuple[Path, str]]) -> Iterator[tup
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward and backward pass: what each returned, on which object; parameters before it."""
+    """One forward and backward pass: what each returned, on which object; parameters before it; the cotangents that backward wrote into."""
 
     root: Any
     result: Any
@@ -254,6 +254,7 @@ class Pass:
     before: Arrays
     forward_locals: Mapping[str, Any] = field(default_factory=dict)
     locals: Mapping[str, Any] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 def run(
@@ -283,12 +284,21 @@ def run(
     assert reading.backward is not None
     arguments = {a: _argument(reading, s, a, root, result, values, cotangents, rate) for a, s in reading.sources.items()}
     second = forward.owner.function(root, reading.backward)
+    given = {a: [np.array(v) for v in _arrays(arguments[a])] for a, s in reading.sources.items() if s[0] in ("cotangent", "tuple")}
     with clip_lifted(second, reading.clip):
         if local:
             gave, left = watched(second, lambda: called(second, arguments))
         else:
             gave, left = called(second, arguments), {}
-    return Pass(root, result, gave, before, kept, left)
+    changed = tuple(a for a, was in given.items() if not all(map(np.array_equal, was, _arrays(arguments[a]))))
+    return Pass(root, result, gave, before, kept, left, changed)
+
+
+def _arrays(value: Any) -> list[Array]:
+    """The arrays of an argument: one, or those in a list or a tuple."""
+    if isinstance(value, list | tuple):
+        return [v for v in value if isinstance(v, np.ndarray)]
+    return [value] if isinstance(value, np.ndarray) else []
 
 
 def _argument(

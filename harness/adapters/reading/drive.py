@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,9 +15,10 @@ from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run
 from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, one_hot, outputs, quiet
 from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.reading.owners import HandedOwner
 from bptt.harness.adapters.reading.weights import draw, find_parameters, read
 from bptt.harness.errors import ContractError, SubjectError
-from bptt.harness.subject import Array, Arrays
+from bptt.harness.subject import Array, Arrays, SecondCall
 
 
 class _Read:
@@ -171,6 +173,48 @@ class ReadLayer(_Read):
     ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
         reading = self._at(params, xs.shape[1])
         values = self._values(params, xs, state)
+        with self._strict(params):
+            done = run(reading, params, values, self._handed(reading, params, values, dys, dfinal))
+            found = gradient_values(reading, done, params, values)
+        dxs = found.get("x")
+        return _params_only(found), None if dxs is None else np.array(dxs), {s: np.array(found[s]) for s in self._states() if s in found}
+
+    def second_call(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> SecondCall | None:
+        """A forward and a backward of something else, then these, on one object that has its weights back; None where its outputs are
+        others then (it goes on where it stopped, by design), where it has a method that says it begins anew, and where it raises."""
+        reading = self._at(params, xs.shape[1])
+        forward = reading.forward
+        if isinstance(forward.owner, HandedOwner) or any(_ANEW.search(name) for name in dir(forward.template)):
+            return None
+        values = self._values(params, xs, state)
+        try:
+            with quiet():
+                handed = self._handed(reading, params, values, dys, dfinal)
+                alone = run(reading, params, values, handed)
+                expected = _params_only(gradient_values(reading, alone, params, values))
+                root = fresh(forward, params)
+                other = Values(-0.7 * xs, {s: 0.3 * v for s, v in values.state.items()}, values.targets)
+                first = run(reading, params, other, {p: -v for p, v in handed.items()}, root)
+                before = _params_only(gradient_values(reading, first, params, other))
+                for parameter in forward.parameters:
+                    read(root, parameter.slot)[...] = params[parameter.name]
+                second = run(reading, params, values, handed, root)
+                given = _params_only(gradient_values(reading, second, params, values))
+                if any(
+                    not np.array_equal(outputs(forward, root, second.result, p), outputs(forward, alone.root, alone.result, p))
+                    for p in reading.cotangents
+                ):
+                    return None
+        except Exception:  # the user's code, called as nobody said that it may be
+            return None
+        for name, value in given.items():
+            added = expected[name] + before[name]
+            if value.shape == added.shape and np.allclose(value, added, rtol=1e-9, atol=1e-12 * float(np.max(np.abs(added), initial=1.0))):
+                given[name] = expected[name]  # it adds to what is there until somebody zeroes it
+        return SecondCall(given, expected, _grown(alone.root, root), alone.changed)
+
+    def _handed(self, reading: Reading, params: Arrays, values: Values, dys: Array, dfinal: Arrays) -> dict[Path, Array]:
+        """What each argument that is a gradient from outside is given."""
         main = reading.cotangents[0]
         dys = dys.copy()
         handed: dict[Path, Array] = {}
@@ -185,15 +229,21 @@ class ReadLayer(_Read):
             elif np.any(dfinal[s]):
                 raise ContractError(f"backward was given a gradient of the final {s}, which {reading.backward} cannot take")
         handed[main] = dys if "N" in reading.forward.leaves[main] else dys[:, 0]
-        with self._strict(params):
+        if missing := [path for path in reading.cotangents if path not in handed]:
             bare = run(replace(reading, backward=None), params, values, {})
-            for path in reading.cotangents:
-                if path not in handed:
-                    handed[path] = np.zeros_like(outputs(reading.forward, bare.root, bare.result, path))
-            done = run(reading, params, values, handed)
-            found = gradient_values(reading, done, params, values)
-        dxs = found.get("x")
-        return _params_only(found), None if dxs is None else np.array(dxs), {s: np.array(found[s]) for s in self._states() if s in found}
+            handed |= {path: np.zeros_like(outputs(reading.forward, bare.root, bare.result, path)) for path in missing}
+        return handed
+
+
+#: Methods after which an object begins anew: its user calls them between sequences.
+_ANEW = re.compile(r"reset|clear|zero_?grad|new_?sequence|forget|flush|^(re)?init(ial(ise|ize))?(_?(state|hidden|cache|grads?))?$", re.I)
+
+
+def _grown(once: Any, twice: Any) -> tuple[str, ...]:
+    """Lists of an object that have more entries after two calls than after one."""
+    held = vars(once) if hasattr(once, "__dict__") else {}
+    now = vars(twice) if hasattr(twice, "__dict__") else {}
+    return tuple(n for n, v in held.items() if isinstance(v, list) and isinstance(now.get(n), list) and len(now[n]) > len(v))
 
 
 def _with_rows(value: Array, N: int, axis: int) -> Array:

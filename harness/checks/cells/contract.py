@@ -15,8 +15,9 @@ from bptt.harness.checks.cells.repeated import told_apart
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, NotOfItsShape, agree, dust, finite, holds
 from bptt.harness.checks.registry import check
-from bptt.harness.subject import Array, Arrays
-from bptt.reports.records import Code, Where
+from bptt.harness.subject import Array, Arrays, SecondCall
+from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause, Code, Where
 
 _CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1), Case(T=3, N=3, D=4, H=4, seed=2))
 
@@ -200,6 +201,37 @@ def gradients_do_not_depend_on_earlier_calls(context: CheckContext, case: Case) 
     yield from _same(
         "a call after others on another input", first, asked(), "NONDETERMINISTIC", "the first backward call: something is kept"
     )
+    if context.subject.second_call is not None:
+        yield from _on_one_object(context.subject.second_call(data.params, data.xs, data.state, v.dys, v.dfinal))
+
+
+def _on_one_object(found: SecondCall | None) -> Iterator[Evidence]:
+    """Gradients of an object's second forward and backward beside those of an object that has made no other call."""
+    if found is None:
+        return
+    kept = f": {', '.join(found.grown)} keeps what the forward before it had appended" if found.grown else ": something is kept"
+    for name, expected in found.alone.items():
+        seen = agree(
+            f"dL/d{name} of an object's second forward and backward",
+            got=found.gradients[name],
+            expected=expected,
+            tolerance=1e-9,
+            than=f"those of a new object{kept}",
+            where=Where(tensor=name),
+        )
+        yield seen if seen.holds or not found.grown else replace(seen, detail=Named((_not_emptied(found.grown),)))
+
+
+def _not_emptied(grown: tuple[str, ...]) -> Cause:
+    names = ", ".join(f"self.{name}" for name in grown)
+    said = f"{names} is filled by forward and never emptied: from the second call on backward reads what the first one left"
+    return Cause(
+        "not-emptied",
+        said,
+        "one forward and backward of something else went before, on the same object",
+        0.9,
+        f"{names} = [] where forward begins",
+    )
 
 
 @check("CON165", family="contract", cases=_CASES[:2], needs=("CON160",))
@@ -212,6 +244,10 @@ def backward_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Itera
     before = _inputs(data) | _given(v)
     backward(context.subject, data, v)
     yield from _unchanged("backward", before, _inputs(data) | _given(v))
+    if context.subject.second_call is not None:
+        called_twice = context.subject.second_call(data.params, data.xs, data.state, v.dys, v.dfinal)
+        for name in called_twice.changed if called_twice is not None else ():
+            yield Evidence(False, f"backward changes {name}, which was handed over to it", "MUTATION", where=Where(tensor=name))
 
 
 @check("CON170", family="contract", cases=_CASES, needs=("CON110", "CON165"))
