@@ -50,8 +50,9 @@ SEEN = {
     "training": """What you see: training that meets the cliff, as it is and with its gradient clipped: made shorter where its norm (its
         length) is above 0.2. The clipped one keeps the direction, stays near and arrives.""",
     "stack": """What you see: the norm of the gradient that reaches each layer at each step of a deep network whose only error is that
-        of the last output of the top layer (upper right). It has to pass the steps back in time and the layers down, each
-        costs a factor, and what is furthest from the error, the first step of the lowest layer, learns least.""",
+        of the last output of the top layer (upper right). It has to pass the steps back in time and the layers down, and each
+        costs a factor; to a lower layer there are many ways down, and what comes by each of them is added. The least arrives
+        at step {step} of layer {layer}.""",
 }
 #: Steps of a training whose mean loss is where it arrived.
 LAST = 30
@@ -165,9 +166,12 @@ def _clipping(p: Point) -> list[Claim]:
 
 def _stack(p: Point) -> Grid:
     T, layers = whole(p.values, "T"), whole(p.values, "layers")
-    rows = tuple(map(tuple, np.array(reals(p.values, "stack")).reshape(layers, T).tolist()))
+    values = np.array(reals(p.values, "stack")).reshape(layers, T)
+    rows = tuple(map(tuple, values.tolist()))
+    layer, step = np.unravel_index(int(np.argmin(np.where(np.isfinite(values), values, np.inf))), values.shape)
     across, up = tuple(map(float, range(1, T + 1))), tuple(map(float, range(1, layers + 1)))
-    return Grid(NAMES["stack"], "step", "layer", "log10 of the norm of dL/dh, over the error's", across, up, rows, words=_seen("stack"))
+    said = _seen("stack", step=str(int(step) + 1), layer=f"{int(layer) + 1} of {layers}")
+    return Grid(NAMES["stack"], "step", "layer", "log10 of the norm of dL/dh, over the error's", across, up, rows, words=said)
 
 
 def _log10(x: float) -> float:

@@ -75,3 +75,10 @@ def test_the_error_of_a_stack_is_that_of_its_last_output(monkeypatch: pytest.Mon
     rows = np.array(lesson_panels.stack({**DEFINITION.settings, **SMALL})["stack"]).reshape(3, 6)  # type: ignore[dict-item]
     assert rows[-1, -1] == 0 and rows[0, 0] < rows[-1, 0] < 0 and rows[0, 0] < rows[0, -2]
     assert set(PANELS) == set(NAMES) and math.isfinite(rows.min())
+
+
+def test_the_caption_of_the_stack_names_where_the_least_arrives() -> None:
+    e = of(panel=("stack",))
+    (grid,) = (g for g in e.grids if g.name == NAMES["stack"])
+    layer, step = np.unravel_index(int(np.argmin(np.array(grid.values))), np.shape(grid.values))
+    assert f"The least arrives at step {step + 1} of layer {layer + 1} of 3." in str(grid.words)
