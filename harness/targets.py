@@ -310,7 +310,9 @@ def _import_file(place: str, target: str) -> types.ModuleType:
             raise UsageError(f"{target}: no such folder {path.parent}, looked in {Path.cwd()}")
         folder = path.parent
         near = near_miss(path.name, [p.name for p in folder.glob("*.py")])
-        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        if path.is_dir():
+            raise UsageError(f"{target}: is a folder, not a file; `bptt check {place.rstrip('/')}/*.py` checks all that are in it")
+        what = "no such file"
         raise UsageError(
             f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}"
         )

@@ -244,16 +244,19 @@ def _pairs(yours: Array, exact: Array) -> list[list[float]]:
 
 
 def _labels(block: Block, shape: tuple[int, ...], e: Examination) -> tuple[list[str], list[str]]:
+    """Numbers of rows and columns, and gates' units where the gates of the tensor lie side by side along that axis."""
     rows, columns = ([str(k) for k in range(n)] for n in shape)
-    for b in [j.block for j in e.judged if j.block.source == "params" and j.block.tensor == block.tensor and j.block.gate]:
-        last = b.index[-1] if b.index else None
-        leading = b.index[0] if b.index else None
-        if isinstance(last, slice) and last.start is not None and last.stop is not None:
-            for k, c in enumerate(range(last.start, min(last.stop, shape[1]))):
-                columns[c] = f"{_short(b.gate)}{k}"
-        elif isinstance(leading, slice) and leading.start is not None and leading.stop is not None and len(b.index) > 1:
-            for k, r in enumerate(range(leading.start, min(leading.stop, shape[0]))):
-                rows[r] = f"{_short(b.gate)}{k}"
+    gated = [j.block for j in e.judged if j.block.source == "params" and j.block.tensor == block.tensor and j.block.gate]
+    for names, axis in ((columns, -1), (rows, 0)):
+        ranges: dict[str, set[tuple[int, int]]] = {}
+        for b in gated:
+            part = b.index[axis] if len(b.index) > (axis == 0) else None
+            if isinstance(part, slice) and part.start is not None and part.stop is not None:
+                ranges.setdefault(str(b.gate), set()).add((part.start, min(part.stop, len(names))))
+        if len(ranges) > 1 and sum(map(len, ranges.values())) == len(set().union(*ranges.values())):
+            for gate, parts in ranges.items():
+                for start, stop in parts:
+                    names[start:stop] = [f"{_short(gate)}{k}" for k in range(stop - start)]
     return rows, columns
 
 

@@ -215,3 +215,8 @@ def test_halves_in_two_files_are_taken_together(tmp_path: Path) -> None:
     assert "gradients(dh: cotangent" in next(d.why for d in subject.detected if d.what == "backward")
     with pytest.raises(UsageError, match="is no function"):
         load(f"{tmp_path / 'there.py'}:np+{tmp_path / 'back.py'}:gradients")
+
+
+def test_a_folder_is_told_how_its_files_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is a folder, not a file; `bptt check .*/\*\.py`"):
+        load(f"{tmp_path}/")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from bptt.harness.cases import Case, cotangents
 from bptt.harness.gradient import certificate
 from bptt.harness.gradient import locate as locating
 from bptt.harness.gradient.certificate import examine
+from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.derivatives.every_entry import exact_gradients
 from bptt.harness.gradient.derivatives.oracle import choose
 from bptt.harness.gradient.derivatives.step_jacobians import NoChain
@@ -121,3 +124,15 @@ def test_rounding_is_no_wrong_entry_and_a_nan_is() -> None:
     assert not wrong_entries(g * (1 + 1e-13), g).any()
     assert wrong_entries(g + np.array([0, 1e-6, 0]), g).tolist() == [False, True, False]
     assert wrong_entries(np.array([1.0, np.nan, 0.0]), g).tolist() == [False, True, False]
+
+
+def test_labels_say_gates_where_they_lie_side_by_side_and_nowhere_else() -> None:
+    def of(*blocks: Block) -> Any:
+        return SimpleNamespace(judged=[SimpleNamespace(block=b) for b in blocks])
+
+    one = [Block("params", "Wf", (slice(0, 2), slice(0, 2)), "f"), Block("params", "Wf", (slice(0, 2), slice(2, 3)), "f")]
+    assert locating._labels(one[0], (2, 3), of(*one)) == (["0", "1"], ["0", "1", "2"]), "a kernel of one gate on [h, x]"
+    side = [Block("params", "W", (slice(0, 3), slice(0, 2)), "i"), Block("params", "W", (slice(0, 3), slice(2, 4)), "f")]
+    assert locating._labels(side[0], (3, 4), of(*side)) == (["0", "1", "2"], ["i0", "i1", "f0", "f1"])
+    rows = [Block("params", "W", (slice(k, k + 1), slice(c, c + 2)), g) for k, g in enumerate("if") for c in (0, 2)]
+    assert locating._labels(rows[0], (2, 4), of(*rows)) == (["i0", "f0"], ["0", "1", "2", "3"])
