@@ -7,6 +7,10 @@ class BpttError(Exception):
     """Base of every error of ours."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: a command ends as after Ctrl-C, with another exit code."""
+
+
 class UsageError(BpttError):
     """The request is wrong (unknown name, unreadable JSON, a target that cannot be loaded).  The command ends with exit code 2."""
 

@@ -15,7 +15,7 @@ from bptt.harness.experiments.engine.plan import Planned, Size, plan, with_given
 from bptt.harness.experiments.engine.points import DEFAULT_STORE
 from bptt.harness.experiments.engine.run import command_of, run_planned
 from bptt.harness.run.record.report_files import write
-from bptt.reports.accounting import INTERRUPTED
+from bptt.reports.accounting import INTERRUPTED, TERMINATED
 from bptt.reports.claims import experiments_of
 from bptt.reports.text import terminal
 from bptt.reports.text.terminal_experiments import render_experiment
@@ -69,8 +69,9 @@ def experiment(
         console.print(f"report  {'  '.join(map(str, reports))}", markup=False, highlight=False, soft_wrap=True)
     for failure in ran.failures:
         click.echo(f"bptt: {failure.line}", err=True)
-    if ran.run.exit_code == INTERRUPTED:
-        click.echo(f"bptt: interrupted; {follower.words}, and the same command goes on from there", err=True)
+    if ran.run.exit_code in (INTERRUPTED, TERMINATED):
+        how = "terminated" if ran.run.exit_code == TERMINATED else "interrupted"
+        click.echo(f"bptt: {how}; {follower.words}, and the same command goes on from there", err=True)
     return ran.run.exit_code
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bptt.harness.errors import Terminated
 from bptt.harness.experiments.engine.definition import Point, Settings, claim
 from bptt.harness.experiments.engine.plan import Planned, Size, plan
 from bptt.harness.experiments.engine.points import DEFAULT_STORE, Measured, Store, fingerprint, key
@@ -21,7 +22,7 @@ from bptt.harness.experiments.engine.sweep import Outcome, Raised, Task, raised,
 from bptt.harness.run.backends import backend as backend_
 from bptt.harness.run.environment import cores, environment
 from bptt.harness.run.runner import RunHandle
-from bptt.reports.accounting import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, gravest
+from bptt.reports.accounting import CONFORMS, DOES_NOT_CONFORM, INTERRUPTED, NOT_DECIDED, NOTHING_CHECKED, TERMINATED, gravest
 from bptt.reports.records import Experiment, Run
 
 #: (points that are known, points in all, the experiment that is at work: "" where all is known)
@@ -76,7 +77,7 @@ def experiment(
     planned = plan(names, cells=cells, size=size, seed=seed, grids=grids)
     command = command_of(names, cells=cells, size=size, seed=seed, grids=grids)
     done = run_planned(planned, command, seed=seed, jobs=jobs, backend=backend, scheduler=scheduler, resume=resume)
-    if done.run.exit_code == INTERRUPTED:
+    if done.run.exit_code in (INTERRUPTED, TERMINATED):
         raise KeyboardInterrupt
     return RunHandle(done.run)
 
@@ -92,11 +93,11 @@ def run_planned(
     resume: str | Path | None = None,
     on_point: OnPoint = lambda done, total, experiment: None,
 ) -> Ran:
-    """Measure and gather; an interruption keeps what is known: the run is then partial, and its exit code 130."""
+    """Measure and gather; an interruption keeps what is known: the run is then partial, and its exit code 130, or 143."""
     workers = backend_(backend, jobs or cores(), scheduler)
     tasks = [_tasks(p) for p in planned]
     found: dict[str, Outcome] = {}
-    interrupted = False
+    interruption: KeyboardInterrupt | None = None
     with Store(Path(resume) if resume else DEFAULT_STORE, resume=resume is not None) as store:
         wanted = {task.key: task for each in tasks for task in each}
         found |= {k: m for k, m in store.known.items() if k in wanted}
@@ -120,8 +121,8 @@ def run_planned(
             missing = [task for k, task in wanted.items() if k not in found]
             if missing:
                 sweep(missing, workers, take)
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as error:
+            interruption = error
         if all(isinstance(found.get(k), Measured) for k in wanted):
             store.complete()
     gathered = [_gathered(p, ts, found) for p, ts in zip(planned, tasks, strict=True)]
@@ -137,8 +138,8 @@ def run_planned(
         seed=seed,
         env=environment() | {"threads": "1 in each worker"},
         experiments=experiments,
-        complete=not interrupted,
-        exit_code=_exit_code(experiments, failures, interrupted),
+        complete=interruption is None,
+        exit_code=_exit_code(experiments, failures, interruption),
     )
     return Ran(run, failures, seconds, resumed)
 
@@ -222,12 +223,12 @@ def _named(e: Experiment, p: Planned) -> Experiment:
     )
 
 
-def _exit_code(experiments: Sequence[Experiment], failures: Sequence[Failure], interrupted: bool) -> int:
+def _exit_code(experiments: Sequence[Experiment], failures: Sequence[Failure], interruption: KeyboardInterrupt | None) -> int:
     codes = [CONFORMS] if experiments else [NOTHING_CHECKED]
     if any(c.verdict == "differs" for e in experiments for c in e.claims):
         codes.append(DOES_NOT_CONFORM)
     if failures:
         codes.append(NOT_DECIDED)
-    if interrupted:
-        codes.append(INTERRUPTED)
+    if interruption is not None:
+        codes.append(TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED)
     return gravest(*codes)

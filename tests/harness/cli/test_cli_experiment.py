@@ -132,7 +132,8 @@ sys.exit(cli.main(["experiment", "--jobs", "2"]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as a terminal sends them")
-def test_ctrl_c_keeps_what_is_done_and_ends_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+def test_a_signal_keeps_what_is_done_and_says_which_it_was(tmp_path: Path, sent: signal.Signals, code: int, said: str) -> None:
     root = str(Path(__file__).parents[3])
     command = [sys.executable, "-c", SLOW.format(root=root)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -141,11 +142,14 @@ def test_ctrl_c_keeps_what_is_done_and_ends_with_130(tmp_path: Path) -> None:
         while not (store.exists() and store.read_bytes().count(b"\n") > 3):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # to every process of the group, as a terminal does
+        if sent == signal.SIGINT:
+            os.killpg(process.pid, sent)  # to every process of the group, as a terminal does
+        else:
+            os.kill(process.pid, sent)
         out, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
     done = store.read_bytes().count(b"\n") - 1
     assert 3 <= done < 40 and b"complete" not in store.read_bytes()
     known = f"{done} of 40 points are known from build/experiments/points.jsonl"
-    assert err == f"bptt: interrupted; {known}, and the same command goes on from there\n"
+    assert err == f"bptt: {said}; {known}, and the same command goes on from there\n"

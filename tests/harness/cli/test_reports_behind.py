@@ -11,7 +11,7 @@ import pytest
 
 from bptt.harness.cli import check
 from bptt.harness.cli.main import main
-from bptt.harness.cli.signals import Terminated
+from bptt.harness.errors import Terminated
 from bptt.reports.accounting import rows
 from bptt.reports.store import read_run
 from tests.harness.cli.test_cli import CELL, Bptt
