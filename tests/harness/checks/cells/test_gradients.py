@@ -127,8 +127,11 @@ def test_what_is_wrong_is_told_by_its_entry(verdict: Verdict, words: str, monkey
         v = Cotangent("dense", np.ones(1), {})
         there = Located(Where(tensor="V", gate="f"), observed, expected, 1, 3, "all", v, None, heatmap, item(verdict))
         monkeypatch.setattr(gradients, "locate", lambda *_: there)
-        return gradients.evidence_of(examination(item(verdict, 0.5, V)), ("params",), told())
+        asked = told()
+        asked.subject = SimpleNamespace(framework=framework)
+        return gradients.evidence_of(examination(item(verdict, 0.5, V)), ("params",), asked)
 
+    framework = "numpy"
     found = located(2.0, None)
     assert found.headline == f"dL/dV, gate f {words}" and not found.holds and (found.bad, found.total) == (1, 3)
     assert found.metrics["scope"] == "all" and found.metrics["cotangent"] == "dense" and "heatmap" not in found.metrics
@@ -138,6 +141,8 @@ def test_what_is_wrong_is_told_by_its_entry(verdict: Verdict, words: str, monkey
     assert "ladder" not in found.metrics, "one rung is no ladder"
     rungs.append(SimpleNamespace(precision="float32", roundoff=1e-7, difference=0.25))
     assert located(2.0, None).metrics["ladder"] == [["float64", 1e-16, 0.5], ["float32", 1e-7, 0.25]]
+    framework = "torch"
+    assert "ladder" not in located(2.0, None).metrics, "others compute in the types that they have"
 
 
 def test_a_case_fails_alike_where_the_same_gate_is_wrong_from_two_directions_a_block() -> None:
