@@ -131,13 +131,11 @@ class SecondCall:
 
     alone    those of an object that has made no call before
     grown    what has more entries now than after one call
-    changed  arguments of backward that are cotangents, and that it wrote into
     """
 
     gradients: dict[str, Array]
     alone: dict[str, Array]
     grown: tuple[str, ...]
-    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -228,6 +226,7 @@ class Subject:
     accumulation    where its backward adds to some of the gradients that it keeps and overwrites others: which
     operator        what an operator says of its arrays
     second_call     (params, xs, state, dys, dfinal) -> what a second forward and backward on one object give; None where that means nothing
+    written_into    (the same) -> names of backward's arguments that are cotangents and that it writes into, where its arrays are not ours
     two_sequences   (params, xs) -> outputs of two forward passes without a state between them, of a class that says it is not stateful
     stateless       the same without a state handed in, where that may be left out: another path of its code
     as_made         the user's object as it is, where the checks run its formula in another dtype or with other options
@@ -261,6 +260,7 @@ class Subject:
     kept_inside: tuple[str, ...] = ()
     accumulation: Accumulation | None = None
     second_call: Callable[[Arrays, Array, Arrays, Array, Arrays], SecondCall | None] | None = None
+    written_into: Callable[[Arrays, Array, Arrays, Array, Arrays], tuple[str, ...]] | None = None
     two_sequences: Callable[[Arrays, Array], tuple[Array, Array]] | None = None
     operator: Operator | None = None
     stateless: Subject | None = None

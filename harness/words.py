@@ -1,8 +1,8 @@
-"""Words for a name that is not known."""
+"""Words for a name that is not known, and for numbers in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -23,3 +23,14 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     """As `near_miss`; where none is close all of `known`, if they are few."""
     names = sorted(set(known))
     return near_miss(got, names) or (f", wanted one of {', '.join(names)}" if 0 < len(names) <= 12 else "")
+
+
+def ranges(numbers: Sequence[int], to: str = "-") -> str:
+    """0 1 2 5 -> '0-2, 5'"""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][1] + 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}{to}{b}" for a, b in runs)

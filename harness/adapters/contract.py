@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bptt.harness.adapters import said
@@ -77,55 +78,72 @@ def _subject(impl: Any, spec: str, name: str) -> Subject:
     if not has_gradients:
         found.append(Detection("gradients", "none: it has no backward, so only its forward pass is checked"))
     found += [Detection(what, f"the class says so: {what} = {value!r}") for what, value in options.items()]
-    told, implementation = _as_said(impl, kind, options, f"{spec}: {name}")
-    found += told.pop("detected")
-    for name_ in ("clip", "clip_norm", "batch_first"):
-        options.pop(name_, None)
+    told = _as_said(impl, kind, options, f"{spec}: {name}")
     return Subject(
         name=name,
         spec=spec,
         framework="numpy",
         kind=kind,
-        implementation=implementation,
+        implementation=told.implementation,
         capabilities=frozenset({"backward"} if has_gradients else ()) | ({"forward_ad"} if has(impl, "run_tangent") else set()),
-        detected=tuple(found),
+        detected=(*found, *told.detected),
         source=source_of(impl, "backward" if kind == "cell" else "loss", "run"),
-        **options,
-        **told,
+        clip=told.clip,
+        inferred_final=told.inferred_final,
+        kept_inside=told.kept_inside,
+        undriven=told.undriven,
+        **{name: value for name, value in options.items() if name not in _FORMS},
     )
 
 
-def _as_said(impl: Any, kind: str, options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], Any]:
-    """Fields of the subject, and the object in the axes and with the results of the contract.  Raises UsageError."""
-    clip, of_norm = options.get("clip"), False
-    if options.get("clip_norm") is not None:
-        if clip is not None:
-            raise UsageError(f"{where} says clip and clip_norm, wanted one of them")
-        clip, of_norm = options["clip_norm"], True
-    found: list[Detection] = []
-    told: dict[str, Any] = {"detected": found}
-    inner = said.BatchFirst(impl) if options.get("batch_first") else impl
-    if kind == "cell" and (parts := said.without_final(inner, options)) is not None:
-        inferred, kept = parts
-        inner = said.NoFinal(inner, inferred, kept)
-        told |= {"inferred_final": inferred, "kept_inside": kept}
-        for names, why in (
-            (inferred, "the last output stands for it"),
-            (kept, "it starts from zeros here, and its gradient is not judged"),
-        ):
-            found += [Detection("final state", f"{', '.join(names)} is not given: {why}")] if names else []
-        if kept:
-            told["undriven"] = (
-                f"final {', '.join(kept)}: not given, so it starts from zeros at every call, and its gradient is not judged",
-            )
-    if clip is not None:
-        if kind == "network":
-            inner = said.UncutLoss(inner, clip, of_norm)
-        elif has(impl, "backward"):
-            told["clip"] = Clip(clip, of_norm, inner.backward)
-            inner = said.Uncut(inner)
-        found.append(Detection("clip", f"its gradients are cut at {clip:g} by design: they are judged without the cut"))
-    return told, inner
+#: What an object may say of its form: it is put into that of the contract, and is no field of the subject.
+_FORMS = frozenset({"clip", "clip_norm", "batch_first"})
+
+
+@dataclass(frozen=True)
+class _Said:
+    """The object in the axes and with the results of the contract, and what the subject is told of it."""
+
+    implementation: Any
+    clip: Clip | None = None
+    inferred_final: tuple[str, ...] = ()
+    kept_inside: tuple[str, ...] = ()
+    undriven: tuple[str, ...] = ()
+    detected: tuple[Detection, ...] = ()
+
+
+def _as_said(impl: Any, kind: str, options: Mapping[str, Any], where: str) -> _Said:
+    """What the object says of itself, done.  Raises UsageError."""
+    made = _Said(said.BatchFirst(impl) if options.get("batch_first") else impl)
+    if kind == "cell" and (parts := said.without_final(made.implementation, options)) is not None:
+        made = _with_its_final(made, *parts)
+    entries, norm = options.get("clip"), options.get("clip_norm")
+    if entries is not None and norm is not None:
+        raise UsageError(f"{where} says clip and clip_norm, wanted one of them")
+    threshold = norm if entries is None else entries
+    return made if threshold is None else _uncut(made, kind, threshold, of_norm=entries is None)
+
+
+def _with_its_final(made: _Said, inferred: tuple[str, ...], kept: tuple[str, ...]) -> _Said:
+    found = [Detection("final state", f"{', '.join(inferred)} is not given: the last output stands for it")] if inferred else []
+    undriven: tuple[str, ...] = ()
+    if kept:
+        why = "it starts from zeros here, and its gradient is not judged"
+        found.append(Detection("final state", f"{', '.join(kept)} is not given: {why}"))
+        undriven = (f"final {', '.join(kept)}: not given, so it starts from zeros at every call, and its gradient is not judged",)
+    return _Said(said.NoFinal(made.implementation, inferred, kept), None, inferred, kept, undriven, tuple(found))
+
+
+def _uncut(made: _Said, kind: str, threshold: float, of_norm: bool) -> _Said:
+    inner, clip = made.implementation, None
+    if kind == "network":
+        whole: Any = said.UncutLoss(inner, threshold, of_norm)
+    elif has(inner, "backward"):
+        clip, whole = Clip(threshold, of_norm, inner.backward), said.Uncut(inner)
+    else:
+        whole = inner
+    why = f"its gradients are cut at {threshold:g} by design: they are judged without the cut"
+    return replace(made, implementation=whole, clip=clip, detected=(*made.detected, Detection("clip", why)))
 
 
 def _options(impl: object, spec: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.reading.clips import clip_lifted
-from bptt.harness.subject import Array, Arrays, Clip
+from bptt.harness.subject import Array, Arrays
 
 Backward = Callable[[Arrays, Array, Arrays, Array, Arrays], tuple[Arrays, Array | None, Arrays | None]]
 
@@ -128,17 +128,6 @@ class UncutLoss(Wrapped):
         except Exception:  # code that takes no complex numbers may raise anything
             pass
         return float(np.real(moved(1e-5) - moved(-1e-5))) / 2e-5
-
-
-def cut(gradients: Arrays, clip: Clip) -> list[dict[str, Array]]:
-    """The ways to cut gradients at a threshold: each entry; or the norm of all, or of each tensor."""
-    if not clip.of_norm:
-        return [{k: np.clip(v, -clip.threshold, clip.threshold) for k, v in gradients.items()}]
-    norms = {k: float(np.linalg.norm(v)) for k, v in gradients.items()}
-    whole = float(np.sqrt(sum(n * n for n in norms.values())))
-    together = {k: v * min(1.0, clip.threshold / whole) for k, v in gradients.items()}
-    apart = {k: v * min(1.0, clip.threshold / norms[k]) if norms[k] else v for k, v in gradients.items()}
-    return [together, apart]
 
 
 def without_final(inner: Any, options: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

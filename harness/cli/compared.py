@@ -38,10 +38,10 @@ def with_comparison(run: Run, jobs: int | None = None) -> Run:
 
     (planned,) = plan(["comparison"], cells=cells, size="quick", seed=run.seed)
     planned = replace(planned, settings={**planned.settings, "start": "own"}, cell=None)
-    found = [measured_alone(planned, jobs)]
-    found += [measured_alone(each, jobs) for each in plan(["rounding"], cells=cells[:MOST_ROUNDED], size="quick", seed=run.seed)]
-    drawn = tuple(e for e in found if any(f.marked or e.name == "rounding" for f in e.frames))
-    return replace(run, experiments=(*run.experiments, *drawn))
+    compared = measured_alone(planned, jobs)
+    of_cells = [compared] if any(f.marked for f in compared.frames) else []
+    rounded = [measured_alone(each, jobs) for each in plan(["rounding"], cells=cells[:MOST_ROUNDED], size="quick", seed=run.seed)]
+    return replace(run, experiments=(*run.experiments, *of_cells, *(e for e in rounded if e.frames)))
 
 
 def _comparable(target: Target, run: Run) -> bool:

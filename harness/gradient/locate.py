@@ -16,6 +16,7 @@ from bptt.harness.gradient.derivatives.every_entry import exact_gradients, throu
 from bptt.harness.gradient.derivatives.step_jacobians import NoChain
 from bptt.harness.gradient.derivatives.tangent import signed_directions
 from bptt.harness.subject import Array
+from bptt.harness.words import ranges
 from bptt.reports.records import Where
 
 #: Tensors with more entries than this, all together, are bisected instead of computed whole.
@@ -191,24 +192,13 @@ def scope(e: Examination, cotangent: int) -> str:
     names = _unique(tensor_name(b) for b in others)
     if names:
         steps = sorted({b.step for b in others if b.step is not None})
-        at = f" at step{'s' if len(steps) > 1 else ''} {_ranges(steps)}" if steps else ""
+        at = f" at step{'s' if len(steps) > 1 else ''} {ranges(steps)}" if steps else ""
         also = "also wrong" if parts else "wrong"
         parts.append(f"{', '.join('dL/d' + n + (at if n == 'xs' else '') for n in names)} {also}")
     right = [n for n in _unique(tensor_name(b) for b in fine if b.source != "params") if n not in names]
     if right:
         parts.append(f"{', '.join('dL/d' + n for n in right)} right")
     return "; ".join(parts)
-
-
-def _ranges(steps: Sequence[int]) -> str:
-    """0 1 2 5 -> '0-2, 5'"""
-    runs: list[list[int]] = []
-    for s in steps:
-        if runs and s == runs[-1][1] + 1:
-            runs[-1][1] = s
-        else:
-            runs.append([s, s])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def _unique(names: Any) -> list[str]:

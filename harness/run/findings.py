@@ -137,7 +137,7 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     if isinstance(detail, NotOfItsShape):
         shaped = _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults)
         return shaped or causes_of(c.id, evidence.code)
-    if detail is None and context.subject.kind == "operator" and c.family == "gradient" and evidence.code == "BUG":
+    if detail is None and context.subject.kind == "operator" and c.of_gradients and evidence.code == "BUG":
         graph = _apart(lambda: explanation_at(context.subject, case).causes, _UNKNOWN, "its cause in the graph", faults)
         return graph or causes_of(c.id, evidence.code)
     if detail is None:

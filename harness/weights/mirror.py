@@ -44,6 +44,5 @@ class Mirror:
 def mirror(subject: Subject, identification: Identification) -> Subject:
     """A subject that computes what `subject` was found to compute."""
     name, implementation = f"the reference {identification.cell}", Mirror(identification.mapping)
-    return replace(
-        subject, name=name, implementation=implementation, regions=no_regions, no_dfinal=(), second_call=None, two_sequences=None
-    )
+    bare = replace(subject, second_call=None, written_into=None, two_sequences=None)  # these are the user's own object's
+    return replace(bare, name=name, implementation=implementation, regions=no_regions, no_dfinal=())

@@ -11,7 +11,6 @@ are kept in --rows as they are found: a run that was stopped goes on where it wa
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
 import os
@@ -19,8 +18,8 @@ import re
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
+from tests.scores.published.options import of_command_line
 from tests.scores.published.page import page, versions
 from tests.scores.published.reds import reds
 from tests.scores.published.rows import Entry, Found, Kept, Passed
@@ -232,15 +231,7 @@ PACKAGES: dict[str, tuple[tuple[str, ...], Callable[[], Found]]] = {
 
 def main() -> None:
     """See the docstring of this file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--package", action="append", choices=list(PACKAGES))
-    parser.add_argument("--level", default="standard")
-    parser.add_argument("--limit", type=int, default=600, help="seconds by the clock for an object")
-    parser.add_argument("--again", help="a word of the objects, or of the verdicts, that are judged anew")
-    parser.add_argument("--rows", type=Path, default=Path("build/conformance"))
-    parser.add_argument("--page-only", action="store_true")
-    parser.add_argument("-o", type=Path, default=Path("docs/conformance.md"))
-    given = parser.parse_args()
+    given = of_command_line(__doc__, PACKAGES, 600, "conformance")
     os.environ.setdefault("KERAS_BACKEND", "torch")
     warnings.simplefilter("ignore")
     if not given.page_only:
@@ -252,7 +243,7 @@ def main() -> None:
         "",
         versions([d for name, (several, _) in PACKAGES.items() for d in several]) + ".",
     )
-    given.o.write_text(
+    given.page.write_text(
         page("Conformance of published cells and layers", intro, {n: Kept(given.rows, n).lines() for n in PACKAGES}, reds(PACKAGES))
     )
 

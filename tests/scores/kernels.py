@@ -10,17 +10,17 @@ What a package publishes is read from its modules.  Triton kernels run in Triton
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
 import pkgutil
 import re
+import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 
+from tests.scores.published.options import of_command_line
 from tests.scores.published.page import page, versions
 from tests.scores.published.reds import reds
 from tests.scores.published.rows import Entry, Found, Kept, Passed
@@ -52,23 +52,34 @@ _KERNELS = {
 }
 
 
-def fla() -> Found:
-    import fla.ops
-
-    for module in sorted(m.name for m in pkgutil.walk_packages(fla.ops.__path__, "fla.ops.") if re.search(r"naive", m.name)):
+def _functions(package: types.ModuleType, having: str) -> Iterator[Passed | tuple[str, str]]:
+    """(module, function) of each function that a module of the package, whose name has that word, itself defines."""
+    for module in sorted(m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.") if having in m.name):
         try:
             there = importlib.import_module(module)
         except Exception as error:  # some need packages that are not installed
             yield Passed(module, f"its import raises {type(error).__name__}")
             continue
         for name, function in sorted(vars(there).items()):
-            if not inspect.isfunction(function) or function.__module__ != module or name.startswith("_"):
-                continue
-            why = next((why for word, why in _NO_RECURRENCE.items() if word in name), None)
-            if why is not None:
-                yield Passed(f"{module}.{name}", why)
-                continue
-            yield Entry(f"{module.removeprefix('fla.ops.')}.{name}", name, f"from {module} import {name}")
+            if inspect.isfunction(function) and function.__module__ == module:
+                yield module, name
+
+
+def fla() -> Found:
+    import fla.ops
+
+    for found in _functions(fla.ops, "naive"):
+        if isinstance(found, Passed):
+            yield found
+            continue
+        module, name = found
+        why = next((why for word, why in _NO_RECURRENCE.items() if word in name), None)
+        if name.startswith("_"):
+            continue
+        if why is not None:
+            yield Passed(f"{module}.{name}", why)
+            continue
+        yield Entry(f"{module.removeprefix('fla.ops.')}.{name}", name, f"from {module} import {name}")
 
 
 def fla_kernels() -> Found:
@@ -102,21 +113,17 @@ def xlstm() -> Found:
 def mlstm_kernels() -> Found:
     import mlstm_kernels.torch as torch_forms
 
-    for module in sorted(m.name for m in pkgutil.walk_packages(torch_forms.__path__, "mlstm_kernels.torch.")):
-        if not re.search(r"native", module) or re.search(r"step|\.bw|\.fw|_bw|_fw", module):
+    for found in _functions(torch_forms, "native"):
+        if isinstance(found, Passed):
+            yield found
             continue
-        try:
-            there = importlib.import_module(module)
-        except Exception as error:  # some need packages that are not installed
-            yield Passed(module, f"its import raises {type(error).__name__}")
+        module, name = found
+        if re.search(r"step|\.bw|\.fw|_bw|_fw", module) or not name.startswith("mlstm_"):
             continue
-        for name, function in sorted(vars(there).items()):
-            if not (inspect.isfunction(function) and function.__module__ == module and name.startswith("mlstm_")):
-                continue
-            if re.search(r"_bw|_fw\b|_fw_|__recurrent|__parallel|siging_bw", name):
-                yield Passed(f"{module}.{name}", "a part of another")
-            else:
-                yield Entry(f"{module.removeprefix('mlstm_kernels.torch.')}.{name}", name, f"from {module} import {name}")
+        if re.search(r"_bw|_fw\b|_fw_|__recurrent|__parallel|siging_bw", name):
+            yield Passed(f"{module}.{name}", "a part of another")
+        else:
+            yield Entry(f"{module.removeprefix('mlstm_kernels.torch.')}.{name}", name, f"from {module} import {name}")
 
 
 PACKAGES: dict[str, tuple[str, str, Callable[[], Found]]] = {
@@ -132,15 +139,7 @@ PACKAGES: dict[str, tuple[str, str, Callable[[], Found]]] = {
 
 def main() -> None:
     """See the docstring of this file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--package", action="append", choices=list(PACKAGES))
-    parser.add_argument("--level", default="standard")
-    parser.add_argument("--limit", type=int, default=900, help="seconds by the clock for an operator")
-    parser.add_argument("--again", help="a word of the operators, or of the verdicts, that are judged anew")
-    parser.add_argument("--rows", type=Path, default=Path("build/kernels"))
-    parser.add_argument("--page-only", action="store_true")
-    parser.add_argument("-o", type=Path, default=Path("docs/kernels.md"))
-    given = parser.parse_args()
+    given = of_command_line(__doc__, PACKAGES, 900, "kernels")
     warnings.simplefilter("ignore")
     if not given.page_only:
         for name in given.package or [name for name, (_, module, _) in PACKAGES.items() if find_spec(module) is not None]:
@@ -153,7 +152,7 @@ def main() -> None:
         versions([distribution for distribution, _, _ in PACKAGES.values()]) + ".",
     )
     rows = {path.stem.replace("+", " "): Kept(given.rows, path.stem).lines() for path in sorted(given.rows.glob("*.jsonl"))}
-    given.o.write_text(page("Kernels and operators", intro, rows, reds(PACKAGES)))
+    given.page.write_text(page("Kernels and operators", intro, rows, reds(PACKAGES)))
 
 
 def _file(package: str) -> str:

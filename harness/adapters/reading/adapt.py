@@ -218,6 +218,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         implementation=implementation,
         undriven=_cut(reading),
         second_call=implementation.second_call if isinstance(implementation, ReadLayer) else None,
+        written_into=implementation.written_into if isinstance(implementation, ReadLayer) else None,
         like=getattr(obj, "like", None),
         capabilities=frozenset({"backward"}),
         detected=tuple(explained(reading, kind)),

@@ -180,11 +180,16 @@ class ReadLayer(_Read):
         return _params_only(found), None if dxs is None else np.array(dxs), {s: np.array(found[s]) for s in self._states() if s in found}
 
     def second_call(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> SecondCall | None:
-        """A forward and a backward of something else, then these, on one object that has its weights back; None where its outputs are
-        others then (it goes on where it stopped, by design), where it has a method that says it begins anew, and where it raises."""
+        """A forward and a backward of something else, then these, on one object that has its weights back.
+
+        None where its outputs are others then (it goes on where it stopped, by design), where it has a method that says it begins anew,
+        where a gradient is told by how the weights change (a rate may fall from call to call), and where it raises.
+        """
         reading = self._at(params, xs.shape[1])
         forward = reading.forward
         if isinstance(forward.owner, HandedOwner) or any(_ANEW.search(name) for name in dir(forward.template)):
+            return None
+        if any(place.kind in ("change", "updated") for place in reading.gradients.values()):
             return None
         values = self._values(params, xs, state)
         try:
@@ -211,7 +216,13 @@ class ReadLayer(_Read):
             added = expected[name] + before[name]
             if value.shape == added.shape and np.allclose(value, added, rtol=1e-9, atol=1e-12 * float(np.max(np.abs(added), initial=1.0))):
                 given[name] = expected[name]  # it adds to what is there until somebody zeroes it
-        return SecondCall(given, expected, _grown(alone.root, root), alone.changed)
+        return SecondCall(given, expected, _grown(alone.root, root))
+
+    def written_into(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> tuple[str, ...]:
+        """Names of backward's arguments that are gradients from outside and that it writes into."""
+        reading, values = self._at(params, xs.shape[1]), self._values(params, xs, state)
+        with self._strict(params):
+            return run(reading, params, values, self._handed(reading, params, values, dys, dfinal)).changed
 
     def _handed(self, reading: Reading, params: Arrays, values: Values, dys: Array, dfinal: Arrays) -> dict[Path, Array]:
         """What each argument that is a gradient from outside is given."""

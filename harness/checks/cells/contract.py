@@ -244,9 +244,8 @@ def backward_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Itera
     before = _inputs(data) | _given(v)
     backward(context.subject, data, v)
     yield from _unchanged("backward", before, _inputs(data) | _given(v))
-    if context.subject.second_call is not None:
-        called_twice = context.subject.second_call(data.params, data.xs, data.state, v.dys, v.dfinal)
-        for name in called_twice.changed if called_twice is not None else ():
+    if context.subject.written_into is not None:
+        for name in context.subject.written_into(data.params, data.xs, data.state, v.dys, v.dfinal):
             yield Evidence(False, f"backward changes {name}, which was handed over to it", "MUTATION", where=Where(tensor=name))
 
 

@@ -13,6 +13,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array
+from bptt.harness.words import ranges
 from bptt.reports.records import Where
 
 #: Draws of numbers in all of which a gradient must be zero: a unit that is off by chance is on in one of them.
@@ -70,17 +71,7 @@ def _said(name: str, mask: Array, parts: list[tuple[int, list[int]]]) -> Evidenc
     if axis < 0:
         what = f"{name} {mask.shape} has no effect: outputs and final states are the same whatever its values, its gradient is always zero"
     else:
-        of = f"entries {_ranges(places)} of axis {axis}" if mask.ndim > 1 else f"entries {_ranges(places)}"
+        entries = f"entries {ranges(places, ' to ')}"
+        of = f"{entries} of axis {axis}" if mask.ndim > 1 else entries
         what = f"{of} of {name} {mask.shape} have no effect: outputs and final states are the same whatever their values"
     return Evidence(False, what, "CONTRACT", "warning", Where(tensor=name))
-
-
-def _ranges(places: list[int]) -> str:
-    """ "0 to 4, 7"."""
-    runs: list[list[int]] = []
-    for k in places:
-        if runs and runs[-1][1] == k - 1:
-            runs[-1][1] = k
-        else:
-            runs.append([k, k])
-    return ", ".join(f"{a} to {b}" if a != b else str(a) for a, b in runs)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.said import cut
 from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.cases import Case, Cotangent, cotangents, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, NotLinear, agree
 from bptt.harness.checks.registry import check
-from bptt.harness.subject import Array
+from bptt.harness.subject import Array, Arrays, Clip
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Where
 
@@ -69,11 +68,11 @@ def a_clip_that_is_said_cuts_as_it_says(context: CheckContext, case: Case) -> It
         raise NotApplicable("it says no clip and no clip_norm")
     data, (cotangent, plain) = context.data(case), _at(context, case, 1.0, 0.0)
     own = replace(context.subject, implementation=_Backward(clip.backward))
-    sizes = [
-        np.sqrt(sum(np.sum(g**2) for g in plain.params.values())) if clip.of_norm else max(np.max(abs(g)) for g in plain.params.values())
-    ]
+    given = plain.params.values()
+    size = np.sqrt(sum(np.sum(g**2) for g in given)) if clip.of_norm else max(np.max(abs(g)) for g in given)
     name = "the norm of all" if clip.of_norm else "an entry"
-    for part, k in ((0.1, 0.1 * clip.threshold / sizes[0]), (10.0, 10.0 * clip.threshold / sizes[0])):
+    for part in (0.1, 10.0):
+        k = part * clip.threshold / size
         scaled = Cotangent(f"{k:.3g} times {cotangent.name}", k * cotangent.dys, {s: k * v for s, v in cotangent.dfinal.items()})
         got, full = backward(own, data, scaled).params, {p: k * g for p, g in plain.params.items()}
         if part > 1 and all(_close(got[p], full[p]) for p in got):
@@ -83,7 +82,7 @@ def a_clip_that_is_said_cuts_as_it_says(context: CheckContext, case: Case) -> It
                 severity="warning",
             )
             continue
-        ways = cut(full, clip)
+        ways = _cuts(full, clip)
         for p, g in got.items():
             if any(_close(g, way[p]) for way in ways):
                 yield Evidence(True)
@@ -103,6 +102,17 @@ def a_clip_that_is_said_cuts_as_it_says(context: CheckContext, case: Case) -> It
 _CUT_ELSEWHERE = Named(
     (Cause("cut-elsewhere", "gradients are cut at another threshold than the one that is said", "", 0.9, "say the one that is meant"),)
 )
+
+
+def _cuts(gradients: Arrays, clip: Clip) -> list[dict[str, Array]]:
+    """The ways to cut gradients at a threshold: each entry; or the norm of all, or of each tensor."""
+    if not clip.of_norm:
+        return [{k: np.clip(v, -clip.threshold, clip.threshold) for k, v in gradients.items()}]
+    norms = {k: float(np.linalg.norm(v)) for k, v in gradients.items()}
+    whole = float(np.sqrt(sum(n * n for n in norms.values())))
+    together = {k: v * min(1.0, clip.threshold / whole) for k, v in gradients.items()}
+    apart = {k: v * min(1.0, clip.threshold / norms[k]) if norms[k] else v for k, v in gradients.items()}
+    return [together, apart]
 
 
 class _Backward:
