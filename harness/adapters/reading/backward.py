@@ -202,7 +202,8 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         stem = words.stem(name)
         ranked: list[tuple[Path, int]] = []
         for p, layout in forward.leaves.items():
-            agrees = int(words.same(stem, forward.names.get(p, "")))
+            result = forward.names.get(p, "")
+            agrees = int(words.same(stem, result) or words.state_of(stem) == words.state_of(result) != "")
             ranked += [(("cotangent", p, as_), agrees) for as_ in cotangent_layouts(layout)] if layout else []
         ranked += [(("tuple", parts), int(words.same(stem, n))) for n, parts in _tuples(forward, items)]
         return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]

@@ -264,3 +264,13 @@ def _bare(name: str) -> str:
     plain = re.sub(r"(?<=[a-zA-Z])(_s|_t|s)$", "", name.strip("_")) or name
     parts = sorted(p for p in re.split(r"_+", plain) if p)
     return "".join(parts) if len(plain) > 3 else plain
+
+
+_WHEN = re.compile(r"(_|^)(prev|previous|next|last|final|end|new|old|out|init|start|state|tm1|tp1|t|n|0|1)(?=_|$)", re.I)
+_STATES = {"h": re.compile(r"^_?(h|a|s|hs|hidden|hid)_?[tT0]?$"), "c": re.compile(r"^_?(c|cs|cell|memory)_?[tT0]?$", re.I)}
+
+
+def state_of(name: str) -> str:
+    """Which of an LSTM's two states a name is of, whenever it is: 'c' of 'c_next' and of 'cT', '' of 'probs'."""
+    bare = _WHEN.sub("", name).strip("_")
+    return next((state for state, pattern in _STATES.items() if pattern.match(bare)), "")

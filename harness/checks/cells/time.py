@@ -36,21 +36,35 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
         head_ys, middle = context.run(Data(data.params, data.xs[:k], data.state))
         tail_ys, last = context.run(Data(data.params, data.xs[k:], middle))
         joined = np.concatenate([head_ys, tail_ys])
-        yield agree(
+        outputs = agree(
             f"outputs of run(0..{k}) then run({k}..{case.T})",
             got=joined,
             expected=ys,
             tolerance=tolerance,
             than=f"those of run(0..{case.T})",
         )
+        yield _as_far_as_the_state_is_known(context, outputs)
         for name, value in final.items():
-            yield agree(
+            after = agree(
                 f"final {name} after a cut at {k}",
                 got=last[name],
                 expected=value,
                 tolerance=tolerance,
                 than="that of the whole run",
             )
+            yield _as_far_as_the_state_is_known(context, after)
+
+
+def _as_far_as_the_state_is_known(context: CheckContext, found: Evidence) -> Evidence:
+    """Of a layer that returns no final state and is no published cell, nobody knows that its last output is all that it carries on."""
+    inferred = context.subject.inferred_final
+    if found.holds or not inferred or context.identification is not None:
+        return found
+    said = (
+        f"{found.headline}; it returns no final {' or '.join(inferred)}, and its last output was taken for it: either a step is treated apart,"
+        " or it looks further back than its last output (attention, a window), and then a sequence can't be continued"
+    )
+    return replace(found, headline=said, code="INCONCLUSIVE", severity="warning")
 
 
 def _cuts(context: CheckContext, T: int) -> list[int]:

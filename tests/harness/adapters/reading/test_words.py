@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bptt.harness.adapters.reading.words import keys_read
+from bptt.harness.adapters.reading.words import keys_read, state_of
 
 
 def plain(x: Any, weights: Any) -> Any:
@@ -34,3 +34,11 @@ def of_something_else(x: Any, weights: Any, others: Any) -> Any:
 )
 def test_keys_of_a_dict_of_weights(function: Any, keys: list[str]) -> None:
     assert sorted(keys_read([function], "weights")) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("h_next", "h"), ("cT", "c"), ("a0", "h"), ("hidden_state", "h"), ("prev_c", "c"), ("H", ""), ("out", ""), ("probs", ""), ("x", "")],
+)
+def test_which_state_a_name_is_of(name: str, state: str) -> None:
+    assert state_of(name) == state
