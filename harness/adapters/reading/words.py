@@ -66,11 +66,11 @@ BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
 CACHE = re.compile(r"(cache|tape|mem(ory)?$|ctx|context|saved|stored|history|intermediates?)", re.I)
 COTANGENT = re.compile(r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)", re.I)
 FORWARD = re.compile(
-    r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|forward_.*|predict_proba|compute_outputs?)_*$",
+    r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|.*_(fwd|fprop)|forward_.*|predict_proba|compute_outputs?)_*$",
     re.I,
 )
 BACKWARD = re.compile(
-    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|bptt|.*_(backwards?|bptt|back_?prop)(_pass|_prop)?|(backward|bptt)_.*|bac+k?_?prop.*|(calc(ulate)?|compute|get)_grad(ient)?s?|grad(ient)?s?)_*$",
+    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|bptt|.*_(backwards?|bptt|back_?prop)(_pass|_prop)?|.*_(bwd|bprop)|(backward|bptt)_.*|bac+k?_?prop.*|(calc(ulate)?|compute|get)_grad(ient)?s?|grad(ient)?s?)_*$",
     re.I,
 )
 LOSS = re.compile(

@@ -61,8 +61,8 @@ def _as_far_as_the_state_is_known(context: CheckContext, found: Evidence) -> Evi
     if found.holds or not inferred or context.identification is not None:
         return found
     said = (
-        f"{found.headline}; it returns no final {' or '.join(inferred)}, and its last output was taken for it: either a step is treated apart,"
-        " or it looks further back than its last output (attention, a window), and then a sequence can't be continued"
+        f"{found.headline}; it returns no final {' or '.join(inferred)}, and its last output was taken for it: either a step is treated "
+        "apart, or it looks further back than its last output (attention, a window), and then a sequence can't be continued"
     )
     return replace(found, headline=said, code="INCONCLUSIVE", severity="warning")
 
