@@ -122,15 +122,19 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
     ),
     ("NUM100", "PRECISION_LOSS"): (
         "a value on the way has a lower precision than the inputs",
-        "look for astype(np.float32), dtype=np.float32, .float(), and arrays or constants made without a dtype in torch",
+        "look for astype(np.float32), .float(), .half(), torch.autocast, and arrays or constants made without a dtype in torch",
     ),
     ("NUM130", "BUG"): (
         "there is a branch on the dtype, a kernel or a constant of its own for float32",
         "one way for every dtype; look for a test on dtype, an eps or a cast in it",
     ),
+    ("NUM130", "PRECISION_LOSS"): (
+        "where it is given float32 it makes a value on the way narrower than that",
+        "look for casts to float16 or bfloat16, torch.autocast, and a compute dtype of its own",
+    ),
     ("NUM150", "PRECISION_LOSS"): (
         "in its own dtype the object makes a value on the way narrower than what it was given",
-        "look for casts to a narrower dtype, a compute dtype of its own, and float64 that a framework turns to float32",
+        "look for casts to a narrower dtype, torch.autocast, a compute dtype, and float64 that a framework turns to float32",
     ),
     ("NUM150", "CONTRACT"): (
         "the object takes another way in its own dtype, or with its own options, than its formula does",

@@ -14,7 +14,7 @@ from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, finite,
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.certificate import judge
-from bptt.harness.gradient.derivatives.differences import measured_noise, moved_in_dtype
+from bptt.harness.gradient.derivatives.differences import measured_noise, moved_in_dtype, roughness
 from bptt.harness.gradient.derivatives.tangent import Direction, astype, signed_directions
 from bptt.harness.gradient.locate import tensor_name
 from bptt.harness.subject import Array
@@ -23,12 +23,37 @@ from bptt.reports.records import Where
 _ALL = ("params", "xs", "state")
 #: How many roundings may add up.
 _ROUNDINGS = 10
+_OTHER_WAY = "another way is taken for float32"
+_NARROWER_INSIDE = "for float32 they are rounded on the way as a lower precision would"
+#: Noise of outputs in units in the last place that no cast explains: float64 to float32 makes 5e8 of them, float32 to float16 1e3 and to
+#: bfloat16 8e3, where right layers of torch make 1; chaos over five steps makes a few hundred of the last outputs.
+_MOST_ULPS = {"float64": 1e5, "float32": 300.0}
 
 
 @check("NUM100", family="numerics", cases=(Case(), Case(T=3, N=1, D=2, H=3, seed=1)), needs=("CON120", "CON150"))
 def the_forward_pass_works_in_the_precision_of_its_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The measured rounding noise of the outputs is that of their dtype: no hidden cast to a narrower one on the way."""
     data = context.data(case)
+    ulps, noise = _rounding_on_the_way(context, case, data)
+    made = context.subject.as_made
+    if noise is None or (made is not None and made.dtype in ("float16", "bfloat16")):
+        yield holds(noise_in_ulp=ulps)
+        return
+    eps = float(np.finfo(data.xs.dtype).eps)
+    like = "float32" if 1e-9 < noise < 1e-6 else "a lower precision"
+    yield Evidence(
+        False,
+        f"outputs are rounded to about {noise:.0e} of their size on the way, as if cast to {like}; {data.xs.dtype} gives {eps:.0e}",
+        "PRECISION_LOSS",
+        where=Where(tensor="ys"),
+        relative_error=noise,
+        noise=eps,
+        metrics={"noise_in_ulp": ulps},
+    )
+
+
+def _rounding_on_the_way(context: CheckContext, case: Case, data: Data) -> tuple[float, float | None]:
+    """Noise of the outputs in units in the last place, and relative to their size where it is that of a cast to a narrower dtype."""
     rng = generator(case, "noise")
     along = Direction(
         {k: signed_directions(rng, v, 1)[0] for k, v in data.params.items() if v.dtype.kind == "f"},
@@ -37,32 +62,16 @@ def the_forward_pass_works_in_the_precision_of_its_inputs(context: CheckContext,
     )
     ys, _ = context.run(data)
     eps = float(np.finfo(ys.dtype).eps)
-    noise = float(np.sqrt(np.mean(np.square(measured_noise(context.subject, data, along).ys_dot)))) if ys.size else 0.0
     size = float(np.max(np.abs(ys))) if ys.size else 1.0
     if size == 0:  # every unit is off: there is nothing that a cast could round
-        yield holds()
-        return
-    ulps = noise / (eps * max(size, 1e-30))
-    metrics = {"noise_in_ulp": ulps}
-    # a cast from float64 to float32 makes 5e8 units in the last place; chaos over five steps makes a few hundred
-    if ulps < 1e5 or eps > 1e-10:
-        yield holds(**metrics)
-        return
-    smooth = _noise_elsewhere(context, case, data, along) / max(size, 1e-30)
-    if smooth < 1e5 * eps:
-        yield holds(**metrics)
-        return
-    smooth = max(smooth, noise / max(size, 1e-30))
-    like = "float32" if 1e-9 < smooth < 1e-6 else "a lower precision"
-    yield Evidence(
-        False,
-        f"outputs are rounded to about {smooth:.0e} of their size on the way, as if cast to {like}; {ys.dtype} gives {eps:.0e}",
-        "PRECISION_LOSS",
-        where=Where(tensor="ys"),
-        relative_error=smooth,
-        noise=eps,
-        metrics=metrics,
-    )
+        return 0.0, None
+    size = max(size, 1e-30)
+    noise = _typical(measured_noise(context.subject, data, along).ys_dot, ys.dtype) / size
+    most = _MOST_ULPS["float32" if eps > 1e-10 else "float64"]
+    if noise < most * eps:
+        return noise / eps, None
+    smooth = _noise_elsewhere(context, case, data, along) / size
+    return noise / eps, None if smooth < most * eps else max(smooth, noise)
 
 
 @check("NUM110", family="numerics", cases=(Case(T=3),), needs=("CON130",))
@@ -141,6 +150,9 @@ def float32_takes_the_same_way_as_float64(context: CheckContext, case: Case) -> 
     subject = context.subject
     if subject.dtype != "float64" or getattr(subject.implementation, "dtype", None) is not None:
         raise NotApplicable(f"it says that it works in {subject.dtype}")
+    made = subject.as_made
+    if made is not None and made.dtype == "float32" and not made.refused and (made.backward or "backward" not in subject.capabilities):
+        raise NotApplicable("NUM150 holds the object as it is, in float32, against its formula in float64")
     narrow = astype(context.data(case), np.float32)
     wide = astype(narrow, np.float64)
     try:
@@ -152,15 +164,18 @@ def float32_takes_the_same_way_as_float64(context: CheckContext, case: Case) -> 
     for name, value in expected.items():
         if name not in given:
             continue
-        yield agree(
+        found = agree(
             f"{name} for float32 arrays",
             got=given[name].astype(np.float64),
             expected=value,
             tolerance=2e-3,
-            than="for float64 arrays of the same numbers: another way is taken for float32",
+            than=f"for float64 arrays of the same numbers: {_OTHER_WAY}",
             where=Where(tensor=name.removeprefix("dL/d")),
             floor=1e-5 * largest,
         )
+        if not found.holds and _rounding_on_the_way(context, replace(case, dtype="float32"), narrow)[1] is not None:
+            found = replace(found, code="PRECISION_LOSS", headline=found.headline.replace(_OTHER_WAY, _NARROWER_INSIDE))
+        yield found
 
 
 def _answers(context: CheckContext, case: Case, data: Data) -> dict[str, Array]:
@@ -211,15 +226,21 @@ def gradients_of_saturated_units_keep_half_of_their_digits(context: CheckContext
     )
 
 
+def _typical(noise: Array, dtype: np.dtype[np.float64] | np.dtype[np.float32]) -> float:
+    """Size of the noise of outputs.   In float32 its steps are long, and a kink may lie between them: it is not in most of the outputs."""
+    if not noise.size:
+        return 0.0
+    return float(np.median(noise)) if dtype == np.float32 else float(np.sqrt(np.mean(np.square(noise))))
+
+
 def _noise_elsewhere(context: CheckContext, case: Case, data: Data, along: Direction) -> float:
-    """The least noise at three points close by, with a thousandth of the step: steep functions are smooth there, and a kink that
-    lies between the points of one is not between those of the next; a cast is everywhere."""
-    weights = np.array([1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0])
+    """The least noise at three points close by, with a shorter step: steep functions are smooth there, and a kink that lies between the
+    points of one is not between those of the next; a cast is everywhere."""
     rng = generator(case, "noise elsewhere")
+    step = 1e-6 if data.xs.dtype == np.float64 else 4e-3
     found = []
     for _ in range(3):
         here = moved_in_dtype(data, along, 0.02 * rng.uniform(0.5, 1.5))
-        values = [context.run(moved_in_dtype(here, along, 1e-6 * i))[0] for i in range(-3, 4)]
-        sixth = np.tensordot(weights, np.stack(values), axes=1) / np.linalg.norm(weights)
-        found.append(float(np.sqrt(np.mean(np.square(sixth)))))
+        values = [context.run(moved_in_dtype(here, along, step * i))[0] for i in range(-3, 4)]
+        found.append(_typical(roughness(values), data.xs.dtype))
     return min(found)

@@ -119,7 +119,7 @@ def slope(f: Callable[[float], Array], size: float, finer: float = 1.0) -> tuple
     ups, downs = (np.stack([f(sign * float(h)) for h in steps]) for sign in (1, -1))
     over = 2 * steps[:, None]
     near = np.stack([f(1e-3 / size * i) for i in range(-3, 4)])
-    noise = np.maximum(np.abs(_SIXTH @ near) / _SIXTH_NORM, 2 * float(np.finfo(np.float64).eps) * np.max(np.abs(near), axis=0))
+    noise = np.maximum(roughness(near), 2 * float(np.finfo(np.float64).eps) * np.max(np.abs(near), axis=0))
     return limit((ups - downs) / over, (ups + downs - 2 * centre) / over, steps, noise)
 
 
@@ -134,11 +134,17 @@ def measured_noise(subject: Subject, data: Data, direction: Direction) -> Tangen
 
     def noise(parts: list[Array]) -> Array:
         stack = np.stack([np.asarray(p, dtype=np.float64) for p in parts])
-        found = np.abs(np.tensordot(_SIXTH, stack, axes=1)) / _SIXTH_NORM
+        found = roughness(stack)
         typical = float(np.sqrt(np.mean(found**2))) if found.size else 0.0
         return np.asarray(np.maximum(np.maximum(found, typical), 2 * eps * np.max(np.abs(stack), axis=0)))
 
     return Tangent(noise([v[0] for v in values]), {k: noise([v[1][k] for v in values]) for k in values[0][1]})
+
+
+def roughness(values: Array | Sequence[Array]) -> Array:
+    """Size of the noise in each entry of seven values at equal distances (7, ...): their sixth difference, which leaves nothing of what
+    is smooth."""
+    return np.asarray(np.abs(np.tensordot(_SIXTH, np.stack([np.asarray(v, np.float64) for v in values]), axes=1)) / _SIXTH_NORM)
 
 
 def moved_in_dtype(data: Data, direction: Direction, step: float) -> Data:

@@ -28,6 +28,29 @@ class OtherInFloat32(torch.nn.GRUCell):
         return super().forward(-x if x.dtype is torch.float32 else x, hx)
 
 
+class Autocast(torch.nn.Module):
+    """Right in float64; autocast makes its products bfloat16 where they are float32."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.GRUCell(input_size, hidden_size)
+
+    def forward(self, xs: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ys = []
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for x in xs:
+                ys.append(h := self.layer(x, h))
+        return torch.stack(ys), h
+
+
+class AutocastToFloat32(Autocast):
+    """The same, and it knows float32 alone."""
+
+    def forward(self, xs: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ys, h = super().forward(xs, h)
+        return ys.float(), h.float()
+
+
 class WidensItsOutput(torch.nn.Module):
     """A layer whose outputs are float64, whatever it was given."""
 
@@ -49,6 +72,7 @@ AS_MADE = {"NUM150", "PAR150"}
     [
         (OtherInFloat32, "CONTRACT", "as it is it computes something else"),
         (HalfInside, "PRECISION_LOSS", "digits are lost on the way"),
+        (Autocast, "PRECISION_LOSS", "digits are lost on the way"),
         (WidensItsOutput, "CONTRACT", "float64 for parameters and inputs of float32"),
     ],
 )
@@ -59,6 +83,11 @@ def test_what_only_the_object_as_it_is_has_is_found(made: type, code: str, words
     assert (result.finding.code, words in result.finding.headline) == (code, True), result.finding.headline
     if made is not WidensItsOutput:
         assert {r.check for r in run.failed} == {"NUM150"}
+
+
+def test_a_module_that_knows_float32_alone_and_rounds_shorter_inside_loses_precision_and_is_no_bug() -> None:
+    run = check(AutocastToFloat32(3, 7), isolate=False, select=["contract", "numerics", "gradient"])
+    assert {(r.check, r.finding.code) for r in run.failed if r.finding} == {("NUM100", "PRECISION_LOSS")}, run.text()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)

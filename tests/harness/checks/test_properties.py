@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.cases import Case
+from bptt.harness.checks.as_made import rounded
 from bptt.harness.checks.cells import numerics
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.run.runner import RunHandle, check
@@ -69,6 +70,19 @@ def test_a_loose_cast_and_a_narrow_dtype_are_told_apart() -> None:
             return (ys.astype(np.float16).astype(ys.dtype) if ys.dtype.kind == "f" else ys), final
 
     assert "a lower precision" in finding(check(Half, isolate=False, select=["NUM100"]), "NUM100").headline
+
+    class HalfInFloat32(Half, Float32Only):
+        pass
+
+    assert "a lower precision" in finding(check(HalfInFloat32, isolate=False, select=["NUM100"]), "NUM100").headline
+
+    class ShorterWhereFloat32(Clean):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            params = {k: rounded(v, "bfloat16") if v.dtype == np.float32 else v for k, v in params.items()}
+            return super().run(params, rounded(xs, "bfloat16") if xs.dtype == np.float32 else xs, state)
+
+    told = finding(check(ShorterWhereFloat32, isolate=False, select=["NUM130"]), "NUM130")
+    assert told.code == "PRECISION_LOSS" and "rounded on the way" in told.headline
 
 
 def test_a_cell_that_is_nothing_published_says_how_far_it_is_off() -> None:
