@@ -70,6 +70,52 @@ print((torch.cat([first, second]) - ys).abs().max())  # 0.051
 """,
     ),
     Red(
+        "xlstm",
+        "gradients of sLSTM are NaN where an input gate is shut at the first step",
+        "The vanilla backend cuts its exponentials by torch.minimum(exp(a), 1): where exp overflows the output is right and the derivative "
+        "0 * inf. In float32 that is a gate's pre-activation below -88; the layer norm in front of it in a block makes that rare, "
+        "a layer by itself has nothing in front of it.",
+        "GRD142: dL/dfgate.weight is not finite for inputs of +-10000, with and without the convolution.",
+        "the script below, with weights N(0, 0.25) and inputs +-1000: outputs finite and gradients NaN in 5 of 5 draws with each kernel",
+        """
+import torch
+from xlstm import sLSTMLayer, sLSTMLayerConfig
+
+for kernel in (0, 4):
+    torch.manual_seed(0)
+    layer = sLSTMLayer(sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend="vanilla", conv1d_kernel_size=kernel)).eval()
+    for p in layer.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    y = layer(1e3 * torch.randn(2, 4, 8).sign())
+    y.sum().backward()
+    print(bool(y.isfinite().all()), sum(int(p.grad.isnan().sum()) for p in layer.parameters()))  # True 108, True 94
+
+a = torch.tensor(100.0, requires_grad=True)  # the same in one line
+torch.minimum(a.exp(), torch.ones(())).backward()
+print(a.grad)  # nan
+""",
+    ),
+    Red(
+        "xlstm",
+        "gradients of mLSTM are NaN where all input gates so far are shut",
+        "Its normaliser is max(|sum|, exp(-m)), and exp(-m) overflows in float32 where m is below -88: the output is 0, which is right, "
+        "and the gradient of the gate NaN.",
+        "GRD142: dL/dproj_up.weight is not finite for inputs of +-10000.",
+        "the script below; others have clamped m there",
+        """
+import torch
+from xlstm.blocks.mlstm.backends import parallel_stabilized_simple
+
+torch.manual_seed(0)
+q, k, v = (torch.randn(1, 1, 4, 2) for _ in range(3))
+i = torch.full((1, 1, 4, 1), -100.0, requires_grad=True)  # input gates shut
+y = parallel_stabilized_simple(q, k, v, i, torch.zeros(1, 1, 4, 1))
+y.sum().backward()
+print(y.abs().max(), i.grad.flatten())  # 0, nan nan nan nan
+""",
+        "https://github.com/Benjamin-Walker/structured-linear-cdes/pull/17",
+    ),
+    Red(
         "minGRU_pytorch",
         "digits of gradients are lost in the logarithms of the parallel form",
         "Where gates are shut (inputs of size 1e4) the gate's weights get gradients of 4e-5 in float64 for what is 0: 1e-9 of the "
