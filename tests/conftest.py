@@ -27,21 +27,23 @@ settings.load_profile("bptt")
 pytest_plugins = ["pytester"]
 
 
-#: Of a test with more cases than this so many are needed on every change, evenly spread; the others are slow.
-MOST_CASES = 4
+#: Of a test with more cases so many, evenly spread, are needed on every change, and so many are thorough; the others are slow.
+EVERY_CHANGE, THOROUGH = 2, 4
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long lists of cases are tried in part on every change: as many as above, or one in n of a test that is marked `every(n)`."""
+    """Long lists of cases are tried in part: as many as above, or one in n of a test that is marked `every(n)`."""
     cases = Counter(_test(item) for item in items)
     seen: Counter[str] = Counter()
     for item in items:
         marker = item.get_closest_marker("every")
         test = _test(item)
-        one_in = marker.args[0] if marker is not None else -(-cases[test] // MOST_CASES)
-        if seen[test] % one_in:
+        often, less_often = [marker.args[0]] * 2 if marker is not None else [-(-cases[test] // n) for n in (EVERY_CHANGE, THOROUGH)]
+        if seen[test] % less_often:
             item.add_marker(pytest.mark.slow)
+        elif seen[test] % often:
+            item.add_marker(pytest.mark.thorough)
         seen[test] += 1
 
 

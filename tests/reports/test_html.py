@@ -60,6 +60,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.thorough
 def test_every_page_stands_alone_and_its_links_lead_somewhere(any_run: Run) -> None:
     text = page(any_run)
     found = Page(text)
@@ -75,6 +76,7 @@ def test_every_page_stands_alone_and_its_links_lead_somewhere(any_run: Run) -> N
     assert "None" not in found.text.replace("None of", "")
 
 
+@pytest.mark.thorough
 def test_a_page_carries_its_record(any_run: Run, tmp_path: Path) -> None:
     write_html(any_run, tmp_path / "a" / "x.html")
     assert store.read_run(tmp_path / "a" / "x.html") == any_run
@@ -121,6 +123,7 @@ def many_page(many_run: Run) -> str:
     return page(many_run)
 
 
+@pytest.mark.thorough
 def test_the_matrix_shows_every_status_in_its_own_way_and_links_to_the_panel(many_page: str) -> None:
     text = many_page
     kinds = set(re.findall(r'<a class="cell (\w+)"', text))
@@ -143,6 +146,7 @@ def test_one_cell_keeps_its_budget(failing_run: Run) -> None:
     assert len(page(replace(failing_run, results=often)).encode()) <= 200 * 1024
 
 
+@pytest.mark.thorough
 def test_twenty_cells_with_twenty_heatmaps_and_twenty_curves_keep_their_budget(many_run: Run) -> None:
     wrong = tuple(replace(r, target=t.name, params={"k": k}) for t in many_run.targets for r in failing() for k in range(4))
     results = tuple(r for r in wrong if r.status != "failed" or r.params["k"] == 0)
@@ -151,6 +155,7 @@ def test_twenty_cells_with_twenty_heatmaps_and_twenty_curves_keep_their_budget(m
     assert len(text.encode()) <= 1.5 * 1024 * 1024
 
 
+@pytest.mark.thorough
 def test_a_flood_of_failures_stays_small() -> None:
     failed = Result("MyGRU", "GRD110", "failed", finding=bug(), metrics={"heatmap": {"values": ((1e-3,) * 4,) * 4}})
     run = Run("x", 0, results=tuple(replace(failed, params={"k": k}) for k in range(60)))
@@ -159,6 +164,7 @@ def test_a_flood_of_failures_stays_small() -> None:
     assert "36 more are in the tables below and in the record." in text
 
 
+@pytest.mark.thorough
 def test_users_strings_are_escaped(nasty_run: Run) -> None:
     text = page(nasty_run)
     assert text.lower().count("<script") == 1
@@ -250,6 +256,7 @@ def test_a_flood_of_claims_stays_small(experiments_run: Run) -> None:
     assert "1600 more claims in the record" in text  # 1200 that do not agree and 800 that do, less 200 of each
 
 
+@pytest.mark.thorough
 def test_twenty_pictures_keep_their_budget(experiments_run: Run) -> None:
     first, second = experiments_run.experiments
     e = replace(first, grids=first.grids * 4, series=tuple(replace(s, x_label=f"{s.x_label} {k}") for k in range(4) for s in first.series))

@@ -27,6 +27,7 @@ free = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @given(metrics=st.dictionaries(st.text(), free), reason=st.text() | st.just("NaN"))
 def test_free_form_values_come_back_as_they_were(metrics: dict[str, Any], reason: str) -> None:
     run = Run("x", 0, results=(Result("a", "B", "passed", metrics=metrics, reason=reason),))

@@ -45,6 +45,7 @@ def test_each_line_is_on_disk_as_soon_as_it_is_written(failing_run: Run, tmp_pat
     writer.abandon()
 
 
+@pytest.mark.thorough
 def test_a_stream_cut_anywhere_is_a_valid_partial_run(failing_run: Run, tmp_path: Path) -> None:
     content = write_stream(failing_run, tmp_path / "run.jsonl")
     cut = tmp_path / "cut.jsonl"

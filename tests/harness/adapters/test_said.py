@@ -109,6 +109,7 @@ class OwnNames(Elman):
 FORMS = [Cut, CutNorm, BatchFirst, NoFinal, SomeLengths, OwnNames]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_is_judged_right_and_a_mistake_in_it_is_found(form: type) -> None:
     assert check(form, isolate=False).exit_code == 0
@@ -147,6 +148,7 @@ def _norm(d: Any) -> Any:
     return {k: v * min(1.0, 0.01 / norm) for k, v in d.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.every(2)
 @pytest.mark.parametrize("said", [{}, {"clip": None, "clip_norm": 0.01, "cut": staticmethod(_norm)}])
 def test_a_network_that_cuts_its_gradients_is_judged_without_the_cut(said: Any) -> None:

@@ -67,6 +67,7 @@ class WidensItsOutput(torch.nn.Module):
 AS_MADE = {"NUM150", "PAR150"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("made", "code", "words"),
     [
@@ -132,6 +133,7 @@ class ManySteps(torch.nn.Module):
         return h
 
 
+@pytest.mark.thorough
 def test_a_right_object_that_loses_digits_inside_is_not_accused() -> None:
     run = check(ManySteps(3, 7), isolate=False, level="smoke", select=["contract", "numerics"])
     assert run["NUM150"].status == "passed" and run.ok, run.text()

@@ -218,6 +218,7 @@ class Scalar(Clean):
         return dparams, dxs, {"h": dh}
 
 
+@pytest.mark.thorough
 def test_a_parameter_without_axes_is_one_like_any_other() -> None:
     run = check(Scalar, isolate=False)
     assert run.ok and not [r.finding for r in run.run.results if r.finding], run.text()

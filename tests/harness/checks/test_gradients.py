@@ -23,6 +23,7 @@ def ids(run: RunHandle) -> list[str]:
     return [r.check for r in run.failed]
 
 
+@pytest.mark.thorough
 def test_dependencies_longer_than_8_steps_that_are_dropped_while_gradients_vanish() -> None:
     class Forgetful(NothingBeyondEightSteps):
         def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
@@ -39,6 +40,7 @@ def test_dependencies_longer_than_8_steps_that_are_dropped_while_gradients_vanis
     assert finding.smallest_case.T == 10
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("window", [20, 58])
 def test_dependencies_that_are_dropped_far_later(window: int) -> None:
     class Cut(Clean):
@@ -53,6 +55,7 @@ def test_dependencies_that_are_dropped_far_later(window: int) -> None:
     assert finding.where.lag == window + 1
 
 
+@pytest.mark.thorough
 @pytest.mark.every(4)
 @pytest.mark.parametrize(
     ("tensor", "index", "gate"), [("W_h", (4, 9), "f"), ("W_x", (1, 26), "o"), ("b", (15,), "g"), ("W_h", (0, 0), "i")]
@@ -76,6 +79,7 @@ def test_one_entry_of_one_weight_off_by_1e_4_of_its_value(tensor: str, index: tu
     assert finding.relative_error == pytest.approx(1e-4, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_float32_cast_in_forward() -> None:
     run = check(Float32OnTheWay, isolate=False, select=["contract", "linearity", "numerics", "gradient"])
     finding = run["NUM100"].finding
@@ -85,6 +89,7 @@ def test_a_float32_cast_in_forward() -> None:
     assert "float32" in finding.headline
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tensor", ["W_h", "b"])
 def test_a_float32_cast_in_backward(tensor: str) -> None:
     class Narrow(CleanLSTM):
@@ -183,6 +188,7 @@ class RealBand(Clean):
         return dparams, dxs + 0.01 * (upto[self.high] - upto[self.low - 1]), dstate
 
 
+@pytest.mark.thorough
 def test_a_band_of_long_lags_is_seen_by_differences_of_single_steps() -> None:
     run = check(RealBand, isolate=False, select=["GRD150"], block=False)
     finding = run["GRD150"].finding

@@ -61,11 +61,13 @@ def cell(product: Any) -> type:
     return Elman
 
 
+@pytest.mark.thorough
 def test_a_right_function_passes() -> None:
     run = check(cell(Product), isolate=False)
     assert run.ok, run.text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("product", "id", "words"),
     [(OfTheBytes, "CON190", "contiguous"), (UsedUp, "CON196", "second backward")],

@@ -15,6 +15,7 @@ MAY_STAY_OPEN = (Absolute, HardTanh, Relu, Softsign, Float32Only)
 EXTREMES = ("T5-N1-D1-H1", "T5-N1-D1-H1-saturated", "T4-N2-D3-H7-saturated", "T1-N1-D3-H1-open", "T30-N1-D2-H3-closed")
 
 
+@pytest.mark.thorough
 @pytest.mark.every(2)
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", CELLS)
@@ -24,6 +25,7 @@ def test_every_reference_cell_conforms(name: str, seed: int) -> None:
     assert not [r for r in run.run.results if r.finding is not None], run.text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda c: c.__name__)
 def test_a_right_variant_conforms(cell: type) -> None:
     run = check(cell, isolate=False, seed=3)

@@ -27,6 +27,7 @@ def finding(run: RunHandle, id: str) -> Any:
     return found
 
 
+@pytest.mark.thorough
 def test_weight_decay_in_the_gradient_is_not_linear() -> None:
     class Decay(Clean):
         def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
@@ -175,6 +176,7 @@ def test_rows_that_mix_in_a_fixed_batch_are_seen_too() -> None:
     assert {r.status for r in alone.run.results} == {"not_applicable"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["c", "h"])
 def test_each_state_on_its_own_matters(name: str) -> None:
     class Ignores(CleanLSTM):

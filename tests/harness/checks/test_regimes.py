@@ -37,6 +37,7 @@ def failed(cell: type, *ids: str) -> list[str]:
     return [r.check for r in run.failed]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("where", "id"),
     [
@@ -60,11 +61,13 @@ def test_a_mistake_at_some_sizes_or_values_only_is_found_at_level_standard(where
     assert failed(wrong(where), id) == [id]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", [Clean, CleanLSTM, Relu, Absolute, HardTanh], ids=lambda c: c.__name__)
 def test_a_right_cell_is_right_there(cell: type) -> None:
     assert failed(cell, "GRD140", "GRD160", "GRD142", "NUM130", "TIM100") == []
 
 
+@pytest.mark.thorough
 def test_a_slope_that_jumps_at_zero_is_no_mistake_and_a_test_on_zero_is() -> None:
     class ReluOfInputs(Clean):
         """h' = tanh(max(x, 0) W_x + h W_h + b), its slope at x = 0 taken for 1: no mistake."""

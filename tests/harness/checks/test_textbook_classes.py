@@ -137,6 +137,7 @@ PLANTS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("id", PLANTS)
 def test_the_planted_mistake_is_seen_by_this_check_alone(id: str) -> None:
     bad, clean, words = PLANTS[id]

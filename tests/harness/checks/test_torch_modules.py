@@ -103,6 +103,7 @@ def test_only_the_check_that_is_there_for_it_sees_the_mistake(bad: type, id: str
     assert finding.where.tensor == tensor
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("right", [Layer, torch.nn.LSTM, torch.nn.GRUCell])
 def test_right_ones_pass(right: type) -> None:
     run = check(right, isolate=False, select=["contract"])

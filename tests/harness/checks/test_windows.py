@@ -177,6 +177,7 @@ def test_the_window_of_a_cell_is_found_from_its_own_numbers(lag: int, cause: str
         assert found is not None and "declared is truncation = 3, lags 0 to 3" in found.causes[0].hypothesis
 
 
+@pytest.mark.thorough
 def test_a_shorter_window_of_a_cell_is_seen_within_what_it_says() -> None:
     assert not check(type("Windowed", (Cell,), {"lag": 1}), isolate=False, select=["GRD130", "GRD145"]).ok
 
@@ -330,6 +331,7 @@ class TiedCountedOnce(CleanWords):
         return loss, {**dparams, "E": untied["E"]}, final
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_share_of_a_tied_weight_that_is_lost_is_found() -> None:
     run = check(TiedCountedOnce, isolate=False, block=False, select=["GRD210"])
@@ -350,6 +352,7 @@ class PythonsMaximum(CleanWords):
         return -np.sum(np.log(e / e.sum())[:, targets[0]]) * len(inputs), dparams, final
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_softmax_that_takes_off_the_whole_row_is_found() -> None:
     run = check(PythonsMaximum, isolate=False, block=False, select=["GRD210"])

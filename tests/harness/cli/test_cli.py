@@ -115,6 +115,7 @@ def one_line(text: str) -> str:
     return text
 
 
+@pytest.mark.thorough
 def test_a_right_cell_conforms_and_a_wrong_one_does_not(bptt: Bptt) -> None:
     exit_code, out, err = bptt("check", "cell.py:Elman", "--level", "smoke", "--report", "run.json", "--report", "page.html")
     assert (exit_code, err) == (0, "")
@@ -425,6 +426,7 @@ def test_help_lists_the_commands_that_work(bptt: Bptt, arguments: tuple[str, ...
     assert re.findall(r"^  ([a-z]+)  ", out, re.M) == commands
 
 
+@pytest.mark.thorough
 def test_a_terminal_without_unicode_gets_plain_symbols(bptt: Bptt) -> None:
     command = [sys.executable, "-m", "bptt.harness.cli.main", "check", "wrong.py:Elman", "--level", "smoke"]
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
@@ -434,6 +436,7 @@ def test_a_terminal_without_unicode_gets_plain_symbols(bptt: Bptt) -> None:
     assert b"F GRD110" in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_leaves_a_valid_partial_record(bptt: Bptt, tmp_path: Path) -> None:
     slow = CELL.replace(

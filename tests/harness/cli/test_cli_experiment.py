@@ -65,6 +65,7 @@ def test_the_book_agrees(bptt: Bptt) -> None:
     assert last == "1 experiment: 72 agree        exit 0, as theory says"
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("known")
 def test_exit_codes_and_what_is_printed_of_each(bptt: Bptt) -> None:
     assert bptt("agrees", "-q")[0] == 0
@@ -100,6 +101,7 @@ def test_what_is_wrong_is_one_clear_line(bptt: Bptt, tmp_path: Path, arguments: 
     assert (exit_code, out) == (2, "") and err.startswith(words) and err.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_grids_stand_after_one_option_or_several_and_files_hold_the_record(bptt: Bptt, tmp_path: Path) -> None:
     first = bptt("book", "--grid", "scale=0.5:1:2", "T=5", "--jobs", "1", "--report", "a.json", "--report", "a.html", "--report", "a.xml")
     second = bptt("book", "--grid", "scale=0.5:1:2", "--grid", "T=5", "--jobs", "2", "--report", "b.json", "--report", "b.md")
@@ -112,6 +114,7 @@ def test_grids_stand_after_one_option_or_several_and_files_hold_the_record(bptt:
     assert "| ✓ | book |" in (tmp_path / "b.md").read_text() and "<testsuite " in (tmp_path / "a.xml").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("known")
 def test_points_that_are_known_are_not_measured_again(bptt: Bptt) -> None:
     assert bptt("agrees", "--grid", "k=0:4", "--resume", "p.jsonl")[2] == ""

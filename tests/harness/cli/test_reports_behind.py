@@ -46,6 +46,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.every(2)
 @pytest.mark.parametrize("what", STREAMS)
 def test_a_stream_that_takes_nothing_changes_no_verdict(
@@ -69,6 +70,7 @@ def test_a_folder_that_is_gone_is_one_line(shell: Callable[[str], subprocess.Com
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_each_report_that_cannot_be_written_is_named_and_the_others_are_written(bptt: Bptt, fake: Callable[..., object]) -> None:
     for name in ("full.json", "full.jsonl", "full.html", "full.xml", "full.md"):
         Path(name).symlink_to("/dev/full")

@@ -47,6 +47,7 @@ def test_a_skipped_first_step_is_no_truncation() -> None:
     assert "truncation" not in said and "go back" not in said
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_alone_is_wrong_in_dxs_is_not_called_the_carry() -> None:
     class Halved(Unpublished):
@@ -60,6 +61,7 @@ def test_what_alone_is_wrong_in_dxs_is_not_called_the_carry() -> None:
     assert "the gradient carried" not in said, finding.causes
 
 
+@pytest.mark.thorough
 def test_a_window_is_told_by_its_largest_lag() -> None:
     class Window(Unpublished):
         def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
@@ -103,6 +105,7 @@ class Rough(Unpublished):
         return dparams | {"W_h": np.array(odd).reshape(dparams["W_h"].shape)}, dxs, dstate
 
 
+@pytest.mark.thorough
 @pytest.mark.every(2)
 @pytest.mark.parametrize("known", [True, False])
 def test_what_is_unknown_is_a_sentence(known: bool) -> None:
@@ -122,6 +125,7 @@ def test_what_is_unknown_is_a_sentence(known: bool) -> None:
         assert ("known mistakes of lstm" in last.evidence) == known
 
 
+@pytest.mark.thorough
 def test_a_mistake_of_a_single_step_case_is_not_named_by_what_the_larger_case_refutes() -> None:
     class OnlyLast(CleanLSTM):
         """dL/dc_0 is zero where the sequence has one step, and every gradient is right elsewhere."""

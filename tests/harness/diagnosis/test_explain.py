@@ -107,6 +107,7 @@ def test_two_mistakes_at_once_are_both_named(cell: str, one: str, other: str) ->
     assert all("two mistakes" in cause.evidence for cause in causes)
 
 
+@pytest.mark.thorough
 def test_a_bug_outside_the_library_is_never_named_with_certainty() -> None:
     strange = [
         planted("x", ("lstm",), "step_backward", "da_f = df * f * f_bar", "da_f = df * f * f_bar * (1 + 0.01 * c)", "", ""),

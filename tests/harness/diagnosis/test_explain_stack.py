@@ -30,6 +30,7 @@ def test_a_mistake_of_stacks_is_named_first(bug: KnownMistake) -> None:
     assert found[0].fix == bug.fix
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("names", [("lstm",), ("gru_reset_before", "elman")])
 @pytest.mark.parametrize("both", [True])
 def test_a_right_stack_has_no_mistake(names: tuple[str, ...], both: bool) -> None:

@@ -124,6 +124,7 @@ def test_another_network_gets_no_name() -> None:
         assert diagnosis.lay_over(as_cell(subject, case).implementation, e.data) is None
 
 
+@pytest.mark.thorough
 def test_the_finding_has_the_cause() -> None:
     bug = next(bug for bug in NETWORKS if bug.name == "dwh-of-new-h")
     run = bptt.check(Network(bug, columns=True), isolate=False).run

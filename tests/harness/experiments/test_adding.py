@@ -98,6 +98,7 @@ def test_the_answer_names_who_was_first_and_who_never() -> None:
     assert "IRNN 200, GRU 500" in words and words.endswith("in 2,000: tanh")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", ["refimpl:gru_reset_after", "examples/numpy_gru.py:GRU"])
 def test_a_cell_of_yours_is_trained_beside_them(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])

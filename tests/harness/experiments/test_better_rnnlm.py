@@ -59,6 +59,7 @@ def test_a_gradient_that_is_not_summed_over_both_uses_of_a_tied_weight_is_seen(m
     assert [name for name in wrong(tiny(epochs=1)) if "from torch, loss of the first" in name]
 
 
+@pytest.mark.thorough
 def test_a_directory_with_three_splits_is_learned(treebank: Path) -> None:
     e = tiny(corpus=str(treebank), words=0, epochs=4, falling=3, beside="nothing", lr=8.0)
     assert wrong(e) == []
@@ -76,12 +77,14 @@ def test_a_perplexity_that_rises_and_a_rate_that_stays_are_seen() -> None:
     assert wrong(e) == ["8 wide: validation perplexity after epoch 2", "8 wide: epochs with another rate than the schedule's"]
 
 
+@pytest.mark.thorough
 def test_it_is_a_function_of_its_settings() -> None:
     settings = {**DEFINITION.settings, **TINY, "H": 8, "beside": "nothing"}
     assert DEFINITION.point(settings) == DEFINITION.point(settings)
     assert DEFINITION.point(settings) != DEFINITION.point({**settings, "seed": 1})
 
 
+@pytest.mark.thorough
 def test_time_and_memory_are_not_judged() -> None:
     pytest.importorskip("torch")
     e = tiny(timed=True, epochs=1, torch_epochs=1)

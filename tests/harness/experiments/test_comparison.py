@@ -29,6 +29,7 @@ def table(e: Experiment, name: str) -> Table:
     return next(t for t in e.tables if t.name.startswith(name))
 
 
+@pytest.mark.thorough
 def test_an_rnn_a_gru_and_an_lstm_stand_beside_any_cell_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     (planned,) = plan(["comparison"], cells=[GRU])

@@ -21,6 +21,7 @@ from tests.harness.experiments.measuring import is_sound, named, run, wrong
 SMALL: dict[str, Any] = {"H": (16, 48), "units": 16, "steps": 60, "paths": 12, "seed": tuple(range(8))}
 
 
+@pytest.mark.thorough
 def test_a_smaller_run_comes_near() -> None:
     e = run(DEFINITION, **SMALL)
     assert not wrong(e) and len(e.claims) == 2
@@ -43,6 +44,7 @@ def test_the_exponent_by_the_cells_backward_is_that_of_its_jacobians(name: str) 
     assert found[0] == pytest.approx(spectrum(cell_jacobians(cell, params, xs, state), random_start(rng, n, 1)).exponents[0], abs=5e-3)
 
 
+@pytest.mark.thorough
 def test_a_theory_without_one_minus_z_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The candidate counts in full in what a perturbation becomes."""
     right = driven_mean_field.gru

@@ -64,6 +64,7 @@ def test_a_torch_cell_is_answered() -> None:
     assert named(e, "gru_reset_after").measured < 1e-12
 
 
+@pytest.mark.thorough
 def test_a_flow_is_drawn_from_the_exact_derivative_where_one_step_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     e, right = (of(f"tests/harness/checks/planted.py:{name}", T=30) for name in ("ForgotDirectPath", "CleanGRU"))

@@ -22,6 +22,7 @@ def of(**replaced: object) -> Experiment:
     return run(DEFINITION, **SMALL | replaced)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_six_pictures_stand_in_teaching_order_with_what_one_sees() -> None:
     e = of()
     assert wrong(e) == []

@@ -31,6 +31,7 @@ def test_near_the_onset_nothing_is_judged() -> None:
     assert [c.verdict for c in e.claims] == ["agrees", *["not judged"] * 9]
 
 
+@pytest.mark.thorough
 def test_slopes_of_the_step_before_break_the_sum_of_the_exponents(monkeypatch: pytest.MonkeyPatch) -> None:
     right = lyapunov_spectrum.spectrum
 
@@ -42,6 +43,7 @@ def test_slopes_of_the_step_before_break_the_sum_of_the_exponents(monkeypatch: p
     assert wrong(run(DEFINITION, **SMALL)) == ["mean of all exponents less that of log |det J| / H"]
 
 
+@pytest.mark.thorough
 def test_a_law_without_saturation_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Newman's triangle, moved to the right largest exponent: no such spectrum."""
 

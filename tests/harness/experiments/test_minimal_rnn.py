@@ -14,6 +14,7 @@ from tests.harness.experiments.measuring import is_sound, named, run, wrong
 SMALL: dict[str, Any] = {"b": (0.0,), "H": (32, 64), "units": 64, "steps": 60, "paths": 32, "seed": tuple(range(8))}
 
 
+@pytest.mark.thorough
 def test_a_smaller_run_comes_near_both_theories() -> None:
     e = run(DEFINITION, **SMALL)
     assert not wrong(e)
@@ -27,6 +28,7 @@ def test_a_smaller_run_comes_near_both_theories() -> None:
     is_sound(DEFINITION)
 
 
+@pytest.mark.thorough
 def test_a_tangent_without_what_comes_of_the_input_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """v' = u v + u' h (v W) in place of u' (h - z): the cell's other half is forgotten."""
 

@@ -80,6 +80,7 @@ LIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("exact_or_not", [True, False])
 @pytest.mark.parametrize("lie", LIES)
 def test_an_oracle_that_is_wrong_never_makes_a_right_gradient_wrong(lie: str, exact_or_not: bool, monkeypatch: pytest.MonkeyPatch) -> None:

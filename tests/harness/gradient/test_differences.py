@@ -38,6 +38,7 @@ def differentiated(pair: Pair, dtype: str, x0: float, k: float, c: float) -> tup
     return value, error, float(df(x.astype(np.float64), float(kk), float(cc)).sum())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @given(
     name=st.sampled_from([*SMOOTH, *KINKED]),

@@ -37,6 +37,7 @@ def test_no_entry_of_a_right_cell_is_called_wrong(cell: type, seed: int) -> None
         assert not found.wrong
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tensor=st.sampled_from(["W_x", "W_h", "b", "xs", "h", "c"]), place=st.integers(0, 10**6), sign=st.sampled_from([-1.0, 1.0]))
 def test_any_one_entry_that_is_off_by_a_billionth_of_its_block_is_named(tensor: str, place: int, sign: float) -> None:

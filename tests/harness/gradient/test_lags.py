@@ -32,6 +32,7 @@ def test_every_lag_of_a_right_cell_agrees_to_ten_digits(name: str) -> None:
     assert np.max(seen(found)) < 1e-11
 
 
+@pytest.mark.thorough
 def test_a_thousand_steps_down_to_1e_200() -> None:
     found = lag_map(reference("lstm"), Case(T=1000, N=1, D=2, H=3))
     sizes = found.parts["xs"].sizes
@@ -81,6 +82,7 @@ def test_a_wrong_band_of_lags_is_found_and_nothing_else(low: int, high: int) -> 
     np.testing.assert_allclose(found.parts["xs"].relative[found.parts["xs"].wrong], 0.01, rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("factor", [0.0, -1.0, 1 + 1e-8])
 def test_a_wrong_input_far_below_the_others_is_found(factor: float) -> None:
     def wrong(g: Gradients) -> Gradients:

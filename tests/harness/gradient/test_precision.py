@@ -95,6 +95,7 @@ def test_a_saturated_textbook_cell_is_not_called_wrong(cell: type, a: float) -> 
         assert not found.oracle.exact or "rounding" in {j.verdict for j in found.judged}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cell", "case"),
     [("GRU", Case(20, 1, 5, 1, "open", "float32", 1471221746)), ("LSTM", Case(8, 7, 1, 7, "open", "float32", 1506479442))],

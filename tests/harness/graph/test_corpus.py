@@ -66,6 +66,7 @@ def test_a_mistake_in_torch_is_named_with_its_line(name: str) -> None:
     held(name, *TORCH[name])
 
 
+@pytest.mark.thorough
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_mistakes_are_peeled(name: str) -> None:

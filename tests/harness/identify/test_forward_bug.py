@@ -48,6 +48,7 @@ def test_each_difference_is_named(bug: KnownMistake) -> None:
     assert bug.sentence in found.convention
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["lstm as tf1 with peepholes", "gru as keras", "elman relu"])
 def test_a_right_cell_has_no_difference(name: str) -> None:
     """The search with a difference planted never fits a cell without it."""

@@ -40,6 +40,7 @@ def test_a_right_implementation_is_named_with_its_convention(name: str) -> None:
     assert found.tried > 0
 
 
+@pytest.mark.thorough
 def test_the_table_has_at_least_thirty_conventions() -> None:
     assert len(TABLE) >= 30
     assert len({identify(subject(variant)).convention for variant, _, _ in TABLE.values()}) >= 30  # type: ignore[union-attr]  # named above

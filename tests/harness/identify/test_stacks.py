@@ -158,6 +158,7 @@ def test_a_stack_with_a_mistake_in_its_forward_pass_is_no_stack(bug: Any) -> Non
     assert identify_layers(subject(("elman", "elman"), "directions" in bug.needs, bug)) is None
 
 
+@pytest.mark.thorough
 def test_a_known_difference_is_named() -> None:
     named = {bug.name: forward_bug(subject(("elman", "elman"), "directions" in bug.needs, bug)) for bug in AHEAD}
     assert all(found is None or found.mistake.name == name for name, found in named.items())

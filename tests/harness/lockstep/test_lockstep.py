@@ -24,6 +24,7 @@ from tests.harness.lockstep.ownloops import Own, RateAMillionthOff, small
 STEPS = 100
 
 
+@pytest.mark.thorough
 @pytest.mark.every(7)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", NAMED)

@@ -151,6 +151,7 @@ def comparable(run: Run) -> list[tuple[str, str, str, object]]:
     return [(found.target, found.check, found.status, found.finding) for found in run.results]
 
 
+@pytest.mark.thorough
 def test_the_report_is_the_same_with_workers(cells: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     options = ["--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--bptt-level", "smoke"]
@@ -185,6 +186,7 @@ def test_the_report_is_the_same_in_any_order(cells: pytest.Pytester, workers: st
     assert verdicts_of(one) == verdicts_of(other) and one.exit_code == other.exit_code == 1
 
 
+@pytest.mark.thorough
 def test_parametrize_gives_a_check_that_raises(cells: pytest.Pytester) -> None:
     cells.makepyfile(
         test_cells="""
@@ -250,6 +252,7 @@ HOW = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.every(4)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -287,6 +290,7 @@ def test_c(check): check()
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.every(3)
 @pytest.mark.parametrize(("workers", "chosen"), [("0", "a or b or c"), ("2", "a or b or c"), ("0", "b")])
 def test_two_instances_of_one_class_in_two_tests_have_a_row_each(cells: pytest.Pytester, workers: str, chosen: str) -> None:
@@ -303,6 +307,7 @@ def test_two_instances_of_one_class_in_two_tests_have_a_row_each(cells: pytest.P
     assert run.exit_code == 1
 
 
+@pytest.mark.thorough
 def test_two_classes_of_one_name_given_as_cells_have_a_row_each(cells: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     same_name(cells)
@@ -328,6 +333,7 @@ class Counted(Right):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.every(4)
 @pytest.mark.parametrize("dist", ["load", "worksteal", "loadgroup", "loadscope"])
 def test_all_items_of_a_target_go_to_one_worker(cells: pytest.Pytester, dist: str) -> None:
@@ -364,6 +370,7 @@ RED = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", RED)
 def test_a_red_run_leaves_no_green_record(cells: pytest.Pytester, where: str) -> None:
     code = RED[where] if "@bptt" in RED[where] else f"@bptt.parametrize([Right], level='smoke')\n{RED[where]}"
@@ -375,6 +382,7 @@ def test_a_red_run_leaves_no_green_record(cells: pytest.Pytester, where: str) ->
     assert '<h1 class="undecided">' in (cells.path / "run.html").read_text()
 
 
+@pytest.mark.thorough
 def test_a_record_says_which_run_wrote_it_and_none_of_an_earlier_run_is_left(cells: pytest.Pytester) -> None:
     (cells.path / "run.html").write_text("an earlier one")
     (cells.path / "sub").mkdir()

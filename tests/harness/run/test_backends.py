@@ -59,6 +59,7 @@ def test_a_scheduler_that_does_not_answer_is_said_in_one_line(monkeypatch: pytes
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.thorough
 @no_dask
 @pytest.mark.filterwarnings("default")
 def test_a_dask_worker_that_is_killed_half_way_changes_nothing(tmp_path: Path) -> None:

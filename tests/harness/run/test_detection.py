@@ -19,6 +19,7 @@ from tests.scores.working import planted
 HERE = Options(level="smoke", case=Case(T=3), select=("linearity", "gradient"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("cell", "name"), [("lstm", "f-derivative-missing"), ("elman", "dh0-zero"), ("gru_reset_after", "W_x-sign")])
 def test_the_first_failure_is_that_of_the_whole_check(cell: str, name: str) -> None:
     subject = planted(cell, mistake(cell, name))

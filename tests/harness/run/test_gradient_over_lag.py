@@ -97,6 +97,7 @@ def test_what_no_exact_derivative_is_known_of_is_said_to_be_not_certified() -> N
     assert found is not None and "not certified" in str(found.words)
 
 
+@pytest.mark.thorough
 def test_the_page_says_in_red_that_a_flow_is_not_yours(tmp_path: Path) -> None:
     run = check(HalfCarried, isolate=False, level="smoke")
     run.to_html(tmp_path / "x.html")

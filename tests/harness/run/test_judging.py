@@ -193,6 +193,7 @@ def test_what_begins_says_its_identity_and_its_plan() -> None:
     assert list(target.sources) == ["package bptt"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("known", [True, False])
 def test_a_failure_names_no_line_that_is_not_known(known: bool) -> None:
     class Wrong(Clean):
@@ -245,6 +246,7 @@ class RightExit(EarlyExit):
         return bool(dh.any() or dys.any())
 
 
+@pytest.mark.thorough
 def test_an_early_exit_is_judged_by_what_it_leaves_out() -> None:
     run = check(EarlyExit, isolate=False)
     assert [r.check for r in run.failed] == ["GRD110"], run.text()
@@ -252,6 +254,7 @@ def test_an_early_exit_is_judged_by_what_it_leaves_out() -> None:
     assert check(RightExit, isolate=False).ok
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", ["_smallest", "_causes", "_source", "_repro"])
 def test_a_finding_survives_every_fault_of_its_explanation(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object) -> object:

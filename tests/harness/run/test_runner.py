@@ -178,6 +178,7 @@ def test_a_local_class_travels_by_value() -> None:
     assert "checked_in_this_process" not in run.run.env, run.run.env["checked_in_this_process"]
 
 
+@pytest.mark.thorough
 def test_a_class_of_a_script_without_a_main_guard_is_checked(tmp_path: Path) -> None:
     path = module(
         tmp_path,
@@ -195,6 +196,7 @@ def test_a_class_of_a_script_without_a_main_guard_is_checked(tmp_path: Path) -> 
     assert int(count) >= 10
 
 
+@pytest.mark.thorough
 def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     path = module(
         tmp_path,
@@ -239,6 +241,7 @@ def differences(a: Any, b: Any, place: str = "run") -> Iterator[str]:
         yield f"{place}: {a!r} and {b!r}"
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_record_whatever_the_number_of_jobs() -> None:
     targets = ["refimpl:elman", Task(ForgotSigmoidDerivative), "refimpl:gru_reset_after"]
     runs = [
@@ -331,6 +334,7 @@ def test_nothing_checked_is_no_success() -> None:
     assert check([], isolate=False).exit_code == 4
 
 
+@pytest.mark.thorough
 def test_what_a_failure_blocks_names_it() -> None:
     run = check(ForgotSigmoidDerivative, isolate=False, select=["gradient"])
     blocked = {r.check: str(r.blocked_by) for r in run.run.results if r.status == "blocked"}
@@ -354,6 +358,7 @@ def test_results_are_asked_for_by_id() -> None:
         run.raise_for_failures()
 
 
+@pytest.mark.thorough
 def test_a_failure_comes_with_lines_that_reproduce_it() -> None:
     finding = check(ForgotSigmoidDerivative, isolate=False, select=["GRD110"])["GRD110"].finding
     assert finding is not None

@@ -36,6 +36,7 @@ def outputs(of: Convention, params: dict[str, Array], D: int = 3) -> Array:
     return forward(over.cell, carried, rng.normal(size=(4, 2, D)), state)[0]
 
 
+@pytest.mark.thorough
 def test_every_pair_of_conventions_carries_or_says_why_not() -> None:
     carried = refused = 0
     for a, b in product(CONVENTIONS.values(), repeat=2):

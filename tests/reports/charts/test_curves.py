@@ -147,6 +147,7 @@ def test_ratios_show_what_is_over_budget() -> None:
     assert "1" in {t.text for t in root.iter("text")}
 
 
+@pytest.mark.thorough
 def test_odd_ratios_are_left_to_the_table() -> None:
     odd = tuple(Bench(str(v), "g", "s", "d", v) for v in (0.0, -1.0, math.inf, math.nan))
     assert ratios.ratios(odd, "x") is None

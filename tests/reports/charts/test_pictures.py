@@ -58,6 +58,7 @@ def test_degenerate_grids_are_drawn(values: tuple[tuple[float, ...], ...]) -> No
     parsed(pictures.heatmap(grid(values, contours=(0.0, 1.0, 2.0, 3.0)), "x"))
 
 
+@pytest.mark.thorough
 def test_noise_and_large_grids_stay_in_the_budget() -> None:
     rng = random.Random(0)
     noise = tuple(tuple(rng.gauss(0, 1) for _ in range(120)) for _ in range(60))

@@ -48,6 +48,7 @@ def judged(target: str, like: str | None = None, select: tuple[str, ...] = ("GRD
     return check(target, like=like, isolate=False, select=select, block=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("like", [f"{TORCH}:recurrent", "gated_linear_attention"])
 def test_a_right_function_conforms_to_another_and_to_the_published_one(like: str) -> None:
     run = judged(f"{TORCH}:chunked", like)

@@ -58,6 +58,7 @@ def test_a_backward_that_stops_is_refused_with_the_line(tmp_path: Path) -> None:
         targets.load(str(path))
 
 
+@pytest.mark.thorough
 def test_a_cache_that_holds_h0_is_no_final_state(tmp_path: Path) -> None:
     path = tmp_path / "pair.py"
     path.write_text(

@@ -131,6 +131,7 @@ class WithoutConjugate(Rotation):
         return _NoConjugate.apply(torch.polar(torch.ones_like(self.phi), self.phi), h)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("made", "convention", "lengths"),
     [
@@ -156,6 +157,7 @@ def test_a_mask_of_the_first_row_for_all_is_found() -> None:
     assert {"LEN110", "LEN120"} & {r.check for r in run.failed}, run.text()
 
 
+@pytest.mark.thorough
 def test_a_conjugate_that_is_missing_is_found() -> None:
     run = check(WithoutConjugate, isolate=False, level="smoke", select=["contract", "numerics", "linearity", "gradient"])
     assert any(r.check.startswith("GRD") for r in run.failed), run.text()

@@ -741,6 +741,7 @@ class DeepLast(Deep):
         return h[..., -1], (h, c)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("made", [Deep, DeepInTheMiddle, DeepLast])
 def test_a_cell_of_several_layers_keeps_their_states_in_one_tensor(made: type) -> None:
     subject = adapt(made, "t", None)

@@ -39,6 +39,7 @@ def marked(path: Path) -> list[int]:
     return sorted(map(int, path.read_text().split()))
 
 
+@pytest.mark.thorough
 def test_the_record_is_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
     made = [run_planned(planned(numbers("a", 9, seconds=0.01), numbers("b", 4)), "x", jobs=jobs) for jobs in (1, 3)]
     assert len({record(ran.run) for ran in made}) == 1
@@ -88,6 +89,7 @@ def test_a_point_that_gives_no_numbers_has_raised() -> None:
         measured({"a": object()}, 0.0)  # type: ignore[dict-item]  # the mistake under test
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_takes_no_point_along(tmp_path: Path) -> None:
     once = tmp_path / "died"
 
@@ -103,6 +105,7 @@ def test_a_worker_that_dies_takes_no_point_along(tmp_path: Path) -> None:
     assert once.exists() and record(ran.run) == record(calm.run)
 
 
+@pytest.mark.thorough
 def test_a_point_that_always_ends_its_worker_is_named_and_the_others_go_on() -> None:
     def die(k: int) -> None:
         import os
@@ -124,6 +127,7 @@ def test_a_gather_that_raises_is_a_failure_of_that_experiment() -> None:
     assert [e.claims[0].verdict for e in ran.run.experiments] == ["differs", "agrees"]
 
 
+@pytest.mark.thorough
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
 
@@ -154,6 +158,7 @@ run_planned(planned(numbers("a", 24, Path("marks"), seconds=0.05), numbers("b", 
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points_, "_ours", lambda: "the same code")
     store = tmp_path / points_.DEFAULT_STORE

@@ -48,6 +48,7 @@ def started(folder: Path, *more: str) -> tuple[subprocess.Popen[str], list[int]]
     return run, [*map(int, told.read_text().split()), *descendants(run.pid)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "exit_code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
 def test_a_signal_ends_the_run_with_its_summary_and_its_reports(tmp_path: Path, number: int, exit_code: int, word: str) -> None:
     run, pids = started(tmp_path)

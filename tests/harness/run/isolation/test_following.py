@@ -193,6 +193,7 @@ ALONE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.every(2)
 @pytest.mark.parametrize("code", [code for code, (status, _) in ALONE.items() if status])
 def test_a_fresh_interpreter_is_held_to_its_limits_too(tmp_path: Path, code: str) -> None:

@@ -73,6 +73,7 @@ def test_what_was_changed_since_the_file_was_read_is_seen(tmp_path: Path, change
     assert fingerprint(one["Cell"]) != fingerprint(other["Cell"])
 
 
+@pytest.mark.thorough
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
     line = "from bptt.harness.run.isolation.fingerprint import fingerprint\n"
     line += "from tests.harness.checks.planted import CleanLSTM\nprint(fingerprint(CleanLSTM))"
@@ -198,6 +199,7 @@ def test_what_cannot_travel_is_checked_here_and_the_run_says_why(target: object,
     assert words in said and type(target).__name__ in said
 
 
+@pytest.mark.thorough
 def test_a_script_that_checks_its_own_class_runs_once(tmp_path: Path) -> None:
     from tests.harness.run.isolation.planted import RIGHT
 

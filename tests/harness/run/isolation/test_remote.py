@@ -45,6 +45,7 @@ def bare(run: Run) -> str:
     return dumps(to_dict(replace(run, duration_s=0.0, results=results, run_id="", command="")))
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default")  # those of dask are not ours
 def test_the_record_is_the_one_that_this_machine_makes(scheduler: str, tmp_path: Path) -> None:
     told = f"if True: open({str(tmp_path / 'told')!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
@@ -59,6 +60,7 @@ def test_the_record_is_the_one_that_this_machine_makes(scheduler: str, tmp_path:
     assert [statuses[f"{cell}:{name}", "GRD110"] for name in ("Right", "Cell", "Wrong")] == ["passed", "crashed", "failed"]
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default")
 def test_the_example_starts_a_cluster_that_a_check_runs_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if find_spec("distributed") is None:

@@ -31,6 +31,7 @@ def recorded(folder: Path, targets: list[str], jobs: int, hash_seed: str) -> dic
     return dict(bare(json.loads((folder / "run.json").read_text())))
 
 
+@pytest.mark.thorough
 def test_jobs_hash_seeds_and_order_change_nothing(tmp_path: Path) -> None:
     body = "class Global(Right):\n    def init(self, rng, D, H):\n        W = np.random.normal(size=(D + H, H))\n"
     body += "        return {'W': W, 'b': np.array([len({'a', 'b', name}) for name in map(str, range(H))]) * 0.1}\n"
