@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from bptt.reports.records import Cause
+from bptt.reports.records import Cause, Source
 
 _BACKWARD = re.compile(r"backward|backprop|bptt|grad|loss|step", re.I)
 _CONTAINER = re.compile(r"grad|^d|delta|param", re.I)
@@ -27,16 +28,36 @@ def line_of(source: tuple[str, int], causes: Sequence[Cause] = ()) -> int | None
 
     source  file and line of the subject's backward or class
     """
-    mend = next((cause.fix for cause in causes if cause.score == 1.0), "")
-    function, match = _functions(source), _STATEMENT.match(mend)
-    if not function or match is None:
+    match = _mend(causes)
+    if match is None:
         return None
     name = _plain(match[1])
     written = [
-        (line, value) for f in function for plain, keyed, line, value in _assignments(f) if name in (plain, f"d{plain}" if keyed else "")
+        (line, value)
+        for f in _functions(source)
+        for plain, keyed, line, value in _assignments(f)
+        if name in (plain, f"d{plain}" if keyed else "")
     ]
     lines = {line for line, value in written if not _says(value, match[3])}
     return lines.pop() if len(lines) == 1 == len({line for line, _ in written}) else None
+
+
+def if_never_read(source: tuple[str, int], causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """The causes; where what a certain one would write is written in one line and read by none, it says so in the place of its mend."""
+    match = _mend(causes)
+    for function in _functions(source) if match is not None else ():
+        names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and match and _plain(node.id) == _plain(match[1])]
+        lines = {line for plain, keyed, line, _ in _assignments(function) if match and plain == _plain(match[1]) and not keyed}
+        if names and len(lines) == 1 and not any(isinstance(node.ctx, ast.Load) for node in names):
+            line, name = lines.pop(), names[0].id
+            fix = f"{name} of line {line} is read by no line: add it to the gradient that each step starts from"
+            return tuple(replace(c, fix=fix, source=Source(source[0], line)) if c.score == 1.0 else c for c in causes)
+    return causes
+
+
+def _mend(causes: Sequence[Cause]) -> re.Match[str] | None:
+    """What a certain cause says to write."""
+    return _STATEMENT.match(next((cause.fix for cause in causes if cause.score == 1.0), ""))
 
 
 def _says(value: ast.expr, text: str) -> bool:

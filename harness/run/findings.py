@@ -20,7 +20,7 @@ from bptt.harness.diagnosis import explain as diagnosis
 from bptt.harness.diagnosis.advice import causes_of
 from bptt.harness.diagnosis.excerpts import excerpt
 from bptt.harness.diagnosis.lengths import causes_with_lengths
-from bptt.harness.diagnosis.lines import line_of
+from bptt.harness.diagnosis.lines import if_never_read, line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
@@ -152,7 +152,7 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
         wrong = _wrong_gradient(context, examination, located)
         known = _apart(lambda: diagnosis.explain(wrong, lambda case: _again(context, case)), (), "its cause among known mistakes", faults)
     if any(cause.score == 1 for cause in known):
-        return known
+        return known if context.subject.source is None else if_never_read(context.subject.source, known)
     graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
     explained = any(cause.score == 1 for cause in graph)
     beside = (cause for cause in known if cause.code != "unknown" and not (explained and cause.code.startswith("only-")))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bptt.harness.diagnosis.lines import line_of
+from bptt.harness.diagnosis.lines import _functions, if_never_read, line_of
 from bptt.reports.records import Cause
 
 CLASS = """
@@ -59,6 +59,18 @@ def test_a_certain_cause_points_at_the_one_line_that_writes_it(file: str, fix: s
     assert line_of((file, 7), certain(fix)) == line
     assert line_of((file, 7), certain(fix, 0.95)) is None
     assert line_of((file, 7)) is None
+
+
+def test_a_carried_gradient_that_no_line_reads_is_said_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "cells.py"
+    text = "def backward(dhs):\n    dh_next = np.zeros(3)\n    for t in reversed(range(9)):\n        dh = dhs[t]\n        dh_next = W.T @ dh\n"
+    path.write_text(text)
+    lost = certain("dh_next = dh_prev at the end of each step")
+    (cause,) = if_never_read((str(path), 1), lost)
+    assert "dh_next of line 5 is read by no line" in cause.fix and cause.source is not None and cause.source.line == 5
+    path.write_text(text.replace("dh = dhs[t]", "dh = dhs[t] + 0 * dh_next"))
+    _functions.cache_clear()
+    assert if_never_read((str(path), 1), lost) == lost
 
 
 def test_two_lines_that_write_it_are_not_one(tmp_path: Path) -> None:
