@@ -124,10 +124,9 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
         return [adapt(_saved_module(Path(target).expanduser(), target), target, args)]
     module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
     settle()
+    named = _attribute(module, attribute, target) if attribute else None
     with _way_out(target):
-        if attribute:
-            return [_adapted_or_read(module, _attribute(module, attribute, target), target, args)]
-        return _all_of(module, place, args)
+        return [_adapted_or_read(module, named, target, args)] if attribute else _all_of(module, place, args)
 
 
 def _two_halves(forward: str, back: str, target: str) -> Subject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -76,7 +77,8 @@ def check(
             run = replace(follower.known, exit_code=_code_of(error), duration_s=time.perf_counter() - began)
         if not follower.began:
             follower.begin()
-    for each in follower.unloadable:
+    seen_once = detail != "quiet" and console.is_terminal and sys.stderr.isatty()  # where both streams meet, the reason stands in its place
+    for each in () if seen_once else follower.unloadable:
         click.echo(f"bptt: {each.reason}", err=True)
     terminal.render_targets(run, console, detail)
     terminal.render_summary(run, console, detail)

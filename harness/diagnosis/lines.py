@@ -55,6 +55,15 @@ def if_never_read(source: tuple[str, int], causes: tuple[Cause, ...]) -> tuple[C
     return causes
 
 
+def with_the_line_of(named: tuple[Cause, ...], graph: Sequence[Cause]) -> tuple[Cause, ...]:
+    """A known mistake with the line and the mend, in the user's own names, of the one edit of the graph that gives the same numbers."""
+    certain = [cause for cause in graph if cause.score == 1.0]
+    if len(certain) != 1 or certain[0].source is None or sum(cause.score == 1.0 for cause in named) != 1:
+        return named
+    (edit,) = certain
+    return (*(replace(c, fix=edit.fix, source=edit.source, mended=edit.mended) if c.score == 1.0 else c for c in named), edit)
+
+
 def _mend(causes: Sequence[Cause]) -> re.Match[str] | None:
     """What a certain cause says to write."""
     return _STATEMENT.match(next((cause.fix for cause in causes if cause.score == 1.0), ""))

@@ -28,14 +28,14 @@ def causes(subject: Subject, case: Case, data: Data, elsewhere: Data) -> tuple[C
     for kind, given, right in (("params", yours.params, exact.params), ("state", yours.state, exact.state)):
         for name, value in given.items():
             if name in right and value.shape != right[name].shape and (mend := _mend(value, right[name])):
-                found.append(_cause(f"{name}0" if kind == "state" else name, mend, value, right[name], _line(subject, data, v, kind, name)))
+                found.append(_cause(f"{name}0" if kind == "state" else name, mend, _line(subject, data, v, kind, name)))
     if yours.xs is not None and exact.xs is not None and yours.xs.shape != exact.xs.shape and (mend := _mend(yours.xs, exact.xs)):
-        found.append(_cause("xs", mend, yours.xs, exact.xs, _line(subject, data, v, "xs", "")))
+        found.append(_cause("xs", mend, _line(subject, data, v, "xs", "")))
     return tuple(found)
 
 
 def _mend(value: Array, right: Array) -> tuple[str, str] | None:
-    """What is wrong with it, and the mend as code behind it."""
+    """What is wrong with it, and the mend as code behind it, {of} for what it is the gradient of."""
     for axes in [tuple(range(k)) for k in range(1, value.ndim)] + [(k,) for k in range(1, value.ndim)]:
         said = f".sum(axis={axes[0] if len(axes) == 1 else axes})"
         for keep in (False, True):
@@ -44,7 +44,7 @@ def _mend(value: Array, right: Array) -> tuple[str, str] | None:
     if value.ndim == 2 and _same(value.T, right):
         return "is transposed", ".T"
     if value.size == right.size and _same(value.reshape(right.shape), right):
-        return "has its entries laid in other axes", f".reshape{right.shape}"
+        return "has its entries laid in other axes", ".reshape({of}.shape)"
     return None
 
 
@@ -59,9 +59,9 @@ def _line(subject: Subject, data: Data, v: Cotangent, kind: str, name: str) -> F
     return place[-1] if place else None
 
 
-def _cause(name: str, mend: tuple[str, str], value: Array, right: Array, frame: Frame | None) -> Cause:
+def _cause(name: str, mend: tuple[str, str], frame: Frame | None) -> Cause:
     head = f"line {frame.line}: " if frame is not None else ""
-    said = f"{head}d{name} {mend[0]}: it has shape {value.shape} in place of {right.shape}"
-    evidence = f"d{name}{mend[1]} is the derivative of your own forward pass, to rounding"
+    exact = f"d{name}{mend[1].format(of=name)}"
+    evidence = f"{exact} is the derivative of your own forward pass, to rounding"
     source = None if frame is None else Source(frame.file, frame.line)
-    return Cause("another-shape", said, evidence, 1.0, f"d{name} = d{name}{mend[1]}", source)
+    return Cause("another-shape", f"{head}d{name} {mend[0]}", evidence, 1.0, f"d{name} = {exact}", source)

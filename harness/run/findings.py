@@ -20,7 +20,7 @@ from bptt.harness.diagnosis import explain as diagnosis
 from bptt.harness.diagnosis.advice import causes_of
 from bptt.harness.diagnosis.excerpts import excerpt
 from bptt.harness.diagnosis.lengths import causes_with_lengths
-from bptt.harness.diagnosis.lines import if_never_read, line_of
+from bptt.harness.diagnosis.lines import if_never_read, line_of, with_the_line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
@@ -97,7 +97,7 @@ def _smallest(context: CheckContext, c: Check, evidence: Evidence, case: Case) -
     """The smallest case that fails in the same way, and how it fails there."""
     smallest = shrunk(context, c, evidence, case)
     worst = same_failure_at(context, c, evidence, smallest) if smallest != case else evidence
-    return smallest, worst
+    return (case, evidence) if worst is None else (smallest, worst)
 
 
 def _source(subject: Subject, c: Check, causes: tuple[Cause, ...]) -> Source | None:
@@ -151,9 +151,14 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     if located.exact is not None or context.identification is not None:
         wrong = _wrong_gradient(context, examination, located)
         known = _apart(lambda: diagnosis.explain(wrong, lambda case: _again(context, case)), (), "its cause among known mistakes", faults)
-    if any(cause.score == 1 for cause in known):
-        return known if context.subject.source is None else if_never_read(context.subject.source, known)
+    named = any(cause.score == 1 for cause in known)
+    if named and context.subject.source is not None:
+        known = if_never_read(context.subject.source, known)
+    if named and (context.subject.source is None or _source(context.subject, c, known) is not None):
+        return known
     graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
+    if named:
+        return with_the_line_of(known, graph)
     explained = any(cause.score == 1 for cause in graph)
     beside = (cause for cause in known if cause.code != "unknown" and not (explained and cause.code.startswith("only-")))
     return (*graph, *beside) or known

@@ -78,12 +78,17 @@ def _shrunk_operator(subject: Subject, case: Case, fails: Callable[[Case], bool]
     return case
 
 
-def same_failure_at(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> Evidence:
-    """The failure as it shows at the smallest case, so that the numbers shown are those that the line to paste gives."""
+def same_failure_at(context: CheckContext, c: Check, evidence: Evidence, case: Case) -> Evidence | None:
+    """The failure as it shows at the smallest case, so that the numbers shown are those that the line to paste gives.
+
+    Which gate is the worst one may change with the sizes; None where nothing of this kind fails there.
+    """
     try:
-        return next((e for e in evidence_at(context, c, case) if _is_the_same(e, evidence)), evidence)
+        there = [e for e in evidence_at(context, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
     except NotApplicable:
-        return evidence
+        return None
+    of_its_kind = there if evidence.fails_at is not None else []
+    return next((e for e in there if _is_the_same(e, evidence)), next(iter(of_its_kind), None))
 
 
 def _is_the_same(e: Evidence, first: Evidence) -> bool:

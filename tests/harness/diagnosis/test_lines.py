@@ -63,7 +63,9 @@ def test_a_certain_cause_points_at_the_one_line_that_writes_it(file: str, fix: s
 
 def test_a_carried_gradient_that_no_line_reads_is_said_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "cells.py"
-    text = "def backward(dhs):\n    dh_next = np.zeros(3)\n    for t in reversed(range(9)):\n        dh = dhs[t]\n        dh_next = W.T @ dh\n"
+    text = (
+        "def backward(dhs):\n    dh_next = np.zeros(3)\n    for t in reversed(range(9)):\n        dh = dhs[t]\n        dh_next = W.T @ dh\n"
+    )
     path.write_text(text)
     lost = certain("dh_next = dh_prev at the end of each step")
     (cause,) = if_never_read((str(path), 1), lost)

@@ -1,0 +1,34 @@
+"""A finding speaks of one case, in the user's own names and lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bptt.harness.run.runner import check
+from bptt.reports.records import Finding
+
+TEXT = (Path(__file__).parents[3] / "examples" / "textbook_lstm.py").read_text(encoding="utf-8")
+
+
+def found(folder: Path, right: str, wrong: str, select: str) -> tuple[Finding, int]:
+    """The first finding about the example with one line changed, and that line."""
+    assert TEXT.count(right) == 1
+    (folder / "lstm.py").write_text(TEXT.replace(right, wrong), encoding="utf-8")
+    (finding,) = [result.finding for result in check([f"{folder / 'lstm.py'}:TimeLSTM"], isolate=False, select=[select]).failed]
+    assert finding is not None
+    return finding, TEXT[: TEXT.index(right)].count("\n") + 1
+
+
+def test_the_worst_entry_is_one_of_the_smallest_case(tmp_path: Path) -> None:
+    finding, _ = found(tmp_path, "dh = da @ Wh.T", "dh = da[:, : 3 * dc.shape[1]] @ Wh[:, : 3 * dc.shape[1]].T", "GRD130")
+    smallest = finding.smallest_case
+    assert finding.where.index is not None
+    assert (smallest.T, smallest.H) == (2, 1)
+    assert all(k < max(smallest.D, 4 * smallest.H) for k in finding.where.index)
+
+
+def test_a_known_mistake_without_a_line_takes_line_and_mend_from_the_graph(tmp_path: Path) -> None:
+    finding, line = found(tmp_path, "dh = da @ Wh.T", "dh = da[:, : 3 * dc.shape[1]] @ Wh[:, : 3 * dc.shape[1]].T", "GRD130")
+    assert "lacks the share that comes through gate o" in finding.causes[0].hypothesis
+    assert finding.source is not None and finding.source.line == line, finding.causes
+    assert "W_ho" not in finding.causes[0].fix
