@@ -9,6 +9,7 @@ In the order in which a target goes through it:
     owners    where the weights are: in an object, in a module's globals, among a function's arguments
     forward   forward passes that run, and what each of their results is
     backward  backward passes that run beside one, and where each gradient comes out
+    through   a gradient from outside that is one before the last softmax or sigmoid
     choice    which reading stands: by what was seen to run and by the user's own words, never by the value of a gradient
     drive     a reading under the contract's methods
     adapt     the door

@@ -192,7 +192,9 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     """`reading` as a Subject.  Raises UsageError where it does not run at other sizes."""
     forward = reading.forward
     main = reading.cotangents[0] if reading.cotangents else None
-    layer = main is not None and not forward.counts and reading.loss is None and "targets" not in forward.roles.values()
+    layer = (
+        main is not None and not forward.counts and not forward.through and reading.loss is None and "targets" not in forward.roles.values()
+    )
     no_dfinal: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
     if layer and forward.is_step and forward.states and reading.gradients.keys() & {"h"}:

@@ -37,11 +37,11 @@ def loss_of(forward: Forward, function: Any, target: str, handed: Collection[Pat
     probable = [p for p in fitting if _are_probabilities(outputs(forward, root, result, p))]
     if probable:
         leaf = next((p for p in probable if p in handed), probable[0])
-        return ("assumed", "cross entropy of probabilities", leaf, _factor(function))
+        return ("assumed", "cross entropy of probabilities", leaf, _factor(function, forward.x))
     leaf = next((p for p in fitting if p in handed), fitting[0])
     if _calls(function, "exp", "softmax"):
-        return ("assumed", "cross entropy of a softmax", leaf, _factor(function))
-    return ("assumed", "squares" if _has_factor_two(function) else "half the squares", leaf, _factor(function))
+        return ("assumed", "cross entropy of a softmax", leaf, _factor(function, forward.x))
+    return ("assumed", "squares" if _has_factor_two(function) else "half the squares", leaf, _factor(function, forward.x))
 
 
 def _are_probabilities(value: Array) -> bool:
@@ -51,20 +51,36 @@ def _are_probabilities(value: Array) -> bool:
 def _calls(function: Any, *names: str) -> bool:
     tree = words.tree_of(function)
     called = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)] if tree else []
-    return any((f.attr if isinstance(f, ast.Attribute) else f.id if isinstance(f, ast.Name) else "") in names for f in called)
+    said = [f.attr if isinstance(f, ast.Attribute) else f.id if isinstance(f, ast.Name) else "" for f in called]
+    return any(s.strip("_").lower() in names or s.lower().endswith("softmax") for s in said)
 
 
-def _factor(function: Any) -> str:
-    """The letters of the sizes that a function divides by: '' 'T' 'N' 'TN'."""
+def _factor(function: Any, x: str) -> str:
+    """The letters of the sizes that a function divides by: '' 'T' 'N' 'TN'; x is the layout of what it unpacks a shape of."""
     found = set()
     tree = words.tree_of(function)
+    unpacked = _sizes_unpacked(tree, x.upper().replace(":", ""))
     for node in ast.walk(tree) if tree else ():
         divided = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else None
         divided = node.value if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div) else divided
         for name in ast.walk(divided) if divided is not None else ():
             word = name.attr if isinstance(name, ast.Attribute) else name.id if isinstance(name, ast.Name) else ""
-            found |= {r for r in words.roles(word)[:1] if r in ("T", "N")}
+            found |= {r for r in (unpacked.get(word) or words.roles(word))[:1] if r in ("T", "N")}
     return "".join(a for a in "TN" if a in found)
+
+
+def _sizes_unpacked(tree: ast.AST | None, layout: str) -> dict[str, str]:
+    """name -> letter, of ``B, T, _ = X.shape`` where X has `layout`."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree) if tree else ():
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape"):
+            continue
+        source = node.value.value
+        if isinstance(source, ast.Name | ast.Attribute) and "x" in words.roles(source.id if isinstance(source, ast.Name) else source.attr):
+            for target in node.targets:
+                names = target.elts if isinstance(target, ast.Tuple) and len(target.elts) == len(layout) else []
+                found |= {n.id: a for n, a in zip(names, layout, strict=False) if isinstance(n, ast.Name)}
+    return found
 
 
 def _has_factor_two(function: Any) -> bool:

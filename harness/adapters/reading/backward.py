@@ -140,6 +140,8 @@ def _source_words(reading: Reading, source: Path) -> str:
         return f"({', '.join(_source_words(reading, part) for part in source[1])})"
     if source[0] == "cotangent":
         name = forward.names.get(source[1]) or "the result"
+        if kind := forward.through.get(source[1]):
+            name = f"what {name} is the {kind} of,"
         return f"cotangent of {name} {shape_words(forward.leaves[source[1]])}"
     if source[0] in ("leaf", "item"):
         path = source[1]
@@ -336,6 +338,8 @@ def cotangent_like(forward: Forward, path: Path, layout: str, value: Array, root
     layout = layout.replace("S", "T")
     bare = layout.replace(":", "").replace("1", "")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
+    if forward.through.get(path) == "softmax":
+        value = value - value.mean(-1, keepdims=True)
     array = np.transpose(value, [axes.index(a) for a in bare]) if bare else value
     shape, k = [], 0
     for a in layout.replace(":", ""):
@@ -650,7 +654,10 @@ def gradient_values(reading: Reading, done: Pass, params: Arrays, values: Values
         held = done.locals[place.path[0]] if place.kind == "local" else None
         value = held if held is not None else at(done.gave, place.path) if place.kind == "result" else read(done.root, place.path)
         if role.startswith("p:"):
-            found[role] = like_shape(np.array(value), np.shape(params[role[2:]]))
+            array, shape = np.array(value), np.shape(params[role[2:]])
+            if array.shape == (values.x.shape[0], *shape):  # one a step, which its update adds up
+                array = array.sum(0)
+            found[role] = like_shape(array, shape)
         elif role == "x":
             found[role] = _in_axes(
                 value, forward.x, "ND" if forward.is_step else "TND", values.x.shape if not forward.is_step else values.x[0].shape

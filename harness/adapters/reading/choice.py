@@ -15,6 +15,7 @@ import numpy as np
 from bptt.harness.adapters.reading.backward import Reading, _probe, _score, drawn_cotangents, gradient_values, loss_value, run, said
 from bptt.harness.adapters.reading.forward import outputs, quiet
 from bptt.harness.adapters.reading.forward import said as forward_said
+from bptt.harness.adapters.reading.through import is_said, through_activation
 from bptt.harness.subject import Arrays
 
 #: A difference quotient with step 1e-5 has this many digits; a mistake that is smaller is left to the checks.
@@ -37,16 +38,35 @@ def choose(found: Sequence[Reading]) -> Reading:
     likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
     _one_row_at_a_time(likely[0], found)
     if len(likely) == 1:
-        return likely[0]
+        return _before_its_activation(likely[0])
     verdicts = [(r, is_right(r)) for r in likely]
     right, wrong = ([r for r, v in verdicts if v is told] for told in (True, False))
     if not (right and wrong):  # one that does not run at other values says nothing
-        return (right or wrong or likely)[0]
+        return _before_its_activation((right or wrong or likely)[0])
     one, other = right[0], wrong[0]
     raise AmbiguousError(
         f"two readings run equally well and disagree: with ({forward_said(one.forward)}) and ({said(one)}) its gradients are right, "
         f"with ({forward_said(other.forward)}) and ({said(other)}) they are wrong"
     )
+
+
+def _before_its_activation(reading: Reading) -> Reading:
+    """`reading`, or with what is handed over as the gradient before the last softmax or sigmoid, where the author's words say that.
+
+    Raises AmbiguousError where no word does, and the one would be called right and the other wrong.
+    """
+    other = through_activation(reading)
+    if other is None:
+        return reading
+    if is_said(reading):
+        return other
+    if is_right(reading) is False and is_right(other):
+        [kind] = other.forward.through.values()
+        raise AmbiguousError(
+            f"with ({said(reading)}) its gradients are wrong, and they are right where that is the gradient before the last {kind}, "
+            "as it is of the cross entropy"
+        )
+    return reading
 
 
 def _one_row_at_a_time(best: Reading, found: Sequence[Reading]) -> None:

@@ -66,7 +66,7 @@ def clip_of(function: Any, beside: Mapping[str, Any] | None = None) -> float | N
         if isinstance(node, ast.Compare) and re.search(r"norm", ast.unparse(node)) and any(_calls_norm(n) for n in nodes):
             return float("inf")
     called = {c.func.attr if isinstance(c.func, ast.Attribute) else getattr(c.func, "id", "") for c in nodes if isinstance(c, ast.Call)}
-    inner = [f for n, f in (beside or {}).items() if n in called and f is not function and "clip" in n.lower()]
+    inner = [f for n, f in (beside or {}).items() if n in called and f is not function and ("clip" in n.lower() or words.BACKWARD.match(n))]
     return next((found for f in inner if (found := clip_of(f)) is not None), None)
 
 

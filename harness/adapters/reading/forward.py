@@ -58,6 +58,7 @@ class Forward:
     roles     argument -> 'x' 'h' 'c' 'state' 'targets', a letter for a size, 'rate' 'flag' 'seed', or 'weights' where it is handed some
     x, state, target   layouts                 leaves   what came back, ('result', ...) or ('held', attribute) -> its layout
     names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
+    through   leaves that are taken before their 'softmax' or 'sigmoid' (see `through`)
     """
 
     owner: Owner
@@ -73,6 +74,7 @@ class Forward:
     names: Mapping[Path, str] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()
     rank: int = 0
+    through: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def is_step(self) -> bool:
@@ -475,7 +477,13 @@ def outputs(forward: Forward, root: Any, result: Any, path: Path) -> Array:
     layout = forward.leaves[path]
     bare = layout.replace(":", "").replace("1", "").replace("S", "T")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
-    return canonical(value_at(root, result, path), layout, axes)
+    value = canonical(value_at(root, result, path), layout, axes)
+    if path not in forward.through:
+        return value
+    logarithm = np.log(value)
+    if forward.through[path] == "softmax":
+        return np.asarray(logarithm - logarithm.mean(-1, keepdims=True))
+    return np.asarray(logarithm - np.log(1 - value))
 
 
 def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Generator) -> Forward:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,7 +77,8 @@ class Recipe:
     def build(self, D: int, H: int) -> torch.nn.Module:
         """A new module in evaluation mode, its parameters as its constructor drew them.  Raises UsageError where that fails."""
         try:
-            module = copy.deepcopy(self.instance) if self.make is None else self.make(**self.arguments(D, H))
+            with _memory_is_nan():
+                module = copy.deepcopy(self.instance) if self.make is None else self.make(**self.arguments(D, H))
         except Exception as error:  # whatever a user's constructor raises is told, never swallowed
             wanted = "a module that copy.deepcopy can copy" if self.make is None else "a torch.nn.Module of these sizes"
             raise UsageError(f"{self.spec}: {self.call(D, H)} raised {one_line(error)}, wanted {wanted}") from error
@@ -85,13 +87,44 @@ class Recipe:
         lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
         if lazy:
             raise UsageError(f"{self.spec}: parameter {lazy[0]} has no shape yet, wanted a module that has been called once")
+        if self.make is not None:
+            for name in never_given(module):
+                module.get_parameter(name).data.nan_to_num_(nan=0.0)
         return softened(faced(module, face_of(module))).eval()
+
+    def left_as_memory(self, D: int, H: int) -> tuple[str, ...]:
+        """Parameters that the constructor makes and gives no value: what stood in memory is their value.  () of an instance."""
+        if self.make is None:
+            return ()
+        with torch.random.fork_rng(devices=[]), _memory_is_nan():
+            module = self.make(**self.arguments(D, H))
+        return never_given(module) if isinstance(module, torch.nn.Module) else ()
 
     def seeded(self, seed: int, D: int, H: int) -> torch.nn.Module:
         """As `build`, with every draw of the constructor from `seed`; torch's own generator is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.build(D, H)
+
+
+def never_given(module: torch.nn.Module) -> tuple[str, ...]:
+    """Parameters of a module made under `_memory_is_nan` that have entries without a value."""
+    floating = {n: p for n, p in module.named_parameters() if p.is_floating_point() and not torch.nn.parameter.is_lazy(p)}
+    return tuple(name for name, p in floating.items() if bool(p.detach().isnan().any()))
+
+
+@contextmanager
+def _memory_is_nan() -> Iterator[None]:
+    """torch.empty(...) and torch.Tensor(...) give NaN in place of what stands in memory, so that no verdict hangs on it."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Recipe | None:

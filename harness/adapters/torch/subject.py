@@ -102,10 +102,20 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         source=None if own else source_of(module),
         stateless=None if own else _stateless(recipe, found, implementation),
         as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
-        undriven=undriven(
-            recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
+        undriven=(
+            *undriven(
+                recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
+            ),
+            *_without_a_value(recipe.left_as_memory(D, H)),
         ),
     )
+
+
+def _without_a_value(names: tuple[str, ...]) -> tuple[str, ...]:
+    """That a parameter starts as what stood in memory: its user should know; it is judged at values of ours."""
+    if not names:
+        return ()
+    return (f"initial values: the constructor gives {', '.join(names)} none (torch.empty, torch.Tensor): what stood in memory is trained",)
 
 
 def _stateless(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subject | None:

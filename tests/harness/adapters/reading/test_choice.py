@@ -99,3 +99,12 @@ def test_nothing_is_left_of_the_modules(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its import failed"):
         targets.load(str(path))
     assert {n for n in set(sys.modules) - before if "torn" in n} == set()
+
+
+def test_a_difference_handed_over_without_a_word_of_it_is_told_both_ways(tmp_path: Path) -> None:
+    """Without the training loop nothing says whether backward wants dL/dy or what comes before the softmax."""
+    text = (Path(__file__).parent / "corpus" / "difference_handed_over.py").read_text(encoding="utf-8")
+    path = tmp_path / "net.py"
+    path.write_text(text[: text.index("    def train_step")], encoding="utf-8")
+    with pytest.raises(UsageError, match="right where that is the gradient before the last softmax"):
+        targets.load(str(path))

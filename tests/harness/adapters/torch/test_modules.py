@@ -753,3 +753,24 @@ def test_a_cell_of_several_layers_keeps_their_states_in_one_tensor(made: type) -
     assert np.array_equal(ys[-1], final["h_l1"])  # the top layer's
     run_ = check(made, isolate=False, select=["GRD130", "TIM100"])
     assert run_.ok, run_.text()
+
+
+def test_a_parameter_that_is_never_given_a_value_is_judged_at_one_of_ours() -> None:
+    """What stands in memory may be anything, and a verdict must not hang on it; that it is trained from there is said."""
+
+    class FromMemory(nn.Module):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__()
+            self.W = nn.Parameter(torch.empty(hidden_size, input_size))
+            self.u = nn.Parameter(torch.Tensor(1, hidden_size))
+            self.b = nn.Parameter(torch.zeros(hidden_size))
+
+        def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(x @ self.W.T + self.u * h + self.b)
+
+    subject = adapt(FromMemory, "t", None)
+    assert subject is not None
+    assert any("gives W, u none" in said for said in subject.undriven)
+    assert all(np.isfinite(v).all() for v in subject.implementation.init(np.random.default_rng(0), 3, 5).values())
+    assert check(FromMemory, isolate=False, select=["LIN110", "GRD110", "CON152"]).ok
+    assert not torch.are_deterministic_algorithms_enabled()

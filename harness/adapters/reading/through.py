@@ -1,0 +1,82 @@
+"""What a gradient from outside is the gradient of, where the last thing that forward does is a softmax or a sigmoid.
+
+Of the cross entropy and the probabilities y = softmax(a), or y = sigmoid(a), people hand over dL/da = y - t, call it dL/dy, and go on from
+there.  Under that reading the output is a itself, which y tells but for a constant:
+
+    sigmoid    a = log y - log(1 - y)
+    softmax    a - mean(a) = log y - mean(log y)        and the sum of what is handed over is zero
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading.backward import Reading, _probe, _tried, run
+from bptt.harness.adapters.reading.forward import outputs, quiet
+
+_PREDICTED = re.compile(
+    r"(^|_)(y_?)?(p|ps|probs?|probabilit(y|ies)|preds?|predicted|prediction|y_?hats?|hat|outputs?|out|o|a|y)(_|$|s$)", re.I
+)
+_TRUE = re.compile(r"(^|_)(y|ys|t|ts|targets?|labels?|true|truth|one_?hot|expected|gold)(_|$|\d)", re.I)
+
+
+def through_activation(reading: Reading) -> Reading | None:
+    """`reading` with what is handed over as the gradient before the last softmax or sigmoid; None where there is none."""
+    if len(reading.cotangents) != 1 or reading.loss is not None:
+        return None
+    [leaf] = reading.cotangents
+    forward = reading.forward
+    if "O" not in forward.leaves[leaf] and not (forward.counts and "D" in forward.leaves[leaf]):
+        return None
+    params, values = _probe(reading)
+    try:
+        with quiet():
+            bare = run(replace(reading, backward=None), params, values, {})
+            kind = _activation(outputs(forward, bare.root, bare.result, leaf))
+            return _tried(replace(reading, forward=replace(forward, through={leaf: kind}))) if kind else None
+    except Exception:  # the user's code, at values of ours
+        return None
+
+
+def _activation(y: np.ndarray) -> str | None:
+    if not (np.all(y > 0) and np.all(y < 1)):
+        return None
+    return "softmax" if y.shape[-1] > 1 and np.allclose(y.sum(-1), 1) else "sigmoid"
+
+
+def is_said(reading: Reading) -> bool:
+    """Whether the author hands over a difference of prediction and target, beside a loss with a logarithm: that is no dL/dy.
+
+    So does an argument that is called after what comes before: dlogits, dscores.
+    """
+    if any(re.search(r"logit|score|pre_?act|net_?in|dz_?y?$", a, re.I) for a, s in reading.sources.items() if s[0] == "cotangent"):
+        return True
+    method = reading.forward.owner.methods[reading.forward.method]
+    module = sys.modules.get(getattr(method, "__module__", ""), None)
+    beside = [f for f in vars(module).values() if getattr(f, "__module__", None) == module.__name__] if module else []
+    trees = [t for f in (*reading.forward.owner.methods.values(), *beside) if (t := words.tree_of(f)) is not None]
+    nodes = [n for t in trees for n in ast.walk(t)]
+    return any(map(_is_difference, nodes)) and any(map(_is_logarithm, nodes))
+
+
+def _is_difference(node: ast.AST) -> bool:
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+        return False
+    left, right = (_last_name(side) for side in (node.left, node.right))
+    return bool(left and right and left != right and _PREDICTED.search(left) and _TRUE.search(right))
+
+
+def _is_logarithm(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name) and _last_name(node.func) == "log"
+
+
+def _last_name(node: ast.expr) -> str:
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
