@@ -26,7 +26,7 @@ from bptt.harness.identify.probing import Unidentified, open_probe
 from bptt.harness.identify.search import Search, with_like_first
 from bptt.harness.identify.stacks import assembled, confirmed, sentence_of, unit_found
 from bptt.harness.identify.units import Unit, Whole, in_place_of_each_other, number_of_states, open_whole
-from bptt.harness.known import STACKS, forward_of_cell
+from bptt.harness.known import STACKS, edits_of_forward, forward_of_cell
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.plant import plant
 from bptt.harness.known.tolerances import gradients
@@ -57,15 +57,17 @@ class ForwardBug:
 
 
 def forward_bug(subject: Subject, like: str | None = None, seed: int = 0) -> ForwardBug | None:
-    """The one known difference to a published cell that gives the subject's outputs to rounding; None where none does.
+    """The one difference to a published cell that gives the subject's outputs to rounding; None where none does.
 
-    Only for a subject that is no published cell; `like` is tried first.
+    Only for a subject that is no published cell; `like` is tried first.  Differences are the known ones; of the cell that it is declared to
+    be, also every single edit of an equation.
     """
     try:
         probe = open_probe(subject, np.random.default_rng([seed, 1]))
         searches = [Search(probe, layout) for layout in layouts(probe, interleaved=False)]
-        for cell in with_like_first(like):
-            for mistake in forward_of_cell(cell.name):
+        claimed = [(cell, edits_of_forward(cell)) for cell in with_like_first(like) if cell.name == like]
+        for cell, mistakes in [*((cell, forward_of_cell(cell.name)) for cell in with_like_first(like)), *claimed]:
+            for mistake in mistakes:
                 if (found := _found(searches, cell, mistake, seed)) is not None:
                     return ForwardBug(mistake, found)
     except (Unidentified, BpttError):  # no single cell, or one that cannot be run: other checks say so

@@ -16,9 +16,11 @@ from functools import lru_cache
 from bptt.harness.known import network
 from bptt.harness.known.cells import elman, gru, loop, lstm, lstm_peephole
 from bptt.harness.known.cells import forward as forward_passes
+from bptt.harness.known.cells.equations import edits_of_step
 from bptt.harness.known.mistake import KnownMistake
 from bptt.harness.known.stacks import backward, dropout, forward, lengths
 from bptt.harness.words import did_you_mean
+from bptt.refimpl.cells.cell import Cell
 from bptt.refimpl.stack import Stack
 
 #: Of the backward pass of cells, all but the truncations, of which there are as many as there are steps.  Likelier ones first.
@@ -47,6 +49,12 @@ def forward_of_cell(cell: str) -> tuple[KnownMistake, ...]:
 def of_stack(stack: Stack, with_lengths: bool = False, with_masks: bool = False) -> tuple[KnownMistake, ...]:
     """Of the backward pass, those that can show in this stack."""
     return tuple(mistake for mistake in STACKS if mistake.kind == "backward" and mistake.shows_in(stack, with_lengths, with_masks))
+
+
+def edits_of_forward(cell: Cell) -> tuple[KnownMistake, ...]:
+    """Of the forward pass of this cell, what nobody has listed: each single edit of one of its equations that is none of those."""
+    listed = {edit.after for mistake in forward_of_cell(cell.name) for edit in mistake.edits}
+    return tuple(mistake for mistake in edits_of_step(cell) if mistake.edits[0].after not in listed)
 
 
 def cells_of(known: KnownMistake) -> tuple[str, ...]:
