@@ -132,8 +132,11 @@ def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject
 def _two_halves(forward: str, back: str, target: str) -> Subject:
     """A forward function of one file with the backward function of another.  Raises UsageError."""
     halves = []
+    beside = Path(_split(forward)[0]).parent
     for half in (forward, back):
         place, name = _split(half)
+        if _is_path(place) and not Path(place).is_file() and (beside / place).is_file():
+            place = str(beside / place)  # FOLDER/forward.py:f+backward.py:g
         module = _import_file(place, target) if _is_path(place) else _import_module(place, target)
         function = _attribute(module, name, target)
         if not isinstance(function, types.FunctionType):
@@ -330,12 +333,16 @@ def _import_file(place: str, target: str) -> types.ModuleType:
         module.__spec__ = None  # whose name is ours, and of no package
     sys.modules[name] = module  # dataclasses and pickle look the module up by its name
     folders = [Path.cwd(), *([package[0]] if package else []), path.parent]
+    given = sys.argv
     try:
         with _user_import(target), contextlib.redirect_stdout(io.StringIO()):
+            sys.argv = [str(path)]  # a script that reads its options gets their defaults, and none of ours
             _run(module, spec.loader, path, text, tree, folders)
     except BaseException:
         sys.modules.pop(name, None)
         raise
+    finally:
+        sys.argv = given
     return module
 
 
@@ -493,7 +500,10 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             continue
         if subject is not None:
             found.append(subject)
-    for name in () if found else function_names(module):
+    of_classes = _called_in_classes(module) if found else frozenset[str]()
+    for name in function_names(module):
+        if name in of_classes:
+            continue
         try:
             found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
@@ -513,6 +523,13 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             "wanted one with forward and backward, or with init, zero_state, run"
         )
     return found
+
+
+def _called_in_classes(module: types.ModuleType) -> frozenset[str]:
+    """Names that the methods of its classes use: functions of these names are judged with them."""
+    classes = [v for v in vars(module).values() if isinstance(v, type) and _defined_here(module, v)]
+    methods = [getattr(f, "__func__", f) for c in classes for f in vars(c).values()]
+    return frozenset(n for m in methods if isinstance(m, types.FunctionType) for n in m.__code__.co_names)
 
 
 def _reached(module: types.ModuleType, found: list[Subject]) -> set[str]:

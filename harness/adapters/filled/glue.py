@@ -4,6 +4,7 @@ user_code(file, H=...)    the file's definitions, its training left out, its own
 holding(cell, at, params) a copy of an object that holds these weights
 called, watched           a call with globals that its script's loop would have made; its local variables beside what it returns
 formed, canonical         an array in another layout, and back (layout.py)
+before, centred           what probabilities are the softmax of, and the gradient of that (through.py)
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.reading.backward import centred
 from bptt.harness.adapters.reading.clips import clip_lifted
-from bptt.harness.adapters.reading.forward import quiet
+from bptt.harness.adapters.reading.forward import before, quiet
 from bptt.harness.adapters.reading.layout import canonical, formed
 from bptt.harness.adapters.reading.owners import Namespace, called, follow, watched
 from bptt.harness.adapters.reading.source import module_at
@@ -25,7 +27,8 @@ from bptt.harness.adapters.reading.weights import Parameter, Slot, Step, like_sh
 from bptt.harness.subject import Array, Arrays
 
 __all__ = [
-    "called", "canonical", "clip_lifted", "follow", "formed", "holding", "like_shape", "quiet", "shapes", "symbols", "user_code", "watched",
+    "before", "called", "canonical", "centred", "clip_lifted", "follow", "formed", "holding", "like_shape", "quiet", "shapes", "symbols",
+    "user_code", "watched",
 ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def written(reading: Reading, name: str, target: str, file: str, seen: Sequence[
         "user_code",
         "watched",
     )
-    used = [h for h in helpers if f"{h}(" in text]
+    used = [h for h in sorted((*helpers, "before", "centred")) if f"{h}(" in text]
     todo = [line.partition("TODO")[2].lstrip(": ") for line in body if "TODO" in line]
     said = f"Not found out, and marked TODO below: {'; '.join(todo)}.\n" if todo else ""
     head = _HEAD.format(
@@ -106,7 +106,9 @@ def _init(forward: Forward) -> Iterator[str]:
             yield f"        made = {owner.recipe}"
             keys = [p.slot[-1].key for p in forward.parameters]
             as_dict = not all(isinstance(k, int) for k in keys) and not forward.template.as_list
-            names = "made.items()" if as_dict else f"zip({[p.name for p in forward.parameters]!r}, made)"
+            one_each = all(names == (argument,) for argument, names in owner.handed.items())
+            made = "[made]" if one_each and len(owner.handed) == 1 else "made"
+            names = "made.items()" if as_dict and not one_each else f"zip({[p.name for p in forward.parameters]!r}, {made})"
             yield f"        shapes_of = {{n: np.shape(w) for n, w in {names}}}"
         yield "        params = {n: rng.uniform(-1, 1, shape) / np.sqrt(H) for n, shape in shapes_of.items()}"
         yield "        self.made[shapes(params)] = user, D, H"
@@ -211,11 +213,17 @@ def _leaf(path: Path, result: str = "out") -> str:
     return f"cell.{path[1]}" if path[0] == "held" else result + "".join(f"[{k!r}]" for k in path[1:])
 
 
+def _path_of(forward: Forward, method: str) -> str:
+    """'forward', or 'LSTM.forward' of a class of static methods."""
+    return str(forward.owner.methods[method].__qualname__) if isinstance(forward.owner, HandedOwner) else method
+
+
 def _call(forward: Forward, method: str, arguments: Mapping[str, str]) -> str:
+    name = _path_of(forward, method)
     known = [n for names in words.arguments(forward.owner.methods[method]) for n in names]
     if all(n in known for n in arguments):
-        return f"cell.{method}({', '.join(f'{n}={v}' for n, v in arguments.items())})"
-    return f"called(cell.{method}, dict({', '.join(f'{n}={v}' for n, v in arguments.items())}))"
+        return f"cell.{name}({', '.join(f'{n}={v}' for n, v in arguments.items())})"
+    return f"called(cell.{name}, dict({', '.join(f'{n}={v}' for n, v in arguments.items())}))"
 
 
 def _forward_call(reading: Reading) -> Iterator[str]:
@@ -234,13 +242,14 @@ def _has(reading: Reading, kind: str) -> bool:
 
 
 def _called(reading: Reading, method: str, call: str, result: str, left: str | None) -> Iterator[str]:
-    call = f"{result} = {call}" if left is None else f"{result}, {left} = watched(cell.{method}, lambda: {call})"
+    name = _path_of(reading.forward, method)
+    call = f"{result} = {call}" if left is None else f"{result}, {left} = watched(cell.{name}, lambda: {call})"
     alone = reading.backward in (None, reading.forward.method)
     if reading.clip is None or (method == reading.forward.method and not alone):
         yield f"        {call}"
     else:
         bound = "np.inf" if math.isinf(reading.clip) else repr(reading.clip)
-        yield f"        with clip_lifted(cell.{method}, {bound}):  # it cuts its gradients by design: judged without the cut"
+        yield f"        with clip_lifted(cell.{name}, {bound}):  # it cuts its gradients by design: judged without the cut"
         yield f"            {call}"
 
 
@@ -298,7 +307,9 @@ def _gradients(reading: Reading) -> Iterator[str]:
         if place is None:
             yield f"            # TODO: {p.name!r}: its gradient was not found"
         else:
-            yield f"            {p.name!r}: like_shape(np.array({_gradient(reading, f'p:{p.name}', place)}), np.shape(params[{p.name!r}])),"
+            summed = ".sum(0)" if place.each_step else ""
+            text = f"np.array({_gradient(reading, f'p:{p.name}', place)}){summed}"
+            yield f"            {p.name!r}: like_shape({text}, np.shape(params[{p.name!r}])),"
     yield "        }"
 
 
@@ -382,13 +393,15 @@ def _canonical(forward: Forward, path: Path, result: str = "out") -> str:
     layout = forward.leaves[path]
     axes = _axes(layout)
     leaf = _leaf(path, result)
-    return leaf if layout == axes else f"canonical({leaf}, {layout!r}, {axes!r})"
+    text = leaf if layout == axes else f"canonical({leaf}, {layout!r}, {axes!r})"
+    return f"before({text}, {forward.through[path]!r})" if path in forward.through else text
 
 
 def _cotangent(reading: Reading, path: Path, value: str) -> str:
     given = (part for s in reading.sources.values() for part in (s[1] if s[0] == "tuple" else (s,)))
     as_ = next((s[2] for s in given if s[0] == "cotangent" and s[1] == path), reading.forward.leaves[path])
     axes = _axes(reading.forward.leaves[path])
+    value = f"centred({value})" if reading.forward.through.get(path) == "softmax" else value
     return value if as_ == axes else f"formed({value}, {axes!r}, {as_.replace('S', 'T')!r})"
 
 

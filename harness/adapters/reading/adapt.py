@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
 import re
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -44,12 +46,27 @@ def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subjec
     if not pairs:
         return None
     failures = Failures()
+    if (module := sys.modules.get(cls.__module__)) is not None and all(_is_static(cls, n) for pair in pairs for n in pair if n):
+        return _read_static(cls, module, pairs, spec)
     try:
         with forwards.quiet():
             owners = list(of_class(cls, args))
     except CannotMakeError as error:
         raise UsageError(f"{spec}: {short_name(cls)}: {error}") from error
     return _subject_of(cls, spec, [(o, f, b) for o in owners for f, b in pairs], failures)
+
+
+def _is_static(cls: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(cls, name, None), staticmethod)
+
+
+def _read_static(cls: type, module: types.ModuleType, pairs: list[tuple[str, str | None]], spec: str) -> Subject | None:
+    """A class of static methods is a name for functions: they are read as those of a module."""
+    inside = {n: getattr(cls, n) for n in dir(cls) if _is_static(cls, n)}
+    beside = types.ModuleType(module.__name__)
+    vars(beside).update(vars(module) | inside)
+    functions = {n: v for n, v in vars(beside).items() if isinstance(v, types.FunctionType)}
+    return _read_pairs(beside, functions, pairs, spec)
 
 
 def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | None:
@@ -129,10 +146,13 @@ def _gives_gradients(name: str, function: Any) -> bool:
     """Whether a function may be a loss with its gradients in one: by its name, or since several things in it are called d..."""
     arguments = [a for names in words.arguments(function) for a in names]
     trains = re.match(r"_*(fit|train|run|main|learn|sample|predict|generate)", name) and not re.search(r"step|batch|once", name)
-    if trains or any(words.COTANGENT.match(a) or re.match(r"(n_?|num_?)?(epochs?|iter(ation)?s?)$", a) for a in arguments):
+    if any(words.COTANGENT.match(a) or re.match(r"(n_?|num_?)?(epochs?|iter(ation)?s?)$", a) for a in arguments):
         return False
     code = getattr(function, "__code__", None)
-    named = [n for n in (*words.returned(function), *(code.co_varnames if code else ())) if words.stem(n) != n]
+    handed_back = {n for n in words.returned(function) if words.stem(n) != n}
+    if trains and len(handed_back) < 2:
+        return False
+    named = [n for n in (*handed_back, *(code.co_varnames if code else ())) if words.stem(n) != n]
     inputs = [a for a in arguments if a not in ("self", "cls")]
     return bool(words.LOSS.match(name)) or (len(set(named)) >= 2 and bool(inputs) and (not words.BACKWARD.match(name) or "forward" in name))
 

@@ -47,10 +47,12 @@ class Place:
 
     kind   'result' (a path in what came back)    'kept' (a slot)    'local' (a variable of the function, as its last line left it)
            'change' (of the weight, by -rate)     'updated' (a path in what came back, where the changed weight stands)
+    each_step  one gradient a step, along a first axis of T, which the author's update adds up
     """
 
     kind: str
     path: Path
+    each_step: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _source_words(reading: Reading, source: Path) -> str:
     if source[0] == "tuple":
         return f"({', '.join(_source_words(reading, part) for part in source[1])})"
     if source[0] == "cotangent":
-        name = forward.names.get(source[1]) or "the result"
+        name = forward.names.get(source[1]) or ("the result" if len(source[1]) == 1 else ".".join(map(str, source[1])))
         if kind := forward.through.get(source[1]):
             name = f"what {name} is the {kind} of,"
         return f"cotangent of {name} {shape_words(forward.leaves[source[1]])}"
@@ -157,11 +159,12 @@ def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], s
     needed = [n for n in (*needed, *words.unbound(forward.owner.methods[method])) if n not in ("self", "cls")]
     rates = [n for n in optional if "rate" in words.roles(n)]
     cotangent = [n for n in optional if words.COTANGENT.match(n) and optional[n] is None]
-    names = [*needed, *rates, *cotangent]
+    weights = [n for n in optional if n in forward.owner.handed]
+    names = [*needed, *rates, *cotangent, *weights]
     items = _items(forward)
     choices: list[list[tuple[Path, int]]] = []
     for name in names:
-        choices.append(_choices(forward, name, items))
+        choices.append(_choices(forward, name, items, names))
     targets: Sequence[str] = ("",)
     if "targets" not in forward.roles.values() and any(c[0][0] == ("targets",) for c in choices if c):
         one = forward.sizes.N == 1
@@ -180,13 +183,16 @@ def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], s
 
 def _items(forward: Forward) -> list[tuple[Path, str]]:
     """The top-level results with the author's names for them, leaves or not."""
-    returned = words.returned(forward.owner.methods[forward.method])
+    function = forward.owner.methods[forward.method]
+    returned = words.returned(function)
     if len(returned) > 1:
-        return [(("result", k), n) for k, n in enumerate(returned)]
+        inside = {k: words.names_packed(function, n) for k, n in enumerate(returned)}
+        parts = [(("result", k, j), n) for k, names in inside.items() for j, n in enumerate(names)]
+        return [*((("result", k), n) for k, n in enumerate(returned)), *((p, n) for p, n in parts if n and n not in returned)]
     return [(("result",), returned[0] if returned else "")]
 
 
-def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> list[tuple[Path, int]]:
+def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]], names: Sequence[str]) -> list[tuple[Path, int]]:
     if name in forward.owner.handed:
         return [(("weights",), 1)]
     if "params" in words.roles(name) and any(box not in names for box, names in forward.owner.handed.items()):
@@ -196,6 +202,11 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         return exact
     if name in forward.roles:
         role = forward.roles[name]
+        # a step's backward may be handed the new h under the name that forward had for the old one, beside an old one under another name
+        if role in ("h", "c") and forward.is_step:
+            old_beside = any(n != name and words.is_previous(n) and role in words.roles(n) for n in names)
+            new = [(("leaf", p), int(old_beside and role == words.state_of(forward.names.get(p, "")))) for p in forward.leaves]
+            return sorted([(("arg", name), int(not old_beside)), *new], key=lambda r: -r[1])
         return [(("targets",), 1) if role == "targets" else (("arg", name), 1)]
     roles = words.roles(name)
     if "rate" in roles:
@@ -203,10 +214,11 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
     if words.COTANGENT.match(name):
         stem = words.stem(name)
         ranked: list[tuple[Path, int]] = []
+        agreeing = {p for p in forward.leaves if _names_agree(stem, forward.names.get(p, ""))}
+        if not agreeing:  # what is returned itself comes before what is in a tuple beside it
+            agreeing = {p for p in forward.leaves if len(p) == min(map(len, forward.leaves)) < max(map(len, forward.leaves))}
         for p, layout in forward.leaves.items():
-            result = forward.names.get(p, "")
-            agrees = int(words.same(stem, result) or words.state_of(stem) == words.state_of(result) != "")
-            ranked += [(("cotangent", p, as_), agrees) for as_ in cotangent_layouts(layout)] if layout else []
+            ranked += [(("cotangent", p, as_), int(p in agreeing)) for as_ in cotangent_layouts(layout)] if layout else []
         ranked += [(("tuple", parts), int(words.same(stem, n))) for n, parts in _tuples(forward, items)]
         return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]
     if words.CACHE.search(name):
@@ -226,7 +238,8 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
     for state in ("h", "c"):
         if state in roles and state in forward.roles.values():
             arg = next(a for a, r in forward.roles.items() if r == state)
-            return [(("arg", arg), 0), *((("leaf", p), 0) for p in forward.leaves)]
+            below = [(("arg", a), 1) for a, r in forward.roles.items() if r == "x" and re.search(r"_(l|layer|below)$", name)]
+            return [*below, (("arg", arg), int(not below and words.is_previous(name))), *((("leaf", p), 0) for p in forward.leaves)]
     size = next((r for r in roles if r in "TNDHO"), None)
     if size:
         return [(("size", size), 1)]
@@ -237,6 +250,10 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]]) -> 
         *((("cotangent", p, as_), 0) for p, layout in forward.leaves.items() if layout for as_ in cotangent_layouts(layout)),
         (("targets",), 0),
     ]
+
+
+def _names_agree(stem: str, result: str) -> bool:
+    return words.same(stem, result) or words.state_of(stem) == words.state_of(result) != ""
 
 
 def _tuples(forward: Forward, items: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, tuple[Path, ...]]]:
@@ -339,7 +356,7 @@ def cotangent_like(forward: Forward, path: Path, layout: str, value: Array, root
     bare = layout.replace(":", "").replace("1", "")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
     if forward.through.get(path) == "softmax":
-        value = value - value.mean(-1, keepdims=True)
+        value = centred(value)
     array = np.transpose(value, [axes.index(a) for a in bare]) if bare else value
     shape, k = [], 0
     for a in layout.replace(":", ""):
@@ -350,6 +367,11 @@ def cotangent_like(forward: Forward, path: Path, layout: str, value: Array, root
         return array
     leaf = value_at(root, result, path)
     return list(array) if len(leaf) != len(array) else like(array, leaf)
+
+
+def centred(value: Array) -> Array:
+    """With a sum of zero along the last axis, as every gradient before a softmax has."""
+    return np.asarray(value - value.mean(-1, keepdims=True))
 
 
 def drawn_cotangents(reading: Reading, rng: np.random.Generator, done: Pass, size: float = 1.0) -> dict[Path, Array]:
@@ -377,6 +399,9 @@ def _tried(guess: Reading) -> Reading:
     before = gradients_before(untouched, forward.parameters) if keeps else {}
     done = run(guess, params, values, cotangents, watch=True)
     gradients = _places(guess, done, params, before)
+    raw = gradient_values(replace(guess, gradients=gradients), done, params, values)
+    each_step = {k for k, v in raw.items() if k.startswith("p:") and v.shape == (forward.sizes.T, *np.shape(params[k[2:]]))}
+    gradients = {k: replace(p, each_step=k in each_step) for k, p in gradients.items()}
     if not any(k.startswith("p:") for k in gradients):
         raise ValueError(f"no gradient of a weight was found in what {guess.backward} returned, kept, or left on the object")
     gradients, changes = _settled(replace(guess, gradients=gradients), done, params, values, cotangents)
@@ -654,10 +679,8 @@ def gradient_values(reading: Reading, done: Pass, params: Arrays, values: Values
         held = done.locals[place.path[0]] if place.kind == "local" else None
         value = held if held is not None else at(done.gave, place.path) if place.kind == "result" else read(done.root, place.path)
         if role.startswith("p:"):
-            array, shape = np.array(value), np.shape(params[role[2:]])
-            if array.shape == (values.x.shape[0], *shape):  # one a step, which its update adds up
-                array = array.sum(0)
-            found[role] = like_shape(array, shape)
+            array = np.array(value)
+            found[role] = like_shape(array.sum(0) if place.each_step else array, np.shape(params[role[2:]]))
         elif role == "x":
             found[role] = _in_axes(
                 value, forward.x, "ND" if forward.is_step else "TND", values.x.shape if not forward.is_step else values.x[0].shape

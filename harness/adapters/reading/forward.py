@@ -255,13 +255,13 @@ def shape_words(layout: str) -> str:
 
 
 def _depth(error: BaseException) -> int:
-    """How far a try came: the line of the user's code on which it stopped."""
-    line, traceback = 1, error.__traceback__
+    """How far a try came: the line of the method that was called, in the user's code, on which it stopped."""
+    traceback = error.__traceback__
     while traceback is not None:
         if str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0] not in ("bptt", "numpy", "contextlib"):
-            line = 1000 + traceback.tb_lineno
+            return 1000 + traceback.tb_lineno
         traceback = traceback.tb_next
-    return line
+    return 1
 
 
 def fresh(forward: Forward, params: Arrays) -> Any:
@@ -478,10 +478,13 @@ def outputs(forward: Forward, root: Any, result: Any, path: Path) -> Array:
     bare = layout.replace(":", "").replace("1", "").replace("S", "T")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
     value = canonical(value_at(root, result, path), layout, axes)
-    if path not in forward.through:
-        return value
+    return before(value, forward.through[path]) if path in forward.through else value
+
+
+def before(value: Array, kind: str) -> Array:
+    """What `value` is the 'softmax' or 'sigmoid' of; of a softmax but for a constant, so that its sum is zero."""
     logarithm = np.log(value)
-    if forward.through[path] == "softmax":
+    if kind == "softmax":
         return np.asarray(logarithm - logarithm.mean(-1, keepdims=True))
     return np.asarray(logarithm - np.log(1 - value))
 

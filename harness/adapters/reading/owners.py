@@ -207,6 +207,7 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
             plan[name] = given[name]
             continue
         role = next((r for r in words.roles(name) if r in ("H", "D", "O", "N", "T", "Z", "rate", "truncation", "seed", "flag")), None)
+        role = role or {"h": "H", "d": "D"}.get(name)  # a state and a target anywhere else
         if role in ("H", "D", "O", "N", "Z", "T"):
             plan[name] = Letter(role)
         elif name in optional:
@@ -368,6 +369,8 @@ def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward
         elif listed:
             yield from _by_shapes(module, functions, forward, listed, {box: tuple(listed)}, as_dict=False)
     if loose and not boxes:
+        for initial in _initialisers(module):
+            yield from _handed_from_initialiser(module, functions, forward, loose, initial)
         weights = [n for n in names if n in loose]
         more = [n for n in (words.arguments(functions[back])[0] if back else ()) if words.is_weight(n) and n not in names]
         yield from _by_shapes(module, functions, forward, weights + more, {n: (n,) for n in weights + more}, as_dict=None, unseen=more)
@@ -523,9 +526,37 @@ def _from_initialiser(
     if not names or (keys and all(isinstance(k, str) for k in keys) and not set(keys) <= set(names)):
         return
     said = ", ".join(f"{n}={a}" for n, a in letters.items())
-    recipe = f"user.{initial.__name__}({said})"
+    recipe = f"user.{initial.__qualname__}({said})"
     told = f"weights are those of {initial.__name__}({said})"
     yield HandedOwner(forward, told, make, dict(functions), {box: names}, recipe=recipe, names=named_sizes(module))
+
+
+def _handed_from_initialiser(
+    module: types.ModuleType, functions: Mapping[str, Any], forward: str, names: Sequence[str], initial: Any
+) -> Iterator[Owner]:
+    """Weights that one function makes, one for each argument: ``W, U, b = init(D, H)`` and ``forward(x, h, W, U, b)``."""
+    letters = {n: next(r for r in words.roles(n) if r in "DHOZ") for n in words.arguments(initial)[0]}
+
+    def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
+        namespace = _namespace(module, sizes)
+        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**{n: Letter(a).size(sizes) for n, a in letters.items()}))
+        given = made if isinstance(made, tuple | list) else [made]
+        if not all(isinstance(v, np.ndarray) for v in given):
+            raise ValueError(f"{initial.__name__} gives something else than arrays")
+        return Handed(namespace, dict(zip(names, given, strict=True)), None, False)
+
+    returned = words.returned(initial)
+    if len(returned) != len(names) or (len(names) > 1 and sorted(returned) != sorted(names)):
+        return
+    names = returned if len(names) > 1 else names
+    try:
+        make(np.random.default_rng(0), Sizes())
+    except Exception:  # an initialiser that wants something else: the next way is tried
+        return
+    said = ", ".join(f"{n}={a}" for n, a in letters.items())
+    told = f"weights are those of {initial.__name__}({said})"
+    recipe = f"user.{initial.__qualname__}({said})"
+    yield HandedOwner(forward, told, make, dict(functions), {n: (n,) for n in names}, recipe=recipe, names=named_sizes(module))
 
 
 def why_not(owner: Owner, error: BaseException) -> str:

@@ -88,7 +88,7 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
         elif not any(isinstance(n, ast.Call) and _called(n) in trainers for n in ast.walk(node)):
             try:
                 _within(_MOST_LINES, code, namespace)
-            except (Exception, _TooLongError):
+            except (Exception, SystemExit, _TooLongError):
                 continue
         for name, value in sizes.items():
             owner, _, attribute = name.rpartition(".")
@@ -121,12 +121,14 @@ def _within(most: int, code: types.CodeType, namespace: dict[str, Any]) -> None:
             raise _TooLongError
         return count
 
-    before = sys.gettrace()
+    before, given = sys.gettrace(), sys.argv
+    sys.argv = [code.co_filename]  # a script that reads its options gets their defaults, and none of ours
     sys.settrace(count)
     try:
         exec(code, namespace)
     finally:
         sys.settrace(before)
+        sys.argv = given
 
 
 def _trainers(tree: ast.Module) -> set[str]:
@@ -257,9 +259,13 @@ def _kept(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield node if _reads_only(node) else ast.Pass(lineno=node.lineno, col_offset=0)
         elif isinstance(node, ast.Try) and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body):
             yield node
-        elif isinstance(node, ast.If) and not _is_main(node):
+        elif (isinstance(node, ast.If) and not _is_main(node)) or isinstance(node, ast.Try):
             yield from _kept(node.body)
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _called(node.value) in ("seed", "append", "insert"):
+        elif (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Call)
+            and _called(node.value) in ("seed", "append", "insert", "add_argument")
+        ):
             yield node
 
 

@@ -48,6 +48,12 @@ def vocabulary(sizes: Sizes) -> list[str]:
     return [chr(ord("a") + k) if k < 26 else f"w{k}" for k in range(sizes.D)]
 
 
+def text(sizes: Sizes) -> str:
+    """A text in which D symbols occur."""
+    symbols = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(sizes.D)]
+    return "".join(symbols[(k * k + k) % sizes.D] for k in range(sizes.D)) + "".join(symbols) * 3
+
+
 _NAMED: Mapping[str, Thing] = {
     rf"^{_ITEM}_?(to|2)_?{_PLACE}$": Thing(
         "symbol to number", lambda z: {c: k for k, c in enumerate(vocabulary(z))}, "{chr(97 + k): k for k in range(D)}"
@@ -57,6 +63,9 @@ _NAMED: Mapping[str, Thing] = {
     ),
     r"^(unique_?)?(chars|vocab|vocabulary|alphabet|words|tokens|symbols)$": Thing(
         "D symbols", vocabulary, "[chr(97 + k) for k in range(D)]"
+    ),
+    r"^(raw_?|input_?|train(ing)?_?)?(data|text|txt|corpus)$": Thing(
+        "a text of D symbols", text, "''.join(chr(97 + k) for k in range(D)) * 3"
     ),
     r"^(n_?|num_?|max_?|nb_?)?(epochs?|iter(ation)?s?|layers?)$": Thing("1", lambda z: 1),
     r"^(dropout|drop|p_?drop|momentum|(weight_?)?decay|reg(ularization)?|lambda_?|l2)(_?(rate|prob|p))?$": Thing("0.0", lambda z: 0.0),

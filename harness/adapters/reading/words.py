@@ -35,7 +35,7 @@ _WORDS: dict[str, str] = {
     ),
     "H": (
         r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"
-        r"hid_?(size|dim)|hidden_?(node|unit|neuron|cell)s?|num_?(hidden|units|neurons|nodes|cells)|n_?(hidden|hid|hiddens|units|neurons|cells|state)|units|state_?(size|dim)|"
+        r"hid_?(size|dim)|hidden_?(node|unit|neuron|cell)s?|(n|no|nb|num|number_?of)_?(hidden|hid|hiddens|units|neurons|nodes|cells|state)(_?(units|neurons|nodes|cells))?|units|state_?(size|dim)|"
         r"hdim|rnn_?(size|units)|lstm_?(size|units)|mem_?cell_?ct|cell_?(size|dim))$"
     ),
     "D": (
@@ -249,6 +249,16 @@ def names_unpacked(function: Any, argument: str) -> list[str]:
     return []
 
 
+def names_packed(function: Any, name: str) -> list[str]:
+    """The names in ``name = (z, r, n)``, the last of such lines; [] where there is none."""
+    tree = tree_of(function)
+    found: list[str] = []
+    for node in ast.walk(tree) if tree and name else ():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple) and [_word(t) for t in node.targets] == [name]:
+            found = [_word(e) for e in node.value.elts]
+    return found
+
+
 def stem(name: str) -> str:
     """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h'."""
     return re.sub(r"^_?(dL_?d?|dJ_?d?|dE_?d?|grads?_?(wrt_)?|delta_?|d_?|g_)(?=.)", "", re.sub(r"_?(grads?|gradient)$", "", name))
@@ -267,10 +277,15 @@ def _bare(name: str) -> str:
 
 
 _WHEN = re.compile(r"(_|^)(prev|previous|next|last|final|end|new|old|out|init|start|state|tm1|tp1|t|n|0|1)(?=_|$)", re.I)
-_STATES = {"h": re.compile(r"^_?(h|a|s|hs|hidden|hid)_?[tT0]?$"), "c": re.compile(r"^_?(c|cs|cell|memory)_?[tT0]?$", re.I)}
+_STATES = {"h": re.compile(r"^_?(h|a|s|hs|hidden|hid)_?[tTnN0]?$"), "c": re.compile(r"^_?(c|cs|cell|memory)_?[tTnN0]?$", re.I)}
 
 
 def state_of(name: str) -> str:
     """Which of an LSTM's two states a name is of, whenever it is: 'c' of 'c_next' and of 'cT', '' of 'probs'."""
     bare = _WHEN.sub("", name).strip("_")
     return next((state for state, pattern in _STATES.items() if pattern.match(bare)), "")
+
+
+def is_previous(name: str) -> bool:
+    """Whether a name says that it is of the step before: 'h_prev_t', 'last_c', 'h_tm1'."""
+    return bool(re.search(r"(_|^)(prev|previous|last|old|before|tm1)|prev$", name, re.I))

@@ -32,16 +32,37 @@ def by_helper(g: Any) -> Any:
     return clip_them(g)
 
 
+def clip_home_made(gradients: Any, most: float = 0.25) -> None:
+    total = np.sqrt(sum(np.sum(g**2) for g in gradients))
+    if total > most:
+        for g in gradients:
+            g *= most / total
+
+
+def by_a_norm_of_its_own(g: Any) -> Any:
+    g = np.array(g)
+    clip_home_made([g])
+    return g
+
+
 def not_at_all(g: Any) -> Any:
     return np.clip(g, 0, 5)
 
 
 @pytest.mark.parametrize(
-    ("function", "bound"), [(by_number, 5.0), (by_name, math.inf), (by_norm, math.inf), (by_helper, 1.0), (not_at_all, None)]
+    ("function", "bound"),
+    [
+        (by_number, 5.0),
+        (by_name, math.inf),
+        (by_norm, math.inf),
+        (by_helper, 1.0),
+        (by_a_norm_of_its_own, math.inf),
+        (not_at_all, None),
+    ],
 )
 def test_the_bound_is_found_and_the_cut_lifted(function: Any, bound: float | None) -> None:
     g = np.array([-7.0, 3.0])
-    assert clip_of(function, {"clip_them": clip_them}) == bound
+    assert clip_of(function, {"clip_them": clip_them, "clip_home_made": clip_home_made}) == bound
     with clip_lifted(function, bound):
         given = function(g)
     assert np.array_equal(given, g) == (bound is not None)

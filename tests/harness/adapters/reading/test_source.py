@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from bptt.harness import targets
-from bptt.harness.adapters.reading.source import notebook_code, trains_when_run
+from bptt.harness.adapters.reading.source import module_at, notebook_code, trains_when_run
 from bptt.harness.errors import UsageError
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -78,3 +79,26 @@ def test_a_file_inside_a_package_is_found_from_any_folder(tmp_path: Path, monkey
     monkeypatch.chdir(elsewhere)
     [subject] = targets.load(str(package / "net.py"))
     assert subject.name == "RNN"
+
+
+def test_a_script_that_reads_its_options_gets_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands on bptt's own command line is none of its business."""
+    monkeypatch.setattr("sys.argv", ["bptt", "check", "--level", "smoke"])
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import argparse\nimport numpy as np\nparser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--hidden_size', type=int, default=9)\noptions = parser.parse_args()\n"
+        "hidden_size = options.hidden_size\nprint(hidden_size)\nnp.random.seed(0)\nmain()\n",
+        encoding="utf-8",
+    )
+    module = module_at(path, {})
+    assert module.hidden_size == 9
+    assert sys.argv[0] == "bptt"
+
+
+def test_functions_beside_a_class_that_does_not_use_them_are_judged_too(tmp_path: Path) -> None:
+    """A file without a name stands for all that is in it: nothing is left out in silence because something else was taken."""
+    one, other = ((CORPUS / f"{name}.py").read_text(encoding="utf-8") for name in ("names_of_the_step_before", "columns"))
+    path = tmp_path / "both.py"
+    path.write_text(one + "\n" + other, encoding="utf-8")
+    assert {subject.name for subject in targets.load(str(path))} >= {"Cell", "rnn_forward"}
