@@ -78,9 +78,10 @@ def experiment(
 def _with_given(planned: Sequence[Planned], weights: str | None, data: str | None) -> tuple[Planned, ...]:
     """Both files are read once here: what is wrong with them is said before anything is measured."""
     from bptt.harness.experiments.flow import given
+    from bptt.harness.weights import files
 
     if weights:
-        given.weights(weights)
+        files.tensors(weights, "--weights")
     if data:
         given.data(data)
     return with_given(planned, weights, data, given.fingerprint(*(path for path in (weights, data) if path)))

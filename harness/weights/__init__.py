@@ -5,5 +5,6 @@ conventions    layouts of published code          convention_map   such a layout
 libraries      whose layout a map is
 transfer       weights from one map into another, block by block
 mirror         the reference in a subject's clothes                sentence   a map in words
+files          tensors from a file               handed           weights as frameworks hand them out
 convert        `bptt.convert`
 """

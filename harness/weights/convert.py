@@ -11,29 +11,34 @@ from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array
 from bptt.harness.weights.convention_map import mapping
 from bptt.harness.weights.conventions import CONVENTIONS, Convention, convention
+from bptt.harness.weights.handed import of_convention
 from bptt.harness.weights.transfer import carry
 
-Weights = Mapping[str, object]
 _SUFFIX = re.compile(r"(?P<name>.+?)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 Place = tuple[int, bool]
 
 
-def convert(params: Weights, source: str, target: str) -> dict[str, Array]:
+def convert(params: object, source: str, target: str, within: str = "") -> dict[str, Array]:
     """The weights that make `target` compute what `source` computes with `params`.
+
+    `params` as the framework hands them out: a dict of arrays under the convention's names, or with those of a model's parts before them, a
+    torch module or its state_dict, a Keras layer or its weights, variables of Flax or Haiku, an nnx or Equinox module, the path of a .npz,
+    .safetensors, .pt or .onnx file.   within: which part of a model, where several hold such tensors: "decoder.rnn"
 
     `source` and `target` are names such as "torch.nn.LSTM", "keras.layers.GRU", "onnx.LSTM", "haiku.GRU", "tf1.LSTMCell(forget_bias=0)"
     or a published cell of ours ("lstm", "gru_reset_after"); `conventions()` has them all.  torch's names end in _l0, _l1, _l0_reverse,
     and ours may; ONNX has both directions in one tensor; every other convention holds one layer in one direction.  Where blocks are only
     moved, converting back gives the same bits.
 
-    Raises UsageError for an unknown name, a tensor that is missing, too many or of another shape than the convention says, and
+    Raises UsageError for an unknown name, a tensor that is missing, too many, not finite or of another shape than the convention says, and
     where the target has no place for something that is not zero.
     """
     ours, theirs = convention(source), convention(target)
     _refuse_other_clips(ours, theirs)
-    layers = _split(params, ours)
+    layers = _split(of_convention(params, ours, within), ours)
     carried = {}
     for place, weights in layers.items():
+        _refuse_half_a_bias(weights, ours, place)
         wanted = _tensors_for(theirs, weights, ours)
         of = mapping(ours, set(weights))
         carried[place] = carry(weights, of, mapping(theirs, wanted), (source, target)).params
@@ -52,9 +57,18 @@ def _refuse_other_clips(ours: Convention, theirs: Convention) -> None:
             raise UsageError(f"{ours.name} has {name} {a:g} and {theirs.name} has {b:g} (0: none); no weights make up for that")
 
 
-def _split(params: Weights, of: Convention) -> dict[Place, dict[str, Array]]:
+def _refuse_half_a_bias(weights: Mapping[str, Array], of: Convention, place: Place) -> None:
+    """Biases that may be left out come together: the half of them is a loss."""
+    optional = [name for name, tensor in of.tensors.items() if not tensor.needed and tensor.holds.startswith("b")]
+    lost = [name for name in optional if name not in weights]
+    if lost and len(lost) < len(optional):
+        got = ", ".join(name for name in optional if name in weights)
+        at = f" in {_words([place])}" if of.layered else ""
+        raise UsageError(f"weights of {of.name}: {got} without {', '.join(lost)}{at}, wanted all of them or none")
+
+
+def _split(arrays: dict[str, Array], of: Convention) -> dict[Place, dict[str, Array]]:
     """The weights of each layer and direction, under names without a suffix."""
-    arrays = {name: np.asarray(value) for name, value in params.items()}
     if of.name.startswith("onnx."):
         return _split_onnx(arrays, of)
     layers: dict[Place, dict[str, Array]] = {}
@@ -86,10 +100,12 @@ def _joined(layers: Mapping[Place, dict[str, Array]], of: Convention) -> dict[st
     if of.name.startswith("onnx.") and list(layers) == [(0, False), (0, True)]:
         both = zip(layers[0, False].items(), layers[0, True].values(), strict=True)
         return {name: np.concatenate([forward, reverse]) for (name, forward), reverse in both}
-    if list(layers) == [(0, False)] and not of.name.startswith("torch."):
-        return layers[0, False]
-    if not of.layered and list(layers) != [(0, False)]:
-        raise UsageError(f"{of.name} holds one layer in one direction, got {_words(layers)}; convert each by itself")
+    if len(layers) == 1 and (not of.layered or (list(layers) == [(0, False)] and not of.name.startswith("torch."))):
+        return next(iter(layers.values()))
+    if not of.layered:
+        example = _suffix(list(layers)[-1])
+        each = f"hand over one after the other, such as the tensors whose names end in {example}"
+        raise UsageError(f"{of.name} holds one layer in one direction, got {_words(layers)}; {each}")
     suffixed = of.layered
     return {f"{name}{_suffix(place) if suffixed else ''}": value for place, weights in layers.items() for name, value in weights.items()}
 

@@ -30,6 +30,7 @@ from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
 from bptt.harness.gradient.exact_backward import with_exact_backward
 from bptt.harness.identify.published_cell import identify
 from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.weights import files
 from bptt.harness.weights.map import Identification, params_to_reference
 
 #: "own": as the cell's init draws it; "given" is measured where a file of weights or of sequences was given.
@@ -96,7 +97,7 @@ def _begun(subject: Subject, settings: Settings) -> Begun | str:
         data = given.data(text(settings, "data"))
         D = data.shape[2]
     if is_given and settings["weights"]:
-        params, D, H = given.fitted(theirs, given.weights(text(settings, "weights")), D if data is not None else None)
+        params, D, H = given.fitted(theirs, files.tensors(text(settings, "weights"), "--weights"), D if data is not None else None)
     if subject.spec != theirs.spec or params is None:
         params = start(subject, 1, 1, D, H, seed).params
     own = admissible(subject, Case(1, 1, D, H, "initial", seed=seed))

@@ -1,17 +1,16 @@
 """A user's own weights and own sequences, from files.
 
-weights   .npz, .safetensors, .pt (a dict of tensors, also under "state_dict" or "model"): tensors under the names of the subject's
-          parameters, perhaps with a prefix ("rnn.weight_hh_l0"); others are left aside
+weights   a file that harness/weights/files.py reads: tensors under the names of the subject's parameters, perhaps with a prefix
+          ("rnn.weight_hh_l0"); others are left aside
 data      .npy of sequences, time first: (T, N, D), or (T, D) for a single one
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,21 +21,6 @@ from bptt.harness.subject import Array, Subject
 
 #: How a sequence file is said to be wanted.
 SEQUENCES = "wanted a .npy of numbers, time first: (T, N, D), or (T, D) for a single sequence"
-
-
-def weights(path: str) -> dict[str, Array]:
-    """All tensors of the file.  Raises UsageError for what cannot be read."""
-    file = Path(path)
-    read = _READERS.get(file.suffix)
-    if read is None:
-        raise UsageError(f"--weights: {path} ends in {file.suffix or 'nothing'!r}, wanted {', '.join(_READERS)}")
-    try:
-        found = {name: np.asarray(value) for name, value in read(file).items()}
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--weights: {path} needs {error.name}, which is not installed: pip install {error.name}") from error
-    except Exception as error:  # whatever a reader of files says of a file that it cannot read: the user is told
-        raise UsageError(f"--weights: {path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from error
-    return {name: value for name, value in found.items() if value.dtype.kind == "f"}
 
 
 def data(path: str) -> Array:
@@ -95,26 +79,3 @@ def _shapes(subject: Subject, template: Mapping[str, Array], given: Mapping[str,
     theirs = ", ".join(f"{k} {given[names[k]].shape}" for k in template if k in names)
     ours = ", ".join(f"{k} {template[k].shape}" for k in template)
     return f"got {theirs or 'nothing'}; {subject.name} has for example {ours}"
-
-
-def _npz(path: Path) -> Mapping[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def _safetensors(path: Path) -> Mapping[str, Any]:
-    from safetensors.numpy import load_file
-
-    return dict(load_file(path))
-
-
-def _torch(path: Path) -> Mapping[str, Any]:
-    import torch
-
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    for inside in ("state_dict", "model_state_dict", "model"):
-        found = found[inside] if isinstance(found, dict) and isinstance(found.get(inside), dict) else found
-    return {name: value.detach().double().numpy() for name, value in found.items() if isinstance(value, torch.Tensor)}
-
-
-_READERS: Mapping[str, Callable[[Path], Mapping[str, Any]]] = {".npz": _npz, ".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}

@@ -12,6 +12,7 @@ from bptt.harness.experiments.comparison import DEFINITION, OTHERS, half_life
 from bptt.harness.experiments.engine.plan import plan, with_given
 from bptt.harness.experiments.flow import given
 from bptt.harness.experiments.flow.flow_panels import subject_of
+from bptt.harness.weights import files
 from bptt.refimpl.cells import CELLS
 from bptt.reports.records import Experiment, Table
 from tests.harness.experiments.measuring import is_sound, run, wrong
@@ -112,9 +113,9 @@ def test_files_that_do_not_fit_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no sizes D and H fit: got W_x"):
         given.fitted(lstm, {"W_x": np.zeros((3, 16)), "W_h": np.zeros((5, 16)), "b": np.zeros(16)}, None)
     with pytest.raises(UsageError, match=r"ends in '.txt', wanted .npz"):
-        given.weights("w.txt")
+        files.tensors("w.txt", "--weights")
     with pytest.raises(UsageError, match="cannot be read"):
-        given.weights(str(tmp_path / "none.npz"))
+        files.tensors(str(tmp_path / "none.npz"), "--weights")
     np.save(tmp_path / "x.npy", np.zeros((2, 2, 2, 2)))
     with pytest.raises(UsageError, match=r"float64 \(2, 2, 2, 2\), wanted a .npy of numbers, time first"):
         given.data(str(tmp_path / "x.npy"))

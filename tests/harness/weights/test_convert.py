@@ -113,7 +113,7 @@ def test_both_directions_and_layers_travel() -> None:
         np.testing.assert_array_equal(back[name], value)
     ours = convert(both, "torch.nn.LSTM", "lstm")
     assert set(ours) == {"W_x_l0", "W_h_l0", "b_l0", "W_x_l0_reverse", "W_h_l0_reverse", "b_l0_reverse"}
-    with pytest.raises(UsageError, match="holds one layer in one direction, got layer 0, layer 0 reverse; convert each by itself"):
+    with pytest.raises(UsageError, match="holds one layer in one direction, got layer 0, layer 0 reverse; hand over one after the other"):
         convert(both, "torch.nn.LSTM", "keras.layers.LSTM")
 
 
