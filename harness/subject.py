@@ -146,6 +146,7 @@ class Operator:
     sizes          {word: the values that it may take}, the default first
     derived        {word: a formula in other words}: {"W1": "W - 1"}
     chunks         lengths at which its code takes another way, as given or as found
+    multiple       the lengths that it takes are the multiples of this number
     optional       arrays for which None is taken: an initial state "s", the cotangent of a final one "ds"
     exempt         {property that it need not have: why}
     packed         the input with cumulative lengths: then N = 1, and T is the total
@@ -160,6 +161,7 @@ class Operator:
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     derived: Mapping[str, str] = field(default_factory=dict)
     chunks: tuple[int, ...] = ()
+    multiple: int = 1
     optional: tuple[str, ...] = ()
     exempt: Mapping[str, str] = field(default_factory=dict)
     packed: str | None = None

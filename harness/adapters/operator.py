@@ -57,7 +57,11 @@ def subject(impl: Any, spec: str, name: str) -> Subject:
     if published:
         known_recurrence(str(like), spec)
     gradients = has(impl, "backward")
-    kept = [f"{what}: {value}" for what, value in vars(said).items() if value and what not in ("layout", "other")]
+    kept = [
+        f"{what}: {value}"
+        for what, value in vars(said).items()
+        if value and (what, value) != ("multiple", 1) and what not in ("layout", "other")
+    ]
     found = [Detection("form", f"an operator: it has a layout of {', '.join(said.layout)}"), *(Detection("says", fact) for fact in kept)]
     if not gradients:
         found.append(Detection("gradients", "none: it has no backward, so only its forward pass is checked"))
@@ -106,6 +110,7 @@ def _said(impl: object, spec: str) -> Operator:
         sizes={**given, **free},
         derived=derived,
         chunks=_numbers(getattr(impl, "chunks", ()), spec, "chunks") or chunks_found(impl),
+        multiple=getattr(impl, "multiple", 1),
         optional=tuple(getattr(impl, "optional", ())),
         exempt=dict(getattr(impl, "exempt", {})),
         packed=getattr(impl, "packed", None),

@@ -16,7 +16,13 @@ from bptt.harness.adapters import operator
 from bptt.harness.adapters.functions import axes, numbers
 from bptt.harness.adapters.functions.arguments import arguments, skipped
 from bptt.harness.adapters.functions.calling import Call
-from bptt.harness.adapters.functions.implementation import FINAL, DifferentiatedByAutograd, DifferentiatedByItsOtherHalf, FunctionOperator
+from bptt.harness.adapters.functions.implementation import (
+    FINAL,
+    PASSED_OVER,
+    DifferentiatedByAutograd,
+    DifferentiatedByItsOtherHalf,
+    FunctionOperator,
+)
 from bptt.harness.adapters.objects import is_torch, short_name, source_of
 from bptt.harness.adapters.triton import interpreting, launches, settle, told
 from bptt.harness.errors import UsageError
@@ -172,6 +178,9 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         if k in of:
             results.append(FINAL + of[k])
             continue
+        if result.count("T") > 1 or result.count("N") > 1:  # every step beside every step: no output of a recurrence
+            results.append(PASSED_OVER)
+            continue
         outputs += 1
         results.append("y" if outputs == 1 else f"y{outputs}")
         layout[results[-1]] = result
@@ -189,14 +198,18 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         tuple(n for a in asked if a.kind == "optional state" and a.name in states for n in (a.name, f"d{a.name}")),
         exempt,
         _chunks(call, obj),
-        dtypes,
+        dtypes=dtypes,
     )
+    if (multiple := _multiple(made, shapes.words["T"])) > 1:
+        made = replace(made, multiple=multiple, chunks=tuple(sorted({multiple, *(w for w in made.chunks if w % multiple == 0)})))
     lengths = [n for n in (5, 64, *made.chunks) if _runs(made, n, 2)] or [shapes.words.get("T", 5)]
     made = replace(made, sizes={w: _values(made, w, lengths[0]) for w in words})
     made, facts = _tame(made, lengths)
     if call.wide:
         narrow = "it computes in float32 whatever it is given; its casts are widened to judge its mathematics in float64"
         facts.append(Detection("numbers", narrow))
+    if PASSED_OVER in results:
+        facts.append(Detection("not judged", "a result that holds every step beside every step"))
     for a in call.arguments:
         if a.kind == "option" and a.value is not None:
             facts.append(Detection(a.name, f"{a.value!r}"))
@@ -215,6 +228,17 @@ def _paired(
         if match is not None:
             of[match] = name
     return list(of.values()), of
+
+
+def _multiple(made: FunctionOperator, found: int) -> int:
+    """The length of whose multiples it takes one, and two where it is no chunk of its own, and none beside them; 1 where there is none."""
+    if any(_runs(made, T, 2) for T in (1, 2, 5)):
+        return 1
+    for w in sorted({*made.chunks, found}):
+        taken = _runs(made, w, 2) and (w in made.chunks or _runs(made, 2 * w, 2))
+        if taken and not any(_runs(made, T, 2) for T in (w - 1, w + 1, 2 * w + 3)):
+            return w
+    return 1
 
 
 def _runs(made: FunctionOperator, T: int, N: int, sizes: Mapping[str, int] | None = None) -> bool:

@@ -25,6 +25,8 @@ _PRIMES = {"P": 2, "Q": 5, "R": 3, "K": 7, "V": 11, "S": 13, "I": 1}
 _POWERS = {"P": 2, "Q": 64, "R": 4, "K": 16, "V": 32, "S": 8, "I": 1}
 _TURNED = {"P": 2, "Q": 4, "R": 64, "K": 16, "V": 32, "S": 8, "I": 1}
 _LONGEST = 256
+#: Numbers are taken smaller where a function overflows.
+_SIZES = (1.0, 0.3, 0.1, 0.03)
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
 #: Leading axes that sequences share, the one that is most often met first; with "between", features stand before the last of them.
 _FAMILIES = (("PQR", False), ("PQ", False), ("PQ", True), ("P", False))
@@ -113,7 +115,7 @@ def _of_array(name: str, lead: str, between: bool) -> list[Axes]:
         rest: list[Axes] = [("K",), ("K", "S"), ("S",)]
     else:
         sequences = [(*P, "K"), P, (*P, "V"), *([P[:2]] if len(P) == 3 else [])]
-        rest = [("K",), ("K", "S"), ("V", "K"), ("K", "V"), ("V", "V"), ("V",), *([(P[2],), (P[2], "K")] if len(P) == 3 else [])]
+        rest = [("K",), ("K", "S"), ("V", "K"), ("K", "V"), ("V", "V"), ("V",), *([(P[2],), (P[2], "K"), (P[1], "K")] if len(P) == 3 else [])]
         if name.lower() in _VALUES:
             sequences = [(*P, "V"), (*P, "K"), P]
         if name in ("B", "C"):
@@ -147,15 +149,17 @@ def _tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str) -> 
     return Shapes(call.arguments, layout, results, dict(words)), ""
 
 
-def drawn(arguments: Sequence[Argument], layout: Layout, words: Mapping[str, int], dtype: str, seed: int = 0) -> dict[str, Array | None]:
-    """Numbers for each array, None for those that stay out."""
+def drawn(
+    arguments: Sequence[Argument], layout: Layout, words: Mapping[str, int], dtype: str, seed: int = 0, size: float = 1.0
+) -> dict[str, Array | None]:
+    """Numbers for each array, `size` times those of its kind; None for those that stay out."""
     rng = np.random.default_rng(seed)
     given: dict[str, Array | None] = {}
     for a in arguments:
         if a.is_array:
             axes = layout.get(a.name)
             shape = None if axes is None else tuple(words[w] for w in axes)
-            given[a.name] = None if shape is None else numbers.first(a.name)(rng, shape).astype(dtype)
+            given[a.name] = None if shape is None else (size * numbers.first(a.name)(rng, shape)).astype(dtype)
     return given
 
 
@@ -170,9 +174,14 @@ class Roles:
 
 def roles(call: Call, shapes: Shapes, dtype: str) -> Roles:
     """What each axis is, by what changes where an array changes."""
-    given = drawn(call.arguments, shapes.layout, shapes.words, dtype)
-    there = call.results(given)
-    kinds = {word: _kind(call, shapes, given, there, word) for word in dict.fromkeys(w for axes in shapes.layout.values() for w in axes)}
+    for size in _SIZES:
+        given = drawn(call.arguments, shapes.layout, shapes.words, dtype, size=size)
+        there = call.results(given)
+        if all(np.isfinite(value).all() for value in there):
+            break
+    kinds = {
+        word: _kind(call, shapes, given, there, word, size) for word in dict.fromkeys(w for axes in shapes.layout.values() for w in axes)
+    }
     order = [w for w in "QPRKVS" if kinds.get(w) in ("causal", "reverse")]
     time_word = order[0] if order else None
     apart = [w for w in "PQR" if kinds.get(w) == "apart"]
@@ -184,12 +193,12 @@ def roles(call: Call, shapes: Shapes, dtype: str) -> Roles:
     return Roles(names, time_word, time_word is not None and kinds[time_word] == "reverse")
 
 
-def _kind(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str) -> str:
+def _kind(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str, size: float) -> str:
     """'apart', 'causal', 'reverse', 'mixed', or 'absent' from results or arrays."""
     if not any(word in axes for axes in shapes.results):
         return "absent"
     last = shapes.words[word] - 1
-    first_reach, last_reach = (_reach(call, shapes, given, there, word, place) for place in (0, last))
+    first_reach, last_reach = (_reach(call, shapes, given, there, word, place, size) for place in (0, last))
     if first_reach is None or last_reach is None:
         return "mixed"
     if first_reach <= {0} and last_reach <= {last}:
@@ -199,9 +208,11 @@ def _kind(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: 
     return "reverse" if first_reach <= {0} else "mixed"
 
 
-def _reach(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str, place: int) -> set[int] | None:
+def _reach(
+    call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str, place: int, size: float
+) -> set[int] | None:
     """Places along `word` at which results change, where every array has other numbers at `place`."""
-    other = drawn(call.arguments, shapes.layout, shapes.words, str(there[0].dtype), seed=1)
+    other = drawn(call.arguments, shapes.layout, shapes.words, str(there[0].dtype), seed=1, size=size)
     moved: dict[str, Array | None] = {}
     for name, value in given.items():
         axes = shapes.layout.get(name, ())
@@ -220,8 +231,8 @@ def _reach(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there:
     for axes, before, after in zip(shapes.results, there, here, strict=True):
         if word in axes and before.shape == after.shape:
             along = axes.index(word)
-            size = float(np.max(np.abs(before), initial=0.0)) or 1.0
-            changed = np.abs(after - before) > 1e-6 * size
+            scale = float(np.max(np.abs(before), initial=0.0)) or 1.0
+            changed = np.abs(after - before) > 1e-6 * scale
             found |= {int(k) for k in np.flatnonzero(changed.any(axis=tuple(k for k in range(before.ndim) if k != along)))}
     return found
 

@@ -15,15 +15,17 @@ from bptt.harness.adapters.functions.calling import Call, Kept
 from bptt.harness.subject import Array, Arrays
 
 FINAL = "final "
+#: The name of results that are not judged.
+PASSED_OVER = ""
 
 
 @dataclass(frozen=True)
 class FunctionOperator:
-    """layout, sizes, optional, exempt, chunks, dtypes, direction   as an operator says them (harness/subject.py)
+    """layout, sizes, optional, exempt, chunks, multiple, dtypes, direction   as an operator says them (harness/subject.py)
 
     kinds     {array: which random numbers it takes}
     states    arguments that are initial states, each with a final one among the results
-    results   the name of each array that it returns: "y", or "final s" for the final state s
+    results   the name of each array that it returns: "y", "final s" for the final state s, or PASSED_OVER
     """
 
     call: Call
@@ -35,6 +37,7 @@ class FunctionOperator:
     optional: tuple[str, ...] = ()
     exempt: Mapping[str, str] = field(default_factory=dict)
     chunks: tuple[int, ...] = ()
+    multiple: int = 1
     dtypes: tuple[str, ...] = ("float64", "float32")
     direction: str = "forward"
 
@@ -55,7 +58,7 @@ class FunctionOperator:
 
     def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array], Kept]:
         found, kept = self.call.kept({**inputs, **state})
-        named = dict(zip(self.results, found, strict=False))
+        named = {name: value for name, value in zip(self.results, found, strict=False) if name != PASSED_OVER}
         outputs = {name: value for name, value in named.items() if not name.startswith(FINAL)}
         return outputs, {name.removeprefix(FINAL): value for name, value in named.items() if name.startswith(FINAL)}, kept
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jax
@@ -52,12 +53,30 @@ class Carry:
 
 
 #: Sizes are small and many: a step is compiled for each of them, which costs more than running it.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+_QUICK: dict[str, bool | int] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+
+
+@cache
+def _quick() -> dict[str, bool | int]:
+    """Those of them that this release of XLA has."""
+    known = {}
+    for name, value in _QUICK.items():
+        try:
+            jax.jit(lambda x: x + 1, compiler_options={name: value}).lower(np.zeros(1, np.float32)).compile()
+        except jax.errors.JaxRuntimeError:  # "No such compile option"
+            continue
+        known[name] = value
+    return known
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """jax.jit without the passes that pay off only in long runs."""
-    quick: Callable[..., Any] = jax.jit(function, compiler_options=_QUICK)
+    quick: Callable[..., Any] = jax.jit(function, compiler_options=_quick())
     return quick
 
 

@@ -15,14 +15,15 @@ from bptt.harness.subject import Operator, Subject
 
 #: Lengths around those of chunks that everybody uses, for an operator that says nothing of its own.
 _USUAL = (16, 63, 64, 65, 127, 129)
-#: Longest sequence that is tried: two of the longest chunks that are found, and a tail.
+#: Longest sequence that is tried: two of the longest chunks that are found, and a tail; two chunks where the shortest one is longer.
 _LONGEST = 300
 
 
 def lengths_of(said: Operator) -> tuple[int, ...]:
     """T = w - 1, w, w + 1, 2 w, 2 w + 3 for each chunk, block or window w, and the usual ones; longest last."""
     around = [T for w in said.chunks for T in (w - 1, w, w + 1, 2 * w - 1, 2 * w, 2 * w + 3, w + w // 2)]
-    return tuple(sorted({T for T in (*around, *_USUAL) if 2 < T <= _LONGEST}))
+    longest = max(_LONGEST, 2 * min(said.chunks, default=0))
+    return tuple(sorted({T for T in (*around, *_USUAL) if 2 < T <= longest}))
 
 
 def picks(said: Operator) -> int:
@@ -81,11 +82,15 @@ def accepted(subject: Subject, cases: Sequence[Case]) -> tuple[Case, ...]:
 
 def refusal(subject: Subject, case: Case) -> str | None:
     """What its own code says where it raises or asserts on purpose that it does not take these sizes; None where it takes them."""
+    if (multiple := calls.spoken(subject).multiple) > 1 and case.T % multiple:
+        return f"T={case.T}: it takes multiples of {multiple} alone"
     try:
         calls.run(subject, calls.draw(subject, admissible(subject, case)))
     except SubjectError as error:
         cause = error.__cause__
-        if not isinstance(cause, ValueError | NotImplementedError | AssertionError) or cause.__traceback__ is None:
+        of_axes = type(cause).__module__.partition(".")[0] == "einops"  # its own error, for axes that do not divide
+        on_purpose = of_axes or isinstance(cause, ValueError | NotImplementedError | AssertionError)
+        if cause is None or cause.__traceback__ is None or not on_purpose:
             return None
         line = (traceback.extract_tb(cause.__traceback__)[-1].line or "").lstrip()
         return f"T={case.T}: {cause}" if line.startswith(("raise ", "assert ")) else None

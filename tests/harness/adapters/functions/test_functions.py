@@ -82,3 +82,16 @@ def test_functions_of_numpy_are_held_against_their_other_halves() -> None:
     run = judged(f"{NUMPY}:linear_attention_fwd", select=("GRD300",))
     assert run["GRD300"].finding is not None
     assert run["GRD300"].finding.headline == "dL/dv is wrong"
+
+
+def test_lengths_that_a_function_takes_are_found_and_a_result_over_pairs_of_steps_is_passed_over() -> None:
+    (subject,) = load(f"{TORCH}:in_whole_chunks")
+    assert subject.operator is not None
+    assert subject.operator.multiple == 8 and "y2" not in subject.operator.layout
+    assert judged(f"{TORCH}:in_whole_chunks", select=("CON300", "GRD310")).ok
+
+
+def test_a_function_that_raises_at_two_of_its_own_chunks_is_wrong() -> None:
+    run = judged(f"{TORCH}:one_chunk_alone", select=("LIN300",))
+    finding = run["LIN300"].finding
+    assert finding is not None and "is invalid for input of size" in finding.headline
