@@ -115,7 +115,7 @@ def _of_array(name: str, lead: str, between: bool) -> list[Axes]:
         rest: list[Axes] = [("K",), ("K", "S"), ("S",)]
     else:
         sequences = [(*P, "K"), P, (*P, "V"), *([P[:2]] if len(P) == 3 else [])]
-        rest = [("K",), ("K", "S"), ("V", "K"), ("K", "V"), ("V", "V"), ("V",), *([(P[2],), (P[2], "K"), (P[1], "K")] if len(P) == 3 else [])]
+        rest = [("K",), ("K", "S"), ("V", "K"), ("K", "V"), ("V", "V"), ("V",), *([(P[2],), (P[2], "K")] if len(P) == 3 else [])]
         if name.lower() in _VALUES:
             sequences = [(*P, "V"), (*P, "K"), P]
         if name in ("B", "C"):

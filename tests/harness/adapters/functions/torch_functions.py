@@ -121,7 +121,7 @@ def pointwise(x: torch.Tensor, y: torch.Tensor) -> Any:
 
 def in_whole_chunks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, chunk_size: int = 8) -> Any:
     """Linear attention over chunks, for lengths that they divide, and a result that holds every step beside every step."""
-    N, T, heads, K = q.shape
+    N, T, heads, _ = q.shape
     n = T // chunk_size
     qs, ks, vs = (x.view(N, n, chunk_size, heads, x.shape[-1]).transpose(2, 3) for x in (q, k, v))
     S = torch.cumsum(ks.transpose(-1, -2) @ vs, 1)
