@@ -252,8 +252,30 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         no_dfinal=no_dfinal if kind == "cell" else (),
         inferred_final=inferred if kind == "cell" else (),
     )
-    _at_other_sizes(made, spec)
+    try:
+        _at_other_sizes(made, spec)
+    except NotUnderstoodError as error:
+        made = _without_single_steps(made, error)
     return replace(made, stateless=_stateless(made, reading) if isinstance(implementation, ReadLayer) else None)
+
+
+def _without_single_steps(made: Subject, error: NotUnderstoodError) -> Subject:
+    """`made` for sequences of two steps and more, where it runs over these.  Raises `error` where it does not."""
+    longer = replace(
+        made, lengths_of_sequence=_LONGER, undriven=(*made.undriven, f"a single step (T = 1), over which it {_stopped(error)}")
+    )
+    try:
+        _at_other_sizes(longer, made.spec)
+    except NotUnderstoodError:
+        raise error from None
+    return longer
+
+
+_LONGER = (2, 3, 5, 12, 30, 67)
+
+
+def _stopped(error: NotUnderstoodError) -> str:
+    return "stopped" + str(error).partition("it stopped")[2]
 
 
 def _stateless(made: Subject, reading: Reading) -> Subject | None:
@@ -318,6 +340,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
     rng, impl = np.random.default_rng(5), made.implementation
     one = made.batch_sizes == (1,)
     for T, N, D, H in ((2, 1 if one else 3, 4, 6), (1, 1, 3, 5), (6, 1 if one else 2, 7, 3)):
+        T = max(T, min(made.lengths_of_sequence or (1,)))
         D = made.input_sizes[0] if made.input_sizes else D
         H = made.hidden_sizes[0] if made.hidden_sizes else H
         try:

@@ -346,8 +346,10 @@ def _argument(
 
 
 def cotangent_layouts(layout: str) -> tuple[str, ...]:
-    """How the cotangent of a leaf may be handed over: as the leaf is, or a list of arrays as one array."""
-    return (layout, layout.replace(":", ""), layout.replace(":", "").replace("1", "")) if ":" in layout else (layout,)
+    """How the cotangent of a leaf may be handed over: as the leaf is, a list of arrays as one array, rows as a list of columns."""
+    if ":" in layout:
+        return layout, layout.replace(":", ""), layout.replace(":", "").replace("1", "")
+    return (layout, f"T:{layout[1]}1") if layout in ("TH", "TO") else (layout,)
 
 
 def cotangent_like(forward: Forward, path: Path, layout: str, value: Array, root: Any, result: Any) -> Any:
@@ -366,7 +368,7 @@ def cotangent_like(forward: Forward, path: Path, layout: str, value: Array, root
     if ":" not in layout:
         return array
     leaf = value_at(root, result, path)
-    return list(array) if len(leaf) != len(array) else like(array, leaf)
+    return list(array) if ":" not in forward.leaves[path] or len(leaf) != len(array) else like(array, leaf)
 
 
 def centred(value: Array) -> Array:

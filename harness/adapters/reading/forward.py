@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of
+from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of, unsqueezed
 from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
 from bptt.harness.adapters.reading.weights import Parameter, changed_states, draw, find_parameters, read, substitute
 from bptt.harness.subject import Array, Arrays
@@ -358,7 +358,7 @@ def _tried(guess: Forward, scratch: Any) -> Forward:
     trial = replace(guess, parameters=parameters)
     root = fresh(trial, params)
     result = call(trial, root, values)
-    if states := changed_states(root, parameters, params):
+    if states := [*changed_states(root, parameters, params), *_in_a_list_that_grew(template, root, parameters)]:
         trial = replace(trial, parameters=tuple(p for p in parameters if p not in states))
         params = {p.name: params[p.name] for p in trial.parameters}
         root = fresh(trial, params)
@@ -371,6 +371,16 @@ def _tried(guess: Forward, scratch: Any) -> Forward:
         raise ValueError(f"{guess.method} returned nothing whose axes can be told: {_shapes(result)}")
     trial = replace(trial, leaves=leaves, names=_names(trial, result, leaves))
     return _used(_seen(trial, params, values, rng), params, values, rng)
+
+
+def _in_a_list_that_grew(before: Any, after: Any, parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Arrays in a list that the forward pass appended to: the state before the first step, in a list of states."""
+
+    def lengths(p: Parameter) -> tuple[int, int]:
+        held = read(before, p.slot[:-1]), read(after, p.slot[:-1])
+        return tuple(len(h) if isinstance(h, list) else 0 for h in held)  # type: ignore[return-value]  # two of them
+
+    return [p for p in parameters if len(p.slot) > 1 and lengths(p)[1] > lengths(p)[0] > 0]
 
 
 def _warm(guess: Forward, values: Values) -> Any:
@@ -477,7 +487,8 @@ def outputs(forward: Forward, root: Any, result: Any, path: Path) -> Array:
     layout = forward.leaves[path]
     bare = layout.replace(":", "").replace("1", "").replace("S", "T")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
-    value = canonical(value_at(root, result, path), layout, axes)
+    known = {"H": forward.sizes.H, "D": forward.sizes.D, "O": forward.sizes.O}
+    value = canonical(unsqueezed(value_at(root, result, path), layout, known), layout, axes)
     return before(value, forward.through[path]) if path in forward.through else value
 
 

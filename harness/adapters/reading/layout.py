@@ -6,6 +6,7 @@ Axes have one letter each: T time, N batch, D input, H hidden, O outputs, 1 an a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -109,6 +110,18 @@ def canonical(value: Any, layout: str, axes: str) -> Array:
     word = word.replace("1", "")
     array = np.transpose(array, [word.index(a) for a in axes if a in word])
     return array.reshape([array.shape[[b for b in axes if b in word].index(a)] if a in word else 1 for a in axes])
+
+
+def unsqueezed(value: Any, layout: str, known: Mapping[str, int]) -> Any:
+    """`value` with the axes of size one that its author's squeeze took away, as far as `known` sizes (or any T and N) let it have them."""
+    missing = len(layout) - np.ndim(value)
+    if ":" in layout or missing <= 0 or not isinstance(value, np.ndarray):
+        return value
+    for taken in itertools.combinations(range(len(layout)), missing):
+        shape = np.expand_dims(value, taken).shape
+        if all(n == known.get(a, n) for n, a in zip(shape, layout, strict=True)) and all(layout[k] != "1" for k in taken):
+            return value.reshape(shape)
+    return value
 
 
 def like(value: Array, other: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bptt.harness.adapters.reading.forward import SEQUENCES, STEPS
-from bptt.harness.adapters.reading.layout import Sizes, canonical, formed, layout_of
+from bptt.harness.adapters.reading.layout import Sizes, canonical, formed, layout_of, unsqueezed
 
 RNG = np.random.default_rng(0)
 
@@ -48,3 +50,11 @@ def test_no_size_is_the_sum_or_a_small_multiple_of_others() -> None:
     own = [sizes.T, sizes.N, sizes.D, sizes.H, sizes.O]
     made = [sizes.D + sizes.H, *(k * sizes.H for k in (2, 3, 4)), sizes.T + 1]
     assert len(set(own + made)) == len(own + made)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "known", "whole"),
+    [((5,), "TH", {"H": 1}, (5, 1)), ((7,), "TH", {"H": 7}, (1, 7)), ((), "TH", {"H": 1}, (1, 1)), ((5, 7), "TH", {"H": 7}, (5, 7))],
+)
+def test_axes_that_a_squeeze_took_away_come_back(shape: Any, layout: str, known: Any, whole: Any) -> None:
+    assert unsqueezed(np.zeros(shape), layout, known).shape == whole
