@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from bptt.harness import targets
+from bptt.harness.adapters.reading.adapt import read_class
+from bptt.harness.adapters.reading.choice import is_right
+from bptt.harness.adapters.reading.source import module_at
 from bptt.harness.errors import UsageError
 
 AMBIGUOUS = """
@@ -108,3 +111,42 @@ def test_a_difference_handed_over_without_a_word_of_it_is_told_both_ways(tmp_pat
     path.write_text(text[: text.index("    def train_step")], encoding="utf-8")
     with pytest.raises(UsageError, match="right where that is the gradient before the last softmax"):
         targets.load(str(path))
+
+
+TWO_STEPS = """
+import numpy as np
+
+
+class RNN:
+    def __init__(self, input_size, hidden_size):
+        self.U, self.W = np.random.randn(input_size, hidden_size), np.random.randn(hidden_size, hidden_size) * 0.4
+
+    def forward(self, x, h):
+        self.x, self.h = x, np.zeros((len(x) + 1, len(self.W)))
+        self.h[0] = h
+        for t in range(len(x)):
+            self.h[t + 1] = np.tanh(x[t] @ self.U + self.h[t] @ self.W)
+        return self.h[1:], self.h[-1]
+
+    def backward(self, grad_in):
+        slope, dx = 1 - self.h[1:] ** 2, np.zeros_like(self.x)
+        dz = grad_in[-1] * slope[-1]
+        self.grad_U, self.grad_W = np.outer(self.x[-1], dz), np.outer(self.h[-2], dz)
+        dx[-1], before = dz @ self.U.T, self.h[-3]
+        for t in range(len(self.x) - 2, -1, -1):
+            dz = (grad_in[t] + dz @ self.W.T) * slope[t]
+            self.grad_U += np.outer(self.x[t], dz)
+            self.grad_W += np.outer(before if t == len(self.x) - 2 else self.h[t], dz)
+            dx[t] = dz @ self.U.T
+        return dx
+"""
+
+
+@pytest.mark.parametrize(("text", "right"), [(TWO_STEPS, True), (TWO_STEPS.replace("self.h[-3]", "self.h[-2]"), False)])
+def test_a_layer_that_wants_two_steps_is_judged_over_two_and_more(tmp_path: Path, text: str, right: bool) -> None:
+    path = tmp_path / "two.py"
+    path.write_text(text, encoding="utf-8")
+    subject = read_class(module_at(path, {}).RNN, "two.py:RNN", None)
+    assert subject is not None and min(subject.lengths_of_sequence or ()) == 2
+    assert any("a single step (T = 1)" in said for said in subject.undriven)
+    assert is_right(subject.implementation.reading) is right
