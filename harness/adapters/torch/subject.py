@@ -106,6 +106,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             *undriven(
                 recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
             ),
+            *(f"training mode: {what}" for what in (", ".join(_other_in_training(module)),) if what),
             *_without_a_value(recipe.left_as_memory(D, H)),
         ),
     )
@@ -395,9 +396,22 @@ def _sizes_in_words(found: _Found) -> str:
 
 
 def _mode(module: torch.nn.Module) -> tuple[Detection, ...]:
-    rates = [float(rate) for m in module.modules() for rate in (getattr(m, "dropout", 0), getattr(m, "p", 0))
-             if isinstance(rate, int | float) and rate > 0]  # fmt: skip
-    return (Detection("evaluation mode", f"dropout {max(rates):g} is off"),) if rates else ()
+    acting = _other_in_training(module)
+    return (Detection("evaluation mode", f"{', '.join(acting)}: judged after eval()"),) if acting else ()
+
+
+def _other_in_training(module: torch.nn.Module) -> tuple[str, ...]:
+    """What inside it computes something else while it is trained: "dropout 0.3", "BatchNorm1d", a class that reads self.training."""
+    found = []
+    for inner in module.modules():
+        rate = next((float(r) for name in ("dropout", "p") if isinstance(r := getattr(inner, name, 0), int | float) and r > 0), 0.0)
+        own = not type(inner).__module__.startswith("torch.nn.")
+        code = getattr(getattr(type(inner), "forward", None), "__code__", None) if own else None
+        if rate:
+            found.append(f"dropout {rate:g}")
+        elif isinstance(inner, torch.nn.modules.batchnorm._BatchNorm) or (code is not None and "training" in code.co_names):
+            found.append(type(inner).__name__)
+    return tuple(dict.fromkeys(found))
 
 
 def _both_ways(module: torch.nn.Module) -> str | None:

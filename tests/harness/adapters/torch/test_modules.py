@@ -774,3 +774,27 @@ def test_a_parameter_that_is_never_given_a_value_is_judged_at_one_of_ours() -> N
     assert all(np.isfinite(v).all() for v in subject.implementation.init(np.random.default_rng(0), 3, 5).values())
     assert check(FromMemory, isolate=False, select=["LIN110", "GRD110", "CON152"]).ok
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        (torch.nn.Dropout(0.25), "training mode: dropout 0.25"),
+        (torch.nn.BatchNorm1d(5), "training mode: BatchNorm1d"),
+        (torch.nn.Dropout(0.0), None),
+        (torch.nn.LayerNorm(5), None),
+    ],
+    ids=str,
+)
+def test_what_acts_in_training_alone_is_said_not_to_be_driven(inside: torch.nn.Module, said: str | None) -> None:
+    class Cell(torch.nn.Module):
+        def __init__(self, input_size: int) -> None:
+            super().__init__()
+            self.cell, self.inside = torch.nn.RNNCell(input_size, 5), inside
+
+        def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+            return torch.as_tensor(self.inside(self.cell(x, h)))
+
+    subject = adapt(Cell, "t", None)
+    assert subject is not None
+    assert [words for words in subject.undriven if words.startswith("training mode")] == ([said] if said else [])
