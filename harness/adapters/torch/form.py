@@ -132,6 +132,15 @@ class Form:
     flat: bool = False
     last: bool = False
 
+    @property
+    def carried(self) -> str:
+        """The one state of a layer that takes it and returns outputs alone, as wide as it: the last of them stands for it. '' else."""
+        one = isinstance(self.tree, Slot) and len(self.tree.names) == 1 and self.tree.axes == "NW" and not self.tree.inner
+        if self.returns != "ys" or self.kind != "layer" or self.last or self.flat or not one:
+            return ""
+        assert isinstance(self.tree, Slot)
+        return self.tree.names[0] if self.tree.width == self.output else ""
+
     def call(self, module: torch.nn.Module, x: torch.Tensor, state: Tensors) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """y and the new state of one call.  Raises ContractError where the module returns something of another structure."""
         if self.last:
@@ -161,9 +170,10 @@ class Form:
 
     def _parts(self, result: Any) -> tuple[Any, dict[str, torch.Tensor]]:
         if self.returns == "ys":
-            if self.listed and all(isinstance(y, torch.Tensor) for y in result):
-                return result, {}
-            return (result[0] if isinstance(result, tuple | list) else result), {}
+            listed = self.listed and all(isinstance(y, torch.Tensor) for y in result)
+            ys = result if listed or not isinstance(result, tuple | list) else result[0]
+            last = ys[-1] if listed or not self.batch_first else ys[:, -1]
+            return ys, {self.carried: last} if self.carried else {}
         assert self.tree is not None  # every other form returns a state
         if self.returns in ("h", "state"):
             final = unpack(self.tree, result)

@@ -94,6 +94,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         input_sizes=(D,) if found.input_fixed else _admissible(implementation, found, "D"),
         hidden_sizes=(H,) if found.hidden_fixed else _admissible(implementation, found, "H"),
         square=found.square and not found.hidden_fixed,
+        inferred_final=(probed.form.carried,) if probed.form.carried else (),
         bidirectional=both_ways is not None,
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),

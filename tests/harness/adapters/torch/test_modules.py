@@ -798,3 +798,22 @@ def test_what_acts_in_training_alone_is_said_not_to_be_driven(inside: torch.nn.M
     subject = adapt(Cell, "t", None)
     assert subject is not None
     assert [words for words in subject.undriven if words.startswith("training mode")] == ([said] if said else [])
+
+
+def test_a_layer_that_is_handed_a_state_and_gives_outputs_alone_goes_on_from_the_last() -> None:
+    class OutputsAlone(nn.Module):
+        def __init__(self, input_dim: int, hidden_dim: int) -> None:
+            super().__init__()
+            self.W, self.U = nn.Parameter(torch.randn(input_dim, hidden_dim)), nn.Parameter(torch.randn(hidden_dim, hidden_dim))
+
+        def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+            ys = []
+            for t in range(x.shape[1]):
+                h = torch.tanh(x[:, t] @ self.W + h @ self.U)
+                ys.append(h)
+            return torch.stack(ys, 1)
+
+    subject = adapt(OutputsAlone, "t", None)
+    assert subject is not None and subject.inferred_final == ("h",)
+    run_ = check(OutputsAlone, isolate=False, select=["GRD130", "TIM100", "TIM120", "CON110"])
+    assert run_.ok, run_.text()
