@@ -35,7 +35,7 @@ from bptt.harness.adapters.reading.forward import (
 )
 from bptt.harness.adapters.reading.layout import at, canonical, layout_of, like
 from bptt.harness.adapters.reading.owners import Handed, HandedOwner, called, watched
-from bptt.harness.adapters.reading.weights import draw, find_gradients, gradients_before, has_effect, like_shape, read
+from bptt.harness.adapters.reading.weights import Parameter, draw, find_gradients, gradients_before, has_effect, like_shape, read
 from bptt.harness.subject import Array, Arrays
 
 RATE = 0.125
@@ -400,6 +400,8 @@ def _tried(guess: Reading) -> Reading:
     keeps = not isinstance(forward.owner, HandedOwner)  # functions keep nothing
     before = gradients_before(untouched, forward.parameters) if keeps else {}
     done = run(guess, params, values, cotangents, watch=True)
+    if idle := _idle_with_a_gradient(forward, done, words.returned(forward.owner.methods[guess.backward or forward.method])):
+        return _tried(replace(guess, forward=replace(forward, parameters=(*forward.parameters, *idle), idle=())))
     gradients = _places(guess, done, params, before)
     raw = gradient_values(replace(guess, gradients=gradients), done, params, values)
     each_step = {k for k, v in raw.items() if k.startswith("p:") and v.shape == (forward.sizes.T, *np.shape(params[k[2:]]))}
@@ -435,6 +437,13 @@ def _tried(guess: Reading) -> Reading:
         if _rows_apart(reading, params, values, cotangents, one):
             evidence.append("rows do not mix")
     return replace(reading, evidence=tuple(evidence))
+
+
+def _idle_with_a_gradient(forward: Forward, done: Pass, returned: Sequence[str]) -> list[Parameter]:
+    """Arrays that change nothing and whose gradient is returned all the same: a bias that was forgotten in the forward pass."""
+    shapes = {words.stem(n): np.shape(v) for _, n, v in _returned(done.gave, returned) if words.stem(n) != n}
+    bare = {p: p.name.rpartition(".")[2] for p in forward.idle}
+    return [p for p, n in bare.items() if n in shapes and _like_bias(shapes[n]) == _like_bias(np.shape(read(forward.template, p.slot)))]
 
 
 def _rows_apart(reading: Reading, params: Arrays, values: Values, cotangents: Mapping[Path, Array], given: Arrays) -> bool:

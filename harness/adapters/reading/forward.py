@@ -59,6 +59,7 @@ class Forward:
     x, state, target   layouts                 leaves   what came back, ('result', ...) or ('held', attribute) -> its layout
     names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
     through   leaves that are taken before their 'softmax' or 'sigmoid' (see `through`)
+    idle      arrays that change nothing that came back: no weights, unless backward gives a gradient of them
     """
 
     owner: Owner
@@ -75,6 +76,7 @@ class Forward:
     evidence: tuple[str, ...] = ()
     rank: int = 0
     through: Mapping[Path, str] = field(default_factory=dict)
+    idle: tuple[Parameter, ...] = ()
 
     @property
     def is_step(self) -> bool:
@@ -589,4 +591,4 @@ def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
     kept = tuple(p for p in forward.parameters if effects[p.name] or find_gradients(forward.template, [p], {})[0].gradient is not None)
     if not kept:
         raise ValueError(f"nothing that {forward.method} returned depends on a weight")
-    return replace(forward, parameters=kept)
+    return replace(forward, parameters=kept, idle=tuple(p for p in forward.parameters if p not in kept))

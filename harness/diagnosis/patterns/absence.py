@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from bptt.harness.call.cell import run
+from bptt.harness.call.network import as_cell
 from bptt.harness.diagnosis.patterns.numbers import Numbers, Pair
+from bptt.harness.errors import ContractError, SubjectError
 from bptt.reports.records import Cause
 
 
@@ -23,6 +27,38 @@ def not_finite(numbers: Numbers) -> Iterator[Cause]:
                 0.8,
                 "take derivatives from pre-activations: s * (1 - s) as sigmoid(a) * sigmoid(-a), tanh' as 1 / cosh(a)**2",
             )
+
+
+def without_effect(numbers: Numbers) -> Iterator[Cause]:
+    """A gradient of what the forward pass does not read: the exact one is zero."""
+    idle = [pair for pair in numbers.whole if any(y.any() for y in pair.yours) and not any(e.any() for e in pair.exact)]
+    params = [pair for pair in idle if pair.tensor in numbers.wrong.data.params and not _is_read(numbers, pair.tensor)]
+    if not params:
+        return
+    names, many = ", ".join(pair.tensor for pair in params), len(params) > 1
+    yield Cause(
+        "no-effect",
+        f"the forward pass never reads {names}: {'their gradients are' if many else 'its gradient is'} zero, whatever backward adds up",
+        f"exact is 0 in {sum(pair.size for pair in params)} entries of {sum(pair.size for pair in params)} under every cotangent",
+        1.0 if len(params) == len(numbers.whole) else 0.9,
+        f"use {names} in the forward pass, or leave {'them' if many else 'it'} out of both",
+    )
+
+
+def _is_read(numbers: Numbers, name: str) -> bool:
+    """Whether outputs or final states change with a parameter, at any of four draws of all of them; True where that can't be tried."""
+    wrong, rng = numbers.wrong, np.random.default_rng(0)
+    try:
+        subject = as_cell(wrong.subject, wrong.case) if wrong.subject.kind == "network" else wrong.subject
+        for _ in range(4):
+            params = {n: np.asarray(rng.normal(size=p.shape), p.dtype) for n, p in wrong.data.params.items()}
+            ys, final = run(subject, replace(wrong.data, params=params))
+            others, last = run(subject, replace(wrong.data, params=params | {name: -params[name]}))
+            if not (np.array_equal(ys, others) and all(np.array_equal(v, last[n]) for n, v in final.items())):
+                return True
+    except (ContractError, SubjectError):
+        return True
+    return False
 
 
 def zeros(numbers: Numbers) -> Iterator[Cause]:

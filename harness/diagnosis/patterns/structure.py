@@ -6,7 +6,7 @@ at once, and gives a cause only where the pattern holds in every entry that it s
 
 from __future__ import annotations
 
-from bptt.harness.diagnosis.patterns.absence import not_finite, zeros
+from bptt.harness.diagnosis.patterns.absence import not_finite, without_effect, zeros
 from bptt.harness.diagnosis.patterns.numbers import numbers_of
 from bptt.harness.diagnosis.patterns.place import few_entries, low_rank, other_block, swapped_states, transposed, wrong_step
 from bptt.harness.diagnosis.patterns.size import clipped, constant_factor, factor_per_cotangent, rounded, weight_decay
@@ -14,6 +14,7 @@ from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.reports.records import Cause
 
 TESTS = (
+    without_effect,
     zeros,
     constant_factor,
     factor_per_cotangent,
@@ -30,7 +31,7 @@ TESTS = (
 
 
 def causes(wrong: WrongGradient) -> tuple[Cause, ...]:
-    """What the pattern of the error suggests, best first; () where there is none.   Every score is below 1."""
+    """What the pattern of the error suggests, best first; () where there is none.   Every score but that of `without_effect` is below 1."""
     numbers = numbers_of(wrong)
     if not numbers.whole:
         return ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bptt.harness.diagnosis.wrong import WrongGradient
 from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.known import mistake
 from bptt.harness.known.mistake import KnownMistake
+from bptt.harness.run.runner import check
 from bptt.harness.subject import Array, Region
 from bptt.reports.records import Cause
 from tests.harness.known.planting import H, wrong_gradient
@@ -263,3 +265,12 @@ def test_what_structure_says_of_real_bugs_is_never_certain() -> None:
         "h-t-in-dW_h",
     ):
         assert all(cause.score < 1 for cause in explain(unidentified(mistake("lstm", name)))), name
+
+
+def test_a_bias_that_the_forward_pass_never_adds_is_told_as_that(tmp_path: Path) -> None:
+    """Its gradient is added up all the same; the exact one is zero."""
+    text = (Path(__file__).parents[2] / "adapters" / "reading" / "corpus" / "minchar_rnn_bias_never_added.py").read_text(encoding="utf-8")
+    (tmp_path / "model.py").write_text(text, encoding="utf-8")
+    run = check(f"{tmp_path / 'model.py'}:loss_and_gradients", isolate=False, select=["GRD210"])
+    finding = run["GRD210"].finding
+    assert finding is not None and finding.causes[0].hypothesis.startswith("the forward pass never reads by")
