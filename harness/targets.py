@@ -336,7 +336,7 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     given = sys.argv
     try:
         with _user_import(target), contextlib.redirect_stdout(io.StringIO()):
-            sys.argv = [str(path)]  # a script that reads its options gets their defaults, and none of ours
+            sys.argv = source.Options([str(path)])
             _run(module, spec.loader, path, text, tree, folders)
     except BaseException:
         sys.modules.pop(name, None)

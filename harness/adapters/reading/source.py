@@ -110,6 +110,13 @@ class _TooLongError(BaseException):
     """An assignment that runs on and on."""
 
 
+class Options(list[str]):
+    """What a script finds in sys.argv: no options, so that it takes their defaults; the name of a file where it wants one by its number."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return "text.txt" if isinstance(key, int) and key >= len(self) else super().__getitem__(key)
+
+
 def _within(most: int, code: types.CodeType, namespace: dict[str, Any]) -> None:
     """Run `code`, `most` lines of it at the most.  Raises _TooLongError, and whatever the code raises."""
     left = most
@@ -122,7 +129,7 @@ def _within(most: int, code: types.CodeType, namespace: dict[str, Any]) -> None:
         return count
 
     before, given = sys.gettrace(), sys.argv
-    sys.argv = [code.co_filename]  # a script that reads its options gets their defaults, and none of ours
+    sys.argv = Options([code.co_filename])
     sys.settrace(count)
     try:
         exec(code, namespace)

@@ -86,13 +86,13 @@ def test_a_script_that_reads_its_options_gets_their_defaults(tmp_path: Path, mon
     monkeypatch.setattr("sys.argv", ["bptt", "check", "--level", "smoke"])
     path = tmp_path / "script.py"
     path.write_text(
-        "import argparse\nimport numpy as np\nparser = argparse.ArgumentParser()\n"
+        "import argparse\nimport sys\nimport numpy as np\nparser = argparse.ArgumentParser()\n"
         "parser.add_argument('--hidden_size', type=int, default=9)\noptions = parser.parse_args()\n"
-        "hidden_size = options.hidden_size\nprint(hidden_size)\nnp.random.seed(0)\nmain()\n",
+        "hidden_size, name = options.hidden_size, sys.argv[1]\nprint(hidden_size)\nnp.random.seed(0)\nmain()\n",
         encoding="utf-8",
     )
     module = module_at(path, {})
-    assert module.hidden_size == 9
+    assert module.hidden_size == 9 and module.name == "text.txt"
     assert sys.argv[0] == "bptt"
 
 
