@@ -29,7 +29,8 @@ from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading import source, words
-from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_class, read_functions, read_pair
+from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_functions, read_pair
+from bptt.harness.adapters.reading.adapt import adapt as read_class
 from bptt.harness.adapters.triton import choose_interpreter, settle
 from bptt.harness.errors import NotInstalled, UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
@@ -221,13 +222,7 @@ def _adapted_or_read(module: types.ModuleType, value: object, target: str, args:
             with contextlib.suppress(UsageError):
                 return adapt(_no_half(module, value, target), target, args)
             raise refused
-    try:
-        return adapt(_no_half(module, value, target), target, args)
-    except UsageError as refused:
-        found = _read(module, value, target, args)
-        if found is None:
-            raise refused
-        return found
+    return adapt(_no_half(module, value, target), target, args)
 
 
 def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:
@@ -492,7 +487,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             continue
         spec = f"{place}:{name}"
         try:
-            subject = _adapted_or_none(value, spec, args)
+            subject = adapt_or_none(value, spec, args)
         except UsageError as error:
             if _RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state")):
                 raise
@@ -543,18 +538,6 @@ def _reached(module: types.ModuleType, found: list[Subject]) -> set[str]:
             pending += [n for n in function.__code__.co_names if n not in reached]
             reached.update(function.__code__.co_names)
     return reached
-
-
-def _adapted_or_none(value: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
-    """As `adapt_or_none`; what no adapter takes is read as it stands."""
-    try:
-        found = adapt_or_none(value, spec, args)
-        return read_class(value, spec, args) if found is None else found
-    except UsageError as refused:
-        found = read_class(value, spec, args)
-        if found is None:
-            raise refused
-        return found
 
 
 def _defined_here(module: types.ModuleType, value: object) -> bool:

@@ -34,8 +34,7 @@ OURS = {
     "equinox": "jax.equinox",
     "torch": "torch.adapt",
     "jax": "jax.function",
-    "numpy_layer": "textbook.layer",
-    "numpy_step": "textbook.step",
+    "numpy": "reading.adapt",
 }
 
 

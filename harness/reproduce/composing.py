@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.weights import seeded
-from bptt.harness.adapters.textbook.build import Construction
-from bptt.harness.adapters.textbook.layer import LayerCell
-from bptt.harness.adapters.textbook.step import StepCell
-from bptt.harness.adapters.textbook.walk import Walk
+from bptt.harness.adapters.reading.drive import ReadLayer, ReadStep
+from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.reading.owners import HandedOwner, Namespace, Owner
+from bptt.harness.adapters.reading.walk import Walk
 from bptt.harness.call.drawing import init
 from bptt.harness.cases import Case
 from bptt.harness.reproduce.contract import cell, network
-from bptt.harness.reproduce.layer import layer
-from bptt.harness.reproduce.step import step
+from bptt.harness.reproduce.read import written
 from bptt.harness.reproduce.tightening import tightened
 from bptt.harness.reproduce.verifying import fails
 from bptt.harness.reproduce.writing import (
@@ -104,15 +102,13 @@ def _written(
     subject: Subject, spec: str, args: dict[str, object], case: Case, tensor: str, index: tuple[int, ...], difference: Difference, seed: int
 ) -> tuple[Loaded, Body]:
     impl = subject.implementation
-    if isinstance(impl, StepCell | LayerCell):
-        way = impl._way
-        made, _ = seeded(np.random.default_rng(0), lambda: way.make(np.random.default_rng(0), case.D, case.H))
-        owner = made.inner if isinstance(made, Walk) else made
-        found = loaded(spec, _module_of(owner), way.words.startswith("an object made already"))
-        make, filled = _construction(way, found, args, case)
-        want = Wanted(make, case, tensor, index, difference, seed, filled)
-        body = step(way, impl._form, want) if isinstance(impl, StepCell) else layer(way, impl._form, want)
-        return found, body
+    if isinstance(impl, ReadStep | ReadLayer):
+        owner, made = impl.reading.forward.owner, impl.reading.forward.template
+        if isinstance(owner, HandedOwner) or isinstance(made, Walk | Namespace):
+            raise NotWritten("its weights are no attributes, or it keeps its own state from step to step")
+        found = loaded(spec, _module_of(made), not owner.recipe)
+        make = _construction(owner, found, case)
+        return found, written(impl, Wanted(make, case, tensor, index, difference, seed, "rng.normal(" in make))
     found = loaded(spec, _module_of(impl), False)
     if not callable(found.value) or not (isinstance(found.value, type) or inspect.isfunction(found.value)):
         found = loaded(spec, _module_of(impl), True)
@@ -134,24 +130,14 @@ def _module_of(obj: Any) -> Any:
     return sys.modules.get(name) or types.SimpleNamespace(__name__=name, **{known: type(obj)})
 
 
-def _construction(way: Construction, found: Loaded, args: Mapping[str, object], case: Case) -> tuple[str, bool]:
-    """The expression that makes the object, and whether it hands random arrays over."""
-    if way.words.startswith("an object made already"):
-        return "", False
-    if way.words.startswith("constructed as "):
-        inside = way.words[way.words.index("(") + 1 : way.words.rindex(")")]
-        sizes = {"D": case.D, "H": case.H, "N": case.N}
-        inside = re.sub(r"=Generator\(PCG64\)( at 0x[0-9A-Fa-f]+)?", "=np.random.default_rng(0)", inside)
-        inside = re.sub(r"=([DHN])(?=,|$)", lambda m: f"={sizes[m[1]]}", inside)
-        expression = f"{found.name}({inside})"
-    else:
-        _, arrays = way.make(np.random.default_rng(0), case.D, case.H)
-        names = list(inspect.signature(found.value).parameters)
-        given = dict(args) | {n: True for n in ("stateful", "return_sequences") if n in names and n not in args}
-        drawn = [f"{n}=rng.normal(0, 0.5, {a.shape})" for n, a in arrays.items()]
-        expression = f"{found.name}({', '.join([*drawn, *(f'{n}={v!r}' for n, v in given.items())])})"
+def _construction(owner: Owner, found: Loaded, case: Case) -> str:
+    """The expression that makes the object; "" where it is made already."""
+    sizes = {"T": case.T, "N": case.N, "D": case.D, "H": case.H, "O": Sizes().O}
+    expression = re.sub(r"\b[TNDHO]\b", lambda m: str(sizes[m[0]]), owner.recipe.replace("user.", "", 1))
+    name, _, arguments = expression.partition("(")
+    expression = f"{found.name}({arguments}" if name else ""
     try:
         ast.parse(expression)
     except SyntaxError as error:
         raise NotWritten(f"{expression} cannot be written down") from error
-    return expression, not way.words.startswith("constructed as ")
+    return expression

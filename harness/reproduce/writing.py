@@ -210,7 +210,7 @@ def unpacked(result: Any, names: Mapping[tuple[Any, ...], str], other: str) -> t
     if not isinstance(result, tuple | list) or () in names or not all(isinstance(path[0], int) for path in names):
         alone = list(names) in ([(0,)], [()])
         base = next(iter(names.values())) if alone else "given"
-        return base, {p: base if alone else base + _path(p) for p in names}
+        return base, {p: base if alone else base + bracketed(p) for p in names}
     rest = [k for k in range(len(result)) if not any(path[0] == k for path in names)]
     words: list[str] = []
     read: dict[tuple[Any, ...], str] = {}
@@ -227,11 +227,12 @@ def unpacked(result: Any, names: Mapping[tuple[Any, ...], str], other: str) -> t
             read |= {(k, *path): name for path, name in inside.items()}
         else:
             words.append("grads")
-            read |= {(k, *path): "grads" + _path(path) for path in inside}
+            read |= {(k, *path): "grads" + bracketed(path) for path in inside}
     return ", ".join(words) + ("," if len(words) == 1 else ""), read
 
 
-def _path(path: Iterable[Any]) -> str:
+def bracketed(path: Iterable[Any]) -> str:
+    """``[0]["h"]``: positions and keys behind an expression."""
     return "".join(f"[{_key(key)}]" for key in path)
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Reading, _probe, drawn_cotangents, gradient_values, run
+from bptt.harness.adapters.reading.backward import Reading, drawn_cotangents, gradient_values, probe, run
 from bptt.harness.adapters.reading.choice import is_right
 from bptt.harness.adapters.reading.drive import ReadStep
 from bptt.harness.adapters.reading.forward import quiet
@@ -113,7 +113,7 @@ def _with(tree: ast.Module, node: ast.AST, new: ast.AST) -> str:
 
 def gradients(reading: Reading) -> dict[str, Array]:
     """The gradients of a reading at fixed random numbers."""
-    params, values = _probe(reading, seed=21)
+    params, values = probe(reading, seed=21)
     with quiet():
         bare = run(replace(reading, backward=None), params, values, {})
         cotangents = drawn_cotangents(reading, np.random.default_rng(22), bare)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.backward import Place, Reading
-from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf, step_states
+from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf
 from bptt.harness.adapters.reading.forward import Forward, Path
 from bptt.harness.adapters.reading.owners import HandedOwner
 from bptt.harness.adapters.reading.weights import Slot
@@ -324,7 +324,7 @@ def _network(reading: Reading) -> Iterator[str]:
     if reading.loss is None and not reading.cotangents:
         yield "        return inputs, None  # TODO: targets of its own kind"
     elif reading.loss is None:
-        axes = _axes(forward.leaves[reading.cotangents[0]])
+        axes = _axes(forward.layout(reading.cotangents[0]))
         yield f"        return inputs, rng.normal(size=({', '.join(axes)},))"
     elif target.islower():
         yield f"        return inputs, rng.integers(0, {outputs}, size=(T, N))"
@@ -390,7 +390,7 @@ def _axes(layout: str) -> str:
 
 
 def _canonical(forward: Forward, path: Path, result: str = "out") -> str:
-    layout = forward.leaves[path]
+    layout = forward.layout(path)
     axes = _axes(layout)
     leaf = _leaf(path, result)
     text = leaf if layout == axes else f"canonical({leaf}, {layout!r}, {axes!r})"
@@ -399,8 +399,8 @@ def _canonical(forward: Forward, path: Path, result: str = "out") -> str:
 
 def _cotangent(reading: Reading, path: Path, value: str) -> str:
     given = (part for s in reading.sources.values() for part in (s[1] if s[0] == "tuple" else (s,)))
-    as_ = next((s[2] for s in given if s[0] == "cotangent" and s[1] == path), reading.forward.leaves[path])
-    axes = _axes(reading.forward.leaves[path])
+    as_ = next((s[2] for s in given if s[0] == "cotangent" and s[1] == path), reading.forward.layout(path))
+    axes = _axes(reading.forward.layout(path))
     value = f"centred({value})" if reading.forward.through.get(path) == "softmax" else value
     return value if as_ == axes else f"formed({value}, {axes!r}, {as_.replace('S', 'T')!r})"
 
@@ -411,7 +411,7 @@ def _rows(text: str, layout: str, axis: int) -> str:
 
 def _layer(reading: Reading) -> Iterator[str]:
     forward = reading.forward
-    main = reading.cotangents[0] if reading.cotangents else main_leaf(reading)
+    main = reading.main or main_leaf(reading)
     states = _states(reading, ReadLayer)
     others = [s for s in forward.states if s not in states]
     start = f"        state = {{{', '.join(f'{s!r}: np.zeros((xs.shape[1], H), xs.dtype)' for s in others)}}} | state" if others else None
@@ -421,12 +421,12 @@ def _layer(reading: Reading) -> Iterator[str]:
     if start:
         yield start
     yield from _forward_call(Reading(forward))
-    yield f"        ys = {_rows(_canonical(forward, main), forward.leaves[main], 1)}"
+    yield f"        ys = {_rows(_canonical(forward, main), forward.layout(main), 1)}"
     yield "        final = {"
     for s in states:
         place = final_place(reading, s)
         assert place is not None
-        layout = forward.leaves[place]
+        layout = forward.layout(place)
         over_time = "T" in layout.replace("S", "T")
         text = _rows(_canonical(forward, place), layout, 1 if over_time else 0)
         yield f"            {s!r}: np.array({text}{'[-1]' if over_time else ''}),"
@@ -446,13 +446,13 @@ def _layer(reading: Reading) -> Iterator[str]:
         if place == main:
             yield f"        dys[-1] += dfinal_state.get({s!r}, 0)"
         elif place in reading.cotangents:
-            text = f"dfinal_state[{s!r}]" + ("" if "N" in forward.leaves[place] else "[0]")
+            text = f"dfinal_state[{s!r}]" + ("" if "N" in forward.layout(place) else "[0]")
             handed[place] = _cotangent(reading, place, text)
         else:
             yield f"        if np.any(dfinal_state.get({s!r}, 0)):"
             yield f"            raise ValueError('{reading.backward} takes no gradient of the final {s}')"
     yield from _forward_call(Reading(forward))
-    handed[main] = _cotangent(reading, main, "dys" if "N" in forward.leaves[main] else "dys[:, 0]")
+    handed[main] = _cotangent(reading, main, "dys" if "N" in forward.layout(main) else "dys[:, 0]")
     for path in reading.cotangents:
         if path not in handed:
             handed[path] = _cotangent(reading, path, f"np.zeros_like({_canonical(forward, path)})")
@@ -478,13 +478,13 @@ def _state_gradient(reading: Reading, s: str) -> str:
 
 def _step(reading: Reading) -> Iterator[str]:
     forward = reading.forward
-    places = step_states(reading)
+    places = reading.forward.finals
     yield "    def step(self, params, xs, state):"
     yield '        """One step over xs (N, D): the object after it, what it returned, the next state."""'
     yield "        RATE = 0.125"
     yield from _fresh(reading)
     yield from _forward_call(Reading(forward))
-    after = ", ".join(f"{s!r}: np.array({_rows(_canonical(forward, p), forward.leaves[p], 0)})" for s, p in places.items())
+    after = ", ".join(f"{s!r}: np.array({_rows(_canonical(forward, p), forward.layout(p), 0)})" for s, p in places.items())
     yield f"        return cell, out, {{{after}}}"
     yield ""
     yield "    def run(self, params, xs, state):"
@@ -512,7 +512,7 @@ def _step(reading: Reading) -> Iterator[str]:
     handed = {}
     for path in reading.cotangents:
         s = next((s for s, p in places.items() if p == path), None)
-        rows = "" if "N" in forward.leaves[path] else "[0]"
+        rows = "" if "N" in forward.layout(path) else "[0]"
         value = f"dnext[{s!r}]{rows}" if s else f"np.zeros_like({_canonical(forward, path)})"
         handed[path] = _cotangent(reading, path, value)
     yield from _backward_call(reading, handed)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import math
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.objects import is_torch, raised_at, repeats_itself, short_name, source_of
+from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, repeats_itself, short_name, source_of
 from bptt.harness.adapters.reading import backward, words
 from bptt.harness.adapters.reading import forward as forwards
 from bptt.harness.adapters.reading.backward import Reading
 from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
-from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place, step_states
+from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place
 from bptt.harness.adapters.reading.forward import Failures, Forward, shape_words
-from bptt.harness.adapters.reading.owners import CannotMakeError, Owner, of_arguments, of_class, of_globals
+from bptt.harness.adapters.reading.making import CannotMakeError, methods_of, of_class
+from bptt.harness.adapters.reading.owners import HandedOwner, Owner, of_arguments, of_globals
+from bptt.harness.adapters.reading.walk import walked
+from bptt.harness.adapters.reading.weights import Slot, accumulation, accumulation_words, read
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import Detection, Subject
+from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
 
 
 class NotUnderstoodError(UsageError):
@@ -34,34 +38,79 @@ class NotUnderstoodError(UsageError):
         self.forward = forward
 
 
-def read_class(cls: Any, spec: str, args: Mapping[str, object] | None) -> Subject | None:
-    """A class with a forward and a backward pass in some form, or with both in one method; None where it has neither.
+def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A class, a function that makes an object, or an object made already, with a forward pass and usually a backward pass.
 
-    Raises UsageError where it was not understood, with the reading that came furthest.
+    None where it has no forward pass.  Raises UsageError where it was not understood, with the reading that came furthest.
     """
-    if is_torch(cls) or not isinstance(cls, type):
+    if is_torch(obj) or has(obj, "run") or isinstance(obj, types.ModuleType | str | bytes):
         return None
-    methods = [n for n in dir(cls) if not n.startswith("__") or n in ("__call__", "__forward__", "__backward__")]
-    pairs = list(_pairs({n: getattr(cls, n) for n in methods}, lambda n: callable(getattr(cls, n, None))))
-    if not pairs:
+    methods = {} if is_factory(obj) else methods_of(obj if isinstance(obj, type) else type(obj))
+    if not is_factory(obj) and not any(words.FORWARD.match(n) for n in methods) and not list(_pairs(methods, lambda n: True)):
         return None
     failures = Failures()
-    if (module := sys.modules.get(cls.__module__)) is not None and all(_is_static(cls, n) for pair in pairs for n in pair if n):
-        return _read_static(cls, module, pairs, spec)
+    if isinstance(obj, type) and (static := _read_static(obj, list(_pairs(methods, lambda n: True)), spec)) is not None:
+        return static
     try:
         with forwards.quiet():
-            owners = list(of_class(cls, args))
+            owners = list(of_class(obj, args))
     except CannotMakeError as error:
-        raise UsageError(f"{spec}: {short_name(cls)}: {error}") from error
-    return _subject_of(cls, spec, [(o, f, b) for o in owners for f, b in pairs], failures)
+        raise UsageError(f"{spec}: {short_name(obj)}: {error}, {_WANTED}") from error
+    if not owners:
+        raise UsageError(f"{spec}: {short_name(obj)} could not be made at any sizes, {_WANTED}")
+    methods = owners[0].methods
+    pairs = list(_pairs(methods, lambda n: True))
+    if not pairs:
+        return _forward_alone(obj, spec, owners, failures)
+    tries = [(o, f, b) for o in owners for f, b in pairs]
+    try:
+        return _subject_of(obj, spec, tries, failures)
+    except NotUnderstoodError as refused:
+        steps = [(walk, f, b) for o, f, b in tries if (walk := walked(o, f, b)) is not None]
+        if refused.forward is not None or not steps:
+            raise
+        return _subject_of(obj, spec, steps, failures)
+
+
+def _forward_alone(obj: object, spec: str, owners: Sequence[Owner], failures: Failures) -> Subject:
+    """What has no backward pass is checked as a forward pass.  Raises UsageError where it has one that is called almost so."""
+    methods = owners[0].methods
+    if (name := _almost_backward(methods)) is not None:
+        raise UsageError(
+            f"{spec}: {short_name(obj)} has {name}({', '.join(_named(methods[name]))}) but no backward: did you mean backward? Got nothing "
+            f"that is driven as its backward pass, wanted backward(dh[, dc]); to check the forward pass alone, call it otherwise, such as "
+            f"_{name}"
+        )
+    fronts = [n for n in methods if words.FORWARD.match(n)]
+    ran = [f for o in owners for n in fronts for f in forwards.readings(o, n, failures) if _runs_alone(f)]
+    if not ran:
+        raise _not_understood(obj, spec, failures)
+    return subject(obj, spec, Reading(max(ran, key=lambda f: (len(f.evidence), -f.owner.unlikely, -f.rank))))
+
+
+_WANTED = "wanted forward and backward over a step or a sequence, or the contract's init, zero_state, run, backward"
+
+
+def _named(function: Any) -> list[str]:
+    return [n for names in words.arguments(function) for n in names if n != "self"]
+
+
+def _almost_backward(methods: Mapping[str, Any]) -> str | None:
+    """A method that is called almost as a backward pass is: never is it left out in silence."""
+    near = difflib.get_close_matches("backward", [n.lower() for n in methods], n=3, cutoff=0.7)
+    almost = (n for n in methods if n.lower() in near or re.match(r"^(back|bakw|bwd|bptt|grad(ient)?s?$)", n, re.I))
+    return next((n for n in almost if not words.FORWARD.match(n) and _named(methods[n])), None)
 
 
 def _is_static(cls: type, name: str) -> bool:
     return isinstance(inspect.getattr_static(cls, name, None), staticmethod)
 
 
-def _read_static(cls: type, module: types.ModuleType, pairs: list[tuple[str, str | None]], spec: str) -> Subject | None:
-    """A class of static methods is a name for functions: they are read as those of a module."""
+def _read_static(cls: type, pairs: list[tuple[str, str | None]], spec: str) -> Subject | None:
+    """A class of static methods is a name for functions: they are read as those of a module.  None where it is none."""
+    module = sys.modules.get(cls.__module__)
+    if module is None or not pairs or not all(_is_static(cls, n) for pair in pairs for n in pair if n):
+        return None
     inside = {n: getattr(cls, n) for n in dir(cls) if _is_static(cls, n)}
     beside = types.ModuleType(module.__name__)
     vars(beside).update(vars(module) | inside)
@@ -178,11 +227,7 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
     if not found:
         if failures.furthest is None:
             return None
-        _, said, error = failures.furthest
-        raise NotUnderstoodError(
-            f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}",
-            failures.ran,
-        )
+        raise _not_understood(obj, spec, failures)
     try:
         reading = choose(found)
     except AmbiguousError as error:
@@ -199,6 +244,20 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
     return subject(obj, spec, reading)
 
 
+def _not_understood(obj: Any, spec: str, failures: Failures) -> NotUnderstoodError:
+    _, said, error = failures.furthest or (0, "none", ValueError("nothing was tried"))
+    return NotUnderstoodError(
+        f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}; {_WANTED}",
+        failures.ran,
+    )
+
+
+def _runs_alone(forward: Forward) -> bool:
+    """Whether a forward pass can be judged without a backward pass: over a sequence, or a step whose next state came back."""
+    plain = not isinstance(forward.owner, HandedOwner) and not forward.counts and "targets" not in forward.roles.values()
+    return plain and (bool(forward.finals) if forward.is_step else any("T" in w.replace("S", "T") for w in forward.leaves.values()))
+
+
 def _cut(reading: Reading) -> tuple[str, ...]:
     """That a cut of gradients was lifted is said beside the verdict."""
     return () if reading.clip is None else (f"its cut of gradients{_at(reading.clip)}: they are judged with the cut lifted",)
@@ -210,53 +269,89 @@ def _at(clip: float) -> str:
 
 def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     """`reading` as a Subject.  Raises UsageError where it does not run at other sizes."""
+    reading = _with_slots(reading)
     forward = reading.forward
-    main = reading.cotangents[0] if reading.cotangents else None
-    layer = (
-        main is not None and not forward.counts and not forward.through and reading.loss is None and "targets" not in forward.roles.values()
-    )
+    main = reading.main
+    alone = reading.backward is None and not reading.gradients
+    plain = not forward.counts and not forward.through and reading.loss is None and "targets" not in forward.roles.values()
+    layer = alone or (main is not None and plain)
     no_dfinal: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
-    if layer and forward.is_step and forward.states and reading.gradients.keys() & {"h"}:
-        implementation: Any = ReadStep(reading)
-        kind = "cell"
-        no_dfinal = tuple(s for s, p in step_states(reading).items() if p not in reading.cotangents)
-    elif layer and main is not None and "T" in forward.leaves[main].replace("S", "T") and not forward.is_step:
-        implementation, kind = ReadLayer(reading), "cell"
+    implementation: ReadStep | ReadLayer | ReadNetwork
+    if layer and forward.is_step and forward.finals and (alone or "h" in reading.gradients):
+        implementation = ReadStep(reading)
+        no_dfinal = tuple(s for s, p in forward.finals.items() if p not in reading.cotangents)
+    elif layer and not forward.is_step and (main is None or forward.is_over_time(main)):
+        implementation = ReadLayer(reading)
         places = {s: final_place(reading, s) for s in implementation._states()}
         no_dfinal = tuple(s for s, p in places.items() if p != main and p not in reading.cotangents)
-        inferred = tuple(s for s, p in places.items() if p is not None and "T" in forward.leaves[p].replace("S", "T"))
+        inferred = tuple(s for s, p in places.items() if p is not None and forward.is_over_time(p))
     elif forward.is_step and layer:
         raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: {reading.backward} gives no gradient of the state of a step, so it can't be run over time", forward
         )
     else:
-        implementation, kind = ReadNetwork(reading), "network"
+        implementation = ReadNetwork(reading)
+    over_time = implementation if isinstance(implementation, ReadLayer) and not alone else None
+    network = isinstance(implementation, ReadNetwork)
+    batch = 1 if forward.sizes.N == 1 else forward.owner.fixed.get("N")
     made = Subject(
         name=short_name(obj),
         spec=spec,
         framework="numpy",
-        kind="network" if kind == "network" else "cell",
+        kind="network" if network else "cell",
         implementation=implementation,
         undriven=_cut(reading),
-        second_call=implementation.second_call if isinstance(implementation, ReadLayer) else None,
-        written_into=implementation.written_into if isinstance(implementation, ReadLayer) else None,
+        second_call=over_time.second_call if over_time else None,
+        written_into=over_time.written_into if over_time else None,
+        two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,
         like=getattr(obj, "like", None),
-        capabilities=frozenset({"backward"}),
-        detected=tuple(explained(reading, kind)),
-        batch_sizes=(1,) if forward.sizes.N == 1 else None,
+        capabilities=frozenset() if alone else frozenset({"backward"}),
+        detected=tuple(explained(reading, "network" if network else "cell")),
+        batch_sizes=(batch,) if batch else None,
         input_sizes=(forward.sizes.D,) if forward.sizes.D == 1 or "D" in forward.owner.fixed else None,
         hidden_sizes=(forward.sizes.H,) if "H" in forward.owner.fixed else None,
+        square=forward.owner.square,
+        dtype=forward.dtype,
         truncation=forward.owner.truncation,
         source=source_of_reading(reading),
-        no_dfinal=no_dfinal if kind == "cell" else (),
-        inferred_final=inferred if kind == "cell" else (),
+        no_dfinal=no_dfinal if not network and not alone else (),
+        inferred_final=inferred if not network else (),
+        accumulation=_accumulation(reading) if not network else None,
     )
     try:
         _at_other_sizes(made, spec)
     except NotUnderstoodError as error:
         made = _without_single_steps(made, error)
-    return replace(made, stateless=_stateless(made, reading) if isinstance(implementation, ReadLayer) else None)
+    return replace(made, stateless=_stateless(made, reading) if over_time else None)
+
+
+def _with_slots(reading: Reading) -> Reading:
+    """`reading` with the places of gradients that are kept on the object beside their weights, so that they get the weights' dtype."""
+    kept = {k[2:]: p.path for k, p in reading.gradients.items() if p.kind == "kept"}
+    parameters = tuple(replace(p, gradient=kept.get(p.name)) for p in reading.forward.parameters)
+    return replace(reading, forward=replace(reading.forward, parameters=parameters))
+
+
+def _kept_twice(reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The weights to whose gradients, kept on the object, a second backward adds, and those whose gradients it overwrites."""
+    kept = [k for k, p in reading.gradients.items() if p.kind == "kept" and k.startswith("p:")]
+    if not kept:
+        return (), ()
+    params, values = backward.probe(reading)
+    root, found = forwards.fresh(reading.forward, params), []
+    with forwards.quiet():
+        bare = backward.run(replace(reading, backward=None), params, values, {})
+        cotangents = backward.drawn_cotangents(reading, np.random.default_rng(3), bare)
+        for _ in range(2):
+            done = backward.run(reading, params, values, cotangents, root)
+            found.append({k[2:]: np.array(read(done.root, reading.gradients[k].path)) for k in kept})
+    return accumulation(*found)
+
+
+def _accumulation(reading: Reading) -> Accumulation | None:
+    added, replaced = _kept_twice(reading)
+    return Accumulation(added, replaced) if added and replaced else None
 
 
 def _without_single_steps(made: Subject, error: NotUnderstoodError) -> Subject:
@@ -307,9 +402,16 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         f"{forward.names.get(p) or '.'.join(map(str, p[1:])) or 'result'} {shape_words(w)}" for p, w in forward.leaves.items() if w
     )
     yield Detection("form", f"read as a {kind}: {forward.method}({forwards.said(forward)}) -> {result or 'a loss'}")
+    if forward.door:
+        way = f"{forward.setter}()" if forward.setter else f"attributes {', '.join(forward.door.values())}"
+        yield Detection("state", f"{', '.join(forward.door)} handed over by {way}: outputs change with it")
+    if reading.backward is None and not reading.gradients:
+        yield Detection("gradients", "none: it has no backward, so only its forward pass is checked")
     if reading.backward and reading.backward != forward.method:
         yield Detection("backward", f"{reading.backward}({backward.said(reading)})")
     yield Detection("weights", forward.owner.words)
+    if forward.dtype == "float32":
+        yield Detection("dtype", "float32: forward returns float32 for float64 inputs")
     yield Detection("seen", ", ".join((*forward.evidence, *reading.evidence)))
     kinds = {
         "result": "returned",
@@ -319,9 +421,15 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         "local": "variables of the function",
     }
     for kind_, said in kinds.items():
-        names = [k.removeprefix("p:") for k, place in reading.gradients.items() if place.kind == kind_]
-        if names:
-            yield Detection("gradients", f"{said}: {', '.join(names)}")
+        places = {k.removeprefix("p:"): place.path for k, place in reading.gradients.items() if place.kind == kind_}
+        if not places:
+            continue
+        why = f"{said}: {', '.join(places)}"
+        if kind_ == "kept":
+            twice = _kept_twice(reading)
+            why = f"{said}, in {', '.join(map(_slot_words, places.values()))}: {', '.join(places)}"
+            why += f"; {accumulation_words(*twice)}" if any(twice) else ""
+        yield Detection("gradients", why)
     missing = [p.name for p in forward.parameters if f"p:{p.name}" not in reading.gradients]
     if missing:
         yield Detection("not given", ", ".join(missing))
@@ -335,14 +443,32 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("truncation", f"BPTT stops after {forward.owner.truncation} steps, as its constructor says")
 
 
+def _backwards_too(made: Subject, params: Arrays, xs: Array, state: Arrays, ys: Array, final: Arrays) -> None:
+    """Raises what backward raises; what an object's raises over several steps, which has run over others, is the checks' business."""
+    if "backward" not in made.capabilities:
+        return
+    try:
+        made.implementation.backward(
+            params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) if s in made.no_dfinal else v for s, v in final.items()}
+        )
+    except Exception:
+        forward = made.implementation.reading.forward
+        if len(xs) == 1 or not forwards.keeps(forward.owner, forward.template):
+            raise
+
+
+def _slot_words(slot: Slot) -> str:
+    return "".join(f".{s.key}" if s.kind == "attr" else f"[{s.key!r}]" for s in slot).lstrip(".")
+
+
 def _at_other_sizes(made: Subject, spec: str) -> None:
     """Runs once at other sizes.  Raises UsageError with the user's line where that fails."""
     rng, impl = np.random.default_rng(5), made.implementation
-    one = made.batch_sizes == (1,)
-    for T, N, D, H in ((2, 1 if one else 3, 4, 6), (1, 1, 3, 5), (6, 1 if one else 2, 7, 3)):
+    for T, N, D, H in ((2, 3, 4, 6), (1, 1, 3, 5), (6, 2, 7, 3)):
         T = max(T, min(made.lengths_of_sequence or (1,)))
         D = made.input_sizes[0] if made.input_sizes else D
-        H = made.hidden_sizes[0] if made.hidden_sizes else H
+        H = made.hidden_sizes[0] if made.hidden_sizes else D if made.square else H
+        N = made.batch_sizes[0] if made.batch_sizes else N
         try:
             with forwards.quiet():
                 params = impl.init(rng, D, H)
@@ -352,10 +478,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
                 else:
                     xs = rng.normal(size=(T, N, D))
                     ys, final = impl.run(params, xs, state)
-                    closed = made.no_dfinal
-                    impl.backward(
-                        params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) if s in closed else v for s, v in final.items()}
-                    )
+                    _backwards_too(made, params, xs, state, ys, final)
         except Exception as error:  # the user's code, at sizes of ours, may raise anything
             raise NotUnderstoodError(
                 f"{spec}: {made.name} was understood at one size, but at T={T} N={N} D={D} H={H} it stopped with {raised_at(error)}",

@@ -17,13 +17,15 @@ import numpy as np
 from bptt.harness.adapters.reading import assumed, words
 from bptt.harness.adapters.reading.clips import clip_lifted, clip_of
 from bptt.harness.adapters.reading.forward import (
+    BACKWARD_TRIED,
+    FORWARD_RAN,
     MOST_TRIES,
     Failures,
     Forward,
     Path,
     Values,
-    _depth,
     call,
+    depth,
     fresh,
     hand,
     outputs,
@@ -35,7 +37,7 @@ from bptt.harness.adapters.reading.forward import (
 )
 from bptt.harness.adapters.reading.layout import at, canonical, layout_of, like
 from bptt.harness.adapters.reading.owners import Handed, HandedOwner, called, watched
-from bptt.harness.adapters.reading.weights import Parameter, draw, find_gradients, gradients_before, has_effect, like_shape, read
+from bptt.harness.adapters.reading.weights import Parameter, Step, draw, find_gradients, gradients_before, has_effect, like_shape, read
 from bptt.harness.subject import Array, Arrays
 
 RATE = 0.125
@@ -60,7 +62,8 @@ class Reading:
     """A forward pass with its backward pass.
 
     backward   its name, None where there is none, the forward's own where one function is both
-    sources    argument of backward -> ('cotangent', leaf, layout) ('tuple', its parts) ('arg', of forward) ('leaf', path)
+    sources    argument of backward -> ('cotangent', leaf, layout) ('tuple', its parts) ('carry', leaf, layout): a second one of the same
+               leaf, that of the next step ('arg', of forward) ('leaf', path)
                ('item', path) ('targets',) ('rate',) ('weights',) ('size', letter)
     loss       ('forward', path) ('backward', path) ('method', name, roles) ('local', name) a variable of forward
                ('assumed', kind, leaf, factor) or None where cotangents are handed over
@@ -83,6 +86,11 @@ class Reading:
         return tuple(part[1] for s in self.sources.values() for part in _parts(s) if part[0] == "cotangent")
 
     @property
+    def main(self) -> Path | None:
+        """The output whose gradient is handed over: the one over time, if there is one."""
+        return next((p for p in self.cotangents if self.forward.is_over_time(p)), next(iter(self.cotangents), None))
+
+    @property
     def given(self) -> tuple[str, ...]:
         return tuple(k[2:] for k in self.gradients if k.startswith("p:"))
 
@@ -103,7 +111,7 @@ def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]
         if key in seen or (outside and target):  # a loss inside and a gradient from outside: of which the loss is, is not to be told
             continue
         seen.add(key)
-        failures.tries += 1
+        failures.tries += 5
         if failures.tries > MOST_TRIES:
             break
         guess = Reading(forward, method, sources, target=target, words_agree=agree, clip=clip)
@@ -111,7 +119,7 @@ def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]
             with quiet():
                 found.append(_tried(guess))
         except Exception as error:  # a guess at the arguments may raise anything: the one that came furthest is told
-            failures.add(2000 + _depth(error), f"{method}({said(guess)})", error)
+            failures.add(BACKWARD_TRIED + depth(error), f"{method}({said(guess)})", error)
     found.sort(key=lambda r: -_score(r))
     return [r for r in found if _score(r) == _score(found[0])]
 
@@ -127,7 +135,7 @@ def in_one(forward: Forward, failures: Failures) -> Reading | None:
         with quiet():
             found = _tried(reading)
     except Exception as error:  # as above
-        failures.add(1500, f"{forward.method} as loss and gradients in one", error)
+        failures.add(FORWARD_RAN + 1, f"{forward.method} as loss and gradients in one", error)
         return None
     return found if found.loss is not None else None
 
@@ -140,11 +148,12 @@ def _source_words(reading: Reading, source: Path) -> str:
     forward = reading.forward
     if source[0] == "tuple":
         return f"({', '.join(_source_words(reading, part) for part in source[1])})"
-    if source[0] == "cotangent":
-        name = forward.names.get(source[1]) or ("the result" if len(source[1]) == 1 else ".".join(map(str, source[1])))
+    if source[0] in ("cotangent", "carry"):
+        path = source[1]
+        name = forward.names.get(path) or ("the result" if len(path) == 1 else path[1] if path[0] == "held" else ".".join(map(str, path)))
         if kind := forward.through.get(source[1]):
             name = f"what {name} is the {kind} of,"
-        return f"cotangent of {name} {shape_words(forward.leaves[source[1]])}"
+        return f"cotangent of {name} {shape_words(forward.layout(source[1]))}"
     if source[0] in ("leaf", "item"):
         path = source[1]
         return f"{forward.names.get(path) or '.'.join(map(str, path))} of {forward.method}"
@@ -158,27 +167,50 @@ def _sources(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path], s
     needed, optional = words.arguments(forward.owner.methods[method])
     needed = [n for n in (*needed, *words.unbound(forward.owner.methods[method])) if n not in ("self", "cls")]
     rates = [n for n in optional if "rate" in words.roles(n)]
-    cotangent = [n for n in optional if words.COTANGENT.match(n) and optional[n] is None]
+    cotangent = [n for n in optional if words.COTANGENT.match(n) and (optional[n] is None or optional[n] == 0)]
     weights = [n for n in optional if n in forward.owner.handed]
-    names = [*needed, *rates, *cotangent, *weights]
     items = _items(forward)
-    choices: list[list[tuple[Path, int]]] = []
-    for name in names:
-        choices.append(_choices(forward, name, items, names))
-    targets: Sequence[str] = ("",)
-    if "targets" not in forward.roles.values() and any(c[0][0] == ("targets",) for c in choices if c):
-        one = forward.sizes.N == 1
+    for names in dict.fromkeys(((*needed, *rates, *cotangent, *weights), (*needed, *rates, *weights))):
+        choices = [_choices(forward, method, name, items, names) for name in names]
+        combined = list(itertools.islice(itertools.product(*choices), 300))
+        apart = [c for c in combined if _apart(c)]
+        apart = apart or ([carried for c in combined if _apart(carried := _carried(c, forward.finals.get("h")))] if forward.is_step else [])
+        for chosen, target in itertools.product(apart, _targets_of(forward, choices)):
+            yield {n: s for n, (s, _) in zip(names, chosen, strict=True)}, target, sum(a for _, a in chosen)
+        if apart:
+            return
+
+
+def _targets_of(forward: Forward, choices: Sequence[Sequence[tuple[Path, int]]]) -> Sequence[str]:
+    """The layouts of targets to try."""
+    if "targets" in forward.roles.values():
+        return (forward.target,)
+    if any(c[0][0] == ("targets",) for c in choices if c):
         from bptt.harness.adapters.reading.forward import _TARGETS
 
-        targets = tuple(t for t in _TARGETS["one" if one else "many"])
-    elif "targets" in forward.roles.values():
-        targets = (forward.target,)
-    for chosen in itertools.islice(itertools.product(*choices), 300):
-        used = [s[:2] for whole, _ in chosen for s in _parts(whole) if s[0] in ("cotangent", "leaf", "item", "arg")]
-        if len(set(used)) < len(used):
-            continue
-        for target in targets:
-            yield {n: s for n, (s, _) in zip(names, chosen, strict=True)}, target, sum(a for _, a in chosen)
+        return _TARGETS["one" if forward.sizes.N == 1 else "many"]
+    return ("",)
+
+
+_Choice = tuple[tuple[Path, int], ...]
+
+
+def _apart(chosen: _Choice) -> bool:
+    """Whether no two arguments are the same thing, and none is the gradient of what another one hands back as a part of a cache."""
+    parts = [s for whole, _ in chosen for s in _parts(whole)]
+    used = [s[:2] for s in parts if s[0] in ("cotangent", "carry", "leaf", "item", "arg")]
+    caches = [s[1] for s in parts if s[0] == "item" and len(s[1]) > 1]
+    inside = [s for s in parts if s[0] == "cotangent" and any(s[1] != c and s[1][: len(c)] == c for c in caches)]
+    return len(set(used)) == len(used) and not inside
+
+
+def _carried(chosen: _Choice, h: Path | None) -> _Choice:
+    """Where two arguments are gradients of h, which is the output and goes on to the next step, the second one is that of the next step."""
+    found: list[tuple[Path, int]] = []
+    for source, agree in chosen:
+        again = source[:2] == ("cotangent", h) and any(s[:2] == source[:2] for s, _ in found)
+        found.append((("carry", *source[1:]) if again else source, agree))
+    return tuple(found)
 
 
 def _items(forward: Forward) -> list[tuple[Path, str]]:
@@ -192,7 +224,10 @@ def _items(forward: Forward) -> list[tuple[Path, str]]:
     return [(("result",), returned[0] if returned else "")]
 
 
-def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]], names: Sequence[str]) -> list[tuple[Path, int]]:
+_NEXT = re.compile(r"(next|new|out|cur|current)(?![a-z])", re.I)
+
+
+def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Path, str]], names: Sequence[str]) -> list[tuple[Path, int]]:
     if name in forward.owner.handed:
         return [(("weights",), 1)]
     if "params" in words.roles(name) and any(box not in names for box, names in forward.owner.handed.items()):
@@ -214,11 +249,15 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]], nam
     if words.COTANGENT.match(name):
         stem = words.stem(name)
         ranked: list[tuple[Path, int]] = []
-        agreeing = {p for p in forward.leaves if _names_agree(stem, forward.names.get(p, ""))}
+        many = len(stem) > 1 and stem.endswith("s") and not forward.is_step
+        agreeing = {p for p in forward.leaves if _names_agree(stem, forward.names.get(p, "")) and (not many or forward.is_over_time(p))}
+        agreeing |= {p for s, p in forward.finals.items() if forward.is_step and s in words.roles(stem)}
         if not agreeing:  # what is returned itself comes before what is in a tuple beside it
             agreeing = {p for p in forward.leaves if len(p) == min(map(len, forward.leaves)) < max(map(len, forward.leaves))}
         for p, layout in forward.leaves.items():
             ranked += [(("cotangent", p, as_), int(p in agreeing)) for as_ in cotangent_layouts(layout)] if layout else []
+        held = [p for s, p in forward.finals.items() if p[0] == "held" and s in words.roles(stem) and p not in forward.leaves]
+        ranked += [(("cotangent", p, forward.state), 1) for p in held]
         ranked += [(("tuple", parts), int(words.same(stem, n))) for n, parts in _tuples(forward, items)]
         return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]
     if words.CACHE.search(name):
@@ -237,9 +276,13 @@ def _choices(forward: Forward, name: str, items: Sequence[tuple[Path, str]], nam
         return [(("arg", x), 1)]
     for state in ("h", "c"):
         if state in roles and state in forward.roles.values():
+            last = forward.finals.get(state) if forward.is_step else None
+            after: list[tuple[Path, int]] = [(("leaf", p), 0) for p in ([last] if last else forward.leaves)]
+            if words.is_squashed(forward.owner.methods[method], name) or _NEXT.search(name):
+                return after
             arg = next(a for a, r in forward.roles.items() if r == state)
             below = [(("arg", a), 1) for a, r in forward.roles.items() if r == "x" and re.search(r"_(l|layer|below)$", name)]
-            return [*below, (("arg", arg), int(not below and words.is_previous(name))), *((("leaf", p), 0) for p in forward.leaves)]
+            return [*below, (("arg", arg), int(not below and words.is_previous(name))), *after]
     size = next((r for r in roles if r in "TNDHO"), None)
     if size:
         return [(("size", size), 1)]
@@ -287,11 +330,20 @@ def run(
     watch: bool = False,
 ) -> Pass:
     """Forward and backward once.  `cotangents` have the axes that `outputs` gives; local variables are kept where they are asked for."""
+    went = run_forward(reading, fresh(reading.forward, params) if root is None else root, replace(values, rate=rate), watch)
+    return went if _is_alone(reading) else run_backward(reading, went, replace(values, rate=rate), cotangents, watch)
+
+
+def _is_alone(reading: Reading) -> bool:
+    """Whether there is no backward pass of its own."""
+    return reading.backward is None or reading.backward == reading.forward.method
+
+
+def run_forward(reading: Reading, root: Any, values: Values, watch: bool = False) -> Pass:
+    """The forward pass on an object."""
     forward = reading.forward
-    root = fresh(forward, params) if root is None else root
-    values = replace(values, rate=rate)
-    before = {p.name: np.array(read(root, p.slot)) for p in forward.parameters}
-    alone = reading.backward is None or reading.backward == forward.method
+    before = {p.name: np.array(read(root, p.slot)) for p in forward.parameters} if watch or _moves(reading) else {}
+    alone = _is_alone(reading)
     local = watch or any(p.kind == "local" for p in reading.gradients.values())
     first = forward.owner.function(root, forward.method)
     with clip_lifted(first, reading.clip if alone else None):  # a forward pass of its own may cut what it likes
@@ -299,19 +351,28 @@ def run(
             result, kept = watched(first, lambda: call(forward, root, values))
         else:
             result, kept = call(forward, root, values), {}
-    if alone:
-        return Pass(root, result, result, before, kept, kept)
+    return Pass(root, result, result, before, kept, kept)
+
+
+def _moves(reading: Reading) -> bool:
+    """Whether a gradient is told by how its weight changes."""
+    return any(p.kind in ("change", "updated") for p in reading.gradients.values())
+
+
+def run_backward(reading: Reading, went: Pass, values: Values, cotangents: Mapping[Path, Array], watch: bool = False) -> Pass:
+    """The backward pass after a forward pass, on the same object."""
     assert reading.backward is not None
-    arguments = {a: _argument(reading, s, a, root, result, values, cotangents, rate) for a, s in reading.sources.items()}
-    second = forward.owner.function(root, reading.backward)
-    given = {a: [np.array(v) for v in _arrays(arguments[a])] for a, s in reading.sources.items() if s[0] in ("cotangent", "tuple")}
+    root, result = went.root, went.result
+    arguments = {a: _argument(reading, s, a, root, result, values, cotangents) for a, s in reading.sources.items()}
+    second = reading.forward.owner.function(root, reading.backward)
+    given = {a: [np.array(v) for v in _arrays(arguments[a])] for a, s in reading.sources.items() if s[0] in ("cotangent", "tuple", "carry")}
     with clip_lifted(second, reading.clip):
-        if local:
+        if watch or any(p.kind == "local" for p in reading.gradients.values()):
             gave, left = watched(second, lambda: called(second, arguments))
         else:
             gave, left = called(second, arguments), {}
     changed = tuple(a for a, was in given.items() if not all(map(np.array_equal, was, _arrays(arguments[a]))))
-    return Pass(root, result, gave, before, kept, left, changed)
+    return Pass(root, result, gave, went.before, went.forward_locals, left, changed)
 
 
 def _arrays(value: Any) -> list[Array]:
@@ -321,15 +382,16 @@ def _arrays(value: Any) -> list[Array]:
     return [value] if isinstance(value, np.ndarray) else []
 
 
-def _argument(
-    reading: Reading, source: Path, name: str, root: Any, result: Any, values: Values, cotangents: Mapping[Path, Array], rate: float
-) -> Any:
+def _argument(reading: Reading, source: Path, name: str, root: Any, result: Any, values: Values, cotangents: Mapping[Path, Array]) -> Any:
     forward = reading.forward
     kind = source[0]
     if kind == "tuple":
-        return tuple(_argument(reading, part, name, root, result, values, cotangents, rate) for part in source[1])
+        return tuple(_argument(reading, part, name, root, result, values, cotangents) for part in source[1])
     if kind == "cotangent":
         return cotangent_like(forward, source[1], source[2], cotangents[source[1]], root, result)
+    if kind == "carry":
+        carried = cotangents.get(("carry", *source[1]))
+        return cotangent_like(forward, source[1], source[2], 0 * cotangents[source[1]] if carried is None else carried, root, result)
     if kind == "arg":
         return hand(forward, forward.roles[source[1]], values, root, source[1])
     if kind in ("leaf", "item"):
@@ -337,7 +399,7 @@ def _argument(
     if kind == "targets":
         return targets_for(forward, reading.target, root, values.targets)
     if kind == "rate":
-        return rate
+        return values.rate
     if kind == "weights":
         return root.argument(name)
     if kind == "size":
@@ -381,7 +443,7 @@ def drawn_cotangents(reading: Reading, rng: np.random.Generator, done: Pass, siz
     return {p: np.asarray(size * rng.normal(size=outputs(forward, done.root, done.result, p).shape)) for p in reading.cotangents}
 
 
-def _probe(reading: Reading, seed: int = 2) -> tuple[Arrays, Values]:
+def probe(reading: Reading, seed: int = 2) -> tuple[Arrays, Values]:
     forward = reading.forward
     rng = np.random.default_rng(seed)
     target = reading.target or forward.target
@@ -392,7 +454,7 @@ def _probe(reading: Reading, seed: int = 2) -> tuple[Arrays, Values]:
 def _tried(guess: Reading) -> Reading:
     """`guess` with its gradients, loss and evidence.  Raises what the user's code raises, ValueError where no gradient came out."""
     forward = guess.forward
-    params, values = _probe(guess)
+    params, values = probe(guess)
     bare = run(replace(guess, backward=None), params, values, {})
     rng = np.random.default_rng(3)
     cotangents = drawn_cotangents(guess, rng, bare)
@@ -406,7 +468,8 @@ def _tried(guess: Reading) -> Reading:
     raw = gradient_values(replace(guess, gradients=gradients), done, params, values)
     each_step = {k for k, v in raw.items() if k.startswith("p:") and v.shape == (forward.sizes.T, *np.shape(params[k[2:]]))}
     gradients = {k: replace(p, each_step=k in each_step) for k, p in gradients.items()}
-    if not any(k.startswith("p:") for k in gradients):
+    given = {k: p for k, p in gradients.items() if k.startswith("p:")}
+    if all(p.kind == "kept" and np.array_equal(before.get(p.path), read(done.root, p.path)) for p in given.values()):
         raise ValueError(f"no gradient of a weight was found in what {guess.backward} returned, kept, or left on the object")
     gradients, changes = _settled(replace(guess, gradients=gradients), done, params, values, cotangents)
     forward = _with_effect(forward, guess.cotangents, gradients, params, values)
@@ -455,7 +518,7 @@ def _rows_apart(reading: Reading, params: Arrays, values: Values, cotangents: Ma
         return False
 
     def turned(path: Path, value: Array) -> Array:
-        axes = [a for a in "TN" if a in forward.leaves[path].replace("S", "T")]
+        axes = [a for a in "TN" if a in forward.layout(path).replace("S", "T")]
         other = np.array(value)
         if "N" in axes:
             other.swapaxes(0, axes.index("N"))[0] *= -1
@@ -593,7 +656,7 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
         for path, _, value in _returned(done.gave, returned):
             if any(p.kind == "result" and p.path == path for p in found.values()):
                 continue
-            role = _role_by_shape(forward, value, found, params)
+            role = _role_by_shape(guess, value, found, params)
             if role and role[2:] not in changed:
                 found[role] = Place("result", path)
     claimed = {p.path for p in found.values() if p.kind in ("result", "updated")}
@@ -601,7 +664,15 @@ def _places(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any
     # what is returned comes before a variable of the function
     left = [p.name for p in forward.parameters if f"p:{p.name}" not in found and _like_bias(np.shape(done.before[p.name])) not in free]
     found |= _local_places(forward, done, left)
-    return found
+    return found | {s: place for s in forward.states if s not in found and keeps and (place := _kept_of_state(forward, done.root, s))}
+
+
+def _kept_of_state(forward: Forward, root: Any, s: str) -> Place | None:
+    """The attribute that holds the gradient of the first state of a sequence: dh0; dh where the object is given h as an attribute."""
+    names = (f"d{s}0", f"d{s}_0", f"d{s}_prev", f"grad_{s}0", *((f"d{s}", f"d{s}_next", f"grad_{s}") if forward.door else ()))
+    held = {n: getattr(root, "__dict__", {}).get(n) for n in names} if not forward.is_step else {}
+    fitting = [n for n, v in held.items() if isinstance(v, np.ndarray) and layout_of(v, forward.sizes) == forward.state]
+    return Place("kept", (Step("attr", fitting[0]),)) if fitting else None
 
 
 def _differs(value: Any, weight: Array) -> bool:
@@ -617,8 +688,7 @@ def _holds_rate(root: Any) -> bool:
 def _returned(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]]:
     """What a call returned, leaf by leaf: path, the author's name, value."""
     if isinstance(gave, Mapping):
-        for key, value in gave.items():
-            yield (key,), str(key), value
+        yield from _in_boxes(gave, ())
         return
     items = list(gave) if isinstance(gave, tuple | list) else [gave]
     whole = not isinstance(gave, tuple | list)
@@ -626,8 +696,7 @@ def _returned(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]
         name = names[k] if len(names) == len(items) else ""
         path: Path = () if whole else (k,)
         if isinstance(item, Mapping):
-            for key, value in item.items():
-                yield (*path, key), str(key), value
+            yield from _in_boxes(item, path)
         elif isinstance(item, tuple) or (isinstance(item, list) and item and len({np.shape(i) for i in item}) > 1):
             inner = name.split(",")
             for j, value in enumerate(item):
@@ -636,10 +705,21 @@ def _returned(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]
             yield path, name, item
 
 
+def _in_boxes(box: Mapping[Any, Any], path: Path) -> Iterator[tuple[Path, str, Any]]:
+    """The values of a dict, and of dicts in it: ``grads["W"]["f"]`` is called W.f, as the weight is."""
+    for key, value in box.items():
+        if isinstance(value, Mapping):
+            yield from (((*path, key, inner), f"{key}.{inner}", v) for inner, v in value.items())
+        else:
+            yield (*path, key), str(key), value
+
+
 def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> str | None:
     if not name or not isinstance(value, np.ndarray | np.floating | list):
         return None
     stem = words.stem(name)
+    if "." in name:
+        return next((f"p:{p.name}" for p in forward.parameters if p.name in (name, stem)), None)
     if stem == name:
         if one_call:
             return None
@@ -658,16 +738,22 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
     return None
 
 
-def _role_by_shape(forward: Forward, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:
-    """The one thing that has the shape of `value`; None where there are several: what is alike in shape is told apart by names alone."""
+def _role_by_shape(guess: Reading, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:
+    """The one thing left that has the shape of `value`; None where there are several: what is alike in shape is told apart by names alone.
+
+    Of two states without a name the first is the one whose gradient is backward's first argument.
+    """
+    forward = guess.forward
     layout = layout_of(value, forward.sizes)
     bare = sorted((layout or "").replace(":", "").replace("1", ""))
     fitting = [f"p:{n}" for n, v in params.items() if isinstance(value, np.ndarray) and _like_bias(v.shape) == _like_bias(value.shape)]
     if layout and bare == sorted(forward.x.replace(":", "").replace("1", "")) and not forward.counts:
         fitting.append("x")
     if layout and bare == sorted(forward.state.replace("1", "")):
-        fitting += forward.states
-    return fitting[0] if len(fitting) == 1 and fitting[0] not in found else None
+        order = [s for p in guess.cotangents for s, path in forward.finals.items() if path == p]
+        fitting += sorted(forward.states, key=lambda s: order.index(s) if s in order else len(order))
+    left = [f for f in fitting if f not in found]
+    return left[0] if len(left) == 1 or (left and set(left) <= {"h", "c"} and forward.is_step) else None
 
 
 def _like_bias(shape: tuple[int, ...]) -> tuple[int, ...]:

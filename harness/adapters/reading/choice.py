@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bptt.harness.adapters.reading.backward import Reading, _probe, _score, drawn_cotangents, gradient_values, loss_value, run, said
+from bptt.harness.adapters.reading.backward import Reading, _score, drawn_cotangents, gradient_values, loss_value, probe, run, said
 from bptt.harness.adapters.reading.forward import outputs, quiet
 from bptt.harness.adapters.reading.forward import said as forward_said
 from bptt.harness.adapters.reading.through import is_said, through_activation
@@ -56,7 +56,7 @@ def reads_all(reading: Reading) -> bool:
 
     What takes a gradient of the last state for one of all states may run all the same, and reads some of its entries alone.
     """
-    params, values = _probe(reading, seed=11)
+    params, values = probe(reading, seed=11)
     rng = np.random.default_rng(13)
     try:
         with quiet():
@@ -111,7 +111,7 @@ def _one_row_at_a_time(best: Reading, found: Sequence[Reading]) -> None:
 
 
 def _of_other_shapes(reading: Reading) -> list[str]:
-    params, values = _probe(reading, seed=11)
+    params, values = probe(reading, seed=11)
     try:
         with quiet():
             bare = run(replace(reading, backward=None), params, values, {})
@@ -147,7 +147,7 @@ def is_right(reading: Reading) -> bool | None:
 
 def _along(reading: Reading, names: tuple[str, ...], seed: int) -> tuple[float, float, float] | None:
     """Given and exact derivative along one random direction, and the size of the gradients."""
-    params, values = _probe(reading, seed=11)
+    params, values = probe(reading, seed=11)
     rng = np.random.default_rng(seed)
     forward = reading.forward
     try:

@@ -98,14 +98,15 @@ def _number(node: ast.expr) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-@contextlib.contextmanager
-def clip_lifted(function: Any, bound: float | None) -> Iterator[None]:
+def clip_lifted(function: Any, bound: float | None) -> contextlib.AbstractContextManager[None]:
     """The author's gradient clipping is no part of the gradient: while `function` is judged, it is lifted."""
-    if bound is None:
-        yield
-        return
+    return contextlib.nullcontext() if bound is None else _lifted(function, bound)
+
+
+@contextlib.contextmanager
+def _lifted(function: Any, bound: float) -> Iterator[None]:
     space = getattr(function, "__globals__", {})
-    saved = [(name, value) for name, value in space.items() if value is np]
+    saved: list[tuple[str, Any]] = [(name, value) for name, value in space.items() if value is np]
     lifted = _Lifted(bound)
     for name, _ in saved:
         space[name] = lifted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.objects import required
 from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run
+from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run, run_backward, run_forward
 from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, one_hot, outputs, quiet
 from bptt.harness.adapters.reading.layout import Sizes
 from bptt.harness.adapters.reading.owners import HandedOwner
-from bptt.harness.adapters.reading.weights import draw, find_parameters, read
-from bptt.harness.errors import ContractError, SubjectError
+from bptt.harness.adapters.reading.weights import draw, read, reset_gradients, substitute
+from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Arrays, SecondCall
 
 
@@ -25,8 +27,9 @@ class _Read:
     """What all three forms share: a template for each pair of sizes, and objects that hold given parameters."""
 
     def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+        self._reading = self._last = reading
         self._made: dict[tuple[int | tuple[int, ...], ...], Forward] = {}
+        self._moves = any(p.kind in ("change", "updated") for p in reading.gradients.values())
 
     @property
     def reading(self) -> Reading:
@@ -37,13 +40,13 @@ class _Read:
         sizes = replace(forward.sizes, D=input_size, H=hidden_size)
         with quiet():
             template = forward.owner.make(rng, sizes)
-            if not find_parameters(template, {}) or any(read(template, p.slot) is None for p in forward.parameters):
+            if any(read(template, p.slot) is None for p in forward.parameters):
                 x = rng.integers(0, sizes.D, size=(sizes.T, sizes.N)) if forward.counts else rng.normal(size=(sizes.T, sizes.N, sizes.D))
                 state = {s: np.zeros((sizes.N, sizes.H)) for s in "hc"}
                 call(replace(forward, sizes=sizes), template, Values(x, state, np.zeros((sizes.T, sizes.N, sizes.O))))
         params = draw(template, forward.parameters, rng, hidden_size)
         self._made[self._key(params)] = replace(forward, sizes=sizes, template=template)
-        return params
+        return {name: value.astype(forward.dtype) for name, value in params.items()}
 
     def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
         sizes = self._forward(params).sizes
@@ -62,23 +65,32 @@ class _Read:
         except KeyError:
             raise ContractError("params are of sizes at which init was never called, wanted params that init made") from None
 
-    def _at(self, params: Arrays, N: int | None = None) -> Reading:
+    def at(self, params: Arrays, N: int | None = None) -> Reading:
         """The reading at the sizes of `params`; of an object that is made for one size of batch, one that is made for N."""
         forward = self._forward(params)
         if N is None or N == forward.sizes.N or "=N" not in forward.owner.words:
-            return replace(self._reading, forward=forward)
+            return self._with(forward)
         if (N, *self._key(params)) not in self._made:
             sizes = replace(forward.sizes, N=N)
             with quiet():
                 template = forward.owner.make(np.random.default_rng(0), sizes)
             self._made[(N, *self._key(params))] = replace(forward, sizes=sizes, template=template)
-        return replace(self._reading, forward=self._made[(N, *self._key(params))])
+        return self._with(self._made[(N, *self._key(params))])
+
+    def _with(self, forward: Forward) -> Reading:
+        if self._last.forward is not forward:
+            self._last = replace(self._reading, forward=forward)
+        return self._last
+
+    def _root(self, forward: Forward, params: Arrays) -> Any:
+        """An object with these weights themselves, so that one that is written into shows; with copies where backward means to."""
+        return fresh(forward, params) if self._moves else substitute(forward.template, forward.parameters, params)
 
     @contextlib.contextmanager
-    def _strict(self, params: Arrays) -> Iterator[None]:
-        """In complex numbers a dropped imaginary part is an error; what the user prints is not shown."""
+    def _strict(self, params: Arrays, *inputs: Array) -> Iterator[None]:
+        """In complex numbers a dropped imaginary part is an error."""
         with warnings.catch_warnings():
-            if any(v.dtype.kind == "c" for v in params.values()):
+            if any(v.dtype.kind == "c" for v in (*params.values(), *inputs)):
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
             yield
 
@@ -87,7 +99,7 @@ class ReadNetwork(_Read):
     """Inputs and targets to a loss; where cotangents are handed over instead, the loss is their product with the output."""
 
     def batch(self, rng: np.random.Generator, params: Arrays, T: int, N: int) -> tuple[Array, Array]:
-        reading = self._at(params)
+        reading = self.at(params)
         sizes = replace(reading.forward.sizes, T=T, N=N)
         x = rng.integers(0, sizes.D, size=(T, N)) if reading.forward.counts else rng.normal(size=(T, N, sizes.D))
         if reading.loss is None:
@@ -100,7 +112,7 @@ class ReadNetwork(_Read):
         return x, chosen if counts else one_hot(chosen, classes)
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self._at(params, np.shape(inputs)[1])
+        reading = self.at(params, np.shape(inputs)[1])
         forward = reading.forward
         dtype = next(iter(params.values())).dtype
         filled = {s: state[s] if s in state else np.zeros((np.shape(inputs)[1], forward.sizes.H), dtype) for s in "hc"}
@@ -133,7 +145,7 @@ def _has_outputs(reading: Reading) -> bool:
 
 
 def _shape(forward: Forward, path: Path, sizes: Sizes) -> tuple[int, ...]:
-    bare = forward.leaves[path].replace(":", "").replace("1", "").replace("S", "T")
+    bare = forward.layout(path).replace(":", "").replace("1", "").replace("S", "T")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
     return tuple(getattr(sizes, a) for a in axes)
 
@@ -145,22 +157,20 @@ class ReadLayer(_Read):
         return tuple(s for s in self._reading.forward.states if final_place(self._reading, s) is not None)
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self._at(params, xs.shape[1])
-        with self._strict(params):
-            done = run(replace(reading, backward=None), params, self._values(params, xs, state), {})
+        reading = self.at(params, xs.shape[1])
+        with self._strict(params, xs):
+            root = self._root(reading.forward, params)
+            done = run(replace(reading, backward=None), params, self._values(params, xs, state), {}, root)
             return self._read(reading, done, xs.shape[1])
 
     def _read(self, reading: Reading, done: Pass, N: int) -> tuple[Array, dict[str, Array]]:
-        ys = _with_rows(
-            outputs(reading.forward, done.root, done.result, reading.cotangents[0] if reading.cotangents else main_leaf(reading)), N, 1
-        )
+        ys = _with_rows(outputs(reading.forward, done.root, done.result, reading.main or main_leaf(reading)), N, 1)
         final = {}
         for s in self._states():
             place = final_place(reading, s)
             assert place is not None
             value = outputs(reading.forward, done.root, done.result, place)
-            over_time = "T" in reading.forward.leaves[place].replace("S", "T")
-            final[s] = np.array(_with_rows(value, N, 1)[-1] if over_time else _with_rows(value, N, 0))
+            final[s] = np.array(_with_rows(value, N, 1)[-1] if reading.forward.is_over_time(place) else _with_rows(value, N, 0))
         return np.array(ys), final
 
     def _values(self, params: Arrays, xs: Array, state: Arrays) -> Values:
@@ -171,10 +181,11 @@ class ReadLayer(_Read):
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
-        reading = self._at(params, xs.shape[1])
+        reading = self.at(params, xs.shape[1])
         values = self._values(params, xs, state)
-        with self._strict(params):
-            done = run(reading, params, values, self._handed(reading, params, values, dys, dfinal))
+        with self._strict(params, xs):
+            root = self._root(reading.forward, params)
+            done = run(reading, params, values, self._handed(reading, params, values, dys, dfinal), root)
             found = gradient_values(reading, done, params, values)
         dxs = found.get("x")
         return _params_only(found), None if dxs is None else np.array(dxs), {s: np.array(found[s]) for s in self._states() if s in found}
@@ -185,7 +196,7 @@ class ReadLayer(_Read):
         None where its outputs are others then (it goes on where it stopped, by design), where it has a method that says it begins anew,
         where a gradient is told by how the weights change (a rate may fall from call to call), and where it raises.
         """
-        reading = self._at(params, xs.shape[1])
+        reading = self.at(params, xs.shape[1])
         forward = reading.forward
         if isinstance(forward.owner, HandedOwner) or any(_ANEW.search(name) for name in dir(forward.template)):
             return None
@@ -220,13 +231,37 @@ class ReadLayer(_Read):
 
     def written_into(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> tuple[str, ...]:
         """Names of backward's arguments that are gradients from outside and that it writes into."""
-        reading, values = self._at(params, xs.shape[1]), self._values(params, xs, state)
+        reading, values = self.at(params, xs.shape[1]), self._values(params, xs, state)
         with self._strict(params):
             return run(reading, params, values, self._handed(reading, params, values, dys, dfinal)).changed
 
+    @property
+    def says_not_stateful(self) -> bool:
+        """Whether it has a flag ``stateful`` that can be switched off, which its user has not set, and forward takes nothing but xs."""
+        forward = self._reading.forward
+        flag, roles = getattr(forward.template, "stateful", None), [r for r in forward.roles.values() if r != "weights"]
+        return isinstance(flag, bool) and roles == ["x"] and not forward.owner.given.get("stateful")
+
+    def two_sequences(self, params: Arrays, xs: Array) -> tuple[Array, Array]:
+        """The outputs (T, N, P) of two passes over the same xs (T, N, D) on one object with ``stateful = False``, no state handed over.
+
+        They are equal where every sequence starts from zeros.
+        """
+        reading = self.at(params, xs.shape[1])
+        forward = replace(reading.forward, door={}, setter="")
+        root, values = self._root(forward, params), self._values(params, xs, {})
+        root.stateful = False
+        for name in (n for n, f in forward.owner.methods.items() if words.RESET.match(n) and (required(f) or []) in ([], ["self"])):
+            getattr(root, name)()
+        first, second = (
+            self._read(reading, run_forward(replace(reading, forward=forward), root, values), xs.shape[1])[0] for _ in range(2)
+        )
+        return first, second
+
     def _handed(self, reading: Reading, params: Arrays, values: Values, dys: Array, dfinal: Arrays) -> dict[Path, Array]:
         """What each argument that is a gradient from outside is given."""
-        main = reading.cotangents[0]
+        main = reading.main
+        assert main is not None
         dys = dys.copy()
         handed: dict[Path, Array] = {}
         for s in self._states():
@@ -236,10 +271,10 @@ class ReadLayer(_Read):
             if place == main:
                 dys[-1] += dfinal[s]
             elif place in reading.cotangents:
-                handed[place] = dfinal[s] if "N" in reading.forward.leaves[place] else dfinal[s][0]
+                handed[place] = dfinal[s] if "N" in reading.forward.layout(place) else dfinal[s][0]
             elif np.any(dfinal[s]):
                 raise ContractError(f"backward was given a gradient of the final {s}, which {reading.backward} cannot take")
-        handed[main] = dys if "N" in reading.forward.leaves[main] else dys[:, 0]
+        handed[main] = dys if "N" in reading.forward.layout(main) else dys[:, 0]
         if missing := [path for path in reading.cotangents if path not in handed]:
             bare = run(replace(reading, backward=None), params, values, {})
             handed |= {path: np.zeros_like(outputs(reading.forward, bare.root, bare.result, path)) for path in missing}
@@ -269,58 +304,75 @@ def main_leaf(reading: Reading) -> Path:
 def final_place(reading: Reading, s: str) -> Path | None:
     """The leaf that has the last value of a state: one over time (its last step) or without; None where there is none."""
     forward = reading.forward
-    main = reading.cotangents[0] if reading.cotangents else main_leaf(reading)
+    main = reading.main or main_leaf(reading)
     hidden = [p for p, layout in forward.leaves.items() if set(layout.replace(":", "").replace("S", "T")) <= set("TNH1") and "H" in layout]
     named = [p for p in hidden if s in words.roles(forward.names.get(p, "")) and p != main]
-    flat = [p for p in named if "T" not in forward.leaves[p].replace("S", "T")]
+    flat = [p for p in named if "T" not in forward.layout(p).replace("S", "T")]
     if flat:
         return flat[0]
+    if forward.finals.get(s, ("held",))[0] == "result":
+        return forward.finals[s]
     if s == "h" and main in hidden:
         return main
-    return named[0] if named else None
+    return named[0] if named else forward.finals.get(s)
 
 
 class ReadStep(_Read):
-    """One step at a time, in a loop over time; one object for each step, so that what a step keeps is its own."""
+    """One step at a time, in a loop over time; one object for each step, so that what a step keeps is its own.
+
+    The objects are kept from call to call with the same weights, so that what leaks from one call into the next shows.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__(reading)
+        self._held: tuple[Reading, list[Array], list[Any]] = (reading, [], [])
+
+    def _objects(self, reading: Reading, params: Arrays, count: int) -> list[Any]:
+        held, arrays, objects = self._held
+        forward = reading.forward
+        now = [params[p.name] for p in forward.parameters]
+        if held.forward.template is not forward.template or len(arrays) != len(now) or any(map(operator.is_not, arrays, now)):
+            objects = []
+            self._held = (reading, now, objects)
+        while len(objects) < count:
+            objects.append(self._root(forward, params))
+        return objects[:count]
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self._at(params)
+        reading = self.at(params, xs.shape[1])
         ys, current = [], {s: np.array(v) for s, v in state.items()}
-        with self._strict(params):
-            root = fresh(reading.forward, params)
+        with self._strict(params, xs):
+            [root] = self._objects(reading, params, 1)
             for x in xs:
                 current = self._step(reading, root, x, current)[1]
                 ys.append(current["h"])
         return np.stack(ys), current
 
-    def _step(self, reading: Reading, root: Any, x: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+    def _step(self, reading: Reading, root: Any, x: Array, state: Arrays) -> tuple[Pass, dict[str, Array]]:
         forward = reading.forward
-        result = call(forward, root, Values(x[None], state, np.zeros(0)))
-        places = step_states(reading)
-        return result, {s: np.array(_with_rows(outputs(forward, root, result, p), x.shape[0], 0)) for s, p in places.items()}
+        done = run_forward(reading, root, Values(x[None], state, _NO_TARGETS))
+        return done, {s: np.array(_with_rows(outputs(forward, root, done.result, p), x.shape[0], 0)) for s, p in forward.finals.items()}
 
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
-        reading = self._at(params)
-        places = step_states(reading)
-        states = [{s: np.array(v) for s, v in state.items()}]
+        reading = self.at(params, xs.shape[1])
+        forward, places = reading.forward, reading.forward.finals
+        states, steps = [{s: np.array(v) for s, v in state.items()}], []
         total: dict[str, Array] = {}
         dxs: list[Array] = []
         carry = {s: np.array(dfinal[s]) if s in dfinal else np.zeros_like(state[s]) for s in places}
-        with self._strict(params):
-            for x in xs:
-                states.append(self._step(reading, fresh(reading.forward, params), x, states[-1])[1])
+        with self._strict(params, xs):
+            objects = [self._root(forward, params) for _ in xs] if self._moves else self._objects(reading, params, len(xs))
+            for root, x in zip(objects, xs, strict=True):
+                reset_gradients(root, forward.template, forward.parameters)
+                done, after = self._step(reading, root, x, states[-1])
+                steps.append(done)
+                states.append(after)
             for t in reversed(range(len(xs))):
-                values = Values(xs[t][None], states[t], np.zeros(0))
-                bare = run(replace(reading, backward=None), params, values, {})
-                incoming = carry | {"h": dys[t] + carry["h"]}
-                handed = {p: np.zeros_like(outputs(reading.forward, bare.root, bare.result, p)) for p in reading.cotangents}
-                handed |= {p: incoming[s].reshape(handed[p].shape) for s, p in places.items() if p in handed}
-                unable = [s for s, p in places.items() if p not in handed and np.any(incoming[s])]
-                if unable:
-                    raise ContractError(f"{reading.backward} cannot take a gradient of {', '.join(unable)}")
-                found = gradient_values(reading, run(reading, params, values, handed), params, values)
+                handed = self._handed(reading, steps[t], dys[t], carry)
+                values = Values(xs[t][None], states[t], _NO_TARGETS)
+                found = gradient_values(reading, run_backward(reading, steps[t], values, handed), params, values)
                 for name, value in _params_only(found).items():
                     total[name] = total[name] + value if name in total else value
                 carry = {s: np.array(found[s]) if s in found else np.zeros_like(carry[s]) for s in places}
@@ -328,23 +380,18 @@ class ReadStep(_Read):
                     dxs.append(np.array(found["x"]))
         return total, np.stack(dxs[::-1]) if dxs else None, {s: v for s, v in carry.items() if s in reading.gradients}
 
+    def _handed(self, reading: Reading, done: Pass, dy: Array, carry: Arrays) -> dict[Path, Array]:
+        """The cotangents of one step: of h that of the output and that of the next step, their sum where backward takes one alone."""
+        forward = reading.forward
+        apart = any(s[0] == "carry" for s in reading.sources.values())
+        incoming = dict(carry) | {"h": dy if apart else dy + carry["h"]}
+        shapes = {p: np.shape(outputs(forward, done.root, done.result, p)) for p in reading.cotangents}
+        of = {p: s for s, p in forward.finals.items()}
+        unable = [s for s, p in forward.finals.items() if p not in shapes and np.any(incoming[s])]
+        if unable:
+            raise ContractError(f"{reading.backward} cannot take a gradient of {', '.join(unable)}")
+        handed = {p: np.reshape(incoming[of[p]], shape) if p in of else np.zeros(shape) for p, shape in shapes.items()}
+        return handed | ({("carry", *forward.finals["h"]): np.reshape(carry["h"], shapes[forward.finals["h"]])} if apart else {})
 
-def step_states(reading: Reading) -> dict[str, Path]:
-    """Where the next h (and c) stand in what a step returns."""
-    forward = reading.forward
-    fitting = [p for p, layout in forward.leaves.items() if layout == forward.state]
-    wanted = forward.states
-    named = {s: next((p for p in fitting if s in words.roles(forward.names.get(p, ""))), None) for s in wanted}
-    if len(wanted) == 2 and named["h"] == named["c"]:
-        named = dict(zip(wanted, fitting, strict=False))
-    found: dict[str, Path] = {}
-    for s in wanted:
-        path = (
-            named[s]
-            if named[s] is not None and named[s] not in found.values()
-            else next((p for p in fitting if p not in found.values()), None)
-        )
-        if path is None:
-            raise SubjectError(f"{forward.method} gives no next {s}")
-        found[s] = path
-    return found
+
+_NO_TARGETS = np.zeros(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import itertools
 import types
@@ -15,7 +16,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading import words
 from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed, layout_of, unsqueezed
-from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Owner, follow
+from bptt.harness.adapters.reading.owners import Handed, HandedOwner, Namespace, Owner, follow
 from bptt.harness.adapters.reading.weights import Parameter, changed_states, draw, find_parameters, read, substitute
 from bptt.harness.subject import Array, Arrays
 
@@ -37,8 +38,12 @@ _TARGETS = {
 
 Path = tuple[Any, ...]
 
+#: How far a try came, beside the line of the user's code on which it stopped.
+FORWARD_RAN, BACKWARD_TRIED = 100_000, 200_000
+
 #: A person waits for the answer; what is not understood by then is refused, with the reading that came furthest.
-MOST_TRIES = 2500
+#: A try that stops at the first call costs 1, any other 5.
+MOST_TRIES = 12_500
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ class Forward:
     names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
     through   leaves that are taken before their 'softmax' or 'sigmoid' (see `through`)
     idle      arrays that change nothing that came back: no weights, unless backward gives a gradient of them
+    door      how a first state that is no argument gets in: state -> attribute, or, with a `setter`, its position there
+    finals    where a state stands after the call: the next one of a step, or an attribute
+    dtype     "float32" where outputs are that for float64 inputs
     """
 
     owner: Owner
@@ -77,6 +85,10 @@ class Forward:
     rank: int = 0
     through: Mapping[Path, str] = field(default_factory=dict)
     idle: tuple[Parameter, ...] = ()
+    door: Mapping[str, str] = field(default_factory=dict)
+    setter: str = ""
+    finals: Mapping[str, Path] = field(default_factory=dict)
+    dtype: str = "float64"
 
     @property
     def is_step(self) -> bool:
@@ -87,9 +99,16 @@ class Forward:
         """Whether x is whole numbers."""
         return self.x.islower()
 
+    def layout(self, path: Path) -> str:
+        """The layout of a leaf, or of a state that is held."""
+        return self.leaves.get(path, self.state)
+
+    def is_over_time(self, path: Path) -> bool:
+        return "T" in self.layout(path).replace("S", "T")
+
     @property
     def states(self) -> tuple[str, ...]:
-        held = set(self.roles.values())
+        held = set(self.roles.values()) | self.door.keys()
         return tuple(s for s in "hc" if s in held or "state" in held)
 
 
@@ -188,8 +207,8 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
             scalar = order >= len(bundles) - len(scalars)
             if scalar and found and has_input_size(owner):
                 break
-            usual = Sizes().beside(owner.fixed)
-            sizes = replace(usual, N=1 if one else usual.N, D=1 if scalar else usual.D)
+            usual = Sizes().beside(owner.fixed, owner.extents)
+            sizes = replace(usual, N=1 if one else usual.N, D=1 if scalar else usual.H if owner.square else usual.D)
             targets: tuple[str, ...] = ("",)
             if "targets" in roles.values():
                 targets = _TARGETS["one" if one else "many"]
@@ -201,6 +220,7 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
                         scratch = owner.make(np.random.default_rng(0), sizes)
                     template_of[sizes] = made, weights_in(owner, made), scratch
                 template, parameters, scratch = template_of[sizes]
+                blank = _attributes(scratch)
             except Exception as error:  # the user's constructor, at sizes of ours, may raise anything
                 failures.add(0, owner.words, error)
                 return found
@@ -209,19 +229,34 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
                 if failures.tries > MOST_TRIES:
                     return _best(found, limit)
                 guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=1000 * rank + 20 * order + third)
+                ran = False
                 try:
                     with quiet():
-                        found.append(_tried(guess, scratch))
+                        values = values_at(np.random.default_rng(1), sizes, guess.counts, target)
+                        call(guess, scratch, values)  # most guesses stop here, before anything is copied
+                        ran = True
+                        failures.tries += 4
+                        found.append(_tried(guess, values))
                 except Exception as error:  # a guess at the layout may raise anything: the one that came furthest is told
-                    failures.add(_depth(error), f"{method}({said(guess)}), {owner.words}", error)
+                    failures.add(FORWARD_RAN * ran + depth(error), f"{method}({said(guess)}), {owner.words}", error)
+                if _attributes(scratch) != blank:  # a state that is kept has the shapes of this guess
+                    scratch = copy.deepcopy(template)
+                    template_of[sizes] = template, parameters, scratch
+                    blank = _attributes(scratch)
         if found and (rank >= 8 or (_says_all(owner, roles) and any(f.sizes.N == 1 or "rows do not mix" in f.evidence for f in found))):
             break  # two rows taken for h and c mix
     return _best(found, limit)
 
 
+def _attributes(root: Any) -> dict[str, int]:
+    """What an object holds, by identity."""
+    return {} if isinstance(root, Handed | Namespace) else {n: id(v) for n, v in getattr(root, "__dict__", {}).items()}
+
+
 def weights_in(owner: Owner, root: Any) -> tuple[Parameter, ...]:
     """What may be a weight in a root; those that are called as states are, too: `_tried` drops those that a call changes."""
     kept = [p for p in find_parameters(root, {}, named_as_states=True) if p.slot[-1].key not in owner.unseen]
+    kept = [replace(p, name=owner.called.get(p.slot, p.name)) for p in kept]
     return tuple(p for p in kept if owner.among is None or str(p.slot[0].key) in owner.among)
 
 
@@ -256,7 +291,7 @@ def shape_words(layout: str) -> str:
     return f"a list of {'T' if outer == 'T' else 'T + 1'} arrays {shape}" if colon else shape
 
 
-def _depth(error: BaseException) -> int:
+def depth(error: BaseException) -> int:
     """How far a try came: the line of the method that was called, in the user's code, on which it stopped."""
     traceback = error.__traceback__
     while traceback is not None:
@@ -333,6 +368,7 @@ def _whole(numbers: Array, layout: str) -> Any:
 
 def call(forward: Forward, root: Any, values: Values) -> Any:
     prepare(forward, root, values)
+    _hand_over(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
     return forward.owner.call(root, forward.method, handed)
 
@@ -343,11 +379,9 @@ def prepare(forward: Forward, root: Any, values: Values) -> None:
     follow(root.functions if isinstance(root, Handed) else root, T, N, values.rate)
 
 
-def _tried(guess: Forward, scratch: Any) -> Forward:
+def _tried(guess: Forward, values: Values) -> Forward:
     """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
-    rng = np.random.default_rng(1)
-    values = values_at(rng, guess.sizes, guess.counts, guess.target)
-    call(guess, scratch, values)  # most guesses stop here, before anything is copied
+    rng = np.random.default_rng(6)
     template = guess.template
     parameters = guess.parameters
     if not parameters:
@@ -368,11 +402,24 @@ def _tried(guess: Forward, scratch: Any) -> Forward:
     if not trial.parameters:
         raise ValueError("it holds no weights")
     leaves = leaves_of(trial, root, result)
+    if (
+        not trial.is_step
+        and not trial.counts
+        and "targets" not in trial.roles.values()
+        and (width := _own_width(trial, result)) is not None
+    ):
+        trial = guess = replace(trial, sizes=replace(trial.sizes, O=width))
+        leaves = leaves_of(trial, root, result)
     leaves = {p: w for p, w in leaves.items() if guess.counts or not _is_x(value_at(root, result, p), w, values.x)}
     if not leaves:
         raise ValueError(f"{guess.method} returned nothing whose axes can be told: {_shapes(result)}")
     trial = replace(trial, leaves=leaves, names=_names(trial, result, leaves))
-    return _used(_seen(trial, params, values, rng), params, values, rng)
+    trial = _used(_seen(trial, params, values, rng), params, values, rng)
+    if trial.is_step:
+        return replace(trial, finals=_next_states(trial, root, result))
+    trial = replace(trial, finals=_last_states(trial, root, result))
+    plain = not trial.counts and "targets" not in trial.roles.values()
+    return _with_door(trial, params, values) if plain and keeps(trial.owner, trial.template) else trial
 
 
 def _in_a_list_that_grew(before: Any, after: Any, parameters: Sequence[Parameter]) -> list[Parameter]:
@@ -389,6 +436,111 @@ def _warm(guess: Forward, values: Values) -> Any:
     root = guess.owner.make(np.random.default_rng(0), guess.sizes)
     call(guess, root, values)
     return root
+
+
+def keeps(owner: Owner, root: Any) -> bool:
+    """Whether the root is an object of the user's: what it holds stays from call to call."""
+    return not isinstance(owner, HandedOwner) and not isinstance(root, Namespace)
+
+
+def _hand_over(forward: Forward, root: Any, values: Values) -> None:
+    """The first state, where it is no argument of the forward pass."""
+    states = {s: formed(np.array(values.state[s]), "NH", forward.state) for s in forward.door}
+    if forward.setter:
+        getattr(root, forward.setter)(*states.values())
+    else:
+        for s, attribute in forward.door.items():
+            setattr(root, attribute, states[s])
+
+
+def _with_door(forward: Forward, params: Arrays, values: Values) -> Forward:
+    """`forward` with the way in which the object takes its first state where no argument does: the first that changes an output."""
+    used = fresh(forward, params)
+    call(forward, used, values)
+    layouts = STATES["one" if forward.sizes.N == 1 else "many"]
+    weights = {str(p.slot[0].key) for p in forward.parameters}
+    arrays = {n: v for n, v in getattr(used, "__dict__", {}).items() if isinstance(v, np.ndarray) and n not in weights}
+    held = {n: w for n, v in arrays.items() if (w := layout_of(v, forward.sizes)) in layouts}
+    named = {s: next((n for n in held if s in words.roles(n)), None) for s in "hc"}
+    if not forward.states:
+        for door, setter, layout in _doors(forward, named, held, layouts):
+            guess = replace(forward, door=door, setter=setter, state=layout)
+            try:
+                ran = [(root := fresh(guess, params), call(guess, root, replace(values, state=z))) for z in _two(values.state)]
+            except Exception:  # a guess at what a method or an attribute is for
+                continue
+            one, two = ([np.array(outputs(guess, root, result, p)) for p in guess.leaves] for root, result in ran)
+            if not all(map(np.array_equal, one, two)):
+                forward = replace(guess, evidence=(*guess.evidence, "reads the state"))
+                break
+    kept = {s: ("held", n) for s, n in named.items() if n is not None and s in forward.states}
+    return replace(forward, finals={**kept, **forward.finals})
+
+
+def _last_states(forward: Forward, root: Any, result: Any) -> dict[str, Path]:
+    """Where the last h of a sequence stands beside outputs that are another thing, or without a name: as its values tell."""
+    over_time = [p for p, w in forward.leaves.items() if "T" in w.replace("S", "T") and w.endswith("H")]
+    flat = [p for p, w in forward.leaves.items() if w == forward.state and len(p) < 3]
+    if "h" not in forward.states or not flat or "h" in words.roles(forward.names.get(flat[0], "")):
+        return {}
+    if len(flat) == 1 and not over_time:
+        return {"h": flat[0]}
+    lasts = [outputs(forward, root, result, p)[-1] for p in over_time]
+    same = [p for p in flat if any(np.array_equal(np.squeeze(outputs(forward, root, result, p)), np.squeeze(last)) for last in lasts)]
+    return {"h": same[0]} if same else {"h": flat[0]} if len(flat) == len(forward.states) else {}
+
+
+#: Layouts in which an object may hold its state.
+STATES = {"many": ("NH", "HN"), "one": ("H", "1H", "H1")}
+
+
+def _two(state: Arrays) -> tuple[Arrays, Arrays]:
+    return {s: np.zeros_like(v) for s, v in state.items()}, state
+
+
+def _doors(
+    forward: Forward, named: Mapping[str, str | None], held: Mapping[str, str], layouts: Sequence[str]
+) -> Iterator[tuple[dict[str, str], str, str]]:
+    """(state -> attribute or position, setter, layout) to try, the likeliest first."""
+    known = [held[n] for n in named.values() if n is not None]
+    for setter in (n for n in forward.owner.methods if words.SETTER.match(n)):
+        needed, optional = words.arguments(forward.owner.methods[setter])
+        places = [n for n in (*needed, *optional) if n != "self"]
+        if len(places) in (1, 2):
+            yield from ((dict(zip("hc", "01", strict=True)) if len(places) == 2 else {"h": "0"}, setter, w) for w in known or layouts)
+    if named["h"] is not None:
+        yield {s: n for s, n in named.items() if n is not None}, "", held[named["h"]]
+
+
+def _next_states(forward: Forward, root: Any, result: Any) -> dict[str, Path]:
+    """Where the next h (and c) stand in what a step returns; {} where one of them is not there.
+
+    By the author's names; where these say nothing, h is the one that is o tanh(c) of the other, as its values admit; else they stand in
+    the order of the arguments.
+    """
+    fitting = sorted((p for p, w in forward.leaves.items() if w == forward.state), key=len)
+    wanted = (
+        sorted(forward.states, key=[r for r in forward.roles.values() if r in "hc"].index)
+        if "state" not in forward.roles.values()
+        else "hc"
+    )
+    found = {s: path for s in wanted if (path := next((p for p in fitting if s in words.roles(forward.names.get(p, ""))), None))}
+    if len(found) == 2 and found["h"] == found["c"]:
+        found = {}
+    left = [p for p in fitting if p not in found.values()]
+    if len(wanted) == 2 and not found and len(left) >= 2:
+        a, b = (np.asarray(value_at(root, result, p)) for p in left[:2])
+        if _gates(a, b) != _gates(b, a):
+            return dict(zip("hc", left if _gates(a, b) else left[1::-1], strict=False))
+    for s in wanted:
+        if s not in found and left:
+            found[s] = left.pop(0)
+    return found if len(found) == len(wanted) else {}
+
+
+def _gates(h: Array, c: Array) -> bool:
+    """h = o tanh(c) with o in (0, 1): |h| is never above |tanh c|, and the signs agree."""
+    return bool(np.all(np.abs(h) <= np.abs(np.tanh(c))) and np.all(np.sign(h) == np.sign(c)))
 
 
 def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.Generator) -> tuple[Parameter, ...]:
@@ -430,6 +582,13 @@ def leaves_of(forward: Forward, root: Any, result: Any) -> dict[Path, str]:
             ):
                 found[("held", name)] = layout
     return found
+
+
+def _own_width(forward: Forward, result: Any) -> int | None:
+    """The width of outputs over time that is none of our sizes: it stands in the class itself."""
+    shapes = [np.shape(v) for _, v in _walk(result, ("result",), 1) if isinstance(v, np.ndarray) and v.ndim > 1]
+    over_time = [s for s in shapes if all(forward.sizes.letters(n) for n in s[:-1]) and forward.sizes.T in s[:-1]]
+    return next((int(s[-1]) for s in over_time if not forward.sizes.letters(s[-1])), None)
 
 
 def _is_x(value: Any, layout: str, x: Array) -> bool:
@@ -486,7 +645,7 @@ def _names(forward: Forward, result: Any, leaves: Mapping[Path, str]) -> dict[Pa
 
 def outputs(forward: Forward, root: Any, result: Any, path: Path) -> Array:
     """A leaf as an array with axes T N and its own last one, as far as it has them."""
-    layout = forward.leaves[path]
+    layout = forward.layout(path)
     bare = layout.replace(":", "").replace("1", "").replace("S", "T")
     axes = "".join(a for a in "TN" if a in bare) + "".join(a for a in bare if a not in "TN")
     known = {"H": forward.sizes.H, "D": forward.sizes.D, "O": forward.sizes.O}
@@ -517,6 +676,7 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         return {p: outputs(forward, twin, result, p) for p in paths}
 
     first = {p: np.array(outputs(forward, root, base, p)) for p in paths}
+    single = all(v.dtype == np.float32 for v in first.values())
     if not all(np.isfinite(v).all() for v in first.values()):
         raise ValueError(f"{forward.method} returned values that are not finite")
     again = after(values)
@@ -558,7 +718,7 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
             evidence.append("rows do not mix")
         elif not rows and not all(_adds_up(forward, after, values, changed, first, p) for p in paths):
             raise ValueError(f"rows of a batch mix in {forward.method}")
-    return replace(forward, evidence=tuple(evidence))
+    return replace(forward, evidence=tuple(evidence), dtype="float32" if single else "float64")
 
 
 def _adds_up(

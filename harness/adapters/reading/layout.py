@@ -29,24 +29,26 @@ class Sizes:
     def one_row(self) -> Sizes:
         return replace(self, N=1)
 
-    def beside(self, fixed: Mapping[str, int]) -> Sizes:
-        """With the sizes that cannot be chosen, and T and N that are none of them."""
+    def beside(self, fixed: Mapping[str, int], extents: frozenset[int] = frozenset()) -> Sizes:
+        """With the sizes that cannot be chosen, and T and N that are none of them and no extent of an array."""
         if not fixed:
             return self
-        taken = set(fixed.values()) | {self.D, self.H, self.O}
-        T = next(t for t in (3, 5, 11, 17, 23, 29) if not taken & {t, t + 1})
-        N = next(n for n in (2, 3, 19, 31) if n not in taken | {T, T + 1})
+        taken = {*fixed.values(), self.D, self.H, self.O, *extents}
+        T = next(t for t in (3, 5, 11, 17, 23, 29, *range(31, 999)) if not taken & {t, t + 1})
+        N = fixed.get("N") or next(n for n in (2, 3, 19, 31, *range(37, 999)) if n not in taken | {T, T + 1})
         left = iter(p for p in (5, 7, 13, 37, 41, 43) if p not in {*fixed.values(), T, T + 1, N})
         chosen = {a: fixed[a] if a in fixed else next(left) for a in "DHO"}
         return Sizes(T, N, chosen["D"], chosen["H"], chosen["O"])
 
     def letters(self, size: int) -> str:
-        """The axes that have this size."""
-        return "1" if size == 1 else "".join(a for a in "TNDHO" if getattr(self, a) == size)
+        """The axes that have this size; of a cell with as many inputs as units, the units."""
+        return "1" if size == 1 else "".join(a for a in "TNHDO" if getattr(self, a) == size)
 
 
 def formed(value: Array, axes: str, layout: str) -> Any:
     """`value`, whose axes are `axes` in this order, as an array or list in `layout`; an axis that the layout lacks has size one."""
+    if layout == axes:
+        return np.array(value, order="C")
     wanted = layout.replace(":", "").replace("1", "")
     dropped = [k for k, a in enumerate(axes) if a not in wanted]
     left = [a for a in axes if a in wanted]
@@ -99,6 +101,8 @@ def _of_shape(shape: tuple[int, ...], sizes: Sizes) -> str | None:
 
 def canonical(value: Any, layout: str, axes: str) -> Array:
     """What stands in `layout` as an array with `axes` in this order; a missing axis has size one, a state before the first is dropped."""
+    if layout == axes:
+        return np.asarray(value)
     if isinstance(value, Mapping):
         value = [value[k] for k in sorted(value)]
     array = np.asarray(np.stack(list(value)) if ":" in layout else value)

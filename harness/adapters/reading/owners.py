@@ -1,7 +1,7 @@
 """Where the weights are: in an object, in a module's globals, or among the arguments of functions.
 
 An owner makes a root object that holds the weights as attributes (or deeper), and calls a function or method beside them. The same
-slots (params.py) then say where a weight and its gradient stand, whatever the author's form is.
+slots (weights.py) then say where a weight and its gradient stand, whatever the author's form is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import sys
 import types
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
-from bptt.harness.adapters.objects import raised_at, short_name
-from bptt.harness.adapters.reading import source, things, words
+from bptt.harness.adapters.objects import raised_at
+from bptt.harness.adapters.reading import source, words
 from bptt.harness.adapters.reading.layout import Sizes
 from bptt.harness.adapters.reading.sizings import shapes_of, sizings
 from bptt.harness.adapters.reading.things import Letter
-from bptt.harness.adapters.reading.weights import seeded
+from bptt.harness.adapters.reading.weights import Slot, seeded
 from bptt.harness.subject import Array
 
 
@@ -36,12 +36,15 @@ class Owner:
     methods     names that can be called on a root, with the functions behind them
     handed      weights that are arguments of the functions: {argument: names of the weights in it}; an argument that is a weight
                 itself has the one name of its own
-    fixed       sizes that cannot be chosen, by letter
+    fixed       sizes that cannot be chosen, by letter            extents     of the arrays of an object made already
     recipe      the expression that makes the root, or the weights that are handed over, from D, H and the user's code `user`
     names       numbers of the user's file that are sizes: name -> letter
     among       the attributes of a root among which weights are looked for, None for all of them
     unseen      weights that backward alone is handed (an embedding that stands before forward): they are not judged
     truncation  the number of steps after which its author stops BPTT, where the constructor says one
+    square      one size for inputs and units: D == H
+    given       the arguments of the constructor that its user has said
+    called      what the author calls the weights at these slots, where a constructor is handed them
     """
 
     name: str
@@ -50,12 +53,16 @@ class Owner:
     methods: Mapping[str, Any]
     handed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
+    extents: frozenset[int] = frozenset()
     truncation: int | None = None
     unlikely: int = 0
     among: frozenset[str] | None = None
     unseen: frozenset[Any] = frozenset()
     recipe: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    square: bool = False
+    called: Mapping[Slot, str] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def call(self, root: Any, method: str, values: Mapping[str, Any]) -> Any:
         return called(self.function(root, method), values)
@@ -75,9 +82,9 @@ def called(function: Any, values: Mapping[str, Any]) -> Any:
     if code is None or code.co_flags & inspect.CO_VARKEYWORDS or hasattr(function, "__wrapped__"):
         return function(**values)
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    beside = {n: v for n, v in values.items() if n not in named}
-    if not beside:
+    if values.keys() <= set(named):
         return function(**values)
+    beside = {n: v for n, v in values.items() if n not in named}
     space = getattr(function, "__func__", function).__globals__
     space.update(beside)
     try:
@@ -132,10 +139,6 @@ def _follow(space: dict[str, Any], T: int, N: int, rate: float) -> None:
             space[name] = rate
 
 
-class CannotMakeError(Exception):
-    """The constructor wants something that is neither a size nor a weight; the message says what."""
-
-
 class Namespace:
     """A module's globals, with functions that read these and no others: a copy of it has weights of its own."""
 
@@ -170,128 +173,6 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         except Exception:  # what cannot be copied (an open file in a list) is shared
             return value
     return value
-
-
-def of_class(cls: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
-    """Ways to make an object of a class, the likeliest first.  Raises CannotMakeError."""
-    methods = {n: getattr(cls, n) for n in dir(cls) if _own(cls, n)}
-    if not isinstance(cls, type):
-        [(_, fixed)] = sizings(None, lambda m: cls)
-        yield Owner(short_name(cls), "an object made already", lambda rng, sizes: copy.deepcopy(cls), methods, fixed=fixed)
-        return
-    plan, truncation, unclear = _plan(cls, dict(args or {}))
-    letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
-    guesses = [g | counted for counted in _counted(plan) for g in _guesses(unclear, sys.modules.get(cls.__module__))]
-    if not guesses:
-        raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
-    for k, guess in enumerate(guesses):
-        values = plan | guess
-        said = ", ".join(f"{n}={v}" for n, v in values.items())
-        open_ = not (letters | {v.letter for v in guess.values() if isinstance(v, Letter)}) & set("DHZ")
-        if open_:
-            yield from _sized_class(cls, values, methods, said, k, truncation)
-        else:
-            make = partial(_construct, cls, values)
-            recipe = f"user.{cls.__name__}({_code_of(values)})"
-            told = f"constructed as {cls.__name__}({said})"
-            yield Owner(cls.__name__, told, make, methods, truncation=truncation, unlikely=k, recipe=recipe)
-
-
-def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | None, list[str]]:
-    """What each argument of the constructor is given; where BPTT is cut; the arguments whose names say nothing."""
-    needed, optional = words.arguments(cls)
-    plan: dict[str, Any] = {}
-    truncation, unclear = None, []
-    for name in (*needed, *optional):
-        if name in given:
-            plan[name] = given[name]
-            continue
-        role = next((r for r in words.roles(name) if r in ("H", "D", "O", "N", "T", "Z", "rate", "truncation", "seed", "flag")), None)
-        role = role or {"h": "H", "d": "D"}.get(name)  # a state and a target anywhere else
-        if role in ("H", "D", "O", "N", "Z", "T"):
-            plan[name] = Letter(role)
-        elif name in optional:
-            if role == "truncation" and isinstance(optional[name], int) and optional[name] > 0:
-                truncation = int(optional[name])
-        elif role in ("rate", "seed", "truncation"):
-            plan[name] = {"rate": 0.125, "seed": 0, "truncation": 64}[role]
-        elif (thing := things.named(name)) is not None:
-            plan[name] = thing
-        else:
-            unclear.append(name)
-    letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
-    if letters and not letters & {"D", "H", "O", "Z"}:  # (M, N) are sizes of inputs and units where nothing else is
-        unclear = [n for n in (*needed, *optional) if n in unclear or isinstance(plan.get(n), Letter)]
-        plan = {n: v for n, v in plan.items() if not isinstance(v, Letter)}
-    if "O" in letters and "H" not in letters:
-        plan = {n: Letter("H") if isinstance(v, Letter) and v.letter == "O" else v for n, v in plan.items()}
-    return plan, truncation, unclear
-
-
-def _counted(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A vocabulary may be its symbols, or how many they are."""
-    yield {}
-    if lists := [n for n, v in plan.items() if isinstance(v, things.Thing) and v.make is things.vocabulary]:
-        yield dict.fromkeys(lists, Letter("D"))
-
-
-def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
-    return seeded(rng, lambda: cls(**{n: v.size(sizes) if isinstance(v, things.Thing | Letter) else v for n, v in values.items()}))
-
-
-def _sized_class(
-    cls: Any, values: Mapping[str, Any], methods: Mapping[str, Any], said: str, k: int, truncation: int | None
-) -> Iterator[Owner]:
-    """A class whose sizes stand in its module or in itself, not in its constructor: by name where one changes a shape, else as they are."""
-    module = sys.modules.get(cls.__module__)
-
-    def made(module: types.ModuleType | None, rng: np.random.Generator, sizes: Sizes) -> Any:
-        return _construct(getattr(module, cls.__name__, cls), values, rng, sizes)
-
-    try:
-        ways = list(sizings(module, lambda m: made(m, np.random.default_rng(0), Sizes())))
-    except Exception:  # it cannot be made at all: told by whoever makes it
-        ways = [({}, {})]
-    for more, (names, fixed) in enumerate(ways):
-
-        def make(rng: np.random.Generator, sizes: Sizes, names: Mapping[str, str] = names) -> Any:
-            if module is None or not names:
-                return made(module, rng, sizes)
-            return made(source.remade(module, {n: getattr(sizes, a) for n, a in names.items()}), rng, sizes)
-
-        where = "".join(f", {n}={a}" for n, a in names.items()) + "".join(f", {a}={n} as it stands" for a, n in fixed.items())
-        told = f"constructed as {cls.__name__}({said}){where}"
-        recipe = f"user.{cls.__name__}({_code_of(values)})"
-        yield Owner(cls.__name__, told, make, methods, fixed=fixed, truncation=truncation, unlikely=k + more, recipe=recipe, names=names)
-
-
-def _code_of(values: Mapping[str, Any]) -> str:
-    """The arguments of a call as an expression in D, H and the other letters."""
-    return ", ".join(f"{n}={(v.code if isinstance(v, things.Thing) else '') or repr(v)}" for n, v in values.items())
-
-
-def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterator[dict[str, Any]]:
-    """Values for arguments whose names say nothing: activations, then sizes, each letter, each order."""
-    if not unclear:
-        yield {}
-        return
-    choices = {n: found for n in unclear if (found := things.activations(n, vars(module) if module else {}))}
-    rest = [n for n in unclear if n not in choices]
-    if len(rest) > 3:
-        return
-    for acts in itertools.product(*choices.values()):
-        known = dict(zip(choices, acts, strict=True))
-        for letters in itertools.permutations("DHO", len(rest)):
-            yield known | {n: Letter(a) for n, a in zip(rest, letters, strict=True)}
-
-
-def _own(cls: Any, name: str) -> bool:
-    owner = cls if isinstance(cls, type) else type(cls)
-    if name.startswith("__") and name not in ("__call__", "__forward__", "__backward__"):
-        return False
-    static = inspect.getattr_static(owner, name, None)
-    function = static.__func__ if isinstance(static, staticmethod | classmethod) else static
-    return isinstance(function, types.FunctionType)
 
 
 def of_globals(module: types.ModuleType, functions: Mapping[str, Any], beside: Mapping[str, Any]) -> Iterator[Owner]:
@@ -438,23 +319,36 @@ def _by_shapes(
     for k, shapes in enumerate(shape_guesses(weights)):
 
         def make(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, tuple[Any, ...]] = shapes) -> Handed:
-            arrays = {n: rng.uniform(-1, 1, tuple(_extent(a, sizes) for a in word)) / np.sqrt(sizes.H) for n, word in shapes.items()}
             box = None if as_dict is None else next(iter(handed))
-            return Handed(_namespace(module, sizes), arrays, box, as_dict is False)
+            return Handed(_namespace(module, sizes), arrays_of(shapes, rng, sizes), box, as_dict is False)
 
-        said = ", ".join(f"{n} ({', '.join(map(str, w))})" for n, w in shapes.items())
         recipe = "{" + ", ".join(f"{n!r}: ({', '.join(map(_spelt, w))},)" for n, w in shapes.items()) + "}"
-        told, names = f"weights are handed over: {said}", named_sizes(module)
+        told, names = f"weights are handed over: {words_of_shapes(shapes)}", named_sizes(module)
         yield HandedOwner(forward, told, make, dict(functions), handed, unlikely=k, unseen=frozenset(unseen), recipe=recipe, names=names)
 
 
-def shape_guesses(weights: Sequence[str]) -> Iterator[dict[str, tuple[Any, ...]]]:
+def arrays_of(shapes: Mapping[str, tuple[Any, ...]], rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
+    return {n: rng.uniform(-1, 1, tuple(_extent(a, sizes) for a in word)) / np.sqrt(sizes.H) for n, word in shapes.items()}
+
+
+def words_of_shapes(shapes: Mapping[str, tuple[Any, ...]]) -> str:
+    return ", ".join(f"{n} ({', '.join(map(str, w))}{',' if len(w) == 1 else ''})" for n, w in shapes.items())
+
+
+def code_of_shapes(shapes: Mapping[str, tuple[Any, ...]]) -> str:
+    """Random arrays of these shapes as keyword arguments, in D, H and a generator `rng`."""
+    return ", ".join(f"{n}=rng.normal(0, 0.5, ({', '.join(map(_spelt, w))}{',' if len(w) == 1 else ''}))" for n, w in shapes.items())
+
+
+def shape_guesses(
+    weights: Sequence[str], columns: Sequence[bool] = (True, False), biases: Sequence[str] = ("column", "row", "vector")
+) -> Iterator[dict[str, tuple[Any, ...]]]:
     """Shapes for weights by what their names suggest, one orientation and one form of bias for all, the likeliest first."""
     tables = [n for n in weights if re.match(r"^_?(E|W?_?emb.*)$", n)]
     kernels = [n for n in weights if n not in tables and (not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV"))]
     out = [n for n in kernels if _is_output(n)]
     inner = [n for n in kernels if n not in out]
-    biases = [n for n in weights if n not in kernels and n not in tables]
+    added = [n for n in weights if n not in kernels and n not in tables]
     by_name = {n: "H" if _from_state(n) else "D" for n in inner}
     sources = [by_name] if set(by_name.values()) == {"H", "D"} else []
     sources.append(dict.fromkeys(inner, "D+H"))
@@ -462,18 +356,18 @@ def shape_guesses(weights: Sequence[str]) -> Iterator[dict[str, tuple[Any, ...]]
         half = len(inner) // 2
         sources += [{n: "D" if k < half else "H" for k, n in enumerate(inner)}, {n: "DH"[k % 2] for k, n in enumerate(inner)}]
     seen: set[str] = set()
-    for origin, k, columns, bias in itertools.product(sources, (1, 4, 3, 2), (True, False), ("column", "row", "vector")):
+    for origin, k, column, bias in itertools.product(sources, (1, 4, 3, 2), columns, biases):
         blocks = "H" if k == 1 else f"{k}H"
         shapes: dict[str, tuple[Any, ...]] = {}
         for n in weights:
             if n in tables:
                 shapes[n] = ("O", "D")
-            elif n in biases:
+            elif n in added:
                 extent = "O" if _is_output(n) else blocks
                 shapes[n] = {"column": (extent, 1), "row": (1, extent), "vector": (extent,)}[bias]
             else:
                 there, here = ("O", "H") if n in out else (blocks, origin[n])
-                shapes[n] = (there, here) if columns else (here, there)
+                shapes[n] = (there, here) if column else (here, there)
         if str(shapes) not in seen:
             seen.add(str(shapes))
             yield shapes

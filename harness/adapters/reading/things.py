@@ -43,6 +43,9 @@ class Thing:
         return self.said
 
 
+GENERATOR = Thing("np.random.default_rng(0)", lambda z: np.random.default_rng(0))
+
+
 def vocabulary(sizes: Sizes) -> list[str]:
     """D symbols."""
     return [chr(ord("a") + k) if k < 26 else f"w{k}" for k in range(sizes.D)]

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Reading, _probe, _tried, run
+from bptt.harness.adapters.reading.backward import Reading, _tried, probe, run
 from bptt.harness.adapters.reading.forward import outputs, quiet
 
 _PREDICTED = re.compile(
@@ -34,7 +34,7 @@ def through_activation(reading: Reading) -> Reading | None:
     forward = reading.forward
     if "O" not in forward.leaves[leaf] and not (forward.counts and "D" in forward.leaves[leaf]):
         return None
-    params, values = _probe(reading)
+    params, values = probe(reading)
     try:
         with quiet():
             bare = run(replace(reading, backward=None), params, values, {})

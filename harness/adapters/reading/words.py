@@ -27,11 +27,11 @@ _WORDS: dict[str, str] = {
     ),
     "h": (
         r"^_?((h|a|s|hidden|hid|state)_?(prev|0|t|tm1|t_1|in|init|state|states|old|last|start|prevs|h)*|(prev|last|old|init|initial)_?(h|a|s|hidden|state|hs|activation)s?(_state)?|"
-        r"h_?prev_?(t|l)?)$"
+        r"h_?prev_?t?)$"
     ),
     "x": (
         r"^_?(x|xs|xt|x_?t|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x)?|data|batch|seq|sequence|"
-        r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp)$"
+        r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(h|a)_?prev_?(l|layer))$"
     ),
     "H": (
         r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"
@@ -78,6 +78,9 @@ LOSS = re.compile(
     r"loss_?(fun|func|function|fn)|lossfun|cross_?entropy)_*$",
     re.I,
 )
+#: Methods that give an object its state, or have it forget the one it has.
+SETTER = re.compile(r"^(set_?(hidden_?)?states?|set_hidden|init_state)$")
+RESET = re.compile(r"^(flush|clear(_cache)?|reset(_?(states?|hidden))?)$")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -148,8 +151,12 @@ def _word(node: ast.expr) -> str:
     """The name of a thing; of a tuple in a tuple, the names of its parts with commas."""
     if isinstance(node, ast.Tuple | ast.List):
         return ",".join(map(_word, node.elts))
+    last = isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "-1"
     while isinstance(node, ast.Subscript):
         node = node.value
+    if last and isinstance(node, ast.Name | ast.Attribute):  # the last of 'hs' is an 'h'
+        name = node.id if isinstance(node, ast.Name) else node.attr
+        return name[:-1] if name.endswith("s") and len(name) > 1 else name
     if isinstance(node, ast.BinOp | ast.Call) and not _is_another(node):  # 'dW' of 'dW + decay * W' and of 'dW.copy()'
         inner = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and stem(n.id) != n.id}
         return inner.pop() if len(inner) == 1 else ""
@@ -164,6 +171,14 @@ def _is_another(node: ast.expr) -> bool:
     parts = list(ast.walk(node))
     calls = [n.func.attr if isinstance(n.func, ast.Attribute) else getattr(n.func, "id", "") for n in parts if isinstance(n, ast.Call)]
     return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult) for n in parts) or not _KEEPS.issuperset(calls)
+
+
+def is_squashed(function: Any, name: str) -> bool:
+    """Whether a function has 1 - name ** 2, 1 - name * name or name * (1 - name): the derivative at an output, in the author's words."""
+    tree = tree_of(function)
+    plain = [ast.unparse(n).replace("1.0", "1") for n in ast.walk(tree) if isinstance(n, ast.BinOp)] if tree else []
+    forms = {f"1 - {name} ** 2", f"1 - {name} * {name}", f"1 - np.square({name})", f"{name} * (1 - {name})"}
+    return any(p in forms for p in plain)
 
 
 def assigned(function: Any) -> set[str]:

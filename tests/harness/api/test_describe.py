@@ -17,7 +17,7 @@ GRU = f"{ROOT}/examples/numpy_gru.py:GRU"
 def test_describe_says_what_was_detected_and_why() -> None:
     text = bptt.describe(GRU)
     assert text.startswith("GRU  numpy\n")
-    for words in ("forward(x, h_prev)", "dW_x, dW_h, db", "examples/numpy_gru.py:"):
+    for words in ("forward(x: x (N, D), h_prev: h (N, H))", "dW_x, dW_h, db", "examples/numpy_gru.py:"):
         assert words in text
 
 

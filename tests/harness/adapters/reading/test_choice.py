@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bptt.harness import targets
-from bptt.harness.adapters.reading.adapt import read_class
+from bptt.harness.adapters.reading.adapt import adapt
 from bptt.harness.adapters.reading.choice import is_right
 from bptt.harness.adapters.reading.source import module_at
 from bptt.harness.errors import UsageError
@@ -146,7 +146,7 @@ class RNN:
 def test_a_layer_that_wants_two_steps_is_judged_over_two_and_more(tmp_path: Path, text: str, right: bool) -> None:
     path = tmp_path / "two.py"
     path.write_text(text, encoding="utf-8")
-    subject = read_class(module_at(path, {}).RNN, "two.py:RNN", None)
+    subject = adapt(module_at(path, {}).RNN, "two.py:RNN", None)
     assert subject is not None and subject.lengths_of_sequence is not None and min(subject.lengths_of_sequence) == 2
     assert any("a single step (T = 1)" in said for said in subject.undriven)
     assert is_right(subject.implementation.reading) is right

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bptt.harness.adapters.textbook.layer import adapt
+from bptt.harness.adapters.reading.adapt import adapt
 from bptt.harness.errors import ContractError, UsageError
 from bptt.harness.subject import Accumulation
-from tests.harness.adapters.textbook import classes as textbook
+from tests.harness.adapters.reading import classes as textbook
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tests.harness.adapters.textbook import classes as textbook
 def test_layout_state_and_gradients(target: Any, layout: str, states: set[str], errors_of: Any) -> None:
     subject = adapt(target, "t", None)
     assert subject is not None
-    assert layout in next(d.why for d in subject.detected if d.what == "layout")
+    assert layout in next(d.why for d in subject.detected if d.what == "form")
     errors = errors_of(subject)
     assert max(errors.values()) < 1e-12
     assert {"xs"} <= errors.keys()
@@ -68,12 +68,8 @@ def test_no_gradient_of_the_final_cell_state_is_asked_where_none_can_be_given() 
 
 
 def test_a_layer_without_recurrence_is_refused() -> None:
-    with pytest.raises(UsageError, match="not recurrent"):
+    with pytest.raises(UsageError, match="no step of forward reads an earlier one"):
         adapt(textbook.NoRecurrence, "t", None)
-
-
-def test_a_cell_that_takes_steps_is_left_to_the_next_adapter() -> None:
-    assert adapt(textbook.TupleElman, "t", None) is None
 
 
 def test_only_the_batch_axis_of_a_leaky_layer_is_kept_apart() -> None:
@@ -123,7 +119,7 @@ def test_a_layer_with_outputs_of_another_width_takes_sequences() -> None:
     assert list(params) == ["Wx", "Wh", "Wy"]
     xs, state = rng.normal(size=(4, 2, 3)), {"h": rng.normal(size=(2, 7))}
     ys, final = impl.run(params, xs, state)
-    assert ys.shape == (4, 2, 4) and final["h"].shape == (2, 7)
+    assert ys.shape == (4, 2, *params["Wy"].shape[1:]) and final["h"].shape == (2, 7)
     dparams, dxs, dstate = impl.backward(params, xs, state, np.ones_like(ys), {"h": np.ones((2, 7))})
     step = 1e-6
     moved = [impl.run(params, xs, {"h": state["h"] + k * step}) for k in (1, -1)]
@@ -211,7 +207,9 @@ def test_a_layers_backward_that_cannot_be_driven_is_never_left_out() -> None:
         def backward(self, dys: Any, dhT: Any, dcT: Any, lr: Any) -> Any:  # type: ignore[override]  # other arguments on purpose
             return dys
 
-    with pytest.raises(UsageError, match=r"Strange\.backward\(dys, dhT, dcT, lr\) is not understood, tried .* wanted backward\(dhs"):
+    with pytest.raises(
+        UsageError, match=r"Strange was not understood; the reading that came furthest, backward\(dys: .* wanted forward and backward"
+    ):
         adapt(Strange, "t", None)
 
 

@@ -1,4 +1,4 @@
-"""What scripts for textbook classes have in common: their arrays stand in the object."""
+"""The arrays of the user's object in a script: filled, reset and read."""
 
 from __future__ import annotations
 

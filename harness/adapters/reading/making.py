@@ -1,0 +1,267 @@
+"""Ways to make the object that holds the weights: of a class, by a function that makes one, or one that is made already."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.objects import is_factory, raised_at, short_name
+from bptt.harness.adapters.reading import source, things, words
+from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.reading.owners import Owner, arrays_of, code_of_shapes, shape_guesses, words_of_shapes
+from bptt.harness.adapters.reading.sizings import sizings
+from bptt.harness.adapters.reading.things import Letter
+from bptt.harness.adapters.reading.weights import Slot, arrays_in, find_parameters, seeded
+
+
+class CannotMakeError(Exception):
+    """No object can be made; the message says why."""
+
+
+def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
+    """Ways to make an object, the likeliest first.  Raises CannotMakeError."""
+    if not isinstance(obj, type) and not is_factory(obj):
+        yield from _made_already(obj)
+        return
+    given = dict(args or {})
+    _refuse_unknown(obj, given)
+    plan, truncation, unclear = _plan(obj, given)
+    handed = _weights_among(obj, plan, unclear)
+    if handed:
+        yield from _of_arrays(obj, plan, handed)
+    fixed = {a: v for n, v in given.items() if isinstance(v, int) and not isinstance(v, bool) and (a := _size_role(n)) is not None}
+    letters = {v.letter for v in plan.values() if isinstance(v, Letter)} | fixed.keys()
+    guesses = [g | counted for counted in _counted(plan) for g in _guesses(unclear, sys.modules.get(obj.__module__))]
+    if not guesses and not handed:
+        raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
+    methods = _methods(obj, [plan | guess for guess in guesses]) if guesses else {}
+    for k, guess in enumerate(guesses, len(guesses) if handed else 0):
+        values = plan | guess
+        said = _said(values)
+        sized = (letters | {v.letter for v in guess.values() if isinstance(v, Letter)}) & set("DHZO")
+        if not sized - {"O"}:
+            yield from _sized_class(obj, values, methods, said, k, truncation)
+            continue
+        owner = Owner(
+            short_name(obj), f"constructed as {short_name(obj)}({said})", partial(_construct, obj, values), methods,
+            given=given, fixed=fixed, truncation=truncation, unlikely=k, recipe=f"user.{short_name(obj)}({_code_of(values)})",
+        )  # fmt: skip
+        yield owner
+        if unclear and sized == {"H"}:  # one size for inputs and units
+            yield replace(owner, square=True, unlikely=k + 1)
+
+
+def _refuse_unknown(obj: Any, given: Mapping[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(obj).parameters
+    except (TypeError, ValueError) as error:
+        raise CannotMakeError(f"its constructor's arguments cannot be read ({error})") from error
+    unknown = [n for n in given if n not in parameters]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise CannotMakeError(f"--args names {', '.join(unknown)}, but its constructor takes {', '.join(parameters) or 'nothing'}")
+
+
+def _size_role(name: str) -> str | None:
+    return next((r for r in words.roles(name) if r in "DHN"), None)
+
+
+def _made_already(obj: Any) -> Iterator[Owner]:
+    """An object at each pair of sizes that its attributes and arrays admit."""
+    methods = methods_of(type(obj))
+    extents = frozenset(n for _, a in arrays_in(obj) for n in a.shape)
+    for k, (D, H) in enumerate(dict.fromkeys(_sizes_admitted(obj))):
+        fixed = {"D": D, "H": H}
+        yield Owner(
+            short_name(obj),
+            "an object made already",
+            lambda rng, sizes: copy.deepcopy(obj),
+            methods,
+            fixed=fixed,
+            extents=extents,
+            unlikely=k,
+        )
+
+
+def _sizes_admitted(obj: Any) -> Iterator[tuple[int, int]]:
+    """Pairs (D, H): those of its attributes first, then those of its shapes."""
+    numbers = {
+        n: v for n, v in getattr(obj, "__dict__", {}).items() if isinstance(v, int | np.integer) and not isinstance(v, bool) and v > 0
+    }
+    named = {a: sorted({int(v) for n, v in numbers.items() if _size_role(n) == a}) for a in "DH"}
+    extents = sorted({n for _, a in arrays_in(obj) for n in a.shape})
+    divided = sorted({n // k for n in extents for k in (1, 2, 3, 4) if n % k == 0})
+    for H in [*named["H"], *(n for n in divided if n not in named["H"])]:
+        inputs = named["D"] or sorted({*extents, *(n - H for n in extents if n > H)}, key=lambda n: (n == H, n))
+        yield from ((D, H) for D in inputs)
+
+
+def _weights_among(obj: Any, plan: Mapping[str, Any], unclear: Sequence[str]) -> list[str]:
+    """The arguments of a constructor that are arrays; [] where another one is unclear."""
+    if not unclear or not all(words.is_weight(n) for n in unclear):
+        return []
+    needed, _ = words.arguments(obj)
+    return [n for n in needed if n in unclear or (isinstance(plan.get(n), Letter) and words.is_weight(n))]
+
+
+def _of_arrays(obj: Any, plan: Mapping[str, Any], names: Sequence[str]) -> Iterator[Owner]:
+    """A constructor that takes the weights themselves: shapes are guessed."""
+    needed, _ = words.arguments(obj)
+    rest = {n: v for n, v in plan.items() if n not in names and not (isinstance(v, Letter) and n not in needed)}
+    methods = None
+    for k, shapes in enumerate(shape_guesses(names, columns=(False, True), biases=("vector", "row", "column"))):
+
+        def made(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, Any] = shapes) -> tuple[Any, dict[str, Any]]:
+            arrays = arrays_of(shapes, rng, sizes)
+            return _construct(obj, {**arrays, **rest}, rng, sizes), arrays
+
+        def make(rng: np.random.Generator, sizes: Sizes, made: Any = made) -> Any:
+            return made(rng, sizes)[0]
+
+        try:
+            sample, arrays = made(np.random.default_rng(0), Sizes())
+        except Exception:  # a constructor that takes shapes apart refuses others
+            continue
+        methods = methods or methods_of(type(sample))
+        called: dict[Slot, str] = {p.slot: p.name for p in find_parameters(sample, arrays, named_as_states=True)}
+        told = f"constructed from arrays {words_of_shapes(shapes)}" + (f", {_said(rest)}" if rest else "")
+        recipe = f"user.{short_name(obj)}({', '.join(n for n in (code_of_shapes(shapes), _code_of(rest)) if n)})"
+        yield Owner(short_name(obj), told, make, methods, unlikely=k, recipe=recipe, called=called)
+
+
+def _methods(obj: Any, plans: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The methods of a class, or of what a function makes.  Raises CannotMakeError where it makes nothing."""
+    if isinstance(obj, type):
+        return methods_of(obj)
+    failure: Exception | None = None
+    for values in plans:
+        try:
+            return methods_of(type(_construct(obj, values, np.random.default_rng(0), Sizes())))
+        except Exception as error:  # the user's function, at sizes of ours, may raise anything
+            failure = failure or error
+    assert failure is not None
+    raise CannotMakeError(f"it made nothing: {raised_at(failure)}") from failure
+
+
+def methods_of(cls: type) -> dict[str, Any]:
+    return {n: getattr(cls, n) for n in dir(cls) if _own(cls, n)}
+
+
+def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | None, list[str]]:
+    """What each argument of the constructor is given; where BPTT is cut; the arguments whose names say nothing."""
+    needed, optional = words.arguments(cls)
+    plan: dict[str, Any] = {}
+    truncation, unclear = None, []
+    for name in (*needed, *optional):
+        if name in given:
+            plan[name] = given[name]
+            continue
+        role = next((r for r in words.roles(name) if r in ("H", "D", "O", "N", "T", "Z", "rate", "truncation", "seed", "flag")), None)
+        role = role or {"h": "H", "d": "D"}.get(name)  # a state and a target anywhere else
+        if role in ("H", "D", "O", "N", "Z", "T"):
+            plan[name] = Letter(role)
+        elif name in optional and name in _TURNED_ON and (name != "stateful" or _settable(cls)):
+            plan[name] = True
+        elif name in optional:
+            if role == "truncation" and isinstance(optional[name], int) and optional[name] > 0:
+                truncation = int(optional[name])
+        elif role == "seed" and name != "seed":
+            plan[name] = things.GENERATOR
+        elif role in ("rate", "seed", "truncation"):
+            plan[name] = {"rate": 0.125, "seed": 0, "truncation": 64}[role]
+        elif (thing := things.named(name)) is not None:
+            plan[name] = thing
+        else:
+            unclear.append(name)
+    letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
+    if letters and not letters & {"D", "H", "O", "Z"}:  # (M, N) are sizes of inputs and units where nothing else is
+        unclear = [n for n in (*needed, *optional) if n in unclear or isinstance(plan.get(n), Letter)]
+        plan = {n: v for n, v in plan.items() if not isinstance(v, Letter)}
+    if "O" in letters and "H" not in letters:
+        plan = {n: Letter("H") if isinstance(v, Letter) and v.letter == "O" else v for n, v in plan.items()}
+    return plan, truncation, unclear
+
+
+#: A layer gives its outputs of all steps; one whose state can be set keeps it.
+_TURNED_ON = ("stateful", "return_sequences")
+
+
+def _settable(cls: Any) -> bool:
+    return any(words.SETTER.match(n) for n in dir(cls))
+
+
+def _counted(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A vocabulary may be its symbols, or how many they are."""
+    yield {}
+    if lists := [n for n, v in plan.items() if isinstance(v, things.Thing) and v.make is things.vocabulary]:
+        yield dict.fromkeys(lists, Letter("D"))
+
+
+def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
+    return seeded(rng, lambda: cls(**{n: v.size(sizes) if isinstance(v, things.Thing | Letter) else v for n, v in values.items()}))
+
+
+def _sized_class(
+    cls: Any, values: Mapping[str, Any], methods: Mapping[str, Any], said: str, k: int, truncation: int | None
+) -> Iterator[Owner]:
+    """A class whose sizes stand in its module or in itself, not in its constructor: by name where one changes a shape, else as they are."""
+    module = sys.modules.get(cls.__module__)
+
+    def made(module: types.ModuleType | None, rng: np.random.Generator, sizes: Sizes) -> Any:
+        return _construct(getattr(module, short_name(cls), cls), values, rng, sizes)
+
+    try:
+        ways = list(sizings(module, lambda m: made(m, np.random.default_rng(0), Sizes())))
+    except Exception:  # it cannot be made at all: told by whoever makes it
+        ways = [({}, {})]
+    for more, (names, fixed) in enumerate(ways):
+
+        def make(rng: np.random.Generator, sizes: Sizes, names: Mapping[str, str] = names) -> Any:
+            if module is None or not names:
+                return made(module, rng, sizes)
+            return made(source.remade(module, {n: getattr(sizes, a) for n, a in names.items()}), rng, sizes)
+
+        where = "".join(f", {n}={a}" for n, a in names.items()) + "".join(f", {a}={n} as it stands" for a, n in fixed.items())
+        told = f"constructed as {short_name(cls)}({said}){where}"
+        recipe = f"user.{short_name(cls)}({_code_of(values)})"
+        yield Owner(short_name(cls), told, make, methods, fixed=fixed, truncation=truncation, unlikely=k + more, recipe=recipe, names=names)
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{n}={v}" for n, v in values.items())
+
+
+def _code_of(values: Mapping[str, Any]) -> str:
+    """The arguments of a call as an expression in D, H and the other letters."""
+    return ", ".join(f"{n}={(v.code if isinstance(v, things.Thing) else '') or repr(v)}" for n, v in values.items())
+
+
+def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterator[dict[str, Any]]:
+    """Values for arguments whose names say nothing: activations, then sizes, each letter, each order."""
+    if not unclear:
+        yield {}
+        return
+    choices = {n: found for n in unclear if (found := things.activations(n, vars(module) if module else {}))}
+    rest = [n for n in unclear if n not in choices]
+    if len(rest) > 3:
+        return
+    for acts in itertools.product(*choices.values()):
+        known = dict(zip(choices, acts, strict=True))
+        for letters in itertools.permutations("DHO", len(rest)):
+            yield known | {n: Letter(a) for n, a in zip(rest, letters, strict=True)}
+
+
+def _own(owner: type, name: str) -> bool:
+    if name.startswith("__") and name not in ("__call__", "__forward__", "__backward__"):
+        return False
+    static = inspect.getattr_static(owner, name, None)
+    function = static.__func__ if isinstance(static, staticmethod | classmethod) else static
+    return isinstance(function, types.FunctionType)
