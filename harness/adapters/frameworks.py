@@ -73,8 +73,8 @@ def speaks_of(function: object, root: str, depth: int = 3) -> bool:
     code = getattr(function, "__code__", None)
     if code is None:
         return False
-    if root in code.co_names and root not in getattr(function, "__globals__", {}):
-        return True  # `import keras` inside the function
+    if root not in getattr(function, "__globals__", {}) and any(name.partition(".")[0] == root for name in code.co_names):
+        return True  # `import keras`, or `import jax.numpy as jnp`, inside the function
     return any(_of(value, root, depth) for value in _named_values(function, code))
 
 
