@@ -62,6 +62,8 @@ def headline(experiments: Sequence[Experiment]) -> str:
         judged = [e for e in experiments if verdict(e) != "not judged"]
         if not judged:
             return f"{plural(len(experiments), 'experiment')}, none of them judged"
+        if len(judged) < len(experiments):
+            return f"{plural(len(experiments), 'experiment')}, as theory says ({len(experiments) - len(judged)} not judged)"
         return f"{plural(len(judged), 'experiment')}, as theory says" if len(judged) > 1 else f"{label(judged[0])} is as theory says"
     if len(experiments) == 1:
         return f"{label(wrong[0])} differs from theory"

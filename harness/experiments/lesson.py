@@ -204,4 +204,5 @@ DEFINITION = Definition(
     quick={"disc_H": 100, "law_H": 300},
     full={"T": 40, "disc_H": 400, "law_H": 1000},
     of_cell=True,
+    by_name=True,
 )

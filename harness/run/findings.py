@@ -151,13 +151,13 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     if located.exact is not None or context.identification is not None:
         wrong = _wrong_gradient(context, examination, located)
         known = _apart(lambda: diagnosis.explain(wrong, lambda case: _again(context, case)), (), "its cause among known mistakes", faults)
-    named = any(cause.score == 1 for cause in known)
-    if named and context.subject.source is not None:
-        known = if_never_read(context.subject.source, known)
-    if named and (context.subject.source is None or _source(context.subject, c, known) is not None):
+    is_known, place = any(cause.score == 1 for cause in known), context.subject.source
+    if is_known and place is not None:
+        known = if_never_read(place, known)
+    if is_known and (place is None or _source(context.subject, c, known) is not None):
         return known
     graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
-    if named:
+    if is_known:
         return with_the_line_of(known, graph)
     explained = any(cause.score == 1 for cause in graph)
     beside = (cause for cause in known if cause.code != "unknown" and not (explained and cause.code.startswith("only-")))

@@ -47,6 +47,7 @@ def test_the_headline_says_how_many_differ(experiments_run: Run) -> None:
     assert claims.headline((first,)) == "gain_by_lag (refimpl:elman) differs from theory"
     assert claims.headline((second,)) == "spectrum is as theory says"
     assert claims.headline((second, second)) == "2 experiments, as theory says"
+    assert claims.headline((second, replace(second, claims=()))) == "2 experiments, as theory says (1 not judged)"
     assert claims.headline((replace(second, claims=()),)) == "1 experiment, none of them judged"
     assert claims.headline(()) == "Nothing was measured"
 

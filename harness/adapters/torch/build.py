@@ -117,14 +117,15 @@ def never_given(module: torch.nn.Module) -> tuple[str, ...]:
 def _memory_is_nan() -> Iterator[None]:
     """torch.empty(...) and torch.Tensor(...) give NaN in place of what stands in memory, so that no verdict hangs on it."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    memory.fill_uninitialized_memory = True
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled
 
 
 def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Recipe | None:

@@ -72,8 +72,8 @@ def _edits(value: ast.expr, earlier: Mapping[str, Any]) -> Iterator[tuple[int, a
 def _here(value: ast.expr, earlier: Mapping[str, Any]) -> Iterator[tuple[int, ast.expr]]:
     match value:
         case ast.BinOp(left, operator, right) if type(operator) in _OPERATORS:
-            for other in _OPERATORS[type(operator)]:
-                yield 0, ast.BinOp(left, other, right)
+            for instead in _OPERATORS[type(operator)]:
+                yield 0, ast.BinOp(left, instead, right)
             yield 2, right
             yield 2, left
         case ast.Name(id=name) if name in earlier:

@@ -22,6 +22,7 @@ def found(folder: Path, right: str, wrong: str, select: str) -> tuple[Finding, i
 def test_the_worst_entry_is_one_of_the_smallest_case(tmp_path: Path) -> None:
     finding, _ = found(tmp_path, "dh = da @ Wh.T", "dh = da[:, : 3 * dc.shape[1]] @ Wh[:, : 3 * dc.shape[1]].T", "GRD130")
     smallest = finding.smallest_case
+    assert smallest is not None
     assert finding.where.index is not None
     assert (smallest.T, smallest.H) == (2, 1)
     assert all(k < max(smallest.D, 4 * smallest.H) for k in finding.where.index)

@@ -84,7 +84,8 @@ def test_what_holds_no_weights_is_one_clear_error(handed: object) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    np.savez(tmp_path / "w.npz", **{f"rnn.{k}": v for k, v in LSTM.items()})
+    named: dict[str, Any] = {f"rnn.{k}": v for k, v in LSTM.items()}
+    np.savez(tmp_path / "w.npz", **named)
     same(convert(tmp_path / "w.npz", "torch.nn.LSTM", "keras.layers.LSTM"), KERAS)
     with pytest.raises(UsageError, match=r"ends in '\.h5', wanted \.npz, .safetensors, .pt, .pth, .onnx"):
         convert("w.h5", "torch.nn.LSTM", "keras.layers.LSTM")
