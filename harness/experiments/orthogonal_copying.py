@@ -1,9 +1,11 @@
-"""Copying over T blanks with an orthogonal recurrent matrix: it comes below the loss without memory, where an LSTM and a tanh RNN do not.
+"""Copying over T blanks with an orthogonal or a unitary recurrent matrix: it comes below the loss without memory, where an LSTM and a tanh
+RNN do not.
 
-    h_t = modReLU(x_t W_x + h_{t-1} W)          modReLU(a) = sign(a) max(|a| + b, 0)          W orthogonal at every step of the training
+    h_t = modReLU(x_t W_x + h_{t-1} W)     modReLU(a) = a / |a| max(|a| + b, 0)     W W^H = 1 at every step of the training
 
-W is a product of rotations at first, by angles from (-pi, pi), and stays orthogonal by Cayley's map of what is trained (torch's
-parametrization); its rate is a fifth of the others'.  A gradient keeps its norm through W, and modReLU, with b = 0 at first, is the
+W is made of rotations at first, by angles from (-pi, pi): blocks of two over H real units, exp(i angle) over H / 2 complex ones, whose real
+and imaginary parts are read.  It stays orthogonal, or unitary, by Cayley's map of what is trained (torch's parametrization); its rate is a
+fifth of the others'.  A gradient keeps its norm through W, and modReLU, with b = 0 at first, is the
 identity: what was seen T steps ago is there.  The best loss without memory is 10 ln 8 / (T + 20) a step (training/sequence_tasks.py);
 solved: half of it.  All cells: Adam, gradients clipped by their global norm at 1, new sequences in every batch, in float32 of torch.
 
@@ -28,9 +30,10 @@ from bptt.harness.experiments.training.sequence_tasks import SYMBOLS, copying, c
 from bptt.reports.records import Claim, Experiment, Series, Table
 
 SOURCE = "Arjovsky, Shah and Bengio 2016, arXiv:1511.06464, section 5.1"
-CELLS = ("orthogonal", "LSTM", "tanh")
+KEEPING = ("orthogonal", "unitary")
+CELLS = (*KEEPING, "LSTM", "tanh")
 #: Of a cell's rate, the share for W; and the share of `lr` for each cell: at more of it tanh saturates, and its loss goes up.
-SLOWER, RATES = 0.2, {"orthogonal": 0.5, "LSTM": 1.0, "tanh": 0.3}
+SLOWER, RATES = 0.2, {"orthogonal": 0.5, "unitary": 0.5, "LSTM": 1.0, "tanh": 0.3}
 #: Solved: at most this share of the loss without memory.  Nothing is remembered while it is above all but a tenth of it: each of the ten
 #: symbols that is known takes a tenth away.
 SOLVED, ONE_SYMBOL = 0.5, 0.1
@@ -61,16 +64,16 @@ def point(settings: Settings) -> Values:
             if losses[-1] <= SOLVED * copying_baseline(T):
                 solved = k
                 break
-    return {"losses": losses, "solved": solved, "isometry": isometry(net) if cell == "orthogonal" else 0.0}
+    return {"losses": losses, "solved": solved, "isometry": isometry(net) if cell in KEEPING else 0.0}
 
 
 def isometry(net: Any) -> float:
-    """The largest entry of |W W.T - 1|."""
+    """The largest entry of |W W^H - 1|."""
     import torch
 
     with torch.no_grad():
-        W = net.W.weight.double()
-        return float((W @ W.T - torch.eye(len(W))).abs().max())
+        W = net.W.weight.to(torch.complex128)
+        return float((W @ W.mH - torch.eye(len(W))).abs().max())
 
 
 def network(cell: str, H: int, rng: np.random.Generator) -> Any:
@@ -79,7 +82,7 @@ def network(cell: str, H: int, rng: np.random.Generator) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
-        return _orthogonal(H) if cell == "orthogonal" else _of_torch(cell, H)
+        return _norm_preserving(H, cell == "unitary") if cell in KEEPING else _of_torch(cell, H)
 
 
 def _of_torch(cell: str, H: int) -> Any:
@@ -97,27 +100,33 @@ def _of_torch(cell: str, H: int) -> Any:
     return Net()
 
 
-def _orthogonal(H: int) -> Any:
+def _norm_preserving(H: int, unitary: bool) -> Any:
+    """W orthogonal over H real units, or unitary over H / 2 complex ones, whose real and imaginary parts are read."""
     import torch
+
+    units, dtype = (H // 2, torch.complex64) if unitary else (H, torch.float32)
 
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.W_x = torch.nn.Linear(SYMBOLS + 2, H, bias=False)
+            self.W_x = torch.nn.Linear(SYMBOLS + 2, units, bias=False, dtype=dtype)
             torch.nn.init.kaiming_normal_(self.W_x.weight)
-            self.W = torch.nn.Linear(H, H, bias=False)
+            self.W = torch.nn.Linear(units, units, bias=False, dtype=dtype)
+            angles = (torch.rand(H // 2) * 2 - 1) * math.pi
             with torch.no_grad():
-                self.W.weight.copy_(rotations((torch.rand(H // 2) * 2 - 1) * math.pi))
+                self.W.weight.copy_(torch.diag(torch.polar(torch.ones_like(angles), angles)) if unitary else rotations(angles))
             torch.nn.utils.parametrizations.orthogonal(self.W, orthogonal_map="cayley")
-            self.b = torch.nn.Parameter(torch.zeros(H))
+            self.b = torch.nn.Parameter(torch.zeros(units))
             self.out = torch.nn.Linear(H, SYMBOLS + 1)
 
         def forward(self, x: Any) -> Any:
-            W, h, hs = self.W.weight, x.new_zeros(x.shape[1], H), []
+            x = x.to(dtype)
+            W, h, hs = self.W.weight, x.new_zeros(x.shape[1], units), []
             for a in self.W_x(x):
                 h = modrelu(a + h @ W, self.b)
                 hs.append(h)
-            return self.out(torch.stack(hs))
+            read = torch.view_as_real(torch.stack(hs)).flatten(-2) if unitary else torch.stack(hs)
+            return self.out(read)
 
     return Net()
 
@@ -131,10 +140,10 @@ def rotations(angles: Any) -> Any:
 
 
 def modrelu(a: Any, b: Any) -> Any:
-    """sign(a) max(|a| + b, 0)"""
+    """sgn(a) max(|a| + b, 0), sgn(a) = a / |a|"""
     import torch
 
-    return torch.sign(a) * torch.relu(a.abs() + b)
+    return torch.sgn(a) * torch.relu(a.abs() + b)
 
 
 def gather(points: Sequence[Point]) -> Experiment:
@@ -153,7 +162,7 @@ def gather(points: Sequence[Point]) -> Experiment:
 
 def _claims(name: str, points: Sequence[Point], baseline: float) -> list[Claim]:
     lowest = [min(reals(p.values, "losses")) / baseline for p in points]
-    if name != "orthogonal":
+    if name not in KEEPING:
         at = f"{name}: lowest loss over that without memory, least of {len(points)} seeds"
         return [claim(at, min(lowest), 1.0, ONE_SYMBOL, comparison="at least", source=SOURCE)]
     of_seeds = f"{name}: loss over that without memory at the end, largest of {len(points)} seeds"
@@ -162,7 +171,7 @@ def _claims(name: str, points: Sequence[Point], baseline: float) -> list[Claim]:
     H = whole(points[0].settings, "H")
     return [
         claim(of_seeds, worst, SOLVED, comparison="at most", source=SOURCE),
-        claim(f"{name}: |W W.T - 1| after the training", off, 0.0, H * float(np.finfo(np.float32).eps), source="rounding in float32"),
+        claim(f"{name}: |W W^H - 1| after the training", off, 0.0, H * float(np.finfo(np.float32).eps), source="rounding in float32"),
     ]
 
 
@@ -201,7 +210,7 @@ def _words(groups: dict[str, list[Point]], T: int) -> str:
 
 DEFINITION = Definition(
     name="orthogonal_copying",
-    question="Does an orthogonal recurrent matrix carry ten symbols over a hundred blanks, where an LSTM and a tanh RNN remember nothing?",
+    question="Do orthogonal and unitary matrices carry ten symbols over a hundred blanks, where an LSTM and a tanh RNN remember nothing?",
     source=f"{SOURCE}; Henaff et al. 2016; Lezcano-Casado and Martinez-Rubio 2019",
     settings={"cell_name": CELLS, "T": 100, "H": 64, "N": 10, "lr": 1e-2, "cap": 350, "every": 10, "seed": (0, 1)},
     point=point,

@@ -39,10 +39,13 @@ def test_the_recurrence_starts_as_an_isometry_and_stays_one() -> None:
     assert torch.allclose(turned @ turned.T, torch.eye(4), atol=1e-6)
     assert modrelu(torch.tensor([-2.0, 0.5, 3.0]), torch.tensor(-1.0)).tolist() == [-1.0, 0.0, 2.0]
     e = run(DEFINITION, cell_name=CELLS, **SMALL)
-    assert named(e, "W W.T").verdict == "agrees" and [len(s.x) for s in e.series] == [2, 2, 2]
+    assert named(e, "orthogonal: |W W^H").verdict == named(e, "unitary: |W W^H").verdict == "agrees"
+    assert [len(s.x) for s in e.series] == [2, 2, 2, 2]
+    turned = modrelu(torch.tensor([3 + 4j]), torch.tensor(-1.0))
+    assert torch.allclose(turned, torch.tensor([(3 + 4j) * 4 / 5]))
 
 
 def test_a_matrix_that_is_trained_freely_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.utils.parametrizations, "orthogonal", lambda module, **how: module)
-    e = run(DEFINITION, cell_name=("orthogonal",), **SMALL)
-    assert named(e, "W W.T").verdict == "differs"
+    e = run(DEFINITION, cell_name=("orthogonal", "unitary"), **SMALL)
+    assert named(e, "orthogonal: |W W^H").verdict == named(e, "unitary: |W W^H").verdict == "differs"
