@@ -16,17 +16,34 @@ import torch
 from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
 from bptt.harness.adapters.torch.faces import face_of, faced, softened
+from bptt.harness.adapters.torch.images import given_to, imaged
 from bptt.harness.errors import UsageError
 
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
 INPUT_NAMES = (
     *("vocab_size", "n_vocab", "num_vocab", "vocabulary_size", "ntoken", "ntokens", "n_tokens", "num_tokens", "num_embeddings", "n_chars"),
     *("input_size", "input_dim", "in_features", "n_in", "n_input", "n_inputs", "num_inputs", "input_features", "input_units"),
-    *("in_size", "in_dim", "d_in", "nin", "dim_in", "x_dim", "x_size", "ninp", "n_features", "embed_size", "embed_dim", "d"),
+    *(
+        "in_size",
+        "in_dim",
+        "in_channels",
+        "input_channels",
+        "d_in",
+        "nin",
+        "dim_in",
+        "x_dim",
+        "x_size",
+        "ninp",
+        "n_features",
+        "embed_size",
+        "embed_dim",
+        "d",
+    ),
 )
 HIDDEN_NAMES = (
     *("hidden_size", "hidden_dim", "n_hidden", "num_hidden", "num_hiddens", "hidden_features", "hidden_units", "units"),
     *("num_units", "n_units", "hid_size", "hid_dim", "d_hidden", "dim_hidden", "h_dim", "h_size", "nhid", "hidden", "hiddens"),
+    *("hidden_channels", "hid_channels", "hidden_ch"),
     *("state_size", "state_dim", "cell_size", "d_model", "out_features", "output_size", "out_dim", "n_out", "nout", "size", "h"),
 )
 
@@ -63,6 +80,7 @@ class Recipe:
     H: int | None = None
     instance: torch.nn.Module | None = None
     compiled: torch.nn.Module | None = field(default=None, kw_only=True)
+    images: bool = field(default=False, kw_only=True)
 
     def arguments(self, D: int, H: int) -> dict[str, object]:
         sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}
@@ -90,7 +108,8 @@ class Recipe:
         if self.make is not None:
             for name in never_given(module):
                 module.get_parameter(name).data.nan_to_num_(nan=0.0)
-        return softened(faced(module, face_of(module))).eval()
+        module = faced(module, face_of(module))
+        return softened(imaged(module) if self.images else module).eval()
 
     def left_as_memory(self, D: int, H: int) -> tuple[str, ...]:
         """Parameters that the constructor makes and gives no value: what stood in memory is their value.  () of an instance."""
@@ -227,10 +246,14 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
 
         inner = _from_signature(of, {key: value for key, value in given.items() if key in fields}, (), label, spec)
         return dataclasses.replace(inner, make=configured, label=label)
+    pictures = {name: value for name, value in given_to(make, names).items() if name in required and name not in given}
+    given |= pictures
+    names = [name for name in names if name not in pictures]
     input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])
     sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
     obvious: dict[str, object] = {**OBVIOUS, **OBVIOUS_ELSE}
     given |= {name: obvious[name] for name in required if name in obvious and name not in {input_name, hidden_name, *given}}
+    given |= {name: 0.0 for name in required if name.endswith("_dropout") and name not in {input_name, hidden_name, *given}}
     missing = [name for name in required if name not in {input_name, hidden_name, *given}]
     if missing:
         raise UsageError(

@@ -233,12 +233,14 @@ class Form:
 
 
 def opened(result: Any) -> Any:
-    """A dict or a dataclass of results as the tuple of them, None left out; one of them alone is that one."""
+    """A dict or a dataclass of results as the tuple of them, None left out of these and of a tuple; one of them alone is that one."""
     values: list[Any]
     if isinstance(result, Mapping):
         values = list(result.values())
     elif dataclasses.is_dataclass(result) and not isinstance(result, type):
         values = [getattr(result, field.name) for field in dataclasses.fields(result)]
+    elif type(result) is tuple and None in [each for each in result if not isinstance(each, torch.Tensor)]:
+        values = list(result)
     else:
         return result
     values = [value for value in values if value is not None]

@@ -283,6 +283,8 @@ class Prober:
                 if self.most > 2:
                     yield _Given((h, c), "spread")
                 yield _Given([h, c], "one")
+                if axes == "NW":
+                    yield _Given([h], "one")
 
     def _first_fitting(self, axes: _Axes, candidates: Iterator[_Given] | list[_Given], D: int, H: int) -> Form | None:
         x = self.random(*axes.shape, D)

@@ -17,6 +17,7 @@ from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_d
 from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, face_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
+from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
 from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
 from bptt.harness.adapters.undriven import undriven
@@ -48,7 +49,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = _find(recipe)
+        recipe, found = _found(recipe)
         implementation = TorchModule(recipe, found.probed.form, found.dtype, complex_states=found.probed.complex_states)
         if found.dtype == "float64" and own_dtype(found.module) is torch.float32 and _rounds_to_float32(implementation, found):
             why = "it rounds to float32 on the way, whatever it is given: it is judged in its own dtype"
@@ -208,6 +209,24 @@ def _find(recipe: Recipe) -> _Found:
     raise first
 
 
+def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
+    """As `_find`; what convolves and takes no rows of numbers is tried with images."""
+    try:
+        return recipe, _find(recipe)
+    except UsageError as error:
+        with_images = replace(recipe, images=True)
+        D, H = _sizes_to_try(recipe)[0]
+        if recipe.make is None or not is_over_images(recipe.build(D, H)):
+            raise
+        try:
+            found = _find(with_images)
+        except UsageError:
+            raise error from None
+        why = f"x is D channels, each a number times one picture of {ROWS} x {COLUMNS}; states and outputs are rows of all their pixels"
+        probed = replace(found.probed, detected=(*found.probed.detected, Detection("images", why)))
+        return with_images, replace(found, probed=probed)
+
+
 def _sizes_to_try(recipe: Recipe) -> list[tuple[int, int]]:
     if recipe.make is None:
         return [(1, 1)]  # ignored
@@ -228,7 +247,7 @@ def _find_at(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> _Found:
     elif free_H:  # one size only: D may be H, or fixed inside
         inputs = [H, *(size for size in inputs if size != H)]
     if free_H:
-        widths = [H, 2 * H, *(size for size in widths if size not in (H, 2 * H))][:8]
+        widths = [PIXELS * H] if recipe.images else [H, 2 * H, *(size for size in widths if size not in (H, 2 * H))][:8]
     dtype, probed = _probe_in_some_dtype(recipe, module, inputs, widths, D, H)
     square = free_H and probed.D == probed.H
     input_fixed = recipe.D is not None or not (free_D or square)

@@ -817,3 +817,33 @@ def test_a_layer_that_is_handed_a_state_and_gives_outputs_alone_goes_on_from_the
     assert subject is not None and subject.inferred_final == ("h",)
     run_ = check(OutputsAlone, isolate=False, select=["GRD130", "TIM100", "TIM120", "CON110"])
     assert run_.ok, run_.text()
+
+
+class Convolved(nn.Module):
+    """A gate over images, as convolutional cells are written: a kernel size as a pair, its padding from it."""
+
+    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: tuple[int, int], cell_dropout: float) -> None:
+        super().__init__()
+        padding = (kernel_size[0] // 2, kernel_size[1] // 2)
+        self.gate = nn.Conv2d(in_channels + hidden_channels, 2 * hidden_channels, kernel_size, padding=padding)
+        self.drop = nn.Dropout(cell_dropout)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        z, n = self.gate(torch.cat([x, self.carried(h)], 1)).chunk(2, 1)
+        return z.sigmoid() * h + (1 - z.sigmoid()) * self.drop(n.tanh())
+
+    def carried(self, h: torch.Tensor) -> torch.Tensor:
+        return h
+
+
+class ConvolvedDetached(Convolved):
+    def carried(self, h: torch.Tensor) -> torch.Tensor:
+        return h.detach()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("made", "right"), [(Convolved, True), (ConvolvedDetached, False)])
+def test_a_convolutional_cell_is_driven_with_images(made: type, right: bool) -> None:
+    subject = adapt(made, "t", None)
+    assert subject is not None and any(d.what == "images" for d in subject.detected)
+    assert check(made, isolate=False, select=["GRD120"], level="smoke").ok is right
