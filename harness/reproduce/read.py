@@ -98,7 +98,10 @@ class Results:
 
     def __init__(self, result: Any, wanted: Mapping[Path, str], other: str) -> None:
         names = {p[1:]: name for p, name in wanted.items() if p[0] == "result"}
-        self.target, self._read = unpacked(result, names, other) if names else (other, {(): other})
+        self.target = other
+        self._read: dict[tuple[Any, ...], str] = {(): other}
+        if names:
+            self.target, self._read = unpacked(result, names, other)
 
     def __getitem__(self, path: Path) -> str:
         if path[0] == "held":

@@ -45,7 +45,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     """
     if is_torch(obj) or has(obj, "run") or isinstance(obj, types.ModuleType | str | bytes):
         return None
-    methods = {} if is_factory(obj) else methods_of(obj if isinstance(obj, type) else type(obj))
+    methods: Mapping[str, Any] = {} if is_factory(obj) else methods_of(obj if isinstance(obj, type) else type(obj))
     if not is_factory(obj) and not any(words.FORWARD.match(n) for n in methods) and not list(_pairs(methods, lambda n: True)):
         return None
     failures = Failures()
@@ -245,7 +245,11 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
 
 
 def _not_understood(obj: Any, spec: str, failures: Failures) -> NotUnderstoodError:
-    _, said, error = failures.furthest or (0, "none", ValueError("nothing was tried"))
+    if failures.furthest is None:
+        return NotUnderstoodError(
+            f"{spec}: {short_name(obj)} was not understood: nothing is known of its forward pass's arguments; {_WANTED}", None
+        )
+    _, said, error = failures.furthest
     return NotUnderstoodError(
         f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}; {_WANTED}",
         failures.ran,
@@ -443,18 +447,21 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("truncation", f"BPTT stops after {forward.owner.truncation} steps, as its constructor says")
 
 
-def _backwards_too(made: Subject, params: Arrays, xs: Array, state: Arrays, ys: Array, final: Arrays) -> None:
-    """Raises what backward raises; what an object's raises over several steps, which has run over others, is the checks' business."""
-    if "backward" not in made.capabilities:
-        return
+def _runs_back(made: Subject, params: Arrays, xs: Array, state: Arrays, ys: Array, final: Arrays, has_stopped: bool) -> bool:
+    """Whether backward runs.  What an object's raises over several steps, which has run over others, is the checks' business.
+
+    Raises what backward raises over a single step (where it `has_stopped` over no others), and what is no object's.
+    """
     try:
         made.implementation.backward(
             params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) if s in made.no_dfinal else v for s, v in final.items()}
         )
     except Exception:
         forward = made.implementation.reading.forward
-        if len(xs) == 1 or not forwards.keeps(forward.owner, forward.template):
+        if (len(xs) == 1 and not has_stopped) or not forwards.keeps(forward.owner, forward.template):
             raise
+        return False
+    return True
 
 
 def _slot_words(slot: Slot) -> str:
@@ -463,7 +470,7 @@ def _slot_words(slot: Slot) -> str:
 
 def _at_other_sizes(made: Subject, spec: str) -> None:
     """Runs once at other sizes.  Raises UsageError with the user's line where that fails."""
-    rng, impl = np.random.default_rng(5), made.implementation
+    rng, impl, has_stopped = np.random.default_rng(5), made.implementation, False
     for T, N, D, H in ((2, 3, 4, 6), (1, 1, 3, 5), (6, 2, 7, 3)):
         T = max(T, min(made.lengths_of_sequence or (1,)))
         D = made.input_sizes[0] if made.input_sizes else D
@@ -478,7 +485,8 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
                 else:
                     xs = rng.normal(size=(T, N, D))
                     ys, final = impl.run(params, xs, state)
-                    _backwards_too(made, params, xs, state, ys, final)
+                    back = "backward" in made.capabilities
+                    has_stopped |= back and not _runs_back(made, params, xs, state, ys, final, has_stopped)
         except Exception as error:  # the user's code, at sizes of ours, may raise anything
             raise NotUnderstoodError(
                 f"{spec}: {made.name} was understood at one size, but at T={T} N={N} D={D} H={H} it stopped with {raised_at(error)}",

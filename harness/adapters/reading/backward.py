@@ -259,6 +259,9 @@ def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Pat
         held = [p for s, p in forward.finals.items() if p[0] == "held" and s in words.roles(stem) and p not in forward.leaves]
         ranked += [(("cotangent", p, forward.state), 1) for p in held]
         ranked += [(("tuple", parts), int(words.same(stem, n))) for n, parts in _tuples(forward, items)]
+        if forward.is_step and "state" in forward.roles.values() and len(forward.finals) == 2:  # a pair in, a pair of gradients
+            pair = tuple(("cotangent", forward.finals[s], forward.state) for s in "hc")
+            ranked.append((("tuple", pair), int("state" in name.lower())))
         return sorted(ranked, key=lambda r: -r[1]) or [(("targets",), 0)]
     if words.CACHE.search(name):
         plain = [(("item", path), 0) for path, _ in items if path not in forward.leaves]
@@ -469,7 +472,7 @@ def _tried(guess: Reading) -> Reading:
     each_step = {k for k, v in raw.items() if k.startswith("p:") and v.shape == (forward.sizes.T, *np.shape(params[k[2:]]))}
     gradients = {k: replace(p, each_step=k in each_step) for k, p in gradients.items()}
     given = {k: p for k, p in gradients.items() if k.startswith("p:")}
-    if all(p.kind == "kept" and np.array_equal(before.get(p.path), read(done.root, p.path)) for p in given.values()):
+    if all(p.kind == "kept" and p.path in before and np.array_equal(before[p.path], read(done.root, p.path)) for p in given.values()):
         raise ValueError(f"no gradient of a weight was found in what {guess.backward} returned, kept, or left on the object")
     gradients, changes = _settled(replace(guess, gradients=gradients), done, params, values, cotangents)
     forward = _with_effect(forward, guess.cotangents, gradients, params, values)
@@ -741,19 +744,21 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
 def _role_by_shape(guess: Reading, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:
     """The one thing left that has the shape of `value`; None where there are several: what is alike in shape is told apart by names alone.
 
-    Of two states without a name the first is the one whose gradient is backward's first argument.
+    Of two states without a name the first is the one whose gradient is backward's first argument; where there are as many inputs as
+    units, x comes before them.
     """
     forward = guess.forward
     layout = layout_of(value, forward.sizes)
     bare = sorted((layout or "").replace(":", "").replace("1", ""))
+    x = forward.x.replace("D", "H") if forward.sizes.D == forward.sizes.H else forward.x
     fitting = [f"p:{n}" for n, v in params.items() if isinstance(value, np.ndarray) and _like_bias(v.shape) == _like_bias(value.shape)]
-    if layout and bare == sorted(forward.x.replace(":", "").replace("1", "")) and not forward.counts:
+    if layout and bare == sorted(x.replace(":", "").replace("1", "")) and not forward.counts:
         fitting.append("x")
     if layout and bare == sorted(forward.state.replace("1", "")):
         order = [s for p in guess.cotangents for s, path in forward.finals.items() if path == p]
         fitting += sorted(forward.states, key=lambda s: order.index(s) if s in order else len(order))
     left = [f for f in fitting if f not in found]
-    return left[0] if len(left) == 1 or (left and set(left) <= {"h", "c"} and forward.is_step) else None
+    return left[0] if len(left) == 1 or (left and set(left) <= {"x", "h", "c"} and forward.is_step) else None
 
 
 def _like_bias(shape: tuple[int, ...]) -> tuple[int, ...]:

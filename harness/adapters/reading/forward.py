@@ -594,7 +594,7 @@ def _own_width(forward: Forward, result: Any) -> int | None:
 def _is_x(value: Any, layout: str, x: Array) -> bool:
     """Whether a leaf is the input itself, kept or handed back."""
     bare = layout.replace(":", "").replace("1", "")
-    if "S" in bare or not set(bare) <= set("TND") or np.size(x) != sum(np.size(v) for v in _parts(value)):
+    if "S" in bare or not set(bare) <= set("TNDH") or np.size(x) != sum(np.size(v) for v in _parts(value)):
         return False
     return bool(np.array_equal(np.sort(np.ravel(x)), np.sort(np.concatenate([np.ravel(v) for v in _parts(value)]))))
 

@@ -257,3 +257,61 @@ def test_gradients_that_are_partly_added_and_partly_overwritten_are_told() -> No
     for whole in (Handed, textbook.TupleElman):
         subject = adapt(whole, "t", None)
         assert subject is not None and subject.accumulation is None
+
+
+def sigmoid(a: Any) -> Any:
+    return 1 / (1 + np.exp(-a))
+
+
+class PairLSTM:
+    """States in as a pair, their gradients too; nothing that comes back has a name."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.W, self.b = np.zeros((input_size + hidden_size, 4 * hidden_size)), np.zeros(4 * hidden_size)
+
+    def forward(self, x: Any, state: Any) -> Any:
+        h, c = state
+        xh = np.hstack([x, h])
+        i, f, g, o = np.split(xh @ self.W + self.b, 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        new = f * c + i * g
+        self.cache = xh, c, i, f, g, o, new
+        return o * np.tanh(new), new
+
+    def backward(self, dstate: Any) -> Any:
+        dh, dc = dstate
+        xh, c, i, f, g, o, new = self.cache
+        t = np.tanh(new)
+        dc = dc + dh * o * (1 - t * t)
+        da = np.hstack([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * t * o * (1 - o)])
+        self.dW, self.db = xh.T @ da, da.sum(0)
+        dxh = da @ self.W.T
+        return dxh[:, : xh.shape[1] - c.shape[1]], dxh[:, xh.shape[1] - c.shape[1] :], dc * f
+
+
+class InBoxes(PairLSTM):
+    """A gradient of the output beside that of the next step; gradients of weights in a dict of dicts."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.Wx, self.Wh = ({k: np.zeros((n, hidden_size)) for k in "rz"} for n in (input_size, hidden_size))
+
+    def forward(self, x: Any, h_prev: Any) -> Any:
+        r, z = sigmoid(x @ self.Wx["r"] + h_prev @ self.Wh["r"]), np.tanh(x @ self.Wx["z"] + h_prev @ self.Wh["z"])
+        return r * z, {"x": x, "h_prev": h_prev, "r": r, "z": z}
+
+    def backward(self, dh_out: Any, dh_next: Any, cache: Any) -> Any:  # type: ignore[override]  # other arguments on purpose
+        x, h_prev, r, z = cache.values()
+        dh = dh_out + dh_next
+        da = {"r": dh * z * r * (1 - r), "z": dh * r * (1 - z * z)}
+        grads = {"Wx": {k: x.T @ v for k, v in da.items()}, "Wh": {k: h_prev.T @ v for k, v in da.items()}}
+        return sum(v @ self.Wx[k].T for k, v in da.items()), sum(v @ self.Wh[k].T for k, v in da.items()), grads
+
+
+@pytest.mark.parametrize("target", [PairLSTM, InBoxes, textbook.TupleElman(np.ones((4, 4)), np.ones((4, 4)), np.ones(4))])
+def test_pairs_boxes_and_one_size_for_all_are_read(target: Any, errors_of: Any) -> None:
+    subject = adapt(target, "t", None)
+    assert subject is not None
+    errors = errors_of(subject)
+    assert max(errors.values()) < 1e-12
+    assert {"xs", "s:h"} <= errors.keys()
+    assert {k for k in errors if k.startswith("p:")} == {f"p:{k}" for k in subject.implementation.init(np.random.default_rng(0), 4, 4)}
