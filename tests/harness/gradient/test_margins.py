@@ -129,6 +129,7 @@ def test_a_sum_that_cancels_may_be_off_by_the_root_of_a_roundoff() -> None:
     assert dusty(0.0, 0.9 * CANCELLED) and not dusty(0.0, 1.1 * CANCELLED)
     assert dusty(0.9e-6 * 0.9 * CANCELLED, 0.9 * CANCELLED)
     assert not dusty(1.1e-6 * 0.9 * CANCELLED, 0.9 * CANCELLED)
+    assert not dusty(1e-6 * (0.9 * CANCELLED), 0.9 * CANCELLED)
 
 
 def test_a_small_gradient_of_an_input_is_no_dust() -> None:
@@ -183,6 +184,10 @@ def test_what_moves_as_much_when_inputs_move_by_a_roundoff_is_rounding() -> None
     assert second_look(1.0, 1e-8, 0.01) == "rounding"  # a hundred times the noise, and no more
     assert second_look(1.0, 1e-8, 0.009999) == "wrong"
     assert second_look(-1.0, 1e-8, 0.01) == "rounding"
+    told: Any = Told(0.01)
+    oracle: Any = Named()
+    between = Judged(W, 0, "undecided", 1e-8, 5.0, 4.0, np.ones(4))
+    assert certificate._second_look(told, told, oracle, between, 1.0, 1.0).verdict == "rounding", "a gap of one between large numbers"
 
 
 def test_what_is_gross_is_not_asked_for_its_noise() -> None:
@@ -274,7 +279,7 @@ def test_no_difference_is_good_to_eight_digits() -> None:
 
 def test_what_nobody_can_see_and_is_a_roundoff_of_the_others_is_rounding() -> None:
     floor, four = 64 * EPS, np.ones(4)
-    for exact, yours, verdict in ((2.0, -1.0, "rounding"), (1.0, 2.0, "rounding"), (2.1, 1.0, "undecided"), (1.0, -2.1, "undecided")):
+    for exact, yours, verdict in ((2.0, -1.0, "rounding"), (1.0, 2.0, "rounding"), (2.02, 1.0, "undecided"), (1.0, -2.1, "undecided")):
         item = wrong(1e-3, exact=exact * floor, yours=yours * floor, u=four)
         assert confirmed("cannot see", item, data=STATELESS) == verdict
         assert confirmed("disagrees", item, data=STATELESS) == "undecided"
@@ -364,7 +369,7 @@ def test_what_a_whole_run_cannot_see_is_asked_a_step_at_a_time(monkeypatch: pyte
 )
 def test_of_two_differences_the_finer_one_decides_for_the_subject(value: float, error: float, said: Opinion) -> None:
     oracle: Any = Named(exact=False)
-    for size in (1.0, 4.0):  # the same of a gap that is four times as wide
+    for size in (1.0, 4.0, 0.1):  # the same of a gap that is wider or narrower
         steps: Any = Steps(DATA, finer=(size * value, size * error))
         assert second_opinion(steps, V, oracle, wrong(0.5, exact=size, yours=2 * size)) == said
 
