@@ -19,6 +19,7 @@ import numpy as np
 from bptt.harness.call.cell import Gradients, backward, run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
+from bptt.harness.errors import ContractError
 from bptt.harness.gradient.derivatives.blocks import Block, blocks
 from bptt.harness.gradient.derivatives.differences import contracted, ladder
 from bptt.harness.gradient.derivatives.every_entry import through_single_steps
@@ -209,6 +210,10 @@ def _first_look(
     g = block.of(gradients)
     if g is None:
         return Judged(block, j, "not given", 0.0, float("nan"), float("nan"), us[0])
+    if g.shape != us[0].shape:
+        raise ContractError(
+            f"{subject.name}.backward: dL/d{block.tensor} has other axes than {block.tensor}: {g.shape}, wanted {us[0].shape}"
+        )
     unit = float(np.finfo(g.dtype if g.dtype.kind == "f" else np.float64).eps) / 2
     unit = max(unit, float(np.finfo(subject.dtype).eps) / 2)
     smallest = _SMALLEST["float32" if unit > 1e-10 else "float64"]

@@ -222,6 +222,8 @@ def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...],
     found = []
     for edit in edits:
         line = None if backward is None else line_of(backward, edits, edit)
+        if line is None and subject.framework != "numpy":  # most have a forward pass alone, and the line is one of it
+            line = at.model.by_key[edit.target].frame
         missing = edit.act == "times" and edit.factor == "0"
         together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
         factors = holding(backward, edits, edit) if backward is not None and missing else ()

@@ -249,7 +249,7 @@ def backward_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Itera
             yield Evidence(False, f"backward changes {name}, which was handed over to it", "MUTATION", where=Where(tensor=name))
 
 
-@check("CON170", family="contract", cases=_CASES, needs=("CON110", "CON165"))
+@check("CON170", family="contract", cases=(*_CASES, Case(T=1)), needs=("CON110", "CON165"))
 def gradients_have_the_shapes_of_what_they_are_gradients_of(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """dX has the shape of X, for every parameter, the inputs and the initial state; no gradient of something unknown; finite."""
     context.needs_backward()

@@ -58,18 +58,17 @@ _WHEN = {
 }
 
 
-def cause(point: Point, edit: Edit, backward: Frame | None, score: float, evidence: str) -> Cause:
-    """The sentence, and the line to change."""
+def cause(point: Point, edit: Edit, line: Frame | None, score: float, evidence: str) -> Cause:
+    """The sentence, and the line to change: of the backward, or of the forward pass where nobody wrote a backward; None: not known."""
     where = point.model.by_key[edit.target]
     edge = where.edges[-1]
     y, p = value_name(point.model, edge.y), operand_name(point.model, where, edge)
     said, code, mend = _said(point, edit, where, edge, y, p)
     frame = where.frame
     forward = f" ({statements.source_line(frame)}, line {statements.first_line(frame)})" if frame is not None and _known(frame) else ""
-    line = backward or frame
     head = f"line {line.line}: " if line is not None else ""
-    if backward is not None and _known(backward):
-        evidence = f"{evidence}; {Path(backward.file).name}:{backward.line} has {statements.source_line(backward)!r}"
+    if line is not None and line is not frame and _known(line):
+        evidence = f"{evidence}; {Path(line.file).name}:{line.line} has {statements.source_line(line)!r}"
     source = None if line is None else Source(line.file, line.line)
     return Cause(code, f"{head}{said}{forward}", evidence, score, mend, source)
 
