@@ -399,8 +399,9 @@ def _initialisers(module: types.ModuleType) -> list[Any]:
 def _from_initialiser(
     module: types.ModuleType, functions: Mapping[str, Any], forward: str, box: str, initial: Any, keys: Sequence[Any]
 ) -> Iterator[Owner]:
-    needed, _ = words.arguments(initial)
+    needed, optional = words.arguments(initial)
     letters = {n: next(r for r in words.roles(n) if r in "DHOZ") for n in needed}
+    letters |= {n: "O" for n, v in optional.items() if v is None and words.roles(n)[:1] == ("O",)}  # a read-out where it is asked for
     if "D" not in letters.values() and "O" in letters.values():
         letters = {n: "D" if a == "O" else a for n, a in letters.items()}
 

@@ -52,8 +52,9 @@ OBVIOUS = dict.fromkeys(("output_size", "output_dim", "out_features", "out_dim",
 OBVIOUS |= dict.fromkeys(("num_layers", "n_layers", "layers", "nlayers"), 1)
 OBVIOUS |= dict.fromkeys(("num_classes", "n_classes", "num_labels", "classes", "tagset_size", "horizon"), 6)
 OBVIOUS |= dict.fromkeys(("embed_size", "embed_dim", "embedding_dim", "embedding_size", "emb_size", "emb_dim", "ninp", "n_embed"), 5)
+OBVIOUS |= dict.fromkeys(("wordvec_dim", "word_dim", "wordvec_size"), 5)
 OBVIOUS_ELSE: dict[str, object] = dict.fromkeys(("dropout", "drop", "dropout_rate", "drop_prob", "p_drop"), 0.0)
-OBVIOUS_ELSE |= {"bidirectional": False, "bias": True, "batch_first": True, "device": "cpu", "n_directions": 1}
+OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first": True, "device": "cpu", "n_directions": 1}
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,9 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
 
         inner = _from_signature(of, {key: value for key, value in given.items() if key in fields}, (), label, spec)
         return dataclasses.replace(inner, make=configured, label=label)
-    pictures = {name: value for name, value in given_to(make, names).items() if name in required and name not in given}
+    pictures = {
+        name: value for name, value in given_to(make, names).items() if (name in required or name == "batch_first") and name not in given
+    }
     given |= pictures
     names = [name for name in names if name not in pictures]
     input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])

@@ -39,6 +39,7 @@ def given_to(make: Any, names: Iterable[str]) -> dict[str, object]:
     pairs = re.search(r"kernel_size\s*\[|isinstance\(\s*kernel_size,\s*tuple", code)
     given: dict[str, object] = dict.fromkeys(("kernel_size", "kernel", "filter_size"), (3, 3) if pairs else 3)
     given |= dict.fromkeys(_SPATIAL, (ROWS, COLUMNS)) | {"height": ROWS, "width": COLUMNS, "padding": 1, "stride": 1}
+    given["batch_first"] = True  # many give (N, T, ...) whatever they take
     if any(name in names for name in _CHANNELS):
         given["input_size"] = (ROWS, COLUMNS)
     return {name: given[name] for name in names if name in given}
@@ -51,7 +52,7 @@ def imaged(module: torch.nn.Module) -> torch.nn.Module:
     @functools.wraps(own.forward)
     def forward(self: Any, x: torch.Tensor, *states: Any, **more: Any) -> Any:
         pictures = [_state_image(state) for state in states]
-        return _rows(own.forward(self, _image(x), *pictures, **{name: _state_image(v) for name, v in more.items()}))
+        return _rows(_of_one_layer(own.forward(self, _image(x), *pictures, **{name: _state_image(v) for name, v in more.items()})))
 
     members = {"forward": forward, "__module__": own.__module__, "bptt_user_class": getattr(own, "bptt_user_class", own)}
     module.__class__ = type(own.__name__, (own,), members)
@@ -67,6 +68,16 @@ def _state_image(state: Any) -> Any:
     if isinstance(state, torch.Tensor):
         return state.reshape(*state.shape[:-1], state.shape[-1] // PIXELS, ROWS, COLUMNS)
     return type(state)(_state_image(each) for each in state) if type(state) in (tuple, list) else state
+
+
+def _of_one_layer(value: Any) -> Any:
+    """([outputs], [[h, c]]), a list of layers of which there is one, as (outputs, [h, c])."""
+
+    def alone(each: Any) -> Any:
+        inner = each[0] if isinstance(each, list) and len(each) == 1 else None
+        return inner if isinstance(inner, list | tuple) or (isinstance(inner, torch.Tensor) and inner.ndim == 5) else each
+
+    return tuple(alone(each) for each in value) if type(value) is tuple else value
 
 
 def _rows(value: Any) -> Any:

@@ -259,12 +259,12 @@ class Prober:
                 ys, state, _ = split
                 listed, flat = _how(free, axes)
                 tree = None if state is None else self._tree_of(state, axes.batch, D, H)
+                alone = Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first, listed, flat)
                 if tree is None or self.most < 2:
-                    return Form("layer", None, "none", "ys", Width.of(ys.shape[-1], D, H), axes.batch_first, listed, flat)
+                    return alone
                 tries = [_Given(tree, "one"), _Given(tree, "spread"), _Given(_retyped(tree), "one")]
-                fitting = self._first_fitting(axes, tries, D, H)
-                if fitting is not None:
-                    return fitting
+                fitting = self._first_fitting(axes, tries, D, H) or self._first_fitting(axes, self._layer_states(widths, D, H), D, H)
+                return fitting or alone  # it gives a state and takes none
         return self._first_fitting(axes, self._layer_states(widths, D, H), D, H) if self.most > 1 else None
 
     def _layer_states(self, widths: Sequence[int], D: int, H: int) -> Iterator[_Given]:

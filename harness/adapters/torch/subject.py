@@ -213,15 +213,12 @@ def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
     """As `_find`; what convolves and takes no rows of numbers is tried with images."""
     try:
         return recipe, _find(recipe)
-    except UsageError as error:
+    except UsageError:
         with_images = replace(recipe, images=True)
         D, H = _sizes_to_try(recipe)[0]
         if recipe.make is None or not is_over_images(recipe.build(D, H)):
             raise
-        try:
-            found = _find(with_images)
-        except UsageError:
-            raise error from None
+        found = _find(with_images)  # what it says of images is what its user wants to know
         why = f"x is D channels, each a number times one picture of {ROWS} x {COLUMNS}; states and outputs are rows of all their pixels"
         probed = replace(found.probed, detected=(*found.probed.detected, Detection("images", why)))
         return with_images, replace(found, probed=probed)

@@ -847,3 +847,26 @@ def test_a_convolutional_cell_is_driven_with_images(made: type, right: bool) -> 
     subject = adapt(made, "t", None)
     assert subject is not None and any(d.what == "images" for d in subject.detected)
     assert check(made, isolate=False, select=["GRD120"], level="smoke").ok is right
+
+
+class GivesAStateAndTakesNone(nn.Module):
+    """(N, T, D) in and out; the last state comes back beside, and a state that is handed in is refused."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.W, self.U = nn.Parameter(torch.randn(input_size, hidden_size)), nn.Parameter(torch.randn(hidden_size, hidden_size))
+
+    def forward(self, x: torch.Tensor, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        if hidden is not None:
+            raise NotImplementedError
+        h, ys = x.new_zeros(x.shape[0], self.W.shape[1]), []
+        for t in range(x.shape[1]):
+            h = torch.tanh(x[:, t] @ self.W + h @ self.U)
+            ys.append(h)
+        return torch.stack(ys, 1), h
+
+
+def test_a_layer_that_gives_a_state_and_takes_none_is_driven_in_its_own_order_of_axes() -> None:
+    subject = adapt(GivesAStateAndTakesNone, "t", None)
+    assert subject is not None and any(d.what == "batch first" for d in subject.detected)
+    assert check(GivesAStateAndTakesNone, isolate=False, select=["BAT100"], level="smoke").ok
