@@ -2,6 +2,7 @@
 
 user_code(file, H=...)    the file's definitions, its training left out, its own sizes replaced by name
 holding(cell, at, params) a copy of an object that holds these weights
+Walk                      a cell that keeps its own state from step to step, as a layer over time (walk.py)
 called, watched           a call with globals that its script's loop would have made; its local variables beside what it returns
 formed, canonical         an array in another layout, and back (layout.py)
 before, centred           what probabilities are the softmax of, and the gradient of that (through.py)
@@ -23,12 +24,26 @@ from bptt.harness.adapters.reading.forward import before, quiet
 from bptt.harness.adapters.reading.layout import canonical, formed
 from bptt.harness.adapters.reading.owners import Namespace, called, follow, watched
 from bptt.harness.adapters.reading.source import module_at
+from bptt.harness.adapters.reading.walk import Walk
 from bptt.harness.adapters.reading.weights import Parameter, Slot, Step, like_shape, substitute
 from bptt.harness.subject import Array, Arrays
 
 __all__ = [
-    "before", "called", "canonical", "centred", "clip_lifted", "follow", "formed", "holding", "like_shape", "quiet", "shapes", "symbols",
-    "user_code", "watched",
+    "Walk",
+    "before",
+    "called",
+    "canonical",
+    "centred",
+    "clip_lifted",
+    "follow",
+    "formed",
+    "holding",
+    "like_shape",
+    "quiet",
+    "shapes",
+    "symbols",
+    "user_code",
+    "watched",
 ]  # fmt: skip
 
 

@@ -46,6 +46,7 @@ def written(reading: Reading, name: str, target: str, file: str, seen: Sequence[
         "symbols",
         "user_code",
         "watched",
+        "Walk",
     )
     used = [h for h in sorted((*helpers, "before", "centred")) if f"{h}(" in text]
     todo = [line.partition("TODO")[2].lstrip(": ") for line in body if "TODO" in line]
@@ -59,8 +60,12 @@ def written(reading: Reading, name: str, target: str, file: str, seen: Sequence[
 def _class(reading: Reading, name: str, kind: type) -> Iterator[str]:
     forward = reading.forward
     yield f"class {_identifier(name)}:"
-    if forward.sizes.N == 1:
-        yield "    batch_sizes = (1,)"
+    if forward.sizes.N == 1 or "N" in forward.owner.fixed:
+        yield f"    batch_sizes = ({forward.sizes.N},)"
+    if forward.owner.square:
+        yield "    square = True"
+    if forward.dtype != "float64":
+        yield f"    dtype = {forward.dtype!r}"
     for letter, option in (("D", "input_sizes"), ("H", "hidden_sizes")):
         if letter in forward.owner.fixed or (letter == "D" and forward.sizes.D == 1):
             yield f"    {option} = ({getattr(forward.sizes, letter)},)"
@@ -232,9 +237,18 @@ def _forward_call(reading: Reading) -> Iterator[str]:
     call = _call(forward, forward.method, {a: _argument(forward, a, r, target) for a, r in forward.roles.items()})
     over = "xs[None]" if forward.is_step else "xs"
     yield f"        follow(cell, {over}.shape[0], {over}.shape[1], RATE)  # its own numbers for length, batch and rate"
+    if forward.setter:
+        yield f"        cell.{forward.setter}({', '.join(_formed_state(forward, s) for s in forward.door)})"
+    else:
+        yield from (f"        cell.{attribute} = {_formed_state(forward, s)}" for s, attribute in forward.door.items())
     alone = reading.backward in (None, forward.method)
     local = (reading.loss is not None and reading.loss[0] == "local") or (alone and _has(reading, "local"))
     yield from _called(reading, forward.method, call, "out", "left" if local else None)
+
+
+def _goes_forward_alone(reading: Reading) -> bool:
+    """Whether there is nothing that could be a backward pass: then the contract's is left out, as it may be."""
+    return reading.backward is None and not any(words.BACKWARD.match(n) for n in reading.forward.owner.methods)
 
 
 def _has(reading: Reading, kind: str) -> bool:
@@ -268,6 +282,8 @@ def _backward_call(reading: Reading, cotangents: Mapping[Path, str]) -> Iterator
         kind = source[0]
         if kind == "cotangent":
             arguments[name] = cotangents[source[1]]
+        elif kind == "carry":  # what is handed over is the sum of both already
+            arguments[name] = f"0 * ({cotangents[source[1]]})"
         elif kind == "tuple":
             arguments[name] = f"({', '.join(cotangents[part[1]] for part in source[1])})"
         elif kind == "arg":
@@ -432,6 +448,8 @@ def _layer(reading: Reading) -> Iterator[str]:
         yield f"            {s!r}: np.array({text}{'[-1]' if over_time else ''}),"
     yield "        }"
     yield "        return np.array(ys), final"
+    if _goes_forward_alone(reading):
+        return
     yield ""
     yield "    def backward(self, params, xs, state, dys, dfinal_state):"
     yield "        RATE = 0.125"
@@ -493,6 +511,8 @@ def _step(reading: Reading) -> Iterator[str]:
     yield "            _, _, state = self.step(params, x, state)"
     yield "            ys.append(state['h'])"
     yield "        return np.stack(ys), dict(state)"
+    if _goes_forward_alone(reading):
+        return
     yield ""
     yield "    def backward(self, params, xs, state, dys, dfinal_state):"
     yield "        states = [dict(state)]"

@@ -67,7 +67,8 @@ def walked(owner: Owner, forward: str, backward: str | None) -> Owner | None:
     def make(rng: np.random.Generator, sizes: Sizes) -> Walk:
         return Walk(owner.make(rng, sizes), named)
 
-    return replace(owner, make=make, words=f"{owner.words}, one step a call, its state its own", unlikely=owner.unlikely + 1000)
+    told, recipe = f"{owner.words}, one step a call, its state its own", owner.recipe and f"Walk({owner.recipe}, {named!r})"
+    return replace(owner, make=make, words=told, unlikely=owner.unlikely + 1000, recipe=recipe)
 
 
 def _inputs(method: Any) -> list[str]:
