@@ -61,7 +61,11 @@ def with_the_line_of(named: tuple[Cause, ...], graph: Sequence[Cause]) -> tuple[
     if len(certain) != 1 or certain[0].source is None or sum(cause.score == 1.0 for cause in named) != 1 or _mend(named) is None:
         return named  # a mend in whole words is in nobody's names
     (edit,) = certain
-    return (*(replace(c, fix=edit.fix, source=edit.source, mended=edit.mended) if c.score == 1.0 else c for c in named), edit)
+    in_names = "d(" not in edit.fix  # d(tanh(c)): of what has no name, the library's words are the plainer ones
+    return (
+        *(replace(c, fix=edit.fix if in_names else c.fix, source=edit.source, mended=edit.mended) if c.score == 1.0 else c for c in named),
+        edit,
+    )
 
 
 def _mend(causes: Sequence[Cause]) -> re.Match[str] | None:

@@ -39,7 +39,7 @@ _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: How many edges are swept at most: about as long as the check that failed.
-_EFFORT = 600_000
+_EFFORT = 900_000
 
 
 @dataclass(frozen=True)

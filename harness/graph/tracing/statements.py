@@ -222,7 +222,7 @@ def end_of_loop(frame: Frame) -> Frame | None:
 
 def handed_over(frame: Frame) -> Frame | None:
     """The first later statement of the function that hands on, as it is, what the statement there writes: x = name, {"x": name}."""
-    function, name = _function(frame), written(frame, False)
+    function, name = _function(frame), written(frame)
     if function is None or name is None:
         return None
     for s in sorted((s for s in ast.walk(function) if isinstance(s, ast.Assign | ast.Return)), key=lambda s: s.lineno):
