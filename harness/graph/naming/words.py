@@ -219,6 +219,9 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
             return said, "transposed", "sum over the axes that the forward pass sums over"
         if edit.transposed and edit.other is None:
             return f"{dp} is built with {right} transposed the wrong way{when}", "transposed", f"{dp} += {term}"
+        if wrong == right:  # two arrays under one name: a sequence as it came, and reversed
+            said = f"{dp} is built with another {right} than the one that went through the forward pass{when}"
+            return said, "operand-wrong", f"build {dp} with the {right} that the forward pass was given, turned as it was turned there"
         return (
             f"{dp} is built with {wrong} in place of {right}{when}",
             "factor-wrong" if where.kind == "multiply" else "operand-wrong",

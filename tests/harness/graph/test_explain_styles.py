@@ -47,3 +47,48 @@ def test_a_right_one_has_no_cause(text: str, name: str, tmp_path: Path) -> None:
     found = why(subject)
     assert found.causes == ()
     assert not found.refusal
+
+
+BOTH_WAYS = """
+import numpy as np
+
+
+class BothWays:
+    def __init__(self, input_size, hidden_size):
+        self.Wf, self.Uf = np.random.randn(input_size, hidden_size), np.random.randn(hidden_size, hidden_size)
+        self.Wb, self.Ub = np.random.randn(input_size, hidden_size), np.random.randn(hidden_size, hidden_size)
+
+    def over(self, x, W, U):
+        hs = [np.zeros((len(x), len(U)))]
+        for t in range(x.shape[1]):
+            hs.append(np.tanh(x[:, t] @ W + hs[-1] @ U))
+        return np.stack(hs, 1)
+
+    def forward(self, x):
+        self.x = x
+        self.F, self.B = self.over(x, self.Wf, self.Uf), self.over(x[:, ::-1], self.Wb, self.Ub)
+        return np.concatenate([self.F[:, 1:], self.B[:, 1:][:, ::-1]], 2)
+
+    def back(self, x, hs, W, U, dy):
+        dW, dU, dx, dh = np.zeros_like(W), np.zeros_like(U), np.zeros_like(x), 0
+        for t in range(x.shape[1] - 1, -1, -1):
+            da = (dy[:, t] + dh) * (1 - hs[:, t + 1] ** 2)
+            dW += x[:, t].T @ da
+            dU += hs[:, t].T @ da
+            dx[:, t] = da @ W.T
+            dh = da @ U.T
+        return dx, dW, dU
+
+    def backward(self, dy):
+        H = len(self.Uf)
+        dxf, self.dWf, self.dUf = self.back(self.x, self.F, self.Wf, self.Uf, dy[..., :H])
+        dxb, self.dWb, self.dUb = self.back(self.x[:, ::-1], self.B, self.Wb, self.Ub, dy[..., H:][:, ::-1])
+        return dxf + dxb[:, ::-1]
+"""
+
+
+def test_another_array_under_the_same_name_is_told_as_that(tmp_path: Path) -> None:
+    """Forward went over the reversed sequence, and backward goes over the one as it came; both are called x."""
+    subject, _ = planted(BOTH_WAYS, "self.back(self.x[:, ::-1], self.B", "self.back(self.x, self.B", tmp_path, "BothWays")
+    causes = why(subject).causes
+    assert "built with another x[:, t] than the one that went through the forward pass" in causes[0].hypothesis
