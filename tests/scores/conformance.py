@@ -238,7 +238,7 @@ def main() -> None:
         for name in given.package or [name for name in PACKAGES if find_spec(name) is not None]:
             Kept(given.rows, name).fill(PACKAGES[name][1](), given.level, given.limit, given.again)
     intro = (
-        "Written by `tox -e frameworks` (`python -m tests.scores.conformance`). Each object was handed over as its users hold it;",
+        "Written by `tox -e conformance` (`python -m tests.scores.conformance`). Each object was handed over as its users hold it;",
         "'Not taken' is a limit of bptt, not of the library; 'as it is' is the object in its own dtype beside its formula in float64.",
         "",
         versions([d for name, (several, _) in PACKAGES.items() for d in several]) + ".",

@@ -139,6 +139,9 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         if narrow is not None and kernels:
             return call, narrow, ("float32",)
     shapes, said = axes.running(call, "float64", seconds)
+    narrow, why = axes.running(call, "float32", seconds) if shapes is None and call.torch else (None, said)
+    if narrow is not None:  # time may have run out, and not float64 have been refused
+        shapes = axes.tried(call, narrow.layout, narrow.words, "float64")[0]
     if shapes is not None:
         given = axes.drawn(call.arguments, shapes.layout, shapes.words, "float64")
         if _are_long(call.results(given)):
@@ -147,7 +150,6 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         if call.torch and _are_long(wide.results(given)):
             return wide, shapes, ("float64",)
         return call, shapes, ("float32",)
-    narrow, why = axes.running(call, "float32", seconds) if call.torch else (None, said)
     if narrow is None:
         arrays = ", ".join(a.name for a in call.arguments if a.is_array)
         raise UsageError(

@@ -59,7 +59,7 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                 if time.process_time() > end or time.monotonic() > latest:
                     return None, said or "no shape was found in time"
                 try:
-                    found, why = _tried(call, layout, words, dtype)
+                    found, why = tried(call, layout, words, dtype)
                 except NoResults:
                     return None, "it returns no tensor"
                 if found is not None:
@@ -133,7 +133,8 @@ def _of_state(lead: str) -> list[Axes]:
     return list(dict.fromkeys((*p, *tail) for tail in tails for p in some))
 
 
-def _tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str) -> tuple[Shapes | None, str]:
+def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str) -> tuple[Shapes | None, str]:
+    """The shapes where it runs with them and they explain those of its results; else why not.   Raises NoResults."""
     if not any("Q" in axes or axes[:1] == ("P",) for axes in layout.values()):
         return None, ""
     try:

@@ -134,6 +134,22 @@ print(m.to_hidden_and_gate.weight.grad[6:].abs().max())  # 4.3e-05; every gate i
 """,
     ),
     Red(
+        "fla",
+        "naive_chunk_hgrn takes sequences of one chunk alone (fla-core 0.5.2 and 0.6.0)",
+        "Its log decays are viewed as (B, chunk_size, D), without an axis for the chunks: two chunks end in a RuntimeError. It is a naive "
+        "form that tests of kernels are held against.",
+        "LIN300 and others at T = 128: shape '[1, 64, 3]' is invalid for input of size 384.",
+        "the script below; naive_recurrent_hgrn takes the same arguments",
+        """
+import torch
+from fla.ops.hgrn.naive import naive_chunk_hgrn, naive_recurrent_hgrn
+
+x, g = torch.randn(2, 128, 3), -torch.rand(2, 128, 3)
+naive_recurrent_hgrn(x, g)
+naive_chunk_hgrn(x, g)  # RuntimeError: shape '[2, 64, 3]' is invalid for input of size 768
+""",
+    ),
+    Red(
         "accelerated_scan",
         "the reference scan raises for sequences of one step",
         "A step-by-step rollout with the training code, or a batch whose longest sequence is one, ends in a RuntimeError about a view.",
