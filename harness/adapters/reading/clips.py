@@ -111,10 +111,9 @@ def _lifted(function: Any, bound: float) -> Iterator[None]:
     for name, _ in saved:
         space[name] = lifted
     if np.isinf(bound):
-        home_made = [(name, value) for name, value in space.items() if isinstance(value, types.FunctionType) and _is_home_made(value)]
-        for name, value in home_made:
-            space[name] = _untouched(value)
-        saved += home_made
+        home_made = {name: value for name, value in space.items() if isinstance(value, types.FunctionType) and _is_home_made(value)}
+        space.update({name: _untouched(function) for name, function in home_made.items()})
+        saved += home_made.items()
     try:
         yield
     finally:
