@@ -311,7 +311,9 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,
         like=getattr(obj, "like", None),
         capabilities=frozenset() if alone else frozenset({"backward"}),
-        detected=tuple(explained(reading, "network" if network else "cell")),
+        detected=tuple(
+            explained(reading, "a network" if network else "one step of a cell" if forward.is_step else "a cell over sequences")
+        ),
         batch_sizes=(batch,) if batch else None,
         input_sizes=(forward.sizes.D,) if forward.sizes.D == 1 or "D" in forward.owner.fixed else None,
         hidden_sizes=(forward.sizes.H,) if "H" in forward.owner.fixed else None,
@@ -405,7 +407,7 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
     result = ", ".join(
         f"{forward.names.get(p) or '.'.join(map(str, p[1:])) or 'result'} {shape_words(w)}" for p, w in forward.leaves.items() if w
     )
-    yield Detection("form", f"read as a {kind}: {forward.method}({forwards.said(forward)}) -> {result or 'a loss'}")
+    yield Detection("form", f"read as {kind}: {forward.method}({forwards.said(forward)}) -> {result or 'a loss'}")
     if forward.door:
         way = f"{forward.setter}()" if forward.setter else f"attributes {', '.join(forward.door.values())}"
         yield Detection("state", f"{', '.join(forward.door)} handed over by {way}: outputs change with it")
