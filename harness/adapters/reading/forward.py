@@ -43,7 +43,7 @@ FORWARD_RAN, BACKWARD_TRIED = 100_000, 200_000
 
 #: A person waits for the answer; what is not understood by then is refused, with the reading that came furthest.
 #: A try that stops at the first call costs 1, any other 5.
-MOST_TRIES = 12_500
+MOST_TRIES = 8_000
 
 
 @dataclass(frozen=True)
