@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,9 +18,19 @@ from bptt.reports.records import Cause, Source
 _BACKWARD = re.compile(r"backward|backprop|bptt|grad|loss|step", re.I)
 _CONTAINER = re.compile(r"grad|^d|delta|param", re.I)
 #: A mend that is a statement: dc += ..., dxs[t] = ...
-_STATEMENT = re.compile(r"(\w+)(\[\W?\w+\W?\])? [+]?= ([^,;:]+)")
+_STATEMENT = re.compile(r"(\w+)(\[\W?\w+\W?\])? ([+]?)= ([^,;:]+)")
 _STARTS = frozenset({"zeros", "zeros_like", "empty", "empty_like", "full", "full_like"})
-Assignment = tuple[str, bool, int, ast.expr]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a line writes.   name: without case and underscores    keyed: a key of a dict    again: a loop writes over it at every pass"""
+
+    name: str
+    keyed: bool
+    line: int
+    value: ast.expr
+    again: bool = False
 
 
 def line_of(source: tuple[str, int], causes: Sequence[Cause] = ()) -> int | None:
@@ -31,15 +41,10 @@ def line_of(source: tuple[str, int], causes: Sequence[Cause] = ()) -> int | None
     match = _mend(causes)
     if match is None:
         return None
-    name = _plain(match[1])
-    written = [
-        (line, value)
-        for f in _functions(source)
-        for plain, keyed, line, value in _assignments(f)
-        if name in (plain, f"d{plain}" if keyed else "")
-    ]
-    lines = {line for line, value in written if not _says(value, match[3])}
-    return lines.pop() if len(lines) == 1 == len({line for line, _ in written}) else None
+    name, adds = _plain(match[1]), bool(match[3])
+    written = [w for f in _functions(source) for w in _assignments(f) if name in (w.name, f"d{w.name}" if w.keyed else "")]
+    lines = {w.line for w in written if not _says(w.value, match[4]) or (adds and w.again)}
+    return lines.pop() if len(lines) == 1 == len({w.line for w in written}) else None
 
 
 def if_never_read(source: tuple[str, int], causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
@@ -47,7 +52,7 @@ def if_never_read(source: tuple[str, int], causes: tuple[Cause, ...]) -> tuple[C
     match = _mend(causes)
     for function in _functions(source) if match is not None else ():
         names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and match and _plain(node.id) == _plain(match[1])]
-        lines = {line for plain, keyed, line, _ in _assignments(function) if match and plain == _plain(match[1]) and not keyed}
+        lines = {w.line for w in _assignments(function) if match and w.name == _plain(match[1]) and not w.keyed}
         if names and len(lines) == 1 and not any(isinstance(node.ctx, ast.Load) for node in names):
             line, name = lines.pop(), names[0].id
             fix = f"{name} of line {line} is read by no line: add it to the gradient that each step starts from"
@@ -101,34 +106,36 @@ def _functions(source: tuple[str, int]) -> tuple[ast.FunctionDef, ...]:
     return ()
 
 
-def _assignments(function: ast.FunctionDef) -> Iterator[Assignment]:
-    """(plain name, whether it is a key of a dict, line, value) of all that the function writes, in the order of its lines."""
-    found: list[Assignment] = []
+def _assignments(function: ast.FunctionDef) -> Iterator[Written]:
+    """All that the function writes, in the order of its lines."""
+    found: list[Written] = []
+    loops = [node for node in ast.walk(function) if isinstance(node, ast.For | ast.While)]
+    inside = {id(node) for loop in loops for node in ast.walk(loop)}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                found += _targets(target, node.value, node.lineno)
+                found += (replace(w, again=id(node) in inside) for w in _targets(target, node.value, node.lineno))
         elif isinstance(node, ast.AugAssign):
             found += _targets(node.target, node.value, node.lineno)
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str) and not isinstance(value, ast.Name):
-                    found.append((_plain(key.value), True, value.lineno, value))
-    yield from sorted((a for a in found if not _is_start(a[3])), key=lambda a: a[2])
+                    found.append(Written(_plain(key.value), True, value.lineno, value))
+    yield from sorted((w for w in found if not _is_start(w.value)), key=lambda w: w.line)
 
 
-def _targets(target: ast.expr, value: ast.expr, line: int) -> list[Assignment]:
+def _targets(target: ast.expr, value: ast.expr, line: int) -> list[Written]:
     match target:
         case ast.Tuple(elts) | ast.List(elts):
             values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(elts) else [value] * len(elts)
             return [found for t, v in zip(elts, values, strict=True) for found in _targets(t, v, line)]
         case ast.Name(id=name) | ast.Attribute(attr=name):
             if isinstance(target, ast.Attribute) and name == "grad" and isinstance(target.value, ast.Attribute | ast.Name):
-                return [found for found in _targets(target.value, value, line) for found in ((found[0] + "grad", *found[1:]),)]
-            return [(_plain(name), False, line, value)]
+                return [replace(w, name=w.name + "grad") for w in _targets(target.value, value, line)]
+            return [Written(_plain(name), False, line, value)]
         case ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
             holder = inner.id if isinstance(inner, ast.Name) else inner.attr if isinstance(inner, ast.Attribute) else ""
-            return [(_plain(key), bool(_CONTAINER.search(holder)), line, value)]
+            return [Written(_plain(key), bool(_CONTAINER.search(holder)), line, value)]
         case ast.Subscript(value=inner) | ast.Starred(value=inner):
             return _targets(inner, value, line)
     return []

@@ -75,6 +75,13 @@ def test_a_carried_gradient_that_no_line_reads_is_said_with_its_line(tmp_path: P
     assert if_never_read((str(path), 1), lost) == lost
 
 
+def test_a_line_that_a_loop_writes_over_is_told_where_it_should_be_added_up(tmp_path: Path) -> None:
+    path = tmp_path / "cells.py"
+    path.write_text("def backward():\n    db = 0\n    for t in range(9):\n        da = d[t]\n        db = da\n    dc = da\n")
+    assert line_of((str(path), 1), certain("db += da")) == 5
+    assert line_of((str(path), 1), certain("dc += da")) is None, "once, and right there"
+
+
 def test_two_lines_that_write_it_are_not_one(tmp_path: Path) -> None:
     path = tmp_path / "cells.py"
     path.write_text("def backward():\n    dW = x.T @ da\n    if late:\n        dW = h.T @ da\n")
