@@ -206,12 +206,14 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         made = replace(made, multiple=multiple, chunks=tuple(sorted({multiple, *(w for w in made.chunks if w % multiple == 0)})))
     lengths = [n for n in (5, 64, *made.chunks) if _runs(made, n, 2)] or [shapes.words.get("T", 5)]
     made = replace(made, sizes={w: _values(made, w, lengths[0]) for w in words})
+    made = _explained(made, lengths[0])
     made, facts = _tame(made, lengths)
     if call.wide:
         narrow = "it computes in float32 whatever it is given; its casts are widened to judge its mathematics in float64"
         facts.append(Detection("numbers", narrow))
-    if PASSED_OVER in results:
-        facts.append(Detection("not judged", "a result that holds every step beside every step"))
+    if PASSED_OVER in made.results:
+        why = "a result that holds every step beside every step, or whose shape is not that of the axes found"
+        facts.append(Detection("not judged", why))
     for a in call.arguments:
         if a.kind == "option" and a.value is not None:
             facts.append(Detection(a.name, f"{a.value!r}"))
@@ -230,6 +232,26 @@ def _paired(
         if match is not None:
             of[match] = name
     return list(of.values()), of
+
+
+def _explained(made: DifferentiatedByAutograd, T: int) -> DifferentiatedByAutograd:
+    """The same without the outputs whose shapes at another N are not those of their axes: a size that never changes was taken for one of
+    them.   Raises UsageError where none is left."""
+    sizes = {w: v[0] for w, v in made.sizes.items()}
+    unknown = set()
+    for N in (2, 3):
+        try:
+            outputs = made.run({}, made.inputs(np.random.default_rng(0), {}, T, N, sizes), made.zero_state({}, N, sizes))[0]
+        except Exception:  # sizes that do not fit raise whatever they raise, and are a matter of the checks
+            continue
+        words = {**sizes, "T": T, "N": N}
+        unknown |= {name for name, value in outputs.items() if value.shape != tuple(words[w] for w in made.layout[name].split())}
+    results = tuple(PASSED_OVER if name in unknown else name for name in made.results)
+    if unknown and all(name == PASSED_OVER or name.startswith(FINAL) for name in results):
+        raise UsageError(
+            f"the shapes of what it returns were not understood ({', '.join(sorted(unknown))}), wanted an operator with a layout"
+        )
+    return replace(made, results=results, layout={name: axes for name, axes in made.layout.items() if name not in unknown})
 
 
 def _multiple(made: FunctionOperator, found: int) -> int:

@@ -95,3 +95,9 @@ def test_a_function_that_raises_at_two_of_its_own_chunks_is_wrong() -> None:
     run = judged(f"{TORCH}:one_chunk_alone", select=("LIN300",))
     finding = run["LIN300"].finding
     assert finding is not None and "is invalid for input of size" in finding.headline
+
+
+def test_a_size_that_never_changes_is_taken_for_no_axis() -> None:
+    (subject,) = load(f"{TORCH}:with_both_sums")
+    assert subject.operator is not None and "y2" not in subject.operator.layout
+    assert judged(f"{TORCH}:with_both_sums", select=("CON300", "GRD310")).ok
