@@ -461,10 +461,9 @@ def _tried(guess: Reading) -> Reading:
     bare = run(replace(guess, backward=None), params, values, {})
     rng = np.random.default_rng(3)
     cotangents = drawn_cotangents(guess, rng, bare)
-    untouched = fresh(forward, params)
-    keeps = not isinstance(forward.owner, HandedOwner)  # functions keep nothing
-    before = gradients_before(untouched, forward.parameters) if keeps else {}
     done = run(guess, params, values, cotangents, watch=True)
+    keeps = not isinstance(forward.owner, HandedOwner)  # functions keep nothing
+    before = gradients_before(fresh(forward, params), forward.parameters) if keeps else {}
     if idle := _idle_with_a_gradient(forward, done, words.returned(forward.owner.methods[guess.backward or forward.method])):
         return _tried(replace(guess, forward=replace(forward, parameters=(*forward.parameters, *idle), idle=())))
     gradients = _places(guess, done, params, before)
