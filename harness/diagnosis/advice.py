@@ -42,6 +42,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "an exponential overflows, or something is divided by zero",
         "branch on the sign of a in the sigmoid; subtract the maximum before a softmax; add an eps under a root or a division",
     ),
+    ("CON140", "CONVENTION"): (
+        "its forward pass writes into its own weights, as a constraint does",
+        "hold them to it after the step of the optimiser, or use a copy: u = self.u.clamp(-limit, limit), whose gradient is zero beyond it",
+    ),
     ("CON140", "MUTATION"): ("run writes into its input", "h = h.copy() before h *= ..., h += ... or h[:] = ..."),
     ("CON150", "NONDETERMINISTIC"): (_KEPT + ", or random numbers are drawn", "let h start from the state that is handed in; " + _FRESH),
     ("CON152", "MUTATION"): (

@@ -109,6 +109,7 @@ class TorchModule:
             ys, final = self.unrolled(module, given, inputs, lengths)
             if given is not x:
                 x.copy_(given.transpose(0, 1))  # a module that writes into its inputs must be seen through the copy, too
+            _see_through(_trainable(module), params)
             return self.form.time_major(ys), final
 
     def unrolled(
@@ -349,6 +350,14 @@ def _scripted(module: torch.jit.ScriptModule) -> torch.nn.Module:
 
 def _trainable(module: torch.nn.Module) -> _Tensors:
     return {name: p for name, p in module.named_parameters() if p.requires_grad and (p.is_floating_point() or p.is_complex())}
+
+
+def _see_through(now: _Tensors, params: Arrays) -> None:
+    """Write what a module has made of its own parameters (p.data.clamp_(...)) into the arrays that it was given."""
+    for name, p in now.items():
+        if not torch.equal(p, tensor_of(parts.joined(name, params), p.dtype)):
+            for part, value in parts.split(name, _array(p)).items():
+                params[part][...] = value
 
 
 def _key(params: Mapping[str, Any]) -> _Key:
