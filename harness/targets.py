@@ -28,9 +28,9 @@ from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
-from bptt.harness.adapters.reading import source, words
 from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_functions, read_pair
 from bptt.harness.adapters.reading.adapt import adapt as read_class
+from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.triton import choose_interpreter, settle
 from bptt.harness.errors import NotInstalled, UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject

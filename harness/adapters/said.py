@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.clips import clip_lifted
+from bptt.harness.adapters.reading.passes.clips import clip_lifted
 from bptt.harness.subject import Array, Arrays
 
 Backward = Callable[[Arrays, Array, Arrays, Array, Arrays], tuple[Arrays, Array | None, Arrays | None]]

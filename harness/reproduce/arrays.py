@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.weights import Parameter, read
+from bptt.harness.adapters.reading.code.weights import Parameter, read
 from bptt.harness.reproduce.writing import MOST_CHARACTERS, NotWritten, Wanted, normal, slot_expression
 from bptt.harness.subject import Array
 

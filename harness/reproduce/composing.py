@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code.owners import HandedOwner, Namespace, Owner
+from bptt.harness.adapters.reading.code.walk import Walk
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadStep
-from bptt.harness.adapters.reading.layout import Sizes
-from bptt.harness.adapters.reading.owners import HandedOwner, Namespace, Owner
-from bptt.harness.adapters.reading.walk import Walk
 from bptt.harness.call.drawing import init
 from bptt.harness.cases import Case
 from bptt.harness.reproduce.contract import cell, network

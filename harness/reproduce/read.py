@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import required
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Pass, Reading, run
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.layout import Sizes, at, canonical, formed
+from bptt.harness.adapters.reading.code.weights import accumulation, read
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadStep, final_place
-from bptt.harness.adapters.reading.forward import Path, Values, outputs
-from bptt.harness.adapters.reading.layout import Sizes, at, canonical, formed
-from bptt.harness.adapters.reading.weights import accumulation, read
+from bptt.harness.adapters.reading.passes.form import Path, Values
+from bptt.harness.adapters.reading.passes.results import outputs
+from bptt.harness.adapters.reading.passes.running import Pass, Reading, run
 from bptt.harness.reproduce.arrays import filling, held, identifier, named, resetting
 from bptt.harness.reproduce.writing import (
     Body,

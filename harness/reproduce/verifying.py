@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.weights import seeded
+from bptt.harness.adapters.reading.code.weights import seeded
 from bptt.harness.call.cell import backward, run
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.errors import BpttError

@@ -23,11 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Reading, drawn_cotangents, gradient_values, probe, run
 from bptt.harness.adapters.reading.choice import is_right
+from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.drive import ReadStep
-from bptt.harness.adapters.reading.forward import quiet
+from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.gradients import gradient_values
+from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run
 from bptt.harness.errors import BpttError
 from bptt.harness.run.runner import check
 from bptt.harness.subject import Array

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.backward import centred
-from bptt.harness.adapters.reading.clips import clip_lifted
-from bptt.harness.adapters.reading.forward import before, quiet
-from bptt.harness.adapters.reading.layout import canonical, formed
-from bptt.harness.adapters.reading.owners import Namespace, called, follow, watched
-from bptt.harness.adapters.reading.source import module_at
-from bptt.harness.adapters.reading.walk import Walk
-from bptt.harness.adapters.reading.weights import Parameter, Slot, Step, like_shape, substitute
+from bptt.harness.adapters.reading.code.layout import canonical, formed
+from bptt.harness.adapters.reading.code.owners import Namespace, called, follow, watched
+from bptt.harness.adapters.reading.code.source import module_at
+from bptt.harness.adapters.reading.code.walk import Walk
+from bptt.harness.adapters.reading.code.weights import Parameter, Slot, Step, like_shape, substitute
+from bptt.harness.adapters.reading.passes.clips import clip_lifted
+from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.results import before
+from bptt.harness.adapters.reading.passes.running import centred
 from bptt.harness.subject import Array, Arrays
 
 __all__ = [

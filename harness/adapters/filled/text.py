@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Place, Reading
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.owners import HandedOwner
+from bptt.harness.adapters.reading.code.weights import Slot
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf
-from bptt.harness.adapters.reading.forward import Forward, Path
-from bptt.harness.adapters.reading.owners import HandedOwner
-from bptt.harness.adapters.reading.weights import Slot
+from bptt.harness.adapters.reading.passes.form import Forward, Path
+from bptt.harness.adapters.reading.passes.running import Place, Reading
 
 _HEAD = '''"""{name} of {file} under bptt's contract, filled in by `bptt init {target}`.
 

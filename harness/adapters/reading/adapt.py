@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, repeats_itself, short_name, source_of
-from bptt.harness.adapters.reading import backward, words
-from bptt.harness.adapters.reading import forward as forwards
-from bptt.harness.adapters.reading.backward import Reading
 from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.making import CannotMakeError, methods_of, of_class
+from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner, of_arguments, of_globals
+from bptt.harness.adapters.reading.code.walk import walked
+from bptt.harness.adapters.reading.code.weights import Slot, accumulation, accumulation_words, read
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place
-from bptt.harness.adapters.reading.forward import Failures, Forward, shape_words
-from bptt.harness.adapters.reading.making import CannotMakeError, methods_of, of_class
-from bptt.harness.adapters.reading.owners import HandedOwner, Owner, of_arguments, of_globals
-from bptt.harness.adapters.reading.walk import walked
-from bptt.harness.adapters.reading.weights import Slot, accumulation, accumulation_words, read
+from bptt.harness.adapters.reading.passes import backward
+from bptt.harness.adapters.reading.passes import forward as forwards
+from bptt.harness.adapters.reading.passes.form import Failures, Forward, quiet, shape_words
+from bptt.harness.adapters.reading.passes.form import said as forward_said
+from bptt.harness.adapters.reading.passes.handing import fresh
+from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run
+from bptt.harness.adapters.reading.passes.running import said as backward_said
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
 
@@ -52,7 +56,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     if isinstance(obj, type) and (static := _read_static(obj, list(_pairs(methods, lambda n: True)), spec)) is not None:
         return static
     try:
-        with forwards.quiet():
+        with quiet():
             owners = list(of_class(obj, args))
     except CannotMakeError as error:
         raise UsageError(f"{spec}: {short_name(obj)}: {error}, {_WANTED}") from error
@@ -138,7 +142,7 @@ def _read_pairs(
 ) -> Subject | None:
     failures = Failures()
     tries: list[tuple[Owner, str, str | None]] = []
-    with forwards.quiet():
+    with quiet():
         for forward, back in pairs:
             chosen = {n: functions[n] for n in functions}
             tries += [(o, forward, back) for o in of_arguments(module, chosen, forward, back)]
@@ -344,13 +348,13 @@ def _kept_twice(reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
     kept = [k for k, p in reading.gradients.items() if p.kind == "kept" and k.startswith("p:")]
     if not kept:
         return (), ()
-    params, values = backward.probe(reading)
-    root, found = forwards.fresh(reading.forward, params), []
-    with forwards.quiet():
-        bare = backward.run(replace(reading, backward=None), params, values, {})
-        cotangents = backward.drawn_cotangents(reading, np.random.default_rng(3), bare)
+    params, values = probe(reading)
+    root, found = fresh(reading.forward, params), []
+    with quiet():
+        bare = run(replace(reading, backward=None), params, values, {})
+        cotangents = drawn_cotangents(reading, np.random.default_rng(3), bare)
         for _ in range(2):
-            done = backward.run(reading, params, values, cotangents, root)
+            done = run(reading, params, values, cotangents, root)
             found.append({k[2:]: np.array(read(done.root, reading.gradients[k].path)) for k in kept})
     return accumulation(*found)
 
@@ -407,14 +411,14 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
     result = ", ".join(
         f"{forward.names.get(p) or '.'.join(map(str, p[1:])) or 'result'} {shape_words(w)}" for p, w in forward.leaves.items() if w
     )
-    yield Detection("form", f"read as {kind}: {forward.method}({forwards.said(forward)}) -> {result or 'a loss'}")
+    yield Detection("form", f"read as {kind}: {forward.method}({forward_said(forward)}) -> {result or 'a loss'}")
     if forward.door:
         way = f"{forward.setter}()" if forward.setter else f"attributes {', '.join(forward.door.values())}"
         yield Detection("state", f"{', '.join(forward.door)} handed over by {way}: outputs change with it")
     if reading.backward is None and not reading.gradients:
         yield Detection("gradients", "none: it has no backward, so only its forward pass is checked")
     if reading.backward and reading.backward != forward.method:
-        yield Detection("backward", f"{reading.backward}({backward.said(reading)})")
+        yield Detection("backward", f"{reading.backward}({backward_said(reading)})")
     yield Detection("weights", forward.owner.words)
     if forward.dtype == "float32":
         yield Detection("dtype", "float32: forward returns float32 for float64 inputs")
@@ -479,7 +483,7 @@ def _at_other_sizes(made: Subject, spec: str) -> None:
         H = made.hidden_sizes[0] if made.hidden_sizes else D if made.square else H
         N = made.batch_sizes[0] if made.batch_sizes else N
         try:
-            with forwards.quiet():
+            with quiet():
                 params = impl.init(rng, D, H)
                 state = impl.zero_state(params, N)
                 if made.kind == "network":

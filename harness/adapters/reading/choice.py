@@ -12,9 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from bptt.harness.adapters.reading.backward import Reading, _score, drawn_cotangents, gradient_values, loss_value, probe, run, said
-from bptt.harness.adapters.reading.forward import outputs, quiet
-from bptt.harness.adapters.reading.forward import said as forward_said
+from bptt.harness.adapters.reading.passes.backward import score_of
+from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.form import said as forward_said
+from bptt.harness.adapters.reading.passes.gradients import gradient_values
+from bptt.harness.adapters.reading.passes.losses import loss_value
+from bptt.harness.adapters.reading.passes.results import outputs
+from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run, said
 from bptt.harness.adapters.reading.through import is_said, through_activation
 from bptt.harness.subject import Arrays
 
@@ -31,7 +35,7 @@ def choose(found: Sequence[Reading]) -> Reading:
 
     def key(reading: Reading) -> tuple[int, int]:
         mixing = reading.forward.sizes.N > 1 and "rows do not mix" not in reading.forward.evidence
-        return (_score(reading), len(reading.forward.evidence) - mixing)
+        return (score_of(reading), len(reading.forward.evidence) - mixing)
 
     best = max(map(key, found))
     equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))

@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import required
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Pass, Reading, gradient_values, loss_value, run, run_backward, run_forward
-from bptt.harness.adapters.reading.forward import Forward, Path, Values, call, fresh, one_hot, outputs, quiet
-from bptt.harness.adapters.reading.layout import Sizes
-from bptt.harness.adapters.reading.owners import HandedOwner
-from bptt.harness.adapters.reading.weights import draw, read, reset_gradients, substitute
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code.owners import HandedOwner
+from bptt.harness.adapters.reading.code.weights import draw, read, reset_gradients, substitute
+from bptt.harness.adapters.reading.passes.form import Forward, Path, Values, quiet
+from bptt.harness.adapters.reading.passes.gradients import gradient_values
+from bptt.harness.adapters.reading.passes.handing import call, fresh, one_hot
+from bptt.harness.adapters.reading.passes.losses import loss_value
+from bptt.harness.adapters.reading.passes.results import outputs
+from bptt.harness.adapters.reading.passes.running import Pass, Reading, run, run_backward, run_forward
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Arrays, SecondCall
 

@@ -16,9 +16,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.backward import Reading, _tried, probe, run
-from bptt.harness.adapters.reading.forward import outputs, quiet
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.passes.backward import tried_out
+from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.results import outputs
+from bptt.harness.adapters.reading.passes.running import Reading, probe, run
 
 _PREDICTED = re.compile(
     r"(^|_)(y_?)?(p|ps|probs?|probabilit(y|ies)|preds?|predicted|prediction|y_?hats?|hat|outputs?|out|o|a|y)(_|$|s$)", re.I
@@ -39,7 +41,7 @@ def through_activation(reading: Reading) -> Reading | None:
         with quiet():
             bare = run(replace(reading, backward=None), params, values, {})
             kind = _activation(outputs(forward, bare.root, bare.result, leaf))
-            return _tried(replace(reading, forward=replace(forward, through={leaf: kind}))) if kind else None
+            return tried_out(replace(reading, forward=replace(forward, through={leaf: kind}))) if kind else None
     except Exception:  # the user's code, at values of ours
         return None
 

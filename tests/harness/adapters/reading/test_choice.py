@@ -11,7 +11,7 @@ import pytest
 from bptt.harness import targets
 from bptt.harness.adapters.reading.adapt import adapt
 from bptt.harness.adapters.reading.choice import is_right
-from bptt.harness.adapters.reading.source import module_at
+from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.errors import UsageError
 
 AMBIGUOUS = """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bptt.harness.adapters.reading.clips import clip_lifted, clip_of
+from bptt.harness.adapters.reading.passes.clips import clip_lifted, clip_of
 
 
 def by_number(g: Any) -> Any:

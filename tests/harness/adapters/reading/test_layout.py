@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bptt.harness.adapters.reading.forward import SEQUENCES, STEPS
-from bptt.harness.adapters.reading.layout import Sizes, canonical, formed, layout_of, unsqueezed
+from bptt.harness.adapters.reading.code.layout import Sizes, canonical, formed, layout_of, unsqueezed
+from bptt.harness.adapters.reading.passes.form import SEQUENCES, STEPS
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bptt.harness import targets
-from bptt.harness.adapters.reading.source import module_at, notebook_code, trains_when_run
+from bptt.harness.adapters.reading.code.source import module_at, notebook_code, trains_when_run
 from bptt.harness.errors import UsageError
 
 CORPUS = Path(__file__).parent / "corpus"

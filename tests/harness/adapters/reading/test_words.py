@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bptt.harness.adapters.reading.words import keys_read, state_of
+from bptt.harness.adapters.reading.code.words import keys_read, state_of
 
 
 def plain(x: Any, weights: Any) -> Any:

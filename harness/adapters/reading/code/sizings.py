@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading import source, words
-from bptt.harness.adapters.reading.weights import find_parameters, read
+from bptt.harness.adapters.reading.code import source, words
+from bptt.harness.adapters.reading.code.weights import find_parameters, read
 
 Shapes = Mapping[str, tuple[int, ...]]
 Make = Callable[[types.ModuleType | None], Any]

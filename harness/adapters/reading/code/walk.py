@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import required
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.layout import Sizes
-from bptt.harness.adapters.reading.owners import Owner
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code.owners import Owner
 from bptt.harness.subject import Array
 
 

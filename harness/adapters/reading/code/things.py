@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.layout import Sizes
+from bptt.harness.adapters.reading.code.layout import Sizes
 
 _ITEM = r"(char(acter)?|ch|word|token|tok|vocab|letter|symbol|c|w)s?"
 _PLACE = r"(idx|ix|index|indices|indexes|int|integer|id|ids|i|num)"

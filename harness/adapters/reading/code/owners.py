@@ -20,11 +20,11 @@ from typing import Any, cast
 import numpy as np
 
 from bptt.harness.adapters.objects import raised_at
-from bptt.harness.adapters.reading import source, words
-from bptt.harness.adapters.reading.layout import Sizes
-from bptt.harness.adapters.reading.sizings import shapes_of, sizings
-from bptt.harness.adapters.reading.things import Letter
-from bptt.harness.adapters.reading.weights import Slot, seeded
+from bptt.harness.adapters.reading.code import source, words
+from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code.sizings import shapes_of, sizings
+from bptt.harness.adapters.reading.code.things import Letter
+from bptt.harness.adapters.reading.code.weights import Slot, seeded
 from bptt.harness.subject import Array
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading import words
-from bptt.harness.adapters.reading.forward import Forward, Path, Values, outputs
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.passes.form import Forward, Path, Values
+from bptt.harness.adapters.reading.passes.results import outputs
 from bptt.harness.subject import Array
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.objects import is_factory, raised_at, short_name
-from bptt.harness.adapters.reading import source, things, words
-from bptt.harness.adapters.reading.layout import Sizes
-from bptt.harness.adapters.reading.owners import Owner, arrays_of, code_of_shapes, shape_guesses, words_of_shapes
-from bptt.harness.adapters.reading.sizings import sizings
-from bptt.harness.adapters.reading.things import Letter
-from bptt.harness.adapters.reading.weights import Slot, arrays_in, find_parameters, seeded
+from bptt.harness.adapters.reading.code import source, things, words
+from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code.owners import Owner, arrays_of, code_of_shapes, shape_guesses, words_of_shapes
+from bptt.harness.adapters.reading.code.sizings import sizings
+from bptt.harness.adapters.reading.code.things import Letter
+from bptt.harness.adapters.reading.code.weights import Slot, arrays_in, find_parameters, seeded
 
 
 class CannotMakeError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading import words
+from bptt.harness.adapters.reading.code import words
 
 
 class _Lifted(types.ModuleType):

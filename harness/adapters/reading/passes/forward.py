@@ -1,0 +1,375 @@
+"""Forward passes that run: which argument is what, how axes lie, and what each result is."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.layout import Sizes, layout_of
+from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, Namespace, Owner
+from bptt.harness.adapters.reading.code.weights import Parameter, changed_states, draw, find_parameters, read
+from bptt.harness.adapters.reading.passes.form import (
+    FORWARD_RAN,
+    MOST_TRIES,
+    SCALARS,
+    SEQUENCES,
+    STEPS,
+    TARGETS,
+    Failures,
+    Forward,
+    Path,
+    Values,
+    depth,
+    quiet,
+    said,
+)
+from bptt.harness.adapters.reading.passes.handing import call, fresh, values_at
+from bptt.harness.adapters.reading.passes.results import (
+    is_x,
+    last_states,
+    leaves_of,
+    names_of,
+    next_states,
+    outputs,
+    own_width,
+    shapes_in_words,
+    value_at,
+)
+from bptt.harness.subject import Array, Arrays
+
+
+def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
+    """Ways to read a forward pass's arguments, the likeliest first; no two arguments have the same role."""
+    needed, optional = words.arguments(owner.methods[method])
+    needed = [n for n in (*needed, *words.unbound(owner.methods[method])) if n not in ("self", "cls")]
+    states = [n for n in optional if n not in owner.handed and set(words.roles(n)) & {"h", "c"} and not words.is_weight(n)]
+    sizes = [n for n in optional if isinstance(optional[n], int) and not isinstance(optional[n], bool) and set(words.roles(n)) & set("DHO")]
+    for names in dict.fromkeys(((*needed, *states, *sizes), (*needed, *states), tuple(needed))):
+        yield from _assign(owner, names)
+
+
+def _says_all(owner: Owner, roles: Mapping[str, str]) -> bool:
+    """Whether the author's names say what each argument is: then one way to read them that runs is enough."""
+    open_ = {n: r for n, r in roles.items() if r != "weights"}
+    return len(open_) == 1 or all(r in words.roles(n) or (r == "state" and words.roles(n)) for n, r in open_.items())
+
+
+_ONCE = ("x", "h", "c", "state", "targets")
+
+
+def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
+    fixed = {n: "weights" for n in names if n in owner.handed}
+    open_ = [n for n in names if n not in fixed]
+    choices: list[tuple[str, ...]] = []
+    for k, name in enumerate(open_):
+        suggested = [r for r in words.roles(name) if r not in ("params", "Z", "truncation")]
+        if len(open_) == 1 or (not suggested and k == 0):
+            suggested = ["x", *suggested]
+        if "h" in suggested:
+            suggested = [*suggested, "state"]
+        if "x" in suggested and "targets" in suggested:
+            suggested = ["x", "targets"] if k == 0 else ["targets", "x"]
+        others = [] if suggested else ["h", "targets", "c", "x"]
+        choices.append(tuple(dict.fromkeys([*suggested, *others])))
+    for chosen in itertools.islice(itertools.product(*choices), 200):
+        once = [r for r in chosen if r in _ONCE]
+        if (
+            len(set(once)) == len(once)
+            and "x" in chosen
+            and ("state" not in chosen or not {"h", "c"} & set(chosen))
+            and ("c" not in chosen or "h" in chosen)
+        ):
+            yield fixed | dict(zip(open_, chosen, strict=True))
+
+
+def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> list[Forward]:
+    """Forward passes of `method` that run, those with more evidence first."""
+    found: list[Forward] = []
+    template_of: dict[Sizes, tuple[Any, tuple[Parameter, ...], Any]] = {}
+    for rank, roles in enumerate(assignments(owner, method)):
+        states = any(r in ("h", "c", "state") for r in roles.values())
+        bundles = [*SEQUENCES, *STEPS] if states else list(dict.fromkeys((x, "") for x, _ in SEQUENCES))
+        scalars = [(x, s if states else "") for x, s in SCALARS] if not states else []
+        bundles += scalars
+        for order, (x, state) in enumerate(bundles):
+            one = "N" not in x and "n" not in x
+            scalar = order >= len(bundles) - len(scalars)
+            if scalar and found and has_input_size(owner):
+                break
+            usual = Sizes().beside(owner.fixed, owner.extents)
+            sizes = replace(usual, N=1 if one else usual.N, D=1 if scalar else usual.H if owner.square else usual.D)
+            targets: tuple[str, ...] = ("",)
+            if "targets" in roles.values():
+                targets = TARGETS["one" if one else "many"]
+                targets = tuple(t for t in targets if t in (x, "i", "n") or not (x.islower() or t == "k"))
+            try:
+                if sizes not in template_of:
+                    with quiet():
+                        made = owner.make(np.random.default_rng(0), sizes)
+                        scratch = owner.make(np.random.default_rng(0), sizes)
+                    template_of[sizes] = made, weights_in(owner, made), scratch
+                template, parameters, scratch = template_of[sizes]
+                blank = _attributes(scratch)
+            except Exception as error:  # the user's constructor, at sizes of ours, may raise anything
+                failures.add(0, owner.words, error)
+                return found
+            for third, target in enumerate(targets):
+                failures.tries += 1
+                if failures.tries > MOST_TRIES:
+                    return _best(found, limit)
+                guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=1000 * rank + 20 * order + third)
+                ran = False
+                try:
+                    with quiet():
+                        values = values_at(np.random.default_rng(1), sizes, guess.counts, target)
+                        call(guess, scratch, values)  # most guesses stop here, before anything is copied
+                        ran = True
+                        failures.tries += 4
+                        found.append(_tried(guess, values))
+                except Exception as error:  # a guess at the layout may raise anything: the one that came furthest is told
+                    failures.add(FORWARD_RAN * ran + depth(error), f"{method}({said(guess)}), {owner.words}", error)
+                if _attributes(scratch) != blank:  # a state that is kept has the shapes of this guess
+                    scratch = copy.deepcopy(template)
+                    template_of[sizes] = template, parameters, scratch
+                    blank = _attributes(scratch)
+        if found and (rank >= 8 or (_says_all(owner, roles) and any(f.sizes.N == 1 or "rows do not mix" in f.evidence for f in found))):
+            break  # two rows taken for h and c mix
+    return _best(found, limit)
+
+
+def _attributes(root: Any) -> dict[str, int]:
+    """What an object holds, by identity."""
+    return {} if isinstance(root, Handed | Namespace) else {n: id(v) for n, v in getattr(root, "__dict__", {}).items()}
+
+
+def weights_in(owner: Owner, root: Any) -> tuple[Parameter, ...]:
+    """What may be a weight in a root; those that are called as states are, too: `_tried` drops those that a call changes."""
+    kept = [p for p in find_parameters(root, {}, named_as_states=True) if p.slot[-1].key not in owner.unseen]
+    kept = [replace(p, name=owner.called.get(p.slot, p.name)) for p in kept]
+    return tuple(p for p in kept if owner.among is None or str(p.slot[0].key) in owner.among)
+
+
+def _best(found: list[Forward], limit: int) -> list[Forward]:
+    found.sort(key=lambda f: (-len(f.evidence), f.rank))
+    return found[:limit]
+
+
+def has_input_size(owner: Owner) -> bool:
+    """Whether the number of inputs can be chosen."""
+    return not owner.words.startswith("constructed") or "=D" in owner.words
+
+
+def _tried(guess: Forward, values: Values) -> Forward:
+    """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
+    rng = np.random.default_rng(6)
+    template = guess.template
+    parameters = guess.parameters
+    if not parameters:
+        template = _warm(guess, values)
+        parameters = _weights_of_warm(guess, template, values, rng)
+        guess = replace(guess, template=template)
+    if not parameters:
+        raise ValueError("it holds no weights")
+    params = draw(template, parameters, rng, guess.sizes.H)
+    trial = replace(guess, parameters=parameters)
+    root = fresh(trial, params)
+    result = call(trial, root, values)
+    if states := [*changed_states(root, parameters, params), *_in_a_list_that_grew(template, root, parameters)]:
+        trial = replace(trial, parameters=tuple(p for p in parameters if p not in states))
+        params = {p.name: params[p.name] for p in trial.parameters}
+        root = fresh(trial, params)
+        result = call(trial, root, values)
+    if not trial.parameters:
+        raise ValueError("it holds no weights")
+    leaves = leaves_of(trial, root, result)
+    if not trial.is_step and not trial.counts and "targets" not in trial.roles.values() and (width := own_width(trial, result)) is not None:
+        trial = guess = replace(trial, sizes=replace(trial.sizes, O=width))
+        leaves = leaves_of(trial, root, result)
+    leaves = {p: w for p, w in leaves.items() if guess.counts or not is_x(value_at(root, result, p), w, values.x)}
+    if not leaves:
+        raise ValueError(f"{guess.method} returned nothing whose axes can be told: {shapes_in_words(result)}")
+    trial = replace(trial, leaves=leaves, names=names_of(trial, result, leaves))
+    trial = _used(_seen(trial, params, values, rng), params, values, rng)
+    if trial.is_step:
+        return replace(trial, finals=next_states(trial, root, result))
+    trial = replace(trial, finals=last_states(trial, root, result))
+    plain = not trial.counts and "targets" not in trial.roles.values()
+    return _with_door(trial, params, values) if plain and keeps(trial.owner, trial.template) else trial
+
+
+def _in_a_list_that_grew(before: Any, after: Any, parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Arrays in a list that the forward pass appended to: the state before the first step, in a list of states."""
+
+    def lengths(p: Parameter) -> tuple[int, int]:
+        held = read(before, p.slot[:-1]), read(after, p.slot[:-1])
+        return tuple(len(h) if isinstance(h, list) else 0 for h in held)  # type: ignore[return-value]  # two of them
+
+    return [p for p in parameters if len(p.slot) > 1 and lengths(p)[1] > lengths(p)[0] > 0]
+
+
+def _warm(guess: Forward, values: Values) -> Any:
+    root = guess.owner.make(np.random.default_rng(0), guess.sizes)
+    call(guess, root, values)
+    return root
+
+
+def keeps(owner: Owner, root: Any) -> bool:
+    """Whether the root is an object of the user's: what it holds stays from call to call."""
+    return not isinstance(owner, HandedOwner) and not isinstance(root, Namespace)
+
+
+def _with_door(forward: Forward, params: Arrays, values: Values) -> Forward:
+    """`forward` with the way in which the object takes its first state where no argument does: the first that changes an output."""
+    used = fresh(forward, params)
+    call(forward, used, values)
+    layouts = STATES["one" if forward.sizes.N == 1 else "many"]
+    weights = {str(p.slot[0].key) for p in forward.parameters}
+    arrays = {n: v for n, v in getattr(used, "__dict__", {}).items() if isinstance(v, np.ndarray) and n not in weights}
+    held = {n: w for n, v in arrays.items() if (w := layout_of(v, forward.sizes)) in layouts}
+    named = {s: next((n for n in held if s in words.roles(n)), None) for s in "hc"}
+    if not forward.states:
+        for door, setter, layout in _doors(forward, named, held, layouts):
+            guess = replace(forward, door=door, setter=setter, state=layout)
+            try:
+                ran = [(root := fresh(guess, params), call(guess, root, replace(values, state=z))) for z in _two(values.state)]
+            except Exception:  # a guess at what a method or an attribute is for
+                continue
+            one, two = ([np.array(outputs(guess, root, result, p)) for p in guess.leaves] for root, result in ran)
+            if not all(map(np.array_equal, one, two)):
+                forward = replace(guess, evidence=(*guess.evidence, "reads the state"))
+                break
+    kept = {s: ("held", n) for s, n in named.items() if n is not None and s in forward.states}
+    return replace(forward, finals={**kept, **forward.finals})
+
+
+#: Layouts in which an object may hold its state.
+STATES = {"many": ("NH", "HN"), "one": ("H", "1H", "H1")}
+
+
+def _two(state: Arrays) -> tuple[Arrays, Arrays]:
+    return {s: np.zeros_like(v) for s, v in state.items()}, state
+
+
+def _doors(
+    forward: Forward, named: Mapping[str, str | None], held: Mapping[str, str], layouts: Sequence[str]
+) -> Iterator[tuple[dict[str, str], str, str]]:
+    """(state -> attribute or position, setter, layout) to try, the likeliest first."""
+    known = [held[n] for n in named.values() if n is not None]
+    for setter in (n for n in forward.owner.methods if words.SETTER.match(n)):
+        needed, optional = words.arguments(forward.owner.methods[setter])
+        places = [n for n in (*needed, *optional) if n != "self"]
+        if len(places) in (1, 2):
+            yield from ((dict(zip("hc", "01", strict=True)) if len(places) == 2 else {"h": "0"}, setter, w) for w in known or layouts)
+    if named["h"] is not None:
+        yield {s: n for s, n in named.items() if n is not None}, "", held[named["h"]]
+
+
+def _weights_of_warm(guess: Forward, root: Any, values: Values, rng: np.random.Generator) -> tuple[Parameter, ...]:
+    """Arrays that the first forward made and a second one, over other inputs, left as they were."""
+    candidates = weights_in(guess.owner, root)
+    before = {p.name: np.array(read(root, p.slot)) for p in candidates}
+    call(guess, root, values_at(rng, guess.sizes, guess.counts, guess.target))
+    return tuple(
+        p
+        for p in candidates
+        if isinstance(read(root, p.slot), np.ndarray) and np.array_equal(before[p.name], read(root, p.slot)) and np.any(before[p.name])
+    )
+
+
+def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Generator) -> Forward:
+    """`forward` with what was seen of it."""
+    evidence = []
+    root = fresh(forward, params)
+    base = call(forward, root, values)
+    paths = [p for p in forward.leaves if len(forward.leaves[p]) > 0]
+    if not paths:
+        paths = list(forward.leaves)
+
+    def after(other: Values) -> dict[Path, Array]:
+        twin = fresh(forward, params)
+        result = call(forward, twin, other)
+        return {p: outputs(forward, twin, result, p) for p in paths}
+
+    first = {p: np.array(outputs(forward, root, base, p)) for p in paths}
+    single = all(v.dtype == np.float32 for v in first.values())
+    if not all(np.isfinite(v).all() for v in first.values()):
+        raise ValueError(f"{forward.method} returned values that are not finite")
+    again = after(values)
+    if all(np.array_equal(first[p], again[p]) for p in paths):
+        evidence.append("equal calls give equal values")
+    changed = values_at(rng, forward.sizes, forward.counts, forward.target).x
+    if forward.counts:
+        changed = (values.x + 1) % forward.sizes.D
+    moved = after(replace(values, x=changed))
+    if not any(not np.array_equal(first[p], moved[p]) for p in paths):
+        raise ValueError(f"nothing that {forward.method} returned depends on {next(a for a, r in forward.roles.items() if r == 'x')}")
+    evidence.append("reads x")
+    if forward.states and any(
+        not np.array_equal(first[p], v) for p, v in after(replace(values, state={s: -v for s, v in values.state.items()})).items()
+    ):
+        evidence.append("reads the state")
+    timed = [p for p in paths if "T" in forward.leaves[p].replace("S", "T")]
+    if timed and not forward.is_step:
+        later = values.x.copy()
+        later[-1] = changed[-1]
+        moved = after(replace(values, x=later))
+        if all(np.array_equal(first[p][:-1], moved[p][:-1]) for p in timed) and any(
+            not np.array_equal(first[p][-1], moved[p][-1]) for p in timed
+        ):
+            evidence.append("causal")
+        earlier = values.x.copy()
+        earlier[0] = changed[0]
+        moved = after(replace(values, x=earlier))
+        if not any(not np.array_equal(first[p][-1], moved[p][-1]) for p in timed):
+            raise ValueError(f"no step of {forward.method} reads an earlier one")
+    if forward.sizes.N > 1:
+        other = values.x.copy()
+        other[:, 0] = changed[:, 0]
+        states = {name: np.concatenate([-state[:1], state[1:]]) for name, state in values.state.items()}
+        moved = after(replace(values, x=other, state=states))
+        rows = [p for p in paths if "N" in forward.leaves[p]]
+        axis = {p: 1 if p in timed else 0 for p in rows}
+        if rows and all(np.array_equal(np.take(first[p], 1, axis[p]), np.take(moved[p], 1, axis[p])) for p in rows):
+            evidence.append("rows do not mix")
+        elif not rows and not all(_adds_up(forward, after, values, changed, first, p) for p in paths):
+            raise ValueError(f"rows of a batch mix in {forward.method}")
+    return replace(forward, evidence=tuple(evidence), dtype="float32" if single else "float64")
+
+
+def _adds_up(
+    forward: Forward, after: Callable[[Values], dict[Path, Array]], values: Values, changed: Array, first: Mapping[Path, Array], path: Path
+) -> bool:
+    """Whether what one row of a batch adds to a result is the same whatever the other rows are."""
+    one, other = values.x.copy(), values.x.copy()
+    one[:, 0], other[:, 1:] = changed[:, 0], changed[:, 1:]
+    terms = [
+        first[path],
+        after(replace(values, x=one))[path],
+        after(replace(values, x=other))[path],
+        after(replace(values, x=changed))[path],
+    ]
+    mixed = terms[0] - terms[1] - terms[2] + terms[3]
+    return bool(np.all(np.abs(mixed) <= 1e-9 * np.max(np.abs(terms))))
+
+
+def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Generator) -> Forward:
+    """`forward` without the arrays that change nothing that came back, unless the author handed them over as weights."""
+    if isinstance(forward.owner, HandedOwner):
+        return forward
+    from bptt.harness.adapters.reading.code.weights import find_gradients, has_effect
+
+    def output(obj: Any) -> Array:
+        result = call(forward, obj, values)
+        return np.concatenate([np.ravel(outputs(forward, obj, result, p)) for p in forward.leaves])
+
+    effects = has_effect(forward.template, forward.parameters, params, output, rng)
+    kept = tuple(p for p in forward.parameters if effects[p.name] or find_gradients(forward.template, [p], {})[0].gradient is not None)
+    if not kept:
+        raise ValueError(f"nothing that {forward.method} returned depends on a weight")
+    return replace(forward, parameters=kept, idle=tuple(p for p in forward.parameters if p not in kept))

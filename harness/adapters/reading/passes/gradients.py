@@ -1,0 +1,227 @@
+"""Where each gradient comes out: in what is returned, in a slot, in a local variable, or as the change of a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.layout import at, canonical, layout_of
+from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner
+from bptt.harness.adapters.reading.code.weights import Parameter, Step, find_gradients, like_shape, read
+from bptt.harness.adapters.reading.passes.form import Forward, Path, Values
+from bptt.harness.adapters.reading.passes.running import RATE, Pass, Place, Reading
+from bptt.harness.subject import Array, Arrays
+
+
+def idle_with_a_gradient(forward: Forward, done: Pass, returned: Sequence[str]) -> list[Parameter]:
+    """Arrays that change nothing and whose gradient is returned all the same: a bias that was forgotten in the forward pass."""
+    shapes = {words.stem(n): np.shape(v) for _, n, v in returned_by(done.gave, returned) if words.stem(n) != n}
+    bare = {p: p.name.rpartition(".")[2] for p in forward.idle}
+    return [p for p, n in bare.items() if n in shapes and like_bias(shapes[n]) == like_bias(np.shape(read(forward.template, p.slot)))]
+
+
+def local_places(forward: Forward, done: Pass, names: Sequence[str]) -> dict[str, Place]:
+    """Weights whose gradient is a variable of the function by name and shape: dW, grad_W, nw_input_to_hidden of 'input-to-hidden'."""
+    found: dict[str, Place] = {}
+    variables = {n: v for n, v in done.locals.items() if isinstance(v, np.ndarray) and v.dtype.kind in "fc"}
+    for name in names:
+        wanted, bare = done.before[name], name.rpartition(".")[2]
+        fitting = {n for n, v in variables.items() if n != bare and v.size == wanted.size and like_bias(v.shape) == like_bias(wanted.shape)}
+        exact = [n for n in fitting if words.stem(n) != n and _plain(words.stem(n)) == _plain(bare)]
+        ending = [n for n in fitting if _plain(n).endswith(_plain(bare)) and 0 < len(_plain(n)) - len(_plain(bare)) <= 5]
+        for chosen in (exact, ending):
+            if len(chosen) == 1:
+                found[f"p:{name}"] = Place("local", (chosen[0],))
+                break
+    return found
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, Any]) -> dict[str, Place]:
+    """Where each gradient is: returned, kept, or as a change of the weight."""
+    forward = guess.forward
+    found: dict[str, Place] = {}
+    one_call = guess.backward == forward.method
+    returned = words.returned(forward.owner.methods[guess.backward or forward.method])
+    changed = [p.name for p in forward.parameters if not np.array_equal(done.before[p.name], read(done.root, p.slot))]
+    rated = ("rate",) in guess.sources.values() or "rate" in forward.roles.values() or _holds_rate(done.root)
+    weights = {p.name.rpartition(".")[2]: p.name for p in forward.parameters}
+    for path, name, value in returned_by(done.gave, returned):
+        role = _role_by_name(forward, name, value, one_call)
+        if role is None and one_call and not rated and path and path[-1] == name in weights and _differs(value, done.before[weights[name]]):
+            role = f"p:{weights[name]}"  # a dict under the names of the weights that holds other numbers than they are
+        weight = weights.get(name) if rated else None
+        if weight is not None and weight not in changed and np.shape(value) == np.shape(done.before[weight]):
+            found[f"p:{weight}"] = Place("updated", path)
+        elif weight is None and role and role not in found:
+            found[role] = Place("result", path)
+    keeps = not isinstance(forward.owner, HandedOwner)
+    for parameter in find_gradients(done.root, forward.parameters, before) if keeps else ():
+        role = f"p:{parameter.name}"
+        if role not in found and parameter.gradient is not None and parameter.name not in changed:
+            found[role] = Place("kept", tuple(parameter.gradient))
+    for name in changed:
+        if f"p:{name}" not in found and rated:
+            found[f"p:{name}"] = Place("change", (name,))
+    if (
+        changed and rated and any(p.kind == "change" for p in found.values())
+    ):  # beside these, one that is assigned and stays has lost its gradient
+        assigned = words.assigned(forward.owner.methods[guess.backward or forward.method])
+        still = [p.name for p in forward.parameters if f"p:{p.name}" not in found and str(p.slot[-1].key) in assigned]
+        found |= {f"p:{name}": Place("change", (name,)) for name in still}
+    if not one_call:
+        for path, _, value in returned_by(done.gave, returned):
+            if any(p.kind == "result" and p.path == path for p in found.values()):
+                continue
+            role = _role_by_shape(guess, value, found, params)
+            if role and role[2:] not in changed:
+                found[role] = Place("result", path)
+    claimed = {p.path for p in found.values() if p.kind in ("result", "updated")}
+    free = {like_bias(np.shape(v)) for path, _, v in returned_by(done.gave, returned) if path not in claimed and isinstance(v, np.ndarray)}
+    # what is returned comes before a variable of the function
+    left = [p.name for p in forward.parameters if f"p:{p.name}" not in found and like_bias(np.shape(done.before[p.name])) not in free]
+    found |= local_places(forward, done, left)
+    return found | {s: place for s in forward.states if s not in found and keeps and (place := _kept_of_state(forward, done.root, s))}
+
+
+def _kept_of_state(forward: Forward, root: Any, s: str) -> Place | None:
+    """The attribute that holds the gradient of the first state of a sequence: dh0; dh where the object is given h as an attribute."""
+    names = (f"d{s}0", f"d{s}_0", f"d{s}_prev", f"grad_{s}0", *((f"d{s}", f"d{s}_next", f"grad_{s}") if forward.door else ()))
+    held = {n: getattr(root, "__dict__", {}).get(n) for n in names} if not forward.is_step else {}
+    fitting = [n for n, v in held.items() if isinstance(v, np.ndarray) and layout_of(v, forward.sizes) == forward.state]
+    return Place("kept", (Step("attr", fitting[0]),)) if fitting else None
+
+
+def _differs(value: Any, weight: Array) -> bool:
+    """Whether it is as large as the weight and not the weight itself."""
+    return isinstance(value, np.ndarray) and value.shape == weight.shape and not np.array_equal(value, weight)
+
+
+def _holds_rate(root: Any) -> bool:
+    holder = root.functions if isinstance(root, Handed) else root
+    return any(isinstance(v, float) and words.roles(n)[:1] == ("rate",) for n, v in getattr(holder, "__dict__", {}).items())
+
+
+def returned_by(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]]:
+    """What a call returned, leaf by leaf: path, the author's name, value."""
+    if isinstance(gave, Mapping):
+        yield from _in_boxes(gave, ())
+        return
+    items = list(gave) if isinstance(gave, tuple | list) else [gave]
+    whole = not isinstance(gave, tuple | list)
+    for k, item in enumerate(items):
+        name = names[k] if len(names) == len(items) else ""
+        path: Path = () if whole else (k,)
+        if isinstance(item, Mapping):
+            yield from _in_boxes(item, path)
+        elif isinstance(item, tuple) or (isinstance(item, list) and item and len({np.shape(i) for i in item}) > 1):
+            inner = name.split(",")
+            for j, value in enumerate(item):
+                yield (*path, j), inner[j] if len(inner) == len(item) else "", value
+        else:
+            yield path, name, item
+
+
+def _in_boxes(box: Mapping[Any, Any], path: Path) -> Iterator[tuple[Path, str, Any]]:
+    """The values of a dict, and of dicts in it: ``grads["W"]["f"]`` is called W.f, as the weight is."""
+    for key, value in box.items():
+        if isinstance(value, Mapping):
+            yield from (((*path, key, inner), f"{key}.{inner}", v) for inner, v in value.items())
+        else:
+            yield (*path, key), str(key), value
+
+
+def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> str | None:
+    if not name or not isinstance(value, np.ndarray | np.floating | list):
+        return None
+    stem = words.stem(name)
+    if "." in name:
+        return next((f"p:{p.name}" for p in forward.parameters if p.name in (name, stem)), None)
+    if stem == name:
+        if one_call:
+            return None
+        exact = [p.name for p in forward.parameters if p.name.rpartition(".")[2] == name]
+        return f"p:{exact[0]}" if exact else None
+    for parameter in forward.parameters:
+        bare = parameter.name.rpartition(".")[2]
+        if stem == bare or stem.lower().replace("_", "") == bare.lower().replace("_", ""):
+            return f"p:{parameter.name}"
+    for argument, role in forward.roles.items():
+        if role in ("x", "h", "c") and (words.same(stem, argument) or stem == argument):
+            return role
+    for role in ("x", "h", "c"):
+        if role in words.roles(stem) and (role == "x" or role in forward.states):
+            return role
+    return None
+
+
+def _role_by_shape(guess: Reading, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:
+    """The one thing left that has the shape of `value`; None where there are several: what is alike in shape is told apart by names alone.
+
+    Of two states without a name the first is the one whose gradient is backward's first argument; where there are as many inputs as
+    units, x comes before them.
+    """
+    forward = guess.forward
+    layout = layout_of(value, forward.sizes)
+    bare = sorted((layout or "").replace(":", "").replace("1", ""))
+    x = forward.x.replace("D", "H") if forward.sizes.D == forward.sizes.H else forward.x
+    fitting = [f"p:{n}" for n, v in params.items() if isinstance(value, np.ndarray) and like_bias(v.shape) == like_bias(value.shape)]
+    if layout and bare == sorted(x.replace(":", "").replace("1", "")) and not forward.counts:
+        fitting.append("x")
+    if layout and bare == sorted(forward.state.replace("1", "")):
+        order = [s for p in guess.cotangents for s, path in forward.finals.items() if path == p]
+        fitting += sorted(forward.states, key=lambda s: order.index(s) if s in order else len(order))
+    left = [f for f in fitting if f not in found]
+    return left[0] if len(left) == 1 or (left and set(left) <= {"x", "h", "c"} and forward.is_step) else None
+
+
+def like_bias(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
+
+
+def gradient_values(reading: Reading, done: Pass, params: Arrays, values: Values, rate: float = RATE) -> dict[str, Array]:
+    """The gradients by role, those of x (T, N, D) or (N, D) and of states (N, H) in our axes."""
+    forward = reading.forward
+    found: dict[str, Array] = {}
+    for role, place in reading.gradients.items():
+        if place.kind == "change":
+            name = place.path[0]
+            slot = next(p.slot for p in forward.parameters if p.name == name)
+            found[role] = (done.before[name] - read(done.root, slot)) / rate
+            continue
+        if place.kind == "updated":
+            found[role] = (done.before[role[2:]] - at(done.gave, place.path)) / rate
+            continue
+        held = done.locals[place.path[0]] if place.kind == "local" else None
+        value = held if held is not None else at(done.gave, place.path) if place.kind == "result" else read(done.root, place.path)
+        if role.startswith("p:"):
+            array = np.array(value)
+            found[role] = like_shape(array.sum(0) if place.each_step else array, np.shape(params[role[2:]]))
+        elif role == "x":
+            found[role] = _in_axes(
+                value, forward.x, "ND" if forward.is_step else "TND", values.x.shape if not forward.is_step else values.x[0].shape
+            )
+        else:
+            found[role] = _in_axes(value, forward.state, "NH", values.state[role].shape)
+    return found
+
+
+def _in_axes(value: Any, layout: str, axes: str, shape: tuple[int, ...]) -> Array:
+    """A gradient in the layout of what it is the gradient of; as it is where it has another shape, for the checks to see."""
+    array = np.array(value) if not isinstance(value, Mapping) else np.stack([value[k] for k in sorted(value)])
+    flat = layout.replace(":", "")
+    if array.ndim != len(flat):
+        squeezed = [n for n in array.shape if n != 1]
+        wanted = [n for a, n in zip(axes, shape, strict=True) if a in flat]
+        return (
+            array.reshape(shape)
+            if squeezed == [n for n in wanted if n != 1] and flat.replace("1", "") == "".join(a for a in axes if a in flat)
+            else array
+        )
+    return canonical(array, flat, axes)
