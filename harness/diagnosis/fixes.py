@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from bptt.harness.subject import Subject
 from bptt.reports.records import Cause
 
 DETACHED = "a value on the way is detached: look for .detach(), .data, torch.no_grad(), .item() or a new tensor made from numbers"
+_IN_FUNCTION = "in the backward of your torch.autograd.Function"
 #: Codes and sentences of causes that are a path that the gradient does not take.
 _LOST_CODES = frozenset({"zero-gradient", "zero-gate", "zero-rows", "gradient-cut-at-lag", "carry-wrong"})
 _LOST = re.compile(
@@ -29,7 +31,16 @@ def in_words_of(subject: Subject, cause: Cause) -> Cause:
         return cause
     if cause.code in _LOST_CODES or _LOST.search(cause.hypothesis):
         condition = cause.fix.partition("; ")[0] + "; " if cause.hypothesis.startswith("only ") else ""
-        return replace(cause, fix=f"{condition}{DETACHED}")
+        first = f"{_IN_FUNCTION}: {cause.fix}; or " if _writes_a_backward(subject) else ""
+        return replace(cause, fix=f"{condition}{first}{DETACHED}")
     if _BY_HAND.search(cause.fix):
-        return replace(cause, fix=f"in the backward of your torch.autograd.Function: {cause.fix}")
+        return replace(cause, fix=f"{_IN_FUNCTION}: {cause.fix}")
     return cause
+
+
+def _writes_a_backward(subject: Subject) -> bool:
+    """Whether the file of a torch module has an autograd.Function of its own."""
+    try:
+        return subject.source is not None and "autograd.Function" in Path(subject.source[0]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
