@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from types import ModuleType
 from typing import Any
@@ -203,15 +204,25 @@ def _changes(line: str, frame: Frame, function: ast.FunctionDef, factors: Sequen
 
 
 def _is_function(n: ast.expr, function: ast.FunctionDef) -> bool:
-    called = {id(c.func) for c in ast.walk(function) if isinstance(c, ast.Call)}
-    inner = {id(a.value) for a in ast.walk(function) if isinstance(a, ast.Attribute | ast.Subscript)}
+    called, inner = _called_and_inner(function)
     return id(n) in called or (id(n) in inner and isinstance(n, ast.Name))
 
 
-def _names(function: ast.FunctionDef) -> Iterator[str]:
+@lru_cache(maxsize=8)
+def _called_and_inner(function: ast.FunctionDef) -> tuple[frozenset[int], frozenset[int]]:
+    """Ids of the nodes that are called, and of those of which an attribute or an entry is taken."""
+    called = frozenset(id(c.func) for c in ast.walk(function) if isinstance(c, ast.Call))
+    inner = frozenset(id(a.value) for a in ast.walk(function) if isinstance(a, ast.Attribute | ast.Subscript))
+    return called, inner
+
+
+@lru_cache(maxsize=8)
+def _names(function: ast.FunctionDef) -> tuple[str, ...]:
     """What the function speaks of: its names, and parts of arrays."""
+    found = []
     for n in ast.walk(function):
         if isinstance(n, ast.Name) and not _is_function(n, function):
-            yield n.id
+            found.append(n.id)
         elif isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name | ast.Attribute) and not isinstance(n.slice, ast.Slice):
-            yield ast.unparse(n)
+            found.append(ast.unparse(n))
+    return tuple(found)
