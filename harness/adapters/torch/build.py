@@ -133,18 +133,23 @@ def never_given(module: torch.nn.Module) -> tuple[str, ...]:
     return tuple(name for name, p in floating.items() if bool(p.detach().isnan().any()))
 
 
+def _deterministic(mode: bool, warn_only: bool) -> None:
+    """torch.use_deterministic_algorithms, but for its compiler, whose import takes a second."""
+    torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
+
+
 @contextmanager
 def _memory_is_nan() -> Iterator[None]:
     """torch.empty(...) and torch.Tensor(...) give NaN in place of what stands in memory, so that no verdict hangs on it."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    _deterministic(True, warn_only=True)
     memory.fill_uninitialized_memory = True
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        _deterministic(before[0], warn_only=before[1])
         memory.fill_uninitialized_memory = filled
 
 
