@@ -43,6 +43,7 @@ def test_a_change_keeps_the_indentation_of_its_place() -> None:
     assert changed("if x:\n    a = 1\n", "- a = 1\n+ a = 2\n+ b = 3\n", "") == "if x:\n    a = 2\n    b = 3\n"
 
 
+@pytest.mark.thorough
 def test_an_output_without_its_promise_is_said() -> None:
     with pytest.raises(WrongPage, match="wanted in it: conforms"):
         run("<!-- says: bptt explain XXX999 -> conforms -->\n", "page")

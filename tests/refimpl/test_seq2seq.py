@@ -111,6 +111,7 @@ def forgets_the_start(model: Seq2Seq, dstart: dict[str, Array]) -> dict[str, Arr
 HEAD_BACKWARD, DFINAL = seq2seq._head_backward, Seq2Seq._dfinal
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "home", "attribute", "mistake"),
     [
@@ -353,6 +354,7 @@ def test_a_translation_stops_at_the_end_symbol() -> None:
     np.testing.assert_allclose(weights.sum(axis=2), [[1, 1, 1], [0, 0, 0], [0, 0, 0]], rtol=1e-14)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["no_attention", "dot", "bidirectional"])
 def test_a_few_additions_are_learnt_by_heart(name: str) -> None:
     """Plain gradient descent with momentum; the sums come out of greedy decoding, with and without their neighbours in the batch."""

@@ -141,6 +141,7 @@ def test_the_same_cause_in_several_targets_is_one_card(many_page: str) -> None:
     assert cards.index("GRD110") < cards.index("CON110")  # what blocks the most comes first
 
 
+@pytest.mark.thorough
 def test_one_cell_keeps_its_budget(failing_run: Run) -> None:
     often = tuple(replace(r, params={"k": k}) for k in range(4) for r in failing_run.results)
     assert len(page(replace(failing_run, results=often)).encode()) <= 200 * 1024
@@ -172,6 +173,7 @@ def test_users_strings_are_escaped(nasty_run: Run) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", text)
 
 
+@pytest.mark.thorough
 def test_an_incomplete_run_says_so(failing_run: Run) -> None:
     text = Page(page(replace(failing_run, complete=False, exit_code=3))).text
     assert "The run was cut off." in text
@@ -213,6 +215,7 @@ def test_metrics_of_another_kind_are_no_crash(failing_run: Run, name: str) -> No
     Page(page(replace(failing_run, results=results)))
 
 
+@pytest.mark.thorough
 def test_an_experiment_is_told_from_question_to_settings(experiments_run: Run) -> None:
     text = Page(page(experiments_run)).text
     order = [

@@ -91,6 +91,7 @@ def test_a_module_that_knows_float32_alone_and_rounds_shorter_inside_loses_preci
     assert {(r.check, r.finding.code) for r in run.failed if r.finding} == {("NUM100", "PRECISION_LOSS")}, run.text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_a_right_object_conforms_in_its_own_dtype_and_is_said_to_be_of_it(dtype: torch.dtype) -> None:
     run = check(torch.nn.GRU(3, 7).to(dtype), isolate=False, level="smoke", select=["contract", "numerics"])
@@ -112,6 +113,7 @@ class LittleOtherInFloat32(torch.nn.Module):
         return (ys * (1 + 3e-5) if x.dtype == torch.float32 else ys), h
 
 
+@pytest.mark.thorough
 def test_what_rounding_of_operations_does_is_measured_and_more_than_that_is_an_error() -> None:
     run = check(LittleOtherInFloat32(3, 7), isolate=False, level="smoke", select=["contract", "numerics"])
     assert [(r.check, r.severity) for r in run.failed] == [("NUM150", "error")], run.text()

@@ -76,6 +76,7 @@ def test_the_plant_changes_the_numbers(id: str) -> None:
     assert len(clean) != len(bad) or not all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(clean, bad, strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.every(6)
 @pytest.mark.parametrize("clean", sorted({p.clean for p in PLANTS.values()}, key=str), ids=lambda c: c.__name__)
 def test_the_clean_cell_passes_every_check(clean: type) -> None:

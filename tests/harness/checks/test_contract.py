@@ -34,6 +34,7 @@ class Changing(Clean):
         return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("what", "id", "words"),
     [
@@ -82,6 +83,7 @@ def test_a_state_that_is_not_returned_is_said_and_accuses_nobody() -> None:
     assert "final c: not given" in next(r.text for r in whole.run.targets[0].remarks if r.where == "not driven")
 
 
+@pytest.mark.thorough
 def test_gradients_of_unknown_names_of_integers_and_of_nans() -> None:
     def returning(**extra: Any) -> type:
         class Wrong(Clean):
@@ -150,6 +152,7 @@ def test_a_gradient_that_is_no_number_is_called_that_before_it_is_compared() -> 
     assert finding(run, failed.check).causes[0].code == "not-finite"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("value", "words"), [(np.nan, "zero_state: 'h' is not finite"), (0.1, "that is not zero; elman starts from zeros")]
 )

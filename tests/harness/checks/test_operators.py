@@ -38,6 +38,7 @@ def test_reference_recurrences_conform(name: str) -> None:
     assert not [r.check for r in run.run.results if r.finding is not None]
 
 
+@pytest.mark.thorough
 @pytest.mark.every(1)
 @pytest.mark.parametrize("mistake", EACH)
 def test_a_planted_mistake_is_found_and_placed(mistake: Mistake) -> None:

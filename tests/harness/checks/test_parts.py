@@ -45,6 +45,7 @@ def test_a_right_part_conforms(part: object, like: str | None) -> None:
     quiet(list(run.run.results))
 
 
+@pytest.mark.thorough
 @pytest.mark.every(5)
 @pytest.mark.parametrize(("part", "like"), RIGHT, ids=lambda x: getattr(x, "__name__", x))
 @settings(max_examples=3, deadline=None)

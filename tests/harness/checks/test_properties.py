@@ -151,6 +151,7 @@ def test_what_is_bidirectional_may_look_ahead() -> None:
     assert "bidirectional" in str(run["TIM110"].reason)
 
 
+@pytest.mark.thorough
 def test_a_leak_from_a_later_step_is_seen_at_that_step() -> None:
     class Peeks(CleanStateless):
         def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
@@ -290,6 +291,7 @@ class SquashedForget(CleanLSTM):
     backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["LSTM", "MyLSTMCell", "lstm_layer"])
 def test_what_a_name_alone_claims_is_a_warning_unless_a_known_mistake_reproduces_it(name: str) -> None:
     coupled = check(type(name, (CoupledLSTM,), {}), isolate=False, select=["PAR100"])

@@ -173,6 +173,7 @@ class TimeConstants:
         return {"W": dW, "tau": dtau}, dxs, {"h": dh}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", ["T1-N1-D1-H1-unbiased", "T4-N2-D3-H5-unbiased"])
 @pytest.mark.parametrize("id", ["GRD140", "GRD170"])
 def test_what_a_cell_divides_by_may_be_zero_nowhere(id: str, case: str) -> None:

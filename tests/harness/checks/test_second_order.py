@@ -11,6 +11,7 @@ from tests.harness.checks.planted import Clean, CleanLSTM, CleanNetwork, Gradien
 from tests.harness.checks.right import Float32Only
 
 
+@pytest.mark.thorough
 def test_the_gate_that_does_not_fit_is_named() -> None:
     class ForgetGateTooLarge(CleanLSTM):
         def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
@@ -29,6 +30,7 @@ def test_the_gate_that_does_not_fit_is_named() -> None:
     assert "factor" in finding.causes[0].hypothesis
 
 
+@pytest.mark.thorough
 def test_a_path_that_is_forgotten_in_one_gradient_only() -> None:
     class OneStepForInputs(Clean):
         def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:

@@ -22,12 +22,14 @@ def test_five_per_cent_in_one_gate_of_a_bfloat16_recurrence_are_found() -> None:
     assert finding.headline.startswith("dL/df in bfloat16 is off by 0.05")
 
 
+@pytest.mark.thorough
 def test_what_rounding_does_is_no_mistake() -> None:
     run = judged("Gated", "NUM300", "NUM310")
     assert [(r.check, r.status, r.finding) for r in run.run.results] == [("NUM300", "passed", None), ("NUM310", "passed", None)]
     assert float(str(run["NUM300"].metrics["sensitivity_in_bfloat16"])) < 0.1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["KeptShort", "right"], ids=["step by step", "as autograd adds up what each step gives"])
 def test_a_sum_that_is_kept_in_bfloat16_is_said_to_be(name: str) -> None:
     result = judged(name, "NUM310")["NUM310"]

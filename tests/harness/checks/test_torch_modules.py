@@ -87,6 +87,7 @@ class LayerWithWrongNumber(Layer):
 SELECTED = ["CON160", "CON192", "CON194"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("bad", "id", "words", "tensor"),
     [

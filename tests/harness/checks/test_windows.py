@@ -124,6 +124,7 @@ class Penalised(CleanWindow):
         return loss + sum(np.sum(p * p) for p in params.values()), {k: g + 2 * params[k] for k, g in dparams.items()}, final
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("network", "words"),
     [
@@ -284,6 +285,7 @@ class Windowed(CleanWords):
         self.truncation = truncation  # type: ignore[assignment]  # others have it on the class, and as None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("k", "conforms"), [(4, True), (2, False), (6, False)])
 def test_a_window_that_is_hard_wired_is_right_for_one_number_only(k: int, conforms: bool) -> None:
     run = check(Windowed, args={"truncation": k}, isolate=False)

@@ -41,6 +41,7 @@ class FirstStepSkipped(Unpublished):
         return dparams, dxs, dstate
 
 
+@pytest.mark.thorough
 def test_a_skipped_first_step_is_no_truncation() -> None:
     finding = found(check(FirstStepSkipped, isolate=False))
     said = " ".join(cause.hypothesis + cause.fix for cause in finding.causes)
@@ -84,6 +85,7 @@ def test_a_window_is_told_by_its_largest_lag() -> None:
     assert "say truncation = 2, the largest lag" in cut[0].fix
 
 
+@pytest.mark.thorough
 def test_a_mean_over_the_batch_is_not_a_mean_over_something_of_the_same_size() -> None:
     class Mean(Unpublished):
         def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
@@ -138,5 +140,6 @@ def test_a_mistake_of_a_single_step_case_is_not_named_by_what_the_larger_case_re
     assert all("nothing is wrong" in c.evidence and c.score < 1 for c in finding.causes if "reproduces" in c.evidence), finding.causes
 
 
+@pytest.mark.thorough
 def test_one_step_only_is_still_named() -> None:
     assert found(check(type("Known", (OneStepOnly,), {"like": "elman"}), isolate=False)).causes[0].score == 1.0

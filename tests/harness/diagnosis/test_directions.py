@@ -62,6 +62,7 @@ class BothWays:
         return dparams, dxs, {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("first", "place"), [("fw", "last"), ("bw", "first")])
 def test_a_dy_that_the_first_direction_has_overwritten_is_named(first: str, place: str) -> None:
     run = check(type("BiRNN", (BothWays,), {"first": first, "place": place}), level="smoke", isolate=False, select=CHECKS)
@@ -73,6 +74,7 @@ def test_a_dy_that_the_first_direction_has_overwritten_is_named(first: str, plac
     assert finding.causes[0].hypothesis == f"dx of the {one} direction has overwritten dy before the {other} direction reads its part of it"
 
 
+@pytest.mark.thorough
 def test_another_mistake_of_a_direction_is_not_called_that() -> None:
     class Scaled(BothWays):
         place = "none"

@@ -39,6 +39,7 @@ def test_a_right_stack_has_no_mistake(names: tuple[str, ...], both: bool) -> Non
     assert explain(wrong) == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cell", "bug", "where", "words"),
     [
@@ -58,6 +59,7 @@ def test_a_cells_mistake_is_named_with_its_layer_and_direction(cell: str, bug: s
     assert found[0].hypothesis.startswith(words)
 
 
+@pytest.mark.thorough
 def test_some_mistakes_of_a_cell_are_found_in_their_layers() -> None:
     known = [bug for bug in of_cell("elman") if bug.edits[0].function == "cell.step_backward"][::2]
     assert len(known) >= 3
@@ -70,6 +72,7 @@ def test_some_mistakes_of_a_cell_are_found_in_their_layers() -> None:
         assert f"layer {suffix[2]}, the {'reverse' if 'reverse' in suffix else 'forward'} direction" in found[0].hypothesis
 
 
+@pytest.mark.thorough
 def test_an_unknown_mistake_is_put_in_its_layer_and_not_named() -> None:
     names = ("elman", "elman")
     unknown = of_stack(
@@ -89,6 +92,7 @@ def test_an_unknown_mistake_is_put_in_its_layer_and_not_named() -> None:
     assert "dL/dW_h_l1" in placed.evidence and "dL/dW_h_l0" not in placed.evidence
 
 
+@pytest.mark.thorough
 def test_a_mistake_in_another_form_is_no_certain_cause() -> None:
     """Almost a known mistake, but not to rounding."""
     known = next(bug for bug in BACKWARD if bug.name == "dys-halved")

@@ -19,6 +19,7 @@ SMALL: dict[str, Any] = {"T": 4, "H": 6, "N": 4, "cap": 20, "every": 10, "seed":
 ONE: dict[str, Any] = {**DEFINITION.settings, **SMALL, "start": "GRU", "seed": 0}
 
 
+@pytest.mark.thorough
 def test_all_claims_hold_for_every_start() -> None:
     e = run(DEFINITION, **SMALL)
     assert wrong(e) == []

@@ -47,6 +47,7 @@ def test_all_claims_hold_with_masks_that_torch_shares() -> None:
     is_sound(DEFINITION)
 
 
+@pytest.mark.thorough
 def test_a_gradient_that_is_not_summed_over_both_uses_of_a_tied_weight_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     right = LanguageModel.loss

@@ -45,6 +45,7 @@ def test_an_rnn_a_gru_and_an_lstm_stand_beside_any_cell_unasked(monkeypatch: pyt
     assert "vanish" in str(e.words) and e.claims == ()
 
 
+@pytest.mark.thorough
 def test_the_table_is_sorted_by_half_life_and_says_what_was_used() -> None:
     e = of()
     rates = [float(str(row[1])) for row in e.tables[0].rows]

@@ -33,6 +33,7 @@ def test_a_smaller_run_comes_near() -> None:
     is_sound(DEFINITION)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["gru_reset_after", "lstm"])
 def test_the_exponent_by_the_cells_backward_is_that_of_its_jacobians(name: str) -> None:
     cell, rng = CELLS[name], np.random.default_rng(3)

@@ -15,6 +15,7 @@ SMALL: dict[str, Any] = {"H": 20, "k": 4, "T": 30, "burn_in": 8, "steps": 60, "l
 ONE: dict[str, Any] = {**DEFINITION.settings, **SMALL, "sequences": "one sequence", "seed": 0}
 
 
+@pytest.mark.thorough
 def test_all_claims_hold() -> None:
     e = run(DEFINITION, **SMALL)
     assert wrong(e) == []

@@ -30,6 +30,7 @@ def fact(e: Experiment, what: str) -> str:
     return next(str(row[1]) for row in e.tables[0].rows if row[0] == what)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cell", "identified"),
     [
@@ -129,6 +130,7 @@ def test_a_cell_that_shows_no_state_is_taken_in_one_pass(monkeypatch: pytest.Mon
     assert str(e.words).startswith("vanishing")
 
 
+@pytest.mark.thorough
 def test_several_subjects_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(UsageError, match="wanted one"):

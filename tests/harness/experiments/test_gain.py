@@ -45,6 +45,7 @@ def test_a_gain_that_is_squared_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     assert differs == [f"exponent at gain {g:g}, extrapolated in 1/H" for g in (2, 3, 5)]
 
 
+@pytest.mark.thorough
 def test_a_cell_of_yours_has_its_exponent_over_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])
     points = [

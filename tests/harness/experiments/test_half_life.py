@@ -25,6 +25,7 @@ def test_all_claims_hold_at_any_size() -> None:
     is_sound(DEFINITION)
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_steps_neither_under_nor_overflow() -> None:
     logs = _linear(0.0, 32, 100_000, np.random.default_rng(0))["log norm"]
     assert isinstance(logs, list)

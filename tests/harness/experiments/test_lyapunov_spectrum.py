@@ -15,6 +15,7 @@ from tests.harness.experiments.measuring import is_sound, named, run, wrong
 SMALL: dict[str, Any] = {"gain": (4.0,), "sigma": (0.5,), "H": (16, 32, 64), "units": 64, "steps": 20, "seed": tuple(range(8))}
 
 
+@pytest.mark.thorough
 def test_a_smaller_run_comes_near() -> None:
     e = run(DEFINITION, **SMALL)
     assert not wrong(e) and len(e.claims) == 10

@@ -21,6 +21,7 @@ def test_all_exponents_are_newmans() -> None:
     is_sound(DEFINITION)
 
 
+@pytest.mark.thorough
 def test_chi_squared_over_many_seeds_is_what_it_should_be() -> None:
     """Neither too large nor too small: the standard errors are exact."""
     e = run(DEFINITION, **SMALL | {"H": 8, "steps": 200, "seed": tuple(range(25))})
@@ -29,6 +30,7 @@ def test_chi_squared_over_many_seeds_is_what_it_should_be() -> None:
     assert 1e-3 < chi_squared_tail(statistic, 50) < 1 - 1e-3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plant", ["transposed", "/ H", "a gain of 1.02"])
 def test_wrong_matrices_are_seen(monkeypatch: pytest.MonkeyPatch, plant: str) -> None:
     right = newman.gaussian

@@ -53,6 +53,7 @@ def test_a_norm_is_that_of_the_gradient_at_its_lag() -> None:
     assert one == whole[:lags]
 
 
+@pytest.mark.thorough
 def test_without_the_forget_bias_the_claim_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trainable_band.VARIANTS, "LSTM, b_f = 1", ("lstm", -1.0))
     e = run(DEFINITION, **SMALL)

@@ -18,6 +18,7 @@ def tiny(**more: Any) -> Experiment:
     return run(DEFINITION, **{**TINY, **more})
 
 
+@pytest.mark.thorough
 def test_all_claims_hold_and_truncation_is_what_torch_makes_of_it() -> None:
     pytest.importorskip("torch")
     e = tiny(truncation=(0, 4))

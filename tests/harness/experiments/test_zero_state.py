@@ -31,6 +31,7 @@ def test_critical_gains_of_large_networks() -> None:
         assert (1 - keep) / scale == pytest.approx(known, abs=5e-5)
 
 
+@pytest.mark.thorough
 def test_measured_gains_are_the_exact_ones() -> None:
     e = run(DEFINITION, **SMALL)
     assert wrong(e) == []
@@ -39,6 +40,7 @@ def test_measured_gains_are_the_exact_ones() -> None:
     is_sound(DEFINITION)
 
 
+@pytest.mark.thorough
 def test_an_eigenvalue_that_is_real_takes_one_direction() -> None:
     e = run(DEFINITION, **SMALL | {"H": 1, "bias": (1.0,), "seed": tuple(range(4)), "cell_name": ("lstm",)})
     assert wrong(e) == []

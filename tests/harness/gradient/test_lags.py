@@ -71,6 +71,7 @@ class Band(Changed):
         return dparams, wrong, dstate
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (5, 5), (7, 11), (20, 29)])
 def test_a_wrong_band_of_lags_is_found_and_nothing_else(low: int, high: int) -> None:
     whole = reference("gru_reset_after")
@@ -126,6 +127,7 @@ def test_without_rows_or_gradients_there_is_no_map() -> None:
         lag_map(changed(reference("elman"), lambda g: replace(g, xs=g.xs - g.xs.mean(axis=1, keepdims=True))), Case(N=1))  # type: ignore[union-attr]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cell", "case"),
     [

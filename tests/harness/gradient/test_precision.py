@@ -109,6 +109,7 @@ def test_digits_that_saturation_costs_a_float32_module_are_no_mistake(cell: str,
     assert not found.undecided
 
 
+@pytest.mark.thorough
 def test_an_error_of_a_thousandth_in_float32_is_no_rounding() -> None:
     def wrong(g: Gradients) -> Gradients:
         dW = g.params["W"].copy()

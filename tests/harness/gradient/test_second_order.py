@@ -48,6 +48,7 @@ def test_no_right_cell_is_called_no_gradient(cell: type, regime: str) -> None:
     assert symmetry(subject, Case(T=3, H=5, regime=regime, seed=1)).wrong == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tensor", ["W_x", "W_h", "b"])
 @pytest.mark.parametrize("factor", [0.5, -1.0, 1 + 1e-6])
 def test_a_factor_on_one_gradient_is_seen_and_the_tensor_is_blamed(tensor: str, factor: float) -> None:
@@ -85,6 +86,7 @@ class RealOnly(Changed):
         return super().backward(params, xs, *rest)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["elman", "elman_relu", "lstm", "gru_reset_before"])
 def test_differences_see_the_same_where_complex_numbers_are_refused(name: str) -> None:
     whole = reference(name)
@@ -95,6 +97,7 @@ def test_differences_see_the_same_where_complex_numbers_are_refused(name: str) -
     assert "W_h" in blamed(symmetry(replace(whole, implementation=halved), Case(T=3, H=5)))
 
 
+@pytest.mark.thorough
 def test_a_custom_function_of_torch_needs_no_double_backward() -> None:
     class Step(torch.autograd.Function):
         share = 1.0

@@ -10,6 +10,7 @@ from bptt.harness.gradient.sensitivity import smallest_error_found
 from tests.harness.gradient.support import changed, exact, on, one_entry, reference
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru_reset_before"])
 def test_an_error_of_the_stated_size_is_found_and_one_far_below_is_not(name: str) -> None:
     """In an entry of typical size of each tensor, with a factor of ten on either side."""

@@ -53,12 +53,14 @@ def held(name: str, code: str, mended: str | None) -> None:
     assert mended is None or causes[0].mended == mended
 
 
+@pytest.mark.thorough
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", ONE)
 def test_a_mistake_is_named_with_its_line(name: str) -> None:
     held(name, *ONE[name])
 
 
+@pytest.mark.thorough
 @pytest.mark.every(4)
 @pytest.mark.parametrize("name", TORCH)
 def test_a_mistake_in_torch_is_named_with_its_line(name: str) -> None:

@@ -34,6 +34,7 @@ PLANTS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plant", PLANTS)
 def test_a_planted_mistake_is_named_with_its_line(plant: str, tmp_path: Path) -> None:
     before, after, code = PLANTS[plant]

@@ -30,6 +30,7 @@ PLANTS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plant", PLANTS)
 def test_a_planted_mistake_is_named_with_its_line(plant: str, tmp_path: Path) -> None:
     text, name, before, after, code = PLANTS[plant]
@@ -41,6 +42,7 @@ def test_a_planted_mistake_is_named_with_its_line(plant: str, tmp_path: Path) ->
     assert abs(source.line - line) <= 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("text", "name"), [(FUSED, "Fused"), (LSTM, "TimeLSTM"), (WORDS, "WordModel")])
 def test_a_right_one_has_no_cause(text: str, name: str, tmp_path: Path) -> None:
     subject, _ = planted(text, "d", "d", tmp_path, name)

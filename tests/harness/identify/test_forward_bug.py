@@ -120,6 +120,7 @@ class StaleH(TanhOfC):
         return np.stack(ys), {"c": c, "h": h}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("cell", "code", "words"),
     [

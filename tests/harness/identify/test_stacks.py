@@ -37,6 +37,7 @@ TORCH: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "args", "cell", "words"), TORCH)
 def test_torchs_layers_are_known(name: str, args: dict[str, Any], cell: str, words: str) -> None:
     pytest.importorskip("torch")
@@ -180,6 +181,7 @@ def test_a_stack_is_no_single_cell() -> None:
     assert "several layers or both directions: a stack of 2 bidirectional Elman (tanh) layers" in nothing_found_reason(tested)
 
 
+@pytest.mark.thorough
 def test_carried_from_one_convention_to_the_other() -> None:
     disguised = identify_layers(plain(Disguised(PlantedStack(("lstm", "lstm"), True))))
     assert disguised is not None
@@ -192,6 +194,7 @@ def test_carried_from_one_convention_to_the_other() -> None:
         carry(params, ours.mapping, identified(("gru_reset_before",) * 3, False).mapping)
 
 
+@pytest.mark.thorough
 def test_a_mistake_is_named_in_the_subjects_own_tensors() -> None:
     """torch's names and layout, with the numbers that the mistake would give there."""
     pytest.importorskip("torch")

@@ -42,6 +42,7 @@ def test_numpy_and_torch_train_the_same_for_a_hundred_steps(name: str, optimizer
     assert gradients.relative < 1e-12
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [1, 2])
 def test_with_momentum_and_other_weights_too(seed: int) -> None:
     pytest.importorskip("torch", reason="needs torch")

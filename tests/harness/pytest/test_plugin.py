@@ -215,6 +215,7 @@ def test_the_families_that_hold(check):
     assert {found.target for found in read_run(cells.path / "run.json").results} >= {"cells.py:Right", "cells.py:Wrong"}
 
 
+@pytest.mark.thorough
 def test_options_that_cannot_be_are_refused_before_anything_runs(cells: pytest.Pytester) -> None:
     result = cells.runpytest("--cell", "cells.py:Right", "--bptt-report", "run.pdf")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -346,6 +347,7 @@ def test_all_items_of_a_target_go_to_one_worker(cells: pytest.Pytester, dist: st
     assert re.fullmatch(r"\d+ of \d+ checks, none failed", row.verdict.words)
 
 
+@pytest.mark.thorough
 def test_a_selection_says_how_many_checks_of_how_many(cells: pytest.Pytester) -> None:
     cells.runpytest("--cell", "cells.py:Right", "--bptt-level", "smoke", "-k", "not CON100", "--bptt-report", "run.json")
     (row,) = rows(read_run(cells.path / "run.json"))

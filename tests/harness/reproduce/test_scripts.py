@@ -96,6 +96,7 @@ def test_the_script_fails_and_passes_once_the_mistake_is_mended(name: str, tmp_p
     assert (mended, same) == (pytest.approx(exact, rel=1e-6, abs=1e-9), exact)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SHOWN_ALONE)
 def test_it_needs_nothing_but_numpy_and_the_file(name: str, tmp_path: Path) -> None:
     text = assert_short(written(tmp_path / "mine.py", MISTAKES[name]))
@@ -191,6 +192,7 @@ def test_an_object_made_already(name: str, tmp_path: Path, capsys: pytest.Captur
     assert not said(text, capsys)[-1]
 
 
+@pytest.mark.thorough
 def test_the_wrong_example_has_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(EXAMPLES.parent)
     run = bptt.check("examples/numpy_gru_wrong.py:GRU", level="smoke", select=["GRD110"], isolate=False)

@@ -42,6 +42,7 @@ def test_what_does_not_apply_is_no_doubt() -> None:
     assert not list(violations(replace(subject, capabilities=frozenset()), load(), HERE))
 
 
+@pytest.mark.thorough
 def test_a_score_of_right_cells_counts_its_cases_and_repeats_itself() -> None:
     of = [k for k, entry in enumerate(known()) if entry.target in ("refimpl:elman", "refimpl:gru_reset_after")]
     counted, lines = some((3, 6, of, None))

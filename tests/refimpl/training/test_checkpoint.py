@@ -134,6 +134,7 @@ def test_nothing_in_it_is_code(tmp_path: Path, states: list[State]) -> None:
         load(tmp_path / "pickled.npz", states[0], SETTINGS)
 
 
+@pytest.mark.thorough
 def test_each_changed_bit_of_a_header_is_an_error_or_does_not_matter(tmp_path: Path, states: list[State]) -> None:
     path = save(tmp_path, states[2], SETTINGS)
     content = path.read_bytes()
@@ -145,6 +146,7 @@ def test_each_changed_bit_of_a_header_is_an_error_or_does_not_matter(tmp_path: P
             assert str(error).startswith(str(path))
 
 
+@pytest.mark.thorough
 @quick
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_a_changed_byte_is_an_error_or_does_not_matter(
@@ -160,6 +162,7 @@ def test_a_changed_byte_is_an_error_or_does_not_matter(
         assert str(error).startswith(str(path))
 
 
+@pytest.mark.thorough
 @quick
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_file_that_was_cut_is_an_error(tmp_path_factory: pytest.TempPathFactory, states: list[State], share: float) -> None:

@@ -67,6 +67,7 @@ def test_characters_with_entries_clipped() -> None:
     assert state.history[0].perplexity > 15 > 10 > state.history[-1].perplexity
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batching", [RandomSampling, Consecutive])
 def test_characters_with_the_norm_clipped(batching: type[RandomSampling | Consecutive]) -> None:
     text, model = corpus.embedded(600), LanguageModel()

@@ -69,6 +69,7 @@ def test_rows_of_unequal_length_and_missing_labels_are_drawn() -> None:
     assert {t.text for t in root.iter("text")} == {"a", "1", "0"}
 
 
+@pytest.mark.thorough
 def test_random_noise_stays_in_the_budget() -> None:
     values = [[math.sin(i * j + 1) * 10.0 ** -((i * 7 + j * 3) % 15) for j in range(60)] for i in range(50)]
     parsed(errors.heatmap({"values": values, "rows": [f"row number {i}" for i in range(50)]}, "x"))
@@ -157,6 +158,7 @@ def test_odd_ratios_are_left_to_the_table() -> None:
     parsed(ratios.ratios([Bench(f"b{i}", "g", "a long name of a size " * 3, "float64", 1.0 + i) for i in range(99)], "x"))
 
 
+@pytest.mark.thorough
 def test_users_strings_are_text() -> None:
     bad = "</title><script>alert('x')</script>\x00\"]; alert(1)//\\"
     chart = errors.heatmap(

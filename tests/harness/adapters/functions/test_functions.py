@@ -56,6 +56,7 @@ def test_a_right_function_conforms_to_another_and_to_the_published_one(like: str
     assert run["PAR300"].status == "passed"
 
 
+@pytest.mark.thorough
 def test_another_with_a_mistake_is_told_apart() -> None:
     run = judged(f"{TORCH}:another", f"{TORCH}:chunked")
     assert [r.check for r in run.failed] == ["PAR300"]

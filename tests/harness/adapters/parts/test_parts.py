@@ -184,6 +184,7 @@ def test_cells_stay_cells() -> None:
     assert subject.kind == "network" and subject.like is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("target", "like"), right.OF_TORCH)
 def test_torchs_own_are_taken(target: str, like: str | None) -> None:
     pytest.importorskip("torch", reason="needs torch")

@@ -171,6 +171,7 @@ def test_the_state_of_complex_numbers_is_a_pair() -> None:
     assert list(subject.implementation.zero_state(params, 2)) == ["h.re", "h.im"]
 
 
+@pytest.mark.thorough
 def test_graphs_of_a_compiled_module_are_counted() -> None:
     subject = load(torch.compile(torch.nn.GRUCell(3, 7), backend="eager"))[0]
     assert subject.as_made is not None and subject.as_made.told == "1 graph compiled"

@@ -28,6 +28,7 @@ def defines(path: Path) -> bool:
     return any(isinstance(t, ast.Name) and t.id == "DEFINITION" for t in targets)
 
 
+@pytest.mark.thorough
 def test_every_definition_is_in_the_catalogue_and_nothing_else() -> None:
     assert {path.stem for path in FOLDER.glob("*.py") if defines(path)} == set(MODULES)
     assert len(set(MODULES)) == len(MODULES)

@@ -11,6 +11,7 @@ from bptt.harness.experiments.engine.outcomes import Z, iterations, share, solve
 from bptt.reports.records import Interval
 
 
+@pytest.mark.thorough
 @given(of=st.integers(1, 200), data=st.data())
 def test_the_ends_of_a_share_are_where_the_observed_one_is_z_deviations_off(of: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, of))

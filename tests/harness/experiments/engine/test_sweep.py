@@ -60,6 +60,7 @@ def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_planned(planned(failing("a", 2, threads)), "x", jobs=1).failures == ()
 
 
+@pytest.mark.thorough
 def test_a_point_that_raises_costs_its_own_experiment_alone() -> None:
     def error(k: int) -> None:
         if k in (2, 3):
@@ -198,6 +199,7 @@ def wait_until(condition: object, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thorough
 def test_a_file_that_is_named_is_taken_over_and_added_to(tmp_path: Path) -> None:
     small, large = planned(numbers("a", 3)), planned(numbers("a", 5))
     first = run_planned(small, "x", jobs=1, resume="deep/p.jsonl")
@@ -206,6 +208,7 @@ def test_a_file_that_is_named_is_taken_over_and_added_to(tmp_path: Path) -> None
     assert run_planned(large, "x", jobs=1, resume="deep/p.jsonl").resumed == 5
 
 
+@pytest.mark.thorough
 def test_points_of_other_code_are_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     run_planned(planned(numbers("a", 3)), "x", jobs=1, resume="p.jsonl")
     monkeypatch.setattr(points_, "_ours", lambda: "another version")

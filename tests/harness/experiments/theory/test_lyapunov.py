@@ -190,6 +190,7 @@ def test_scaling_a_linear_network_shifts_all_exponents() -> None:
     np.testing.assert_allclose(other, one - math.log(2), atol=1e-13)
 
 
+@pytest.mark.thorough
 def test_standard_errors_are_those_of_a_mean_over_correlated_steps() -> None:
     """Diagonal J_t = exp(a_t), a_t = phi a_(t-1) + noise: the error of its mean is 1 / (1 - phi) that of noise alone."""
     rng, phi, T, n = np.random.default_rng(0), 0.8, 4000, 40

@@ -11,6 +11,7 @@ from bptt.harness.experiments.theory.refutation import random_matrix, soak
 from bptt.harness.subject import Array
 
 
+@pytest.mark.thorough
 def test_no_certificate_is_false() -> None:
     found = soak(np.random.default_rng(1), 120)
     assert found["false"] == 0
@@ -31,6 +32,7 @@ def without_its_constant(W: Array, gamma: float, search: object) -> Certificate:
     return replace(certify(W, gamma, FAST), condition=1.0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("planted", [by_radius, by_half_of_gamma, without_its_constant])
 def test_a_false_certificate_is_found(monkeypatch: pytest.MonkeyPatch, planted: object) -> None:
     monkeypatch.setattr(refutation, "certify", planted)

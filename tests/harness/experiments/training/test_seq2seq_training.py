@@ -20,6 +20,7 @@ TINY |= {"dtype": "float64", "factor": 0.98, "exact": 0.0}
 PAIRS = Pairs((("1+2", "3"), ("10+2", "12"), ("7+5", "12"), ("4+4", "8")), (("3+4", "7"),), tasks.ADDITION_ALPHABET)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("d", [addition.DEFINITION, date.DEFINITION], ids=lambda d: d.name)
 @pytest.mark.parametrize("cell", ["lstm", "gru_reset_after"])
 def test_all_claims_hold_and_torch_takes_the_same_first_steps(d: Definition, cell: str) -> None:

@@ -77,6 +77,7 @@ def test_an_epoch_in_torch_is_ours(name: str) -> None:
     np.testing.assert_allclose([r.norm for r in theirs], [r.norm for r in ours], rtol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name, setup in SETUPS.items() if not isinstance(setup.schedule, Constant)])
 def test_a_schedule_that_never_acts_would_be_no_test(name: str) -> None:
     pytest.importorskip("torch")

@@ -70,6 +70,7 @@ def test_a_run_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     run.communicate()
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_killed_is_replaced(tmp_path: Path) -> None:
     path = write(tmp_path, "")
     options = {"level": "smoke", "select": ["CON110"]}

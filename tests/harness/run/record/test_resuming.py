@@ -53,6 +53,7 @@ def test_a_partial_stream_is_gone_on_with(cell: Path) -> None:
         assert again.run.exit_code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", ["cells.py", "utils.py"])
 def test_nothing_is_taken_over_of_a_target_whose_files_have_changed(cell: Path, file: str) -> None:
     whole, made = checked()
