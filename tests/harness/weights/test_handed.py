@@ -77,7 +77,9 @@ def test_one_layer_of_several_goes_where_one_is_held() -> None:
     same(convert(second, "torch.nn.LSTM", "keras.layers.LSTM"), KERAS)
 
 
-@pytest.mark.parametrize("handed", [3, None, object(), {"weight_ih_l0": "text"}, {"weight_ih_l0": object()}], ids=repr)
+@pytest.mark.parametrize(
+    "handed", [3, None, object(), {"weight_ih_l0": "text"}, {"weight_ih_l0": object()}], ids=["number", "None", "object", "text", "objects"]
+)
 def test_what_holds_no_weights_is_one_clear_error(handed: object) -> None:
     with pytest.raises(UsageError, match="weights"):
         convert(handed, "torch.nn.LSTM", "keras.layers.LSTM")
