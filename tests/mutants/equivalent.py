@@ -27,7 +27,54 @@ def _guard(file: str, line: str) -> Equivalent:
     return Equivalent(file, line, "True", "False", _LENGTHS)
 
 
+_SIZE = (
+    "one of the sizes and seeds at which a subject is asked: any other would do, and how much they find is measured by tests.scores.found"
+)
+_OTHER = "it only has to be another input than the first: which one is a choice"
+_REST = "NumPy takes any negative number for the length that is left over"
+
+
+def _each(file: str, line: str, why: str, *numbers: tuple[str, str]) -> tuple[Equivalent, ...]:
+    return tuple(Equivalent(file, line, before, after, why) for before, after in numbers)
+
+
 EQUIVALENT: tuple[Equivalent, ...] = (
+    *_each(
+        "cells/batch.py",
+        "_CASES = (Case(N=3), Case(T=3, N=2, D=4, H=5, seed=1), Case(T=2, N=9, seed=2))",
+        _SIZE,
+        *(("3", "4"), ("4", "5"), ("1", "2"), ("9", "10")),
+    ),
+    *_each(
+        "cells/contract.py",
+        "_CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1), Case(T=3, N=3, D=4, H=4, seed=2))",
+        _SIZE,
+        *(("2", "3"), ("3", "4"), ("4", "5")),
+    ),
+    *_each("cells/gradients.py", "_ONE_STEP = (Case(T=1), Case(T=1, N=1, D=2, H=3, seed=1))", _SIZE, ("1", "2"), ("2", "3")),
+    *_each("cells/linearity.py", "_CASES = (Case(), Case(T=1, seed=1))", _SIZE, ("1", "2")),
+    *_each("cells/time.py", "_CASES = (Case(), Case(T=3, N=1, D=2, H=3, seed=1))", _SIZE, ("1", "2"), ("3", "4")),
+    *_each(
+        "cells/contract.py",
+        "other = Data(copies(data.params), -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})",
+        _OTHER,
+        *(("-0.7", "+0.7"), ("0.3 * s", "0.3 / s")),
+    ),
+    *_each(
+        "cells/contract.py",
+        'asked(other, Cotangent("other", -v.dys, {k: 2 * s for k, s in v.dfinal.items()}))',
+        _OTHER,
+        ("2", "3"),
+    ),
+    *_each("gradient/certificate.py", "lines = np.stack([u.reshape(-1) for u in many])", _REST, ("1", "2")),
+    *_each("gradient/certificate.py", "lines, flat = np.stack([u.reshape(-1) for u in us]), g.reshape(-1)", _REST, ("1", "2")),
+    Equivalent(
+        "derivatives/blocks.py",
+        "parts, rest = divmod(value.shape[axis] if value.ndim else 0, case.H)",
+        "0",
+        "1",
+        "of a number without axes both are looked at only behind `value.ndim and`",
+    ),
     _guard(
         "gradient/certificate.py",
         "found = oracle.contractions([b.direction_along(data, u) for b, many in zip(chosen, us, strict=True) for u in many], vs)",
