@@ -50,9 +50,11 @@ def line_of(source: tuple[str, int], causes: Sequence[Cause] = ()) -> int | None
 def if_never_read(source: tuple[str, int], causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
     """The causes; where what a certain one would write is written in one line and read by none, it says so in the place of its mend."""
     match = _mend(causes)
-    for function in _functions(source) if match is not None else ():
-        names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and match and _plain(node.id) == _plain(match[1])]
-        lines = {w.line for w in _assignments(function) if match and w.name == _plain(match[1]) and not w.keyed}
+    if match is None:
+        return causes
+    for function in _functions(source):
+        names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and _plain(node.id) == _plain(match[1])]
+        lines = {w.line for w in _assignments(function) if w.name == _plain(match[1]) and not w.keyed}
         if names and len(lines) == 1 and not any(isinstance(node.ctx, ast.Load) for node in names):
             line, name = lines.pop(), names[0].id
             fix = f"{name} of line {line} is read by no line: add it to the gradient that each step starts from"

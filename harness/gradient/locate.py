@@ -238,13 +238,13 @@ def _labels(block: Block, shape: tuple[int, ...], e: Examination) -> tuple[list[
     rows, columns = ([str(k) for k in range(n)] for n in shape)
     gated = [j.block for j in e.judged if j.block.source == "params" and j.block.tensor == block.tensor and j.block.gate]
     for names, axis in ((columns, -1), (rows, 0)):
-        ranges: dict[str, set[tuple[int, int]]] = {}
+        spans: dict[str, set[tuple[int, int]]] = {}
         for b in gated:
             part = b.index[axis] if len(b.index) > (axis == 0) else None
             if isinstance(part, slice) and part.start is not None and part.stop is not None:
-                ranges.setdefault(str(b.gate), set()).add((part.start, min(part.stop, len(names))))
-        if len(ranges) > 1 and sum(map(len, ranges.values())) == len(set().union(*ranges.values())):
-            for gate, parts in ranges.items():
+                spans.setdefault(str(b.gate), set()).add((part.start, min(part.stop, len(names))))
+        if len(spans) > 1 and sum(map(len, spans.values())) == len(set().union(*spans.values())):
+            for gate, parts in spans.items():
                 for start, stop in parts:
                     names[start:stop] = [f"{_short(gate)}{k}" for k in range(stop - start)]
     return rows, columns

@@ -65,11 +65,9 @@ def forward_bug(subject: Subject, like: str | None = None, seed: int = 0) -> For
     try:
         probe = open_probe(subject, np.random.default_rng([seed, 1]))
         searches = [Search(probe, layout) for layout in layouts(probe, interleaved=False)]
-        claimed = [(cell, edits_of_forward(cell)) for cell in with_like_first(like) if cell.name == like]
-        for cell, mistakes in [*((cell, forward_of_cell(cell.name)) for cell in with_like_first(like)), *claimed]:
-            for mistake in mistakes:
-                if (found := _found(searches, cell, mistake, seed)) is not None:
-                    return ForwardBug(mistake, found)
+        for cell, mistake in _differences(like):
+            if (found := _found(searches, cell, mistake, seed)) is not None:
+                return ForwardBug(mistake, found)
     except (Unidentified, BpttError):  # no single cell, or one that cannot be run: other checks say so
         pass
     try:
@@ -77,6 +75,13 @@ def forward_bug(subject: Subject, like: str | None = None, seed: int = 0) -> For
         return _of_stack(subject, like, seed) if several else None
     except (Unidentified, BpttError):
         return None
+
+
+def _differences(like: str | None) -> Iterator[tuple[Cell, KnownMistake]]:
+    """Those that are known, then those that any equation of the cell that it is declared to be may have."""
+    cells = with_like_first(like)
+    yield from ((cell, mistake) for cell in cells for mistake in forward_of_cell(cell.name))
+    yield from ((cell, mistake) for cell in cells if cell.name == like for mistake in edits_of_forward(cell))
 
 
 def backward_is_that_of_the_right_cell(subject: Subject, found: ForwardBug) -> bool:

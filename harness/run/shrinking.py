@@ -87,8 +87,8 @@ def same_failure_at(context: CheckContext, c: Check, evidence: Evidence, case: C
         there = [e for e in evidence_at(context, c, case) if not e.holds and e.severity == "error" and e.code == evidence.code]
     except NotApplicable:
         return None
-    of_its_kind = there if evidence.fails_at is not None else []
-    return next((e for e in there if _is_the_same(e, evidence)), next(iter(of_its_kind), None))
+    otherwise = there[0] if there and evidence.fails_at is not None else None
+    return next((e for e in there if _is_the_same(e, evidence)), otherwise)
 
 
 def _is_the_same(e: Evidence, first: Evidence) -> bool:

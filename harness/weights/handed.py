@@ -36,8 +36,7 @@ def of_convention(handed: object, of: Convention, within: str = "") -> dict[str,
 
     Raises UsageError for what holds no weights, for several parts, and for weights that are not finite.
     """
-    flat = {name: _array(name, value) for name, value in _flat(handed, of)}
-    found = _part(flat, of, within)
+    found = {name: _array(name, value) for name, value in _part(dict(_flat(handed, of)), of, within).items()}
     for name, value in found.items():
         if value.dtype.kind == "f" and not np.all(np.isfinite(value)):
             bad = np.argwhere(~np.isfinite(value))
@@ -115,11 +114,11 @@ def _array(name: str, value: object) -> Array:
     return found
 
 
-def _part(flat: Mapping[str, Array], of: Convention, within: str) -> dict[str, Array]:
-    """The tensors of the one part of the tree that holds the convention's, by their names there."""
+def _part(flat: Mapping[str, object], of: Convention, within: str) -> dict[str, object]:
+    """The tensors of the one part of the tree that holds the convention's, by their names there, and what else stands right beside them."""
     name = "|".join(_BETWEEN.sub("[./]", re.escape(n).replace(r"\.", ".")) for n in sorted(of.tensors, key=len, reverse=True))
     ends = re.compile(rf"(?:(?P<part>.*?)[./])??(?P<name>{name})(?P<layer>{_LAYER if of.layered else ''})(?::\d+)?", re.S)
-    parts: dict[str, dict[str, Array]] = defaultdict(dict)
+    parts: dict[str, dict[str, object]] = defaultdict(dict)
     for full, value in flat.items():
         if match := ends.fullmatch(full):
             parts[match["part"] or ""][_BETWEEN.sub("/", match["name"]) + match["layer"]] = value
@@ -128,8 +127,9 @@ def _part(flat: Mapping[str, Array], of: Convention, within: str) -> dict[str, A
     meant = {part: held for part, held in whole.items() if not wanted or f"/{part.replace('.', '/')}/".find(f"/{wanted}/") >= 0}
     if len(meant) == 1:
         ((part, held),) = meant.items()
-        unknown = {n: v for n, v in flat.items() if not _BETWEEN.search(n) and not ends.fullmatch(n)}
-        return held if part or within else held | unknown
+        inside = _BETWEEN.split(part) if part else []
+        beside = {n: v for n, v in flat.items() if _BETWEEN.split(n)[:-1] == inside and not ends.fullmatch(n)}
+        return held | beside
     if len(meant) > 1:
         places = ", ".join(sorted(map(repr, meant)))
         raise UsageError(f"weights of {of.name} stand in {len(meant)} places, {places}; wanted one of them: within=...")
@@ -138,7 +138,7 @@ def _part(flat: Mapping[str, Array], of: Convention, within: str) -> dict[str, A
     return dict(flat)  # whoever reads them says what is missing
 
 
-def _holds(held: Mapping[str, Array], of: Convention) -> bool:
+def _holds(held: Mapping[str, object], of: Convention) -> bool:
     bare = {re.sub(f"{_LAYER}$", "", name) for name in held} if of.layered else set(held)
     return all(name in bare for name, tensor in of.tensors.items() if tensor.needed)
 

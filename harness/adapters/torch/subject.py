@@ -108,7 +108,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             *undriven(
                 recipe.make or type(module), _sizes_named(recipe), attribute(_user_class(module), "forward"), _driven(module, probed)
             ),
-            *(f"training mode: {what}" for what in (", ".join(_other_in_training(module)),) if what),
+            *((f"training mode: {', '.join(acting)}",) if (acting := _other_in_training(module)) else ()),
             *_without_a_value(recipe.left_as_memory(D, H)),
         ),
     )

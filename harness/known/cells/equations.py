@@ -27,6 +27,7 @@ _OPERATORS: Mapping[type[ast.operator], tuple[ast.operator, ...]] = {
     ast.Mult: (ast.Add(),),
 }
 _N, _D, _H = 2, 3, 5
+Drawn = tuple[dict[str, Any], Any, dict[str, Any]]
 
 
 @lru_cache(maxsize=64)
@@ -37,7 +38,8 @@ def edits_of_step(cell: Cell) -> tuple[KnownMistake, ...]:
         return ()
     text = textwrap.dedent(inspect.getsource(step))
     function = next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
-    values = _values(cell, step, function)
+    drawn = _drawn(cell)
+    values, right = _values(step, function, drawn), step(*drawn)[1]
     found: dict[tuple[str, str], int] = {}
     for node in ast.walk(function):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
@@ -50,7 +52,7 @@ def edits_of_step(cell: Cell) -> tuple[KnownMistake, ...]:
         for likelihood, value in _edits(node.value, earlier):
             found.setdefault((before, f"{name} = {ast.unparse(value)}"), likelihood)
     each = sorted(found, key=lambda pair: found[pair])
-    return tuple(_mistake(cell, before, after) for before, after in each if _is_another(cell, step, text, (before, after)))
+    return tuple(_mistake(cell, before, after) for before, after in each if _is_another(step, text.replace(before, after), drawn, right))
 
 
 def _mistake(cell: Cell, before: str, after: str) -> KnownMistake:
@@ -101,12 +103,12 @@ def _line(function: ast.stmt, name: str) -> int:
     return min(stored, default=0)
 
 
-def _is_another(cell: Cell, step: Callable[..., Any], text: str, edit: tuple[str, str]) -> bool:
-    """Whether the step runs with the edit, and gives other numbers of the same shapes."""
+def _is_another(step: Callable[..., Any], text: str, drawn: Drawn, right: Mapping[str, Any]) -> bool:
+    """Whether the edited text of the step runs, and gives another state than `right`, of the same shapes."""
     seen: dict[str, Any] = {}
-    exec(compile(text.replace(*edit), "<step>", "exec", __future__.annotations.compiler_flag), dict(step.__globals__), seen)
+    exec(compile(text, "<step>", "exec", __future__.annotations.compiler_flag), dict(step.__globals__), seen)
     try:
-        right, made = step(*_drawn(cell))[1], seen[step.__name__](*_drawn(cell))[1]
+        made = seen[step.__name__](*drawn)[1]
     except (IndexError, NameError, ValueError):  # no text for this cell: shapes that do not meet, a function that it does not import
         return False
     if any(made[name].shape != value.shape for name, value in right.items()):
@@ -114,18 +116,18 @@ def _is_another(cell: Cell, step: Callable[..., Any], text: str, edit: tuple[str
     return any(bool(np.max(np.abs(made[name] - value)) > 1e-6) for name, value in right.items())
 
 
-def _values(cell: Cell, step: Callable[..., Any], function: ast.FunctionDef) -> dict[str, Any]:
+def _values(step: Callable[..., Any], function: ast.FunctionDef, drawn: Drawn) -> dict[str, Any]:
     """What each name of `step` stands for when it ends, with random weights."""
     body = [*(statement for statement in function.body if not isinstance(statement, ast.Return)), *ast.parse("return locals()").body]
     ended = ast.Module([ast.FunctionDef(function.name, function.args, body, [], None)], [])
     seen: dict[str, Any] = {}
     exec(compile(ast.fix_missing_locations(ended), "<step>", "exec", __future__.annotations.compiler_flag), dict(step.__globals__), seen)
-    made: dict[str, Any] = seen[function.name](*_drawn(cell))
+    made: dict[str, Any] = seen[function.name](*drawn)
     return made
 
 
-def _drawn(cell: Cell) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-    """Random weights, a share of the pre-activations and a state."""
+def _drawn(cell: Cell) -> Drawn:
+    """Random weights, the inputs' share of the pre-activations (N, gH), and a state (N, H) each."""
     rng = np.random.default_rng(0)
     params = {name: np.asarray(rng.normal(size=value.shape)) for name, value in cell.init(rng, _D, _H).items()}
     state = {name: np.asarray(rng.normal(size=value.shape)) for name, value in cell.zero_state(params, _N).items()}

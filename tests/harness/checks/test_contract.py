@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bptt.harness.errors import UsageError
+from bptt.harness.cases import Case
+from bptt.harness.errors import ContractError, UsageError
+from bptt.harness.gradient.certificate import examine
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.subject import Array, Arrays
+from bptt.harness.targets import load
 from bptt.reports.records import Finding
 from tests.harness.checks.planted import BatchFirst, Clean, Gradients, Noisy, StateForgotten
 
@@ -23,6 +26,8 @@ class Changing(Clean):
         found = super().run(params, xs, state)
         if self.what == "params":
             params["b"][...] += 1e-3
+        if self.what == "params, the same each time":
+            params["b"][...] = 0
         if self.what == "xs":
             xs[...] *= 2
         return found
@@ -39,6 +44,7 @@ class Changing(Clean):
     ("what", "id", "words"),
     [
         ("params", "CON140", "run changed its input params['b'] in place"),
+        ("params, the same each time", "CON140", "run changed its input params['b'] in place"),
         ("xs", "CON140", "run changed its input xs in place"),
         ("dfinal", "CON165", "backward changed its input dfinal['h'] in place"),
     ],
@@ -52,6 +58,28 @@ def test_whatever_is_changed_in_place_is_named(what: str, id: str, words: str) -
     assert (finding.code, words in finding.headline) == ("MUTATION", True)
     assert finding.observed != finding.expected
     assert check(type("Clean", (Changing,), {}), isolate=False, select=["contract"]).ok
+
+
+class FirstStepLeftOut(Changing):
+    """As `for t in reversed(range(1, T))` with dh = 0 before it: at one step nothing is computed."""
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+        return dparams, dxs, {name: np.array(0) if len(xs) == 1 else value for name, value in dstate.items()}
+
+
+def test_a_gradient_of_another_shape_at_one_step_alone_is_a_finding() -> None:
+    run = check(FirstStepLeftOut, isolate=False, select=["CON170"])
+    finding = run["CON170"].finding
+    assert finding is not None
+    assert "dstate['h'] has shape (), wanted" in finding.headline
+    assert run.exit_code == 1
+
+
+def test_other_axes_stop_a_certificate_with_one_clear_error() -> None:
+    (subject,) = load(FirstStepLeftOut)
+    with pytest.raises(ContractError, match=r"backward: dL/dh has other axes than h: \(\), wanted \(2, 7\)"):
+        examine(subject, Case(T=1, seed=1))
 
 
 def test_random_outputs_are_not_taken_for_a_leak_of_state() -> None:

@@ -35,6 +35,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_name_that_a_file_has_not_is_no_reason_to_begin(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "odd.py").write_text(WRONG, encoding="utf-8")
+    assert main(["check", "odd.py:Nowhere"]) == 2
+    said = capsys.readouterr().err
+    assert "no 'Nowhere' in odd.py" in said
+    assert "bptt init" not in said
+
+
 def test_a_refused_target_is_begun(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "odd.py").write_text(WRONG, encoding="utf-8")
     assert main(["check", "odd.py"]) == 2

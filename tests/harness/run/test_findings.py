@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bptt.harness.run.runner import check
 from bptt.reports.records import Finding
 
@@ -33,3 +35,15 @@ def test_a_known_mistake_without_a_line_takes_line_and_mend_from_the_graph(tmp_p
     assert "lacks the share that comes through gate o" in finding.causes[0].hypothesis
     assert finding.source is not None and finding.source.line == line, finding.causes
     assert "W_ho" not in finding.causes[0].fix
+
+
+LATE = "dc = dc + dh * o * (1 - np.tanh(c) ** 2)"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("wrong", ["dc = dc + dh * o", "dc = dc"], ids=["handed on later as it is", "a term that no line writes"])
+def test_no_other_line_than_the_wrong_one_is_said(tmp_path: Path, wrong: str) -> None:
+    """Neither the line that hands the value on, nor that of the forward pass."""
+    finding, line = found(tmp_path, LATE, wrong, "GRD110")
+    assert finding.causes[0].score == 1.0
+    assert finding.source is None or finding.source.line == line, finding.causes

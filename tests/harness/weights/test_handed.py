@@ -44,6 +44,15 @@ def test_of_two_parts_one_is_named() -> None:
         convert(both, "torch.nn.LSTM", "keras.layers.LSTM", within="coder")
 
 
+@pytest.mark.parametrize("part", ["", "rnn."])
+def test_what_stands_beside_them_and_is_none_of_theirs_is_not_lost(part: str) -> None:
+    handed = {f"{part}{k}": v for k, v in LSTM.items()} | {f"{part}peephole": np.zeros(7), "head.rng": object()}
+    with pytest.raises(UsageError, match="peephole"):
+        convert(handed, "torch.nn.LSTM", "keras.layers.LSTM")
+    del handed[f"{part}peephole"]
+    same(convert(handed, "torch.nn.LSTM", "keras.layers.LSTM"), KERAS)
+
+
 def test_nested_variables_and_lists() -> None:
     nested = {"params": {"lstm": {"lstm_cell": dict(KERAS)}}}
     there = convert(KERAS, "keras.layers.LSTM", "lstm")
