@@ -309,10 +309,7 @@ def _import_file(place: str, target: str) -> types.ModuleType:
         near = near_miss(path.name, [p.name for p in folder.glob("*.py")])
         if path.is_dir():
             raise UsageError(f"{target}: is a folder, not a file; `bptt check {place.rstrip('/')}/*.py` checks all that are in it")
-        what = "no such file"
-        raise UsageError(
-            f"{target}: {what}{near} looked in {folder.resolve()}" if near else f"{target}: {what}, looked in {folder.resolve()}"
-        )
+        raise UsageError(f"{target}: no such file{near or ','} looked in {folder.resolve()}")
     if path.suffix not in (".py", ".ipynb"):
         raise UsageError(f"{target}: got a file {path.suffix or 'without a suffix'}, wanted a .py file or a notebook")
     path = path.resolve()

@@ -102,14 +102,14 @@ class TorchModule:
         """What `run` gives, as tensors."""
         dtype = _common_dtype(params, xs, state)
         with default_dtype(dtype, self.complex_zeros), torch.no_grad():
-            module, _ = self._loaded(params, dtype)
+            module, own = self._loaded(params, dtype)
             inputs = {name: tensor_of(value, dtype) for name, value in state.items()}
             x = tensor_of(xs, dtype)
             given = self.form.native(x)
             ys, final = self.unrolled(module, given, inputs, lengths)
             if given is not x:
                 x.copy_(given.transpose(0, 1))  # a module that writes into its inputs must be seen through the copy, too
-            _see_through(_trainable(module), params)
+            _see_through(own, params)
             return self.form.time_major(ys), final
 
     def unrolled(
@@ -353,11 +353,12 @@ def _trainable(module: torch.nn.Module) -> _Tensors:
 
 
 def _see_through(now: _Tensors, params: Arrays) -> None:
-    """Write what a module has made of its own parameters (p.data.clamp_(...)) into the arrays that it was given."""
+    """Write what a module has made of its own parameters (p.data.clamp_(...)) into the arrays that it was given, but for read-only ones."""
     for name, p in now.items():
         if not torch.equal(p, tensor_of(parts.joined(name, params), p.dtype)):
             for part, value in parts.split(name, _array(p)).items():
-                params[part][...] = value
+                if params[part].flags.writeable:
+                    params[part][...] = value
 
 
 def _key(params: Mapping[str, Any]) -> _Key:
