@@ -76,12 +76,14 @@ class _Grouped(click.Command):
     examples: ClassVar[Sequence[str]] = ()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        every = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
-        options = {p.name: record for p in every if p.name and (record := p.get_help_record(ctx)) is not None}
+        options: dict[str, list[tuple[str, str]]] = {}  # --quick and --full are two options of one parameter
+        for each in self.get_params(ctx):
+            if isinstance(each, click.Option) and each.name and (record := each.get_help_record(ctx)) is not None:
+                options.setdefault(each.name, []).append(record)
         named = {name for names in self.groups.values() for name in names}
         for heading, names in {**self.groups, "Other options": [n for n in options if n not in named]}.items():
             with formatter.section(heading):
-                formatter.write_dl([options[name] for name in names if name in options])
+                formatter.write_dl([record for name in names for record in options.get(name, ())])
         if self.examples:
             with formatter.section("Examples"):
                 for line in self.examples:

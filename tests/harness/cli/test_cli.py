@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from bptt.harness.cli import main as cli
@@ -415,6 +416,15 @@ def test_report_merges_runs_into_every_format(bptt: Bptt, fake: Callable[..., An
         assert {target.name for target in read_run(f"both.{suffix}").targets} == {"a.py:A", "b.py:B"}
     for suffix in ("html", "xml", "md"):
         assert "b.py:B" in Path(f"both.{suffix}").read_text()
+
+
+def test_the_help_of_each_command_has_a_line_for_each_of_its_options(bptt: Bptt) -> None:
+    missing = []
+    for name, command in cli.bptt.commands.items():
+        _, out, _ = bptt(name, "--help")
+        options = [option for each in command.params if isinstance(each, click.Option) for option in each.opts]
+        missing += [(name, option) for option in options if not re.search(rf"^ +(-\w, )?{option}\b", out, re.MULTILINE)]
+    assert not missing
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ()])
