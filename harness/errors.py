@@ -16,7 +16,7 @@ class UsageError(BpttError):
 
 
 class NotInstalled(UsageError):
-    """A target of a framework that is not here: beside other targets it is left out, and said; alone it is a UsageError like any."""
+    """A target wants a framework or a GPU that is not here: beside others it is left out, and said; alone it is a UsageError like any."""
 
 
 class ContractError(BpttError):

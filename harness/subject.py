@@ -49,6 +49,8 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
+#: Where functions over tensors run.
+Device = Literal["cpu", "cuda"]
 #: What a part of a training loop answers: arrays by name and step.
 Answer = dict[tuple[str, int | None], Array]
 

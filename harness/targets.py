@@ -26,6 +26,7 @@ from bptt.harness.adapters import adapt, adapt_or_none
 from bptt.harness.adapters.frameworks import choose_keras_backend, install_line
 from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
+from bptt.harness.adapters.functions.adapt import torch_call
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_functions, read_pair
@@ -33,26 +34,29 @@ from bptt.harness.adapters.reading.adapt import adapt as read_class
 from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.triton import choose_interpreter, settle
 from bptt.harness.errors import NotInstalled, UsageError
-from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
+from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Detection, Device, Subject
 from bptt.harness.words import near_miss
 
 _RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
 
 
-def load(target: object, args: Mapping[str, object] | None = None, like: str | None = None) -> list[Subject]:
+def load(target: object, args: Mapping[str, object] | None = None, like: str | None = None, device: Device = "cpu") -> list[Subject]:
     """The subjects that `target` stands for: one, or all those that a module or file defines where no attribute is named.
 
     target  an object, class or factory, or a string ``pkg.mod:Attr``, ``path/file.py:Attr``, ``pkg.mod``, ``path/file.py``
     args    keyword arguments for the class or factory
     like    the published cell, or the part of a training loop, that it claims to be, in place of its own word
+    device  where a function over tensors is to run
 
-    Raises UsageError, one line, where it cannot be found, imported, made or understood.
+    Raises UsageError, one line, where it cannot be found, imported, made or understood; NotInstalled where the device is not here.
     """
     if like in PARTS:
         return [_part(target, args, str(like))]
     if like is not None and ":" not in like and not _is_recurrence(like):
         known_cell(like, "--like")
-    subjects = _load_string(target, args) if isinstance(target, str) else [adapt(target, f"<{short_name(target)}>", args)]
+    choose_keras_backend()
+    choose_interpreter(device)
+    subjects = _on_card(target, args) if device == "cuda" else _loaded(target, args)
     for subject in subjects:
         if subject.like is not None and like is None and subject.kind != "operator":
             known_cell(subject.like, subject.spec)
@@ -107,12 +111,34 @@ def parse_args(text: str) -> dict[str, object]:
     return value
 
 
+def _loaded(target: object, args: Mapping[str, object] | None) -> list[Subject]:
+    return _load_string(target, args) if isinstance(target, str) else [adapt(target, f"<{short_name(target)}>", args)]
+
+
+def _on_card(target: object, args: Mapping[str, object] | None) -> list[Subject]:
+    """A function over tensors, to run on a GPU; what it is else runs on the processor, and says so.  Raises NotInstalled, UsageError."""
+    place, attribute = _split(target) if isinstance(target, str) else ("", "")
+    if attribute:
+        module = _import_file(place, str(target)) if _is_path(place) else _import_module(place, str(target))
+        named, spec = _attribute(module, attribute, str(target)), str(target)
+    else:
+        named, spec = target, f"<{short_name(target)}>"
+    if isinstance(named, str) or torch_call(named, args, "cuda") is None:
+        why = "the processor: --device cuda is for functions over tensors"
+        return [replace(subject, detected=(*subject.detected, Detection("device", why))) for subject in _loaded(target, args)]
+    import torch
+
+    if not torch.cuda.is_available():
+        raise NotInstalled(f"{spec}: no GPU that torch can use is here for --device cuda")
+    found = functions(named, spec, args, "cuda")
+    assert found is not None
+    return [replace(found, detected=(*found.detected, Detection("device", f"cuda: {torch.cuda.get_device_name()}")))]
+
+
 def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject]:
     if two := re.fullmatch(r"(.+:\w+)\+(.+:\w+)", target):
         return [_two_halves(two[1], two[2], target)]
     place, attribute = _split(target)
-    choose_keras_backend()
-    choose_interpreter()
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")
     if not attribute and _is_published(place):

@@ -82,7 +82,7 @@ def unloaded(target: Target, reason: str) -> tuple[Target, Result]:
 
 def not_installed(target: Target, reason: str) -> Target:
     """The target of a framework that is not there: left out, with the line that installs it, and no say in the exit code beside others."""
-    return replace(target, planned=(), left_out=(LOAD.id,), case=None, remarks=(*target.remarks, Remark("not installed", reason, "info")))
+    return replace(target, planned=(), left_out=(LOAD.id,), case=None, remarks=(*target.remarks, Remark("not here", reason, "info")))
 
 
 def reasons(target: Target, results: Sequence[Result]) -> tuple[str, ...]:

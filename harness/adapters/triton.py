@@ -1,4 +1,4 @@
-"""Triton kernels where there is no GPU: Triton's own interpreter runs them on the processor, one program of the grid after the other.
+"""Triton kernels on the processor: Triton's own interpreter runs them on the processor, one program of the grid after the other.
 
 What it cannot say is said in the verdict: it computes in float32 (bfloat16 is wrong in it), it has no TensorFloat-32, no races between
 programs and no limit of shared memory.  Uninitialised memory is what the processor left there.
@@ -13,25 +13,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from bptt.harness.subject import Detection
+from bptt.harness.subject import Detection, Device
 
-#: Where a driver of a GPU shows itself.
-_GPUS = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 #: Properties of a card that autotuners and heuristics of kernels ask for: those of a large one, so that no configuration is left out.
 _PROPERTIES = {"max_shared_mem": 232448, "multiprocessor_count": 1, "max_num_regs": 65536, "warpSize": 32}
 
 
-def has_gpu() -> bool:
-    """Whether a driver of a GPU is there, told without importing torch."""
-    return any(path.exists() for path in _GPUS)
-
-
-def choose_interpreter() -> None:
+def choose_interpreter(device: Device) -> None:
     """Before a target is imported: kernels that are compiled when they are called cannot be interpreted afterwards."""
-    if "triton" not in sys.modules and "TRITON_INTERPRET" not in os.environ and not has_gpu() and find_spec("triton") is not None:
+    if device == "cpu" and "triton" not in sys.modules and "TRITON_INTERPRET" not in os.environ and find_spec("triton") is not None:
         os.environ["TRITON_INTERPRET"] = "1"
 
 
@@ -125,5 +117,5 @@ def launches() -> Iterator[list[str]]:
 def told(kernels: list[str]) -> Detection:
     """What a verdict says of kernels that were interpreted."""
     named = ", ".join(dict.fromkeys(kernels))
-    limits = "in float32, without TensorFloat-32, races between programs and limits of shared memory; no GPU is here for --device cuda"
+    limits = "in float32, without TensorFloat-32, races between programs and limits of shared memory; --device cuda runs them on a GPU"
     return Detection("Triton, interpreted", f"{named}: on the processor, {limits}")

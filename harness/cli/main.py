@@ -94,7 +94,7 @@ class _Check(_Grouped):
     groups: ClassVar[Mapping[str, Sequence[str]]] = {
         "What is checked": ("like", "args", "level", "select", "ignore", "case", "no_block", "seed", "strict"),
         "What comes of it": ("reports", "resume", "quiet", "verbose", "no_color"),
-        "Processes": ("jobs", "timeout", "memory", "backend", "scheduler"),
+        "Processes": ("jobs", "timeout", "memory", "device", "backend", "scheduler"),
     }
     examples: ClassVar[Sequence[str]] = (
         "bptt check mypkg/cells.py:MyGRU",
@@ -173,6 +173,9 @@ def bptt() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Targets at a time.  [default: one a core]")
 @click.option("--timeout", type=float, metavar="S", help="Seconds of the processor for a target, five times as many by the clock.")
 @click.option("--budget", metavar="S", help="60s: cases beyond the first of each check run while there is time; says which did not.")
+@click.option(
+    "--device", type=click.Choice(("cpu", "cuda")), default="cpu", show_default=True, help="Where functions over tensors run, and kernels."
+)
 @click.option("--memory", metavar="SIZE", help="Resident memory for a target.  [default: 8G, at most half of the machine's]")
 @_backend
 @_scheduler

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bptt.harness.cases import Case
-from bptt.harness.subject import Subject
+from bptt.harness.subject import Device, Subject
 from bptt.reports.errors import RecordError
 from bptt.reports.records import Experiment, Identified, Remark, Result, Target, identity_of
 from bptt.reports.serial import Json, record_from_dict, record_to_dict
@@ -141,6 +141,7 @@ class Options:
     expect           known failures {check: {code, reason, expires}}
     budget           seconds by the clock for a target, which every check has its first case of; None for as many as it takes
     prints           what its code prints is shown as it comes, and not only the end of it where its process dies
+    device           "cpu", or "cuda": functions over tensors, and the kernels in them, run there
     """
 
     level: str = "standard"
@@ -154,6 +155,7 @@ class Options:
     failed: frozenset[tuple[str, str]] = frozenset()
     budget: float | None = None
     prints: bool = False
+    device: Device = "cpu"
 
 
 @dataclass(frozen=True)

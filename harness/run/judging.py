@@ -54,8 +54,8 @@ def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> li
     return [c for c in checks if chosen(c)]
 
 
-#: What an adapter says of kernels that did not run on the hardware that they are written for.
-INTERPRETED = "Triton, interpreted"
+#: What an adapter says of the place where the target runs, and the verdict with it.
+SAID = ("Triton, interpreted", "device")
 
 
 def admit(subject: Subject) -> None:
@@ -153,7 +153,7 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
                 roots[c.id] = roots.get(result.blocked_by or "", result.blocked_by or c.id)
             yield Found(replace(result, target=target_id))
         for each in subject.detected:
-            if each.what == INTERPRETED:
+            if each.what in SAID:
                 yield Remarked(target_id, Remark(each.what, each.why, "info"))
         if subject.undriven and not options.select:
             yield Remarked(target_id, Remark("not driven", "; ".join(subject.undriven), "info"))

@@ -28,6 +28,7 @@ from bptt.harness.run.isolation.starting import here, stand_ready
 from bptt.harness.run.record.gathering import Gathering, new_run_id, this_folder
 from bptt.harness.run.record.resuming import NOTHING, known_from
 from bptt.harness.run.worker import events_of
+from bptt.harness.subject import Device
 from bptt.harness.words import near_miss
 from bptt.reports import accounting
 from bptt.reports.records import FAILING, CatalogueEntry, Result, Run
@@ -131,6 +132,7 @@ def check(
     memory: str | int | None = None,
     budget: str | float | None = None,
     prints: bool = False,
+    device: Device = "cpu",
     backend: str = "loky",
     scheduler: str | None = None,
     case: Case | str | None = None,
@@ -150,6 +152,7 @@ def check(
                                                                          times as many by the clock
     memory    resident memory that one may take ("2G")  backend, scheduler   "dask" and its address: targets go to its workers
     prints    what its code prints is shown as it comes: without it, only its last lines where its process dies
+    device    "cuda": functions over tensors, and the kernels in them, run there; everything else on the processor
     budget    "60s": cases beyond the first of each check run while there is time, those left out are said
     case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
     resume    a record, whole or cut off: its results of targets whose files have not changed are taken over
@@ -162,7 +165,9 @@ def check(
     asked: list[object] = list(target) if isinstance(target, list | tuple) and several else [target]
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in asked]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
-    options = replace(_options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget), prints=prints)
+    options = replace(
+        _options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget), prints=prints, device=device
+    )
     within = limits(level, timeout, memory)
     where = backend_(backend, jobs or 1, scheduler)
     known = NOTHING if resume is None else known_from(Path(resume), options)
@@ -178,7 +183,7 @@ def check(
             _here(k, task, options, gathered)
     if gathered.unloadable and not several:
         raise UsageError(gathered.unloadable[0].reason)
-    env: dict[str, Any] = dict(environment()) | {"level": level} | not_limited
+    env: dict[str, Any] = dict(environment()) | {"level": level} | ({"device": device} if device != "cpu" else {}) | not_limited
     if gathered.not_isolated:
         env["checked_in_this_process"] = [gathered.not_isolated[k] for k in sorted(gathered.not_isolated)]
     header = Run(

@@ -16,7 +16,7 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
     from bptt.harness.subject import Subject
 
     try:
-        subjects = [task.target] if isinstance(task.target, Subject) else targets.load(task.target, task.args, task.like)
+        subjects = [task.target] if isinstance(task.target, Subject) else targets.load(task.target, task.args, task.like, options.device)
     except UsageError as error:
         yield Unloadable(task.id, task.spec, str(error), absent=isinstance(error, NotInstalled))
         return

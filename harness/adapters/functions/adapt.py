@@ -26,7 +26,7 @@ from bptt.harness.adapters.functions.implementation import (
 from bptt.harness.adapters.objects import is_torch, short_name, source_of
 from bptt.harness.adapters.triton import interpreting, launches, settle, told
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import Array, Detection, Subject
+from bptt.harness.subject import Array, Detection, Device, Subject
 
 #: Values that a size may take: primes, and powers of two for functions that refuse them.
 _VALUES = {"heads": ((2, 1), (2, 4)), "K": ((3, 5), (16, 8)), "V": ((2, 7), (16, 32)), "S": ((3, 2), (8, 4)), "I": ((1,),)}
@@ -39,9 +39,9 @@ _INTERPRETED = 90.0
 _IN_NUMPY = 3.0
 
 
-def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
+def adapt(obj: object, spec: str, args: Mapping[str, object] | None, device: Device = "cpu") -> Subject | None:
     """A function of torch that takes tensors, or an autograd.Function.  Raises UsageError where its arguments are not understood."""
-    call = torch_call(obj, args)
+    call = torch_call(obj, args, device)
     if call is None:
         return None
     settle()
@@ -50,14 +50,14 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     return replace(found, detected=(*found.detected, told(kernels)), dtype="float32") if kernels else found
 
 
-def torch_call(obj: object, args: Mapping[str, object] | None) -> Call | None:
+def torch_call(obj: object, args: Mapping[str, object] | None, device: Device) -> Call | None:
     """The call of a function over tensors; None for what is none."""
     if isinstance(obj, type) and is_torch(obj) and _is_autograd_function(obj):
         owner: Any = obj
-        return Call(owner.apply, arguments(owner.forward, skipped(owner), args), torch=True, positional=True)
+        return Call(owner.apply, arguments(owner.forward, skipped(owner), args), torch=True, positional=True, device=device)
     if isinstance(obj, types.FunctionType) and _is_of_torch(obj):
         found = arguments(obj, given=args)
-        return Call(obj, found, torch=True) if any(a.kind in ("array", "state") for a in found) else None
+        return Call(obj, found, torch=True, device=device) if any(a.kind in ("array", "state") for a in found) else None
     return None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bptt.harness.adapters.functions.arguments import Argument
 from bptt.harness.adapters.functions.rounding import rounded
 from bptt.harness.adapters.functions.wide import widened
-from bptt.harness.subject import Array
+from bptt.harness.subject import Array, Device
 
 #: Types that NumPy does not have, carried in arrays of the shortest type that holds them.
 CARRIED = {"bfloat16": "float32"}
@@ -37,6 +37,7 @@ class Call:
     wide         casts to float32 are made casts to float64
     dtype        computes in this type whatever it is given ("bfloat16"); "" in that of its arrays
     rounding     the result of every operation is rounded to this type; "" to none
+    device       where its tensors are
     """
 
     function: Callable[..., Any]
@@ -46,6 +47,7 @@ class Call:
     wide: bool = False
     dtype: str = ""
     rounding: str = ""
+    device: Device = "cpu"
 
     def results(self, arrays: Mapping[str, Array | None]) -> list[Array]:
         """Every array that it returns, in order."""
@@ -101,12 +103,13 @@ class Call:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of arrays that may not be written to
             found = torch.from_numpy(value if all(s >= 0 for s in value.strides) else value.copy())
-        return found.to(getattr(torch, self.dtype)) if self.dtype and found.is_floating_point() else found
+        dtype = getattr(torch, self.dtype) if self.dtype and found.is_floating_point() else found.dtype
+        return found.to(self.device, dtype)
 
     def _back(self, value: Any) -> Array:
         if not self.torch:
             return np.asarray(value)
-        value = value.detach()
+        value = value.detach().cpu()
         if self.dtype in CARRIED:
             value = value.float()
         return np.asarray(value.resolve_conj().resolve_neg().numpy())

@@ -130,7 +130,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 def _numbers(tensor: torch.Tensor) -> Array:
-    return np.array(tensor.detach().resolve_conj().resolve_neg().numpy())
+    return np.array(tensor.detach().cpu().resolve_conj().resolve_neg().numpy())
 
 
 def _places(tensor: torch.Tensor) -> Array:

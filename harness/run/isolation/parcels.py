@@ -181,6 +181,7 @@ def packed_options(options: Options) -> Json:
         "block": options.block,
         "expect": {check: {k: str(v) for k, v in entry.items()} for check, entry in options.expect.items()},
         "budget": options.budget,
+        "device": options.device,
         "skip": sorted(map(list, options.skip)),
         "failed": sorted(map(list, options.failed)),
     }
@@ -196,6 +197,7 @@ def unpacked_options(data: Mapping[str, Json]) -> Options:
         block=data["block"],
         expect=data["expect"],
         budget=data["budget"],
+        device=data["device"],
         skip=frozenset((target, check) for target, check in data["skip"]),
         failed=frozenset((target, check) for target, check in data["failed"]),
     )

@@ -51,9 +51,9 @@ def known_from(path: Path, options: Options) -> Known:
         run = read_run(path)
     except RecordError as error:
         raise UsageError(f"--resume: {error}") from error
-    now = dict(environment()) | {"level": options.level, "seed": options.seed}
-    then = dict(run.env) | {"seed": run.seed}
-    for name in ("seed", "level", "python", *DISTRIBUTIONS):
+    now = dict(environment()) | {"level": options.level, "seed": options.seed, "device": options.device}
+    then = {"device": "cpu"} | dict(run.env) | {"seed": run.seed}
+    for name in ("seed", "level", "device", "python", *DISTRIBUTIONS):
         if then.get(name) != now.get(name):
             raise UsageError(f"--resume: {path} is of a run with {name} {then.get(name)}, this one has {now.get(name)}")
     case = None if options.case is None else str(options.case)
