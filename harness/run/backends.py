@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
@@ -52,10 +53,13 @@ class Loky:
         from joblib.externals.loky import ProcessPoolExecutor
 
         executor = ProcessPoolExecutor(1 if alone else self.jobs, initializer=_begin, initargs=(os.getpid(),), env=ONE_THREAD)
-        try:
-            yield executor
-        finally:
-            executor.shutdown(wait=True, kill_workers=True)
+        with warnings.catch_warnings():
+            # loky puts a new worker in the place of one that has grown, between two points: nothing is lost
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+            try:
+                yield executor
+            finally:
+                executor.shutdown(wait=True, kill_workers=True)
 
 
 @dataclass(frozen=True)
