@@ -14,7 +14,7 @@ import numpy as np
 
 from bptt.harness.adapters import operator
 from bptt.harness.adapters.functions import axes, numbers
-from bptt.harness.adapters.functions.arguments import arguments, skipped
+from bptt.harness.adapters.functions.arguments import arguments, skipped, with_sequences
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.functions.implementation import (
     FINAL,
@@ -94,11 +94,21 @@ def _is_of_torch(function: types.FunctionType) -> bool:
 
 def understood(call: Call, obj: object, spec: str, other: types.FunctionType | None = None) -> Subject:
     """Raises UsageError where no shapes are found with which it runs, or no axis along which it recurs."""
+    other_way = with_sequences(call.arguments)
+    try:
+        return _understood(call, obj, spec, other)
+    except UsageError:
+        if other_way == call.arguments:
+            raise
+        return _understood(replace(call, arguments=other_way), obj, spec, other)
+
+
+def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | None) -> Subject:
     name = short_name(obj)
     call, shapes, dtypes = _running(call, spec, name)
     roles = axes.roles(call, shapes, dtypes[0])
     if roles.time is None:
-        laid = ", ".join(f"{k} {v}" for k, v in shapes.layout.items())
+        laid = ", ".join(f"{k} ({' '.join(v)})" for k, v in shapes.layout.items())
         raise UsageError(
             f"{spec}: {name} runs, but along none of its axes does a result depend on what came before it alone ({laid}), "
             "wanted a recurrence"

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-_STATE = re.compile(r"init|(^|_)(state|carry|memory|hx|prev|last)s?($|_)|^(h|c|s|S|n|m)_?0$|^h_?prev|^past", re.I)
+_STATE = re.compile(r"init|(^|_)(state|carry|memory|hx|prev|last)s?($|_)|^(h|c|s|S|n|m)_?0$|^h_?prev|^past|^hidden$|(?-i:^[hsS]$)", re.I)
+#: Names of states that sequences have as well.
+_EITHER = re.compile(r"^[hsS]$|^hidden$")
 _FINAL = re.compile(r"(output|return|want|keep).*(final|last|state)|(final|last)_states?$", re.I)
 _NOT_AN_ARRAY = re.compile(
     r"len|offset|mask|indices|cu_|dtype|device|mode|backend|^ctx$|^self$|autotune|activation|head_first|layout", re.I
@@ -58,6 +60,12 @@ def arguments(function: Callable[..., Any], skip: int = 0, given: Mapping[str, o
         found.append(Argument(p.name, "option", given[p.name]) if p.name in given else _argument(p))
     ranks = {**_in_unpackings(function, [a.name for a in found]), **_in_words(function, [a.name for a in found])}
     return tuple(replace(a, rank=ranks.get(a.name)) if a.is_array else a for a in found)
+
+
+def with_sequences(found: tuple[Argument, ...]) -> tuple[Argument, ...]:
+    """The same with sequences in the place of what its name alone calls a state."""
+    kinds: dict[str, Kind] = {"state": "array", "optional state": "optional array"}
+    return tuple(replace(a, kind=kinds.get(a.kind, a.kind)) if _EITHER.search(a.name) else a for a in found)
 
 
 def _argument(p: inspect.Parameter) -> Argument:

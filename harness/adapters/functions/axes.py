@@ -28,6 +28,8 @@ _LONGEST = 256
 #: Numbers are taken smaller where a function overflows.
 _SIZES = (1.0, 0.3, 0.1, 0.03)
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
+#: Tries for better shapes, once some were found.
+_MORE_TRIES = 400
 #: Leading axes that sequences share, the one that is most often met first; with "between", features stand before the last of them.
 _FAMILIES = (("PQR", False), ("PQ", False), ("PQ", True), ("P", False))
 _VALUES = ("v", "values", "value")
@@ -49,23 +51,42 @@ class Shapes:
 
 
 def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shapes | None, str]:
-    """The first shapes, likeliest first, with which it runs and whose sizes explain what it returns; else what it last said."""
+    """The first shapes, likeliest first, with which it runs and whose sizes explain what it returns; else what it last said.
+
+    Shapes along which something recurs are looked for, with an axis of independent rows, and without arrays that are spread over one
+    another; once some were found that are less, better ones have to be met soon.
+    """
     required = [a for a in call.arguments if a.kind in ("array", "state")]
     more = [a for a in call.arguments if a.kind == "optional array"]
     said, end, latest = "", time.process_time() + seconds, time.monotonic() + 10 * seconds  # a machine that is busy tries as much
+    best, worth, left = None, (False, False, False), _MORE_TRIES
     for chosen in ([*required, *more], required) if more else (required,):
         for words in (_PRIMES, _POWERS, _TURNED, *_long(call)):
             for layout in itertools.islice(_layouts(chosen), _MOST_TRIES):
-                if time.process_time() > end or time.monotonic() > latest:
-                    return None, said or "no shape was found in time"
+                if time.process_time() > end or time.monotonic() > latest or left == 0:
+                    return best, said or "no shape was found in time"
                 try:
                     found, why = tried(call, layout, words, dtype)
                 except NoResults:
                     return None, "it returns no tensor"
-                if found is not None:
-                    return found, ""
+                left -= best is not None
                 said = why or said
-    return None, said
+                if found is None:
+                    continue
+                if all(here := _worth(call, found, dtype)):
+                    return found, ""
+                if best is None:
+                    end = min(end, time.process_time() + seconds / 10)
+                if best is None or here > worth:
+                    best, worth = found, here
+    return best, said
+
+
+def _worth(call: Call, shapes: Shapes, dtype: str) -> tuple[bool, bool, bool]:
+    """Whether something recurs; whether no result has more axes than any argument; whether rows are independent."""
+    known = roles(call, shapes, dtype)
+    spread = max(map(len, shapes.results)) > max(map(len, shapes.layout.values()))
+    return known.time is not None, not spread, "N" in known.words.values()
 
 
 def _long(call: Call) -> list[dict[str, int]]:

@@ -17,6 +17,7 @@ NUMPY = Path(__file__).with_name("numpy_functions.py")
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
+        ("leaky", {"a": "K", "x": "T N K", "h": "N K", "y": "T N K"}),
         ("recurrent", {"q": "N T heads K", "v": "N T heads V", "gk": "N T heads K", "initial_state": "N heads K V", "y": "N T heads V"}),
         ("chunked", {"q": "N T heads K", "v": "N T heads V", "g": "N T heads K", "initial_state": "N heads K V", "y": "N T heads V"}),
         ("another", {"q": "N heads T K", "v": "N heads T V", "decay": "N heads T K", "h0": "N heads K V", "y": "N heads T V"}),

@@ -20,6 +20,15 @@ def recurrent(q: Any, k: Any, v: Any, gk: Any, initial_state: Any = None, output
     return torch.stack(outs, 2).transpose(1, 2).to(dtype), S if output_final_state else None
 
 
+def leaky(a, x, h):  # type: ignore[no-untyped-def]  # as its author wrote it: nothing says how many axes these have, and many shapes run
+    """Arrays that spread over one another run in other shapes too: a (T, N, K) beside x (T, N, K) is one of them."""
+    ys = []
+    for t in range(x.shape[0]):
+        h = a * h + x[t]
+        ys.append(h)
+    return torch.stack(ys), h
+
+
 def chunked(
     q: torch.Tensor,
     k: torch.Tensor,
