@@ -236,6 +236,7 @@ class Subject:
     as_made         the user's object as it is, where the checks run its formula in another dtype or with other options
     undriven        arguments of its constructor and of its call that no check has varied
     inner           the recurrent parts of a larger model, each alone
+    other           the implementation, or the equations, that a cell is held against
     """
 
     name: str
@@ -271,3 +272,4 @@ class Subject:
     as_made: AsMade | None = None
     undriven: tuple[str, ...] = ()
     inner: tuple[Subject, ...] = ()
+    other: Subject | None = None

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from bptt.harness.adapters import adapt, adapt_or_none
+from bptt.harness.adapters.equations.adapt import adapt as text_of_equations
+from bptt.harness.adapters.equations.adapt import is_text, named_as
 from bptt.harness.adapters.frameworks import choose_keras_backend, install_line
 from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
@@ -45,29 +47,38 @@ def load(target: object, args: Mapping[str, object] | None = None, like: str | N
 
     target  an object, class or factory, or a string ``pkg.mod:Attr``, ``path/file.py:Attr``, ``pkg.mod``, ``path/file.py``
     args    keyword arguments for the class or factory
-    like    the published cell, or the part of a training loop, that it claims to be, in place of its own word
+    like    the published cell, or the part of a training loop, that it claims to be, in place of its own word; or equations, or another
+            cell, that it is held against
     device  where a function over tensors is to run
 
     Raises UsageError, one line, where it cannot be found, imported, made or understood; NotInstalled where the device is not here.
     """
     if like in PARTS:
         return [_part(target, args, str(like))]
-    if like is not None and ":" not in like and not _is_recurrence(like):
+    if like is not None and not is_text(like) and ":" not in like and not _is_recurrence(like):
         known_cell(like, "--like")
     choose_keras_backend()
     choose_interpreter(device)
     subjects = _on_card(target, args) if device == "cuda" else _loaded(target, args)
+    found = []
     for subject in subjects:
+        said = like
         if subject.like is not None and like is None and subject.kind != "operator":
-            known_cell(subject.like, subject.spec)
+            if subject.kind == "cell" and is_text(subject.like):
+                said = subject.like
+            else:
+                known_cell(subject.like, subject.spec)
         if subject.kind == "part" and like is not None:
             raise UsageError(f"--like {like}: {subject.spec} is a part of a training loop, wanted one of {', '.join(PARTS)}")
-    return [_claiming(subject, like) for subject in subjects] if like is not None else subjects
+        found.append(subject if said is None else _claiming(subject, said))
+    return found
 
 
 def _claiming(subject: Subject, like: str) -> Subject:
-    """`subject`, said to be `like`: a published cell or recurrence, or, of an operator, another operator's target string."""
+    """`subject`, said to be `like`: a published cell or recurrence, equations, or the target string of another cell or operator."""
     if subject.operator is None:
+        if is_text(like) or ":" in like:
+            return replace(subject, like=None, other=_counterpart(subject, like))
         known_cell(like, "--like")
         return replace(subject, like=like)
     if ":" not in like:
@@ -76,6 +87,15 @@ def _claiming(subject: Subject, like: str) -> Subject:
     if len(others) != 1 or others[0].operator is None:
         raise UsageError(f"--like {like}: got {' and '.join(other.kind for other in others)}, wanted one operator as {subject.spec} is")
     return replace(subject, like=None, operator=replace(subject.operator, other=like))
+
+
+def _counterpart(subject: Subject, like: str) -> Subject:
+    """The cell, or the equations, that a cell is held against.  Raises UsageError."""
+    others = load(like)
+    if subject.kind != "cell" or len(others) != 1 or others[0].kind != "cell":
+        got = f"{' and '.join(other.kind for other in others)} beside {subject.spec}, a {subject.kind}"
+        raise UsageError(f"--like {like}: got {got}, wanted one cell beside a cell")
+    return (named_as(others[0], subject) or others[0]) if others[0].framework == "equations" else others[0]
 
 
 def _is_recurrence(name: str) -> bool:
@@ -138,6 +158,8 @@ def _on_card(target: object, args: Mapping[str, object] | None) -> list[Subject]
 def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject]:
     if two := re.fullmatch(r"(.+:\w+)\+(.+:\w+)", target):
         return [_two_halves(two[1], two[2], target)]
+    if is_text(target):
+        return [text_of_equations(target, args)]
     place, attribute = _split(target)
     if not place:
         raise UsageError(f"{target!r}: no module before the colon, wanted pkg.mod:Attr or path/file.py:Attr")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bptt.harness.adapters import said
+from bptt.harness.adapters.equations.adapt import is_text
 from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Clip, Detection, Subject
@@ -191,7 +192,7 @@ def _steps(value: object, where: str, name: str) -> int:
 
 
 def _like(value: object, where: str, name: str) -> str:
-    return known_cell(value, where)
+    return value if isinstance(value, str) and is_text(value) else known_cell(value, where)
 
 
 _CHECKS = {

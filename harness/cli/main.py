@@ -147,7 +147,7 @@ def _report_path(ctx: click.Context, param: click.Parameter, value: tuple[str, .
 
 
 _SUFFIXES = "Write .html .json .jsonl .xml or .md; repeatable."
-_like = click.option("--like", metavar="NAME", help="The published cell, or part of a training loop, that it claims to be.")
+_like = click.option("--like", metavar="NAME", help="What it claims to be: a published name, a file of equations, another target.")
 _args = click.option("--args", callback=_json_object, metavar="JSON", help="""Arguments of the class: '{"num_layers": 2}'.""")
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random number.")
 _backend = click.option(

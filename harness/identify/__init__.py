@@ -5,4 +5,5 @@ probing          the subject run with weights of our choice          influence  
 search           a reading of its shapes settled by runs             arrangements   the first reading that fits
 units   stacks   several layers, or both directions, taken apart and put together
 forward_bug      a published cell but for one known difference in its forward pass
+side_by_side     two implementations, weights carried from the one to the other
 """

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bptt.harness.adapters.equations.adapt import Beside
 from bptt.harness.call import operator
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
@@ -126,7 +127,8 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             search = _identified(subject)
             found = search.outcome.identification
             varied = forward_bug(subject, subject.like) if found is None and subject.kind in ("cell", "network") else None
-            beside = None if found is None else mirror(subject, found)
+            equal = subject.other if subject.other is not None and isinstance(subject.other.implementation, Beside) else None
+            beside = equal if found is None else mirror(subject, found)
         found = search.outcome.identification
         context = CheckContext(
             subject,

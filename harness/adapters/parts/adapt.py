@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.equations.adapt import is_text
 from bptt.harness.adapters.objects import attribute, construct, has, is_torch, known_cell, short_name, source_of
 from bptt.harness.adapters.parts import torch as torch_parts
 from bptt.harness.adapters.parts.calls import (
@@ -55,7 +56,12 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
         return part(obj, spec, args, like)
     if like is None and (claimed := torch_parts.claim(obj, args)):
         return part(obj, spec, args, claimed)
-    if isinstance(like, str) and (inspect.isfunction(obj) or any(has(obj, m) for m in METHODS)) and not (has(obj, "run") or is_torch(obj)):
+    if (
+        isinstance(like, str)
+        and (inspect.isfunction(obj) or any(has(obj, m) for m in METHODS))
+        and not (has(obj, "run") or is_torch(obj))
+        and not is_text(like)
+    ):
         known_cell(like, spec)
     return None
 

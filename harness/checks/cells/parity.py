@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from bptt.harness.adapters.equations.adapt import Beside, EquationCell
+from bptt.harness.adapters.equations.edits import edited
 from bptt.harness.call.cell import backward
 from bptt.harness.cases import Case, Data, cotangents
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
+from bptt.harness.errors import UsageError
 from bptt.harness.identify.forward_bug import ForwardBug
-from bptt.harness.subject import Array, Arrays
+from bptt.harness.identify.published_cell import searched
+from bptt.harness.identify.side_by_side import Way
+from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.training.oracle import Named
 from bptt.harness.weights.libraries import libraries
 from bptt.harness.weights.map import WeightMap, gradients_from_reference, params_to_reference
 from bptt.harness.weights.mirror import reference_backward, reference_forward, reference_zero_state
+from bptt.harness.weights.transfer import refuse_other_cell
 from bptt.refimpl import CELLS
 from bptt.refimpl.unroll import forward, truncated_backward
 from bptt.reports.records import Cause, Code, Severity, Where
@@ -168,6 +175,89 @@ def gradients_equal_those_of_the_published_cell(context: CheckContext, case: Cas
     if context.subject.truncation is not None:
         raise NotApplicable(f"its backward stops after {context.subject.truncation} steps: held against truncated BPTT instead")
     yield from _gradients(context, case, mapping, None)
+
+
+@check("PAR140", family="parity", cases=_CASES, needs=("CON110", "CON150"))
+def it_computes_what_it_is_held_against(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """ys and the final state equal those of the equations, or of the other cell, that --like names, from the same weights."""
+    other, way = _way(context)
+    if way.found_a is not None and way.found_b is not None:
+        try:
+            refuse_other_cell(way.found_a.mapping, way.found_b.mapping, (context.subject.name, other.name))
+        except UsageError as another:
+            yield Evidence(False, str(another), fails_at=lambda _: False)
+            return
+    try:
+        found = [each for each in way.quantities(case, {}) if not each[0].startswith("dL/d")]
+    except UsageError as reason:
+        yield Evidence(False, f"whether it computes what {other.name} computes was not examined: {reason}", "INCONCLUSIVE", "warning")
+        return
+    for what, got, wanted in found:
+        evidence = _beside(context, case, what, got, wanted)
+        if not evidence.holds and isinstance(other.implementation, Beside):
+            named = Named(_slip(context, other.implementation, case))
+            evidence = replace(evidence, detail=named, fails_at=lambda smaller: _differs(context, way, smaller))
+        yield evidence
+
+
+@check("PAR145", family="parity", cases=_CASES[:2], needs=("PAR140", "GRD130"))
+def its_gradients_are_those_of_what_it_is_held_against(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """dL/dX equal the gradients of the equations' own graph; where another cell's differ from exact ones, it is said of that cell."""
+    context.needs_backward()
+    if context.subject.truncation is not None:
+        raise NotApplicable("its backward is truncated")
+    other, way = _way(context)
+    left_out: dict[str, None] = {}
+    try:
+        quantities = [each for each in way.quantities(case, left_out) if each[0].startswith("dL/d")]
+    except UsageError as reason:
+        raise NotApplicable(str(reason)) from reason
+    if not quantities:
+        raise NotApplicable("; ".join(left_out))
+    for what, got, wanted in quantities:
+        found = _beside(context, case, what, got, wanted)
+        if found.holds or other.framework == "equations":
+            yield found
+        else:  # GRD130 has found this cell's to be those of its forward pass, which is that of the other
+            yield holds(the_other_is_wrong=f"{what} of {other.name} is not the derivative of its forward pass")
+
+
+def _way(context: CheckContext) -> tuple[Subject, Way]:
+    """What it is held against, and how weights get there: by name, or through the published cell that both are."""
+    other = context.subject.other
+    if other is None:
+        raise NotApplicable("it is held against no equations and no other cell")
+    by_name = isinstance(other.implementation, Beside)
+    return other, Way(context.subject, other, *((None, None) if by_name else (context.identification, searched(other).identification)))
+
+
+def _differs(context: CheckContext, way: Way, case: Case) -> bool:
+    return not all(_beside(context, case, *each).holds for each in way.quantities(case, {}) if not each[0].startswith("dL/d"))
+
+
+def _slip(context: CheckContext, beside: Beside, case: Case) -> tuple[Cause, ...]:
+    """The one edit of the equations that gives the subject's outputs, at two cases."""
+    at = [context.data(each) for each in (replace(case, T=3, N=2), replace(case, T=4, N=2, seed=case.seed + 1))]
+    own = [context.run(data) for data in at]
+    for edit in edited(beside.cell.said):
+        there = replace(beside, cell=EquationCell(edit.said.text, edit.said.where))
+        try:
+            found = [there.run(data.params, data.xs, data.state)[0] for data in at]
+        except (ValueError, KeyError):  # of other shapes
+            continue
+        if all(agree("", got=got, expected=ys, tolerance=_tolerance(case), than="").holds for got, (ys, _) in zip(found, own, strict=True)):
+            said = f"it computes {edit.now} in the place of {edit.before} ({edit.said.where}:{edit.line})"
+            return (Cause("another-equation", said, "on your weights that gives each of your outputs, at two sizes", 0.95, edit.before),)
+    return ()
+
+
+def _beside(context: CheckContext, case: Case, what: str, got: Array, wanted: Array) -> Evidence:
+    assert context.subject.other is not None
+    tensor = what.removeprefix("outputs ").removeprefix("final state ").removeprefix("dL/d")
+    named = re.fullmatch(r"\(initial (\w+)\)", tensor)
+    than = f"those of {context.subject.other.name}"
+    tolerance = (1.0 if context.subject.dtype == "float64" else 10.0) * _tolerance(replace(case, dtype=context.subject.dtype))
+    return agree(what, got=got, expected=wanted, tolerance=tolerance, than=than, where=Where(tensor=f"{named[1]}0" if named else tensor))
 
 
 @check("PAR130", family="parity", cases=(Case(T=12, seed=15), Case(T=7, seed=16)), needs=("PAR110", "GRD130", "GRD145"))
