@@ -83,7 +83,9 @@ def test_a_wheel_is_one_package_with_all_that_is_in_the_rooms(source: Path, whee
     names = contents(wheel).keys()
     assert {name.partition("/")[0] for name in names} == {"bptt", next(n for n in names if n.endswith("METADATA")).partition("/")[0]}
     kept = {path.relative_to(source).as_posix() for room in OURS for path in (source / room).rglob("*") if path.is_file()}
-    assert {f"bptt/{name}" for name in kept} | {"bptt/__init__.py", "bptt/py.typed"} == {n for n in names if n.startswith("bptt/")}
+    assert {f"bptt/{name}" for name in kept} | {"bptt/__init__.py", "bptt/__main__.py", "bptt/py.typed"} == {
+        n for n in names if n.startswith("bptt/")
+    }
 
 
 def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Path) -> None:

@@ -485,3 +485,19 @@ def test_with_strict_a_warning_is_a_failure(tmp_path: Path, monkeypatch: pytest.
     assert cli.main([*command, "--strict", "--report", "run.json"]) == 1
     assert "exit 1, does not conform: warnings count (--strict)" in capsys.readouterr().out
     assert json.loads(Path("run.json").read_text(encoding="utf-8"))["exit_code"] == 1
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line(tmp_path: Path) -> None:
+    program = """
+import runpy, sys
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == "bptt.harness.levels":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+runpy.run_module("bptt", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "bptt: interrupted\n")
