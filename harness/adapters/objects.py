@@ -54,7 +54,7 @@ def is_factory(obj: object) -> bool:
 def is_torch(obj: object) -> bool:
     """Whether a class of torch's stands among the object's classes, told without importing torch."""
     classes = obj.__mro__ if isinstance(obj, type) else type(obj).__mro__
-    return any(c.__module__.partition(".")[0] == "torch" for c in classes)
+    return any(str(c.__module__).partition(".")[0] == "torch" for c in classes)
 
 
 def attribute(obj: object, name: str, default: Any = None) -> Any:

@@ -17,7 +17,7 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def _acts(node: ast.stmt) -> bool:
     if isinstance(node, ast.For | ast.While | ast.With | ast.Try):
         return not (isinstance(node, ast.Try) and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body))
     if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Call) and not _harmless(node.value)
+        return isinstance(node.value, ast.Call) and not _harmless(node.value) and not _sets(node.value)
     if isinstance(node, ast.Assign):
         return any(isinstance(n, ast.Call) and _called(n) in ("open", "input", "read_csv", "loadtxt", "load") for n in ast.walk(node))
     return False
@@ -59,6 +59,23 @@ def _acts(node: ast.stmt) -> bool:
 
 def _harmless(call: ast.Call) -> bool:
     return _called(call) in ("seed", "print", "set_printoptions", "filterwarnings", "append", "insert", "setrecursionlimit", "seterr")
+
+
+def _sets(call: ast.Call) -> bool:
+    """Whether it sets an attribute, or how torch and JAX count."""
+    known = ("setattr", "set_default_dtype", "set_default_device", "set_default_tensor_type", "simplefilter", "enable_x64")
+    return _called(call) in known or ast.unparse(call.func).endswith("config.update")
+
+
+def _changes(node: ast.stmt, classes: Collection[str]) -> bool:
+    """Whether it is called for what it makes of a class of the file: `patch(Cell)`, `Cell.install()`, a loop of setattr."""
+    if isinstance(node, ast.For):
+        return all(_changes(n, classes) for n in node.body)
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    call = node.value
+    named = [*call.args, *(k.value for k in call.keywords), *([call.func.value] if isinstance(call.func, ast.Attribute) else [])]
+    return _sets(call) or any(isinstance(n, ast.Name) and n.id in classes for n in named)
 
 
 def _called(call: ast.Call) -> str:
@@ -259,8 +276,9 @@ def _only_for_pictures(node: ast.stmt) -> bool:
 
 
 def _kept(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    classes = {node.name for node in body if isinstance(node, ast.ClassDef)}
     for node in body:
-        if isinstance(node, (*_DEFINITIONS, *_ASSIGNMENTS)):
+        if isinstance(node, (*_DEFINITIONS, *_ASSIGNMENTS)) or _changes(node, classes):
             yield node
         elif isinstance(node, ast.With):
             yield node if _reads_only(node) else ast.Pass(lineno=node.lineno, col_offset=0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from bptt.harness import targets
-from bptt.harness.adapters.reading.code.source import module_at, notebook_code, trains_when_run
+from bptt.harness.adapters.reading.code.source import module_at, notebook_code, run_definitions, trains_when_run
 from bptt.harness.errors import UsageError
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -53,6 +54,9 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
         ("for t in range(3): pass", True),
         ("while True: pass", True),
         ("main()", True),
+        ("class A: pass\nsetattr(A, 'b', 1)", False),
+        ("import torch\ntorch.set_default_dtype(torch.float64)", False),
+        ("import jax\njax.config.update('jax_enable_x64', True)", False),
         ("data = open('x').read()", True),
         ("if __name__ == '__main__':\n    main()", False),
         ("import sys\nsys.path.append('..')\nprint('hello')", False),
@@ -62,6 +66,36 @@ def test_what_trains_when_it_is_run(text: str, trains: bool) -> None:
     import ast
 
     assert trains_when_run(ast.parse(text)) == trains
+
+
+def test_what_a_script_makes_of_its_classes_is_made() -> None:
+    """A call for its effect on a class is no training; a loop that trains, and what is called in vain, are left out."""
+    import ast
+
+    text = """
+class Cell:
+    kind = "made"
+    @classmethod
+    def install(cls): cls.installed = True
+def patch(cls): cls.kind = "patched"
+def train(cls): cls.trained = True
+patch(Cell)
+Cell.install()
+for name in ("f", "g"):
+    setattr(Cell, name, name)
+train(Cell)
+for epoch in range(3):
+    Cell.epoch = epoch
+main()
+"""
+    module = types.ModuleType("script")
+    run_definitions(module, ast.parse(text), "script.py")
+    assert {k: v for k, v in vars(vars(module)["Cell"]).items() if isinstance(v, str | bool) and k != "__module__"} == {
+        "kind": "patched",
+        "installed": True,
+        "f": "f",
+        "g": "g",
+    }
 
 
 def test_a_file_inside_a_package_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
