@@ -68,8 +68,11 @@ def backward(subject: Subject, data: Data, cotangent: Cotangent) -> Gradients:
         raise ContractError(f"{where}: dxs is a {type(dxs).__name__}, wanted an array (T, N, D) or None")
     given = {k: v for k, v in dparams.items() if v is not None} if isinstance(dparams, dict) else dparams
     states = {k: v for k, v in dstate.items() if v is not None} if isinstance(dstate, dict) else dstate
-    return Gradients(
+    found = Gradients(
         copies(named_arrays(given, f"{where}: dparams"), f"{where}: dparams"),
         None if dxs is None else copied(array_of_numbers(dxs, f"{where}: dxs"), f"{where}: dxs"),
         copies(named_arrays({} if states is None else states, f"{where}: dstate"), f"{where}: dstate"),
     )
+    if not found.params and found.xs is None and not found.state:
+        raise ContractError(f"{where} gave no gradient at all: dparams and dstate are empty and dxs is None, wanted those it computes")
+    return found

@@ -116,6 +116,8 @@ def array_of_numbers(value: object, where: str) -> Array:
     """`value`, if it is an array of numbers or truth values, as a plain one.  Raises ContractError."""
     if not isinstance(value, np.ndarray | np.generic):
         raise ContractError(f"{where} is {_kind(value)}, wanted a NumPy array")
+    if np.ma.is_masked(value):
+        raise ContractError(f"{where} has masked entries, wanted numbers")
     array = np.asarray(value)
     if array.dtype.kind not in "biufc" and not (array.dtype.kind == "O" and all(isinstance(x, OfManyDigits) for x in array.flat)):
         raise ContractError(f"{where} is an array of dtype {array.dtype}, wanted numbers")

@@ -38,7 +38,13 @@ def test_what_run_must_return(returned: object, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("returned", "words"),
-    [(None, "wanted a triple"), (({}, 1.0, {}), "dxs is a float"), (([], None, {}), "dparams"), (({}, None, {"h": 1}), "dstate")],
+    [
+        (None, "wanted a triple"),
+        (({}, 1.0, {}), "dxs is a float"),
+        (([], None, {}), "dparams"),
+        (({}, None, {"h": 1}), "dstate"),
+        (({}, None, {}), "no gradient at all"),
+    ],
 )
 def test_what_backward_must_return(returned: object, words: str) -> None:
     whole, data = reference("elman"), drawn(reference("elman"))
