@@ -91,8 +91,7 @@ def reasons(target: Target, results: Sequence[Result]) -> tuple[str, ...]:
     missing = [c for c in target.planned if c not in counted]
     double = [c for c, n in counted.items() if n > 1]
     unknown = [c for c in counted if c not in target.planned]
-    held = {r.check for r in results if fails(r) or r.status in UNDECIDED or r.status in ("xfailed", "blocked")}
-    baseless = [r.check for r in results if r.status == "blocked" and r.blocked_by not in held]
+    baseless = _baseless(results)
     lines = [
         "the record has no plan for it" if results and not target.planned else "",
         _line("no result of {}", missing),
@@ -104,6 +103,15 @@ def reasons(target: Target, results: Sequence[Result]) -> tuple[str, ...]:
         *(f"{remark.where}: {remark.text}" for remark in target.remarks if remark.severity == "error"),
     ]
     return tuple(line for line in lines if line)
+
+
+def _baseless(results: Sequence[Result]) -> list[str]:
+    """Checks that are blocked by what did not fail, at however many removes."""
+    held = {r.check for r in results if fails(r) or r.status in UNDECIDED or r.status == "xfailed"}
+    blocked = [r for r in results if r.status == "blocked"]
+    while more := [r for r in blocked if r.blocked_by in held and r.check not in held]:
+        held |= {r.check for r in more}
+    return [r.check for r in blocked if r.blocked_by not in held]
 
 
 def verdict(target: Target, results: Sequence[Result]) -> Verdict:
@@ -177,6 +185,15 @@ def exit_code(run: Run) -> int:
     if not found and not run.experiments and not run.benches:
         codes.append(NOTHING_CHECKED)
     return gravest(*codes, run.exit_code, *(() if run.complete else (NOT_DECIDED,)))
+
+
+def unfinished(run: Run) -> str:
+    """Why the verdicts are not the whole of a run: it was cut off, or it has an exit code that nothing in it explains; "" where they are."""
+    if not run.complete:
+        return "the run was cut off"
+    explained = run.experiments or run.benches or any(row.verdict.code for row in rows(run))
+    code = exit_code(run)
+    return f"it ended with exit code {code}, and nothing in its record says why" if code and not explained else ""
 
 
 def _line(words: str, checks: Sequence[str]) -> str:

@@ -383,33 +383,40 @@ def remarks_of(target: Target) -> tuple[Remark, ...]:
 def headline(run: Run, found: Sequence[Row]) -> tuple[str, str]:
     """Kind and words for all targets together: "2 of 3 targets do not conform, 1 is not decided".
 
-    A run that was cut off is never headed by a pass.
+    A run that was cut off is never headed by a pass, nor is one whose exit code nothing in it explains.
     """
     kind, words = _headline(found)
-    if not run.complete and not any(row.verdict.code for row in found):
-        return "undecided", f"Not decided: the run was cut off ({words} so far)"
+    why = accounting.unfinished(run)
+    if why and not any(row.verdict.code for row in found):
+        return "undecided", f"Not decided: {why} ({words} so far)"
     return kind, words
 
 
 def _headline(found: Sequence[Row]) -> tuple[str, str]:
     if len(found) == 1:
         return found[0].verdict.kind, f"{found[0].target.name} {_said_of_one(found[0].verdict.words)}"
-    groups = Counter(row.verdict.code for row in found)
     worst = min((row.verdict.kind for row in found), key=KINDS.index)
-    if set(groups) == {accounting.CONFORMS}:
+    if not (wrong := not_conforming(found)):
         whole = all(row.verdict.conforms for row in found)
         warned = ", with warnings" if worst == "warning" else ""
         return worst, (f"All {len(found)} targets conform" if whole else f"{len(found)} targets, none failed, not all checks made") + warned
-    words = [
+    return worst, ", ".join(words for words, _ in wrong)
+
+
+def not_conforming(found: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Those of several that do not conform, with what is said of them: "2 of 5 targets do not conform", "1 is not decided"."""
+    words = (
         (accounting.DOES_NOT_CONFORM, "does not conform", "do not conform"),
         (accounting.NOT_DECIDED, "is not decided", "are not decided"),
         (accounting.USAGE, "could not be loaded", "could not be loaded"),
         (accounting.NOTHING_CHECKED, "was not checked at all", "were not checked at all"),
-    ]
-    said = [f"{groups[code]} {one if groups[code] == 1 else many}" for code, one, many in words if groups[code]]
-    first, *rest = said
-    count, _, what = first.partition(" ")
-    return worst, ", ".join([f"{count} of {len(found)} targets {what}", *rest])
+    )
+    groups: list[tuple[str, list[Row]]] = []
+    for code, one, many in words:
+        if rows_ := [row for row in found if row.verdict.code == code]:
+            of = f" of {len(found)} targets" if not groups else ""
+            groups.append((f"{len(rows_)}{of} {one if len(rows_) == 1 else many}", rows_))
+    return groups
 
 
 def _said_of_one(words: str) -> str:

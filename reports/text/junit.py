@@ -40,8 +40,8 @@ def write_junit(run: Run, path: StrPath) -> None:
 def junit(run: Run) -> str:
     suites = [_suite(row, run) for row in view.rows(run)]
     suites += [_claims_suite(e, run) for e in claims.experiments_of(run)]
-    if not run.complete:
-        suites.append(_incomplete())
+    if why := accounting.unfinished(run):
+        suites.append(_incomplete(why))
     totals = {name: str(sum(int(s.attrib[name]) for s in suites)) for name in _totals(())}
     root = ET.Element("testsuites", {"name": run.tool, **totals, "time": _time(run.duration_s)})
     root.extend(suites)
@@ -52,11 +52,11 @@ def junit(run: Run) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _incomplete() -> ET.Element:
+def _incomplete(why: str) -> ET.Element:
     """A suite that fails: what a cut-off run did not reach is in no other suite."""
     suite = ET.Element("testsuite", {"name": "the run", "tests": "1", "failures": "0", "errors": "1", "skipped": "0", "time": _time(0.0)})
     case = ET.SubElement(suite, "testcase", {"classname": "the run", "name": "complete", "time": _time(0.0)})
-    ET.SubElement(case, "error", {"message": "the run was cut off; what is not listed was not checked", "type": "incomplete"})
+    ET.SubElement(case, "error", {"message": f"{why}; what is not listed was not checked", "type": "incomplete"})
     return suite
 
 

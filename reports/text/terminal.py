@@ -21,6 +21,8 @@ from bptt.reports.view import LOOKS, one_line
 
 #: More failures of one target than this are counted, not printed, unless the detail is "verbose".
 MOST_BLOCKS = 8
+#: Up to so many targets that do not conform are named in the summary.
+MOST_NAMES = 8
 #: Lines of a failure where they are wide; a narrow terminal may take more.
 MOST_LINES, WIDE = 10, 100
 
@@ -67,9 +69,10 @@ def render_summary(run: Run, console: Console, detail: Detail = "normal") -> Non
     """Print the last line: counts, sensitivity, exit code; if "verbose", why some did not apply.  Of several targets, how many conform."""
     found, experiments = view.rows(run), claims.experiments_of(run)
     if len(found) > 1:
-        wrong = [row_.target.name for row_ in found if row_.verdict.code]
-        names = f": {', '.join(map(one_line, wrong))}" if wrong and len(wrong) <= 8 else ""
-        print_lines(console, view.headline(run, found)[1] + names)
+        wrong = view.not_conforming(found)
+        named = [f"{words}: {', '.join(one_line(row_.target.name) for row_ in those)}" for words, those in wrong]
+        few = wrong and sum(len(those) for _, those in wrong) <= MOST_NAMES
+        print_lines(console, "; ".join(named) if few else view.headline(run, found)[1])
     differing = claims.differing(experiments)
     if differing and len(experiments) > 1:
         print_lines(console, f"{claims.headline(experiments)}: {', '.join(map(claims.label, differing))}")

@@ -53,6 +53,13 @@ FAULTS: dict[str, tuple[Run, int, str]] = {
     "a check that timed out": (a_run(results=(*PASSED[:2], of("C", "timeout", reason="60 s"))), 3, "C timed out: 60 s"),
     "a fault of ours": (a_run(results=(*PASSED[:2], of("C", "error", reason="KeyError"))), 3, "C: KeyError"),
     "blocked by what passed": (a_run(results=(*PASSED[:2], of("C", "blocked", blocked_by="A"))), 3, "blocked by what did not fail: C"),
+    "blocked by itself": (a_run(results=(*PASSED[:2], of("C", "blocked", blocked_by="C"))), 3, "blocked by what did not fail: C"),
+    "blocked by one another": (
+        a_run(results=(PASSED[0], of("B", "blocked", blocked_by="C"), of("C", "blocked", blocked_by="B"))),
+        3,
+        "blocked by what did not fail: B C",
+    ),
+    "an exit code that nothing explains": (replace(a_run(), exit_code=7), 3, "exit"),
     "a fault outside of checks": (a_run(DOUBTED), 3, "identification: it died"),
     "a record without a plan": (a_run(replace(CELL, planned=())), 3, "the record has no plan for it"),
     "results under a display name": (a_run(results=tuple(replace(r, target="LSTM") for r in PASSED)), 3, "no result of A B C"),

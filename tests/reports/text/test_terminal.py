@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bptt.reports import accounting, view
-from bptt.reports.records import Cause, Excerpt, Finding, Run, Where
+from bptt.reports.records import Cause, Excerpt, Finding, Result, Run, Target, Where
 from bptt.reports.text import terminal
 from bptt.reports.text.terminal import failure_lines, text_of, warning_lines
 from bptt.reports.text.terminal_experiments import experiment_lines
@@ -90,6 +90,14 @@ def test_quiet_is_one_line_a_target(many_run: Run) -> None:
     )
     assert "(gru_wrong.py:41) (1 failed · 1 warning · 3 blocked" in lines[3]
     assert lines[20] == "4 of 20 targets do not conform: Cell03, Cell05, Cell10, Cell17"
+
+
+def test_the_summary_names_targets_beside_what_is_said_of_them() -> None:
+    wrong = Result("wrong", "GRD110", "failed")
+    targets = [Target(name, name, "numpy", id=name, planned=("GRD110",)) for name in ("right", "wrong", "lost", "other")]
+    results = (Result("right", "GRD110", "passed"), wrong, Result("other", "GRD110", "timeout"))
+    said = text_of(Run("", 0, targets=tuple(targets), results=results, exit_code=3)).splitlines()
+    assert "1 of 4 targets does not conform: wrong; 2 are not decided: lost, other" in said
 
 
 @pytest.mark.parametrize("width", [20, 60, 80, 118, 140, 300])
