@@ -72,8 +72,8 @@ class Follower:
                     self._bar.begin(target.id, target.name, len(target.planned))
             case Checking(target_id, check):
                 self._say(target_id, check)
-            case Explaining(target_id, check):
-                self._say(target_id, f"{check} failed: seeking its cause")
+            case Explaining(result):
+                self._say(result.target, f"{result.check} failed: seeking its cause")
             case Outside(target_id, where):
                 self._say(target_id, where)
             case Recognised(target_id) | Remarked(target_id):

@@ -56,10 +56,13 @@ class Checking:
 
 @dataclass(frozen=True)
 class Explaining:
-    """The check failed, and its smallest case and its cause are sought."""
+    """The check failed, and its smallest case and its cause are sought: `result` is what is known until then."""
 
-    target_id: str
-    check: str
+    result: Result
+
+    @property
+    def target_id(self) -> str:
+        return self.result.target
 
 
 @dataclass(frozen=True)

@@ -59,21 +59,23 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
     around = _apart(lambda: None if source is None else excerpt(source, causes), None, "the text around its line", faults)
     seen_at = case if worst is evidence else smallest
     repro = _apart(lambda: _repro(c, task, context.subject, smallest, worst, seen_at), None, "a script for it", faults)
+    found = unexplained(worst, smallest)
+    return replace(found, code=evidence.code, where=where, causes=(*causes, *faults), repro=repro, source=source, excerpt=around)
+
+
+def unexplained(evidence: Evidence, case: Case) -> Finding:
+    """The finding as it stands before its smallest case, its cause and its line are known."""
     return Finding(
         code=evidence.code,
-        headline=worst.headline,
-        where=where,
-        observed=worst.observed,
-        expected=worst.expected,
-        relative_error=worst.relative_error,
-        noise=worst.noise,
-        bad=worst.bad,
-        total=worst.total,
-        smallest_case=_recorded(smallest),
-        causes=(*causes, *faults),
-        repro=repro,
-        source=source,
-        excerpt=around,
+        headline=evidence.headline,
+        where=evidence.where,
+        observed=evidence.observed,
+        expected=evidence.expected,
+        relative_error=evidence.relative_error,
+        noise=evidence.noise,
+        bad=evidence.bad,
+        total=evidence.total,
+        smallest_case=_recorded(case),
     )
 
 

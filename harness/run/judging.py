@@ -28,7 +28,7 @@ from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.budget import Budget
 from bptt.harness.run.events import Checking, Event, Explaining, Found, Measured, Options, Outside, Recognised, Remarked, Task
-from bptt.harness.run.findings import finding_of
+from bptt.harness.run.findings import finding_of, unexplained
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
 from bptt.harness.run.record.sources import sources_of
 from bptt.harness.run.shrinking import evidence_at
@@ -269,20 +269,20 @@ def _judged(
     if chosen is None:
         return Result(name, c.id, "passed", cases=tally.cases, duration_s=time.perf_counter() - began, metrics=metrics)
     evidence, case = chosen
-    yield Explaining(target_id, c.id)
-    finding = finding_of(context, c, task, evidence, case, options)
-    metrics |= evidence.recorded
     status = "failed" if tally.first else "passed"
-    return Result(
-        name,
+    result = Result(
+        target_id,
         c.id,
         status,  # type: ignore[arg-type]  # one of two literals
         "error" if tally.first else "warning",
         cases=tally.cases,
         duration_s=time.perf_counter() - began,
-        finding=finding,
-        metrics=metrics,
+        finding=unexplained(evidence, case),
+        metrics=metrics | evidence.recorded,
     )
+    yield Explaining(_with_expectation(result, options))
+    finding = finding_of(context, c, task, evidence, case, options)
+    return replace(result, duration_s=time.perf_counter() - began, finding=finding)
 
 
 def cases_of(subject: Subject, c: Check, options: Options) -> list[Case]:

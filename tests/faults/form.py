@@ -31,6 +31,14 @@ FORM: tuple[Fault, ...] = (
     cell(
         "infinite-gradient", "gives infinity in dL/dxs", FAILS, 1, "finite", returning('return {"W": dW, "U": dU}, dxs + np.inf, {"h": dh}')
     ),
+    cell(
+        "masked-gradient",
+        "masks an entry of dL/dW",
+        FAILS,
+        1,
+        "masked",
+        returning('dW = np.ma.masked_equal(dW, dW.flat[0])\n        return {"W": dW, "U": dU}, dxs, {"h": dh}'),
+    ),
     cell("nan-zero-state", "starts from NaN", FAILS, 1, "zero_state", ("np.zeros((batch_size", "np.nan * np.zeros((batch_size")),
     cell(
         "kept-zero-state",

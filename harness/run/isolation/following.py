@@ -1,7 +1,8 @@
 """The events of one target from its process, each held against what is due; and what it means that the process was lost.
 
 A check over which the process is lost is a result of its own, and the rest goes on in a new process, which is told what is known.  At a
-limit of time the target is ended: what is left of its plan has no result, so that it is not decided.
+limit of time the target is ended: what is left of its plan has no result, so that it is not decided.  A failure that was found before, and
+whose cause was being sought, stays a failure.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from bptt.harness.run.isolation.limits import Limits
 from bptt.harness.run.isolation.parcels import CannotTravel, Parcel, packed_options
 from bptt.harness.run.isolation.starting import Order, Place, Process, start
 from bptt.reports.errors import RecordError
-from bptt.reports.records import Remark, Result, Status, Target
+from bptt.reports.records import Cause, Remark, Result, Status, Target
 from bptt.reports.serial import Json
 
 _NOT_BAD = ("passed", "not_applicable", "skipped", "xpassed")
@@ -127,6 +128,7 @@ class _Heard:
     options: Options
     target: Target | None = None
     at: Checking | Outside | None = None
+    failure: Result | None = None
     since: float = field(default_factory=time.perf_counter)
     seen: list[Result] = field(default_factory=list)
     last: Json = field(default_factory=dict)
@@ -176,10 +178,11 @@ class _Heard:
                     raise Garbled(f"the check {check[:40]!r}, which is not due")
                 if isinstance(self.at, Checking):
                     raise Garbled(f"the check {check} before the result of {self.at.check}")
-                self.at, self.since = event, time.perf_counter()
-            case Explaining(_, check):
-                if not isinstance(self.at, Checking) or check != self.at.check:
-                    raise Garbled(f"the cause of {check[:40]!r}, which is not due")
+                self.at, self.since, self.failure = event, time.perf_counter(), None
+            case Explaining(result):
+                if not isinstance(self.at, Checking) or result.check != self.at.check:
+                    raise Garbled(f"the cause of {result.check[:40]!r}, which is not due")
+                self.failure = result if result.status in ("failed", "changed") else None
             case Found(result):
                 if not isinstance(self.at, Checking) or result.check != self.at.check:
                     raise Garbled(f"a result of {result.check[:40]!r}, which is not due")
@@ -206,6 +209,8 @@ class _Heard:
         if "fault" in self.last:
             return self._fault(self.last["fault"], seconds)
         match self.at:
+            case Checking() if self.failure is not None:
+                return [self._unexplained(self.failure, words, seconds)]
             case Checking(target_id, check):
                 return [Found(Result(target_id, check, _STATUS.get(how, "crashed"), reason=words, duration_s=seconds))]
             case Outside(target_id, "admission"):
@@ -218,10 +223,17 @@ class _Heard:
         return [Unloadable(self.parcel.id, self.parcel.spec, f"{self.parcel.spec}: {words} while it was being loaded")]
 
     def _fault(self, said: str, seconds: float) -> list[Event]:
+        if isinstance(self.at, Checking) and self.failure is not None:
+            return [self._unexplained(self.failure, said, seconds)]
         if isinstance(self.at, Checking):
             return [Found(Result(self.at.target_id, self.at.check, "error", reason=said, duration_s=seconds))]
         where = self.at.where if self.at is not None else "loading"
         return [*self._begun(), Remarked(self.target_id, Remark(where, said, "error"))]
+
+    def _unexplained(self, failure: Result, words: str, seconds: float) -> Found:
+        assert failure.finding is not None
+        cause = Cause("not-explained", f"not known: while it was sought, {words}", "", 0.0, "")
+        return Found(replace(failure, duration_s=seconds, finding=replace(failure.finding, causes=(cause,))))
 
     @property
     def target_id(self) -> str:

@@ -75,7 +75,11 @@ def keep(line: socket.socket, channel: int, stderr: int, serve: Callable[[Json, 
         for each in (printed, traced, stderr):
             os.close(each)
         _become_the_target(keeper, for_prints)
-        serve(request["work"], channel, for_traces)
+        try:
+            serve(request["work"], channel, for_traces)
+        except BaseException as error:  # nothing of ours works any more: the target has replaced what we stand on
+            os.write(2, f"bptt cannot go on in this process: {type(error).__name__}: {error}\n".encode(errors="replace"))
+            os._exit(1)
         os._exit(0)
     for each in (channel, for_prints, for_traces):
         os.close(each)

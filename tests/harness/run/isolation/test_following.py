@@ -15,6 +15,7 @@ from bptt.harness.run.events import (
     Checking,
     Ended,
     Event,
+    Explaining,
     Found,
     Options,
     Outside,
@@ -31,7 +32,7 @@ from bptt.harness.run.isolation.limits import Limits
 from bptt.harness.run.isolation.parcels import Parcel, packed
 from bptt.harness.run.isolation.starting import can_fork, here
 from bptt.harness.run.runner import check
-from bptt.reports.records import Remark, Result, Target
+from bptt.reports.records import Finding, Remark, Result, Target, Where
 from bptt.reports.serial import Json
 from tests.harness.run.isolation.planted import in_backward, on_import, write
 
@@ -95,6 +96,10 @@ NOT_DUE: dict[str, tuple[list[Any], str]] = {
     "no word at all": ([Began(GRU), [1, 2]], "a message that is no event"),
     "an event of no kind": ([Began(GRU), {"event": {"event": "Passed", "target_id": "x"}}], "not an event"),
     "another target that cannot be loaded": ([Unloadable(OTHER.id, "x", "y")], "about another target"),
+    "the cause of another check": (
+        [Began(GRU), Checking(GRU.id, "CON100"), Explaining(Result(GRU.id, "GRD110", "failed"))],
+        "the cause of 'GRD110', which is not due",
+    ),
     "nothing but junk": ([{"junk": True}], "a message that is no event"),
 }
 
@@ -138,6 +143,26 @@ def test_how_it_ended_says_what_its_check_is(monkeypatch: pytest.MonkeyPatch, ho
     events, orders = followed(monkeypatch, ([Began(GRU), Checking(GRU.id, "CON100")], how), rest)
     assert [e.result.status for e in events if isinstance(e, Found)] == [status, *(["passed"] if status == "crashed" else [])]
     assert len(orders) == (2 if status == "crashed" else 1)
+
+
+@pytest.mark.parametrize("how", ["exit", "signal", "cpu", "clock", "memory", "lost"])
+def test_a_failure_whose_cause_was_being_sought_stays_a_failure(monkeypatch: pytest.MonkeyPatch, how: How) -> None:
+    known = Result(GRU.id, "CON100", "failed", finding=Finding("BUG", "it is wrong", Where()))
+    first = [Began(GRU), Checking(GRU.id, "CON100"), Explaining(known)]
+    second = [Began(GRU), *passed("GRD110"), Ended(GRU.id), DONE]
+    events, _ = followed(monkeypatch, (first, how), (second, "exit"))
+    found = next(e.result for e in events if isinstance(e, Found))
+    assert (found.check, found.status, found.finding and found.finding.headline) == ("CON100", "failed", "it is wrong")
+    assert found.finding is not None and found.finding.causes[0].hypothesis.startswith("not known: while it was sought, ")
+    assert isinstance(events[-1], Ended) == (how in ("exit", "signal", "memory"))
+
+
+def test_a_warning_whose_cause_was_being_sought_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned = Result(GRU.id, "CON100", "passed", "warning", finding=Finding("BUG", "it may be wrong", Where()))
+    events, _ = followed(
+        monkeypatch, ([Began(GRU), Checking(GRU.id, "CON100"), Explaining(warned)], "exit"), ([Began(GRU), Ended(GRU.id), DONE], "exit")
+    )
+    assert [e.result.status for e in events if isinstance(e, Found)] == ["crashed"]
 
 
 def test_a_later_process_that_cannot_load_it_leaves_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_a_fault_of_ours_leaves_its_target_undecided_and_the_others_go_on(monkey
 ONE_OF_EACH: list[Event] = [
     *whole(A),
     Outside(A.id, "identification"),
-    Explaining(A.id, "GRD110"),
+    Explaining(Result(A.id, "GRD110", "failed")),
     Recognised(A.id, Identified("lstm", "an LSTM", 1e-16)),
     Measured(A.id, Experiment("flow", A.id, ())),
     Remarked(A.id, Remark("gradient over lag", "lost")),
