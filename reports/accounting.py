@@ -188,7 +188,7 @@ def exit_code(run: Run) -> int:
 
 
 def unfinished(run: Run) -> str:
-    """Why the verdicts are not the whole of a run: it was cut off, or it has an exit code that nothing in it explains; "" where they are."""
+    """Why the verdicts are not all there is to a run: it was cut off, or its exit code is explained by nothing in it; "" where they are."""
     if not run.complete:
         return "the run was cut off"
     explained = run.experiments or run.benches or any(row.verdict.code for row in rows(run))
