@@ -31,7 +31,7 @@ from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.functions.adapt import torch_call
 from bptt.harness.adapters.objects import has, is_torch, known_cell, known_recurrence, raised_at, required, short_name
 from bptt.harness.adapters.parts.adapt import part
-from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_functions, read_pair
+from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names, read_alone, read_functions, read_pair
 from bptt.harness.adapters.reading.adapt import adapt as read_class
 from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.triton import choose_interpreter, settle
@@ -235,7 +235,10 @@ def readings(target: str, args: Mapping[str, object] | None = None) -> list[tupl
     found: list[tuple[str, Subject | UsageError]] = []
     for name in [attribute] if attribute else [*classes, *function_names(module)]:
         try:
-            subject = _read(module, _attribute(module, name, target), f"{place}:{name}", args)
+            value = _attribute(module, name, target)
+            subject = _read(module, value, f"{place}:{name}", args)
+            if subject is None and isinstance(value, types.FunctionType):
+                subject = read_alone(module, name, f"{place}:{name}")
         except UsageError as error:
             found.append((name, error))
             continue
@@ -263,14 +266,24 @@ def _adapted_or_read(module: types.ModuleType, value: object, target: str, args:
     if isinstance(value, types.FunctionType):
         if found := _over_tensors(module, value, target, args):
             return found
+        refused: UsageError | None = None
         try:
-            if found := _read(module, value, target, args) or _over_arrays(module, value, target, args):
+            if found := _read(module, value, target, args) or read_alone(module, value.__name__, target):
                 return found
-        except UsageError as refused:
-            with contextlib.suppress(UsageError):
-                return adapt(_no_half(module, value, target), target, args)
-            raise refused
+        except UsageError as error:
+            refused = error
+        if not _has_half(refused) and (found := _over_arrays(module, value, target, args)):
+            return found
+        try:
+            return adapt(_no_half(module, value, target), target, args)
+        except UsageError as error:
+            raise refused or error from error
     return adapt(_no_half(module, value, target), target, args)
+
+
+def _has_half(refused: UsageError | None) -> bool:
+    """Whether what was refused has a backward pass, which is never left out in silence."""
+    return refused is not None and not (isinstance(refused, NotUnderstoodError) and refused.alone)
 
 
 def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:

@@ -12,7 +12,7 @@ from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.owners import HandedOwner
 from bptt.harness.adapters.reading.code.weights import Slot
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf
-from bptt.harness.adapters.reading.passes.form import Forward, Path
+from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Path
 from bptt.harness.adapters.reading.passes.running import Place, Reading
 
 _HEAD = '''"""{name} of {file} under bptt's contract, filled in by `bptt init {target}`.
@@ -169,6 +169,8 @@ def _argument(forward: Forward, name: str, role: str, target: str) -> str:
         return _formed_state(forward, role)
     if role == "state":
         return f"({_formed_state(forward, 'h')}, {_formed_state(forward, 'c')})"
+    if role in JOINED:
+        return f"[{', '.join(_argument(forward, name, each, target) for each in role)}]"
     if role == "targets":
         return _targets(forward, target)
     if role in "TNDHO":
@@ -427,7 +429,7 @@ def _rows(text: str, layout: str, axis: int) -> str:
 
 def _layer(reading: Reading) -> Iterator[str]:
     forward = reading.forward
-    main = reading.main or main_leaf(reading)
+    main = reading.main or main_leaf(reading.forward)
     states = _states(reading, ReadLayer)
     others = [s for s in forward.states if s not in states]
     start = f"        state = {{{', '.join(f'{s!r}: np.zeros((xs.shape[1], H), xs.dtype)' for s in others)}}} | state" if others else None

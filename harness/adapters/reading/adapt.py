@@ -22,7 +22,7 @@ from bptt.harness.adapters.reading.code.making import CannotMakeError, methods_o
 from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner, of_arguments, of_globals
 from bptt.harness.adapters.reading.code.walk import walked
 from bptt.harness.adapters.reading.code.weights import Slot, accumulation, accumulation_words, read
-from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place
+from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place, main_leaf
 from bptt.harness.adapters.reading.passes import backward
 from bptt.harness.adapters.reading.passes import forward as forwards
 from bptt.harness.adapters.reading.passes.form import Failures, Forward, quiet, shape_words
@@ -35,11 +35,14 @@ from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
 
 
 class NotUnderstoodError(UsageError):
-    """Code that no reading fits, or several that disagree; `forward` is the best forward pass of it that ran."""
+    """Code that no reading fits, or several that disagree.
 
-    def __init__(self, message: str, forward: Forward | None) -> None:
+    forward   the best forward pass of it that ran          alone   whether it has no backward pass
+    """
+
+    def __init__(self, message: str, forward: Forward | None, alone: bool = False) -> None:
         super().__init__(message)
-        self.forward = forward
+        self.forward, self.alone = forward, alone
 
 
 def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
@@ -85,11 +88,19 @@ def _forward_alone(obj: object, spec: str, owners: Sequence[Owner], failures: Fa
             f"that is driven as its backward pass, wanted backward(dh[, dc]); to check the forward pass alone, call it otherwise, such as "
             f"_{name}"
         )
-    fronts = [n for n in methods if words.FORWARD.match(n)]
-    ran = [f for o in owners for n in fronts for f in forwards.readings(o, n, failures) if _runs_alone(f)]
+    return _best_alone(obj, spec, owners, [n for n in methods if words.FORWARD.match(n)], failures)
+
+
+def _best_alone(obj: object, spec: str, owners: Sequence[Owner], fronts: Sequence[str], failures: Failures) -> Subject:
+    ran: list[Forward] = []
+    for owner in owners:
+        ran += [f for n in fronts for f in forwards.readings(owner, n, failures) if _runs_alone(f)]
+        if isinstance(owner, HandedOwner) and any({"causal", "reads the state"}.intersection(f.evidence) for f in ran):
+            break  # other shapes of the same weights
     if not ran:
-        raise _not_understood(obj, spec, failures)
-    return subject(obj, spec, Reading(max(ran, key=lambda f: (len(f.evidence), -f.owner.unlikely, -f.rank))))
+        raise _not_understood(obj, spec, failures, alone=True)
+    best = max(ran, key=lambda f: (len(f.evidence), -f.owner.unlikely, -f.rank))
+    return subject(obj, spec, Reading(backward.with_effect_on(best, main_leaf(best) if not best.is_step else best.finals["h"])))
 
 
 _WANTED = "wanted forward and backward over a step or a sequence, or the contract's init, zero_state, run, backward"
@@ -131,6 +142,29 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
     return _read_pairs(module, functions, pairs, spec)
 
 
+def _alone(functions: Mapping[str, types.FunctionType]) -> list[str]:
+    """Forward functions beside which nothing can be their backward half, whatever it is called."""
+    fronts = [n for n in functions if words.FORWARD.match(n)]
+    halves = {f.replace(x, y) for f in fronts for x, y in _HALVES if x in f}
+    if _almost_backward({n: f for n, f in functions.items() if n not in halves}) is not None:
+        return []
+    paired = {f for f, _ in _pairs(functions, lambda n: True, together=True)}
+    return [n for n in fronts if n not in paired]
+
+
+def read_alone(module: types.ModuleType, name: str, spec: str) -> Subject | None:
+    """A forward function without a backward half, as a forward pass; None where it is another thing.
+
+    Raises UsageError where it was not understood.
+    """
+    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType)}
+    if name not in _alone(functions):
+        return None
+    with quiet():
+        owners = [*of_arguments(module, functions, name), *of_globals(module, {name: functions[name]}, functions)]
+    return _best_alone(functions[name], spec, owners, [name], Failures())
+
+
 def read_pair(module: types.ModuleType, forward: str, back: str, spec: str) -> Subject | None:
     """Two functions of a module that are said to be the halves of one another, whatever they are called.  Raises UsageError."""
     functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType)}
@@ -152,10 +186,11 @@ def _read_pairs(
 
 
 def function_names(module: types.ModuleType) -> list[str]:
-    """Forward halves of pairs, and losses with gradients in one, that a module itself defines and that may recur."""
+    """Forward halves of pairs, and losses with gradients in one, that a module itself defines and that may recur; where it has none of
+    these, forward functions alone."""
     functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
     names = dict.fromkeys(f for f, _ in _pairs(functions, lambda n: True, together=True))
-    return [n for n in names if _may_recur(functions, n)]
+    return [n for n in names or _alone(functions) if _may_recur(functions, n)]
 
 
 def _may_recur(functions: Mapping[str, types.FunctionType], name: str) -> bool:
@@ -248,21 +283,22 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
     return subject(obj, spec, reading)
 
 
-def _not_understood(obj: Any, spec: str, failures: Failures) -> NotUnderstoodError:
+def _not_understood(obj: Any, spec: str, failures: Failures, alone: bool = False) -> NotUnderstoodError:
     if failures.furthest is None:
         return NotUnderstoodError(
-            f"{spec}: {short_name(obj)} was not understood: nothing is known of its forward pass's arguments; {_WANTED}", None
+            f"{spec}: {short_name(obj)} was not understood: nothing is known of its forward pass's arguments; {_WANTED}", None, alone
         )
     _, said, error = failures.furthest
     return NotUnderstoodError(
         f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}; {_WANTED}",
         failures.ran,
+        alone,
     )
 
 
 def _runs_alone(forward: Forward) -> bool:
     """Whether a forward pass can be judged without a backward pass: over a sequence, or a step whose next state came back."""
-    plain = not isinstance(forward.owner, HandedOwner) and not forward.counts and "targets" not in forward.roles.values()
+    plain = not forward.counts and "targets" not in forward.roles.values()
     return plain and (bool(forward.finals) if forward.is_step else any("T" in w.replace("S", "T") for w in forward.leaves.values()))
 
 
@@ -332,7 +368,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     try:
         _at_other_sizes(made, spec)
     except NotUnderstoodError as error:
-        made = _without_single_steps(made, error)
+        made = _over_more(made, error)
     return replace(made, stateless=_stateless(made, reading) if over_time else None)
 
 
@@ -364,18 +400,23 @@ def _accumulation(reading: Reading) -> Accumulation | None:
     return Accumulation(added, replaced) if added and replaced else None
 
 
-def _without_single_steps(made: Subject, error: NotUnderstoodError) -> Subject:
-    """`made` for sequences of two steps and more, where it runs over these.  Raises `error` where it does not."""
-    longer = replace(
-        made, lengths_of_sequence=_LONGER, undriven=(*made.undriven, f"a single step (T = 1), over which it {_stopped(error)}")
-    )
-    try:
-        _at_other_sizes(longer, made.spec)
-    except NotUnderstoodError:
-        raise error from None
-    return longer
+def _over_more(made: Subject, error: NotUnderstoodError) -> Subject:
+    """`made` for sequences of two steps and more, or for two rows and more, where it runs over these.  Raises `error` where it does not."""
+    rows = () if made.batch_sizes else (replace(made, batch_sizes=_ROWS, undriven=_undriven(made, "a single row (N = 1)", error)),)
+    for other in (replace(made, lengths_of_sequence=_LONGER, undriven=_undriven(made, "a single step (T = 1)", error)), *rows):
+        try:
+            _at_other_sizes(other, made.spec)
+        except NotUnderstoodError:
+            continue
+        return other
+    raise error
 
 
+def _undriven(made: Subject, what: str, error: NotUnderstoodError) -> tuple[str, ...]:
+    return (*made.undriven, f"{what}, over which it {_stopped(error)}")
+
+
+_ROWS = (2, 3, 5)
 _LONGER = (2, 3, 5, 12, 30, 67)
 
 
@@ -441,7 +482,7 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
             why += f"; {accumulation_words(*twice)}" if any(twice) else ""
         yield Detection("gradients", why)
     missing = [p.name for p in forward.parameters if f"p:{p.name}" not in reading.gradients]
-    if missing:
+    if missing and (reading.backward or reading.gradients):
         yield Detection("not given", ", ".join(missing))
     if unseen := [p.name for p in forward.parameters if p.name in forward.owner.unseen] or sorted(forward.owner.unseen):
         yield Detection("not judged", f"{', '.join(unseen)}: {forward.method} does not read it")

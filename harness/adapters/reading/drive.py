@@ -168,7 +168,7 @@ class ReadLayer(_Read):
             return self._read(reading, done, xs.shape[1])
 
     def _read(self, reading: Reading, done: Pass, N: int) -> tuple[Array, dict[str, Array]]:
-        ys = _with_rows(outputs(reading.forward, done.root, done.result, reading.main or main_leaf(reading)), N, 1)
+        ys = _with_rows(outputs(reading.forward, done.root, done.result, reading.main or main_leaf(reading.forward)), N, 1)
         final = {}
         for s in self._states():
             place = final_place(reading, s)
@@ -301,14 +301,14 @@ def _with_rows(value: Array, N: int, axis: int) -> Array:
     return value if value.ndim == axis + 2 else np.expand_dims(value, axis)
 
 
-def main_leaf(reading: Reading) -> Path:
-    return next(p for p, layout in reading.forward.leaves.items() if "T" in layout.replace("S", "T"))
+def main_leaf(forward: Forward) -> Path:
+    return next(p for p, layout in forward.leaves.items() if "T" in layout.replace("S", "T"))
 
 
 def final_place(reading: Reading, s: str) -> Path | None:
     """The leaf that has the last value of a state: one over time (its last step) or without; None where there is none."""
     forward = reading.forward
-    main = reading.main or main_leaf(reading)
+    main = reading.main or main_leaf(reading.forward)
     hidden = [p for p, layout in forward.leaves.items() if set(layout.replace(":", "").replace("S", "T")) <= set("TNH1") and "H" in layout]
     named = [p for p in hidden if s in words.roles(forward.names.get(p, "")) and p != main]
     flat = [p for p in named if "T" not in forward.layout(p).replace("S", "T")]

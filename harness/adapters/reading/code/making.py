@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
     for k, guess in enumerate(guesses, len(guesses) if handed else 0):
         values = plan | guess
         said = _said(values)
-        sized = (letters | {v.letter for v in guess.values() if isinstance(v, Letter)}) & set("DHZO")
+        sized = (letters | {a for v in guess.values() for a in _letters_of(v)}) & set("DHZO")
         if not sized - {"O"}:
             yield from _sized_class(obj, values, methods, said, k, truncation)
             continue
@@ -109,19 +110,23 @@ def _weights_among(obj: Any, plan: Mapping[str, Any], unclear: Sequence[str]) ->
     if not unclear or not all(words.is_weight(n) for n in unclear):
         return []
     needed, _ = words.arguments(obj)
-    return [n for n in needed if n in unclear or (isinstance(plan.get(n), Letter) and words.is_weight(n))]
+    return [n for n in needed if n in unclear or (isinstance(plan.get(n), Letter) and len(n) < 4 and words.is_weight(n))]
 
 
 def _of_arrays(obj: Any, plan: Mapping[str, Any], names: Sequence[str]) -> Iterator[Owner]:
-    """A constructor that takes the weights themselves: shapes are guessed."""
+    """A constructor that takes the weights themselves, one by one or in a list: shapes are guessed."""
     needed, _ = words.arguments(obj)
-    rest = {n: v for n, v in plan.items() if n not in names and not (isinstance(v, Letter) and n not in needed)}
+    boxes = {n: inner for n in names if (inner := words.names_unpacked(getattr(obj, "__init__", obj), n))}
+    single = [w for n in names for w in boxes.get(n, [n])]
+    told = {n for n, v in plan.items() if isinstance(v, Letter) and v.letter in "DHOZ" and n not in needed}  # by the arrays themselves
+    rest = {n: v for n, v in plan.items() if n not in names and n not in told}
     methods = None
-    for k, shapes in enumerate(shape_guesses(names, columns=(False, True), biases=("vector", "row", "column"))):
+    for k, shapes in enumerate(shape_guesses(single, columns=(False, True), biases=("vector", "row", "column"))):
 
         def made(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, Any] = shapes) -> tuple[Any, dict[str, Any]]:
             arrays = arrays_of(shapes, rng, sizes)
-            return _construct(obj, {**arrays, **rest}, rng, sizes), arrays
+            handed = {n: [arrays[w] for w in boxes[n]] if n in boxes else arrays[n] for n in names}
+            return _construct(obj, {**handed, **rest}, rng, sizes), arrays
 
         def make(rng: np.random.Generator, sizes: Sizes, made: Any = made) -> Any:
             return made(rng, sizes)[0]
@@ -133,7 +138,8 @@ def _of_arrays(obj: Any, plan: Mapping[str, Any], names: Sequence[str]) -> Itera
         methods = methods or methods_of(type(sample))
         called: dict[Slot, str] = {p.slot: p.name for p in find_parameters(sample, arrays, named_as_states=True)}
         told = f"constructed from arrays {words_of_shapes(shapes)}" + (f", {_said(rest)}" if rest else "")
-        recipe = f"user.{short_name(obj)}({', '.join(n for n in (code_of_shapes(shapes), _code_of(rest)) if n)})"
+        codes = [f"{n}=[{', '.join(code_of_shapes(shapes, boxes[n]))}]" if n in boxes else f"{n}={code_of_shapes(shapes, [n])[0]}" for n in names]
+        recipe = f"user.{short_name(obj)}({', '.join(n for n in (*codes, _code_of(rest)) if n)})"
         yield Owner(short_name(obj), told, make, methods, unlikely=k, recipe=recipe, called=called)
 
 
@@ -168,7 +174,7 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
         role = role or {"h": "H", "d": "D"}.get(name)  # a state and a target anywhere else
         if role in ("H", "D", "O", "N", "Z", "T"):
             plan[name] = Letter(role)
-        elif name in optional and name in _TURNED_ON and (name != "stateful" or _settable(cls)):
+        elif name in optional and _TURNED_ON.match(name) and (name != "stateful" or _settable(cls)):
             plan[name] = True
         elif name in optional:
             if role == "truncation" and isinstance(optional[name], int) and optional[name] > 0:
@@ -191,7 +197,7 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
 
 
 #: A layer gives its outputs of all steps; one whose state can be set keeps it.
-_TURNED_ON = ("stateful", "return_sequences")
+_TURNED_ON = re.compile(r"^(stateful|return_(all_?)?(sequences?|states|outputs|all)|many_?to_?many)$", re.I)
 
 
 def _settable(cls: Any) -> bool:
@@ -206,7 +212,7 @@ def _counted(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
-    return seeded(rng, lambda: cls(**{n: v.size(sizes) if isinstance(v, things.Thing | Letter) else v for n, v in values.items()}))
+    return seeded(rng, lambda: _made_of(cls, values, sizes))
 
 
 def _sized_class(
@@ -249,7 +255,8 @@ def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterato
     if not unclear:
         yield {}
         return
-    choices = {n: found for n in unclear if (found := things.activations(n, vars(module) if module else {}))}
+    classes = {n: v for n, v in vars(module).items() if isinstance(v, type)} if module else {}
+    choices = {n: found for n in unclear if (found := things.activations(n, classes) or _objects(n, classes))}
     rest = [n for n in unclear if n not in choices]
     if len(rest) > 3:
         return
@@ -257,6 +264,28 @@ def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterato
         known = dict(zip(choices, acts, strict=True))
         for letters in itertools.permutations("DHO", len(rest)):
             yield known | {n: Letter(a) for n, a in zip(rest, letters, strict=True)}
+
+
+def _objects(name: str, classes: Mapping[str, type]) -> list[things.Thing]:
+    """Objects of the classes that an argument is called after, where sizes and the like are all that these want: `cell`, an RNNCell."""
+    bare, found = name.strip("_").lower(), []
+    for cls in dict.fromkeys(classes.values()):
+        if len(bare) < 3 or not (bare in cls.__name__.lower() or cls.__name__.lower() in bare):
+            continue
+        plan, _, unclear = _plan(cls, {})
+        if not unclear:
+            made = partial(_made_of, cls, plan)
+            letters = frozenset(a for v in plan.values() for a in _letters_of(v))
+            found.append(things.Thing(f"{cls.__name__}({_said(plan)})", made, f"user.{cls.__name__}({_code_of(plan)})", letters))
+    return found
+
+
+def _made_of(cls: Any, values: Mapping[str, Any], sizes: Sizes) -> Any:
+    return cls(**{n: v.size(sizes) if isinstance(v, things.Thing | Letter) else v for n, v in values.items()})
+
+
+def _letters_of(value: Any) -> frozenset[str]:
+    return frozenset(value.letter) if isinstance(value, Letter) else value.letters if isinstance(value, things.Thing) else frozenset()
 
 
 def _own(owner: type, name: str) -> bool:

@@ -335,9 +335,10 @@ def words_of_shapes(shapes: Mapping[str, tuple[Any, ...]]) -> str:
     return ", ".join(f"{n} ({', '.join(map(str, w))}{',' if len(w) == 1 else ''})" for n, w in shapes.items())
 
 
-def code_of_shapes(shapes: Mapping[str, tuple[Any, ...]]) -> str:
-    """Random arrays of these shapes as keyword arguments, in D, H and a generator `rng`."""
-    return ", ".join(f"{n}=rng.normal(0, 0.5, ({', '.join(map(_spelt, w))}{',' if len(w) == 1 else ''}))" for n, w in shapes.items())
+def code_of_shapes(shapes: Mapping[str, tuple[Any, ...]], names: Sequence[str]) -> list[str]:
+    """Random arrays of these shapes as expressions in D, H and a generator `rng`."""
+    spelt = {n: ", ".join(map(_spelt, w)) + ("," if len(w) == 1 else "") for n, w in shapes.items()}
+    return [f"rng.normal(0, 0.5, ({spelt[n]}))" for n in names]
 
 
 def shape_guesses(

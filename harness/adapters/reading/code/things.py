@@ -30,11 +30,15 @@ class Letter:
 
 @dataclass(frozen=True)
 class Thing:
-    """A value that depends on sizes at the most, with words for it; `code` is the expression for it, where the words are none."""
+    """A value that depends on sizes at the most, with words for it; `code` is the expression for it, where the words are none.
+
+    letters   the sizes that it is made with
+    """
 
     said: str
     make: Callable[[Sizes], Any]
     code: str = ""
+    letters: frozenset[str] = frozenset()
 
     def size(self, sizes: Sizes) -> Any:
         return self.make(sizes)

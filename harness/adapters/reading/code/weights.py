@@ -254,6 +254,18 @@ def _gradient_slots(slot: Slot) -> Iterator[Slot]:
             yield from ((*owner, Step("item", name)) for name in names[1:])
 
 
+def _places_of_gradient(obj: Any, slot: Slot) -> list[Slot]:
+    """Where the gradient of the array at `slot` may stand, beside each name that it has: `self.kernel` before `self.cell.kernel`."""
+    return [place for name in slots_of(obj, slot) for place in _gradient_slots(name)]
+
+
+def slots_of(obj: Any, slot: Slot) -> list[Slot]:
+    """Every slot of the array that stands at `slot`, attributes of the object itself before those of objects in it."""
+    value = read(obj, slot)
+    names = [slot, *(s for s in _all_slots(obj, value) if s != slot)] if isinstance(value, np.ndarray) else [slot]
+    return sorted(names, key=lambda s: len(s) if all(step.kind == "attr" for step in s) else 1)
+
+
 def _is_gradient_list(slot: Slot) -> bool:
     return any(step.kind == "attr" and step.key in GRADS_NAMES for step in slot[:-1])
 
@@ -267,7 +279,7 @@ def find_gradients(obj: Any, parameters: Sequence[Parameter], before: Mapping[Sl
     for parameter in parameters:
         shape = np.shape(read(obj, parameter.slot))
         fitting = [
-            s for s in _gradient_slots(parameter.slot) if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))
+            s for s in _places_of_gradient(obj, parameter.slot) if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))
         ]
         changed = [s for s in fitting if not np.array_equal(before.get(s, _MISSING), read(obj, s))]
         slot = next(iter(changed or fitting), None) or _by_position(obj, parameter.slot, shape)
@@ -290,7 +302,7 @@ def _by_position(obj: Any, slot: Slot, shape: tuple[int, ...]) -> Slot | None:
 
 def gradients_before(obj: Any, parameters: Sequence[Parameter]) -> dict[Slot, Any]:
     """Copies of everything that stands where a gradient may be."""
-    return {s: copy.deepcopy(v) for p in parameters for s in _gradient_slots(p.slot) if (v := read(obj, s)) is not None}
+    return {s: copy.deepcopy(v) for p in parameters for s in _places_of_gradient(obj, p.slot) if (v := read(obj, s)) is not None}
 
 
 def substitute(template: Any, parameters: Sequence[Parameter], params: Arrays) -> Any:

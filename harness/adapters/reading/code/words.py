@@ -48,7 +48,7 @@ _WORDS: dict[str, str] = {
         r"^(output_?(size|dim|dims|units|features|channels?|nodes|n|d)?|O|n_?y|y_?(dim|size)|out_?(size|dim|features|channels)|"
         r"num_?(outputs?|classes)|n_?(outputs?|classes|out)|classes|odim|target_?(size|dim))$"
     ),
-    "N": r"^(N|batch_?size|n_?batch|bs|m|minibatch_?size)$",
+    "N": r"^(N|B|batch_?size|n_?batch|bs|m|minibatch_?size)$",
     "T": (
         r"^(T|T_?x|T_?steps?|seq(uence)?_?(len|length|size)s?|sequence_?length|(n_?|num_?)?time_?steps?|n_?steps|num_?steps|steps|"
         r"max_?(seq_?)?len(gth)?|window(_?(size|len))?|bptt_?steps|unroll(_?(len|length|steps))?|input_?len(gth)?|sentence_?len(gth)?)$"
@@ -64,7 +64,7 @@ _LOWER = {role: re.compile(pattern, re.I) for role, pattern in _WORDS.items()}
 KERNEL = re.compile(r"^_?(W|U|V|w|u|E|kernel|weights?|theta|R|emb)(_|[xhyizrfocgnuasv]|[A-Z]|\d|$).*|.*(kernel|weights?|_W)$")
 BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
 CACHE = re.compile(r"(cache|tape|mem(ory)?$|ctx|context|saved|stored|history|intermediates?)", re.I)
-COTANGENT = re.compile(r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)", re.I)
+COTANGENT = re.compile(r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)|_(grads?|gradients?)$", re.I)
 FORWARD = re.compile(
     r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|.*_(fwd|fprop)|forward_.*|predict_proba|compute_outputs?)_*$",
     re.I,
@@ -254,13 +254,28 @@ def _joined(parts: Sequence[ast.expr], through: Mapping[str, list[Any]]) -> list
 
 
 def names_unpacked(function: Any, argument: str) -> list[str]:
-    """The names in ``W, U, b = argument`` (a list of weights), [] where there is no such line."""
+    """The names in ``W, U, b = argument`` (a list of weights), or ``W = argument[0]`` and so on; [] where there are no such lines."""
     tree = tree_of(function)
+    taken: dict[int, str] = {}
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == argument:
             target = node.targets[0]
-            if isinstance(target, ast.Tuple | ast.List) and all(isinstance(e, ast.Name) for e in target.elts):
-                return [e.id for e in target.elts if isinstance(e, ast.Name)]
+            if isinstance(target, ast.Tuple | ast.List) and all(isinstance(e, ast.Name | ast.Attribute) for e in target.elts):
+                return [_word(e) for e in target.elts]
+        for name, value in _single_assignments(node):
+            match value:
+                case ast.Subscript(ast.Name(id), ast.Constant(int(k))) if id == argument:
+                    taken[k] = _word(name)
+    return [taken[k] for k in range(len(taken))] if sorted(taken) == list(range(len(taken))) else []
+
+
+def _single_assignments(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
+    """Names and values of ``a = b`` and of ``a, b = c, d``."""
+    match node:
+        case ast.Assign(targets=[ast.Tuple(names)], value=ast.Tuple(values)) if len(names) == len(values):
+            return list(zip(names, values, strict=True))
+        case ast.Assign(targets=[name], value=value):
+            return [(name, value)]
     return []
 
 

@@ -194,6 +194,11 @@ def _alike(x: str, target: str) -> bool:
     return x.replace("D", "O") == target.replace("D", "O")
 
 
+def with_effect_on(forward: Forward, path: Path) -> Forward:
+    """`forward` without the weights on which the result at `path` does not depend: a read-out beside the recurrence."""
+    return _with_effect(forward, [path], {}, *probe(Reading(forward)))
+
+
 def _with_effect(forward: Forward, judged: Sequence[Path], gradients: Mapping[str, Place], params: Arrays, values: Values) -> Forward:
     """Without the weights that what is judged does not depend on, and of which no gradient came: a read-out beside the recurrence."""
     if not judged:

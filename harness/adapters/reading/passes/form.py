@@ -29,6 +29,10 @@ SEQUENCES = (
 SCALARS = (("TD", "H1"), ("TD", "H"), ("T:D1", "H1"))
 
 
+#: What is handed over in one list: the input, the old state, of an LSTM the old cell, in this order.
+JOINED = ("xh", "xhc")
+
+
 STEPS = (("ND", "NH"), ("DN", "HN"), ("D", "H"), ("D1", "H1"), ("1D", "1H"), ("D", "H1"), ("i", "H1"), ("i", "H"))
 
 
@@ -65,7 +69,8 @@ class Values:
 class Forward:
     """A forward pass that ran.
 
-    roles     argument -> 'x' 'h' 'c' 'state' 'targets', a letter for a size, 'rate' 'flag' 'seed', or 'weights' where it is handed some
+    roles     argument -> 'x' 'h' 'c' 'state' 'targets', one of `JOINED`, a letter for a size, 'rate' 'flag' 'seed', or 'weights' where
+              it is handed some
     x, state, target   layouts                 leaves   what came back, ('result', ...) or ('held', attribute) -> its layout
     names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
     through   leaves that are taken before their 'softmax' or 'sigmoid' (see `through`)
@@ -114,7 +119,12 @@ class Forward:
     @property
     def states(self) -> tuple[str, ...]:
         held = set(self.roles.values()) | self.door.keys()
-        return tuple(s for s in "hc" if s in held or "state" in held)
+        return tuple(s for s in "hc" if s in held or "state" in held or any(s in r for r in held.intersection(JOINED)))
+
+    @property
+    def input(self) -> str:
+        """The argument that x is, or is in."""
+        return next(a for a, r in self.roles.items() if r in ("x", *JOINED))
 
 
 @dataclass
@@ -145,6 +155,8 @@ def said(forward: Forward) -> str:
 
 
 def _layout_words(forward: Forward, role: str) -> str:
+    if role in JOINED:
+        return f"[{', '.join(_layout_words(forward, r) for r in role)}]"
     layout = {"x": forward.x, "targets": forward.target}.get(role, forward.state if role in ("h", "c", "state") else "")
     return f"{role} {shape_words(layout)}" if layout else role
 

@@ -16,6 +16,7 @@ from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, Names
 from bptt.harness.adapters.reading.code.weights import Parameter, changed_states, draw, find_parameters, read
 from bptt.harness.adapters.reading.passes.form import (
     FORWARD_RAN,
+    JOINED,
     MOST_TRIES,
     SCALARS,
     SEQUENCES,
@@ -60,7 +61,7 @@ def _says_all(owner: Owner, roles: Mapping[str, str]) -> bool:
     return len(open_) == 1 or all(r in words.roles(n) or (r == "state" and words.roles(n)) for n, r in open_.items())
 
 
-_ONCE = ("x", "h", "c", "state", "targets")
+_ONCE = ("x", "h", "c", "state", "targets", *JOINED)
 
 
 def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -71,6 +72,8 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
         suggested = [r for r in words.roles(name) if r not in ("params", "Z", "truncation")]
         if len(open_) == 1 or (not suggested and k == 0):
             suggested = ["x", *suggested]
+        if len(open_) == 1:
+            suggested = [*suggested, *JOINED]
         if "h" in suggested:
             suggested = [*suggested, "state"]
         if "x" in suggested and "targets" in suggested:
@@ -81,7 +84,7 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
         once = [r for r in chosen if r in _ONCE]
         if (
             len(set(once)) == len(once)
-            and "x" in chosen
+            and not {"x", *JOINED}.isdisjoint(chosen)
             and ("state" not in chosen or not {"h", "c"} & set(chosen))
             and ("c" not in chosen or "h" in chosen)
         ):
@@ -92,9 +95,12 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
     """Forward passes of `method` that run, those with more evidence first."""
     found: list[Forward] = []
     template_of: dict[Sizes, tuple[Any, tuple[Parameter, ...], Any]] = {}
+    values_of: dict[tuple[Sizes, bool, str], Values] = {}
     for rank, roles in enumerate(assignments(owner, method)):
-        states = any(r in ("h", "c", "state") for r in roles.values())
+        states = any(r in ("h", "c", "state", *JOINED) for r in roles.values())
         bundles = [*SEQUENCES, *STEPS] if states else list(dict.fromkeys((x, "") for x, _ in SEQUENCES))
+        if not {*JOINED}.isdisjoint(roles.values()):  # a sequence is not handed over so
+            bundles = [b for b in STEPS if not b[0].islower()]
         scalars = [(x, s if states else "") for x, s in SCALARS] if not states else []
         bundles += scalars
         for order, (x, state) in enumerate(bundles):
@@ -126,8 +132,10 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
                 guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=1000 * rank + 20 * order + third)
                 ran = False
                 try:
+                    if (kind := (sizes, guess.counts, target)) not in values_of:
+                        values_of[kind] = values_at(np.random.default_rng(1), *kind)
+                    values = values_of[kind]
                     with quiet():
-                        values = values_at(np.random.default_rng(1), sizes, guess.counts, target)
                         call(guess, scratch, values)  # most guesses stop here, before anything is copied
                         ran = True
                         failures.tries += 4
@@ -308,7 +316,7 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         changed = (values.x + 1) % forward.sizes.D
     moved = after(replace(values, x=changed))
     if not any(not np.array_equal(first[p], moved[p]) for p in paths):
-        raise ValueError(f"nothing that {forward.method} returned depends on {next(a for a, r in forward.roles.items() if r == 'x')}")
+        raise ValueError(f"nothing that {forward.method} returned depends on {forward.input}")
     evidence.append("reads x")
     if forward.states and any(
         not np.array_equal(first[p], v) for p, v in after(replace(values, state={s: -v for s, v in values.state.items()})).items()

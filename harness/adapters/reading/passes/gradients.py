@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,17 @@ import numpy as np
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import at, canonical, layout_of
 from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner
-from bptt.harness.adapters.reading.code.weights import Parameter, Step, find_gradients, like_shape, read
+from bptt.harness.adapters.reading.code.weights import (
+    Parameter,
+    Slot,
+    Step,
+    arrays_in,
+    find_gradients,
+    is_state,
+    like_shape,
+    read,
+    slots_of,
+)
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values
 from bptt.harness.adapters.reading.passes.running import RATE, Pass, Place, Reading
 from bptt.harness.subject import Array, Arrays
@@ -66,6 +76,7 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
         role = f"p:{parameter.name}"
         if role not in found and parameter.gradient is not None and parameter.name not in changed:
             found[role] = Place("kept", tuple(parameter.gradient))
+    found |= _kept_by_shape(forward, done, {n for n in params if f"p:{n}" not in found and n not in changed}) if keeps else {}
     for name in changed:
         if f"p:{name}" not in found and rated:
             found[f"p:{name}"] = Place("change", (name,))
@@ -88,6 +99,34 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
     left = [p.name for p in forward.parameters if f"p:{p.name}" not in found and like_bias(np.shape(done.before[p.name])) not in free]
     found |= local_places(forward, done, left)
     return found | {s: place for s in forward.states if s not in found and keeps and (place := _kept_of_state(forward, done.root, s))}
+
+
+def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str]) -> dict[str, Place]:
+    """Weights whose gradient is the one array beside them that backward left under a gradient's name, of a shape that no other there has."""
+    held = [
+        (slot, like_bias(value.shape))
+        for slot, value in arrays_in(done.root)
+        if _is_of_a_weight(str(slot[-1].key)) and not _same(value, read(forward.template, slot))
+    ]
+    beside: dict[tuple[Slot, tuple[int, ...]], set[str]] = {}
+    for p in forward.parameters:
+        for slot in slots_of(done.root, p.slot) if p.name in left and not is_state(str(p.slot[-1].key)) else ():
+            beside.setdefault((slot[:-1], like_bias(np.shape(read(done.root, slot)))), set()).add(p.name)
+    found: dict[str, Place] = {}
+    for (owner, shape), names in sorted(beside.items(), key=lambda each: len(each[0][0])):
+        fitting = [slot for slot, s in held if slot[:-1] == owner and s == shape]
+        if len(names) == len(fitting) == 1:
+            found.setdefault(f"p:{next(iter(names))}", Place("kept", fitting[0]))
+    return found
+
+
+def _same(value: Array, other: Any) -> bool:
+    return isinstance(other, np.ndarray) and np.array_equal(value, other)
+
+
+def _is_of_a_weight(name: str) -> bool:
+    stem = words.stem(name)
+    return stem != name and not {"x", "h", "c"}.intersection(words.roles(stem))
 
 
 def _kept_of_state(forward: Forward, root: Any, s: str) -> Place | None:

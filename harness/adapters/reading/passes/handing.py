@@ -10,7 +10,7 @@ import numpy as np
 from bptt.harness.adapters.reading.code.layout import Sizes, formed
 from bptt.harness.adapters.reading.code.owners import Handed, follow
 from bptt.harness.adapters.reading.code.weights import substitute
-from bptt.harness.adapters.reading.passes.form import Forward, Values
+from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Values
 from bptt.harness.subject import Array, Arrays
 
 
@@ -44,6 +44,8 @@ def hand(forward: Forward, role: str, values: Values, root: Any, argument: str) 
         return formed(np.array(values.state[role]), "NH", forward.state)
     if role == "state":
         return tuple(formed(values.state[s], "NH", forward.state) for s in "hc")
+    if role in JOINED:
+        return [hand(forward, each, values, root, argument) for each in role]
     if role == "targets":
         return targets_for(forward, forward.target, root, values.targets)
     if role == "rate":
@@ -91,7 +93,7 @@ def _whole(numbers: Array, layout: str) -> Any:
         return numbers[-1].copy()
     if layout == "t":
         return [int(v) for v in numbers[:, 0]]
-    return np.ascontiguousarray(numbers if layout == "tn" else numbers.T)
+    return np.array(numbers if layout == "tn" else numbers.T, order="C")
 
 
 def call(forward: Forward, root: Any, values: Values) -> Any:

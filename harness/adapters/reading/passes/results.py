@@ -34,11 +34,8 @@ def next_states(forward: Forward, root: Any, result: Any) -> dict[str, Path]:
     the order of the arguments.
     """
     fitting = sorted((p for p, w in forward.leaves.items() if w == forward.state), key=len)
-    wanted = (
-        sorted(forward.states, key=[r for r in forward.roles.values() if r in "hc"].index)
-        if "state" not in forward.roles.values()
-        else "hc"
-    )
+    apart = [r for r in forward.roles.values() if r in ("h", "c")]
+    wanted = sorted(forward.states, key=apart.index) if apart else forward.states
     found = {s: path for s in wanted if (path := next((p for p in fitting if s in words.roles(forward.names.get(p, ""))), None))}
     if len(found) == 2 and found["h"] == found["c"]:
         found = {}

@@ -122,8 +122,7 @@ def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Pat
     if "targets" in roles:
         return [(("targets",), 1)]
     if "x" in roles or name in ("X_embedded",):
-        x = next((a for a, r in forward.roles.items() if r == "x"), "")
-        return [(("arg", x), 1)]
+        return [(("arg", forward.input), 1)]
     for state in ("h", "c"):
         if state in roles and state in forward.roles.values():
             last = forward.finals.get(state) if forward.is_step else None

@@ -1,0 +1,83 @@
+"""Forward passes beside which there is no backward pass: driven and identified, and never where a backward pass may be meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import bptt
+from bptt.harness import targets
+from bptt.harness.errors import UsageError
+
+FUNCTIONS = '''import numpy as np
+
+
+def rnn_step(x, h, p):
+    return np.tanh(p["W"] @ x + p["U"] @ h + p["b"])
+
+
+def rnn_forward(x, h0, parameters):
+    h, hs = h0, []
+    for t in range(x.shape[2]):
+        h = np.tanh(parameters["Wax"] @ x[:, :, t] + parameters["Waa"] @ h + parameters["ba"])
+        hs.append(h)
+    ys = np.stack([parameters["Wya"] @ h for h in hs], axis=2)
+    return np.stack(hs, axis=2), ys
+'''
+KERNELS = '''import numpy as np
+
+
+class Trained:
+    def __init__(self, units, lstm_weights, batch_size=1, many_to_many=False):
+        W, U, b = lstm_weights[0], lstm_weights[1], lstm_weights[2]
+        self.W, self.U, self.b = W, U, b
+        self.all = many_to_many
+        self.h = np.zeros((batch_size, units))
+        self.c = np.zeros((batch_size, units))
+
+    def forward(self, x):
+        hs = []
+        for t in range(x.shape[1]):
+            i, f, g, o = np.split(x[:, t] @ self.W + self.h @ self.U + self.b, 4, axis=1)
+            i, f, o = (1 / (1 + np.exp(-a)) for a in (i, f, o))
+            self.c = f * self.c + i * np.tanh(g)
+            self.h = o * np.tanh(self.c)
+            hs.append(self.h)
+        return np.stack(hs, axis=1) if self.all else self.h
+'''
+
+
+def write(folder: Path, text: str, *changes: tuple[str, str]) -> str:
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (folder / "cells.py").write_text(text, encoding="utf-8")
+    return str(folder / "cells.py")
+
+
+def test_a_forward_function_without_a_backward_half_is_driven_and_identified(tmp_path: Path) -> None:
+    path = write(tmp_path, FUNCTIONS)
+    assert bptt.check(f"{path}:rnn_forward", isolate=False).ok
+    found = bptt.identify(f"{path}:rnn_forward")
+    assert found is not None and found.cell == "elman"
+
+
+def test_a_forward_function_that_reads_later_steps_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path, FUNCTIONS, ("x[:, :, t]", "(x[:, :, t] + x[:, :, min(t + 1, x.shape[2] - 1)])"))
+    assert not bptt.check(f"{path}:rnn_forward", isolate=False).ok
+
+
+def test_no_forward_function_is_judged_alone_beside_what_may_be_its_backward_pass(tmp_path: Path) -> None:
+    path = write(tmp_path, FUNCTIONS + "\n\ndef backwrd(dh, cache):\n    return dh\n")
+    with pytest.raises(UsageError):
+        targets.load(f"{path}:rnn_forward")
+
+
+def test_weights_of_a_constructor_may_come_in_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path, KERNELS)
+    [subject] = targets.load(f"{path}:Trained")
+    assert subject.implementation.reading.forward.states == ("h", "c")
+    assert bptt.check(f"{path}:Trained", isolate=False).ok
+    found = bptt.identify(f"{path}:Trained")
+    assert found is not None and found.cell == "lstm"
