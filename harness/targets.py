@@ -406,23 +406,34 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
             with _importable(*folders):
                 if path.suffix == ".ipynb" or source.trains_when_run(tree):
                     source.remember_lines(str(path), text)
-                    source.run_definitions(module, tree, str(path))
+                    missing = source.run_definitions(module, tree, str(path))
+                    if isinstance(missing, ModuleNotFoundError) and _added_above(path, missing, folders):
+                        continue
                 else:
                     loader.exec_module(module)
             return
         except ModuleNotFoundError as error:
-            wanted = (error.name or "").partition(".")[0]
-            above = next((f for f in path.parents if wanted and ((f / wanted).is_dir() or (f / f"{wanted}.py").is_file())), None)
-            if above is None or above in folders:
-                raise
-            folders.append(above)
-            importlib.invalidate_caches()
+            if not _added_above(path, error, folders):
+                with _importable(*folders):
+                    source.run_definitions(module, tree, str(path))
+                return
         except ImportError as error:
             depth = len((module.__package__ or "").split(".")) if module.__package__ else 0
             if "relative import" not in str(error) or depth > 2 or depth + 1 >= len(path.parents):
                 raise
             module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
             folders.append(path.parents[depth + 1])
+
+
+def _added_above(path: Path, error: ModuleNotFoundError, folders: list[Path]) -> bool:
+    """Whether a folder above the file holds what was not found: it is added to `folders`."""
+    wanted = (error.name or "").partition(".")[0]
+    above = next((f for f in path.parents if wanted and ((f / wanted).is_dir() or (f / f"{wanted}.py").is_file())), None)
+    if above is None or above in folders:
+        return False
+    folders.append(above)
+    importlib.invalidate_caches()
+    return True
 
 
 def _parsed(path: Path, target: str) -> tuple[str, ast.Module]:

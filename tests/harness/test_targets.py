@@ -183,9 +183,9 @@ def test_a_pair_of_functions_is_a_cell(folder: Path, attribute: str) -> None:
     assert max(errors.values()) < 1e-12
 
 
-def test_one_half_of_a_pair_is_refused_with_what_is_missing(folder: Path) -> None:
+def test_a_forward_half_alone_that_does_not_recur_is_refused_with_how_far_it_came(folder: Path) -> None:
     (folder / "functions.py").write_text(FUNCTIONS)
-    with pytest.raises(UsageError, match="lone_step_forward is a function over data, lone_step_backward is not there"):
+    with pytest.raises(UsageError, match="lone_step_forward was not understood; the reading that came furthest"):
         load("functions.py:lone_step_forward")
 
 

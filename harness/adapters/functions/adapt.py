@@ -88,8 +88,28 @@ def _is_of_torch(function: types.FunctionType) -> bool:
     plain = inspect.unwrap(function)
     if any("Tensor" in str(annotation) for annotation in getattr(plain, "__annotations__", {}).values()):
         return True
-    there = getattr(plain, "__globals__", {})
-    return any(isinstance(v, types.ModuleType) and v.__name__.partition(".")[0] == "torch" for v in there.values())
+    if not any(_package(v) == "torch" for v in getattr(plain, "__globals__", {}).values()):
+        return False
+    named = {_package(v) for v in _named(plain)}
+    return "torch" in named or "numpy" not in named  # a file may have both
+
+
+def _package(value: object) -> str:
+    """The package that a module is of, or that a function or class was made in."""
+    return (value.__name__ if isinstance(value, types.ModuleType) else str(getattr(value, "__module__", ""))).partition(".")[0]
+
+
+def _named(function: Any) -> list[object]:
+    """Globals that a function names, and those that the functions of its file name that it calls."""
+    found: dict[str, object] = {}
+    pending = [function]
+    while pending:
+        one = pending.pop()
+        there = getattr(one, "__globals__", {})
+        names = [n for n in getattr(getattr(one, "__code__", None), "co_names", ()) if n in there and n not in found]
+        found |= {n: there[n] for n in names}
+        pending += [there[n] for n in names if isinstance(there[n], types.FunctionType) and there[n].__globals__ is there]
+    return list(found.values())
 
 
 def understood(call: Call, obj: object, spec: str, other: types.FunctionType | None = None) -> Subject:

@@ -22,7 +22,7 @@ from bptt.harness.adapters.reading.passes.gradients import gradient_values
 from bptt.harness.adapters.reading.passes.handing import call, fresh, one_hot
 from bptt.harness.adapters.reading.passes.losses import loss_value
 from bptt.harness.adapters.reading.passes.results import outputs
-from bptt.harness.adapters.reading.passes.running import Pass, Reading, run, run_backward, run_forward
+from bptt.harness.adapters.reading.passes.running import RATE, Pass, Reading, run, run_backward, run_forward
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Arrays, SecondCall
 
@@ -116,28 +116,40 @@ class ReadNetwork(_Read):
         return x, chosen if counts else one_hot(chosen, classes)
 
     def loss(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self.at(params, np.shape(inputs)[1])
-        forward = reading.forward
-        dtype = next(iter(params.values())).dtype
-        filled = {s: state[s] if s in state else np.zeros((np.shape(inputs)[1], forward.sizes.H), dtype) for s in "hc"}
-        values = Values(inputs, filled, targets)
+        reading, values = self._at(params, inputs, targets, state)
         with self._strict(params):
-            done = run(replace(reading, backward=None), params, values, {})
-            if reading.loss is None:
-                path = reading.cotangents[0]
-                value = np.sum(targets * outputs(forward, done.root, done.result, path))
-            elif reading.loss[0] != "backward":
-                value = np.array(loss_value(reading, done, values))
-            if reading.backward is None or (reading.backward == forward.method):
-                return np.asarray(value), _params_only(gradient_values(reading, done, params, values))
-            root = fresh(forward, params)
-            done = self._run(reading, params, values, dict.fromkeys(reading.cotangents, targets), root)
-            if reading.loss is not None and reading.loss[0] == "backward":
-                value = np.array(loss_value(reading, done, values))
-            return np.asarray(value), _params_only(gradient_values(reading, done, params, values))
+            went = self._forward_pass(reading, params, values)
+            if reading.backward is None or (reading.backward == reading.forward.method):
+                return self._value(reading, went, values), _params_only(gradient_values(reading, went, params, values))
+            of_backward = reading.loss is not None and reading.loss[0] == "backward"
+            value = None if of_backward else self._value(reading, went, values)
+            if reading.loss is not None and reading.loss[0] == "method":  # which may have run forward again
+                went = self._forward_pass(reading, params, values)
+            done = run_backward(reading, went, values, dict.fromkeys(reading.cotangents, targets))
+            value = self._value(reading, done, values) if value is None else value
+            return value, _params_only(gradient_values(reading, done, params, values))
 
-    def _run(self, reading: Reading, params: Arrays, values: Values, cotangents: Mapping[Path, Array], root: Any) -> Pass:
-        return run(reading, params, values, cotangents, root)
+    def loss_alone(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> Array:
+        """The loss without its gradients."""
+        reading, values = self._at(params, inputs, targets, state)
+        if reading.loss is not None and reading.loss[0] == "backward":
+            return self.loss(params, inputs, targets, state)[0]
+        with self._strict(params):
+            return self._value(reading, self._forward_pass(reading, params, values), values)
+
+    def _at(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Reading, Values]:
+        reading = self.at(params, np.shape(inputs)[1])
+        dtype = next(iter(params.values())).dtype
+        filled = {s: state[s] if s in state else np.zeros((np.shape(inputs)[1], reading.forward.sizes.H), dtype) for s in "hc"}
+        return reading, Values(inputs, filled, targets, RATE)
+
+    def _forward_pass(self, reading: Reading, params: Arrays, values: Values) -> Pass:
+        return run_forward(reading, fresh(reading.forward, params), values)
+
+    def _value(self, reading: Reading, done: Pass, values: Values) -> Array:
+        if reading.loss is not None:
+            return np.array(loss_value(reading, done, values))
+        return np.asarray(np.sum(values.targets * outputs(reading.forward, done.root, done.result, reading.cotangents[0])))
 
 
 def _params_only(gradients: Mapping[str, Array]) -> dict[str, Array]:

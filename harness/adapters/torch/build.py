@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from bptt.harness.errors import UsageError
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
 INPUT_NAMES = (
     *("vocab_size", "n_vocab", "num_vocab", "vocabulary_size", "ntoken", "ntokens", "n_tokens", "num_tokens", "num_embeddings", "n_chars"),
-    *("input_size", "input_dim", "in_features", "n_in", "n_input", "n_inputs", "num_inputs", "input_features", "input_units"),
+    *("input_size", "input_dim", "input_shape", "in_features", "n_in", "n_input", "n_inputs", "num_inputs", "input_features", "input_units"),
     *(
         "in_size",
         "in_dim",
@@ -41,11 +42,14 @@ INPUT_NAMES = (
     ),
 )
 HIDDEN_NAMES = (
-    *("hidden_size", "hidden_dim", "n_hidden", "num_hidden", "num_hiddens", "hidden_features", "hidden_units", "units"),
+    *("hidden_size", "hidden_dim", "hidden_shape", "n_hidden", "num_hidden", "num_hiddens", "hidden_features", "hidden_units", "units"),
     *("num_units", "n_units", "hid_size", "hid_dim", "d_hidden", "dim_hidden", "h_dim", "h_size", "nhid", "hidden", "hiddens"),
     *("hidden_channels", "hid_channels", "hidden_ch"),
     *("state_size", "state_dim", "cell_size", "d_model", "out_features", "output_size", "out_dim", "n_out", "nout", "size", "h"),
 )
+
+#: The length of a sequence and the size of a batch with which a module is called first: a constructor that asks for them is given these.
+STEPS, ROWS = 7, 9
 
 #: Required arguments besides D and H that have an obvious value: one layer, and an output width unlike D and H.
 OBVIOUS = dict.fromkeys(("output_size", "output_dim", "out_features", "out_dim", "n_out", "n_output", "n_outputs"), 6)
@@ -54,7 +58,13 @@ OBVIOUS |= dict.fromkeys(("num_classes", "n_classes", "num_labels", "classes", "
 OBVIOUS |= dict.fromkeys(("embed_size", "embed_dim", "embedding_dim", "embedding_size", "emb_size", "emb_dim", "ninp", "n_embed"), 5)
 OBVIOUS |= dict.fromkeys(("wordvec_dim", "word_dim", "wordvec_size"), 5)
 OBVIOUS_ELSE: dict[str, object] = dict.fromkeys(("dropout", "drop", "dropout_rate", "drop_prob", "p_drop"), 0.0)
+OBVIOUS_ELSE |= dict.fromkeys(("seq_len", "seq_length", "sequence_length", "time_steps", "n_steps", "num_steps"), STEPS)
+OBVIOUS_ELSE |= dict.fromkeys(("batch_size", "batch", "bs"), ROWS)
 OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first": True, "device": "cpu", "n_directions": 1}
+
+
+#: Any other size: as wide as an embedding, since many have to be equal.
+_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape)$|^(n|num)_", re.I)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Recipe:
     D, H          the size where it is fixed already, else None
     instance      the user's own module; never changed, only copied
     compiled      what torch.compile made of it, where that is what the user handed over
+    widths        those of `kwargs` that are widths of ours; `as_hidden`: they are H
     """
 
     make: Callable[..., object] | None
@@ -82,10 +93,13 @@ class Recipe:
     instance: torch.nn.Module | None = None
     compiled: torch.nn.Module | None = field(default=None, kw_only=True)
     images: bool = field(default=False, kw_only=True)
+    widths: tuple[str, ...] = field(default=(), kw_only=True)
+    as_hidden: bool = field(default=False, kw_only=True)
 
     def arguments(self, D: int, H: int) -> dict[str, object]:
         sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}
-        return {name: size for name, size in sizes.items() if name} | dict(self.kwargs)
+        found = {name: size for name, size in sizes.items() if name} | dict(self.kwargs)
+        return found | dict.fromkeys(self.widths, sizes[self.hidden_name]) if self.as_hidden and self.hidden_name else found
 
     def call(self, D: int, H: int) -> str:
         """The call as it would be written: ``MyGRU(input_size=3, hidden_size=7)``."""
@@ -262,14 +276,17 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
     obvious: dict[str, object] = {**OBVIOUS, **OBVIOUS_ELSE}
     given |= {name: obvious[name] for name in required if name in obvious and name not in {input_name, hidden_name, *given}}
     given |= {name: 0.0 for name in required if name.endswith("_dropout") and name not in {input_name, hidden_name, *given}}
-    missing = [name for name in required if name not in {input_name, hidden_name, *given}]
+    left = [name for name in required if name not in {input_name, hidden_name, *given}]
+    given |= {name: OBVIOUS["embed_size"] for name in left if _is_size(name) or _A_SIZE.search(name)}
+    missing = [name for name in left if name not in given]
     if missing:
         raise UsageError(
             f"{spec}: {label} needs {', '.join(map(repr, missing))} besides its sizes, got nothing for it, "
             f"wanted it in --args, such as '{{\"{missing[0]}\": ...}}'"
         )
     D, H = (sizes.get(name) if name else None for name in (input_name, hidden_name))
-    return Recipe(make, label, spec, input_name, hidden_name, given, D, H)
+    widths = tuple(name for name in required if given.get(name) == OBVIOUS["embed_size"])
+    return Recipe(make, label, spec, input_name, hidden_name, given, D, H, widths=widths)
 
 
 def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:

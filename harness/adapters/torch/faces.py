@@ -3,6 +3,7 @@
     forward(h, x)                the state before the input
     forward(*, x, h)             by keyword alone
     forward(x, lengths)          lengths of the sequences: all T where nothing is said
+    forward(x, seq_len=10)       the number of steps
     forward(x, mask=None)        a mask (N, T) of the steps that count
     forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
     an embedding                 tokens as one-hot rows
@@ -37,7 +38,7 @@ class Face:
     """How a module's forward differs from forward(x, state).
 
     flipped    the state comes before the input
-    lengths    name of its argument of lengths, and whether it is a mask
+    lengths    name of its argument of lengths, and whether it is a mask, or one number of steps
     keys       names of the parts of a state that is a dict or has attributes
     kind       which of both;   make: what makes one with attributes
     inputs     how many of its arguments are its input and its state
@@ -47,6 +48,7 @@ class Face:
     flipped: bool = False
     lengths: str | None = None
     masked: bool = False
+    counted: bool = False
     keys: tuple[str, ...] = ()
     kind: Literal["dict", "attributes"] | None = None
     make: Callable[..., Any] | None = None
@@ -64,7 +66,7 @@ class Face:
         if self.keywords:
             found.append(Detection(f"arguments {', '.join(self.keywords)}", "by keyword alone"))
         if self.lengths:
-            what = "a mask (N, T)" if self.masked else "lengths (N,)"
+            what = "a mask (N, T)" if self.masked else "the number" if self.counted else "lengths (N,)"
             found.append(Detection(f"argument {self.lengths}", f"{what} of the steps that count; all of them where nothing is said"))
         if self.kind:
             found.append(
@@ -86,7 +88,8 @@ def face_of(module: torch.nn.Module) -> Face:
     ]
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in parameters)
     names = [p.name.lower() for p in parameters]
-    lengths = next((p.name for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
+    said = next((p for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
+    lengths, counted = (None, False) if said is None else (said.name, type(said.default) is int or said.annotation in (int, "int"))
     left = [name for name in names if lengths is None or name != lengths.lower()]
     if len(left) > 2:  # an argument for each part of the state, or what no name here says
         return Face()
@@ -94,15 +97,20 @@ def face_of(module: torch.nn.Module) -> Face:
     state = next((p for p in parameters if p.name.lower() in _STATES), None)
     keys, kind, make = _container(module, state) if state is not None else ((), None, None)
     keywords = tuple(p.name for p in parameters if p.name != lengths) if by_keyword else ()
-    return Face(flipped, lengths, lengths is not None and lengths.lower() in _MASKS, keys, kind, make, len(left), keywords)
+    masked = lengths is not None and lengths.lower() in _MASKS
+    return Face(flipped, lengths, masked, counted, keys, kind, make, len(left), keywords)
+
+
+def _code(module: torch.nn.Module) -> str:
+    """The text of its forward, '' where there is none."""
+    try:
+        return inspect.getsource(getattr(type(module), "bptt_user_class", type(module)).forward)
+    except (OSError, TypeError):
+        return ""
 
 
 def _container(module: torch.nn.Module, state: inspect.Parameter) -> tuple[tuple[str, ...], Literal["dict", "attributes"] | None, Any]:
-    try:
-        code = inspect.getsource(type(module).forward)
-    except (OSError, TypeError):
-        code = ""
-    name = re.escape(state.name)
+    code, name = _code(module), re.escape(state.name)
     if keys := tuple(dict.fromkeys(re.findall(rf"\b{name}\[[\"'](\w+)[\"']\]", code))):
         return keys, "dict", None
     of = state.annotation
@@ -169,7 +177,9 @@ def _unpacked(face: Face, returned: Any) -> Any:
     return flat(returned)
 
 
-def _lengths(face: Face, x: torch.Tensor, lengths: torch.Tensor | None, module: Any) -> torch.Tensor:
+def _lengths(face: Face, x: torch.Tensor, lengths: torch.Tensor | None, module: Any) -> torch.Tensor | int:
+    if face.counted:
+        return int(x.shape[1 if re.search(r"\[:, *\w+\b", _code(module)) else 0])
     batch_first = _batch_first(module)
     N, T = (x.shape[0], x.shape[1]) if batch_first else (x.shape[1], x.shape[0])
     full = torch.full((N,), T, dtype=torch.int64) if lengths is None else lengths

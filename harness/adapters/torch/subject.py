@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
-from bptt.harness.adapters.torch.build import Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.build import OBVIOUS_ELSE, ROWS, STEPS, Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, face_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
@@ -25,7 +26,7 @@ from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.subject import Array, Detection, Subject
 
 #: Sizes (D, H) at which a class is probed: primes first, then ones with many divisors, then D == H.
-PROBE_SIZES = ((11, 13), (8, 16), (16, 16))
+PROBE_SIZES = ((11, 13), (8, 16), (16, 16), (8, 32))
 #: Sizes that are tried one by one where a class does not take size 1.
 TRIED_SIZES = range(1, 33)
 
@@ -81,6 +82,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         else:
             why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
             detected = (*detected, Detection("bidirectional inside", why))
+    lengths, rows = _lengths_and_rows(recipe, implementation, found)
     dys_scale, truncation = (_claim(module, name, (int, float)) for name in ("dys_scale", "truncation"))
     return Subject(
         name=_name(recipe, module, own),
@@ -94,13 +96,15 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         regions=implementation.regions,
         input_sizes=(D,) if found.input_fixed else _admissible(implementation, found, "D"),
         hidden_sizes=(H,) if found.hidden_fixed else _admissible(implementation, found, "H"),
+        lengths_of_sequence=lengths,
+        batch_sizes=rows,
         square=found.square and not found.hidden_fixed,
         inferred_final=(probed.form.carried,) if probed.form.carried else (),
         bidirectional=both_ways is not None,
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
-        lengths=(own and isinstance(module, torch.nn.RNNBase)) or _face(module).lengths is not None,
+        lengths=(own and isinstance(module, torch.nn.RNNBase)) or (_face(module).lengths is not None and not _face(module).counted),
         source=None if own else source_of(module),
         stateless=None if own else _stateless(recipe, found, implementation),
         as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
@@ -112,6 +116,22 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             *_without_a_value(recipe.left_as_memory(D, H)),
         ),
     )
+
+
+def _lengths_and_rows(
+    recipe: Recipe, implementation: TorchModule, found: _Found
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """The only lengths and sizes of batch of a module whose constructor was given one; None for any."""
+    of = [OBVIOUS_ELSE.get(name) for name in recipe.kwargs]
+    for T, N in [(None, None)] + [(None, (ROWS,))] * (ROWS in of) + [((STEPS,), None)] * (STEPS in of):
+        steps, rows = T[0] if T else 3, N[0] if N else 2
+        try:
+            params = implementation.init(np.random.default_rng(0), found.probed.D, found.probed.H)
+            implementation.run(params, np.zeros((steps, rows, found.probed.D)), implementation.zero_state(params, rows))
+        except Exception:  # whatever its forward raises at another size
+            continue
+        return T, N
+    return ((STEPS,), (ROWS,)) if {STEPS, ROWS} <= set(of) else (None, None)
 
 
 def _without_a_value(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -210,18 +230,27 @@ def _find(recipe: Recipe) -> _Found:
 
 
 def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
-    """As `_find`; what convolves and takes no rows of numbers is tried with images."""
+    """As `_find`; other widths that need to be those of the units are, and what convolves and takes no rows of numbers is tried with images."""
     try:
         return recipe, _find(recipe)
     except UsageError:
+        if recipe.widths:
+            with contextlib.suppress(UsageError):
+                return (tied := replace(recipe, as_hidden=True)), _find(tied)
         with_images = replace(recipe, images=True)
-        D, H = _sizes_to_try(recipe)[0]
-        if recipe.make is None or not is_over_images(recipe.build(D, H)):
+        if recipe.make is None or not any(map(is_over_images, _made(recipe))):
             raise
         found = _find(with_images)  # what it says of images is what its user wants to know
         why = f"x is D channels, each a number times one picture of {ROWS} x {COLUMNS}; states and outputs are rows of all their pixels"
         probed = replace(found.probed, detected=(*found.probed.detected, Detection("images", why)))
         return with_images, replace(found, probed=probed)
+
+
+def _made(recipe: Recipe) -> Iterator[torch.nn.Module]:
+    """Modules of the sizes that the constructor takes."""
+    for sizes in _sizes_to_try(recipe):
+        with contextlib.suppress(UsageError):
+            yield recipe.build(*sizes)
 
 
 def _sizes_to_try(recipe: Recipe) -> list[tuple[int, int]]:

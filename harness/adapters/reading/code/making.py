@@ -57,8 +57,16 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
             given=given, fixed=fixed, truncation=truncation, unlikely=k, recipe=f"user.{short_name(obj)}({_code_of(values)})",
         )  # fmt: skip
         yield owner
+        if (joined := {n for n, v in values.items() if isinstance(v, Letter) and v.letter == "D"}) and {"D", "H"} <= sized:
+            yield _of_both(obj, owner, values | dict.fromkeys(joined, Letter("Z")))
         if unclear and sized == {"H"}:  # one size for inputs and units
             yield replace(owner, square=True, unlikely=k + 1)
+
+
+def _of_both(obj: Any, owner: Owner, values: Mapping[str, Any]) -> Owner:
+    """`owner` whose number of inputs is that of [h, x] together."""
+    told, recipe = f"constructed as {short_name(obj)}({_said(values)})", f"user.{short_name(obj)}({_code_of(values)})"
+    return replace(owner, words=told, make=partial(_construct, obj, values), unlikely=owner.unlikely + 1, recipe=recipe)
 
 
 def _refuse_unknown(obj: Any, given: Mapping[str, Any]) -> None:

@@ -77,7 +77,17 @@ class Owner:
 
 
 def called(function: Any, values: Mapping[str, Any]) -> Any:
-    """`function(**values)`; a value that is none of its arguments is a global that it reads, for this call."""
+    """`function(**values)`; a value that is none of its arguments is a global that it reads, for this call.
+
+    Raises what the function raises, RuntimeError where it ends the process.
+    """
+    try:
+        return _called(function, values)
+    except SystemExit as error:
+        raise RuntimeError("it called exit()") from error
+
+
+def _called(function: Any, values: Mapping[str, Any]) -> Any:
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None or code.co_flags & inspect.CO_VARKEYWORDS or hasattr(function, "__wrapped__"):
         return function(**values)

@@ -82,15 +82,17 @@ def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, sizes: Mapping[str, int] | None = None) -> None:
+def run_definitions(
+    module: types.ModuleType, tree: ast.Module, filename: str, sizes: Mapping[str, int] | None = None
+) -> ImportError | None:
     """Put into `module` what the tree defines, without running what it would do.
 
     sizes   whole numbers in the place of those that the tree gives to these names ('H', or 'RNN.hidden_size' in a class)
 
-    Raises whatever an import or a class body raises. An assignment that raises, or trains, is left out: what needs it says so when
-    it is called.
+    Raises whatever a class body raises. An assignment that raises, or trains, is left out, and so is an import of what is not there: what
+    needs it says so when it is called. The first such import's error is returned.
     """
-    namespace, sizes = vars(module), sizes or {}
+    namespace, sizes, missing = vars(module), sizes or {}, None
     namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
     trainers = _trainers(tree)
     for node in _kept(tree.body):
@@ -99,9 +101,11 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
         if isinstance(node, _DEFINITIONS):
             try:
                 exec(code, namespace)
-            except ImportError:
-                if not _only_for_pictures(node):
+            except ImportError as error:
+                if not isinstance(node, ast.Import | ast.ImportFrom) or "relative import" in str(error):
                     raise
+                missing = missing or error
+                namespace |= _absent(node, error)
         elif not any(isinstance(n, ast.Call) and _called(n) in trainers for n in ast.walk(node)):
             try:
                 _within(_MOST_LINES, code, namespace)
@@ -116,6 +120,7 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
     namespace["__builtins__"] = {**vars(builtins), "open": _open}
     left = (n for node in tree.body if not isinstance(node, _DEFINITIONS) for n in ast.walk(node))
     namespace["__bptt_left_out__"] = frozenset(n.id for n in left if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    return missing
 
 
 #: Lines of Python that one assignment at the top of a script may run: making weights takes a few, training takes more.
@@ -250,29 +255,27 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 < value <= 20_000
 
 
-_PICTURES = (
-    "matplotlib",
-    "pylab",
-    "seaborn",
-    "tqdm",
-    "IPython",
-    "pandas",
-    "sklearn",
-    "plotly",
-    "nltk",
-    "wandb",
-    "requests",
-    "google",
-    "cv2",
-    "PIL",
-)
+class _Absent:
+    """What an import would have given that is not there: whoever uses it is told so."""
+
+    def __init__(self, error: ImportError) -> None:
+        self.__dict__["_error"] = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name) if name.startswith("__") else self._error
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise self._error
+
+    def __mro_entries__(self, _: tuple[Any, ...]) -> tuple[type, ...]:
+        raise self._error
 
 
-def _only_for_pictures(node: ast.stmt) -> bool:
-    names = (
-        [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-    )
-    return bool(names) and all(n.partition(".")[0] in _PICTURES for n in names)
+def _absent(node: ast.stmt, error: ImportError) -> dict[str, Any]:
+    """The names that the imports in `node` would have given."""
+    imports = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = [a.asname or (a.name.partition(".")[0] if isinstance(n, ast.Import) else a.name) for n in imports for a in n.names]
+    return {n: _Absent(error) for n in names if n != "*"}
 
 
 def _kept(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -131,7 +131,6 @@ def find_parameters(obj: Any, given: Mapping[str, Array], named_as_states: bool 
     name: they lend their names.
     """
     held = list(arrays_in(obj))
-    slots = {id(array): slot for slot, array in reversed(held)}
     given_names = {id(array): name for name, array in given.items()}
     explicit = _explicit(obj)
     if explicit:
@@ -146,8 +145,9 @@ def find_parameters(obj: Any, given: Mapping[str, Array], named_as_states: bool 
             if not _is_view_of(a, ids) and s not in gradients and not _is_gradient_list(s) and (named_as_states or not _is_called_state(s))
         ]
     found: list[Parameter] = []
+    named = _named_slots(obj)
     for slot, array in chosen:
-        name = given_names.get(id(array)) or _name(slot, slots.get(id(array), slot), obj, array)
+        name = given_names.get(id(array)) or _name(slot, named.get(id(array), ()))
         found.append(Parameter(_unused(name, {p.name for p in found}), slot))
     return found
 
@@ -191,9 +191,9 @@ def _values(box: Any) -> list[Any]:
     return list(box.values()) if isinstance(box, dict) else list(box)
 
 
-def _name(slot: Slot, first: Slot, obj: Any, array: Array) -> str:
-    """An attribute's name before a list position: ``W_x`` is better than ``params[0]``."""
-    by_attribute = [s for s in _all_slots(obj, array) if s[-1].kind == "attr"]
+def _name(slot: Slot, named: Sequence[Slot]) -> str:
+    """An attribute's name before a list position: ``W_x`` is better than ``params[0]``; `named` are all slots of its array."""
+    by_attribute = [s for s in named if s[-1].kind == "attr"]
     best = min(by_attribute, key=len) if by_attribute else slot
     words = [str(step.key) for step in best if not (step.kind == "item" and isinstance(step.key, int))]
     indices = "".join(f"[{step.key}]" for step in best if step.kind == "item" and isinstance(step.key, int))
@@ -204,17 +204,16 @@ def _name(slot: Slot, first: Slot, obj: Any, array: Array) -> str:
     return ".".join(words) + indices
 
 
-def _all_slots(obj: Any, array: Array) -> list[Slot]:
-    found: list[Slot] = []
+def _named_slots(obj: Any) -> dict[int, list[Slot]]:
+    """The slots of every array that an object, or an object in it, holds, by the array's identity."""
+    found: dict[int, list[Slot]] = {}
     for step, child in _children(obj):
-        if child is array:
-            found.append((step,))
-        elif (
-            not isinstance(child, np.ndarray)
-            and hasattr(child, "__dict__")
-            and not isinstance(child, type | types.ModuleType | types.FunctionType)
-        ):
-            found += [(step, inner) for inner, value in _children(child) if value is array]
+        if isinstance(child, np.ndarray):
+            found.setdefault(id(child), []).append((step,))
+        elif hasattr(child, "__dict__") and not isinstance(child, type | types.ModuleType | types.FunctionType):
+            for inner, value in _children(child):
+                if isinstance(value, np.ndarray):
+                    found.setdefault(id(value), []).append((step, inner))
     return found
 
 
@@ -254,16 +253,18 @@ def _gradient_slots(slot: Slot) -> Iterator[Slot]:
             yield from ((*owner, Step("item", name)) for name in names[1:])
 
 
-def _places_of_gradient(obj: Any, slot: Slot) -> list[Slot]:
-    """Where the gradient of the array at `slot` may stand, beside each name that it has: `self.kernel` before `self.cell.kernel`."""
-    return [place for name in slots_of(obj, slot) for place in _gradient_slots(name)]
+def _places_of_gradients(obj: Any, parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, list[Slot]]]:
+    """Where the gradient of each may stand, beside each name that it has: `self.kernel` before `self.cell.kernel`."""
+    for parameter, slots in slots_of(obj, parameters):
+        yield parameter, [place for slot in slots for place in _gradient_slots(slot)]
 
 
-def slots_of(obj: Any, slot: Slot) -> list[Slot]:
-    """Every slot of the array that stands at `slot`, attributes of the object itself before those of objects in it."""
-    value = read(obj, slot)
-    names = [slot, *(s for s in _all_slots(obj, value) if s != slot)] if isinstance(value, np.ndarray) else [slot]
-    return sorted(names, key=lambda s: len(s) if all(step.kind == "attr" for step in s) else 1)
+def slots_of(obj: Any, parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, list[Slot]]]:
+    """Every slot of each parameter's array, attributes of the object itself before those of objects in it."""
+    named = _named_slots(obj)
+    for p in parameters:
+        slots = [p.slot, *(s for s in named.get(id(read(obj, p.slot)), ()) if s != p.slot)]
+        yield p, sorted(slots, key=lambda s: len(s) if all(step.kind == "attr" for step in s) else 1)
 
 
 def _is_gradient_list(slot: Slot) -> bool:
@@ -276,11 +277,9 @@ def find_gradients(obj: Any, parameters: Sequence[Parameter], before: Mapping[Sl
     `before` holds copies of what stood in the slots before: an array that backward has not touched is no gradient.
     """
     found = []
-    for parameter in parameters:
+    for parameter, places in _places_of_gradients(obj, parameters):
         shape = np.shape(read(obj, parameter.slot))
-        fitting = [
-            s for s in _places_of_gradient(obj, parameter.slot) if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))
-        ]
+        fitting = [s for s in places if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))]
         changed = [s for s in fitting if not np.array_equal(before.get(s, _MISSING), read(obj, s))]
         slot = next(iter(changed or fitting), None) or _by_position(obj, parameter.slot, shape)
         found.append(Parameter(parameter.name, parameter.slot, slot))
@@ -302,7 +301,8 @@ def _by_position(obj: Any, slot: Slot, shape: tuple[int, ...]) -> Slot | None:
 
 def gradients_before(obj: Any, parameters: Sequence[Parameter]) -> dict[Slot, Any]:
     """Copies of everything that stands where a gradient may be."""
-    return {s: copy.deepcopy(v) for p in parameters for s in _places_of_gradient(obj, p.slot) if (v := read(obj, s)) is not None}
+    places = {s for _, slots in _places_of_gradients(obj, parameters) for s in slots}
+    return {s: copy.deepcopy(v) for s in places if (v := read(obj, s)) is not None}
 
 
 def substitute(template: Any, parameters: Sequence[Parameter], params: Arrays) -> Any:

@@ -18,7 +18,7 @@ _WORDS: dict[str, str] = {
     "params": r"^(parameters?|params?|prm|p|theta|weights?|ws|model|net|state_dict)$",
     "targets": (
         r"^(y|ys|y_?true|y_?labels?|y_?train|y_?idx|labels?|targets?|target_?(seq|idx|ids)?|t|ts|ground_?truth|"
-        r"gt|d|Y|expected|tgt)$"
+        r"gt|d|Y|expected|tgt|(train|test|batch|mini_?batch)_?[yYtT])$"
     ),
     "rate": r"^(lr|learn(ing)?_?rate|eta|alpha|rate|step_?size)$",
     "c": (
@@ -31,7 +31,7 @@ _WORDS: dict[str, str] = {
     ),
     "x": (
         r"^_?(x|xs|xt|x_?t|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x)?|data|batch|seq|sequence|"
-        r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(h|a)_?prev_?(l|layer))$"
+        r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(train|test|batch|mini_?batch)_?[xX]|(h|a)_?prev_?(l|layer))$"
     ),
     "H": (
         r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"

@@ -98,7 +98,7 @@ def tried_out(guess: Reading) -> Reading:
         if loss is None and guess.backward not in (None, forward.method):
             handed = {s[1] for s in reading.sources.values() if s[0] in ("leaf", "item")}
             second = forward.owner.methods[str(guess.backward)]
-            loss = assumed.loss_of(forward, second, reading.target or forward.target, handed, done.root, done.result)
+            loss = assumed.loss_of(forward, second, reading.target or forward.target, handed, bare.root, bare.result)  # before backward wrote into it
         if loss is None:
             raise ValueError(f"{guess.backward} takes no gradient from outside, and no loss was found beside it")
         reading = replace(reading, loss=loss)

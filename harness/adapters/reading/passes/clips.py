@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -26,12 +27,16 @@ class _Lifted(types.ModuleType):
         self.linalg = _Norms() if np.isinf(bound) else np.linalg
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
+        value = self.__dict__[name] = getattr(np, name)
+        return value
 
     def clip(self, a: Any, a_min: Any = None, a_max: Any = None, *args: Any, **kwargs: Any) -> Any:
         if np.isscalar(a_max) and np.isscalar(a_min) and -a_min == a_max > 0 and (np.isinf(self._bound) or a_max == self._bound):  # type: ignore[operator]  # scalars
             return a if kwargs.get("out") is None else kwargs["out"]
         return np.clip(a, a_min, a_max, *args, **kwargs)
+
+
+_lifted_numpy = functools.lru_cache(maxsize=8)(_Lifted)
 
 
 class _Norms(types.ModuleType):
@@ -73,10 +78,12 @@ def clip_of(function: Any, beside: Mapping[str, Any] | None = None) -> float | N
 
 def _is_home_made(function: Any) -> bool:
     """Whether a function called clip... holds a norm that it takes itself against a threshold: sqrt(sum of g**2) > c."""
+    if "clip" not in str(getattr(function, "__name__", "")).lower():
+        return False
     tree = words.tree_of(function)
     nodes = list(ast.walk(tree)) if tree else []
     roots = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "attr", getattr(n.func, "id", "")) == "sqrt"]
-    return "clip" in str(getattr(function, "__name__", "")).lower() and bool(roots) and any(isinstance(n, ast.Compare) for n in nodes)
+    return bool(roots) and any(isinstance(n, ast.Compare) for n in nodes)
 
 
 def _untouched(function: types.FunctionType) -> Any:
@@ -107,7 +114,7 @@ def clip_lifted(function: Any, bound: float | None) -> contextlib.AbstractContex
 def _lifted(function: Any, bound: float) -> Iterator[None]:
     space = getattr(function, "__globals__", {})
     saved: list[tuple[str, Any]] = [(name, value) for name, value in space.items() if value is np]
-    lifted = _Lifted(bound)
+    lifted = _lifted_numpy(bound)
     for name, _ in saved:
         space[name] = lifted
     if np.isinf(bound):

@@ -109,8 +109,8 @@ def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str]) -> dict[
         if _is_of_a_weight(str(slot[-1].key)) and not _same(value, read(forward.template, slot))
     ]
     beside: dict[tuple[Slot, tuple[int, ...]], set[str]] = {}
-    for p in forward.parameters:
-        for slot in slots_of(done.root, p.slot) if p.name in left and not is_state(str(p.slot[-1].key)) else ():
+    for p, slots in slots_of(done.root, forward.parameters):
+        for slot in slots if p.name in left and not is_state(str(p.slot[-1].key)) else ():
             beside.setdefault((slot[:-1], like_bias(np.shape(read(done.root, slot)))), set()).add(p.name)
     found: dict[str, Place] = {}
     for (owner, shape), names in sorted(beside.items(), key=lambda each: len(each[0][0])):

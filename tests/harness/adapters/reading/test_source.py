@@ -136,3 +136,22 @@ def test_functions_beside_a_class_that_does_not_use_them_are_judged_too(tmp_path
     path = tmp_path / "both.py"
     path.write_text(one + "\n" + other, encoding="utf-8")
     assert {subject.name for subject in targets.load(str(path))} >= {"Cell", "rnn_forward"}
+
+
+def test_an_import_of_what_is_not_there_is_told_to_what_uses_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(
+        "import not_there_at_all as away\nimport numpy as np\n\n"
+        "def rnn_step_forward(x, h, Wx, Wh):\n    h = np.tanh(x @ Wx + h @ Wh)\n    return h, h\n\n"
+        "def plot(x):\n    away.show(x)\n"
+    )
+    [subject] = targets.load(f"{tmp_path / 'cells.py'}:rnn_step_forward")
+    assert subject.name == "rnn_step_forward"
+    with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
+        sys.modules[subject.implementation.reading.forward.owner.methods["plot"].__module__].plot(0)
+
+
+def test_code_that_ends_the_process_is_refused_like_any_other(tmp_path: Path) -> None:
+    text = (CORPUS / "word_model.py").read_text(encoding="utf-8")
+    (tmp_path / "cells.py").write_text(text.replace("    def __init__", "    def forward(self, x):\n        exit()\n\n    def __init__"))
+    with pytest.raises(UsageError):
+        targets.load(str(tmp_path / "cells.py"))
