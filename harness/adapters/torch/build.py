@@ -23,7 +23,18 @@ from bptt.harness.errors import UsageError
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
 INPUT_NAMES = (
     *("vocab_size", "n_vocab", "num_vocab", "vocabulary_size", "ntoken", "ntokens", "n_tokens", "num_tokens", "num_embeddings", "n_chars"),
-    *("input_size", "input_dim", "input_shape", "in_features", "n_in", "n_input", "n_inputs", "num_inputs", "input_features", "input_units"),
+    *(
+        "input_size",
+        "input_dim",
+        "input_shape",
+        "in_features",
+        "n_in",
+        "n_input",
+        "n_inputs",
+        "num_inputs",
+        "input_features",
+        "input_units",
+    ),
     *(
         "in_size",
         "in_dim",
@@ -49,7 +60,7 @@ HIDDEN_NAMES = (
 )
 
 #: The length of a sequence and the size of a batch with which a module is called first: a constructor that asks for them is given these.
-STEPS, ROWS = 7, 9
+USUAL_T, USUAL_N = 7, 9
 
 #: Required arguments besides D and H that have an obvious value: one layer, and an output width unlike D and H.
 OBVIOUS = dict.fromkeys(("output_size", "output_dim", "out_features", "out_dim", "n_out", "n_output", "n_outputs"), 6)
@@ -58,8 +69,8 @@ OBVIOUS |= dict.fromkeys(("num_classes", "n_classes", "num_labels", "classes", "
 OBVIOUS |= dict.fromkeys(("embed_size", "embed_dim", "embedding_dim", "embedding_size", "emb_size", "emb_dim", "ninp", "n_embed"), 5)
 OBVIOUS |= dict.fromkeys(("wordvec_dim", "word_dim", "wordvec_size"), 5)
 OBVIOUS_ELSE: dict[str, object] = dict.fromkeys(("dropout", "drop", "dropout_rate", "drop_prob", "p_drop"), 0.0)
-OBVIOUS_ELSE |= dict.fromkeys(("seq_len", "seq_length", "sequence_length", "time_steps", "n_steps", "num_steps"), STEPS)
-OBVIOUS_ELSE |= dict.fromkeys(("batch_size", "batch", "bs"), ROWS)
+OBVIOUS_ELSE |= dict.fromkeys(("seq_len", "seq_length", "sequence_length", "time_steps", "n_steps", "num_steps"), USUAL_T)
+OBVIOUS_ELSE |= dict.fromkeys(("batch_size", "batch", "bs"), USUAL_N)
 OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first": True, "device": "cpu", "n_directions": 1}
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from bptt.harness.adapters.torch.build import ROWS, STEPS, one_line
+from bptt.harness.adapters.torch.build import USUAL_N, USUAL_T, one_line
 from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, opened, pack, slots, state_names
 from bptt.harness.subject import Detection
 
@@ -63,7 +63,7 @@ class Prober:
 
     def __init__(self, module: torch.nn.Module, dtype: torch.dtype, taken: set[int], complex_states: bool = False) -> None:
         self.module, self.dtype, self.complex_states = module, dtype, complex_states
-        free = (n for n in (STEPS, ROWS, 5, 17, 19, 23) if n not in taken)
+        free = (n for n in (USUAL_T, USUAL_N, 5, 17, 19, 23) if n not in taken)
         self.T, self.N = next(free), next(free)
         self.least, self.most = _arguments(module)
         self.directions = 2 if getattr(module, "bidirectional", False) is True else 1

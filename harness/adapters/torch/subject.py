@@ -15,7 +15,7 @@ import torch
 from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
-from bptt.harness.adapters.torch.build import OBVIOUS_ELSE, ROWS, STEPS, Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.build import OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, face_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
@@ -118,12 +118,10 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
     )
 
 
-def _lengths_and_rows(
-    recipe: Recipe, implementation: TorchModule, found: _Found
-) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+def _lengths_and_rows(recipe: Recipe, implementation: TorchModule, found: _Found) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     """The only lengths and sizes of batch of a module whose constructor was given one; None for any."""
     of = [OBVIOUS_ELSE.get(name) for name in recipe.kwargs]
-    for T, N in [(None, None)] + [(None, (ROWS,))] * (ROWS in of) + [((STEPS,), None)] * (STEPS in of):
+    for T, N in [(None, None)] + [(None, (USUAL_N,))] * (USUAL_N in of) + [((USUAL_T,), None)] * (USUAL_T in of):
         steps, rows = T[0] if T else 3, N[0] if N else 2
         try:
             params = implementation.init(np.random.default_rng(0), found.probed.D, found.probed.H)
@@ -131,7 +129,7 @@ def _lengths_and_rows(
         except Exception:  # whatever its forward raises at another size
             continue
         return T, N
-    return ((STEPS,), (ROWS,)) if {STEPS, ROWS} <= set(of) else (None, None)
+    return ((USUAL_T,), (USUAL_N,)) if {USUAL_T, USUAL_N} <= set(of) else (None, None)
 
 
 def _without_a_value(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -230,7 +228,7 @@ def _find(recipe: Recipe) -> _Found:
 
 
 def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
-    """As `_find`; other widths that need to be those of the units are, and what convolves and takes no rows of numbers is tried with images."""
+    """As `_find`; other widths may have to be H, and what convolves and takes no rows of numbers is tried with images."""
     try:
         return recipe, _find(recipe)
     except UsageError:

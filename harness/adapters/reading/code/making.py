@@ -146,7 +146,9 @@ def _of_arrays(obj: Any, plan: Mapping[str, Any], names: Sequence[str]) -> Itera
         methods = methods or methods_of(type(sample))
         called: dict[Slot, str] = {p.slot: p.name for p in find_parameters(sample, arrays, named_as_states=True)}
         told = f"constructed from arrays {words_of_shapes(shapes)}" + (f", {_said(rest)}" if rest else "")
-        codes = [f"{n}=[{', '.join(code_of_shapes(shapes, boxes[n]))}]" if n in boxes else f"{n}={code_of_shapes(shapes, [n])[0]}" for n in names]
+        codes = [
+            f"{n}=[{', '.join(code_of_shapes(shapes, boxes[n]))}]" if n in boxes else f"{n}={code_of_shapes(shapes, [n])[0]}" for n in names
+        ]
         recipe = f"user.{short_name(obj)}({', '.join(n for n in (*codes, _code_of(rest)) if n)})"
         yield Owner(short_name(obj), told, make, methods, unlikely=k, recipe=recipe, called=called)
 

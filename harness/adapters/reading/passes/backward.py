@@ -36,6 +36,8 @@ def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]
     for sources, target, agree in sources_of(forward, method):
         key = f"{sources}{target}"
         outside = any(part[0] == "cotangent" for v in sources.values() for part in parts_of(v))
+        if any(agree < r.words_agree and len(r.given) == len(r.forward.parameters) for r in found):
+            break  # by the author's words less likely than what gave every gradient
         if key in seen or (outside and target):  # a loss inside and a gradient from outside: of which the loss is, is not to be told
             continue
         seen.add(key)
@@ -98,7 +100,9 @@ def tried_out(guess: Reading) -> Reading:
         if loss is None and guess.backward not in (None, forward.method):
             handed = {s[1] for s in reading.sources.values() if s[0] in ("leaf", "item")}
             second = forward.owner.methods[str(guess.backward)]
-            loss = assumed.loss_of(forward, second, reading.target or forward.target, handed, bare.root, bare.result)  # before backward wrote into it
+            loss = assumed.loss_of(
+                forward, second, reading.target or forward.target, handed, bare.root, bare.result
+            )  # before backward wrote into it
         if loss is None:
             raise ValueError(f"{guess.backward} takes no gradient from outside, and no loss was found beside it")
         reading = replace(reading, loss=loss)

@@ -102,7 +102,7 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
 
 
 def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str]) -> dict[str, Place]:
-    """Weights whose gradient is the one array beside them that backward left under a gradient's name, of a shape that no other there has."""
+    """Weights whose gradient is the one array beside them that backward left under a gradient's name, of a shape of its own there."""
     held = [
         (slot, like_bias(value.shape))
         for slot, value in arrays_in(done.root)

@@ -21,13 +21,17 @@ def sources_of(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path],
     items = _items(forward)
     for names in dict.fromkeys(((*needed, *rates, *cotangent, *weights), (*needed, *rates, *weights))):
         choices = [_choices(forward, method, name, items, names) for name in names]
-        combined = list(itertools.islice(itertools.product(*choices), 300))
+        combined = sorted(itertools.islice(itertools.product(*choices), 2000), key=lambda c: -sum(agree for _, agree in c))[:_MOST]
         apart = [c for c in combined if _apart(c)]
         apart = apart or ([carried for c in combined if _apart(carried := _carried(c, forward.finals.get("h")))] if forward.is_step else [])
         for chosen, target in itertools.product(apart, _targets_of(forward, choices)):
             yield {n: s for n, (s, _) in zip(names, chosen, strict=True)}, target, sum(a for _, a in chosen)
         if apart:
             return
+
+
+#: Of the ways to read the arguments of one backward pass so many are tried.
+_MOST = 150
 
 
 def _targets_of(forward: Forward, choices: Sequence[Sequence[tuple[Path, int]]]) -> Sequence[str]:

@@ -10,7 +10,7 @@ import bptt
 from bptt.harness import targets
 from bptt.harness.errors import UsageError
 
-FUNCTIONS = '''import numpy as np
+FUNCTIONS = """import numpy as np
 
 
 def rnn_step(x, h, p):
@@ -24,8 +24,8 @@ def rnn_forward(x, h0, parameters):
         hs.append(h)
     ys = np.stack([parameters["Wya"] @ h for h in hs], axis=2)
     return np.stack(hs, axis=2), ys
-'''
-KERNELS = '''import numpy as np
+"""
+KERNELS = """import numpy as np
 
 
 class Trained:
@@ -45,7 +45,7 @@ class Trained:
             self.h = o * np.tanh(self.c)
             hs.append(self.h)
         return np.stack(hs, axis=1) if self.all else self.h
-'''
+"""
 
 
 def write(folder: Path, text: str, *changes: tuple[str, str]) -> str:

@@ -151,7 +151,10 @@ def test_an_import_of_what_is_not_there_is_told_to_what_uses_it_alone(tmp_path: 
 
 
 def test_code_that_ends_the_process_is_refused_like_any_other(tmp_path: Path) -> None:
-    text = (CORPUS / "word_model.py").read_text(encoding="utf-8")
-    (tmp_path / "cells.py").write_text(text.replace("    def __init__", "    def forward(self, x):\n        exit()\n\n    def __init__"))
-    with pytest.raises(UsageError):
+    (tmp_path / "cells.py").write_text(
+        "import numpy as np\n\n\nclass Cell:\n    def __init__(self, input_size, hidden_size):\n"
+        "        self.W = np.zeros((hidden_size, input_size))\n\n    def forward(self, x, h):\n        exit()\n\n"
+        "    def backward(self, dh):\n        return dh\n"
+    )
+    with pytest.raises(UsageError, match=r"it called exit\(\)"):
         targets.load(str(tmp_path / "cells.py"))
