@@ -18,7 +18,7 @@ from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import BpttError, ContractError
 from bptt.harness.subject import Array, Arrays, Operator, Subject
 
-_RE, _IM = " (real part)", " (imaginary part)"
+REAL, IMAGINARY = " (real part)", " (imaginary part)"
 #: Steps on other inputs after which a state is one that the operator's own run has left.
 _WARM_UP = 4
 
@@ -310,8 +310,8 @@ def _real_parts(arrays: Arrays) -> dict[str, Array]:
 
 def _parts(name: str, value: Array) -> Iterator[tuple[str, Array]]:
     if value.dtype.kind == "c":
-        yield name + _RE, value.real
-        yield name + _IM, value.imag
+        yield name + REAL, value.real
+        yield name + IMAGINARY, value.imag
     else:
         yield name, value
 
@@ -365,8 +365,8 @@ def _whole(own: Arrays, parts: Arrays) -> dict[str, Array]:
     for name, value in own.items():
         if name in parts:
             found[name] = parts[name]
-        elif name + _RE in parts:
-            found[name] = np.asarray(parts[name + _RE] + 1j * parts[name + _IM])
+        elif name + REAL in parts:
+            found[name] = np.asarray(parts[name + REAL] + 1j * parts[name + IMAGINARY])
         else:
             found[name] = value if value.dtype.kind not in "fc" else np.zeros_like(value)
     return found

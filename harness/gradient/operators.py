@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bptt.harness.call.cell import Gradients
-from bptt.harness.call.operator import Point, as_cell, as_cotangent, cotangents, draw, run, spoken
+from bptt.harness.call.operator import IMAGINARY, REAL, Point, as_cell, as_cotangent, cotangents, draw, run, spoken
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import ContractError
 from bptt.harness.gradient.certificate import DRAWS_BY_DIFFERENCES, Examination, judge
@@ -80,7 +80,7 @@ def parts_axis(subject: Subject, name: str, value: Array) -> tuple[int, str] | N
 
 def own_name(name: str) -> str:
     """The name of the array that a real or imaginary part belongs to."""
-    return name.removesuffix(" (real part)").removesuffix(" (imaginary part)")
+    return name.removesuffix(REAL).removesuffix(IMAGINARY)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def place(subject: Subject, e: Examination) -> Place:
     under = tuple(dict.fromkeys(e.cotangents[j.cotangent].name for j in e.wrong))
     worst = min(e.wrong, key=lambda j: (j.cotangent != 0, -float(np.nan_to_num(j.relative, nan=2.0, posinf=2.0))))
     yours = e.gradients[worst.cotangent].params[worst.block.tensor]
-    exact = _exact(e, worst.block.tensor, worst.cotangent)
+    exact = exact_entries(e, worst.block.tensor, worst.cotangent)
     name = worst.block.tensor
     if exact is None:
         index = tuple(s.start or 0 if isinstance(s, slice) else s for s in worst.block.index)
@@ -206,7 +206,7 @@ def place(subject: Subject, e: Examination) -> Place:
     )
 
 
-def _exact(e: Examination, tensor: str, cotangent: int) -> Array | None:
+def exact_entries(e: Examination, tensor: str, cotangent: int) -> Array | None:
     """Every entry of one gradient, where that is affordable."""
     size = e.data.params[tensor].size
     if size > (_MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 12) or size * e.case.T > 400_000:

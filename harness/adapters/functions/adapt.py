@@ -169,6 +169,10 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         if narrow is not None and kernels:
             return call, narrow, ("float32",)
     shapes, said = axes.running(call, "float64", seconds)
+    if shapes is None and call.torch and (short := axes.takes_alone(said)):
+        claiming = replace(call, wide=True, claims=short)
+        if (found := axes.running(claiming, "float64", seconds)[0]) is not None:
+            return claiming, found, ("float64",)
     narrow, why = axes.running(call, "float32", seconds) if shapes is None and call.torch else (None, said)
     if narrow is not None:  # time may have run out, and not float64 have been refused
         shapes = axes.tried(call, narrow.layout, narrow.words, "float64")[0]
@@ -238,7 +242,9 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
     made = replace(made, sizes={w: _values(made, w, lengths[0]) for w in words})
     made = _explained(made, lengths[0])
     made, facts = _tame(made, lengths)
-    if call.wide:
+    if call.claims:
+        facts.append(Detection("numbers", f"it takes {call.claims} alone; its casts are widened to judge its mathematics in float64"))
+    elif call.wide:
         narrow = "it computes in float32 whatever it is given; its casts are widened to judge its mathematics in float64"
         facts.append(Detection("numbers", narrow))
     if PASSED_OVER in made.results:

@@ -37,12 +37,18 @@ Kind = Literal["array", "optional array", "state", "optional state", "flag", "op
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument.   value: what a flag or an option is given; rank: axes that the source says, None where it says nothing"""
+    """One argument.
+
+    value   what a flag or an option is given
+    rank    how many axes the source says that it has, None where it says nothing
+    said    their names, where they are written: "k, v: (B, T, C)"
+    """
 
     name: str
     kind: Kind
     value: object = None
     rank: int | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def is_array(self) -> bool:
@@ -58,8 +64,9 @@ def arguments(function: Callable[..., Any], skip: int = 0, given: Mapping[str, o
         if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
             continue
         found.append(Argument(p.name, "option", given[p.name]) if p.name in given else _argument(p))
-    ranks = {**_in_unpackings(function, [a.name for a in found]), **_in_words(function, [a.name for a in found])}
-    return tuple(replace(a, rank=ranks.get(a.name)) if a.is_array else a for a in found)
+    names = [a.name for a in found]
+    said = {**_in_unpackings(function, names), **_in_words(function, names)}
+    return tuple(replace(a, rank=len(said[a.name]), said=said[a.name]) if a.is_array and a.name in said else a for a in found)
 
 
 def with_sequences(found: tuple[Argument, ...]) -> tuple[Argument, ...]:
@@ -94,19 +101,21 @@ def _argument(p: inspect.Parameter) -> Argument:
     return Argument(p.name, "optional array") if tensor or _ARRAY.match(p.name) else Argument(p.name, "option", None)
 
 
-def _in_unpackings(function: Callable[..., Any], names: list[str]) -> dict[str, int]:
-    """`B, T, H, K = q.shape`, also of what it hands its arguments to."""
-    found: dict[str, int] = {}
+def _in_unpackings(function: Callable[..., Any], names: list[str]) -> dict[str, tuple[str, ...]]:
+    """`B, T, H, K = q.shape`, also of what it hands its arguments to; "" for an axis without a name."""
+    found: dict[str, tuple[str, ...]] = {}
     for tree, own in _bodies(function, {name: name for name in names}):
         for node in ast.walk(tree):
             if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Tuple):
                 continue
-            targets = len(node.targets[0].elts)
+            targets = [each.id if isinstance(each, ast.Name) else "" for each in node.targets[0].elts]
             parts = node.value.elts if isinstance(node.value, ast.Tuple) else [ast.Starred(node.value)]
             stars = [part for part in parts if isinstance(part, ast.Starred)]
             name = _shaped(stars[0].value) if len(stars) == 1 else None
             if name is not None and name in own and own[name] not in found:
-                found[own[name]] = targets - (len(parts) - 1)
+                rank = len(targets) - (len(parts) - 1)
+                at = parts.index(stars[0])
+                found[own[name]] = tuple("" if word == "_" else word for word in targets[at : at + rank])
     return found
 
 
@@ -163,18 +172,34 @@ _AXES = r"[\(\[]\s*((?:[A-Za-z_]\w*|\d+)(?:\s*[,x]\s*(?:[A-Za-z_]\w*|\d+))+)\s*,
 _ONE_AXIS = r"[\(\[]\s*(?-i:([A-Z]))\s*,?\s*[\)\]]"
 
 
-def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, int]:
-    """`q: queries of shape [B, T, H, K]` in the documentation, and `q,  # (B, T, H, K)` in the signature."""
+#: `w, u: (C,); k, v of shape (B, T, C)`.
+_SEVERAL = re.compile(r"(\w+(?:\s*(?:,|\band\b)\s*\w+)*)\s*(?::|\bof shape\b)\s*[\(\[]\s*((?:\w+\s*,\s*)*\w+)\s*,?\s*[\)\]]")
+
+
+def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, tuple[str, ...]]:
+    """`q: queries of shape [B, T, H, K]` in the documentation, `q,  # (B, T, H, K)` in the signature, and `q, k: (B, T, H, K)`."""
     try:
         source = inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError):
         source = ""
-    found: dict[str, int] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    comments = "\n".join(line.partition("#")[2] for line in source.splitlines())
+    for text in (comments, function.__doc__ or ""):
+        for match in _SEVERAL.finditer(text):
+            found |= {name: _words(match[2]) for name in re.split(r"\s*,\s*|\s+and\s+", match[1]) if name in names}
     for name in names:
         documented = rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*?(?:\n(?!\s*\w+\s*[:(])[^\n]*?)?{_AXES}"
         match = re.search(documented, function.__doc__ or "") or re.search(rf"\b{re.escape(name)}\b[^\n#]*#[^\n]*?{_AXES}", source)
-        if match is None and re.search(rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*\n?[^\n]*?\bshape\b\W*{_ONE_AXIS}", function.__doc__ or ""):
-            found[name] = 1
-        elif match:
-            found[name] = len(re.split(r"[,x]", match.group(1)) if "," not in match.group(1) else match.group(1).split(","))
+        if (
+            match is None
+            and name not in found
+            and re.search(rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*\n?[^\n]*?\bshape\b\W*{_ONE_AXIS}", function.__doc__ or "")
+        ):
+            found[name] = ("",)
+        elif match and name not in found:
+            found[name] = _words(match.group(1))
     return found
+
+
+def _words(axes: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (axes.split(",") if "," in axes else re.split("x", axes)))

@@ -6,6 +6,7 @@ An axis is T where a change at one place changes the results there and behind it
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,14 @@ _VALUES = ("v", "values", "value")
 _WEIGHTS = ("w", "b", "a", "d", "r", "bias", "weight", "decay", "log_decay", "nu", "theta", "gamma")
 
 
+#: Words of a function that takes shorter numbers alone.
+_REFUSES = re.compile(r"must be .*(b?float16|half|bf16|fp16)|only .*(b?float16|half|bf16|fp16)|expected .*(b?float16|half|bf16|fp16)", re.I)
+
+
+#: What people call the axis of time.
+_TIME = re.compile(r"^(t|l|time|times|steps|n_?steps|seq|seq_?len|length|seqlen|timesteps)$", re.I)
+
+
 class NoResults(Exception):
     """It runs, and returns no array: it is something else."""
 
@@ -59,7 +68,7 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
     required = [a for a in call.arguments if a.kind in ("array", "state")]
     more = [a for a in call.arguments if a.kind == "optional array"]
     said, end, latest = "", time.process_time() + seconds, time.monotonic() + 10 * seconds  # a machine that is busy tries as much
-    best, worth, left = None, (False, False, False), _MORE_TRIES
+    best, worth, left = None, (False, False, False, False), _MORE_TRIES
     for chosen in ([*required, *more], required) if more else (required,):
         for words in (_PRIMES, _POWERS, _TURNED, *_long(call)):
             for layout in itertools.islice(_layouts(chosen), _MOST_TRIES):
@@ -71,6 +80,8 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                     return None, "it returns no tensor"
                 left -= best is not None
                 said = why or said
+                if takes_alone(why) and not call.claims:
+                    return best, why
                 if found is None:
                     continue
                 if all(here := _worth(call, found, dtype)):
@@ -82,11 +93,30 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
     return best, said
 
 
-def _worth(call: Call, shapes: Shapes, dtype: str) -> tuple[bool, bool, bool]:
-    """Whether something recurs; whether no result has more axes than any argument; whether rows are independent."""
+def takes_alone(said: str) -> str:
+    """The shorter type that a function says it takes alone; "" where it says nothing of the kind."""
+    if not _REFUSES.search(said):
+        return ""
+    return "bfloat16" if re.search("bf", said, re.I) else "float16"
+
+
+def _worth(call: Call, shapes: Shapes, dtype: str) -> tuple[bool, bool, bool, bool]:
+    """Whether something recurs; its backward runs too; no result has more axes than any argument; rows are independent."""
     known = roles(call, shapes, dtype)
     spread = max(map(len, shapes.results)) > max(map(len, shapes.layout.values()))
-    return known.time is not None, not spread, "N" in known.words.values()
+    return known.time is not None, _comes_back(call, shapes, dtype), not spread, "N" in known.words.values()
+
+
+def _comes_back(call: Call, shapes: Shapes, dtype: str) -> bool:
+    """Whether gradients of these shapes can be had: what is broadcast on the way may have no way back."""
+    if not call.torch:
+        return True
+    try:
+        results, kept = call.kept(drawn(call.arguments, shapes.layout, shapes.words, dtype))
+        call.gradients(kept, results)
+    except Exception:  # a backward that refuses, or is wrong at every shape, is a matter of the checks
+        return False
+    return True
 
 
 def _long(call: Call) -> list[dict[str, int]]:
@@ -98,6 +128,8 @@ def _long(call: Call) -> list[dict[str, int]]:
 def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
     """Candidates of all families in turn, those that suit the ranks that the source gives first."""
     names = [a.name for a in chosen]
+    if (written := _written(chosen)) is not None:
+        yield written
     for known in (chosen, [replace(a, rank=None) for a in chosen]):
         families = [[_candidates(a, lead, between) for a in known] for lead, between in _FAMILIES]
         picks = [_by_cost(options) for options in families if all(options)]
@@ -105,6 +137,20 @@ def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
             yield from (dict(zip(names, pick, strict=True)) for pick in together if pick is not None)
         if known == chosen and not any(a.rank for a in chosen):
             return
+
+
+def _written(chosen: Sequence[Argument]) -> Layout | None:
+    """The axes that the source writes for every array: leading ones of the longest are P, Q, R, its last one K; None where it does not."""
+    if not all(a.said and all(a.said) for a in chosen):
+        return None
+    longest = max((a.said for a in chosen), key=len)
+    spare = iter("KVS")
+    words = {**dict.fromkeys(("1",), "I"), **dict(zip(longest[:-1], "PQR", strict=False))}
+    for word in (longest[-1], *(w for a in chosen for w in a.said)):
+        if word not in words and (words.setdefault(word, next(spare, "")) == ""):
+            return None
+    layout = {a.name: tuple(words[w] for w in a.said) for a in chosen}
+    return layout if all(len(set(axes)) == len(axes) for axes in layout.values()) else None
 
 
 def _by_cost(options: Sequence[Sequence[Axes]]) -> Iterator[tuple[Axes, ...]]:
@@ -204,7 +250,7 @@ def roles(call: Call, shapes: Shapes, dtype: str) -> Roles:
     kinds = {
         word: _kind(call, shapes, given, there, word, size) for word in dict.fromkeys(w for axes in shapes.layout.values() for w in axes)
     }
-    order = [w for w in "QPRKVS" if kinds.get(w) in ("causal", "reverse")]
+    order = [w for w in "QPRKVS" if kinds.get(w) in ("causal", "reverse")] or _called_time(shapes, kinds)
     time_word = order[0] if order else None
     apart = [w for w in "PQR" if kinds.get(w) == "apart"]
     names: dict[str, str] = {} if time_word is None else {time_word: "T"}
@@ -213,6 +259,17 @@ def roles(call: Call, shapes: Shapes, dtype: str) -> Roles:
     for word in kinds:
         names.setdefault(word, {"P": "A", "Q": "B", "R": "heads"}.get(word, word))
     return Roles(names, time_word, time_word is not None and kinds[time_word] == "reverse")
+
+
+def _called_time(shapes: Shapes, kinds: Mapping[str, str]) -> list[str]:
+    """The axis that the source calls time where none is causal: whether it should be is a matter of the checks."""
+    return [
+        word
+        for a in shapes.arguments
+        if len(a.said) == len(shapes.layout.get(a.name, ()))
+        for word, said in zip(shapes.layout.get(a.name, ()), a.said, strict=True)
+        if _TIME.match(said) and kinds[word] == "mixed"
+    ][:1]
 
 
 def _kind(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: Sequence[Array], word: str, size: float) -> str:

@@ -35,6 +35,7 @@ class Call:
     torch        tensors in and out; else arrays of NumPy
     positional   its arguments have no names for a caller (`apply`)
     wide         casts to float32 are made casts to float64
+    claims       while they are, tensors say that they are of this type ("bfloat16"): it takes no other
     dtype        computes in this type whatever it is given ("bfloat16"); "" in that of its arrays
     rounding     the result of every operation is rounded to this type; "" to none
     device       where its tensors are
@@ -45,6 +46,7 @@ class Call:
     torch: bool
     positional: bool = False
     wide: bool = False
+    claims: str = ""
     dtype: str = ""
     rounding: str = ""
     device: Device = "cpu"
@@ -82,7 +84,7 @@ class Call:
     @contextlib.contextmanager
     def _around(self) -> Any:
         shorter = rounded(self.rounding) if self.rounding else contextlib.nullcontext()
-        with warnings.catch_warnings(), widened() if self.wide else contextlib.nullcontext(), shorter:
+        with warnings.catch_warnings(), widened(self.claims) if self.wide else contextlib.nullcontext(), shorter:
             warnings.simplefilter("ignore")
             yield
 

@@ -76,7 +76,7 @@ class DifferentiatedByAutograd(FunctionOperator):
 
     def rounded_to(self, dtype: str) -> DifferentiatedByAutograd:
         """The same in float64, every operation rounded to a shorter type."""
-        return replace(self, call=replace(self.call, rounding=dtype, wide=False))
+        return replace(self, call=replace(self.call, rounding=dtype, wide=bool(self.call.claims)))
 
     def backward(
         self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None

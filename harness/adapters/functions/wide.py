@@ -11,12 +11,16 @@ from typing import Any
 
 
 @contextmanager
-def widened() -> Iterator[None]:
-    """Within it torch makes float64 of every cast to a shorter type of floating numbers, and of numbers without a type."""
+def widened(claims: str = "") -> Iterator[None]:
+    """Within it torch makes float64 of every cast to a shorter type of floating numbers, and of numbers without a type.
+
+    claims   the type that tensors of floating numbers say they have, for code that takes no other; "" for their own
+    """
     import torch
     from torch.overrides import TorchFunctionMode
 
     short = {torch.float32: torch.float64, torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.complex64: torch.complex128}
+    claimed, of_type = getattr(torch, claims) if claims else None, torch.Tensor.dtype.__get__  # type: ignore[attr-defined]  # a getter
     casts = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
 
     def wide(value: Any) -> Any:
@@ -24,6 +28,8 @@ def widened() -> Iterator[None]:
 
     class Wide(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+            if claimed is not None and func == of_type and func(*args).is_floating_point:
+                return claimed
             if func in casts:
                 given = args[0]
                 return given if given.is_floating_point() or given.is_complex() else given.to(torch.float64)

@@ -11,6 +11,7 @@ from bptt.harness.cases import Case, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.operators import plan
+from bptt.harness.checks.operators.causes import said_by_numbers
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import BpttError
 from bptt.harness.gradient.certificate import MISS_PER_DRAW, Examination
@@ -18,6 +19,7 @@ from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.gradient.operators import examine_operator, own_name, place, screen
 from bptt.harness.gradient.sensitivity import smallest_error_found
 from bptt.harness.subject import Array, Subject
+from bptt.harness.training.oracle import Named
 from bptt.reports.records import Where
 
 _KINDS = ("operator",)
@@ -177,6 +179,7 @@ def _failure(context: CheckContext, case: Case, e: Examination, metrics: dict[st
         total=found.total,
         oracle=e.oracle.name,
         metrics=metrics | {"scope": found.scope, "wrong_tensors": list(found.tensors)},
+        detail=Named(causes) if not short and (causes := said_by_numbers(context.subject, e)) else None,
         fails_at=lambda smaller: _is_wrong_at(context, smaller),
     )
 

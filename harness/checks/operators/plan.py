@@ -15,6 +15,8 @@ from bptt.harness.subject import Operator, Subject
 
 #: Lengths around those of chunks that everybody uses, for an operator that says nothing of its own.
 _USUAL = (16, 63, 64, 65, 127, 129)
+#: Several chunks of 16 and 32, one of 64, and a tail.
+_CUT = 67
 #: Longest sequence that is tried: two of the longest chunks that are found, and a tail; two chunks where the shortest one is longer.
 _LONGEST = 300
 
@@ -72,6 +74,13 @@ def moderate(subject: Subject) -> tuple[Case, ...]:
     beyond = [Case(T=min(w + 3, _LONGEST), N=2, seed=60) for w in said.chunks[:3]]
     two = [Case(T=2 * w, N=2, seed=61) for w in said.chunks[:1] if w > 1]
     return accepted(subject, (*(Case(T=5, N=3, pick=k, seed=50 + k) for k in range(picks(said))), *beyond, *two))
+
+
+def cut(subject: Subject) -> tuple[Case, ...]:
+    """The same, and a length with several of the chunks that everybody uses."""
+    every = moderate(subject)
+    long = Case(T=_CUT, N=1, seed=62)
+    return every if any(case.T >= _CUT for case in every) or refusal(subject, long) is not None else (*every, long)
 
 
 def accepted(subject: Subject, cases: Sequence[Case]) -> tuple[Case, ...]:

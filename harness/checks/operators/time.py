@@ -18,15 +18,15 @@ from bptt.harness.subject import Array, Arrays, Subject
 from bptt.reports.records import Where
 
 _KINDS = ("operator",)
-#: Longer sequences are cut at a few places: beside each end, and beside each chunk.
-_ALL_CUTS = 12
+#: Longer sequences are cut at a few places: beside each end, and beside each chunk, the usual ones among them.
+_ALL_CUTS, _USUAL = 12, (16, 32, 64)
 
 
 def _cuts(subject: Subject, case: Case) -> Iterator[tuple[int, int]]:
     """(steps that are read first, T)"""
     T = case.T
     near = {w + k for w in calls.spoken(subject).chunks for k in (-1, 0, 1)}
-    cuts = set(range(1, T)) if T <= _ALL_CUTS else {1, T // 2, T - 1, *near}
+    cuts = set(range(1, T)) if T <= _ALL_CUTS else {1, T // 2, T - 1, *near, *_USUAL}
     for c in sorted(cuts):
         taken = 0 < c < T and all(plan.refusal(subject, replace(case, T=part)) is None for part in (c, T - c))
         if taken:
@@ -67,7 +67,7 @@ def _halves(subject: Subject, T: int, cut: int) -> tuple[tuple[int, int], tuple[
     return ((T - cut, T), (0, T - cut)) if calls.spoken(subject).reverse else ((0, cut), (cut, T))
 
 
-@check("TIM300", family="time", kinds=_KINDS, needs=("CON300",), cases_for=plan.moderate)
+@check("TIM300", family="time", kinds=_KINDS, needs=("CON300",), cases_for=plan.cut)
 def running_in_two_parts_equals_running_the_whole(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run over the steps before a cut, then over the rest from the state that it left, gives the outputs and final state of the whole."""
     plan.exempt(context, "split", "cut", "chunks")
@@ -102,7 +102,7 @@ def _joined(subject: Subject, parts: dict[tuple[int, int], dict[str, Array]]) ->
     return found
 
 
-@check("TIM330", family="time", kinds=_KINDS, needs=("TIM300", "GRD310", "GRD320"), cases_for=plan.moderate)
+@check("TIM330", family="time", kinds=_KINDS, needs=("TIM300", "GRD310", "GRD320"), cases_for=plan.cut)
 def backward_in_two_parts_equals_backward_over_the_whole(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """The gradient of the state that enters the second part, handed to the first as the cotangent of its final state, gives the gradients
     of the whole: BPTT by chunks is BPTT."""

@@ -23,6 +23,9 @@ NUMPY = Path(__file__).with_name("numpy_functions.py")
         ("another", {"q": "N heads T K", "v": "N heads T V", "decay": "N heads T K", "h0": "N heads K V", "y": "N heads T V"}),
         ("Scan", {"a": "N T K", "u": "N T K", "h0": "N K", "y": "N T K"}),
         ("selective", {"u": "N K T", "A": "K S", "B": "N S T", "D": "K", "y": "N K T"}),
+        ("Weighted", {"w": "K", "x": "N T K", "y": "N T K"}),
+        ("Documented", {"w": "K", "x": "N T K", "y": "N T K"}),
+        ("short_alone", {"z": "N T K", "u": "N T K", "h0": "N K", "y": "N T K"}),
         ("backwards_in_time", {"a": "T N heads K", "u": "T N heads K", "y": "T N heads K"}),
     ],
 )
@@ -47,6 +50,19 @@ def test_what_does_not_recur_is_no_operator() -> None:
 
 def judged(target: str, like: str | None = None, select: tuple[str, ...] = ("GRD300", "GRD310", "CON350", "PAR300")) -> RunHandle:
     return check(target, like=like, isolate=False, select=select, block=False)
+
+
+def test_what_takes_short_numbers_alone_is_judged_in_long_ones_and_said_to_be() -> None:
+    (subject,) = load(f"{TORCH}:short_alone")
+    assert any("takes bfloat16 alone" in fact.why for fact in subject.detected)
+    assert check(f"{TORCH}:short_alone", isolate=False, select=("GRD300", "GRD310", "NUM300")).ok
+    finding = check(f"{TORCH}:short_alone_and_detached", isolate=False, select=("GRD300",))["GRD300"].finding
+    assert finding is not None
+    assert "no gradient at all comes back from final h0" in finding.causes[0].hypothesis
+
+
+def test_an_axis_that_is_called_time_and_is_not_causal_is_a_finding() -> None:
+    assert [r.check for r in check(f"{TORCH}:centred", isolate=False, select=("TIM310",)).failed] == ["TIM310"]
 
 
 @pytest.mark.thorough

@@ -149,3 +149,60 @@ def with_both_sums(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
     """A recurrence that returns two things of its end in one array, whose first axis is always 2."""
     S = torch.cumsum(k.unsqueeze(-1) * v.unsqueeze(-2), 1)
     return (q.unsqueeze(-2) @ S).squeeze(-2), torch.stack([S[:, -1], S[:, -1] ** 2])
+
+
+class Weighted(torch.autograd.Function):
+    """Its forward pass runs with more axes than it is meant for, its backward does not."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Any, x: Any) -> Any:
+        h, hs = torch.zeros_like(x[:, 0]), []
+        for t in range(x.shape[1]):
+            h = torch.sigmoid(w) * h + x[:, t]
+            hs.append(h)
+        ctx.save_for_backward(w, torch.stack(hs, 1))
+        return torch.stack(hs, 1)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        w, hs = ctx.saved_tensors
+        a, dw, dx, dh = torch.sigmoid(w), torch.zeros_like(w), torch.zeros_like(hs), torch.zeros_like(hs[:, 0])
+        for t in reversed(range(hs.shape[1])):
+            dh = dh + dy[:, t]
+            dx[:, t] = dh
+            dw += (dh * hs[:, t - 1]).sum(0) * a * (1 - a) if t else 0
+            dh = a * dh
+        return dw, dx
+
+
+class Documented(Weighted):
+    """w: (C,); x: (B, T, C)."""
+
+
+def short_alone(z, u, h0):  # type: ignore[no-untyped-def]  # as its author wrote it
+    if z.dtype not in (torch.bfloat16, torch.float16):
+        raise TypeError(f"z must be bfloat16 or float16, got {z.dtype}")
+    h, hs = h0.float(), []
+    for t in range(z.shape[1]):
+        a = torch.sigmoid(z[:, t].float())
+        h = (1 - a) * h + a * u[:, t].float()
+        hs.append(h.to(z.dtype))
+    return torch.stack(hs, 1), h.to(z.dtype)
+
+
+def short_alone_and_detached(z, u, h0):  # type: ignore[no-untyped-def]  # the same
+    y, h = short_alone(z, u, h0)
+    return y, h.detach()
+
+
+def centred(x: torch.Tensor, a: torch.Tensor, h0: torch.Tensor) -> Any:
+    """Every step knows of the later ones.   x, a: (B, T, H)"""
+    return linear(x - x.mean(1, keepdim=True), a, h0)
+
+
+def linear(x: torch.Tensor, a: torch.Tensor, h: torch.Tensor) -> Any:
+    hs = []
+    for t in range(x.shape[1]):
+        h = torch.sigmoid(a[:, t]) * h + x[:, t]
+        hs.append(h)
+    return torch.stack(hs, 1), h
