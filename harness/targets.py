@@ -423,6 +423,10 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
                 raise
             module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
             folders.append(path.parents[depth + 1])
+        except Exception:  # whatever its lines raise, or those of what it imports: what it defines may need none of them
+            with _importable(*folders):
+                source.run_definitions(module, tree, str(path))
+            return
 
 
 def _added_above(path: Path, error: ModuleNotFoundError, folders: list[Path]) -> bool:

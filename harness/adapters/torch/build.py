@@ -16,7 +16,7 @@ import torch
 
 from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
-from bptt.harness.adapters.torch.faces import face_of, faced, softened
+from bptt.harness.adapters.torch.faces import face_of, faced, numbered, softened
 from bptt.harness.adapters.torch.images import given_to, imaged
 from bptt.harness.errors import UsageError
 
@@ -75,6 +75,7 @@ OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first":
 
 
 #: Any other size: as wide as an embedding, since many have to be equal.
+_A_COUNT = re.compile(r"(_|^)(steps|len|length|iterations|heads|depth|blocks|order|rank)$", re.I)
 _A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape)$|^(n|num)_", re.I)
 
 
@@ -90,6 +91,7 @@ class Recipe:
     D, H          the size where it is fixed already, else None
     instance      the user's own module; never changed, only copied
     compiled      what torch.compile made of it, where that is what the user handed over
+    images, tokens   it is called with images, with whole numbers
     widths        those of `kwargs` that are widths of ours; `as_hidden`: they are H
     """
 
@@ -104,6 +106,7 @@ class Recipe:
     instance: torch.nn.Module | None = None
     compiled: torch.nn.Module | None = field(default=None, kw_only=True)
     images: bool = field(default=False, kw_only=True)
+    tokens: bool = field(default=False, kw_only=True)
     widths: tuple[str, ...] = field(default=(), kw_only=True)
     as_hidden: bool = field(default=False, kw_only=True)
 
@@ -135,7 +138,8 @@ class Recipe:
             for name in never_given(module):
                 module.get_parameter(name).data.nan_to_num_(nan=0.0)
         module = faced(module, face_of(module))
-        return softened(imaged(module) if self.images else module).eval()
+        module = softened(imaged(module) if self.images else module)
+        return (numbered(module) if self.tokens else module).eval()
 
     def left_as_memory(self, D: int, H: int) -> tuple[str, ...]:
         """Parameters that the constructor makes and gives no value: what stood in memory is their value.  () of an instance."""
@@ -289,6 +293,7 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
     given |= {name: 0.0 for name in required if name.endswith("_dropout") and name not in {input_name, hidden_name, *given}}
     left = [name for name in required if name not in {input_name, hidden_name, *given}]
     given |= {name: OBVIOUS["embed_size"] for name in left if _is_size(name) or _A_SIZE.search(name)}
+    given |= {name: 2 for name in left if name not in given and _A_COUNT.search(name)}
     missing = [name for name in left if name not in given]
     if missing:
         raise UsageError(

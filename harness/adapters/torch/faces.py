@@ -13,6 +13,7 @@ The module that is called is the user's own: only a forward of ours stands befor
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import types
@@ -197,6 +198,39 @@ class Soft(torch.nn.Embedding):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return input @ self.weight if input.is_floating_point() or input.is_complex() else super().forward(input)
+
+
+class Numbered(Soft):
+    """An embedding that is asked for numbered rows: what stands for the k-th token of a call is the k-th of `rows`."""
+
+    rows: torch.Tensor
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.rows[input] if not input.is_floating_point() else input)
+
+
+def numbered(module: torch.nn.Module) -> torch.nn.Module:
+    """A softened module that wants whole numbers (N, T): it is given the places of the rows (N, T, V) that are handed over."""
+    own = type(module)
+    for each in module.modules():
+        if type(each) is Soft:
+            each.__class__ = Numbered
+
+    @functools.wraps(own.forward)
+    def forward(self: Any, x: torch.Tensor, *states: Any, **more: Any) -> Any:
+        places = torch.arange(x.shape[:-1].numel()).reshape(x.shape[:-1])
+        for each in self.modules():
+            if isinstance(each, Numbered):
+                each.rows = x.reshape(-1, x.shape[-1])
+        try:
+            return own.forward(self, places, *states, **more)
+        finally:  # a module with a graph in it cannot be copied
+            for each in self.modules():
+                each.__dict__.pop("rows", None)
+
+    members = {"forward": forward, "__module__": own.__module__, "bptt_user_class": getattr(own, "bptt_user_class", own)}
+    module.__class__ = type(own.__name__, (own,), members)
+    return module
 
 
 def softened(module: torch.nn.Module) -> torch.nn.Module:

@@ -56,6 +56,8 @@ class TorchModule:
     params_dtype: str = "float64"
     complex_zeros: bool = False  # see `default_dtype`; costs half as much again, so only where a module needs it
     complex_states: bool = False  # each state is a pair of real ones (see `parts`)
+    lengths: tuple[int, ...] | None = None  # the only T and N of a module whose constructor was given one
+    rows: tuple[int, ...] | None = None
     _modules: dict[_Key, tuple[torch.nn.Module, int, int]] = field(default_factory=dict, repr=False)
     _copies: dict[tuple[_Key, torch.dtype], tuple[torch.nn.Module, _Tensors]] = field(default_factory=dict, repr=False)
 

@@ -16,7 +16,7 @@ from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
 from bptt.harness.adapters.torch.build import OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
-from bptt.harness.adapters.torch.faces import Face, face_of
+from bptt.harness.adapters.torch.faces import Face, Soft, face_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
@@ -52,6 +52,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         torch.manual_seed(0)
         recipe, found = _found(recipe)
         implementation = TorchModule(recipe, found.probed.form, found.dtype, complex_states=found.probed.complex_states)
+        implementation.lengths, implementation.rows = _lengths_and_rows(recipe, implementation, found)
         if found.dtype == "float64" and own_dtype(found.module) is torch.float32 and _rounds_to_float32(implementation, found):
             why = "it rounds to float32 on the way, whatever it is given: it is judged in its own dtype"
             probed = replace(found.probed, detected=(*found.probed.detected, Detection("float32 only", why)))
@@ -82,7 +83,6 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         else:
             why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
             detected = (*detected, Detection("bidirectional inside", why))
-    lengths, rows = _lengths_and_rows(recipe, implementation, found)
     dys_scale, truncation = (_claim(module, name, (int, float)) for name in ("dys_scale", "truncation"))
     return Subject(
         name=_name(recipe, module, own),
@@ -96,8 +96,8 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         regions=implementation.regions,
         input_sizes=(D,) if found.input_fixed else _admissible(implementation, found, "D"),
         hidden_sizes=(H,) if found.hidden_fixed else _admissible(implementation, found, "H"),
-        lengths_of_sequence=lengths,
-        batch_sizes=rows,
+        lengths_of_sequence=implementation.lengths,
+        batch_sizes=implementation.rows,
         square=found.square and not found.hidden_fixed,
         inferred_final=(probed.form.carried,) if probed.form.carried else (),
         bidirectional=both_ways is not None,
@@ -132,6 +132,11 @@ def _lengths_and_rows(recipe: Recipe, implementation: TorchModule, found: _Found
     return ((USUAL_T,), (USUAL_N,)) if {USUAL_T, USUAL_N} <= set(of) else (None, None)
 
 
+def _of(implementation: TorchModule, T: int, N: int) -> tuple[int, int]:
+    """T and N, or what the module was made for."""
+    return (implementation.lengths or (T,))[0], (implementation.rows or (N,))[0]
+
+
 def _without_a_value(names: tuple[str, ...]) -> tuple[str, ...]:
     """That a parameter starts as what stood in memory: its user should know; it is judged at values of ours."""
     if not names:
@@ -146,7 +151,7 @@ def _stateless(recipe: Recipe, found: _Found, implementation: TorchModule) -> Su
         return None
     other = TorchModule(recipe, replace(form, tree=None, passing="none", returns="ys"), found.dtype)
     try:
-        if not repeats_itself(other, D, H, 2, found.dtype):
+        if not repeats_itself(other, D, H, _of(implementation, 3, 2)[1], found.dtype):
             return None
     except Exception:  # it wants a state: whatever its forward raises then
         return None
@@ -232,9 +237,9 @@ def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
     try:
         return recipe, _find(recipe)
     except UsageError:
-        if recipe.widths:
+        for other in _otherwise(recipe):
             with contextlib.suppress(UsageError):
-                return (tied := replace(recipe, as_hidden=True)), _find(tied)
+                return other, _find(other)
         with_images = replace(recipe, images=True)
         if recipe.make is None or not any(map(is_over_images, _made(recipe))):
             raise
@@ -242,6 +247,14 @@ def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
         why = f"x is D channels, each a number times one picture of {ROWS} x {COLUMNS}; states and outputs are rows of all their pixels"
         probed = replace(found.probed, detected=(*found.probed.detected, Detection("images", why)))
         return with_images, replace(found, probed=probed)
+
+
+def _otherwise(recipe: Recipe) -> Iterator[Recipe]:
+    """Its other widths as many as the units, and whole numbers in the place of rows, each where there is something of the kind."""
+    embeds = any(isinstance(each, Soft) for module in _made(recipe) for each in module.modules())
+    for as_hidden, tokens in ((True, False), (False, True), (True, True)):
+        if (recipe.widths or not as_hidden) and (embeds or not tokens):
+            yield replace(recipe, as_hidden=as_hidden, tokens=tokens)
 
 
 def _made(recipe: Recipe) -> Iterator[torch.nn.Module]:
@@ -389,8 +402,9 @@ def _trial(implementation: TorchModule, D: int, H: int, dtype: str) -> _Trial:
         return {name: np.asarray(0.5 * rng.normal(size=value.shape), dtype) for name, value in like.items()}
 
     params = normal(implementation.init(rng, D, H))
-    state = normal(implementation.zero_state(params, 2))
-    xs, xs_dot = (np.asarray(rng.normal(size=(3, 2, D)), dtype) for _ in range(2))
+    T, N = _of(implementation, 3, 2)
+    state = normal(implementation.zero_state(params, N))
+    xs, xs_dot = (np.asarray(rng.normal(size=(T, N, D)), dtype) for _ in range(2))
     return _Trial(params, xs, state, normal(params), xs_dot, normal(state))
 
 
@@ -404,15 +418,16 @@ def _admissible(implementation: TorchModule, found: _Found, axis: str) -> tuple[
 
     def works(size: int) -> bool:
         d, h = (size, size) if found.square else (size, H) if axis == "D" else (D, size)
+        T, N = _of(implementation, 2, 2)
         try:
             params = implementation.init(np.random.default_rng(0), d, h)
-            state = implementation.zero_state(params, 2)
-            ys, final = implementation.run(params, np.ones((2, 2, d), found.dtype), state)
+            state = implementation.zero_state(params, N)
+            ys, final = implementation.run(params, np.ones((T, N, d), found.dtype), state)
         except (BpttError, RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             return False  # a size that the module refuses
         form = implementation.form
         width = form.output.at(d, h)
-        return ys.shape in ((2, 2, width), (2, 2, 2 * width)) and all(final[name].shape == state[name].shape for name in final)
+        return ys.shape in ((T, N, width), (T, N, 2 * width)) and all(final[name].shape == state[name].shape for name in final)
 
     return None if works(1) and works(3) else tuple(size for size in TRIED_SIZES if works(size))
 

@@ -135,8 +135,25 @@ def like(value: Array, other: Any) -> Any:
     return list(value) if isinstance(other, list | tuple) else value
 
 
+@dataclass(frozen=True)
+class LastStep:
+    """In a path: the last entry along an axis."""
+
+    axis: int
+
+    @property
+    def index(self) -> Any:
+        return (*(slice(None),) * self.axis, -1)
+
+    def __repr__(self) -> str:
+        return repr(self.index if self.axis else -1)
+
+    def __str__(self) -> str:
+        return "last"
+
+
 def at(result: Any, path: Sequence[Any]) -> Any:
     """The value at `path` in what a call returned: positions and keys, () the whole."""
     for key in path:
-        result = result[key]
+        result = result[-1] if key == LastStep(0) else result[key.index if isinstance(key, LastStep) else key]
     return result

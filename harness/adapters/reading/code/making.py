@@ -279,9 +279,9 @@ def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterato
 def _objects(name: str, classes: Mapping[str, type]) -> list[things.Thing]:
     """Objects of the classes that an argument is called after, where sizes and the like are all that these want: `cell`, an RNNCell."""
     bare, found = name.strip("_").lower(), []
-    for cls in dict.fromkeys(classes.values()):
-        if len(bare) < 3 or not (bare in cls.__name__.lower() or cls.__name__.lower() in bare):
-            continue
+    alike = [c for c in classes.values() if len(bare) > 2 and (bare in c.__name__.lower() or c.__name__.lower() in bare)]
+    kinds = dict.fromkeys(c for c in classes.values() if any(issubclass(c, a) for a in alike))
+    for cls in sorted(kinds, key=lambda c: any(c is not k and issubclass(k, c) for k in kinds)):  # what others are made from comes last
         plan, _, unclear = _plan(cls, {})
         if not unclear:
             made = partial(_made_of, cls, plan)

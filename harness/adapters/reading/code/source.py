@@ -82,15 +82,13 @@ def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-def run_definitions(
-    module: types.ModuleType, tree: ast.Module, filename: str, sizes: Mapping[str, int] | None = None
-) -> ImportError | None:
+def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, sizes: Mapping[str, int] | None = None) -> Exception | None:
     """Put into `module` what the tree defines, without running what it would do.
 
     sizes   whole numbers in the place of those that the tree gives to these names ('H', or 'RNN.hidden_size' in a class)
 
-    Raises whatever a class body raises. An assignment that raises, or trains, is left out, and so is an import of what is not there: what
-    needs it says so when it is called. The first such import's error is returned.
+    Raises whatever a class body raises. An assignment that raises, or trains, is left out, and so is an import that raises: what needs it
+    says so when it is called. The first such import's error is returned.
     """
     namespace, sizes, missing = vars(module), sizes or {}, None
     namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
@@ -101,7 +99,7 @@ def run_definitions(
         if isinstance(node, _DEFINITIONS):
             try:
                 exec(code, namespace)
-            except ImportError as error:
+            except Exception as error:
                 if not isinstance(node, ast.Import | ast.ImportFrom) or "relative import" in str(error):
                     raise
                 missing = missing or error
@@ -258,7 +256,7 @@ def _is_size(value: Any) -> bool:
 class _Absent:
     """What an import would have given that is not there: whoever uses it is told so."""
 
-    def __init__(self, error: ImportError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.__dict__["_error"] = error
 
     def __getattr__(self, name: str) -> Any:
@@ -271,7 +269,7 @@ class _Absent:
         raise self._error
 
 
-def _absent(node: ast.stmt, error: ImportError) -> dict[str, Any]:
+def _absent(node: ast.stmt, error: Exception) -> dict[str, Any]:
     """The names that the imports in `node` would have given."""
     imports = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
     names = [a.asname or (a.name.partition(".")[0] if isinstance(n, ast.Import) else a.name) for n in imports for a in n.names]

@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 _WORDS: dict[str, str] = {
     "params": r"^(parameters?|params?|prm|p|theta|weights?|ws|model|net|state_dict)$",
     "targets": (
-        r"^(y|ys|y_?true|y_?labels?|y_?train|y_?idx|labels?|targets?|target_?(seq|idx|ids)?|t|ts|ground_?truth|"
+        r"^(y|ys|y_?true|y_?labels?|y_?train|y_?idx|labels?|targets?|(target|label)_?(seq|idx|ids|index|indices)?|t|ts|ground_?truth|"
         r"gt|d|Y|expected|tgt|(train|test|batch|mini_?batch)_?[yYtT])$"
     ),
     "rate": r"^(lr|learn(ing)?_?rate|eta|alpha|rate|step_?size)$",

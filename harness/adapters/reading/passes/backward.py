@@ -22,14 +22,19 @@ from bptt.harness.adapters.reading.passes.form import BACKWARD_TRIED, FORWARD_RA
 from bptt.harness.adapters.reading.passes.gradients import gradient_values, idle_with_a_gradient, local_places, places_of
 from bptt.harness.adapters.reading.passes.handing import call, fresh
 from bptt.harness.adapters.reading.passes.losses import loss_method, loss_of
-from bptt.harness.adapters.reading.passes.results import outputs
+from bptt.harness.adapters.reading.passes.results import outputs, with_last_steps
 from bptt.harness.adapters.reading.passes.running import RATE, Pass, Place, Reading, drawn_cotangents, parts_of, probe, run, said
 from bptt.harness.adapters.reading.passes.sources import sources_of
 from bptt.harness.subject import Array, Arrays
 
 
 def readings(forward: Forward, method: str, failures: Failures) -> list[Reading]:
-    """Backward passes that ran and gave a gradient, those with more evidence first."""
+    """Backward passes that ran and gave a gradient, those with more evidence first; where none did, those of a last output alone."""
+    found = _readings(forward, method, failures)
+    return found if found or forward.is_step else _readings(with_last_steps(forward), method, failures)
+
+
+def _readings(forward: Forward, method: str, failures: Failures) -> list[Reading]:
     found: list[Reading] = []
     seen: set[str] = set()
     clip = clip_of(forward.owner.methods[method], forward.owner.methods)

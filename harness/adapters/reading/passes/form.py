@@ -21,7 +21,7 @@ SEQUENCES = (
     ("TND", "NH"), ("NTD", "NH"), ("DNT", "HN"), ("T:ND", "NH"), ("T:DN", "HN"), ("TDN", "HN"),
     ("t", "H1"), ("t", "H"), ("t", "1H"), ("k", "H1"), ("nt", "HN"), ("tn", "NH"), ("nt", "NH"), ("tn", "HN"),
     ("T:D1", "H1"), ("TD1", "H1"), ("TD", "H"), ("TD", "H1"), ("TD", "1H"), ("T:D", "H"), ("T:D", "H1"),
-    ("T:1D", "1H"), ("DT", "H1"), ("DT", "H"),
+    ("T:1D", "1H"), ("DT", "H1"), ("DT", "H"), ("NDT", "NH"),
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ STEPS = (("ND", "NH"), ("DN", "HN"), ("D", "H"), ("D1", "H1"), ("1D", "1H"), ("D
 
 #: Layouts of targets beside those of x: the same kind of numbers, a float for each output, one target for the whole sequence.
 TARGETS = {
-    "many": ("tn", "nt", "TNO", "NTO", "ONT", "T:NO", "T:ON", "n", "NO", "ON", "TND", "NTD", "DNT"),
+    "many": ("tn", "nt", "TNO", "NTO", "ONT", "NOT", "T:NO", "T:ON", "n", "NO", "ON", "TND", "NTD", "DNT"),
     "one": ("t", "k", "T:O1", "TO", "T:O", "T:1O", "OT", "i", "O1", "O", "1O", "TO1", "T:D1", "TD", "T:D", "TD1", "D1"),
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bptt.harness.adapters.reading.code import words
-from bptt.harness.adapters.reading.code.layout import at, canonical, layout_of, unsqueezed
+from bptt.harness.adapters.reading.code.layout import LastStep, at, canonical, layout_of, unsqueezed
 from bptt.harness.adapters.reading.passes.form import Forward, Path
 from bptt.harness.subject import Array
 
@@ -82,6 +83,17 @@ def leaves_of(forward: Forward, root: Any, result: Any) -> dict[Path, str]:
             ):
                 found[("held", name)] = layout
     return found
+
+
+def with_last_steps(forward: Forward) -> Forward:
+    """`forward` with the last step of each result over time as a result of its own, whose gradient a backward pass may be given alone."""
+    leaves, names = dict(forward.leaves), dict(forward.names)
+    for path, layout in forward.leaves.items():
+        bare = layout.replace("S", "T")
+        if "T" in bare and path[0] == "result":
+            last = (*path, LastStep(bare.index("T")))
+            leaves[last], names[last] = bare.replace("T", "").replace(":", ""), forward.names.get(path, "")
+    return replace(forward, leaves=leaves, names=names)
 
 
 def own_width(forward: Forward, result: Any) -> int | None:

@@ -175,3 +175,68 @@ def test_the_state_of_complex_numbers_is_a_pair() -> None:
 def test_graphs_of_a_compiled_module_are_counted() -> None:
     subject = load(torch.compile(torch.nn.GRUCell(3, 7), backend="eager"))[0]
     assert subject.as_made is not None and subject.as_made.told == "1 graph compiled"
+
+
+class Words(torch.nn.Module):
+    """Whole numbers (N, T) in, which it takes apart by their two axes; a width of its own that must be that of the units."""
+
+    def __init__(self, vocab_size: int, embed_dim: int, hidden_size: int, refinement_steps: int) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(vocab_size, embed_dim)
+        self.cell, self.skip = torch.nn.GRUCell(embed_dim, hidden_size), torch.nn.Linear(embed_dim, hidden_size)
+        self.steps, self.out = refinement_steps, torch.nn.Linear(hidden_size, vocab_size)
+
+    def read(self, tokens: torch.Tensor, t: int) -> torch.Tensor:
+        return tokens[:, t]
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        N, T = tokens.shape
+        h, ys = torch.zeros(N, self.cell.hidden_size), []
+        for t in range(T):
+            x = self.embedding(self.read(tokens, t))
+            for _ in range(self.steps):
+                h = self.cell(x, h + self.skip(h))
+            ys.append(self.out(h))
+        return torch.stack(ys, dim=1)
+
+
+class LooksAhead(Words):
+    def read(self, tokens: torch.Tensor, t: int) -> torch.Tensor:
+        return tokens[:, min(t + 1, tokens.shape[1] - 1)] if t % 2 == 0 else tokens[:, t]
+
+
+@pytest.mark.thorough
+def test_a_module_over_whole_numbers_of_two_axes_is_driven_by_the_places_of_its_rows() -> None:
+    assert check(Words, level="smoke", isolate=False).ok
+    assert not check(LooksAhead, level="smoke", isolate=False).ok
+
+
+class Counted(Base):
+    def forward(self, inputs: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor], seq_len: int = 10) -> tuple[torch.Tensor, object]:
+        hs, (h, c) = [], state
+        for k in range(seq_len):
+            h, c = self.cell(inputs[k], (h, c))
+            hs.append(h)
+        return torch.stack(hs), (h, c)
+
+
+class OfABatch(torch.nn.Module):
+    """Made for one size of batch."""
+
+    def __init__(self, input_size: int, hidden_size: int, batch_size: int) -> None:
+        super().__init__()
+        self.cell, self.h0 = torch.nn.GRUCell(input_size, hidden_size), torch.zeros(batch_size, hidden_size)
+
+    def forward(self, xs: torch.Tensor) -> torch.Tensor:
+        h, hs = self.h0.to(xs.dtype), []
+        for x in xs:
+            h = self.cell(x, h)
+            hs.append(h)
+        return torch.stack(hs)
+
+
+@pytest.mark.thorough
+def test_a_number_of_steps_and_a_size_of_batch_are_given() -> None:
+    assert check(Counted, level="smoke", isolate=False).ok
+    [subject] = load(OfABatch)
+    assert subject.batch_sizes == (9,)
