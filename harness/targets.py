@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import traceback
 import types
 import warnings
 from collections.abc import Iterator, Mapping
@@ -423,10 +424,17 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
                 raise
             module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
             folders.append(path.parents[depth + 1])
-        except Exception:  # whatever its lines raise, or those of what it imports: what it defines may need none of them
+        except Exception as error:  # whatever the lines of what it imports raise: what it defines may need none of them
+            if not _raised_by_an_import(error, tree, str(path)):
+                raise
             with _importable(*folders):
                 source.run_definitions(module, tree, str(path))
             return
+
+
+def _raised_by_an_import(error: Exception, tree: ast.Module, file: str) -> bool:
+    imports = {n.lineno for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)}
+    return any(frame.f_code.co_filename == file and line in imports for frame, line in traceback.walk_tb(error.__traceback__))
 
 
 def _added_above(path: Path, error: ModuleNotFoundError, folders: list[Path]) -> bool:

@@ -222,7 +222,16 @@ def _counted(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
-    return seeded(rng, lambda: _made_of(cls, values, sizes))
+    return seeded(rng, lambda: _built(_made_of(cls, values, sizes)))
+
+
+def _built(obj: Any) -> Any:
+    """`obj`, which a method of its own has given its weights where it was made without any."""
+    if next(arrays_in(obj), None) is None:
+        make = next((n for n, f in methods_of(type(obj)).items() if words.BUILD.match(n) and words.arguments(f)[0] in ([], ["self"])), None)
+        if make is not None:
+            getattr(obj, make)()
+    return obj
 
 
 def _sized_class(

@@ -48,9 +48,9 @@ _WORDS: dict[str, str] = {
         r"^(output_?(size|dim|dims|units|features|channels?|nodes|n|d)?|O|n_?y|y_?(dim|size)|out_?(size|dim|features|channels)|"
         r"num_?(outputs?|classes)|n_?(outputs?|classes|out)|classes|odim|target_?(size|dim))$"
     ),
-    "N": r"^(N|B|batch_?size|n_?batch|bs|m|minibatch_?size)$",
+    "N": r"^(N|B|batch_?size|(n|nb|num)_?batch|bs|m|minibatch_?size)$",
     "T": (
-        r"^(T|T_?x|T_?steps?|seq(uence)?_?(len|length|size)s?|sequence_?length|(n_?|num_?)?time_?steps?|n_?steps|num_?steps|steps|"
+        r"^(T|T_?x|T_?steps?|seq(uence)?_?(len|length|size)s?|sequence_?length|(n_?|num_?)?time_?steps?|(n|nb)_?seq|n_?steps|num_?steps|steps|"
         r"max_?(seq_?)?len(gth)?|window(_?(size|len))?|bptt_?steps|unroll(_?(len|length|steps))?|input_?len(gth)?|sentence_?len(gth)?)$"
     ),
     "Z": r"^(z_?(size|dim)|concat_?(size|dim)|x_?h_?(size|dim))$",
@@ -82,6 +82,10 @@ LOSS = re.compile(
 )
 #: Methods that give an object its state, or have it forget the one it has.
 SETTER = re.compile(r"^(set_?(hidden_?)?states?|set_hidden|init_state)$")
+#: Methods that make an object's weights.
+BUILD = re.compile(
+    r"^_?(build|connect(_to)?|set_?up|init(iali[sz]e)?(_?(weights?|params?|parameters|model|layers?|network))?|reset_parameters)$", re.I
+)
 RESET = re.compile(r"^(flush|clear(_cache)?|reset(_?(states?|hidden))?)$")
 
 

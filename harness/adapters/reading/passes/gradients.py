@@ -194,6 +194,9 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
     for argument, role in forward.roles.items():
         if role in ("x", "h", "c") and (words.same(stem, argument) or stem == argument):
             return role
+    alike = [p.name for p in forward.parameters if words.same(stem, p.name.rpartition(".")[2])]
+    if len(alike) == 1:  # 'dWa_t' of '_Wa'
+        return f"p:{alike[0]}"
     for role in ("x", "h", "c"):
         if role in words.roles(stem) and (role == "x" or role in forward.states):
             return role
