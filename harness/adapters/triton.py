@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from bptt.harness.subject import Detection, Device
+from bptt.harness.subject import Detection, Device, Subject
 
 #: Properties of a card that autotuners and heuristics of kernels ask for: those of a large one, so that no configuration is left out.
 _PROPERTIES = {"max_shared_mem": 232448, "multiprocessor_count": 1, "max_num_regs": 65536, "warpSize": 32}
@@ -114,8 +114,17 @@ def launches() -> Iterator[list[str]]:
         executor.__call__ = plain
 
 
+#: What a verdict calls it.
+INTERPRETED = "Triton, interpreted"
+
+
+def is_interpreted(subject: Subject) -> bool:
+    """Whether its kernels run in the interpreter, where a pass may take a second."""
+    return any(each.what == INTERPRETED for each in subject.detected)
+
+
 def told(kernels: list[str]) -> Detection:
     """What a verdict says of kernels that were interpreted."""
     named = ", ".join(dict.fromkeys(kernels))
     limits = "in float32, without TensorFloat-32, races between programs and limits of shared memory; --device cuda runs them on a GPU"
-    return Detection("Triton, interpreted", f"{named}: on the processor, {limits}")
+    return Detection(INTERPRETED, f"{named}: on the processor, {limits}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
+from bptt.harness.call.guard import copies
 from bptt.harness.call.network import as_cell
-from bptt.harness.cases import Case, Cotangent, Data
+from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.checks.evidence import NotApplicable
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.certificate import Examination, examine
@@ -23,6 +26,17 @@ from bptt.harness.weights.map import Identification, regions
 
 
 @dataclass(frozen=True)
+class First:
+    """A run of a case: its data, outputs, final state, and its inputs by name before and after."""
+
+    data: Data
+    ys: Array
+    final: dict[str, Array]
+    before: dict[str, Array]
+    after: dict[str, Array]
+
+
+@dataclass(frozen=True)
 class CheckContext:
     """A subject, what is known about it, and how hard to look.
 
@@ -32,6 +46,7 @@ class CheckContext:
     reason           why it was not identified, "" where it was
     refuted          it was searched for to the end and is no published cell; False where nothing could be compared
     mirror           the reference in the subject's clothes, where it was identified
+    chosen           the exact derivative that was chosen at its first case, once that was looked at
     forward_bug      the published cell that it is but for one known difference, where it is none of them
     variants         known differences to the part of a training loop that it claims to be
     """
@@ -47,15 +62,42 @@ class CheckContext:
     variants: tuple[KnownMistake, ...] = ()
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
     _screened: dict[tuple[Case, int], Screen | None] = field(default_factory=dict, repr=False, compare=False)
-    _chosen: list[Oracle] = field(default_factory=list, repr=False, compare=False)
+    chosen: list[Oracle] = field(default_factory=list, repr=False, compare=False)
     _seen: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
     _named: dict[str, Named | None] = field(default_factory=dict, repr=False, compare=False)
+    _first: dict[Case, First] = field(default_factory=dict, repr=False, compare=False)
+    _forms: dict[tuple[object, ...], tuple[Array, dict[str, Array]]] = field(default_factory=dict, repr=False, compare=False)
 
     def data(self, case: Case) -> Data:
         return draw(self.subject, case)
 
     def run(self, data: Data) -> tuple[Array, dict[str, Array]]:
-        return run(self.subject, data)
+        ys, final = run(self.subject, data)
+        for known in ((len(data.xs), _sizes(data)), (None, _sizes(data))):
+            self._forms.setdefault(known, (ys, final))
+        return ys, final
+
+    def first(self, case: Case) -> First:
+        """The first run of a case, and what stood in its inputs before and after it; asked twice, it is made once."""
+        if case not in self._first:
+            data = self.data(case)
+            before = _inputs(data)
+            ys, final = self.run(data)
+            self._first[case] = First(data, ys, final, before, _inputs(data))
+        return self._first[case]
+
+    def cotangents(self, case: Case, data: Data) -> list[Cotangent]:
+        """Those of a case: of the form of outputs and final states, for which it is run only where none has been of these sizes."""
+        return cotangents(self.subject, case, *self.form(data))
+
+    def form(self, data: Data, at_other_lengths: bool = False) -> tuple[Array, dict[str, Array]]:
+        """Zeros of the form of outputs and final states, as they were at these sizes, or at another number of steps."""
+        T, N = data.xs.shape[:2]
+        known = (None if at_other_lengths else T, _sizes(data))
+        if known not in self._forms:
+            self.run(data)
+        one, final = self._forms[known]
+        return np.zeros((T, N, *one.shape[2:]), one.dtype), {k: np.zeros((N, *v.shape[1:]), v.dtype) for k, v in final.items()}
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
         """The gates' blocks in `params`: from the identified cell, or as the adapter knows them, or ()."""
@@ -86,19 +128,19 @@ class CheckContext:
 
     def screen_at(self, regime: str, case: Case, data: Data, draws: int, apart: bool = False) -> Screen | None:
         """The same with other numbers than those of the case, of a cell with a backward."""
-        if not self._chosen:
-            self._chosen.append(choose(self.subject, case, data, self.mirror))
+        if not self.chosen:
+            self.chosen.append(choose(self.subject, case, data, self.mirror))
             self._seen[regime] = True
-        oracle = self._chosen[0]
+        oracle = self.chosen[0]
         if oracle.exact and regime not in self._seen:
             self._seen[regime] = is_seen_by_differences(oracle, self.subject, case, data, self.mirror)
         if not oracle.exact or not self._seen[regime]:
             return None
-        return screen(self.subject, case, data, self.regions(data.params), draws, oracle, self.mirror, apart)
+        return screen(self.subject, case, data, self.regions(data.params), draws, oracle, self.mirror, apart, self.form(data, True))
 
     def is_exact_under(self, case: Case, data: Data, v: Cotangent) -> bool:
         """Whether one look at all blocks finds the gradients under one cotangent exact."""
-        oracle = self._chosen[0] if self._chosen else choose(self.subject, case, data, self.mirror)
+        oracle = self.chosen[0] if self.chosen else choose(self.subject, case, data, self.mirror)
         try:
             return oracle.exact and screen_under(self.subject, case, data, [], [v], 2, oracle, self.mirror) is not None
         except (ContractError, SubjectError, *CANNOT_TAKE_COMPLEX):
@@ -107,7 +149,7 @@ class CheckContext:
     @property
     def derivatives_are_exact(self) -> bool:
         """Whether the derivatives so far had no truncation error; True before the first."""
-        return all(e.oracle.exact for e in self._examined.values()) and all(oracle.exact for oracle in self._chosen)
+        return all(e.oracle.exact for e in self._examined.values()) and all(oracle.exact for oracle in self.chosen)
 
     def named(self, groups: Mapping[str, Sequence[Question]]) -> Named:
         """What a part's wrong answers are put down to: by the first group of questions for which anything is known (see asking.named).
@@ -123,3 +165,15 @@ class CheckContext:
         """Raises NotApplicable for a subject without gradients."""
         if "backward" not in self.subject.capabilities:
             raise NotApplicable("it has no backward: checked as a forward pass only")
+
+
+def _inputs(data: Data) -> dict[str, Array]:
+    return copies(
+        {f"params[{k!r}]": v for k, v in data.params.items()} | {"xs": data.xs} | {f"state[{k!r}]": v for k, v in data.state.items()}
+    )
+
+
+def _sizes(data: Data) -> tuple[object, ...]:
+    """What the form of outputs depends on, but for the number of steps and rows."""
+    shapes = tuple((k, v.shape, str(v.dtype)) for k, v in data.params.items())
+    return data.xs.shape[2:], str(data.xs.dtype), shapes, tuple((k, v.shape[1:]) for k, v in data.state.items())

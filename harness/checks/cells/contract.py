@@ -76,8 +76,8 @@ def a_sequence_that_starts_from_zero_state_starts_from_the_same(context: CheckCo
 @check("CON110", family="contract", cases=_CASES, needs=("CON100",))
 def outputs_and_final_state_have_the_shapes_of_the_contract(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """ys is (T, N, width), and the final state has the names and shapes of the initial one."""
-    data = context.data(case)
-    ys, final = context.run(data)
+    first = context.first(case)
+    data, ys, final = first.data, first.ys, first.final
     if ys.ndim != 3 or ys.shape[:2] != (case.T, case.N):
         yield _contract(f"run: ys has shape {ys.shape}, wanted (T, N, width) = ({case.T}, {case.N}, ...)", "ys")
         return
@@ -96,9 +96,8 @@ def outputs_and_final_state_have_the_shapes_of_the_contract(context: CheckContex
 @check("CON120", family="contract", cases=_CASES[:1], needs=("CON110",))
 def outputs_have_the_dtype_of_the_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """float64 in, float64 out (float32 for a subject that says so)."""
-    data = context.data(case)
-    ys, final = context.run(data)
-    for name, value in {"ys": ys, **final}.items():
+    first = context.first(case)
+    for name, value in {"ys": first.ys, **first.final}.items():
         if value.dtype != np.dtype(case.dtype):
             yield _contract(f"run: {name} has dtype {value.dtype}, wanted {case.dtype} as the inputs", name)
         else:
@@ -108,19 +107,17 @@ def outputs_have_the_dtype_of_the_inputs(context: CheckContext, case: Case) -> I
 @check("CON130", family="contract", cases=(*_CASES, Case(regime="saturated", seed=3), Case(regime="open", seed=4)), needs=("CON110",))
 def outputs_are_finite(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """No NaN and no infinity in outputs or final state, saturated gates included."""
-    ys, final = context.run(context.data(case))
-    for name, value in {"ys": ys, **{f"final {k}": v for k, v in final.items()}}.items():
+    first = context.first(case)
+    for name, value in {"ys": first.ys, **{f"final {k}": v for k, v in first.final.items()}}.items():
         yield finite(name, value, Where(tensor=name))
 
 
 @check("CON140", family="contract", cases=(*_CASES[:2], Case(regime="saturated", seed=3)), needs=("CON110",))
 def run_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run changes neither params nor xs nor state; weights of a torch module's own that it holds to a set (a clip, a norm) are said."""
-    data = context.data(case)
-    before = _inputs(data)
-    context.run(data)
-    after = _inputs(data)
-    for found in _unchanged("run", before, after):
+    first = context.first(case)
+    data, after = first.data, first.after
+    for found in _unchanged("run", first.before, after):
         of_its_own = context.subject.framework == "torch" and (found.where.tensor or "").startswith("params")
         if found.holds or not of_its_own or not _stays(context, data, after):
             yield found
@@ -138,8 +135,8 @@ def _stays(context: CheckContext, data: Data, after: Arrays) -> bool:
 @check("CON150", family="contract", cases=_CASES[:2], needs=("CON110", "CON130", "CON140"))
 def the_same_input_gives_the_same_output(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run twice: equal to the last bit; and once more after a run on another input, so nothing is remembered between calls."""
-    data = context.data(case)
-    first = _outputs(context, data)
+    data, known = context.data(case), context.first(case)
+    first = {"ys": known.ys} | {f"final {k}": v for k, v in known.final.items()}
     yield from _same("a second run", first, _outputs(context, data), "NONDETERMINISTIC", "the first on the same input")
     if any(not f.holds for f in _same("", first, _outputs(context, data), "NONDETERMINISTIC", "")):
         return
@@ -197,8 +194,7 @@ def gradients_do_not_depend_on_earlier_calls(context: CheckContext, case: Case) 
     """backward twice: equal to the last bit; and once more after a forward and a backward on another input."""
     context.needs_backward()
     data = context.data(case)
-    ys, final = context.run(data)
-    v = cotangents(context.subject, case, ys, final)[0]
+    v = context.cotangents(case, data)[0]
 
     def asked(at: Data = data, on: Cotangent = v) -> dict[str, Array]:
         # copies each time: that a backward writes into its inputs is another check's finding
@@ -252,8 +248,7 @@ def backward_leaves_its_inputs_alone(context: CheckContext, case: Case) -> Itera
     """backward changes neither params nor xs nor state nor cotangents."""
     context.needs_backward()
     data = context.data(case)
-    ys, final = context.run(data)
-    v = cotangents(context.subject, case, ys, final)[0]
+    v = context.cotangents(case, data)[0]
     before = _inputs(data) | _given(v)
     backward(context.subject, data, v)
     yield from _unchanged("backward", before, _inputs(data) | _given(v))
@@ -267,8 +262,7 @@ def gradients_have_the_shapes_of_what_they_are_gradients_of(context: CheckContex
     """dX has the shape of X, for every parameter, the inputs and the initial state; no gradient of something unknown; finite."""
     context.needs_backward()
     data = context.data(case)
-    ys, final = context.run(data)
-    g = backward(context.subject, data, cotangents(context.subject, case, ys, final)[0])
+    g = backward(context.subject, data, context.cotangents(case, data)[0])
     yield from _shapes("dparams", g.params, data.params)
     yield from _shapes("dstate", g.state, data.state)
     if g.xs is not None:
@@ -297,8 +291,7 @@ def every_gradient_is_given(context: CheckContext, case: Case) -> Iterator[Evide
     """backward returns a gradient for every parameter, the inputs and each initial state; what is left out is said, never called right."""
     context.needs_backward()
     data = context.data(case)
-    ys, final = context.run(data)
-    g = backward(context.subject, data, cotangents(context.subject, case, ys, final)[0])
+    g = backward(context.subject, data, context.cotangents(case, data)[0])
     missing = [f"dL/d{k}" for k, v in data.params.items() if k not in g.params and v.dtype.kind == "f"]
     missing += ["dL/dxs"] if g.xs is None and data.xs.dtype.kind == "f" else []
     missing += [f"dL/d{k}0" for k in data.state if k not in g.state]

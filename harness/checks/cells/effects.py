@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.call.cell import backward, run
-from bptt.harness.cases import Case, Data, cotangents, generator
+from bptt.harness.cases import Case, Data, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, holds
 from bptt.harness.checks.registry import check
@@ -32,8 +32,7 @@ def every_parameter_has_an_effect(context: CheckContext, case: Case) -> Iterator
     for seed in range(_DRAWS):
         at = replace(case, seed=case.seed + seed)
         data = context.data(at)
-        ys, final = run(context.subject, data)
-        found = backward(context.subject, data, cotangents(context.subject, at, ys, final)[0]).params
+        found = backward(context.subject, data, context.cotangents(at, data)[0]).params
         dead = {name: mask & (found[name] == 0) for name, mask in dead.items() if name in found and found[name].shape == mask.shape}
     for name, mask in dead.items():
         parts = _parts(mask)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward
-from bptt.harness.cases import Case, Cotangent, cotangents, generator
+from bptt.harness.cases import Case, Cotangent, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, NotLinear, agree
 from bptt.harness.checks.registry import check
@@ -147,8 +147,7 @@ def _linear(name: str, got: Array, expected: Array, eps: float, than: str, terms
 def _at(context: CheckContext, case: Case, a: float, b: float) -> tuple[Cotangent, Gradients]:
     """The cotangent a v + b w, and B of it."""
     data = context.data(case)
-    ys, final = context.run(data)
-    v = cotangents(context.subject, case, ys, final)[0]
+    v = context.cotangents(case, data)[0]
     rng = generator(case, "second cotangent")
     limit = context.subject.dys_scale or 1.0
 

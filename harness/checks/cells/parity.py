@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy as np
 from bptt.harness.adapters.equations.adapt import Beside, EquationCell
 from bptt.harness.adapters.equations.edits import edited
 from bptt.harness.call.cell import backward
-from bptt.harness.cases import Case, Data, cotangents
+from bptt.harness.cases import Case, Cotangent, Data
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import UsageError
+from bptt.harness.gradient.derivatives.tangent import tiled
+from bptt.harness.gradient.screen import side_by_side_of
 from bptt.harness.identify.forward_bug import ForwardBug
 from bptt.harness.identify.published_cell import searched
 from bptt.harness.identify.side_by_side import Way
@@ -275,10 +277,23 @@ def truncated_gradients_equal_truncated_bptt(context: CheckContext, case: Case) 
 
 def _gradients(context: CheckContext, case: Case, mapping: WeightMap, window: int | None) -> Iterator[Evidence]:
     data = context.data(case)
-    ys, final = context.run(data)
+    vs = context.cotangents(case, data)
+    together = window is None and context.subject.batch_sizes is None and all(a.shape[:1] == (case.N,) for a in vs[0].dfinal.values())
+    found = list(_under(context, case, mapping, window, data, vs[:1]))
+    if together and len(vs) > 2:
+        rest = list(_under(context, case, mapping, window, tiled([data] * len(vs[1:])), [side_by_side_of(vs[1:])]))
+        found += rest if all(each.holds for each in rest) else _under(context, case, mapping, window, data, vs[1:])
+    else:
+        found += _under(context, case, mapping, window, data, vs[1:])
+    yield from found
+
+
+def _under(
+    context: CheckContext, case: Case, mapping: WeightMap, window: int | None, data: Data, vs: Sequence[Cotangent]
+) -> Iterator[Evidence]:
     params, xs, state = _reference(mapping, data)
     _, _, tape = reference_forward(mapping, params, xs, state)
-    for v in cotangents(context.subject, case, ys, final):
+    for v in vs:
         dfinal = {mapping.state[k]: a for k, a in v.dfinal.items() if k in mapping.state}
         dfinal = {k: dfinal.get(k, np.zeros_like(s)) for k, s in state.items()}
         if window is None:

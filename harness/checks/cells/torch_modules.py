@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.call.guard import called
-from bptt.harness.cases import Case, Data, cotangents
+from bptt.harness.cases import Case, Data
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.registry import check
@@ -27,7 +27,7 @@ def interleaved_forward_passes_do_not_disturb_each_other(context: CheckContext, 
     """Gradients of a forward pass are the same, to the last bit, with another forward pass between it and its backward."""
     method = _method(context, "interleaved", "keeps a forward pass for a later backward")
     data = context.data(case)
-    v = cotangents(context.subject, case, *context.run(data))[0]
+    v = context.cotangents(case, data)[0]
     other = Data(data.params, -0.7 * data.xs, {k: 0.3 * s for k, s in data.state.items()})
     first, second = ((at.xs, at.state, v.dys, v.dfinal) for at in (data, other))
     alone, together = called(context.subject, "interleaved", method, data.params, first, second)
@@ -48,7 +48,7 @@ def a_second_backward_over_the_same_forward_gives_the_same(context: CheckContext
     """Two backward passes over one forward pass give equal gradients: backward does not write into what forward has saved."""
     method = _method(context, "twice", "keeps a forward pass for a later backward")
     data = context.data(case)
-    v = cotangents(context.subject, case, *context.run(data))[0]
+    v = context.cotangents(case, data)[0]
     first, second = called(context.subject, "twice", method, data.params, data.xs, data.state, v.dys, v.dfinal)
     got = _named(second, data.params)
     for name, expected in _named(first, data.params).items():
@@ -68,7 +68,7 @@ def what_is_frozen_does_not_change_the_other_gradients(context: CheckContext, ca
     """With the inputs, the initial states, or each second parameter not requiring a gradient, all other gradients stay the same."""
     method = _method(context, "partially_frozen", "can be told what needs no gradient")
     data = context.data(case)
-    v = cotangents(context.subject, case, *context.run(data))[0]
+    v = context.cotangents(case, data)[0]
     at = (data.params, data.xs, data.state, v.dys, v.dfinal)
     eps = float(np.finfo(case.dtype).eps)
     full = _named(called(context.subject, "backward", context.subject.implementation.backward, *at), data.params)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from bptt.harness.call import operator as calls
 from bptt.harness.call.operator import Outcome, Point
@@ -91,6 +93,25 @@ def accepted(subject: Subject, cases: Sequence[Case]) -> tuple[Case, ...]:
 
 def refusal(subject: Subject, case: Case) -> str | None:
     """What its own code says where it raises or asserts on purpose that it does not take these sizes; None where it takes them."""
+    return _refusal(_Itself(subject), case)
+
+
+@dataclass(frozen=True, eq=False)
+class _Itself:
+    """A subject that equals itself alone, so that what is known of it is asked once."""
+
+    subject: Subject
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.subject is self.subject
+
+    def __hash__(self) -> int:
+        return id(self.subject)
+
+
+@lru_cache(maxsize=256)
+def _refusal(itself: _Itself, case: Case) -> str | None:
+    subject = itself.subject
     if (multiple := calls.spoken(subject).multiple) > 1 and case.T % multiple:
         return f"T={case.T}: it takes multiples of {multiple} alone"
     try:

@@ -94,6 +94,12 @@ def of_the_same_kind(oracle: Oracle, subject: Subject, data: Data, mirror: Subje
     return _by_complex_step(mirror, data) if mirror is not None and _same_outputs(subject, mirror, data) else None
 
 
+def at_another_input(oracle: Oracle, subject: Subject, data: Data) -> Oracle | None:
+    """An exact oracle of the same kind there, not asked anew whether it can be trusted; None where there is none."""
+    tangents = of_the_same_kind(oracle, subject, data, None)
+    return None if tangents is None else Oracle(oracle.name, True, oracle.why, _of_tangents(tangents))
+
+
 def is_seen_by_differences(oracle: Oracle, subject: Subject, case: Case, data: Data, mirror: Subject | None) -> bool:
     """Whether that derivative is one of the function itself at this input, as far as coarse differences tell: three runs."""
     tangents, direction = of_the_same_kind(oracle, subject, data, mirror), _everywhere(case, data)
@@ -176,11 +182,15 @@ def _complex(name: str, why: str, subject: Subject, data: Data) -> Oracle:
 
 
 def _exact(name: str, why: str, tangents: Tangents, steps: Stepping) -> Oracle:
+    return Oracle(name, True, why, _of_tangents(tangents), steps)
+
+
+def _of_tangents(tangents: Tangents) -> Callable[[Sequence[Direction], Sequence[Cotangent]], Contractions]:
     def contractions(directions: Sequence[Direction], cotangents: Sequence[Cotangent]) -> Contractions:
         values, scales = contract_all(tangents(directions), cotangents)
         return Contractions(values, np.zeros(values.shape), scales)
 
-    return Oracle(name, True, why, contractions, steps)
+    return contractions
 
 
 def _by_complex_step(subject: Subject, data: Data) -> Tangents:

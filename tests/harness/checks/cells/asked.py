@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from bptt.harness.cases import Case
-from bptt.harness.checks.context import CheckContext
+from bptt.harness.checks.context import CheckContext, First
 from bptt.harness.checks.evidence import Evidence
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
@@ -21,6 +22,13 @@ SMALL = Case(T=3, N=2, D=2, H=3, seed=1)
 def context(cell: object, **fields: Any) -> CheckContext:
     (subject,) = [cell] if isinstance(cell, Subject) else load(cell)  # type: ignore[arg-type]  # a class
     return CheckContext(replace(subject, **fields))
+
+
+def stub(**said: Any) -> Any:
+    """A context that answers `data` and `run` as it is told to."""
+    it = SimpleNamespace(**said)
+    it.first = lambda case: First(it.data(case), *it.run(it.data(case)), {}, {})
+    return it
 
 
 def verdicts(found: Iterator[Evidence]) -> list[bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from bptt.harness.checks.cells import batch, contract, linearity
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.subject import Accumulation, Array, Arrays, Detection
-from tests.harness.checks.cells.asked import EPS, SMALL, context, failures, giving, verdicts
+from tests.harness.checks.cells.asked import EPS, SMALL, context, failures, giving, stub, verdicts
 from tests.harness.checks.planted import Clean
 from tests.harness.checks.planted import Gradients as Given
 
@@ -236,7 +235,7 @@ def test_a_zero_state_is_the_same_at_every_call_and_zero_where_a_published_cell_
     ],
 )
 def test_outputs_and_final_state_have_the_shapes_of_the_contract(change: Any, words: list[str]) -> None:
-    asked: Any = SimpleNamespace(data=lambda case: DATA, run=lambda data: change(np.zeros((3, 2, 3)), {"h": np.zeros((2, 3))}))
+    asked: Any = stub(data=lambda case: DATA, run=lambda data: change(np.zeros((3, 2, 3)), {"h": np.zeros((2, 3))}))
     found = list(contract.outputs_and_final_state_have_the_shapes_of_the_contract(asked, SMALL))
     assert headlines(iter(found)) == words and found[-1].holds is ("ys" not in "".join(words))
 
@@ -246,7 +245,7 @@ DATA = Data({"W": np.ones(1)}, np.ones((3, 2, 2)), {"h": np.zeros((2, 3))})
 
 def test_outputs_have_the_dtype_of_the_inputs() -> None:
     def asked(ys: str, h: str, case: Case = SMALL) -> list[str]:
-        it: Any = SimpleNamespace(data=lambda case: DATA, run=lambda data: (np.zeros((3, 2, 3), ys), {"h": np.zeros((2, 3), h)}))
+        it: Any = stub(data=lambda case: DATA, run=lambda data: (np.zeros((3, 2, 3), ys), {"h": np.zeros((2, 3), h)}))
         found = list(contract.outputs_have_the_dtype_of_the_inputs(it, case))
         assert len(found) == 2
         return headlines(iter(found))
@@ -261,7 +260,7 @@ def test_outputs_and_final_states_are_finite(where: str, words: list[str]) -> No
     def one(name: str) -> Array:
         return np.full((2, 3), np.inf if name == where else 0.0)
 
-    it: Any = SimpleNamespace(data=lambda case: DATA, run=lambda data: (one("ys"), {"h": one("h")}))
+    it: Any = stub(data=lambda case: DATA, run=lambda data: (one("ys"), {"h": one("h")}))
     assert headlines(contract.outputs_are_finite(it, SMALL)) == words
 
 
@@ -275,7 +274,7 @@ def answers(*values: float) -> Any:
         value = rest.pop(0)
         return np.full((1, 1, 1), value), {"h": np.full((1, 1), value)}
 
-    return SimpleNamespace(data=lambda case: DATA, run=run, seen=seen, subject=context(Clean).subject)
+    return stub(data=lambda case: DATA, run=run, seen=seen, subject=context(Clean).subject)
 
 
 def test_a_run_is_repeated_and_repeated_after_another() -> None:

@@ -73,9 +73,11 @@ def seen(*sources: str, why: str = "") -> Screen:
 def test_one_look_decides_where_it_has_seen_what_is_asked_for() -> None:
     asked = told(seen("params"))
     found = gradients._certified(asked, SMALL, ("params",))
-    assert asked.asked == ["backward", (None, True)]
+    assert asked.asked == ["backward", (3, False)]  # three steps
+    gradients._certified(asked := told(seen("params")), replace(SMALL, T=2), ("params",))
+    assert asked.asked == ["backward", (3, True)]
     assert (found.holds, found.total, found.sensitivity, found.oracle) == (True, 7, 2e-12, "complex step")
-    assert found.metrics == {"max_relative_error": 3e-15, "miss_probability": pytest.approx(0.08**2)}
+    assert found.metrics == {"max_relative_error": 3e-15, "miss_probability": pytest.approx(1.6e-4**2)}
     because = gradients._certified(told(seen("xs", why="a cast")), SMALL, ("xs", "state"), 3)
     assert because.metrics["oracle_because"] == "a cast"
 
@@ -84,7 +86,7 @@ def test_one_look_decides_where_it_has_seen_what_is_asked_for() -> None:
 def test_what_one_look_has_not_seen_is_examined(look: Screen | None) -> None:
     asked = told(look)
     found = gradients._certified(asked, SMALL, ("params",), 3)
-    assert asked.asked == ["backward", (3, False), ("examine", ALL, 3)]
+    assert asked.asked == ["backward", (1, False), ("examine", ALL, 3)]
     assert found.holds and found.total == 1
 
 
