@@ -114,22 +114,52 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             ),
             *((f"training mode: {', '.join(acting)}",) if (acting := _other_in_training(module)) else ()),
             *_without_a_value(recipe.left_as_memory(D, H)),
+            *_more_than_one(implementation),
         ),
     )
 
 
-def _lengths_and_rows(recipe: Recipe, implementation: TorchModule, found: _Found) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
-    """The only lengths and sizes of batch of a module whose constructor was given one; None for any."""
-    of = [OBVIOUS_ELSE.get(name) for name in recipe.kwargs]
-    for T, N in [(None, None)] + [(None, (USUAL_N,))] * (USUAL_N in of) + [((USUAL_T,), None)] * (USUAL_T in of):
-        steps, rows = T[0] if T else 3, N[0] if N else 2
+#: What a module is judged over that takes no single step, no single row.
+_LONGER, _ROWS = (2, 3, 5, 12, 30, 67), (2, 3, 5)
+
+
+def _lengths_and_rows(
+    recipe: Recipe, implementation: TorchModule, found: _Found
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """The only lengths and sizes of batch that a module takes: those that its constructor was given, or more than one; None for any."""
+    given = [OBVIOUS_ELSE.get(name) for name in recipe.kwargs]
+
+    def runs(T: int, N: int) -> bool:
         try:
             params = implementation.init(np.random.default_rng(0), found.probed.D, found.probed.H)
-            implementation.run(params, np.zeros((steps, rows, found.probed.D)), implementation.zero_state(params, rows))
+            implementation.run(params, np.zeros((T, N, found.probed.D)), implementation.zero_state(params, N))
         except Exception:  # whatever its forward raises at another size
-            continue
-        return T, N
-    return ((USUAL_T,), (USUAL_N,)) if {USUAL_T, USUAL_N} <= set(of) else (None, None)
+            return False
+        return True
+
+    T, N = 3, 2
+    lengths = rows = None
+    if not runs(T, N):
+        if USUAL_N in given:
+            N, rows = USUAL_N, (USUAL_N,)
+        if USUAL_T in given and not runs(T, N):
+            T, lengths = USUAL_T, (USUAL_T,)
+    if lengths is None and runs(2, N) and not runs(1, N):
+        lengths = _LONGER
+    if rows is None and runs(T, 3) and not runs(T, 1):
+        rows = _ROWS
+    if found.probed.form.last:  # each output costs a run over all steps before it
+        lengths = tuple(n for n in lengths or (1, *_LONGER) if n < 13) or lengths
+    return lengths, rows
+
+
+def _more_than_one(implementation: TorchModule) -> tuple[str, ...]:
+    """That it is not judged over a single step or row, where it takes none."""
+    lengths = implementation.lengths or (1,)
+    steps = ("a single step (T = 1): it does not run over one",) if lengths[0] == 2 else ()
+    if len(lengths) > 1 and lengths[-1] < _LONGER[-1]:
+        steps = (*steps, f"more than {lengths[-1]} steps: each output takes a run of its own")
+    return (*steps, *(("a single row (N = 1): what it gives has other axes then, or it raises",) if implementation.rows == _ROWS else ()))
 
 
 def _of(implementation: TorchModule, T: int, N: int) -> tuple[int, int]:
@@ -418,7 +448,7 @@ def _admissible(implementation: TorchModule, found: _Found, axis: str) -> tuple[
 
     def works(size: int) -> bool:
         d, h = (size, size) if found.square else (size, H) if axis == "D" else (D, size)
-        T, N = _of(implementation, 2, 2)
+        T, N = _of(implementation, 2, 2)  # the least
         try:
             params = implementation.init(np.random.default_rng(0), d, h)
             state = implementation.zero_state(params, N)
