@@ -123,9 +123,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
 _LONGER, _ROWS = (2, 3, 5, 12, 30, 67), (2, 3, 5)
 
 
-def _lengths_and_rows(
-    recipe: Recipe, implementation: TorchModule, found: _Found
-) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+def _lengths_and_rows(recipe: Recipe, implementation: TorchModule, found: _Found) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     """The only lengths and sizes of batch that a module takes: those that its constructor was given, or more than one; None for any."""
     given = [OBVIOUS_ELSE.get(name) for name in recipe.kwargs]
 

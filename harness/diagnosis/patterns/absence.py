@@ -46,14 +46,19 @@ def without_effect(numbers: Numbers) -> Iterator[Cause]:
 
 
 def _is_read(numbers: Numbers, name: str) -> bool:
-    """Whether outputs or final states change with a parameter, at any of four draws of all of them; True where that can't be tried."""
+    """Whether outputs or final states change with a parameter, over three steps and more, at any of four draws of all of them.
+
+    True where that can't be tried.  What is carried from step to step does not show in a single one.
+    """
     wrong, rng = numbers.wrong, np.random.default_rng(0)
+    data = replace(wrong.data, xs=np.concatenate([wrong.data.xs] * 3))
     try:
-        subject = as_cell(wrong.subject, wrong.case) if wrong.subject.kind == "network" else wrong.subject
+        longer = replace(wrong.case, T=3 * wrong.case.T)
+        subject = as_cell(wrong.subject, longer) if wrong.subject.kind == "network" else wrong.subject
         for _ in range(4):
-            params = {n: np.asarray(rng.normal(size=p.shape), p.dtype) for n, p in wrong.data.params.items()}
-            ys, final = run(subject, replace(wrong.data, params=params))
-            others, last = run(subject, replace(wrong.data, params=params | {name: -params[name]}))
+            params = {n: np.asarray(rng.normal(size=p.shape), p.dtype) for n, p in data.params.items()}
+            ys, final = run(subject, replace(data, params=params))
+            others, last = run(subject, replace(data, params=params | {name: -params[name]}))
             if not (np.array_equal(ys, others) and all(np.array_equal(v, last[n]) for n, v in final.items())):
                 return True
     except (ContractError, SubjectError):

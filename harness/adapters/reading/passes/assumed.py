@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.layout import LastStep
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values
 from bptt.harness.adapters.reading.passes.results import outputs
 from bptt.harness.subject import Array
@@ -24,14 +25,17 @@ from bptt.harness.subject import Array
 def loss_of(forward: Forward, function: Any, target: str, handed: Collection[Path], root: Any, result: Any) -> Path | None:
     """The loss that a backward pass can be of, as ('assumed', kind, leaf, factor); None where no output goes with the targets.
 
-    `handed` are the leaves of forward that the backward pass `function` is given: of several outputs it is one of these.
+    `handed` are the leaves of forward that the backward pass `function` is given: of several outputs it is one of these.  Of outputs over
+    time and one target a sequence it is the last, never another one of them: `forward` has it (see `with_last_steps`).
     """
     if not target:
         return None
     over_time = any(a in target for a in "Ttk")
+    lists = {p for p, w in forward.leaves.items() if ":" in w}
     fitting = [
         p for p, w in forward.leaves.items()
         if w and ("O" in w or (forward.counts and "D" in w) or ("D" in target and "D" in w)) and ("T" in w.replace("S", "T")) == over_time
+        and not (p[:-1] in lists and not isinstance(p[-1], LastStep))
     ]  # fmt: skip
     if not fitting:
         return None
