@@ -242,7 +242,8 @@ def _gives_gradients(name: str, function: Any) -> bool:
         return False
     named = [n for n in (*handed_back, *(code.co_varnames if code else ())) if words.stem(n) != n]
     inputs = [a for a in arguments if a not in ("self", "cls")]
-    return bool(words.LOSS.match(name)) or (len(set(named)) >= 2 and bool(inputs) and (not words.BACKWARD.match(name) or "forward" in name))
+    goes_both_ways = bool(words.LOSS.match(name)) or re.search(r"(forward|fwd)_?(and_?)?(back|bwd)", name, re.I) is not None
+    return goes_both_ways or (len(set(named)) >= 2 and bool(inputs) and (not words.BACKWARD.match(name) or "forward" in name))
 
 
 def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]], failures: Failures) -> Subject | None:

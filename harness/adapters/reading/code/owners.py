@@ -159,25 +159,40 @@ class Namespace:
         self._bind()
 
     def _bind(self) -> None:
-        """Every function of the module, with this object's dict for its globals."""
+        """Every function of the module, with this object's dict for its globals, and these for defaults that are one of them."""
         module = vars(self)["_module"]
+        named = _by_identity(module)
         vars(self).setdefault("__builtins__", vars(module).get("__builtins__"))
         for name, value in list(vars(self).items()):
             if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not hasattr(value, "__wrapped__"):
-                bound = types.FunctionType(value.__code__, vars(self), value.__name__, value.__defaults__, value.__closure__)
+                defaults = value.__defaults__ or ()
+                names = getattr(value, "__bptt_defaults__", None) or tuple(named.get(id(d), "") for d in defaults)
+                own = tuple(vars(self)[n] if n else d for n, d in zip(names, defaults, strict=True)) or None
+                bound = types.FunctionType(value.__code__, vars(self), value.__name__, own, value.__closure__)
+                bound.__bptt_defaults__ = names  # type: ignore[attr-defined]  # whose they are, for the next copy
                 bound.__kwdefaults__, bound.__module__, bound.__qualname__ = value.__kwdefaults__, value.__module__, value.__qualname__
                 vars(self)[name] = bound
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Namespace:
         twin = object.__new__(Namespace)
-        vars(twin).update({k: _copied(v, memo) for k, v in vars(self).items()})
+        module = vars(self)["_module"]
+        vars(twin).update({k: _copied(v, memo, module) for k, v in vars(self).items()})
         twin._bind()
         return twin
 
 
-def _copied(value: Any, memo: dict[int, Any]) -> Any:
+def _holds_arrays(value: Any, module: types.ModuleType) -> bool:
+    """Whether a global may hold weights: an array, a list or dict, an object of a class of the module."""
+    return isinstance(value, np.ndarray | list | dict) or type(value).__module__ == module.__name__
+
+
+def _by_identity(module: types.ModuleType) -> dict[int, str]:
+    return {id(v): n for n, v in vars(module).items() if not n.startswith("__") and _holds_arrays(v, module)}
+
+
+def _copied(value: Any, memo: dict[int, Any], module: types.ModuleType) -> Any:
     """Arrays, and what holds them, are copied; code is shared."""
-    if isinstance(value, np.ndarray | list | dict):
+    if _holds_arrays(value, module):
         try:
             return copy.deepcopy(value, memo)
         except Exception:  # what cannot be copied (an open file in a list) is shared
@@ -217,9 +232,11 @@ def _globals_read(module: types.ModuleType, functions: Mapping[str, Any]) -> set
     """Names of globals that the functions, and functions of the module that they call, read."""
     pending, seen = [f for f in functions.values() if isinstance(f, types.FunctionType)], set[str]()
     done: set[Any] = set()
+    named = _by_identity(module)
     while pending:
-        code_of = pending.pop().__code__
-        stack = [code_of]
+        function = pending.pop()
+        seen |= {named[id(d)] for d in function.__defaults__ or () if id(d) in named}
+        stack = [function.__code__]
         while stack:
             code = stack.pop()
             if code in done:
