@@ -47,6 +47,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bptt.harness.errors import UsageError
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 #: Where functions over tensors run.
@@ -273,3 +275,8 @@ class Subject:
     undriven: tuple[str, ...] = ()
     inner: tuple[Subject, ...] = ()
     other: Subject | None = None
+
+    def __post_init__(self) -> None:
+        scale = self.dys_scale
+        if scale is not None and not (isinstance(scale, int | float) and 1e-30 <= scale <= 1e30):  # else gradients vanish in its dtype
+            raise UsageError(f"{self.name}.dys_scale is {scale!r}, wanted a number from 1e-30 to 1e30")

@@ -88,6 +88,7 @@ def test_optional_attributes_are_taken_over() -> None:
         (without(Cell, square=1), "square is 1, wanted True or False"),
         (without(Cell, dtype="float16"), "dtype is 'float16', wanted one of float32"),
         (without(Cell, dys_scale=-1), "dys_scale is -1, wanted a positive number"),
+        (without(Cell, dys_scale=1e-300), "dys_scale is 1e-300, wanted a number from 1e-30 to 1e30"),
         (without(Cell, truncation=-1), "truncation is -1, wanted the largest lag as a whole number"),
         (without(Cell, like="lstn"), "like is 'lstn', did you mean 'lstm"),
         (without(Cell, __init__=lambda self, size: None), "Made\\(\\) failed with TypeError"),
