@@ -14,6 +14,8 @@ from pathlib import Path
 from bptt.harness.run.events import from_here
 from bptt.harness.subject import Subject
 
+#: Larger files are known by their size and time: to read them takes longer than to check.
+_WHOLE = 2**26
 #: Before the name of an installed package, whose version stands for its files.
 PACKAGE = "package "
 
@@ -21,7 +23,8 @@ PACKAGE = "package "
 def sources_of(subject: Subject) -> dict[str, str]:
     """{file: SHA-256} of the file of a subject and of all that it imports outside of installed packages; those with their versions.
 
-    Empty where no file is known: then nothing says that two runs saw the same code.
+    Files that it names in a string, weights to load or a module to import, are among them.  Empty where no file is known: then nothing
+    says that two runs saw the same code.
     """
     place = subject.spec.rpartition(":")[0] or subject.spec
     start = Path(subject.source[0]) if subject.source is not None else Path(place)
@@ -36,7 +39,7 @@ def sources_of(subject: Subject) -> dict[str, str]:
             continue
         found[key] = fingerprint(key)
         if not key.startswith(PACKAGE) and path.suffix == ".py":
-            pending += _imported(path)
+            pending += [*_imported(path), *_named(path)]
     return dict(sorted(found.items()))
 
 
@@ -50,6 +53,9 @@ def fingerprint(key: str) -> str:
     try:
         if key.startswith(PACKAGE):
             return _version(key.removeprefix(PACKAGE))
+        status = Path(key).stat()
+        if status.st_size > _WHOLE:
+            return f"{status.st_size} bytes, changed at {status.st_mtime_ns}"
         return hashlib.sha256(Path(key).read_bytes()).hexdigest()
     except (OSError, metadata.PackageNotFoundError):
         return ""
@@ -114,6 +120,20 @@ def _imported(path: Path) -> Iterator[Path]:
             file = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(file, str) and name.partition(".")[0] not in sys.stdlib_module_names and Path(file).is_file():
                 yield Path(file)
+
+
+def _named(path: Path) -> Iterator[Path]:
+    """Files beside a file, or in the current folder, and loaded modules, that stand in it as strings."""
+    try:
+        words = {n.value for n in ast.walk(ast.parse(path.read_bytes())) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    except (OSError, SyntaxError, ValueError):
+        return
+    for word in sorted(words):
+        file = getattr(sys.modules.get(word), "__file__", None)
+        if isinstance(file, str) and word.partition(".")[0] not in sys.stdlib_module_names and Path(file).is_file():
+            yield Path(file)
+        elif "." in word and len(word) < 200 and "\0" not in word:
+            yield from (folder / word for folder in (path.parent, Path()) if (folder / word).is_file())
 
 
 def _same(file: object, path: Path) -> bool:

@@ -135,3 +135,17 @@ def test_sources_are_the_file_what_it_imports_and_the_versions_of_packages(cell:
     assert not unchanged({})
     (reference,) = load("refimpl:elman")
     assert list(sources_of(reference)) == ["package bptt"]
+
+
+def test_what_a_file_names_in_a_string_is_one_of_its_sources(cell: Path) -> None:
+    """Weights that it loads, and a module that it imports by name: where they change, nothing is taken over."""
+    for name in ("weights.npz", "by_name.py"):
+        (cell.parent / name).write_text("K = 1.0\n")
+    behind = 'import importlib\n\nclass Named(Right):\n    scale = importlib.import_module("by_name").K\n    weights = "weights.npz"\n'
+    module(cell.parent, behind, "named.py")
+    sys.modules.pop("by_name", None)
+    (subject,) = load("named.py:Named")
+    sources = sources_of(subject)
+    assert list(sources) == ["by_name.py", "named.py", "package numpy", "weights.npz"]
+    (cell.parent / "weights.npz").write_text("other")
+    assert not unchanged(sources)
