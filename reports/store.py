@@ -79,11 +79,15 @@ class StreamWriter:
 def write_bytes(content: bytes, path: StrPath) -> None:
     """Write atomically: into a temporary file beside `path`, then renamed.  Makes parent folders; follows a link; a device is written to.
 
-    Raises OSError: then `path` is as it was, and nothing is left beside it.
+    Raises OSError, also for a pipe that nobody reads: then `path` is as it was, and nothing is left beside it.
     """
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
-        path.write_bytes(content)
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "wb") as file:
+            if hasattr(os, "set_blocking"):
+                os.set_blocking(descriptor, True)
+            file.write(content)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

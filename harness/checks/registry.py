@@ -6,6 +6,7 @@ that has one is asked; a third party names its modules in the entry-point group 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -86,6 +87,8 @@ def check(
     """Mark a generator function as a check.  Raises UsageError for one that could never yield or has no docstring."""
 
     def mark(function: F) -> F:
+        if sys.flags.optimize > 1:
+            raise UsageError("Python strips the texts of the checks (-OO, PYTHONOPTIMIZE=2), wanted it without that")
         if not function.__doc__:
             raise UsageError(f"check {id} ({function.__name__}) has no docstring, wanted the property as its first line")
         if not cases or level not in LEVELS:

@@ -50,7 +50,7 @@ class Follower:
         self.began = True
         for path in self._paths:
             self._try(path, remove_earlier, path)
-            if path.suffix in STREAMED:
+            if path.suffix in STREAMED and (path.is_file() or not path.exists()):  # what is no file is written to once, at the end
                 self._try(path, self._open, path)
         if self._bar:
             self._bar.start()

@@ -185,6 +185,19 @@ def test_a_run_and_its_benchmarks_merge(failing_run: Run, tmp_path: Path) -> Non
         assert run.command == failing_run.command
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_a_pipe_that_nobody_reads_is_refused_and_one_that_is_read_is_written(failing_run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+    with pytest.raises(OSError):
+        store.write_json(failing_run, path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    content = store.stream_of(failing_run)[:4000]
+    store.write_bytes(content, path)
+    assert os.read(reading, 5000) == content
+    os.close(reading)
+
+
 def test_a_device_is_written_to_and_a_link_followed(failing_run: Run, tmp_path: Path) -> None:
     (tmp_path / "full.json").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):

@@ -43,7 +43,11 @@ TORCH = ("torch", "bptt.harness.adapters.torch.adapt", "bptt.harness.adapters.to
 def main(arguments: Sequence[str] | None = None) -> None:
     """Import, say so, and fork until the socket ends."""
     descriptor, *modules = sys.argv[1:] if arguments is None else arguments
-    control = socket.socket(fileno=int(descriptor))
+    with socket.socket(fileno=int(descriptor)) as control:
+        _serve(control, modules)
+
+
+def _serve(control: socket.socket, modules: Sequence[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # whoever started it ends it, by closing the socket
     for name in modules:
