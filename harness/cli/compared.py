@@ -34,13 +34,12 @@ def with_comparison(run: Run, jobs: int | None = None) -> Run:
     if not cells:
         return run
     from bptt.harness.experiments.engine.plan import plan
-    from bptt.harness.experiments.engine.run import measured_alone
+    from bptt.harness.experiments.engine.run import measured_together
 
     (planned,) = plan(["comparison"], cells=cells, size="quick", seed=run.seed)
     planned = replace(planned, settings={**planned.settings, "start": "own"}, cell=None)
-    compared = measured_alone(planned, jobs)
+    compared, *rounded = measured_together([planned, *plan(["rounding"], cells=cells[:MOST_ROUNDED], size="quick", seed=run.seed)], jobs)
     of_cells = [compared] if any(f.marked for f in compared.frames) else []
-    rounded = [measured_alone(each, jobs) for each in plan(["rounding"], cells=cells[:MOST_ROUNDED], size="quick", seed=run.seed)]
     return replace(run, experiments=(*run.experiments, *of_cells, *(e for e in rounded if e.frames)))
 
 

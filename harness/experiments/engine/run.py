@@ -144,17 +144,20 @@ def run_planned(
     return Ran(run, failures, seconds, resumed)
 
 
-def measured_alone(p: Planned, jobs: int | None = None) -> Experiment:
-    """One experiment beside other work: nothing is stored, and a point that raises leaves the others as they are."""
+def measured_together(planned: Sequence[Planned], jobs: int | None = None) -> list[Experiment]:
+    """Experiments beside other work, in the same workers: nothing is stored, and a point that raises leaves the others as they are."""
     found: dict[str, Outcome] = {}
-    tasks = _tasks(p)
+    tasks = [_tasks(p) for p in planned]
 
     def take(task: Task, outcome: Outcome) -> None:
         found[task.key] = outcome
 
-    sweep(tasks, backend_("loky", jobs or cores(), None), take)
-    points = [Point(task.settings, o.values) for task in tasks if isinstance(o := found[task.key], Measured)]
-    return _named(p.definition.gather(points), p)
+    sweep([task for each in tasks for task in each], backend_("loky", jobs or cores(), None), take)
+
+    def points(of: Sequence[Task]) -> list[Point]:
+        return [Point(task.settings, o.values) for task in of if isinstance(o := found[task.key], Measured)]
+
+    return [_named(p.definition.gather(points(of)), p) for p, of in zip(planned, tasks, strict=True)]
 
 
 def command_of(

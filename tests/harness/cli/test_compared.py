@@ -32,12 +32,12 @@ def test_it_is_drawn_where_a_page_of_a_whole_check_is_asked_for(
 def test_cells_that_ran_are_compared_and_no_verdict_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def measured(planned: Any, jobs: int | None) -> Experiment:
-        asked.append(planned.settings)
-        curve = Series("mine", "lag", "norm", (0.0, 1.0), (0.0, -1.0))
-        return Experiment(planned.definition.name, None, (), frames=(Frame("f", "lag", "norm", (curve,), marked=("mine",)),))
+    def measured(planned: Any, jobs: int | None) -> list[Experiment]:
+        asked.extend(each.settings for each in planned)
+        frame = Frame("f", "lag", "norm", (Series("mine", "lag", "norm", (0.0, 1.0), (0.0, -1.0)),), marked=("mine",))
+        return [Experiment(each.definition.name, None, (), frames=(frame,)) for each in planned]
 
-    monkeypatch.setattr("bptt.harness.experiments.engine.run.measured_alone", measured)
+    monkeypatch.setattr("bptt.harness.experiments.engine.run.measured_together", measured)
     targets = (
         Target("LSTM", "torch.nn:LSTM", "torch", id="a", args={"hidden_size": 4}),
         Target("Slow", "slow.py:Slow", "numpy", id="b"),
