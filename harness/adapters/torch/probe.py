@@ -10,6 +10,7 @@ import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -58,6 +59,19 @@ class _Axes:
         return self.shape[0 if self.batch_first else 1]
 
 
+@contextmanager
+def _as_it_was(module: torch.nn.Module) -> Iterator[None]:
+    """What a call leaves in attributes is gone after it: a state of a wrong form, kept by the module, would spoil the calls that follow."""
+    kept = [(each, dict(vars(each))) for each in module.modules()]
+    try:
+        yield
+    finally:
+        for each, attributes in kept:
+            for name in vars(each).keys() - attributes.keys():
+                del vars(each)[name]
+            vars(each).update(attributes)
+
+
 class Prober:
     """Calls one module, again and again.  `module` is a private copy in evaluation mode, of dtype `dtype`."""
 
@@ -82,7 +96,7 @@ class Prober:
             arguments = tuple(packed) if given.passing == "spread" else (packed,)
         text = ", ".join(["x " + str(tuple(x.shape)), *(f"state {describe(a)}" for a in arguments)])
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _as_it_was(self.module):
                 result = self.module(x, *arguments)
         except Exception as error:  # whatever a user's forward raises: see docstring
             self.trouble.setdefault(kind, f"module({text}) raised {one_line(error)}")
