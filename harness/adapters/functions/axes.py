@@ -87,7 +87,7 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                 if all(here := _worth(call, found, dtype)):
                     return found, ""
                 if best is None:
-                    end = min(end, time.process_time() + seconds / 10)
+                    end = min(end, time.process_time() + seconds / 2)
                 if best is None or here > worth:
                     best, worth = found, here
     return best, said

@@ -18,18 +18,29 @@ def widened(claims: str = "") -> Iterator[None]:
     """
     import torch
     from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
 
     short = {torch.float32: torch.float64, torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.complex64: torch.complex128}
     claimed, of_type = getattr(torch, claims) if claims else None, torch.Tensor.dtype.__get__  # type: ignore[attr-defined]  # a getter
     casts = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
+    engines = {torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward}
 
     def wide(value: Any) -> Any:
         return short.get(value, value) if isinstance(value, torch.dtype) else value
+
+    class WideBackward(TorchDispatchMode):
+        """The same where torch looks at no function: in the backward of an autograd.Function."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+            return func(*(wide(a) for a in args), **{k: wide(v) for k, v in (kwargs or {}).items()})
 
     class Wide(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
             if claimed is not None and func == of_type and func(*args).is_floating_point:
                 return claimed
+            if func in engines:
+                with WideBackward():
+                    return func(*args, **(kwargs or {}))
             if func in casts:
                 given = args[0]
                 return given if given.is_floating_point() or given.is_complex() else given.to(torch.float64)

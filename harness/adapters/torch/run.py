@@ -15,6 +15,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
+from bptt.harness.adapters.functions.wide import widened
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.build import Recipe, one_line
 from bptt.harness.adapters.torch.form import Form, slots
@@ -54,6 +55,7 @@ class TorchModule:
     recipe: Recipe
     form: Form
     params_dtype: str = "float64"
+    wide: bool = False  # casts to float32 are made casts to float64
     complex_zeros: bool = False  # see `default_dtype`; costs half as much again, so only where a module needs it
     complex_states: bool = False  # each state is a pair of real ones (see `parts`)
     lengths: tuple[int, ...] | None = None  # the only T and N of a module whose constructor was given one
@@ -103,7 +105,7 @@ class TorchModule:
     def tensors(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None = None) -> tuple[torch.Tensor, _Tensors]:
         """What `run` gives, as tensors."""
         dtype = _common_dtype(params, xs, state)
-        with default_dtype(dtype, self.complex_zeros), torch.no_grad():
+        with default_dtype(dtype, self.complex_zeros, self.wide), torch.no_grad():
             module, own = self._loaded(params, dtype)
             inputs = {name: tensor_of(value, dtype) for name, value in state.items()}
             x = tensor_of(xs, dtype)
@@ -182,7 +184,7 @@ class TorchModule:
         dtype = _common_dtype(params, xs, state)
         if dtype.is_complex:
             raise TypeError(f"{self.recipe.label}: backward got {dtype}, wanted real numbers")
-        with default_dtype(dtype), torch.enable_grad():
+        with default_dtype(dtype, wide=self.wide), torch.enable_grad():
             module, weights = self._loaded(params, dtype)
 
             def graph_of(xs: Array, state: Arrays, frozen: _Frozen | None = None, lengths: Array | None = None) -> _Graph:
@@ -206,7 +208,7 @@ class TorchModule:
     ) -> tuple[Array, dict[str, Array]]:
         """Directional derivatives of ys and the final state by forward-mode differentiation; a missing tangent counts as zero."""
         dtype = _common_dtype(params, xs, state)
-        with warnings.catch_warnings(), default_dtype(dtype), forward_ad.dual_level():
+        with warnings.catch_warnings(), default_dtype(dtype, wide=self.wide), forward_ad.dual_level():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from what it imports on the first dual number
             module, parameters = self._loaded(params, dtype)
 
@@ -400,10 +402,10 @@ def _tangent(value: torch.Tensor) -> Array:
 
 
 @contextmanager
-def default_dtype(dtype: torch.dtype, complex_zeros: bool = False) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype, complex_zeros: bool = False, wide: bool = False) -> Iterator[None]:
     """torch.zeros(...) without a dtype inside a module gives `dtype`.
 
-    For a complex one it gives the real counterpart, unless `complex_zeros`.
+    For a complex one it gives the real counterpart, unless `complex_zeros`.   wide: in double precision a cast to float32 is one to float64
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype.to_real() if dtype.is_complex else dtype)
@@ -412,9 +414,11 @@ def default_dtype(dtype: torch.dtype, complex_zeros: bool = False) -> Iterator[N
             with warnings.catch_warnings(), _ComplexFactories(dtype) if complex_zeros else nullcontext():
                 # torch warns once in a process that it drops an imaginary part; whether it did is found out by comparing
                 warnings.simplefilter("ignore")
-                yield
+                with widened() if wide else nullcontext():
+                    yield
         else:
-            yield
+            with widened() if wide and dtype is torch.float64 else nullcontext():
+                yield
     finally:
         torch.set_default_dtype(before)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +34,10 @@ TRIED_SIZES = range(1, 33)
 
 @dataclass(frozen=True)
 class _Found:
-    """What probing a recipe gave: the sizes at which it worked, and whether the constructor decides them."""
+    """What probing a recipe gave: the sizes at which it worked, and whether the constructor decides them.
+
+    wide   casts to float32 on the way have to be casts to float64
+    """
 
     probed: Probed
     module: torch.nn.Module
@@ -41,6 +45,10 @@ class _Found:
     square: bool
     input_fixed: bool
     hidden_fixed: bool
+    wide: bool = False
+
+    def told(self, what: str, why: str) -> _Found:
+        return replace(self, probed=replace(self.probed, detected=(*self.probed.detected, Detection(what, why))))
 
 
 def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject | None:
@@ -52,12 +60,16 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         torch.manual_seed(0)
         recipe, found = _found(recipe)
         implementation = TorchModule(recipe, found.probed.form, found.dtype, complex_states=found.probed.complex_states)
+        implementation.wide = found.wide
         implementation.lengths, implementation.rows = _lengths_and_rows(recipe, implementation, found)
         if found.dtype == "float64" and own_dtype(found.module) is torch.float32 and _rounds_to_float32(implementation, found):
-            why = "it rounds to float32 on the way, whatever it is given: it is judged in its own dtype"
-            probed = replace(found.probed, detected=(*found.probed.detected, Detection("float32 only", why)))
-            found = replace(found, dtype="float32", probed=probed)
-            implementation.params_dtype = "float32"
+            implementation.wide = True
+            if _rounds_to_float32(implementation, found):
+                why = "it rounds to float32 on the way, whatever it is given: it is judged in its own dtype"
+                found = replace(found, dtype="float32").told("float32 only", why)
+                implementation.wide, implementation.params_dtype = False, "float32"
+            else:
+                found = found.told("widened", "it casts to float32 on the way, whatever it is given: these casts are made casts to float64")
         return _subject(recipe, found, implementation)
 
 
@@ -313,26 +325,27 @@ def _find_at(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> _Found:
         inputs = [H, *(size for size in inputs if size != H)]
     if free_H:
         widths = [PIXELS * H] if recipe.images else [H, 2 * H, *(size for size in widths if size not in (H, 2 * H))][:8]
-    dtype, probed = _probe_in_some_dtype(recipe, module, inputs, widths, D, H)
+    dtype, wide, probed = _probe_in_some_dtype(recipe, module, inputs, widths, D, H)
     square = free_H and probed.D == probed.H
     input_fixed = recipe.D is not None or not (free_D or square)
-    return _Found(probed, module, dtype, square, input_fixed, recipe.H is not None or not free_H)
+    return _Found(probed, module, dtype, square, input_fixed, recipe.H is not None or not free_H, wide)
 
 
 def _probe_in_some_dtype(
     recipe: Recipe, module: torch.nn.Module, inputs: list[int], widths: list[int], D: int, H: int
-) -> tuple[str, Probed]:
+) -> tuple[str, bool, Probed]:
+    """The dtype, whether casts to float32 had to be made casts to float64 in it, and what was found.  Raises UsageError."""
     known = H if recipe.hidden_name is not None else None
     trouble: ProbeError | None = None
-    for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
+    for name, dtype, wide in (("float64", torch.float64, False), ("float64", torch.float64, True), ("float32", torch.float32, False)):
         try:
-            with default_dtype(dtype):
+            with default_dtype(dtype, wide=wide):
                 probed = _probed_in(in_dtype(module, dtype, recipe), dtype, inputs, widths, known)
         except ProbeError as error:
             trouble = trouble or error
             continue
-        told = () if name == "float64" else (Detection("float32 only", f"in float64: {trouble}"),)
-        return name, replace(probed, detected=probed.detected + told)
+        told = () if trouble is None else (Detection("widened" if wide else "float32 only", f"in float64: {trouble}"),)
+        return name, wide, replace(probed, detected=probed.detected + told)
     raise UsageError(f"{recipe.spec}: {recipe.call(D, H)}: {trouble}") from trouble
 
 
@@ -542,7 +555,7 @@ def _claim(module: torch.nn.Module, name: str, kinds: tuple[type, ...]) -> Any:
 
 
 def source_of(module: torch.nn.Module) -> tuple[str, int] | None:
-    """File and line of the hand-written backward in the module's own file, else of its class; None where there is no file."""
+    """File and line of the hand-written backward that the module uses, where it is one alone, else of its class; None without a file."""
     cls = _user_class(module)
     forward = attribute(cls, "forward")
     scope = forward.__globals__ if inspect.isfunction(forward) else {}
@@ -551,9 +564,21 @@ def source_of(module: torch.nn.Module) -> tuple[str, int] | None:
         for value in scope.values()
         if isinstance(value, type) and issubclass(value, torch.autograd.Function) and value.__module__ == cls.__module__
     ]
-    named = {name for method in vars(cls).values() if inspect.isfunction(method) for name in method.__code__.co_names}
-    used = [function for function in functions if function.__name__ in named] or functions
-    return _place(used[0].backward if used else cls)
+    held = [value for owner in cls.__mro__ if owner.__module__ == cls.__module__ for value in vars(owner).values()]
+    named = _names(scope, [value for value in held if inspect.isfunction(value)])
+    used = [f for f in functions if f.__name__ in named or any(f is value for value in held)] or functions
+    return _place(used[0].backward if len(used) == 1 else cls)
+
+
+def _names(scope: Mapping[str, object], functions: Sequence[types.FunctionType]) -> set[str]:
+    """Names that functions read, and the functions of their file that they read by name."""
+    found: set[str] = set()
+    left = list(functions)
+    while left:
+        new = set(left.pop().__code__.co_names) - found
+        found |= new
+        left += [value for name in new if inspect.isfunction(value := scope.get(name)) and value.__globals__ is scope]
+    return found
 
 
 def _place(obj: Any) -> tuple[str, int] | None:

@@ -238,7 +238,41 @@ class StartsAtZero(nn.Module):
 
 class OnlyFloat32(StartsAtZero):
     def forward(self, x: Any, h: Any) -> Any:
+        if self.w.dtype != torch.float32:
+            raise TypeError("wants float32")
+        return torch.tanh(x @ self.w + h @ self.u)
+
+
+class StartsInFloat32(StartsAtZero):
+    def forward(self, x: Any, h: Any) -> Any:
         return torch.tanh(x.float() @ self.w + h @ self.u)
+
+
+class Scaled(torch.autograd.Function):
+    """tanh in float32, as kernels do it; `much` times its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, much: float) -> Any:
+        h = torch.tanh(a.float())
+        ctx.save_for_backward(h)
+        ctx.much = much
+        return h.to(a.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, dh: Any) -> Any:
+        (h,) = ctx.saved_tensors
+        return (dh.float() * (1 - h * h) * ctx.much).to(dh.dtype), None
+
+
+class CastsInside(StartsAtZero):
+    much = 1.0
+
+    def forward(self, x: Any, h: Any) -> Any:
+        return Scaled.apply(x @ self.w + h @ self.u, self.much)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+class CastsInsideWrong(CastsInside):
+    much = 1.03
 
 
 class RightTanh(torch.autograd.Function):
@@ -456,7 +490,23 @@ def test_a_module_that_works_in_float32_only_is_known_as_such() -> None:
     subject = subject_of(OnlyFloat32)
     assert subject.dtype == "float32"
     assert dot_test(subject) < 1e-4
-    assert any(d.what == "float32 only" and "dtype" in d.why for d in subject.detected)
+    assert any(d.what == "float32 only" and "wants float32" in d.why for d in subject.detected)
+
+
+def test_casts_to_float32_are_widened_and_the_object_as_it_is_stands_beside() -> None:
+    for cls in (CastsInside, StartsInFloat32):
+        subject = subject_of(cls)
+        assert subject.dtype == "float64" and dot_test(subject) < 1e-12
+        assert any(d.what == "widened" for d in subject.detected)
+        assert subject.as_made is not None and subject.as_made.dtype == "float32"
+
+
+def test_three_percent_too_much_behind_a_cast_to_float32_is_wrong() -> None:
+    assert check(CastsInside, select=["GRD110", "NUM150"], isolate=False).ok
+    run = check(CastsInsideWrong, select=["GRD110"], isolate=False)
+    finding = run["GRD110"].finding
+    assert finding is not None and run.exit_code == 1
+    assert finding.relative_error is not None and 0.01 < finding.relative_error < 0.1
 
 
 def test_complex_numbers_go_through_a_state_that_the_module_makes_itself() -> None:
