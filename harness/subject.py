@@ -204,6 +204,10 @@ class AsMade:
     refused: str = ""
 
 
+#: Frameworks in which a new size costs no compilation.
+QUICK = frozenset({"numpy", "torch", "reference", "equations"})
+
+
 @dataclass(frozen=True)
 class Subject:
     """An implementation under test, in the one form the checks know.

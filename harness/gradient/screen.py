@@ -26,7 +26,7 @@ from bptt.harness.gradient.derivatives.blocks import Block, blocks
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
 from bptt.harness.gradient.derivatives.oracle import Oracle, of_the_same_kind
 from bptt.harness.gradient.derivatives.tangent import Direction, contract, signed_directions, tiled
-from bptt.harness.subject import Array, Arrays, Region, Subject
+from bptt.harness.subject import QUICK, Array, Arrays, Region, Subject
 
 #: As in the certificate: units of rounding, of the sum of all terms, that are forgiven.
 _FORGIVEN = 2**11
@@ -95,7 +95,7 @@ def screen(
         several = not apart and subject.batch_sizes is None and (case.N > 1 or case.T > _LONG)
         if several and all(v.shape[:1] == (case.N,) for v in final.values()):
             return screen_under(subject, case, data, regions, vs, draws, known, mirror)
-        tiles = subject.batch_sizes is None and all(v.shape[:1] == (case.N,) for v in final.values())
+        tiles = subject.batch_sizes is None and subject.framework in QUICK and all(v.shape[:1] == (case.N,) for v in final.values())
         chosen = [[v] for v in vs] if apart or not tiles else [vs[:1], vs[1:]]  # one row as it is, and the others beside each other
         looks = [
             screen_under(subject, case, data, regions, some, min(draws, _OF_OTHERS) if k else draws, known, mirror)

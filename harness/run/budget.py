@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from bptt.harness.cases import Case
 from bptt.harness.errors import UsageError
 
+#: Of a kernel in an interpreter, where a pass takes a second and a whole check would take an hour.
+INTERPRETED = 240.0
 #: Of the budget, before the checks of gradients have run.
 _BEFORE_GRADIENTS = 0.4
 _SECONDS = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*$")
@@ -34,11 +36,13 @@ def seconds(given: str | float | None) -> float | None:
 class Budget:
     """What is spent of `limit` seconds by the clock, for checks of the families given, in their order.
 
+    given      whether somebody has asked for that limit
     left_out   {check: cases that did not run}
     """
 
     limit: float | None
     families: Sequence[str]
+    given: bool = True
     began: float = field(default_factory=time.perf_counter)
     left_out: dict[str, int] = field(default_factory=dict)
     _done: int = 0
@@ -71,4 +75,5 @@ class Budget:
             return ""
         parts = ", ".join(f"{check} {count}" for check, count in self.left_out.items())
         count = sum(self.left_out.values())
-        return f"{count} cases were left out for a budget of {self.limit:g} s ({parts}): a mistake at their sizes alone is not seen"
+        own = "" if self.given else ", which a kernel in the interpreter has where none is given; --budget 30m spends more"
+        return f"{count} cases were left out for a budget of {self.limit:g} s ({parts}): a mistake at their sizes alone is not seen{own}"

@@ -132,7 +132,7 @@ class EquationCell:
         for name, shape in small.items():
             for k, (a, b) in enumerate(zip(shape, large[name], strict=True)):
                 if b > a and 5 * (b - a) == a:
-                    return params[name].shape[k] // (b - a)
+                    return int(params[name].shape[k]) // (b - a)
         raise UsageError(f"{self.where}: no parameter is as wide as the states")
 
 

@@ -185,8 +185,8 @@ def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, tuple
     found: dict[str, tuple[str, ...]] = {}
     comments = "\n".join(line.partition("#")[2] for line in source.splitlines())
     for text in (comments, function.__doc__ or ""):
-        for match in _SEVERAL.finditer(text):
-            found |= {name: _words(match[2]) for name in re.split(r"\s*,\s*|\s+and\s+", match[1]) if name in names}
+        for several in _SEVERAL.finditer(text):
+            found |= {name: _words(several[2]) for name in re.split(r"\s*,\s*|\s+and\s+", several[1]) if name in names}
     for name in names:
         documented = rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*?(?:\n(?!\s*\w+\s*[:(])[^\n]*?)?{_AXES}"
         match = re.search(documented, function.__doc__ or "") or re.search(rf"\b{re.escape(name)}\b[^\n#]*#[^\n]*?{_AXES}", source)

@@ -21,7 +21,7 @@ from bptt.harness.gradient.locate import locate, tensor_name
 from bptt.harness.gradient.precision import ladder
 from bptt.harness.gradient.screen import Screen
 from bptt.harness.gradient.sensitivity import smallest_error_found
-from bptt.harness.subject import Array
+from bptt.harness.subject import QUICK, Array
 from bptt.reports.records import Where
 
 #: Units from which on a case is one of a large size.
@@ -37,8 +37,6 @@ _APART = 2
 _FEWER, _FEWER_STILL = 3, 2
 #: Regimes with exact zeros, where a slope may jump.
 _AT_A_POINT = frozenset({"zeros", "unbiased"})
-#: Frameworks in which a new size costs no compilation.
-_QUICK = frozenset({"numpy", "torch", "reference"})
 
 
 @check("GRD110", family="gradient", cases=_ONE_STEP, needs=("CON170", "LIN110", "NUM100"))
@@ -179,7 +177,7 @@ def gradients_are_right_at_every_size(context: CheckContext, case: Case) -> Iter
 
 def _quick(context: CheckContext, case: Case) -> Case:
     """The case, or one of the sizes of the others where a pass at a large one is not cheap."""
-    if case.H <= _LARGE or (context.subject.framework in _QUICK and context.derivatives_are_exact):
+    if case.H <= _LARGE or (context.subject.framework in QUICK and context.derivatives_are_exact):
         return case
     return replace(case, N=9, D=5, H=17)
 

@@ -21,7 +21,7 @@ from bptt.harness.gradient.screen import side_by_side_of
 from bptt.harness.identify.forward_bug import ForwardBug
 from bptt.harness.identify.published_cell import searched
 from bptt.harness.identify.side_by_side import Way
-from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.subject import QUICK, Array, Arrays, Subject
 from bptt.harness.training.oracle import Named
 from bptt.harness.weights.libraries import libraries
 from bptt.harness.weights.map import WeightMap, gradients_from_reference, params_to_reference
@@ -278,7 +278,8 @@ def truncated_gradients_equal_truncated_bptt(context: CheckContext, case: Case) 
 def _gradients(context: CheckContext, case: Case, mapping: WeightMap, window: int | None) -> Iterator[Evidence]:
     data = context.data(case)
     vs = context.cotangents(case, data)
-    together = window is None and context.subject.batch_sizes is None and all(a.shape[:1] == (case.N,) for a in vs[0].dfinal.values())
+    in_rows = context.subject.batch_sizes is None and context.subject.framework in QUICK
+    together = window is None and in_rows and all(a.shape[:1] == (case.N,) for a in vs[0].dfinal.values())
     found = list(_under(context, case, mapping, window, data, vs[:1]))
     if together and len(vs) > 2:
         rest = list(_under(context, case, mapping, window, tiled([data] * len(vs[1:])), [side_by_side_of(vs[1:])]))

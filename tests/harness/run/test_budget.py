@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 import pytest
 
+from bptt.harness.adapters.triton import told
 from bptt.harness.cases import Case
 from bptt.harness.errors import UsageError
-from bptt.harness.run.budget import Budget, seconds
+from bptt.harness.run.budget import INTERPRETED, Budget, seconds
 from bptt.harness.run.runner import check
+from bptt.harness.targets import load
 
 CASES = [Case(T=t) for t in (1, 2, 3)]
 
@@ -43,3 +48,24 @@ def test_a_run_says_what_its_budget_left_out() -> None:
     assert [r.cases for r in run.run.results] == [1, 1]
     assert [r.where for r in target.remarks] == ["budget"]
     assert "CON110" in target.remarks[0].text
+
+
+def test_a_kernel_in_the_interpreter_has_a_budget_where_none_is_given() -> None:
+    (subject,) = load("refimpl:elman")
+    interpreted = replace(subject, detected=(*subject.detected, told(["kernel"])))
+    budgets: list[Budget] = []
+
+    class Kept(Budget):
+        def cases(self, check: str, every: Sequence[Case]) -> Iterator[Case]:
+            budgets.append(self)
+            yield from super().cases(check, every)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bptt.harness.run.judging.Budget", Kept)
+        for one in (subject, interpreted):
+            check(one, isolate=False, select=("CON110",))
+        check(interpreted, isolate=False, select=("CON110",), budget="9s")
+    limits = [b.limit for b in budgets]
+    assert limits == [None] * (len(limits) // 3) + [INTERPRETED] * (len(limits) // 3) + [9.0] * (len(limits) // 3)
+    own, asked = replace(budgets[-1], limit=1e-9, given=False, left_out={"A": 1}), replace(budgets[-1], left_out={"A": 1})
+    assert "--budget 30m spends more" in own.words and "spends more" not in asked.words
