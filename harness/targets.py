@@ -322,7 +322,7 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _is_path(place: str) -> bool:
-    return place.endswith((".py", ".ipynb")) or "/" in place or os.sep in place
+    return place.endswith((".py", ".ipynb")) or "/" in place or os.sep in place or (bool(Path(place).suffix) and Path(place).is_file())
 
 
 def _is_users(name: str) -> bool:
@@ -367,6 +367,8 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     if not path.is_file():
         if not path.parent.is_dir():
             raise UsageError(f"{target}: no such folder {path.parent}, looked in {Path.cwd()}")
+        if path.is_symlink():
+            raise UsageError(f"{target}: {path.name} is a link to nothing ({path.readlink()})")
         folder = path.parent
         near = near_miss(path.name, [p.name for p in folder.glob("*.py")])
         if path.is_dir():
@@ -451,7 +453,7 @@ def _added_above(path: Path, error: ModuleNotFoundError, folders: list[Path]) ->
 def _parsed(path: Path, target: str) -> tuple[str, ast.Module]:
     """The text of a file, of a notebook its code cells, and its tree.  Raises UsageError where it is no Python."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
         code = source.notebook_code(text) if path.suffix == ".ipynb" else text
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

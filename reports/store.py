@@ -26,6 +26,8 @@ from bptt.reports.serial import Json, check_schema, dumps, from_dict, loads, rec
 StrPath = str | os.PathLike[str]
 V = TypeVar("V")
 
+#: Where a run says which benchmarks of a file are not in it.
+WITHOUT_RATIO = "benchmarks without a ratio, not drawn"
 #: Exit code of a run that was cut off: it is not known to conform.
 UNFINISHED = 3
 
@@ -159,7 +161,7 @@ def read_run(path: StrPath) -> Run:
         data = _parse(_record_in_page(content))
         if isinstance(data, dict) and "schema" not in data and isinstance(data.get("benchmarks"), list):
             left = _without_ratio(data)
-            env = _machine(data) | ({"benchmarks without a ratio, not drawn": tuple(left)} if left else {})
+            env = _machine(data) | ({WITHOUT_RATIO: tuple(left)} if left else {})
             return Run(command="", seed=0, env=env, benches=_benchmarks(data))
         return from_dict(data)
 

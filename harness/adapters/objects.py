@@ -93,7 +93,7 @@ def raised_at(error: BaseException) -> str:
         traceback = traceback.tb_next
     message = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
-        message, place = error.msg, f" ({error.filename}:{error.lineno})"
+        message, place = error.msg, "" if error.lineno is None else f" ({error.filename}:{error.lineno})"
     return f"{type(error).__name__}{': ' if message else ''}{message[:200]}{place}"
 
 

@@ -442,13 +442,15 @@ def report(runs: tuple[str, ...], output: tuple[str, ...], baseline: str | None)
     """Make a report of one or more runs (and benchmark files), merged."""
     from bptt.harness.cli.check import say_refused
     from bptt.harness.run.record.report_files import checked_path, write_all
-    from bptt.reports.store import merge
+    from bptt.reports.store import WITHOUT_RATIO, merge
 
     paths = [checked_path(path, "-o") for path in output or ("report.html",)]
     run = merge(runs)
     refused = write_all(run, paths, None if baseline is None else merge([baseline]))
     if written := [str(path) for path in paths if path not in refused]:
         click.echo(f"{', '.join(written)} written", err=True)
+    if left := run.env.get(WITHOUT_RATIO):
+        click.echo(f'bptt: not drawn, for want of a "ratio" in their extra_info: {", ".join(map(str, left))}', err=True)
     say_refused(refused)
     return USAGE if refused else CONFORMS
 

@@ -13,7 +13,7 @@ _BEFORE, _AFTER, _LONGEST = 3, 2, 160
 def excerpt(source: Source, causes: Sequence[Cause] = ()) -> Excerpt | None:
     """A few lines on both sides of `source`, without the empty ones at their ends; None where the file has no such line."""
     try:
-        text = Path(source.file).read_text(encoding="utf-8").splitlines()
+        text = Path(source.file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError, ValueError):
         return None
     at = source.line - 1

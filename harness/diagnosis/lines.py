@@ -93,7 +93,7 @@ def _plain(name: str) -> str:
 def _functions(source: tuple[str, int]) -> tuple[ast.FunctionDef, ...]:
     """The function that `source` points at, or those of the class there that look like a backward; () where there is no text."""
     try:
-        tree = ast.parse(Path(source[0]).read_text(encoding="utf-8"))
+        tree = ast.parse(Path(source[0]).read_text(encoding="utf-8-sig"))
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
         return ()
     for node in ast.walk(tree):

@@ -130,7 +130,7 @@ def loaded(spec: str, module: Any, made: bool) -> Loaded:
 def _imports_a_neighbour(path: Path) -> bool:
     """Whether the file imports another one of its folder."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, SyntaxError, ValueError) as error:
         raise NotWritten(f"{path} cannot be read: {error}") from error
     names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]

@@ -122,6 +122,9 @@ def test_objects_are_targets_too(folder: Path) -> None:
         ("syntax.py:A", r"import failed with SyntaxError: .* \(.*syntax\.py:1\)"),
         ("exits.py:A", r"import failed with SystemExit: 0 \(.*exits\.py:1\)"),
         ("empty.py", "nothing to check"),
+        ("nul.py:A", r"SyntaxError: source code string cannot contain null bytes$"),
+        ("link.py:A", r"link\.py is a link to nothing \(gone\.py\)"),
+        ("text.txt:A", r"got a file \.txt, wanted a \.py file or a notebook"),
         ("cells_for_test.py:Size", "no adapter takes the class Size"),
     ],
 )
@@ -130,6 +133,9 @@ def test_errors_are_one_line_and_say_what_is_near(folder: Path, target: str, wor
     (folder / "syntax.py").write_text("def f(:\n")
     (folder / "exits.py").write_text("raise SystemExit(0)\n")
     (folder / "empty.py").write_text("x = 1\n")
+    (folder / "nul.py").write_bytes(b"x = 1\0\n")
+    (folder / "text.txt").write_text("x = 1\n")
+    (folder / "link.py").symlink_to("gone.py")
     with pytest.raises(UsageError, match=words) as error:
         load(target)
     assert "\n" not in str(error.value)

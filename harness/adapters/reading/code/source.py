@@ -212,7 +212,7 @@ def module_at(file: Path, sizes: Mapping[str, int]) -> types.ModuleType:
 
 @functools.lru_cache(maxsize=16)
 def _tree_of_file(file: str) -> ast.Module:
-    text = Path(file).read_text(encoding="utf-8", errors="replace")
+    text = Path(file).read_text(encoding="utf-8-sig", errors="replace")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(notebook_code(text) if file.endswith(".ipynb") else text, filename=file)
