@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -23,6 +24,11 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     """As `near_miss`; where none is close all of `known`, if they are few."""
     names = sorted(set(known))
     return near_miss(got, names) or (f", wanted one of {', '.join(names)}" if 0 < len(names) <= 12 else "")
+
+
+def without_addresses(text: str) -> str:
+    """'<Cell object at 0x7f39cd162c50>' -> '<Cell object>': what is said of a run is the same in the next one."""
+    return re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text)
 
 
 def ranges(numbers: Sequence[int], to: str = "-") -> str:

@@ -16,6 +16,7 @@ import bptt.refimpl
 import bptt.reports
 from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.words import without_addresses
 
 _OURS = tuple(os.path.join(path, "") for path in (*bptt.__path__, *bptt.harness.__path__, *bptt.refimpl.__path__, *bptt.reports.__path__))
 _LIBRARIES = tuple(os.path.join(sysconfig.get_paths()[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -48,7 +49,7 @@ def first_line(error: BaseException) -> str:
         text = str(error)
     except Exception:  # an exception of the user's whose __str__ raises
         return "(its text cannot be read: its __str__ raises)"
-    return (text.strip().splitlines() or ["(no message)"])[0][:200]
+    return without_addresses((text.strip().splitlines() or ["(no message)"])[0][:200])
 
 
 def place_of(error: BaseException) -> str:

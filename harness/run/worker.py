@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bptt.harness.errors import BpttError, NotInstalled, UsageError
 from bptt.harness.run.events import Began, Ended, Event, Options, Outside, Task, Unloadable
+from bptt.harness.words import without_addresses
 
 
 def events_of(task: Task, options: Options) -> Iterator[Event]:
@@ -18,7 +19,7 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
     try:
         subjects = [task.target] if isinstance(task.target, Subject) else targets.load(task.target, task.args, task.like, options.device)
     except UsageError as error:
-        yield Unloadable(task.id, task.spec, str(error), absent=isinstance(error, NotInstalled))
+        yield Unloadable(task.id, task.spec, without_addresses(str(error)), absent=isinstance(error, NotInstalled))
         return
     checks = registry.load()
     for subject in subjects:
@@ -28,7 +29,7 @@ def events_of(task: Task, options: Options) -> Iterator[Event]:
         try:
             admit(subject)
         except BpttError as error:
-            yield Unloadable(target.id, task.spec, f"{subject.spec}: {error}")
+            yield Unloadable(target.id, task.spec, f"{subject.spec}: {without_addresses(str(error))}")
         else:
             yield from judge(subject, task, checks, options)
             yield Ended(target.id)

@@ -49,3 +49,7 @@ def test_what_a_check_raises_is_the_subjects_where_it_comes_from_beneath_bptt(ch
     with pytest.raises(ZeroDivisionError) as caught:
         check()
     assert guard.place_in_subject(caught.value) == place
+
+
+def test_what_is_said_of_an_object_has_no_address() -> None:
+    assert guard.said(ValueError(f"got {object()!r}, wanted a number")) == "ValueError: got <object object>, wanted a number"
