@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,14 @@ from bptt.reports.records import Cause, Code, Severity, Where
 
 class NotApplicable(Exception):
     """Raised by a check that has nothing to say about this subject; the text is the reason."""
+
+
+class NotGiven(NotApplicable):
+    """Raised where gradients are left out.   of_weights   the parameters among them, of which more than a check must be said"""
+
+    def __init__(self, missing: Sequence[str], of_weights: Sequence[str]) -> None:
+        super().__init__(f"not given, so not checked: {', '.join(f'dL/d{name}' for name in missing)}")
+        self.of_weights = tuple(of_weights)
 
 
 @dataclass(frozen=True)

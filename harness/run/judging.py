@@ -19,7 +19,7 @@ from bptt.harness.call.drawing import draw
 from bptt.harness.call.network import as_cell
 from bptt.harness.cases import Case, admissible, drawn
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotGiven
 from bptt.harness.checks.forward_first import with_needs
 from bptt.harness.checks.operators.plan import small as small_cases
 from bptt.harness.checks.registry import Check
@@ -256,6 +256,9 @@ def _judged(
             if tally.first is not None:
                 break
     except NotApplicable as reason:
+        if isinstance(reason, NotGiven) and reason.of_weights:
+            words = f"no {', '.join(f'dL/d{name}' for name in reason.of_weights)}: whether it is right is not known"
+            yield Remarked(target_id, Remark("not given", words, "warning"))
         if tally.first is None and not tally.compared:
             return Result(name, c.id, "not_applicable", "info", reason=str(reason), duration_s=time.perf_counter() - began)
     except Exception as error:  # the harness's own mistake: it is reported as such, and the other checks go on

@@ -32,6 +32,15 @@ FORM: tuple[Fault, ...] = (
         "infinite-gradient", "gives infinity in dL/dxs", FAILS, 1, "finite", returning('return {"W": dW, "U": dU}, dxs + np.inf, {"h": dh}')
     ),
     cell(
+        "gives-one-gradient",
+        "gives dL/dW alone: the run says that nothing is known of dL/dU",
+        CONFORMS,
+        0,
+        "no dL/dU",
+        returning('return {"W": dW}, None, {}'),
+        checks=("CON180",),
+    ),
+    cell(
         "masked-gradient",
         "masks an entry of dL/dW",
         FAILS,

@@ -13,7 +13,7 @@ from bptt.harness.call.guard import called, copies
 from bptt.harness.cases import Case, Cotangent, Data, cotangents
 from bptt.harness.checks.cells.repeated import told_apart
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, NotOfItsShape, agree, dust, finite, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotGiven, NotOfItsShape, agree, dust, finite, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays, SecondCall
 from bptt.harness.training.oracle import Named
@@ -292,11 +292,11 @@ def every_gradient_is_given(context: CheckContext, case: Case) -> Iterator[Evide
     context.needs_backward()
     data = context.data(case)
     g = backward(context.subject, data, context.cotangents(case, data)[0])
-    missing = [f"dL/d{k}" for k, v in data.params.items() if k not in g.params and v.dtype.kind == "f"]
-    missing += ["dL/dxs"] if g.xs is None and data.xs.dtype.kind == "f" else []
-    missing += [f"dL/d{k}0" for k in data.state if k not in g.state]
+    of_weights = [k for k, v in data.params.items() if k not in g.params and v.dtype.kind == "f"]
+    missing = [*of_weights, *(["xs"] if g.xs is None and data.xs.dtype.kind == "f" else [])]
+    missing += [f"{k}0" for k in data.state if k not in g.state]
     if missing:
-        raise NotApplicable(f"not given, so not checked: {', '.join(missing)}")
+        raise NotGiven(missing, of_weights)
     yield holds()
 
 

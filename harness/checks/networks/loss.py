@@ -13,7 +13,7 @@ from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients
 from bptt.harness.cases import Case, Data
 from bptt.harness.checks.cells.gradients import evidence_of
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, finite, holds
+from bptt.harness.checks.evidence import Evidence, NotGiven, agree, finite, holds
 from bptt.harness.checks.registry import check
 from bptt.reports.records import Where
 
@@ -66,9 +66,9 @@ def the_loss_gives_the_gradient_of_every_parameter(context: CheckContext, case: 
     """dparams has every parameter; what is left out is said, never called right."""
     network, data = _on_a_batch(context, case)
     _, dparams = loss_and_gradients(network.network, network.name, data.params, network.inputs, network.targets, data.state)
-    missing = [f"dL/d{k}" for k, v in data.params.items() if k not in dparams and v.dtype.kind == "f"]
+    missing = [k for k, v in data.params.items() if k not in dparams and v.dtype.kind == "f"]
     if missing:
-        raise NotApplicable(f"not given, so not checked: {', '.join(missing)}")
+        raise NotGiven(missing, missing)
     yield holds()
 
 

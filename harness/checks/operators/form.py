@@ -14,7 +14,7 @@ from bptt.harness.call.guard import copies
 from bptt.harness.call.operator import Chosen, Point
 from bptt.harness.cases import Case, generator
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, finite, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotGiven, agree, dust, finite, holds
 from bptt.harness.checks.operators import plan
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import BpttError, SubjectError
@@ -315,7 +315,7 @@ def the_gradient_of_every_array_is_given(context: CheckContext, case: Case) -> I
             yield Evidence(not felt, said, where=Where(tensor=name))
         missing = []
     if missing:
-        raise NotApplicable(f"not given, so not checked: {', '.join(f'dL/d{k}' for k in missing)}")
+        raise NotGiven(missing, [k for k in missing if k in at.params])
     yield holds()
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, holds
+from bptt.harness.checks.evidence import Evidence, NotApplicable, NotGiven, holds
 from bptt.harness.checks.registry import Check
 from bptt.harness.known import mistake
 from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.run import findings
-from bptt.harness.run.events import Found, Options, Recognised, Task
+from bptt.harness.run.events import Found, Options, Recognised, Remarked, Task
 from bptt.harness.run.judging import begun, judge, planned
 from bptt.harness.run.runner import check
 from bptt.harness.subject import Array, Arrays
@@ -42,6 +42,17 @@ def passing(context: CheckContext, case: Case) -> Iterator[Evidence]:
 
 def failing(context: CheckContext, case: Case) -> Iterator[Evidence]:
     yield Evidence(case.T < 3 or case.H < 2, "too large")
+
+
+@pytest.mark.parametrize(("missing", "said"), [(("W", "xs"), ["no dL/dW: whether it is right is not known"]), (("xs",), [])])
+def test_a_weight_without_a_gradient_is_said_beside_the_verdict(missing: tuple[str, ...], said: list[str]) -> None:
+    def left_out(context: CheckContext, case: Case) -> Iterator[Evidence]:
+        raise NotGiven(missing, [name for name in missing if name == "W"])
+        yield
+
+    events = list(judge(ELMAN, Task("refimpl:elman"), (made(left_out),), Options(select=("colour",))))
+    assert [e.remark.text for e in events if isinstance(e, Remarked)] == said
+    assert [e.result.status for e in events if isinstance(e, Found)] == ["not_applicable"]
 
 
 def test_what_is_yielded_becomes_a_result() -> None:
