@@ -78,7 +78,10 @@ def _other_half(function: types.FunctionType, there: Mapping[str, object]) -> ty
 
 
 def _is_autograd_function(obj: type) -> bool:
-    return any(c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in obj.__mro__[1:]) and "forward" in vars(obj)
+    own = [c for c in obj.__mro__ if not c.__module__.startswith("torch.")]
+    return any(c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in obj.__mro__) and any(
+        "forward" in vars(c) for c in own
+    )
 
 
 def _is_of_torch(function: types.FunctionType) -> bool:

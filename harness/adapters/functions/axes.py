@@ -101,22 +101,36 @@ def takes_alone(said: str) -> str:
 
 
 def _worth(call: Call, shapes: Shapes, dtype: str) -> tuple[bool, bool, bool, bool]:
-    """Whether something recurs; its backward runs too; no result has more axes than any argument; rows are independent."""
+    """Whether something recurs; its backward belongs to it; no result has more axes than any argument; rows are independent."""
     known = roles(call, shapes, dtype)
     spread = max(map(len, shapes.results)) > max(map(len, shapes.layout.values()))
     return known.time is not None, _comes_back(call, shapes, dtype), not spread, "N" in known.words.values()
 
 
 def _comes_back(call: Call, shapes: Shapes, dtype: str) -> bool:
-    """Whether gradients of these shapes can be had: what is broadcast on the way may have no way back."""
+    """Whether gradients can be had of these shapes, and are about the slope along one direction.
+
+    What is spread over other axes on the way may have no way back, or one of another meaning: of shapes that all run those are its author's
+    under which forward and backward hang together.  A function that is wrong at all of them is taken at the first.
+    """
     if not call.torch:
         return True
+    given, rng = drawn(call.arguments, shapes.layout, shapes.words, dtype), np.random.default_rng(3)
+    step = 1e-3  # numbers of float32 inside leave three digits of a slope
     try:
-        results, kept = call.kept(drawn(call.arguments, shapes.layout, shapes.words, dtype))
-        call.gradients(kept, results)
+        results, kept = call.kept(given)
+        cotangents = [rng.normal(size=value.shape).astype(value.dtype) for value in results]
+        gradients = call.gradients(kept, cotangents)
+        along = {name: rng.normal(size=value.shape).astype(dtype) for name, value in gradients.items()}
+        there, here = (
+            call.results({name: value + along[name] * h if value is not None and name in along else value for name, value in given.items()})
+            for h in (step, -step)
+        )
     except Exception:  # a backward that refuses, or is wrong at every shape, is a matter of the checks
         return False
-    return True
+    terms = np.concatenate([np.ravel(c * (a - b)).real for c, a, b in zip(cotangents, there, here, strict=True)]) / (2 * step)
+    said = sum(float(np.sum(gradients[name] * v).real) for name, v in along.items())
+    return bool(abs(terms.sum() - said) <= 0.05 * np.linalg.norm(terms))
 
 
 def _long(call: Call) -> list[dict[str, int]]:
