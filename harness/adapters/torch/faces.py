@@ -104,8 +104,13 @@ def face_of(module: torch.nn.Module) -> Face:
 
 def _code(module: torch.nn.Module) -> str:
     """The text of its forward, '' where there is none."""
+    return _text_of(getattr(type(module), "bptt_user_class", type(module)))
+
+
+@functools.lru_cache(maxsize=64)
+def _text_of(cls: type) -> str:
     try:
-        return inspect.getsource(getattr(type(module), "bptt_user_class", type(module)).forward)
+        return inspect.getsource(cls.forward)  # type: ignore[attr-defined]  # a module class
     except (OSError, TypeError):
         return ""
 

@@ -59,9 +59,13 @@ def imaged(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
+#: One row.  A matrix product, since torch.linspace and `*` with broadcasting under forward-mode differentiation import torch's compiler,
+#: which takes two seconds.
+_PICTURE = torch.linspace(0.4, 1.6, PIXELS, dtype=torch.float64).reshape(1, PIXELS)
+
+
 def _image(x: torch.Tensor) -> torch.Tensor:
-    real = torch.linspace(0.4, 1.6, PIXELS, dtype=torch.float64).reshape(ROWS, COLUMNS)
-    return x[..., None, None] * real.to(x.dtype)
+    return (x[..., None] @ _PICTURE.to(x.dtype)).unflatten(-1, (ROWS, COLUMNS))
 
 
 def _state_image(state: Any) -> Any:
