@@ -154,6 +154,7 @@ class Prober:
             for w in widths[:4]:
                 yield _Given((slot("h", w), slot("c", w), slot("n", w)), "one")
                 yield _Given((slot("h", w), slot("c", w), slot("n", w), slot("m", w)), "one")
+                yield _Given(((slot("h", w), slot("c", w)), (slot("n", w), slot("m", w))), "one")
             yield from self._deep_cell_states(widths, D, H)
         yield from self._matrix_states(widths[:3], D, H)
 

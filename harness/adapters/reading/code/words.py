@@ -22,15 +22,15 @@ _WORDS: dict[str, str] = {
     ),
     "rate": r"^(lr|learn(ing)?_?rate|eta|alpha|rate|step_?size)$",
     "c": (
-        r"^_?((c|cell|memory)_?(prev|0|t|tm1|t_1|in|init|state|old|last|start|prevs)*|(prev|last|old|init|initial)_?(c|cell|memory)(_state)?|"
+        r"^_?((c|cell|memory)_?(prev|0|t|tm1|t_1|in|input|init|state|old|last|start|prevs)*|(prev|last|old|init|initial)_?(c|cell|memory)(_state)?|"
         r"s_prev|C_?prev|ct_?1)$"
     ),
     "h": (
-        r"^_?((h|a|s|hidden|hid|state)_?(prev|0|t|tm1|t_1|in|init|state|states|old|last|start|prevs|h)*|(prev|last|old|init|initial)_?(h|a|s|hidden|state|hs|activation)s?(_state)?|"
+        r"^_?((h|a|s|hidden|hid|state)_?(prev|0|t|tm1|t_1|in|input|init|state|states|old|last|start|prevs|h)*|(prev|last|old|init|initial)_?(h|a|s|hidden|state|hs|activation)s?(_state)?|"
         r"h_?prev_?t?)$"
     ),
     "x": (
-        r"^_?(x|xs|xt|x_?t|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x)?|data|batch|seq|sequence|"
+        r"^_?(x|xs|xt|x_?t|x_?in(put)?|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x)?|data|batch|seq|sequence|"
         r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(train|test|batch|mini_?batch)_?[xX]|(h|a)_?prev_?(l|layer))$"
     ),
     "H": (

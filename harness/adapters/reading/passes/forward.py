@@ -32,7 +32,7 @@ from bptt.harness.adapters.reading.passes.form import (
 )
 from bptt.harness.adapters.reading.passes.handing import call, fresh, values_at
 from bptt.harness.adapters.reading.passes.results import (
-    is_x,
+    is_same,
     last_states,
     leaves_of,
     names_of,
@@ -199,7 +199,8 @@ def _tried(guess: Forward, values: Values) -> Forward:
     if not trial.is_step and not trial.counts and "targets" not in trial.roles.values() and (width := own_width(trial, result)) is not None:
         trial = guess = replace(trial, sizes=replace(trial.sizes, O=width))
         leaves = leaves_of(trial, root, result)
-    leaves = {p: w for p, w in leaves.items() if guess.counts or not is_x(value_at(root, result, p), w, values.x)}
+    handed = [*((values.x,) if not guess.counts else ()), *(values.state[s] for s in guess.states)]
+    leaves = {p: w for p, w in leaves.items() if not any(is_same(value_at(root, result, p), w, v) for v in handed)}
     if not leaves:
         raise ValueError(f"{guess.method} returned nothing whose axes can be told: {shapes_in_words(result)}")
     trial = replace(trial, leaves=leaves, names=names_of(trial, result, leaves))

@@ -98,7 +98,8 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
     # what is returned comes before a variable of the function
     left = [p.name for p in forward.parameters if f"p:{p.name}" not in found and like_bias(np.shape(done.before[p.name])) not in free]
     found |= local_places(forward, done, left)
-    return found | {s: place for s in forward.states if s not in found and keeps and (place := _kept_of_state(forward, done.root, s))}
+    roles = ("x", *forward.states) if keeps and not forward.counts else forward.states if keeps else ()
+    return found | {s: place for s in roles if s not in found and (place := _kept_on(forward, done.root, s))}
 
 
 def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str]) -> dict[str, Place]:
@@ -129,11 +130,20 @@ def _is_of_a_weight(name: str) -> bool:
     return stem != name and not {"x", "h", "c"}.intersection(words.roles(stem))
 
 
-def _kept_of_state(forward: Forward, root: Any, s: str) -> Place | None:
-    """The attribute that holds the gradient of the first state of a sequence: dh0; dh where the object is given h as an attribute."""
-    names = (f"d{s}0", f"d{s}_0", f"d{s}_prev", f"grad_{s}0", *((f"d{s}", f"d{s}_next", f"grad_{s}") if forward.door else ()))
-    held = {n: getattr(root, "__dict__", {}).get(n) for n in names} if not forward.is_step else {}
-    fitting = [n for n, v in held.items() if isinstance(v, np.ndarray) and layout_of(v, forward.sizes) == forward.state]
+def _kept_on(forward: Forward, root: Any, role: str) -> Place | None:
+    """The attribute that holds the gradient of x, or of the first state: dx; dh0, of a step dh_prev; dh where h is an attribute."""
+    before = (f"d{role}_prev", f"d{role}prev", f"d{role}_input", f"d{role}_in", f"grad_{role}_prev") if forward.is_step else ()
+    first = (
+        f"d{role}0",
+        f"d{role}_0",
+        f"d{role}_prev",
+        f"grad_{role}0",
+        *((f"d{role}", f"d{role}_next", f"grad_{role}") if forward.door else ()),
+    )
+    x = ("dx", "dxs", "dX", "dx_t", "dxt", "dx_prev", "dx_input", "grad_x", "dinputs", "d_inputs", "dinput")
+    layout = forward.x if role == "x" else forward.state
+    held = {n: getattr(root, "__dict__", {}).get(n) for n in (x if role == "x" else before or first)}
+    fitting = [n for n, v in held.items() if isinstance(v, np.ndarray) and layout_of(v, forward.sizes) == layout]
     return Place("kept", (Step("attr", fitting[0]),)) if fitting else None
 
 

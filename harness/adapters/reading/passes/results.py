@@ -37,7 +37,11 @@ def next_states(forward: Forward, root: Any, result: Any) -> dict[str, Path]:
     fitting = sorted((p for p, w in forward.leaves.items() if w == forward.state), key=len)
     apart = [r for r in forward.roles.values() if r in ("h", "c")]
     wanted = sorted(forward.states, key=apart.index) if apart else forward.states
-    found = {s: path for s in wanted if (path := next((p for p in fitting if s in words.roles(forward.names.get(p, ""))), None))}
+    names = {p: forward.names.get(p, "") for p in fitting}
+    called = {
+        s: [*(p for p in fitting if words.state_of(names[p]) == s), *(p for p in fitting if s in words.roles(names[p]))] for s in wanted
+    }
+    found = {s: called[s][0] for s in wanted if called[s]}
     if len(found) == 2 and found["h"] == found["c"]:
         found = {}
     left = [p for p in fitting if p not in found.values()]
@@ -103,8 +107,8 @@ def own_width(forward: Forward, result: Any) -> int | None:
     return next((int(s[-1]) for s in over_time if not forward.sizes.letters(s[-1])), None)
 
 
-def is_x(value: Any, layout: str, x: Array) -> bool:
-    """Whether a leaf is the input itself, kept or handed back."""
+def is_same(value: Any, layout: str, x: Array) -> bool:
+    """Whether a leaf is the input or the state that was handed over itself, kept or handed back."""
     bare = layout.replace(":", "").replace("1", "")
     if "S" in bare or not set(bare) <= set("TNDH") or np.size(x) != sum(np.size(v) for v in _parts(value)):
         return False
