@@ -243,6 +243,7 @@ class Subject:
     undriven        arguments of its constructor and of its call that no check has varied
     inner           the recurrent parts of a larger model, each alone
     other           the implementation, or the equations, that a cell is held against
+    ways            (option, implementation): the same object with an option that is a matter of speed alone
     """
 
     name: str
@@ -279,6 +280,7 @@ class Subject:
     undriven: tuple[str, ...] = ()
     inner: tuple[Subject, ...] = ()
     other: Subject | None = None
+    ways: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         scale = self.dys_scale

@@ -97,9 +97,25 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         lengths=layer and not backwards and not both,
         source=None if type(cell) in _PUBLISHED else source_of(inspect.unwrap(type(cell).__call__), "__call__"),
         regions=implementation.regions,
+        ways=(("unroll=3", JaxModule(made.label, lambda D, H: _built(_unrolled(made), D, H), published, "cell/")),)
+        if layer and not both
+        else (),
         as_made=as_made(implementation, lambda D, H: _built(made.make, D, H), D, H, taken_off),
         undriven=undriven(made.callable or type(module), made.sizes, type(module).__call__, ("self", *given)),
     )
+
+
+def _unrolled(made: _Made) -> Make:
+    """Its layers with three steps of the scan at a time."""
+
+    def make(key: Any, D: int, H: int) -> Any:
+        layer = made.wide(key, D, H)
+        if isinstance(layer, linen.Module):
+            return layer.clone(unroll=3)
+        layer.unroll = 3
+        return layer
+
+    return make
 
 
 def _model(made: _Made, module: Any, spec: str, D: int, H: int) -> Subject:

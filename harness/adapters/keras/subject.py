@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -81,10 +81,30 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         source=None if own else _source(cell),
         regions=implementation.regions,
         as_made=_as_it_is(recipe, layer, D, H),
+        ways=()
+        if backend != "torch"
+        else ((_unrolls(layer), KerasModule(replace(recipe, sequences=_turned(recipe)), implementation.form)),),
         undriven=undriven(
             type(inner.cell) if not own else type(inner), ("units",), type(inner).call, ("sequences", "initial_state", "mask")
         ),
     )
+
+
+def _unrolls(layer: Layer) -> str:
+    return f"unroll={not directions(layer)[0][1].unroll}"
+
+
+def _turned(recipe: LayerRecipe) -> Callable[[int, int], Layer]:
+    """Its layers with `unroll` the other way."""
+
+    def sequences(D: int, H: int) -> Layer:
+        assert recipe.sequences is not None
+        layer = recipe.sequences(D, H)
+        for _, one in directions(layer):
+            one.unroll = not one.unroll
+        return layer
+
+    return sequences
 
 
 def _as_it_is(recipe: LayerRecipe, layer: Layer, D: int, H: int) -> AsMade | None:

@@ -190,11 +190,15 @@ def _quick(context: CheckContext, case: Case) -> Case:
         Case(T=2, N=67, D=131, H=139, seed=21),
         Case(T=3, N=131, D=19, H=67, regime="large", seed=22),
         Case(T=2, N=3, D=7, H=263, seed=23),
+        Case(T=4, N=4, D=3, H=5, seed=24),
+        Case(T=5, N=2, D=3, H=5, seed=25),
+        Case(T=3, N=2, D=3, H=4, seed=26),
+        Case(T=4, N=4, D=4, H=4, seed=27),
     ),
     needs=("GRD160",),
 )
 def gradients_are_right_at_large_sizes(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """As GRD160 with N, D and H beyond 64 and 128, and 263 units."""
+    """As GRD160 with N, D and H beyond 64 and 128, and 263 units; and where sizes coincide: T == N, T == H, T == D, all four."""
     yield _certified(context, _within_truncation(context, case), _ALL, 2)
 
 

@@ -379,7 +379,7 @@ def test_the_blocks_of_a_backward_are_those_of_each_output_alone() -> None:
 def test_without_gradients_of_inputs_there_is_no_map() -> None:
     class Nothing:
         def backward(self, *_: Any) -> tuple[dict[str, Array], None, dict[str, Array]]:
-            return {}, None, {}
+            return {"W": np.ones(1)}, None, {}
 
     cell = Subject("n", "n", "numpy", "cell", Nothing(), capabilities=frozenset({"backward"}))
     with pytest.raises(NoChain, match="no gradient of inputs or states"):

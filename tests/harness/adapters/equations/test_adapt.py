@@ -12,6 +12,7 @@ import bptt
 from bptt.harness.errors import UsageError
 from bptt.refimpl.activations import sigmoid
 from tests.harness.adapters.equations.test_graph import GRU
+from tests.harness.checks.planted import Clean as CleanElman
 
 SOURCE = """
 import numpy as np
@@ -102,6 +103,21 @@ def test_a_class_may_say_its_equations_itself() -> None:
 def test_columns_for_rows_and_gradients_by_hand(tmp_path: Path) -> None:
     (tmp_path / "rnn.txt").write_text("h = tanh(W_x @ x + W_h @ h + b)")
     assert bptt.check("elman", like=str(tmp_path / "rnn.txt"), isolate=False, level="smoke", select=["PAR140", "PAR145"]).ok
+
+
+def test_a_gradient_that_is_not_that_of_the_equations_is_found() -> None:
+    class Wrong(CleanElman):
+        like = "h = tanh(x @ W_x + h @ W_h + b)"
+
+        def backward(self, params: Any, xs: Any, state: Any, dys: Any, dfinal: Any) -> Any:
+            dparams, dxs, dstate = super().backward(params, xs, state, dys, dfinal)
+            return {**dparams, "W_h": dparams["W_h"].T}, dxs, dstate
+
+    right = type("Right", (CleanElman,), {"like": Wrong.like})
+    assert bptt.check(right, isolate=False, level="smoke", select=["PAR140", "PAR145"]).ok
+    finding = bptt.check(Wrong, isolate=False, level="smoke", select=["PAR145"], block=False)["PAR145"].finding
+    assert finding is not None
+    assert finding.headline == "dL/dW_h differ from those of equations"
 
 
 def test_another_cell_may_be_what_it_is_held_against() -> None:

@@ -168,6 +168,12 @@ def test_what_cannot_be_taken_is_one_clear_line(obj: Any, args: dict[str, object
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(("obj", "args"), [(linen.RNN, {"cell": "GRUCell"}), (nnx.RNN, {"cell": "SimpleCell"})], ids=str)
+def test_steps_of_a_scan_taken_three_at_a_time_give_what_one_at_a_time_give(obj: Any, args: dict[str, object]) -> None:
+    result = bptt.check(obj, args=args, level="full", select=["OPT300"], isolate=False)["OPT300"]
+    assert result.status == "passed", result.finding
+
+
 @pytest.mark.parametrize("obj", [3, dict, np.tanh, lambda a: {}], ids=str)
 def test_other_things_are_not_mine(obj: object) -> None:
     assert adapt(obj, "x") is None

@@ -245,3 +245,11 @@ def test_keras_is_not_imported_for_other_things() -> None:
     code = "import sys; from bptt.harness.adapters.keras.adapt import adapt; "
     code += "assert adapt(dict, 'x') is None; assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("layer", [layers.GRU, layers.SimpleRNN(7, unroll=True, go_backwards=True)], ids=["GRU", "SimpleRNN"])
+def test_a_loop_that_is_unrolled_gives_what_one_gives_that_is_not(layer: Any) -> None:
+    result = bptt.check(layer, level="full", select=["OPT300"], isolate=False)["OPT300"]
+    assert result.status == "passed", result.finding
+    unrolled = adapt(layer, "layer").ways[0][0]  # type: ignore[union-attr]  # it is a layer
+    assert unrolled == ("unroll=True" if layer is layers.GRU else "unroll=False")

@@ -1,0 +1,72 @@
+"""Options that are a matter of speed: whatever they are, the numbers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from bptt.harness.call.cell import Gradients, backward, outputs, run
+from bptt.harness.call.drawing import init
+from bptt.harness.call.guard import called
+from bptt.harness.cases import Case, Data
+from bptt.harness.checks.context import CheckContext
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
+from bptt.harness.checks.registry import check
+from bptt.harness.subject import Array, Subject
+from bptt.reports.records import Where
+
+_CASES = (Case(seed=80), Case(T=4, N=3, D=2, H=5, seed=81))
+
+
+@check("OPT300", family="options", level="full", cases=_CASES, needs=("CON110", "GRD130"))
+def options_of_speed_change_no_number(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """Outputs, final states and gradients are the same with a loop that is unrolled, and without; with lengths, too."""
+    subject = context.subject
+    if not subject.ways:
+        raise NotApplicable("it has no option that is a matter of speed alone, as unroll is")
+    data = context.data(case)
+    v = context.cotangents(case, data)[0]
+    here, gradients = _named(*run(subject, data)), _gradients(backward(subject, data, v)) if "backward" in subject.capabilities else {}
+    eps = float(np.finfo(case.dtype).eps)
+    for option, implementation in subject.ways:
+        other = replace(subject, implementation=implementation)
+        init(other, np.random.default_rng(case.seed), case)  # some take parameters of sizes that they have made
+        there = _named(*run(other, data)) | (_gradients(backward(other, data, v)) if gradients else {})
+        floor = dust(gradients, eps)
+        for name, expected in {**here, **gradients}.items():
+            yield _same(name, there[name], expected, option, eps, floor)
+        if subject.lengths:
+            lengths = 1 + np.arange(case.N) * (case.T - 1) // max(case.N - 1, 1)
+            expected_ones, got = _at_lengths(subject, data, lengths), _at_lengths(other, data, lengths)
+            for name, expected in expected_ones.items():
+                yield _same(f"{name} with lengths", got[name], expected, option, eps, 0.0)
+
+
+def _same(name: str, got: Array, expected: Array, option: str, eps: float, floor: float) -> Evidence:
+    tensor = name.removesuffix(" with lengths").removeprefix("final ").removeprefix("dL/d")
+    than = "those without it"
+    return agree(
+        f"{name} with {option}", got=got, expected=expected, tolerance=1e5 * eps, than=than, where=Where(tensor=tensor), floor=floor
+    )
+
+
+def _at_lengths(subject: Subject, data: Data, lengths: Array) -> dict[str, Array]:
+    """Where each row has its own length: final states, and outputs within them."""
+
+    def at(params: object, xs: object, state: object) -> object:
+        return subject.implementation.run(params, xs, state, lengths=lengths)
+
+    ys, final = outputs(subject, called(subject, "run", at, data.params, data.xs, data.state))
+    within = np.arange(len(ys))[:, None] < lengths
+    return _named(np.where(within[..., None], ys, 0), final)
+
+
+def _named(ys: Array, final: dict[str, Array]) -> dict[str, Array]:
+    return {"ys": ys, **{f"final {k}": v for k, v in final.items()}}
+
+
+def _gradients(g: Gradients) -> dict[str, Array]:
+    found = {f"dL/d{k}": v for k, v in g.params.items()} | {f"dL/d{k}0": v for k, v in g.state.items()}
+    return found if g.xs is None else found | {"dL/dxs": g.xs}
