@@ -17,14 +17,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS, Level
 from bptt.harness.words import did_you_mean
+from bptt.reports.records import Code
 
+CODES: tuple[str, ...] = get_args(Code)
 _SECTION = {"targets", "level", "expect"}
 _TARGET = {"target", "args", "like"}
 _EXPECT = {"code", "reason", "expires"}
@@ -72,7 +74,7 @@ def parse(section: object, where: str) -> Config:
     return Config(
         targets=tuple(_target(entry, f"{where} targets[{i}]") for i, entry in enumerate(targets)),
         level=level,
-        expect={check: _expected(entry, f"{where} expect.{check}") for check, entry in expect.items()},
+        expect={check: expected(entry, f"{where} expect.{check}") for check, entry in expect.items()},
     )
 
 
@@ -90,12 +92,17 @@ def _target(entry: object, where: str) -> TargetEntry:
     return TargetEntry(target, args, like)
 
 
-def _expected(entry: object, where: str) -> Mapping[str, Any]:
+def expected(entry: object, where: str) -> Mapping[str, Any]:
+    """A known failure {code, reason, expires}.  Raises UsageError with `where` in front."""
     table = _table(entry, where, _EXPECT)
     for name in ("code", "reason"):
         if not isinstance(table.get(name), str):
             raise UsageError(f"{where}: {name} is {_kind(table.get(name))}, wanted a string")
+    if table["code"] not in CODES:
+        raise UsageError(f"{where}: got code {table['code']!r}{did_you_mean(table['code'], CODES)}")
     expires = table.get("expires")
+    if isinstance(expires, datetime):
+        return {**table, "expires": expires.date().isoformat()}
     if isinstance(expires, date):
         return {**table, "expires": expires.isoformat()}
     if expires is not None and not (isinstance(expires, str) and _is_date(expires)):

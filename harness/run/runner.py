@@ -13,6 +13,7 @@ from typing import Any
 
 from bptt.harness.cases import Case, parse_case
 from bptt.harness.checks import registry
+from bptt.harness.config import expected
 from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.backends import Dask
@@ -163,6 +164,12 @@ def check(
     began = time.perf_counter()
     several = isinstance(target, list | tuple) and not hasattr(target, "_fields")  # a namedtuple is an object
     asked: list[object] = list(target) if isinstance(target, list | tuple) and several else [target]
+    if args is not None and not isinstance(args, Mapping):
+        raise UsageError(f"args: got {args!r}, wanted a dict such as {{'hidden_size': 4}}")
+    if like is not None and not isinstance(like, str):
+        raise UsageError(f"like: got {like!r}, wanted the name of a published cell, such as 'lstm'")
+    if jobs is not None and (type(jobs) is not int or jobs < 1):
+        raise UsageError(f"jobs: got {jobs!r}, wanted how many targets at a time")
     tasks = [t if isinstance(t, Task) else Task(t, args, like) for t in asked]
     tasks = [replace(task, paste=pasteable(task.target)) for task in numbered(tasks)]
     options = replace(
@@ -218,8 +225,14 @@ def _options(
         for name in names:
             if name not in known:
                 raise UsageError(f"{option}: no check or family is called {name!r}{near_miss(name, known)}")
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"seed: got {seed!r}, wanted a whole number that is not negative")
     parsed = parse_case(case, seed) if isinstance(case, str) else case
-    return Options(level, tuple(select), tuple(ignore), seed, parsed, block, {k: dict(v) for k, v in expect.items()})
+    failures = {
+        check: dict(expected({"reason": "no reason given", **entry} if isinstance(entry, Mapping) else entry, f"expect[{check!r}]"))
+        for check, entry in expect.items()
+    }
+    return Options(level, tuple(select), tuple(ignore), seed, parsed, block, failures)
 
 
 def _here(k: int, task: Task, options: Options, gathered: Gathering) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def test_no_file_and_no_section_ask_for_nothing(tmp_path: Path) -> None:
         ({"level": "standart"}, "got level 'standart', did you mean 'standard'?"),
         ({"expect": {"GRD110": {"code": "BUG"}}}, r"expect\.GRD110: reason is missing"),
         ({"expect": {"GRD110": {"code": "BUG", "reason": "x", "expires": "soon"}}}, "got expires 'soon', wanted a date"),
+        ({"expect": {"GRD110": {"code": "BUGS", "reason": "x"}}}, r"expect\.GRD110: got code 'BUGS', did you mean 'BUG'\?"),
         ("x", "got a str, wanted a table"),
     ],
 )
@@ -55,6 +57,11 @@ def test_a_mistake_is_named_in_one_line(section: object, words: str) -> None:
         parse(section, "pyproject.toml [tool.bptt]")
     assert str(caught.value).startswith("pyproject.toml [tool.bptt]")
     assert "\n" not in str(caught.value)
+
+
+def test_a_time_of_day_is_a_date_too() -> None:
+    entry = {"code": "BUG", "reason": "x", "expires": datetime(2099, 1, 1, 12, tzinfo=UTC)}
+    assert parse({"expect": {"GRD110": entry}}, "").expect["GRD110"]["expires"] == "2099-01-01"
 
 
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:

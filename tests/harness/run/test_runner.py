@@ -307,6 +307,13 @@ def test_an_expectation_runs_out() -> None:
         ({"level": "standart"}, "level: got 'standart', wanted one of smoke, standard, full, exhaustive, did you mean 'standard'?"),
         ({"select": "GRD110"}, "got a string, wanted a list"),
         ({"case": "T5"}, "got 'T5', wanted sizes"),
+        ({"seed": -1}, "seed: got -1, wanted a whole number"),
+        ({"seed": 1.5}, "seed: got 1.5, wanted a whole number"),
+        ({"jobs": 0}, "jobs: got 0, wanted how many"),
+        ({"args": [1]}, "args: got [1], wanted a dict"),
+        ({"like": b"lstm"}, "like: got b'lstm', wanted the name"),
+        ({"expect": {"CON150": 5}}, "expect['CON150']: got a int, wanted a table"),
+        ({"expect": {"CON150": {"code": "BUG", "expires": "soon"}}}, "got expires 'soon', wanted a date"),
     ],
 )
 def test_unknown_names_are_refused_with_a_hint(options: dict[str, Any], words: str) -> None:
