@@ -29,15 +29,15 @@ _DUST = 1e-9
 _MOST_PARTS = 4
 
 
-def examine_operator(subject: Subject, case: Case, draws: int, only: Sequence[str] = ()) -> Examination:
+def examine_operator(subject: Subject, case: Case, draws: int, only: Sequence[str] = (), heads_apart: bool = True) -> Examination:
     """As `certificate.examine`, for an operator; `only` names the cotangents, all where it is empty.
 
     Raises ContractError, SubjectError.
     """
-    return examine_at(subject, case, draw(subject, case), draws, only)
+    return examine_at(subject, case, draw(subject, case), draws, only, heads_apart)
 
 
-def examine_at(subject: Subject, case: Case, point: Point, draws: int, only: Sequence[str] = ()) -> Examination:
+def examine_at(subject: Subject, case: Case, point: Point, draws: int, only: Sequence[str] = (), heads_apart: bool = True) -> Examination:
     out = run(subject, point)
     chosen = [v for v in cotangents(subject, case, out) if not only or v.name in only]
     cell, data = as_cell(subject, point)
@@ -45,7 +45,8 @@ def examine_at(subject: Subject, case: Case, point: Point, draws: int, only: Seq
     vs = [as_cotangent(subject, v, dtype) for v in chosen]
     with np.errstate(all="ignore"):
         gradients = [_checked(cell, data, v) for v in vs]
-    return judge(cell, case, data, vs, gradients, regions(subject, data), draws, ("params",))
+    parts = regions(subject, data) if heads_apart else [Region(name, (slice(None),) * x.ndim, "") for name, x in data.params.items()]
+    return judge(cell, case, data, vs, gradients, parts, draws, ("params",))
 
 
 def _checked(cell: Subject, data: Data, v: Cotangent) -> Gradients:
