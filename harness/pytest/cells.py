@@ -52,7 +52,8 @@ class Cells:
             self.executed = True
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if exitstatus == pytest.ExitCode.OK and not self.executed and not hasattr(session.config, "workerinput"):
+        asked = not session.config.option.collectonly and not hasattr(session.config, "workerinput")
+        if exitstatus == pytest.ExitCode.OK and not self.executed and asked:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED  # only skips: nothing was checked, and that is no pass
 
 

@@ -59,7 +59,9 @@ def ids(result: pytest.RunResult) -> list[str]:
 
 
 def test_each_check_of_each_cell_is_an_item(cells: pytest.Pytester) -> None:
-    found = ids(cells.runpytest("--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--collect-only", "-q"))
+    listed = cells.runpytest("--cell", "cells.py:Right", "--cell", "cells.py:Wrong", "--collect-only", "-q")
+    found = ids(listed)
+    assert listed.ret == pytest.ExitCode.OK
     order = [entry.id for entry in runner.catalogue()]
     for name in ("Right", "Wrong"):
         own = [line.removeprefix("bptt::").removesuffix(f"-{name}") for line in found if line.endswith(f"-{name}")]
