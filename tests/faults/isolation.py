@@ -84,6 +84,16 @@ ISOLATION: tuple[Fault, ...] = (
         behind="\ndef faster(cls):\n    cls.factor = 1.1\n\nfaster(Cell)\n",
     ),
     cell(
+        "other-branch",
+        "is wrong by the branch that its file takes, in a file that trains when it is run",
+        FAILS,
+        1,
+        "dL/dU",
+        ("dU += hs[t].T @ da", "dU += FACTOR * hs[t].T @ da"),
+        front="PLAIN = False\nif PLAIN:\n    FACTOR = 1.0\nelse:\n    FACTOR = 1.1\n",
+        behind="\ndef main():\n    while True: pass\n\nmain()\n",
+    ),
+    cell(
         "is-wrong-and-hangs",
         "its gradient is wrong, and it comes back no more while the cause is sought",
         FAILS,

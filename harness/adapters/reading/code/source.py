@@ -17,7 +17,7 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,10 @@ def _sets(call: ast.Call) -> bool:
 
 
 def _changes(node: ast.stmt, classes: Collection[str]) -> bool:
-    """Whether it is called for what it makes of a class of the file: `patch(Cell)`, `Cell.install()`, a loop of setattr."""
+    """Whether it makes something else of a class of the file: `patch(Cell)`, `Cell.install()`, `Cell.f = g(...)`, a loop of setattr."""
+    if isinstance(node, ast.Assign):
+        owners = [t.value for t in node.targets if isinstance(t, ast.Attribute)]
+        return any(isinstance(n, ast.Name) and n.id in classes for n in owners)
     if isinstance(node, ast.For):
         return all(_changes(n, classes) for n in node.body)
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
@@ -92,8 +95,9 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
     """
     namespace, sizes, missing = vars(module), sizes or {}, None
     namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
-    trainers = _trainers(tree)
-    for node in _kept(tree.body):
+    trainers, sure = _trainers(tree), _trainers(tree, _SURELY_TRAINS)
+    classes = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
+    for node in _kept(tree.body, functools.partial(_holds, filename=filename, namespace=namespace)):
         piece = ast.Module(body=[node], type_ignores=[])
         code = compile(piece, filename, "exec")
         if isinstance(node, _DEFINITIONS):
@@ -104,7 +108,7 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
                     raise
                 missing = missing or error
                 namespace |= _absent(node, error)
-        elif not any(isinstance(n, ast.Call) and _called(n) in trainers for n in ast.walk(node)):
+        elif not {_called(n) for n in ast.walk(node) if isinstance(n, ast.Call)} & (sure if _changes(node, classes) else trainers):
             try:
                 _within(_MOST_LINES, code, namespace)
             except (Exception, SystemExit, _TooLongError):
@@ -123,6 +127,7 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
 
 #: Lines of Python that one assignment at the top of a script may run: making weights takes a few, training takes more.
 _MOST_LINES = 20_000
+_SURELY_TRAINS = re.compile(r"train|fit|optimi[sz]e|epoch|sgd|descent", re.I)
 _TRAINS = re.compile(r"train|fit|optimi[sz]e|epoch|sgd|backprop|backward|bptt|descent", re.I)
 
 
@@ -158,10 +163,23 @@ def _within(most: int, code: types.CodeType, namespace: dict[str, Any]) -> None:
         sys.argv = given
 
 
-def _trainers(tree: ast.Module) -> set[str]:
+def _holds(test: ast.expr, filename: str, namespace: dict[str, Any]) -> bool:
+    """Whether a condition at the top of a script holds; one that cannot be told is taken to."""
+    said = ast.Assign(targets=[ast.Name("__bptt_holds__", ast.Store())], value=test)
+    code = compile(ast.fix_missing_locations(ast.Module(body=[ast.copy_location(said, test)], type_ignores=[])), filename, "exec")
+    try:
+        _within(_MOST_LINES, code, namespace)
+        return bool(namespace["__bptt_holds__"])
+    except (Exception, SystemExit, _TooLongError):
+        return True
+    finally:
+        namespace.pop("__bptt_holds__", None)
+
+
+def _trainers(tree: ast.Module, names: re.Pattern[str] = _TRAINS) -> set[str]:
     """Names of functions that train: by their name, or since one that does is called in them."""
     calls = {n.name: {_called(c) for c in ast.walk(n) if isinstance(c, ast.Call)} for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
-    found = {n for n in calls if _TRAINS.search(n)} | {"fit", "train"}
+    found = {n for n in calls if names.search(n)} | {"fit", "train"}
     while more := {n for n, called in calls.items() if n not in found and n != "__init__" and called & found}:
         found |= more
     return found
@@ -276,7 +294,8 @@ def _absent(node: ast.stmt, error: Exception) -> dict[str, Any]:
     return {n: _Absent(error) for n in names if n != "*"}
 
 
-def _kept(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+def _kept(body: list[ast.stmt], holds: Callable[[ast.expr], bool] = lambda test: True) -> Iterator[ast.stmt]:
+    """What is kept of a body, one after the other; `holds` says of a condition, when it is come to, which branch is taken."""
     classes = {node.name for node in body if isinstance(node, ast.ClassDef)}
     for node in body:
         if isinstance(node, (*_DEFINITIONS, *_ASSIGNMENTS)) or _changes(node, classes):
@@ -285,8 +304,10 @@ def _kept(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield node if _reads_only(node) else ast.Pass(lineno=node.lineno, col_offset=0)
         elif isinstance(node, ast.Try) and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body):
             yield node
-        elif (isinstance(node, ast.If) and not _is_main(node)) or isinstance(node, ast.Try):
-            yield from _kept(node.body)
+        elif isinstance(node, ast.If) and not _is_main(node):
+            yield from _kept(node.body if holds(node.test) else node.orelse, holds)
+        elif isinstance(node, ast.Try):
+            yield from _kept(node.body, holds)
         elif (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Call)

@@ -79,7 +79,11 @@ class Cell:
     def install(cls): cls.installed = True
 def patch(cls): cls.kind = "patched"
 def train(cls): cls.trained = True
+def checked_backward(name): return name
+def install_backward(cls): cls.backward = "installed"
 patch(Cell)
+install_backward(Cell)
+Cell.bptt = checked_backward("checked")
 Cell.install()
 for name in ("f", "g"):
     setattr(Cell, name, name)
@@ -93,9 +97,32 @@ main()
     assert {k: v for k, v in vars(vars(module)["Cell"]).items() if isinstance(v, str | bool) and k != "__module__"} == {
         "kind": "patched",
         "installed": True,
+        "backward": "installed",
+        "bptt": "checked",
         "f": "f",
         "g": "g",
     }
+
+
+def test_of_two_branches_the_one_is_taken_that_python_takes() -> None:
+    import ast
+
+    text = """
+import sys
+fast = False
+if fast:
+    def act(a): return "fast"
+elif len(sys.argv) > 1:
+    def act(a): return "option"
+else:
+    def act(a): return "slow"
+if unknown_name:
+    other = 1
+main()
+"""
+    module = types.ModuleType("script")
+    run_definitions(module, ast.parse(text), "script.py")
+    assert vars(module)["act"](0) == "slow" and vars(module)["other"] == 1 and "__bptt_holds__" not in vars(module)
 
 
 def test_a_file_inside_a_package_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
