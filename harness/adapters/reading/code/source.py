@@ -48,13 +48,20 @@ def trains_when_run(tree: ast.Module) -> bool:
 
 
 def _acts(node: ast.stmt) -> bool:
-    if isinstance(node, ast.For | ast.While | ast.With | ast.Try):
-        return not (isinstance(node, ast.Try) and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body))
+    if isinstance(node, ast.Try):
+        return not _defines(node) or any(_acts(n) for n in node.body)
+    if isinstance(node, ast.For | ast.While | ast.With):
+        return True
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Call) and not _harmless(node.value) and not _sets(node.value)
     if isinstance(node, ast.Assign):
         return any(isinstance(n, ast.Call) and _called(n) in ("open", "input", "read_csv", "loadtxt", "load") for n in ast.walk(node))
     return False
+
+
+def _defines(node: ast.Try) -> bool:
+    """Whether what is tried is to import, to define and to assign: the whole of it is run, with what stands behind `except`."""
+    return all(isinstance(n, (*_DEFINITIONS, *_ASSIGNMENTS)) for n in node.body)
 
 
 def _harmless(call: ast.Call) -> bool:
@@ -302,7 +309,7 @@ def _kept(body: list[ast.stmt], holds: Callable[[ast.expr], bool] = lambda test:
             yield node
         elif isinstance(node, ast.With):
             yield node if _reads_only(node) else ast.Pass(lineno=node.lineno, col_offset=0)
-        elif isinstance(node, ast.Try) and all(isinstance(n, ast.Import | ast.ImportFrom) for n in node.body):
+        elif isinstance(node, ast.Try) and _defines(node):
             yield node
         elif isinstance(node, ast.If) and not _is_main(node):
             yield from _kept(node.body if holds(node.test) else node.orelse, holds)

@@ -118,11 +118,22 @@ else:
     def act(a): return "slow"
 if unknown_name:
     other = 1
+kind = "first"
+try:
+    import nowhere_to_be_found
+    kind = nowhere_to_be_found.kind
+except ImportError:
+    kind = "second"
 main()
 """
     module = types.ModuleType("script")
     run_definitions(module, ast.parse(text), "script.py")
-    assert vars(module)["act"](0) == "slow" and vars(module)["other"] == 1 and "__bptt_holds__" not in vars(module)
+    assert (
+        vars(module)["act"](0) == "slow"
+        and vars(module)["other"] == 1
+        and vars(module)["kind"] == "second"
+        and "__bptt_holds__" not in vars(module)
+    )
 
 
 def test_a_file_inside_a_package_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
