@@ -14,19 +14,20 @@ from bptt.harness.cases import Case, Cotangent, Data, admissible
 from bptt.harness.errors import BpttError
 from bptt.harness.graph import shapes
 from bptt.harness.graph.naming import words
-from bptt.harness.graph.naming.backward import ROUNDINGS, Backward, pool_of
+from bptt.harness.graph.naming.backward import ROUNDINGS, Backward, Mend, pool_of
 from bptt.harness.graph.naming.blocks import by_blocks
 from bptt.harness.graph.naming.edits import Edit, Impossible, edited_sweep
-from bptt.harness.graph.naming.mending import Right, mended
-from bptt.harness.graph.naming.place import holding, line_of
+from bptt.harness.graph.naming.mending import Known, Mended, Right, mended
+from bptt.harness.graph.naming.place import called, line_of, mends_of
 from bptt.harness.graph.naming.point import Point, point
+from bptt.harness.graph.naming.rewriting import Rewritten, rewrites, together
 from bptt.harness.graph.naming.search import Budget, one_mistake, search
 from bptt.harness.graph.naming.units import by_parts
 from bptt.harness.graph.tracing import operators
 from bptt.harness.graph.tracing.node import Frame, Graph
 from bptt.harness.graph.tracing.passes import Refused, backward_graph, forward_graph
 from bptt.harness.graph.tracing.reverse import gradients
-from bptt.harness.subject import Subject
+from bptt.harness.subject import Array, Subject
 from bptt.reports.records import Cause
 
 #: (a small case, a second one of other sizes), in the order in which they are tried; T is at least the first one's.
@@ -39,7 +40,9 @@ _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: How many edges are swept at most: about as long as the check that failed.
-_EFFORT = 900_000
+_EFFORT = 300_000
+#: At most so many mistakes are peeled off, one at a time.
+_MOST_MISTAKES = 3
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
 
 
 def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
+    if causes := _one_by_one(subject, budget.part(2), _MOST_MISTAKES - 1):
+        return Explanation(causes)
     points: list[tuple[Point, Point]] = []
     base: tuple[tuple[Edit, ...], ...] = ()
     for small, large in (*_PAIRS, (case, _larger(case))):
@@ -183,7 +188,55 @@ def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) ->
             for mend in mends:
                 if (mend.frame, mend.wanted) in also:
                     cause = words.located(at, mend.frame, mend.wanted[:3], kept)
-                    return (_with_its_line(subject, (at, beside), mend.frame, cause),)
+                    return (_with_its_line(subject, (at, beside), mend.frame, cause, known=_known(mends, mend.frame)),)
+    return ()
+
+
+def _rewritten(subject: Subject, at: Point, beside: Point) -> Rewritten:
+    here = _backward(subject, at)
+    if here is None:
+        return Rewritten()
+    return rewrites(here, [Right(_drawn(subject, p.case)[0], p, p.exact[0].bars) for p in (at, beside)])
+
+
+def _by_texts(subject: Subject, at: Point, beside: Point, found: Rewritten, budget: Budget) -> tuple[Cause, ...]:
+    """Statements of the backward with which, changed a little, every gradient is right at both points."""
+    causes = []
+    for one in found.whole:
+        with together([r for r in found.whole if r is not one]):
+            alone, also = _point(subject, at.case), _point(subject, beside.case)
+            if isinstance(alone, Refused) or isinstance(also, Refused):
+                return ()
+            single = one_mistake(alone, also, budget.part(4))
+            edit = single[0].edits[0] if single else None
+            backward = _backward(subject, alone) if edit is not None else None
+            names = called(backward, (edit,), edit) if edit is not None and backward is not None else {}
+        named = replace(alone, model=replace(alone.model, called=names))
+        how = one.said
+        causes.append(words.rewritten(one.frame, how) if edit is None else _cause(named, edit, one.frame, len(found.whole), how))
+    return tuple(causes)
+
+
+def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...]:
+    """What is wrong where each mistake shows in a line's text, or is the only one.   more: so many may be peeled off beside it"""
+    for small, large in _PAIRS:
+        at = _point(subject, small)
+        if isinstance(at, Refused) or not at.wrong:
+            continue
+        beside = _point(subject, large)
+        if isinstance(beside, Refused) or _by_roundings(subject, at, beside):
+            return ()
+        texts = _rewritten(subject, at, beside) if at.case.T == 1 else Rewritten()
+        if causes := _by_texts(subject, at, beside, texts, budget):
+            return causes
+        if single := one_mistake(at, beside, budget.part(3)):
+            return _causes(subject, at, beside, single[0].edits)
+        for one in texts.partly[:more]:
+            with together([one]):
+                rest = _one_by_one(subject, budget, more - 1)
+            if rest and all(cause.score == 1 for cause in rest):
+                return tuple(sorted((words.rewritten(one.frame, one.said), *rest), key=lambda c: c.source.line if c.source else 0))
+        return ()
     return ()
 
 
@@ -215,38 +268,76 @@ def _drawn(subject: Subject, case: Case) -> tuple[Subject, Data]:
 
 
 def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...], larger: Point | None = None) -> tuple[Cause, ...]:
-    names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
-    reproduces = f"with this change the derivative of your own forward pass gives your {names}"
-    reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
     backward = _backward(subject, at, larger)
+    edits = _needed(at, beside, edits)
     found = []
     for edit in edits:
         line = None if backward is None else line_of(backward, edits, edit)
         if line is None and subject.framework != "numpy":  # most have a forward pass alone, and the line is one of it
             line = at.model.by_key[edit.target].frame
-        missing = edit.act == "times" and edit.factor == "0"
-        together = "" if len(edits) == 1 else f"one of {len(edits)} mistakes; together, "
-        factors = holding(backward, edits, edit) if backward is not None and missing else ()
-        cause = words.cause(at, edit, line, 1.0, together + reproduces)
-        found.append(_with_its_line(subject, (at, beside), line, cause, tuple(e for e in edits if e is not edit), factors))
+        missing = _missing(at, edits, edit) if edit.act == "times" and edit.factor == "0" else ()
+        others = tuple(e for e in edits if e is not edit)
+        mends = [] if backward is None else mends_of(backward, others)
+        lines = dict.fromkeys((line, *(m.frame for m in mends if m.at == -1))) if line is not None else {}
+        readable = ((one, _mended(subject, (at, beside), one, others, missing, _known(mends, one))) for one in lines if one is not None)
+        line, how = next(((one, text) for one, text in readable if text is not None), (line, None))
+        names = called(backward, edits, edit) if backward is not None else {}
+        found.append(_cause(replace(at, model=replace(at.model, called=names)), edit, line, len(edits), how))
     return tuple(found)
 
 
+def _cause(at: Point, edit: Edit, line: Frame | None, of: int, how: Mended | None) -> Cause:
+    """The cause in words.   of: how many mistakes there are;   how: what should stand in the line"""
+    names = words.joined([f"dL/d{words._input_name(n)}" for n in at.wrong])
+    reproduces = "" if of == 1 else f"one of {of} mistakes; together, "
+    reproduces += f"with this change the derivative of your own forward pass gives your {names}"
+    reproduces += f" under {len(at.cotangents)} cotangents, and at a second size"
+    return words.cause(at, edit, line, 1.0, reproduces, how)
+
+
 def _with_its_line(
-    subject: Subject,
-    points: Sequence[Point],
-    line: Frame | None,
-    cause: Cause,
-    others: tuple[Edit, ...] = (),
-    factors: tuple[str, ...] = (),
+    subject: Subject, points: Sequence[Point], line: Frame, cause: Cause, others: tuple[Edit, ...] = (), known: tuple[Known, ...] = ()
 ) -> Cause:
     """The cause with the line as it should read, where a small change of its text makes everything right.   others: mistakes that stay"""
-    if line is None:
-        return cause
+    how = _mended(subject, points, line, others, (), known)
+    return cause if how is None else words.with_its_mend(cause, line, how)
+
+
+def _mended(
+    subject: Subject, points: Sequence[Point], line: Frame, others: tuple[Edit, ...], missing: tuple[Array, ...], known: tuple[Known, ...]
+) -> Mended | None:
     try:
         places = [
             Right(_drawn(subject, p.case)[0], p, edited_sweep(p.exact[0], others, p.sizes) if others else p.exact[0].bars) for p in points
         ]
     except Impossible:
-        return cause
-    return replace(cause, mended=mended(line, places, factors))
+        return None
+    return mended(line, places, known, missing)
+
+
+def _needed(at: Point, beside: Point, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """The edits but for those without which the others do as well."""
+    for edit in edits:
+        rest = tuple(e for e in edits if e is not edit)
+        try:
+            if rest and all(p.equal(p.vector(rest), p.yours) for p in (at, beside)):
+                return _needed(at, beside, rest)
+        except Impossible:
+            continue
+    return edits
+
+
+def _missing(at: Point, edits: tuple[Edit, ...], edit: Edit) -> tuple[Array, ...]:
+    """The shares that an edge does not give, step by step, the last first."""
+    try:
+        bars = edited_sweep(at.exact[0], edits, at.sizes)
+    except Impossible:
+        return ()
+    shares = (at.model.share(e, bars[e.y]) for e in reversed(at.model.by_key[edit.target].edges) if e.y in bars)
+    return tuple(s for s in shares if s is not None)
+
+
+def _known(mends: Sequence[Mend], line: Frame) -> tuple[Known, ...]:
+    """What expressions of a line should give."""
+    here = (m for m in mends if m.frame.line == line.line and m.frame.file == line.file and m.at == -1)
+    return tuple(Known(m.frame, m.time, m.given, m.right) for m in here if m.given is not None and m.right is not None)

@@ -145,10 +145,10 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     if detail is None:
         return causes_of(c.id, evidence.code)
     examination, located = detail.examination, detail.located
-    if context.subject.kind == "network":
-        network = as_cell(context.subject, examination.case).implementation
-        if named := causes_of_network(network, examination.data, examination.cotangents, examination.gradients):
-            return named
+    network = context.subject.kind == "network"
+    if network and (named := _apart(lambda: _tutorial(context, examination), _UNKNOWN, "its cause among known mistakes", faults)):
+        graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
+        return with_the_line_of(named, graph)
     known: tuple[Cause, ...] = ()
     if located.exact is not None or context.identification is not None:
         wrong = _wrong_gradient(context, examination, located)
@@ -164,6 +164,21 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     explained = any(cause.score == 1 for cause in graph)
     beside = (cause for cause in known if cause.code != "unknown" and not (explained and cause.code.startswith("only-")))
     return (*graph, *beside) or known
+
+
+def _tutorial(context: CheckContext, e: Examination) -> tuple[Cause, ...]:
+    """The known mistakes of a tutorial's language model that give the numbers, over more steps too."""
+
+    def named(at: Examination) -> tuple[Cause, ...]:
+        network = as_cell(context.subject, at.case).implementation
+        return causes_of_network(network, at.data, at.cotangents, at.gradients)
+
+    found = named(e)
+    if not found:
+        return ()
+    longer = context.examine(admissible(context.subject, replace(e.case, T=e.case.T + 3, seed=e.case.seed + 1)), ("params", "xs", "state"))
+    codes = {cause.code for cause in named(longer)}
+    return tuple(cause for cause in found if cause.code in codes) if longer.wrong else found
 
 
 def _from_the_graph(subject: Subject, e: Examination, located: Located) -> tuple[Cause, ...]:

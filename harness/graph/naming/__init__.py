@@ -7,6 +7,8 @@ point    a subject at one case: its graph, its exact gradients, and those that i
 search   which edits give all of the subject's wrong numbers, at two sizes
 backward what the user's backward would give if one of its lines gave something else
 place    the line of the user's backward that computes the wrong value
+texts    small changes of an expression's text, in the user's own names
 mending  that line as it should read, tried until every gradient is right
+rewriting any statement of the backward with which, changed a little, gradients are right
 words    the cause in one sentence
 """

@@ -43,6 +43,9 @@ class Mend:
     wanted: Wanted
     first: int
     at: int = -1  # which frame of its place: an outer one where the line is right in another call, and what is handed to it is wrong
+    time: int = -1  # the how-many-th time the line is passed when it is first wrong, what it gives then, and what it should give
+    given: Array | None = field(default=None, compare=False)
+    right: Array | None = field(default=None, compare=False)
 
     @property
     def frame(self) -> Frame:
@@ -201,7 +204,8 @@ class Backward:
             goal += float(np.sum(self.mix[mine] * (wanted.reshape(self.values[mine].shape) - self.values[mine])))
         by_size: dict[int, list[Candidate]] = defaultdict(list)
         for candidate in pool:
-            by_size[candidate.segments[0][0].size].append(candidate)
+            for entries in {candidate.segments[0][0].size, candidate.segments[0][-1].size}:  # need not be the same at every step
+                by_size[entries].append(candidate)
         found = self._handed_back(right)
         for key, nodes in self.lines.items():
             fitting = by_size.get(self.values[nodes[0]].size, ())
@@ -221,8 +225,14 @@ class Backward:
                     if len(nodes) > 1 and apart and all(any(_close(v, self.values[n]) for v in instead.values()) for n in nodes):
                         continue  # right values, which something behind takes in another order
                     if apart and self.gives(self.replayed(instead), right):
-                        found.append(Mend(key, candidate.wanted, apart[0], self._wrong_call(key, nodes, instead)))
-        return sorted(found, key=lambda m: m.first)
+                        n, call = apart[0], self._wrong_call(key, nodes, instead)
+                        found.append(Mend(key, candidate.wanted, n, call, nodes.index(n), self.values[n], instead[n]))
+        return sorted(found, key=lambda m: (self._handed_in(m.first), m.first))
+
+    def _handed_in(self, n: int) -> bool:
+        """Whether a node only reads what is handed in from outside, which is seldom read wrongly."""
+        node = self.graph.nodes[n]
+        return node.op == "gather" and all(self.graph.nodes[a].op == "input" for a in node.args)
 
     def _handed_back(self, right: Mapping[int, Array]) -> list[Mend]:
         """A line that does something to each of several gradients before it hands them back."""
@@ -255,10 +265,13 @@ class Backward:
                 )
         return -1
 
-    def _instead(self, nodes: Sequence[int], sequence: Sequence[Array]) -> dict[int, Array] | None:
+    def _instead(self, nodes: Sequence[int], sequence: Sequence[Array | None]) -> dict[int, Array] | None:
         found = {}
         for n, value in zip(nodes, sequence, strict=True):
             mine = self.values[n]
+            if value is None:
+                found[n] = mine
+                continue
             if value.size != mine.size or np.squeeze(value).shape != np.squeeze(mine).shape:
                 return None
             found[n] = value.reshape(mine.shape) / self.scale
@@ -359,7 +372,7 @@ class Backward:
 
 
 def _close(a: Array, b: Array) -> bool:
-    return bool(np.all(np.abs(a - b) <= _SAME * (np.max(np.abs(a), initial=0.0) + np.max(np.abs(b), initial=0.0))))
+    return a.shape == b.shape and bool(np.all(np.abs(a - b) <= _SAME * (np.max(np.abs(a), initial=0.0) + np.max(np.abs(b), initial=0.0))))
 
 
 @dataclass(frozen=True)
@@ -369,7 +382,7 @@ class Candidate:
     wanted: Wanted
     segments: tuple[tuple[Array, ...], ...]
 
-    def orders(self, count: int) -> Iterator[Sequence[Array]]:
+    def orders(self, count: int) -> Iterator[Sequence[Array | None]]:
         """In the orders in which `count` passes of a line can compute them: most backwards run from the last step to the first."""
         length = sum(map(len, self.segments))
         if length == count:
@@ -382,6 +395,8 @@ class Candidate:
         elif len(self.segments) == 1 and length == count + 1:
             yield self.segments[0][:0:-1]
             yield self.segments[0][-2::-1]
+        elif len(self.segments) == 1 and length == count - 1 and length:
+            yield (*self.segments[0][::-1], None)  # what the last pass computes goes nowhere
 
 
 def pool_of(point: Point, bars: Mapping[int, Array]) -> list[Candidate]:
@@ -399,12 +414,12 @@ def pool_of(point: Point, bars: Mapping[int, Array]) -> list[Candidate]:
         return np.zeros(model.values[e.p].shape) if s is None else s
 
     def add(what: str, where: EdgeClass, values: Sequence[Array], identity: tuple[Any, ...]) -> None:
-        if identity in seen or not values or any(v.shape != values[0].shape for v in values):
+        if identity in seen or not values:
             return
         seen.add(identity)
         key = where.key, where.slot
         found.append(Candidate((what, *key, ""), (tuple(values),)))
-        if len(values) > 1:
+        if len(values) > 1 and all(v.shape == values[0].shape for v in values):
             found.append(Candidate((what, *key, "stacked"), ((np.stack(values),),)))
             for n in (0, -1):
                 if (identity, n) not in seen:

@@ -167,6 +167,8 @@ def edited_sweep(exact: Exact, edits: Sequence[Edit], sizes: Mapping[str, float]
                     total = share if total is None else total + share
             if p in whole:
                 total = whole[p](bars)
+            if total is not None and total.shape != model.values[p].shape:
+                raise Impossible
             changed.add(p)
             if total is None:
                 bars.pop(p, None)

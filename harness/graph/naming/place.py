@@ -72,17 +72,20 @@ def _mended_frame(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Fram
 
 
 def _mend(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Mend | None:
-    others = [e for e in edits if e is not edit]
+    return next(iter(mends_of(backward, [e for e in edits if e is not edit])), None)
+
+
+def mends_of(backward: Backward, others: Sequence[Edit]) -> list[Mend]:
+    """The lines of the backward at which the right values mend all but the other mistakes; the one that is wrong first comes first."""
     point = backward.point
     try:
         bars = edited_sweep(point.exact[0], others, point.sizes) if others else point.exact[0].bars
     except Impossible:
-        return None
+        return []
     pool = pool_of(point, bars)
     if backward.larger is not None and not others:
         pool += pool_of(backward.larger, backward.larger.exact[0].bars)
-    found = backward.mended_by(bars, pool) or backward.mended_by(bars, parts_of(point, bars))
-    return next(iter(found), None)
+    return backward.mended_by(bars, pool + parts_of(point, bars))
 
 
 def _behind(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:
@@ -99,11 +102,22 @@ def _behind(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
     return None if y not in bars else _first_with(backward, bars[y])
 
 
-def holding(backward: Backward, edits: Sequence[Edit], edit: Edit) -> tuple[str, ...]:
-    """The user's name for what a missing term is taken from, dL/dy."""
-    frame = _behind(backward, edits, edit)
-    name = statements.written(frame, False) if frame is not None else None
-    return (name,) if name else ()
+def called(backward: Backward, edits: Sequence[Edit], edit: Edit) -> dict[int, str]:
+    """What the user calls the gradients at an edge: the names of what has their numbers."""
+    point = backward.point
+    try:
+        bars = edited_sweep(point.exact[0], edits, point.sizes)
+    except Impossible:
+        return {}
+    edge, found = point.model.by_key[edit.target].edges[-1], dict[int, str]()
+    for n in (edge.y, edge.p):
+        if n in bars and np.any(bars[n]) and point.model.graph.nodes[n].op != "input":
+            alike = (node for node in backward.graph.nodes if node.place and node.index in backward.moved)
+            names = (statements.written(node.place[-1]) for node in alike if _equal(backward.values[node.index] * backward.scale, bars[n]))
+            name = next((name for name in names if name), "")
+            if name and name not in found.values():  # what goes on as it is has the same numbers under two names
+                found[n] = name
+    return found
 
 
 def _where_computed(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | None:

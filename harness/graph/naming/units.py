@@ -53,7 +53,11 @@ class EdgeClass:
 
 @dataclass
 class Model:
-    """A graph with its values, seen as units and edges.   derivative: of activations, f'(a) of the shape of y"""
+    """A graph with its values, seen as units and edges.
+
+    derivative   of activations, f'(a) of the shape of y
+    called       what the user's backward calls the gradients of some nodes
+    """
 
     graph: Graph
     values: Sequence[Array]
@@ -62,6 +66,7 @@ class Model:
     frames: Mapping[int, Frame | None] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     classes: tuple[EdgeClass, ...] = ()
+    called: Mapping[int, str] = field(default_factory=dict)
     _pulls: dict[int, Pull] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -373,9 +378,9 @@ def _derivative(graph: Graph, values: Sequence[Array], y: int, base: int, change
     bars: dict[int, Array] = {y: like_zeros(values[y].shape, values[y]) + 1}
     with np.errstate(all="ignore"):
         for n in range(y, base, -1):
-            if n not in bars:
-                continue
             node = graph.nodes[n]
+            if n not in bars or node.op not in ELEMENTWISE:
+                continue
             args = [values[a] for a in node.args]
             for k, a in enumerate(node.args):
                 d = local(node.op, k, values[n], args) if a >= base else None

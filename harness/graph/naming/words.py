@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bptt.harness.graph.naming.edits import Edit, Sequence_, summed
+from bptt.harness.graph.naming.mending import Mended
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import Edge, EdgeClass, Model, UnitKey
 from bptt.harness.graph.tracing import statements
@@ -58,19 +60,30 @@ _WHEN = {
 }
 
 
-def cause(point: Point, edit: Edit, line: Frame | None, score: float, evidence: str) -> Cause:
-    """The sentence, and the line to change: of the backward, or of the forward pass where nobody wrote a backward; None: not known."""
+#: Mistakes that are another variable in the place of the right one: where the line's own text tells which, it tells best.
+_OTHER = frozenset(
+    ("factor-wrong", "operand-wrong", "other-gradient", "derivative-of-other", "derivative-wrong", "exchanged", "other-step")
+)
+
+
+def cause(point: Point, edit: Edit, line: Frame | None, score: float, evidence: str, how: Mended | None = None) -> Cause:
+    """The sentence, and the line to change: of the backward, or of the forward pass where nobody wrote a backward; None: not known.
+
+    how   what should stand in the line
+    """
     where = point.model.by_key[edit.target]
     edge = where.edges[-1]
     y, p = value_name(point.model, edge.y), operand_name(point.model, where, edge)
     said, code, mend = _said(point, edit, where, edge, y, p)
     frame = where.frame
     forward = f" ({statements.source_line(frame)}, line {statements.first_line(frame)})" if frame is not None and _known(frame) else ""
+    if how is not None:
+        mend, said = how.text, _difference(how) if code in _OTHER and how.before else said
     head = f"line {line.line}: " if line is not None else ""
     if line is not None and line is not frame and _known(line):
         evidence = f"{evidence}; {Path(line.file).name}:{line.line} has {statements.source_line(line)!r}"
     source = None if line is None else Source(line.file, line.line)
-    return Cause(code, f"{head}{said}{forward}", evidence, score, mend, source)
+    return Cause(code, f"{head}{said}{forward}", evidence, score, mend, source, "" if how is None else how.text)
 
 
 def needless(frame: Frame) -> Cause:
@@ -87,6 +100,27 @@ def added(term: Frame, to: Frame) -> Cause:
     said = f"line {line}: {text} is added to the gradient (line {to.line}), and nothing in your forward pass does so"
     evidence = "without it your own backward gives every gradient right, at two sizes"
     return Cause("term-too-many", said, evidence, 1.0, f"leave {text} out", Source(term.file, line))
+
+
+def rewritten(frame: Frame, how: Mended) -> Cause:
+    """A line that is right once a part of it is another one."""
+    what = _difference(how)
+    evidence = "with this line every gradient of your own backward is right, at two sizes"
+    return Cause("line-wrong", f"line {frame.line}: {what}", evidence, 1.0, how.text, Source(frame.file, frame.line), how.text)
+
+
+def _difference(how: Mended) -> str:
+    """What is another one in a line."""
+    if how.before:
+        return f"{how.before} stands where {how.after} belongs"
+    return f"{how.after.strip()} is missing" if how.after.strip() else f"it should read {how.text}"
+
+
+def with_its_mend(cause: Cause, frame: Frame, how: Mended) -> Cause:
+    """A cause with what should stand in its line; where nothing else is known of the mistake, that is the cause."""
+    if cause.code == "line-wrong":
+        return replace(rewritten(frame, how), hypothesis=f"{cause.hypothesis}: {rewritten(frame, how).hypothesis.partition(': ')[2]}")
+    return replace(cause, mended=how.text, fix=how.text)
 
 
 def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: bool) -> Cause:
@@ -113,7 +147,7 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     when = _WHEN.get(edit.when, f" at every step {edit.when}")
     term = right_share(point.model, where, edge, y, p)
     dy = gradient_of(point.model, edge.y)
-    dp = d(p) if plain_name(p) else gradient_of(point.model, edge.p)
+    dp = d(p) if plain_name(p) and edge.p not in point.model.called else gradient_of(point.model, edge.p)
     y = from_where(point.model, edge.y, y)
     if edit.act == "derivative":
         other = name_of(point, edit.other) if edit.other else "another value"
@@ -286,6 +320,8 @@ def d(name: str) -> str:
 
 def gradient_of(model: Model, node: int) -> str:
     """The name under which a person has dL/d(node): that of the sum that it is a plain term of, da_z for what goes into z."""
+    if node in model.called:
+        return model.called[node]
     at = node
     while True:
         above = model.into.get(at, [])

@@ -51,7 +51,10 @@ def operand(frame: Frame, k: int) -> ast.expr | None:
             ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy" | "torch" | "F")), args=args)
             | ast.Call(func=ast.Name(), args=args)
         ):
-            return args[k] if k < len(args) else None
+            first = (
+                1 if args and isinstance(args[0], ast.Constant) and isinstance(args[0].value, str) else 0
+            )  # np.einsum("ij,jk->ik", a, b)
+            return args[first + k] if first + k < len(args) else None
         case ast.Call(func=ast.Attribute(value=ast.Name(id="self")), args=args):
             return args[k] if k < len(args) else None
         case ast.Call(func=ast.Attribute(value=value), args=args):

@@ -8,7 +8,7 @@ The user's frames are on the stack while an operation is dispatched, in a forwar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,14 @@ def _vector_norm(d: Any, a: Any, ord: Any = 2, dim: Any = None, keepdim: bool = 
     return np.sqrt(np.square(a).sum(axis=_axes(dim), keepdims=keepdim))
 
 
+def _put_back(g: Any, shape: Sequence[int], dim: int, part: Any) -> Any:
+    """Zeros but for one part along a dimension."""
+    zeros = np.zeros(tuple(shape))
+    found = whole(zeros, tape().add("constant", [], None, zeros))
+    found[(slice(None),) * (dim % len(shape)) + (part,)] = g
+    return found
+
+
 HANDLERS: dict[str, Callable[..., Any]] = {
     "add": lambda d, a, b, alpha=1: a + (b if alpha == 1 else alpha * b),
     "sub": lambda d, a, b, alpha=1: a - (b if alpha == 1 else alpha * b),
@@ -295,5 +303,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "_softmax_backward_data": lambda d, g, y, dim, *rest: y * (g - (g * y).sum(axis=dim, keepdims=True)),
     "_log_softmax_backward_data": lambda d, g, y, dim, *rest: g - np.exp(y) * g.sum(axis=dim, keepdims=True),
     "tanh_backward": lambda d, g, y: g * (1 - y * y),
+    "select_backward": lambda d, g, shape, dim, index: _put_back(g, shape, dim, index),
+    "slice_backward": lambda d, g, shape, dim, start, end, step: _put_back(g, shape, dim, slice(start, end, step)),
     "sigmoid_backward": lambda d, g, y: g * (y * (1 - y)),
 }

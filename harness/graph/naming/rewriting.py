@@ -1,0 +1,354 @@
+"""Statements of the user's backward with which, changed a little, gradients are right, wherever they stand.
+
+The backward is run once at a single step, and stopped at each of its statements, where changed texts are evaluated among the values that
+stand there (`texts`).  A backward is linear in what it computes from dys: an expression that gives v' in place of v changes a gradient g
+by  <dg/dv, v' - v>,  with dg/dv by one sweep backwards over the user's own backward, so that thousands of texts cost one inner product
+each.  Those that make a wrong gradient right and spoil none are run, at two sizes; of two mistakes each is found by the gradients that it
+alone spoils.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain, combinations, islice
+from types import FrameType
+
+import numpy as np
+
+from bptt.harness.graph.naming.backward import Backward, pool_of
+from bptt.harness.graph.naming.mending import (
+    Home,
+    Mended,
+    Right,
+    evaluated,
+    home_of,
+    in_place,
+    is_right,
+    key_of,
+    names_at,
+    rights,
+    said_of,
+    watched,
+)
+from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, same
+from bptt.harness.graph.tracing.node import Frame
+from bptt.harness.graph.tracing.operations import pull
+from bptt.harness.subject import Array
+
+#: At most so many texts of an expression that fit are kept, and so many are run.
+_MOST_KEPT, _MOST_RUN = 20, 40
+#: Whether expressions are looked at that should be the gradient of something, or the others; how many texts of each are evaluated.
+_STAGES = ((True, 250), (True, 900), (False, 150))
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A statement, and a text in its place.
+
+    mends    what is wrong and is right with it: gradients, or gates of them, by their place in the list of all
+    leaves   the gradients that are right with it
+    """
+
+    home: Home
+    block: Block
+    made: tuple[Change, ...]
+    mends: frozenset[int]
+    leaves: frozenset[int]
+    cost: float
+
+    @property
+    def said(self) -> Mended:
+        return said_of(self.block, self.made)
+
+    @property
+    def frame(self) -> Frame:
+        """The line that changes."""
+        at = self.made[0][0]
+        line = self.block.first + self.block.text[:at].count("\n")
+        return Frame(self.home.file, line, self.home.name)
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """whole   the fewest statements with which, rewritten, every gradient is right at all places; () where none are known
+    partly   statements with which some of them are, and no other is spoilt, those that mend most first
+    """
+
+    whole: tuple[Rewrite, ...] = ()
+    partly: tuple[Rewrite, ...] = ()
+
+
+def rewrites(backward: Backward, places: Sequence[Right]) -> Rewritten:
+    """What rewritten statements come to.   places: at the first of them the backward was followed"""
+    watching = _Watching(backward, places[0].bars)
+    wrong = frozenset(watching.wrong)
+    if not backward.complete or not wrong or not watching.homes:
+        return Rewritten()
+    for watching.meant, watching.most in _STAGES:
+        watching.passed.clear()
+        watched(places[0].subject, places[0].point, watching.homes, watching.at_line)
+        fitting = sorted(watching.found, key=lambda r: (int(r.cost), r.block.first, r.cost))
+        for one in islice(_sets(fitting, wrong, places[-1]), _MOST_RUN):
+            with together(one) as done:
+                if done and all(is_right(place) for place in places):
+                    return Rewritten(tuple(sorted(one, key=lambda r: r.block.first)))
+    for kept in islice(_kept(backward, watching.homes, wrong), _MOST_RUN):
+        with together([kept]) as done:
+            if done and all(is_right(place) for place in places):
+                return Rewritten((kept,))
+    return Rewritten((), tuple(_partly(fitting, wrong, places)))
+
+
+def _partly(found: Sequence[Rewrite], wrong: frozenset[int], places: Sequence[Right]) -> Iterator[Rewrite]:
+    """One of each statement."""
+    seen = set[tuple[str, int]]()
+    for r in sorted(found, key=lambda r: -len(r.mends)):
+        if (r.home.file, r.block.first) not in seen and all(
+            _mends_there(r, place) for place in (places[:1] if r.mends == wrong else places)
+        ):
+            seen.add((r.home.file, r.block.first))
+            yield r
+
+
+def _kept(backward: Backward, homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
+    """Of what the forward pass keeps for the backward, or the backward takes out of it, another name in the place of one."""
+    frames = dict.fromkeys(node.place[-1] for node in backward.point.model.graph.nodes if node.place)
+    forward = {(home.file, home.tree.lineno): home for frame in frames if (home := home_of(frame)) is not None}
+    for home in {**forward, **{(home.file, home.tree.lineno): home for home in homes}}.values():
+        own = [n.id for n in ast.walk(home.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        own = list(dict.fromkeys((*own, *(a.arg for a in home.tree.args.args))))
+        for statement in ast.walk(home.tree):
+            if not isinstance(statement, ast.Assign | ast.Expr | ast.Return) or statement.value is None:
+                continue
+            several = [n.elts for n in ast.walk(statement.value) if isinstance(n, ast.Tuple)]
+            several += [n.args for n in ast.walk(statement.value) if isinstance(n, ast.Call)]
+            kept = next((e for e in several if len(e) > 2 and sum(isinstance(n, ast.Name) for n in e) > 1), ())
+            block = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
+            held = {n.id for n in kept if isinstance(n, ast.Name)}
+            for n in kept:
+                for name in (name for name in own if isinstance(n, ast.Name) and name not in held):
+                    yield Rewrite(home, block, ((*block.span(n), name),), wrong, frozenset(), 1.0)
+
+
+@contextmanager
+def together(several: Sequence[Rewrite]) -> Iterator[bool]:
+    """The user's functions with all of these texts in them, while this is open."""
+    by_home: dict[tuple[str, int], list[Rewrite]] = defaultdict(list)
+    for r in several:
+        by_home[r.home.file, r.home.tree.lineno].append(r)
+    with ExitStack() as stack:
+        texts = ((rs[0].home, [(r.block, r.block.with_(r.made)) for r in rs]) for rs in by_home.values())
+        done = [stack.enter_context(in_place(home, of_it)) for home, of_it in texts]
+        yield all(done)
+
+
+def _sets(found: Sequence[Rewrite], wrong: frozenset[int], elsewhere: Right) -> Iterator[tuple[Rewrite, ...]]:
+    """One that mends all; two that do so together, then three, each of which mends what the others do not, there too."""
+    yield from ((r,) for r in found if r.mends == wrong)
+    alike: dict[tuple[str, int, frozenset[int]], list[Rewrite]] = defaultdict(list)
+    for r in found:
+        if r.mends != wrong:
+            alike[r.home.file, r.block.first, r.mends].append(r)
+    for several in chain(combinations(alike.items(), 2), combinations(alike.items(), 3)):
+        mends = [key[2] for key, _ in several]
+        if sum(map(len, mends)) == len(wrong) == len(frozenset().union(*mends)) and len({key[:2] for key, _ in several}) == len(several):
+            yield tuple(next((r for r in rs if _mends_there(r, elsewhere)), rs[0]) for _, rs in several)
+
+
+def _mends_there(one: Rewrite, place: Right) -> bool:
+    with together([one]) as done:
+        right = rights(place) if done else []
+    return len(right) == len(place.point.leaves) and all(right[k] for k in one.leaves)
+
+
+class _Watching:
+    """What is known of the user's backward, and the texts that fit as it is run.
+
+    meant, most   see _STAGES
+    """
+
+    meant, most = _STAGES[0]
+
+    def __init__(self, backward: Backward, right: Mapping[int, Array]) -> None:
+        self.backward, self.found, self.passed = backward, list[Rewrite](), set[tuple[object, int]]()
+        values, H = backward.values, int(backward.point.case.H)
+        self.missing: list[Array | None] = []
+        self.same: list[float] = []
+        self.lines: list[Array] = []
+        self.slopes: list[dict[int, Array]] = []
+        self.whole: list[int] = []
+        rng, wanted = np.random.default_rng(1), [right.get(n, np.zeros(backward.point.model.values[n].shape)) for _, n in backward.leaves]
+        largest = max((float(np.max(np.abs(w), initial=0.0)) for w in wanted), default=1.0)
+        for k, ((mine, _), w) in enumerate(zip(backward.leaves, wanted, strict=True)):
+            whole = w.reshape(values[mine].shape) - values[mine] if w.size == values[mine].size else None
+            for part in _gates(values[mine].shape, H):
+                line = np.zeros(values[mine].shape)
+                line[part] = rng.normal(size=line[part].shape)
+                self.lines.append(line)
+                self.missing.append(None if whole is None else whole[part])
+                self.same.append(1e-8 * (float(np.max(np.abs(w), initial=0.0)) + 1e-6 * largest))
+                self.slopes.append(_slopes(backward, mine, line))
+                self.whole.append(k)
+        self.wrong = [k for k, m in enumerate(self.missing) if m is not None and np.max(np.abs(m), initial=0.0) > self.same[k]]
+        kept = [
+            w.reshape(values[mine].shape) - values[mine] if w.size == values[mine].size else None
+            for (mine, _), w in zip(backward.leaves, wanted, strict=True)
+        ]
+        self.goal = [0.0 if kept[k] is None else float(np.sum(line * kept[k])) for line, k in zip(self.lines, self.whole, strict=True)]
+        self.right_values: dict[tuple[int, ...], list[Array]] = defaultdict(list)
+        for candidate in pool_of(backward.point, right):
+            value = candidate.segments[0][0]
+            if np.any(value):
+                self.right_values[np.squeeze(value).shape].append(value)
+        self.by_span: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
+        self.homes: tuple[Home, ...] = ()
+        homes: dict[tuple[str, int], Home] = {}
+        for (place, _, _), nodes in backward.every.items():
+            frame = place[-1]
+            if (home := home_of(frame)) is not None:
+                homes.setdefault((home.file, home.tree.lineno), home)
+                self.by_span[frame.line, frame.column, frame.end_line, frame.end_column] += nodes
+        self.homes = tuple(homes.values())
+        self.by_key = {home.key: home for home in self.homes}
+
+    def at_line(self, frame: FrameType) -> None:
+        home = self.by_key[key_of(frame.f_code)]
+        if (home.name, frame.f_lineno) in self.passed:
+            return
+        self.passed.add((home.name, frame.f_lineno))
+        statement = _statement_at(home.tree, frame.f_lineno)
+        if statement is None:
+            return
+        lines = linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]
+        block = Block("".join(lines), statement.lineno)
+        if not block.text.isascii():
+            return
+        value_of, names = evaluated(frame.f_globals, frame.f_locals), names_at(home, frame.f_locals)
+        for root, nodes, sign in self._roots(statement):
+            self._try(home, block, root, nodes, sign, value_of, names)
+
+    def _roots(self, statement: ast.stmt) -> Iterator[tuple[ast.expr, list[int], float]]:
+        """Expressions of a statement, the nodes that they make or that read them, and with which sign."""
+        value = getattr(statement, "value", None)
+        if not isinstance(value, ast.expr):
+            return
+        if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add | ast.Sub):
+            nodes = self._nodes(statement)
+            if nodes:
+                yield value, nodes, -1.0 if isinstance(statement.op, ast.Sub) else 1.0
+                return
+        pending = [value]
+        while pending:
+            one = pending.pop(0)
+            nodes = self._nodes(one)
+            if nodes or (isinstance(one, ast.Name) and one is value and isinstance(statement, ast.Assign)):
+                yield one, nodes, 1.0
+            else:
+                pending += [n for n in ast.iter_child_nodes(one) if isinstance(n, ast.expr)]
+
+    def _nodes(self, n: ast.expr | ast.stmt) -> list[int]:
+        found = sorted(set(self.by_span.get((n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0), ())))
+        return found[-1:] if found else []
+
+    def _try(
+        self, home: Home, block: Block, root: ast.expr, nodes: Sequence[int], sign: float, value_of: ValueOf, names: Sequence[str]
+    ) -> None:
+        slopes = [s.get(nodes[-1]) for s in self.slopes] if nodes else []
+        given = value_of(block.of(root))
+        if given is None or (nodes and not any(slopes[k] is not None for k in self.wrong)):
+            return
+        whole = self.backward.values[nodes[-1]].shape if nodes else given.shape
+        alike = [v / self.backward.scale for v in (*self._alike(given), np.zeros(given.shape))]
+        wanted = [v for v in alike if not nodes or self._mends(slopes, self._change(sign, v, given, whole))]
+        if bool(wanted) != self.meant:
+            return
+        start, end = block.span(root)
+        kept = 0
+        done = not isinstance(root, ast.Name) and self._is_right(given)
+        for cost, made in chain(completed(block, root, names, value_of, wanted), islice(changes(block, root, names, value_of), self.most)):
+            text = block.with_(made)
+            value = value_of(text[start : end + len(text) - len(block.text)])
+            if value is None or value.shape != given.shape or not np.all(np.isfinite(value)) or same(value, given):
+                continue
+            meant = self._is_right(value) or not np.any(value)
+            if nodes:
+                mends = self._mends(slopes, self._change(sign, value, given, whole))
+            else:
+                mends = frozenset(self.wrong if self._is_right(value) and np.any(value) else ())
+            if mends:
+                self.found.append(Rewrite(home, block, made, mends, self._leaves(mends), cost + 2 * done + (not meant)))
+                kept += 1
+                if kept >= _MOST_KEPT:
+                    return
+
+    def _leaves(self, mends: frozenset[int]) -> frozenset[int]:
+        """The gradients of which nothing is wrong any more."""
+        left = {self.whole[k] for k in self.wrong if k not in mends}
+        return frozenset(self.whole[k] for k in mends) - left
+
+    def _is_right(self, given: Array) -> bool:
+        """Whether it is the right gradient of something: then what makes it another one would stand elsewhere."""
+        return any(same(given * self.backward.scale, v) for v in self._alike(given))
+
+    def _alike(self, given: Array) -> Sequence[Array]:
+        return self.right_values.get(np.squeeze(given).shape, ())
+
+    @staticmethod
+    def _change(sign: float, value: Array, given: Array, whole: tuple[int, ...]) -> Array | None:
+        """What it comes to where the expression gives another value; None where that has another shape."""
+        change = sign * (value.reshape(given.shape) - given)
+        try:
+            return np.broadcast_to(change, whole) if change.size != np.prod(whole, dtype=int) else change.reshape(whole)
+        except ValueError:
+            return None
+
+    def _mends(self, slopes: Sequence[Array | None], change: Array | None) -> frozenset[int]:
+        """The wrong gradients that a change makes right, if it spoils none."""
+        if change is None:
+            return frozenset()
+        mends = set()
+        for k, slope in enumerate(slopes):
+            if slope is None:
+                moved, size = 0.0, 0.0
+            else:
+                terms = slope * change
+                moved, size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
+            if k in self.wrong:
+                if abs(moved - self.goal[k]) <= 1e-7 * (size + abs(self.goal[k])):
+                    mends.add(k)
+            elif abs(moved) > 1e-7 * size + self.same[k]:
+                return frozenset()
+        return frozenset(mends)
+
+
+def _gates(shape: tuple[int, ...], H: int) -> list[tuple[slice, ...]]:
+    """The parts of a gradient of several gates, side by side or one below the other; else all of it."""
+    for axis in range(len(shape) - 1, -1, -1):
+        if shape[axis] % H == 0 and 2 <= shape[axis] // H <= 6 and H > 1:
+            return [(slice(None),) * axis + (slice(j, j + H),) for j in range(0, shape[axis], H)]
+    return [(slice(None),) * len(shape)]
+
+
+def _slopes(backward: Backward, leaf: int, line: Array) -> dict[int, Array]:
+    """d <line, leaf> / d(node) for every node of the user's backward that depends on dys."""
+    bars: dict[int, Array] = {leaf: np.array(line)}
+    with np.errstate(all="ignore"):
+        for index in range(leaf, -1, -1):
+            g, node = bars.get(index), backward.graph.nodes[index]
+            if g is None or node.op in ("input", "constant"):
+                continue
+            args = [backward.values[a] for a in node.args]
+            for k, a in enumerate(node.args):
+                if a in backward.moved and (share := pull(node.op, node.settings, k, g, backward.values[index], args)) is not None:
+                    bars[a] = bars[a] + share if a in bars else share
+    return bars
+
+
+def _statement_at(function: ast.FunctionDef, line: int) -> ast.stmt | None:
+    """The statement that begins there, where it has no others in it."""
+    return next((s for s in ast.walk(function) if isinstance(s, ast.stmt) and s.lineno == line and not hasattr(s, "body")), None)

@@ -1,0 +1,259 @@
+"""Small changes of an expression's text: what a person could have meant to write there, in his own names.
+
+A change is a stretch of the text and what should stand in its place.  Names are exchanged for others of the same shape only, which is
+known where the expression was seen at work (`mending.seen`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from bptt.harness.subject import Array
+
+#: A text's value among those of a line that is being run; None where it has none, or none that is an array of numbers.
+ValueOf = Callable[[str], Array | None]
+#: (start, end, what should stand there), counted from the start of the block.
+Change = tuple[int, int, str]
+
+_FACTORS: Mapping[str, Callable[[Array], Array]] = {
+    "{q}": lambda q: q,
+    "{q} * (1 - {q})": lambda q: q * (1 - q),
+    "(1 - {q})": lambda q: 1 - q,
+    "(1 - {q}**2)": lambda q: 1 - q * q,
+    "{q}**2": lambda q: q * q,
+    "({q} > 0)": lambda q: (q > 0) * 1.0,
+    "1 / {q}": lambda q: 1 / q,
+}
+_FORMS = ("-{q}", "(1 - {q})", "(1 - {q}**2)", "{q} * (1 - {q})", "{q}**2", "2 * {q}", "0.5 * {q}", "np.tanh({q})", "np.cos({q})")
+_OPERATORS: Mapping[type, tuple[str, ...]] = {
+    ast.Add: ("-",), ast.Sub: ("+",), ast.Mult: ("/", "@"), ast.Div: ("*",), ast.MatMult: ("*",),
+}  # fmt: skip
+#: Of two changes at once at most so many of each are combined.
+_MOST_PAIRED = 90
+
+
+@dataclass(frozen=True)
+class Block:
+    """The lines of one statement.   first: the number of the first of them"""
+
+    text: str
+    first: int
+
+    @cached_property
+    def starts(self) -> list[int]:
+        found = [0]
+        for line in self.text.splitlines(keepends=True):
+            found.append(found[-1] + len(line))
+        return found
+
+    def span(self, node: ast.expr) -> tuple[int, int]:
+        starts = self.starts
+        return (
+            starts[node.lineno - self.first] + node.col_offset,
+            starts[(node.end_lineno or node.lineno) - self.first] + (node.end_col_offset or 0),
+        )
+
+    def of(self, node: ast.expr) -> str:
+        start, end = self.span(node)
+        return self.text[start:end]
+
+    def with_(self, changes: Sequence[Change]) -> str:
+        text = self.text
+        for start, end, new in sorted(changes, reverse=True):
+            text = text[:start] + new + text[end:]
+        return text
+
+
+def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueOf) -> Iterator[tuple[float, tuple[Change, ...]]]:
+    """Changes of the expression `root`, each with what it costs, the likeliest first.   value_of: of a text, where it has one there"""
+    nodes = [n for n in ast.walk(root) if isinstance(n, ast.expr)]
+    called = {id(c.func) for c in nodes if isinstance(c, ast.Call)}
+    inner = {id(n.value) for n in nodes if isinstance(n, ast.Attribute | ast.Subscript)}
+    values = {text: v for text in names if (v := value_of(text)) is not None}
+    atoms = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and id(n) not in called]
+    atoms = [n for n in atoms if id(n) not in inner and value_of(block.of(n)) is not None]
+    places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
+    small = list(_slips(block, nodes, called, places))
+    yield from ((1.0, (c,)) for c in small)
+    forms = list(_forms(block, nodes, called | places))
+    yield from ((cost, (c,)) for cost, c in forms if cost < 2)
+    other = list(_others(block, atoms, values, value_of))
+    yield from ((1.2, (c,)) for c in other)
+    yield from ((1.3, made) for made in _everywhere(block, other))
+    yield from ((cost, (c,)) for cost, c in forms if cost >= 2)
+    yield from ((2.0, (c,)) for c in _more(block, root, nodes, called | places, values, value_of))
+    small += [c for cost, c in forms if cost < 2]
+    singles = [*small[:_MOST_PAIRED], *other[:_MOST_PAIRED]]
+    yield from ((3.0, (a, b)) for a, b in combinations(singles, 2) if a[1] <= b[0] or b[1] <= a[0])
+
+
+def _slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set[int]) -> Iterator[Change]:
+    """What is left out, doubled, turned: without any other name.   places: what stands in brackets behind an array"""
+    for n in nodes:
+        start, end = block.span(n)
+        text = block.of(n)
+        if isinstance(n, ast.Attribute) and n.attr == "T":
+            yield start, end, block.of(n.value)
+        if isinstance(n, ast.Attribute) and n.attr in ("mean", "sum"):
+            yield start, end, f"{block.of(n.value)}.{'sum' if n.attr == 'mean' else 'mean'}"
+        if isinstance(n, ast.Call) and n.args and len(n.args) + len(n.keywords) > 1 and not _spread(n):
+            yield start, end, block.of(n.args[0])
+        if isinstance(n, ast.BinOp):
+            left, right = block.span(n.left), block.span(n.right)
+            yield start, end, block.of(n.left)
+            yield start, end, block.of(n.right)
+            between = block.text[left[1] : right[0]]
+            for sign in _OPERATORS.get(type(n.op), ()):
+                mine = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}[type(n.op)]
+                yield left[1], right[0], between.replace(mine, sign, 1)
+            if isinstance(n.op, ast.Pow) and isinstance(n.left, ast.BinOp):  # (1 - h) ** 2 for 1 - h ** 2
+                raised = f"{_alone(block, n.left.right)} ** {block.of(n.right)}"
+                yield (
+                    start,
+                    end,
+                    f"({block.text[slice(*block.span(n.left))][: block.span(n.left.right)[0] - block.span(n.left)[0]]}{raised})",
+                )
+            if isinstance(n.op, ast.Add | ast.Sub):
+                turned = f"{block.of(n.right)}{between if isinstance(n.op, ast.Sub) else ' - '}{block.of(n.left)}"
+                yield start, end, turned if block.text[start - 1 : start] + block.text[end : end + 1] == "()" else f"({turned})"
+        if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub):
+            yield start, end, block.of(n.operand)
+        if isinstance(n, ast.Constant) and isinstance(n.value, int) and not isinstance(n.value, bool):
+            yield from ((start, end, str(k)) for k in (n.value + 1, n.value - 1) if k >= 0)
+        if isinstance(n, ast.Name) and id(n) in places:
+            yield from ((start, end, f"{text} {sign} 1") for sign in "-+")
+        if (
+            isinstance(n, ast.Name | ast.Attribute | ast.Subscript)
+            and id(n) not in called
+            and not (isinstance(n, ast.Attribute) and n.attr == "T")
+        ):
+            yield start, end, f"{text}.T"
+
+
+def places_changed(block: Block, target: ast.expr) -> Iterator[Change]:
+    """Other places of an array that is written into: the step before, the step after."""
+    inside = [n for s in ast.walk(target) if isinstance(s, ast.Subscript) for n in ast.walk(s.slice) if isinstance(n, ast.expr)]
+    yield from _slips(block, inside, set(), {id(n) for n in inside})
+
+
+def _forms(block: Block, nodes: Sequence[ast.expr], but: set[int]) -> Iterator[tuple[float, Change]]:
+    """The usual functions of a part of the expression."""
+    for n in nodes:
+        if isinstance(n, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp) and id(n) not in but:
+            cost = 2.1 if isinstance(n, ast.BinOp) else 1.1
+            yield from ((cost, (*block.span(n), f"({form.format(q=_alone(block, n))})")) for form in _FORMS)
+
+
+def _spread(n: ast.Call) -> bool:
+    return any(isinstance(a, ast.Starred) for a in n.args)
+
+
+def _alone(block: Block, n: ast.expr) -> str:
+    text = block.of(n)
+    return f"({text})" if isinstance(n, ast.BinOp | ast.UnaryOp | ast.Compare) else text
+
+
+def _others(block: Block, atoms: Sequence[ast.expr], values: Mapping[str, Array], value_of: ValueOf) -> Iterator[Change]:
+    """Another name of the same shape, or turned."""
+    for n in atoms:
+        mine, own = block.of(n), value_of(block.of(n))
+        for name, value in values.items():
+            if own is None or name == mine:
+                continue
+            if value.shape == own.shape:
+                yield (*block.span(n), name)
+            if value.ndim == 2 and value.shape[::-1] == own.shape:
+                yield (*block.span(n), f"{name}.T")
+
+
+def _everywhere(block: Block, other: Sequence[Change]) -> Iterator[tuple[Change, ...]]:
+    """Another name for one that stands there more than once, at every place."""
+    places: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    for start, end, new in other:
+        places[block.text[start:end], new].append((start, end, new))
+    yield from (tuple(several) for several in places.values() if len(several) > 1)
+
+
+def _more(
+    block: Block, root: ast.expr, nodes: Sequence[ast.expr], but: set[int], values: Mapping[str, Array], value_of: ValueOf
+) -> Iterator[Change]:
+    """A factor or a term more at a part of the expression."""
+    for n in nodes:
+        if n is root or id(n) in but or not isinstance(n, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp | ast.Call):
+            continue
+        own = value_of(block.of(n))
+        if own is None or own.size < 2:
+            continue
+        for name, value in values.items():
+            if value.size > 1 and _fits(value, own):
+                yield (*block.span(n), f"{_alone(block, n)} * {name}")
+                if value.shape == own.shape:
+                    yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
+
+
+def completed(
+    block: Block, root: ast.expr, names: Sequence[str], value_of: ValueOf, wanted: Sequence[Array]
+) -> Iterator[tuple[float, tuple[Change, ...]]]:
+    """The expression with a factor or a term more, with which it is one of the values that are wanted; found by the numbers alone."""
+    values = {text: v for text in names if (v := value_of(text)) is not None and v.size}
+    given = value_of(block.of(root))
+    plain = not isinstance(root, ast.BinOp | ast.UnaryOp) or isinstance(root.op, ast.Mult | ast.Div | ast.MatMult)
+    start, end = block.span(root)
+    if given is None:
+        return
+    arrays = {text: v for text, v in values.items() if v.size > 1 or (v.ndim == 0 and v not in (0, 1))}
+    for one in wanted:
+        target = one.reshape(given.shape)
+        if not np.any(target):
+            continue  # nearly everything times something is that
+        for name, value in arrays.items():
+            if _fits(value, given):
+                for form, of in _FACTORS.items():
+                    if same(given * of(value), target):
+                        factor = form.format(q=name)
+                        yield 2.0, ((end, end, f" * {factor}"),) if plain else ((start, end, f"({block.of(root)}) * {factor}"),)
+        missing = target - given
+        if given.ndim == 0 or not np.any(missing):
+            continue
+        for sign, term in (("+", missing), ("-", -missing)):
+            yield from ((2.0, ((end, end, f" {sign} {text}"),)) for text in products(values, term))
+
+
+def products(values: Mapping[str, Array], wanted: Array) -> Iterator[str]:
+    """Names, and products of two, that have this value."""
+    n = wanted.size
+    yield from (name for name, v in values.items() if v.size == n and same(v, wanted))
+    some = {name: v for name, v in values.items() if v.ndim == 2}
+    for p, x in some.items():
+        for q, y in some.items():
+            for form, a, b in (("{p} @ {q}.T", x, y.T), ("{p}.T @ {q}", x.T, y), ("{p} @ {q}", x, y)):
+                if a.shape[1] == b.shape[0] and (a.shape[0], b.shape[1]) == wanted.shape and same(a @ b, wanted):
+                    yield form.format(p=p, q=q)
+    for p, x in values.items():
+        if x.shape != wanted.shape or x.ndim == 0:
+            continue
+        for q, y in values.items():
+            if _fits(y, x):
+                yield from (f"{p} * {form.format(q=q)}" for form, of in _FACTORS.items() if same(x * of(y), wanted))
+
+
+def same(a: Array | None, b: Array) -> bool:
+    """Whether two arrays are the same to rounding, but for axes of length one."""
+    if a is None or a.size != b.size or np.squeeze(a).shape != np.squeeze(b).shape:
+        return False
+    return bool(np.all(np.abs(a.reshape(b.shape) - b) <= 1e-7 * np.max(np.abs(b), initial=0.0) + 1e-300))
+
+
+def _fits(value: Array, own: Array) -> bool:
+    """Whether it can be multiplied into the other without another shape."""
+    try:
+        return bool(np.broadcast_shapes(value.shape, own.shape) == own.shape)
+    except ValueError:
+        return False

@@ -1,0 +1,83 @@
+"""What stands wrong in a line is told by the text that should stand there, also where there are two such lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness.graph.planting import planted, why
+from tests.harness.graph.test_explain import CELL, DA_N, DA_Z
+
+#: Plants, each with the line before it.
+PLANTS = {
+    "a power of the wrong term": [(DA_N, "da_n = dh * z * (1 - n) ** 2")],
+    "another name twice": [(DA_N, "da_n = dh * z * (1 - h * h)")],
+    "a factor of a part": [(DA_Z, "da_z = (dh * (n - h) + dzh) * z * (1 - z)")],
+    "two lines": [(DA_N, "da_n = dh * z * (1 - n)"), ('dp["U_z"] += h.T @ da_z', 'dp["U_z"] += hs[t + 1].T @ da_z')],
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_the_line_is_said_as_it_should_read(plant: str, tmp_path: Path) -> None:
+    text = CELL
+    for before, after in PLANTS[plant][1:]:
+        text = text.replace(before, after, 1)
+    subject, _ = planted(text, *PLANTS[plant][0], tmp_path, "MinimalGatedUnit")
+    causes = why(subject).causes
+    assert len(causes) == len(PLANTS[plant])
+    for cause in causes:
+        assert cause.score == 1
+        assert cause.source is not None
+        wrong = (tmp_path / "cell.py").read_text().splitlines()[cause.source.line - 1]
+        assert wrong.strip() in [after for _, after in PLANTS[plant]]
+        assert cause.fix == cause.mended != wrong.strip()
+
+
+LISTED = '''
+import numpy as np
+
+
+class Words:
+    """hs is a list: hs[-1] is the last state once the loop has been through."""
+
+    def __init__(self, vocab_size, hidden_size):
+        self.Wxh, self.Whh = np.random.randn(hidden_size, vocab_size), np.random.randn(hidden_size, hidden_size)
+        self.Why, self.bh = np.random.randn(vocab_size, hidden_size), np.random.randn(hidden_size, 1)
+        self.vocab_size = vocab_size
+
+    def train(self, inputs, targets, hprev):
+        xs, hs, ps = [np.zeros((self.vocab_size, 1)) for _ in inputs], [np.zeros((len(self.Whh), 1)) for _ in inputs], {}
+        hs[-1], loss = np.copy(hprev), 0.0
+        for t in range(len(inputs)):
+            xs[t][inputs[t]] = 1.0
+            hs[t] = np.tanh(np.dot(self.Wxh, xs[t]) + np.dot(self.Whh, hs[t - 1]) + self.bh)
+            ps[t] = np.exp(np.dot(self.Why, hs[t]))
+            ps[t] /= np.sum(ps[t])
+            loss += -np.log(ps[t][targets[t], 0])
+        dWxh, dWhh, dWhy, dbh = np.zeros_like(self.Wxh), np.zeros_like(self.Whh), np.zeros_like(self.Why), np.zeros_like(self.bh)
+        dhnext = np.zeros_like(hs[0])
+        for t in reversed(range(len(inputs))):
+            dy = np.copy(ps[t])
+            dy[targets[t]] -= 1
+            dWhy += np.dot(dy, hs[t].T)
+            dhraw = (1 - hs[t] * hs[t]) * (np.dot(self.Why.T, dy) + dhnext)
+            dbh += dhraw
+            dWxh += np.dot(dhraw, xs[t].T)
+            dWhh += np.dot(dhraw, hs[t - 1].T)
+            dhnext = np.dot(self.Whh.T, dhraw)
+        return loss, dWxh, dWhh, dWhy, dbh, hs[len(inputs) - 1]
+'''
+
+
+def test_what_gives_the_numbers_of_one_step_alone_is_no_cause(tmp_path: Path) -> None:
+    """At one step dWhh is built with the new state, and at more steps it is wrong at the first one only."""
+    from bptt.harness.run.runner import check
+
+    (tmp_path / "words.py").write_text(LISTED)
+    results = check(f"{tmp_path / 'words.py'}:Words", isolate=False, select=("GRD210",)).run.results
+    finding = results[0].finding
+    assert finding is not None
+    assert not [cause for cause in finding.causes if cause.code == "dwh-of-new-h"]
+    assert finding.source is not None
+    assert "dWhh += " in LISTED.splitlines()[finding.source.line - 1]
