@@ -111,8 +111,8 @@ def tried_out(guess: Reading) -> Reading:
         if loss is None:
             raise ValueError(f"{guess.backward} takes no gradient from outside, and no loss was found beside it")
         reading = replace(reading, loss=loss)
-        if _alike(forward.x, reading.target or forward.target):
-            evidence.append("targets lie as the inputs do")
+        if said_of_targets := _targets_lie(forward, reading.target or forward.target):
+            evidence.append(said_of_targets)
     else:
         twice = run(reading, params, values, {p: 2 * v for p, v in cotangents.items()})
         one, two = gradient_values(reading, done, params, values), gradient_values(reading, twice, params, values)
@@ -199,8 +199,15 @@ def _with_memory(guess: Reading) -> bool:
 _MEMORY = re.compile(r"^sqrt$|adam|adagrad|rms_?prop|momentum|velocit|^beta_?\d?$|^m(d)?[WUVb](_|\b|[a-z])", re.I)
 
 
-def _alike(x: str, target: str) -> bool:
-    return x.replace("D", "O") == target.replace("D", "O")
+def _targets_lie(forward: Forward, target: str) -> str:
+    """What speaks for a layout of targets, "" where nothing does: one a step beside outputs of each step, one beside an output alone."""
+    given = [w for p, w in forward.leaves.items() if "O" in w or (forward.counts and "D" in w)]
+    over_time = [any(a in w for a in "TS") for w in given]
+    if given and any(over_time) != any(a in target for a in "Ttk"):
+        return ""
+    if given and not any(over_time):
+        return "targets lie as the output does"
+    return "targets lie as the inputs do" if forward.x.replace("D", "O") == target.replace("D", "O") else ""
 
 
 def with_effect_on(forward: Forward, path: Path) -> Forward:
