@@ -104,7 +104,8 @@ def face_of(module: torch.nn.Module) -> Face:
 
 def _code(module: torch.nn.Module) -> str:
     """The text of its forward, '' where there is none."""
-    return _text_of(getattr(type(module), "bptt_user_class", type(module)))
+    own: Any = getattr(type(module), "bptt_user_class", type(module))
+    return _text_of(own)
 
 
 @functools.lru_cache(maxsize=64)

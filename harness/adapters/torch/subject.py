@@ -148,7 +148,8 @@ def _lengths_and_rows(recipe: Recipe, implementation: TorchModule, found: _Found
         return True
 
     T, N = 3, 2
-    lengths = rows = None
+    lengths: tuple[int, ...] | None = None
+    rows: tuple[int, ...] | None = None
     if not runs(T, N):
         if USUAL_N in given:
             N, rows = USUAL_N, (USUAL_N,)

@@ -126,8 +126,8 @@ def _of_arrays(obj: Any, plan: Mapping[str, Any], names: Sequence[str]) -> Itera
     needed, _ = words.arguments(obj)
     boxes = {n: inner for n in names if (inner := words.names_unpacked(getattr(obj, "__init__", obj), n))}
     single = [w for n in names for w in boxes.get(n, [n])]
-    told = {n for n, v in plan.items() if isinstance(v, Letter) and v.letter in "DHOZ" and n not in needed}  # by the arrays themselves
-    rest = {n: v for n, v in plan.items() if n not in names and n not in told}
+    known = {n for n, v in plan.items() if isinstance(v, Letter) and v.letter in "DHOZ" and n not in needed}  # by the arrays themselves
+    rest = {n: v for n, v in plan.items() if n not in names and n not in known}
     methods = None
     for k, shapes in enumerate(shape_guesses(single, columns=(False, True), biases=("vector", "row", "column"))):
 
