@@ -69,17 +69,19 @@ class _Read:
         except KeyError:
             raise ContractError("params are of sizes at which init was never called, wanted params that init made") from None
 
-    def at(self, params: Arrays, N: int | None = None) -> Reading:
-        """The reading at the sizes of `params`; of an object that is made for one size of batch, one that is made for N."""
+    def at(self, params: Arrays, shape: tuple[int, ...] | None = None) -> Reading:
+        """The reading at the sizes of `params`; of an object that is made for one T or N, one for those of `shape` (T, N, ...)."""
         forward = self._forward(params)
-        if N is None or N == forward.sizes.N or "=N" not in forward.owner.words:
+        T, N = (n if f"={a}" in forward.owner.words else getattr(forward.sizes, a) for a, n in zip("TN", shape or (0, 0), strict=False))
+        if shape is None or (T, N) == (forward.sizes.T, forward.sizes.N):
             return self._with(forward)
-        if (N, *self._key(params)) not in self._made:
-            sizes = replace(forward.sizes, N=N)
+        key = (T, N, *self._key(params))
+        if key not in self._made:
+            sizes = replace(forward.sizes, T=T, N=N)
             with quiet():
                 template = forward.owner.make(np.random.default_rng(0), sizes)
-            self._made[(N, *self._key(params))] = replace(forward, sizes=sizes, template=template)
-        return self._with(self._made[(N, *self._key(params))])
+            self._made[key] = replace(forward, sizes=sizes, template=template)
+        return self._with(self._made[key])
 
     def _with(self, forward: Forward) -> Reading:
         if self._last.forward is not forward:
@@ -138,7 +140,7 @@ class ReadNetwork(_Read):
             return self._value(reading, self._forward_pass(reading, params, values), values)
 
     def _at(self, params: Arrays, inputs: Array, targets: Array, state: Arrays) -> tuple[Reading, Values]:
-        reading = self.at(params, np.shape(inputs)[1])
+        reading = self.at(params, np.shape(inputs))
         dtype = next(iter(params.values())).dtype
         filled = {s: state[s] if s in state else np.zeros((np.shape(inputs)[1], reading.forward.sizes.H), dtype) for s in "hc"}
         return reading, Values(inputs, filled, targets, RATE)
@@ -173,7 +175,7 @@ class ReadLayer(_Read):
         return tuple(s for s in self._reading.forward.states if final_place(self._reading, s) is not None)
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self.at(params, xs.shape[1])
+        reading = self.at(params, xs.shape)
         with self._strict(params, xs):
             root = self._root(reading.forward, params)
             done = run(replace(reading, backward=None), params, self._values(params, xs, state), {}, root)
@@ -197,7 +199,7 @@ class ReadLayer(_Read):
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
-        reading = self.at(params, xs.shape[1])
+        reading = self.at(params, xs.shape)
         values = self._values(params, xs, state)
         with self._strict(params, xs):
             root = self._root(reading.forward, params)
@@ -212,7 +214,7 @@ class ReadLayer(_Read):
         None where its outputs are others then (it goes on where it stopped, by design), where it has a method that says it begins anew,
         where a gradient is told by how the weights change (a rate may fall from call to call), and where it raises.
         """
-        reading = self.at(params, xs.shape[1])
+        reading = self.at(params, xs.shape)
         forward = reading.forward
         if isinstance(forward.owner, HandedOwner) or any(_ANEW.search(name) for name in dir(forward.template)):
             return None
@@ -247,7 +249,7 @@ class ReadLayer(_Read):
 
     def written_into(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> tuple[str, ...]:
         """Names of backward's arguments that are gradients from outside and that it writes into."""
-        reading, values = self.at(params, xs.shape[1]), self._values(params, xs, state)
+        reading, values = self.at(params, xs.shape), self._values(params, xs, state)
         with self._strict(params):
             return run(reading, params, values, self._handed(reading, params, values, dys, dfinal)).changed
 
@@ -263,7 +265,7 @@ class ReadLayer(_Read):
 
         They are equal where every sequence starts from zeros.
         """
-        reading = self.at(params, xs.shape[1])
+        reading = self.at(params, xs.shape)
         forward = replace(reading.forward, door={}, setter="")
         root, values = self._root(forward, params), self._values(params, xs, {})
         root.stateful = False
@@ -355,7 +357,7 @@ class ReadStep(_Read):
         return objects[:count]
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        reading = self.at(params, xs.shape[1])
+        reading = self.at(params, xs.shape)
         ys, current = [], {s: np.array(v) for s, v in state.items()}
         with self._strict(params, xs):
             [root] = self._objects(reading, params, 1)
@@ -372,7 +374,7 @@ class ReadStep(_Read):
     def backward(
         self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays
     ) -> tuple[dict[str, Array], Array | None, dict[str, Array]]:
-        reading = self.at(params, xs.shape[1])
+        reading = self.at(params, xs.shape)
         forward, places = reading.forward, reading.forward.finals
         states, steps = [{s: np.array(v) for s, v in state.items()}], []
         total: dict[str, Array] = {}

@@ -7,7 +7,7 @@ import pytest
 
 from bptt.harness.adapters.reading.adapt import adapt
 from bptt.harness.errors import ContractError, UsageError
-from bptt.harness.subject import Accumulation
+from bptt.harness.subject import Accumulation, Array
 from tests.harness.adapters.reading import classes as textbook
 
 
@@ -272,3 +272,34 @@ def test_a_lost_gradient_on_that_walk_is_seen(errors_of: Any) -> None:
             return dx
 
     assert min(errors_of(adapt(Lost, "t", None)).values()) > 1e-3
+
+
+class OfALength:
+    """Made for one length and one size of batch, which its output keeps as a shape."""
+
+    def __init__(self, n_in: int, n_out: int, nb_batch: int, nb_seq: int) -> None:
+        self.W, self.U = np.zeros((n_out, n_out)), np.zeros((n_in, n_out))
+        self.out_shape = (nb_batch, nb_seq, n_out)
+
+    def forward(self, inputs: Array) -> Array:
+        self.x, self.h = inputs, np.zeros(self.out_shape, inputs.dtype) + 0 * self.W[0]
+        for t in range(self.out_shape[1]):
+            self.h[:, t] = np.tanh(inputs[:, t] @ self.U + (self.h[:, t - 1] @ self.W if t else 0))
+        return self.h
+
+    def backward(self, dh: Array) -> Array:
+        assert dh.shape == self.out_shape
+        self.dW, self.dU, dx, carry = np.zeros_like(self.W), np.zeros_like(self.U), np.zeros_like(self.x), 0
+        for t in reversed(range(self.out_shape[1])):
+            da = (dh[:, t] + carry) * (1 - self.h[:, t] ** 2)
+            self.dU += self.x[:, t].T @ da
+            if t:
+                self.dW += self.h[:, t - 1].T @ da
+            dx[:, t], carry = da @ self.U.T, da @ self.W.T
+        return dx
+
+
+def test_an_object_made_for_a_length_is_made_anew_for_each() -> None:
+    from bptt.harness.run.runner import check
+
+    assert check(OfALength, level="smoke", isolate=False).ok
