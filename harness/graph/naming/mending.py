@@ -27,7 +27,7 @@ import numpy as np
 from bptt.harness.call.cell import backward
 from bptt.harness.errors import BpttError
 from bptt.harness.graph.naming.point import Point
-from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, places_changed, products, same
+from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, places_changed, products, same
 from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.subject import Array, Subject
 
@@ -144,7 +144,7 @@ class _Spot:
         target = getattr(self.statement, "target", None) or next(iter(getattr(self.statement, "targets", ())), None)
         yield from (self._changed((made,)) for made in places_changed(self.block, target)) if target is not None else ()
         value = getattr(self.statement, "value", None)
-        if not isinstance(value, ast.expr):
+        if not isinstance(value, ast.expr) or not is_pure(value):
             return
         found: list[tuple[Change, ...]] = []
 
@@ -176,7 +176,7 @@ class _Spot:
         start, end = self.block.span(root)
 
         def visit(value_of: ValueOf, names: Sequence[str]) -> None:
-            if not same(value_of(self.block.of(root)), known.given):
+            if not is_pure(root) or not same(value_of(self.block.of(root)), known.given):
                 return
             found.extend(made for _, made in completed(self.block, root, names, value_of, (known.wanted,)))
             for _, made in islice(changes(self.block, root, names, value_of), _MOST_EVALUATED):

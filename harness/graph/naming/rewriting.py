@@ -35,7 +35,7 @@ from bptt.harness.graph.naming.mending import (
     said_of,
     watched,
 )
-from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, same
+from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, same
 from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.graph.tracing.operations import pull
 from bptt.harness.subject import Array
@@ -259,7 +259,7 @@ class _Watching:
         self, home: Home, block: Block, root: ast.expr, nodes: Sequence[int], sign: float, value_of: ValueOf, names: Sequence[str]
     ) -> None:
         slopes = [s.get(nodes[-1]) for s in self.slopes] if nodes else []
-        given = value_of(block.of(root))
+        given = value_of(block.of(root)) if is_pure(root) else None
         if given is None or (nodes and not any(slopes[k] is not None for k in self.wrong)):
             return
         whole = self.backward.values[nodes[-1]].shape if nodes else given.shape

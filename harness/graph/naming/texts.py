@@ -35,6 +35,8 @@ _FORMS = ("-{q}", "(1 - {q})", "(1 - {q}**2)", "{q} * (1 - {q})", "{q}**2", "2 *
 _OPERATORS: Mapping[type, tuple[str, ...]] = {
     ast.Add: ("-",), ast.Sub: ("+",), ast.Mult: ("/", "@"), ast.Div: ("*",), ast.MatMult: ("*",),
 }  # fmt: skip
+#: What changes the object that it is asked of.
+_ACTS = frozenset(("pop", "popleft", "append", "extend", "insert", "remove", "next", "setdefault", "update", "backward", "forward"))
 #: Of two changes at once at most so many of each are combined.
 _MOST_PAIRED = 90
 
@@ -196,6 +198,13 @@ def _more(
                 yield (*block.span(n), f"{_alone(block, n)} * {name}")
                 if value.shape == own.shape:
                     yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
+
+
+def is_pure(root: ast.expr) -> bool:
+    """Whether it can be evaluated once more without anything being another thing afterwards, as far as its words tell."""
+    called = [n.func for n in ast.walk(root) if isinstance(n, ast.Call)]
+    words = {f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "") for f in called}
+    return not words & _ACTS and not any("random" in ast.unparse(f) for f in called)
 
 
 def completed(
