@@ -59,10 +59,13 @@ def line_of(backward: Backward, edits: Sequence[Edit], edit: Edit) -> Frame | No
         return later
     if edit.act == "times" and edit.factor == "0" and edit.target[0][1].startswith("output final"):
         return statements.start_of(mend.frame) or mend.frame
-    if edit.act == "times" and edit.factor == "0" and edit.when == "all" and statements.is_added_to(mend.frame):
+    missing = edit.act == "times" and edit.factor == "0" and edit.when == "all" and not statements.names(mend.frame)
+    frames = [m.frame for m in mends_of(backward, [e for e in edits if e is not edit])] if missing else []
+    sum_ = next((frame for frame in frames if statements.is_added_to(frame)), None)
+    if sum_ is not None:
         forward = point.model.by_key[edit.target].frame
         once = forward is not None and statements.loop_around(forward) is None
-        return _behind(backward, edits, edit) or (statements.end_of_loop(mend.frame) if once else None) or mend.frame
+        return _behind(backward, edits, edit) or (statements.end_of_loop(sum_) if once else None) or sum_
     return mend.frame
 
 

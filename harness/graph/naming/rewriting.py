@@ -329,7 +329,7 @@ class _Watching:
 def _gates(shape: tuple[int, ...], H: int) -> list[tuple[slice, ...]]:
     """The parts of a gradient of several gates, side by side or one below the other; else all of it."""
     for axis in range(len(shape) - 1, -1, -1):
-        if shape[axis] % H == 0 and 2 <= shape[axis] // H <= 6 and H > 1:
+        if H > 1 and shape[axis] % H == 0 and 2 <= shape[axis] // H <= 6:
             return [(slice(None),) * axis + (slice(j, j + H),) for j in range(0, shape[axis], H)]
     return [(slice(None),) * len(shape)]
 

@@ -459,6 +459,10 @@ def right_share(model: Model, where: EdgeClass, edge: Edge, y: str, p: str) -> s
         return f"{g} / {q}" if edge.slot == 0 else f"-{g} * {y} / {q}"
     if op == "matmul" or (op == "einsum" and model.graph.nodes[edge.y].settings.call == "dot"):
         return f"{g} @ {q}.T" if edge.slot == 0 else f"{q}.T @ {g}"
+    if op == "einsum" and len(model.graph.nodes[edge.y].args) == 2:
+        into, out = model.graph.nodes[edge.y].settings.subscripts.split("->")
+        mine, other = into.split(",")[edge.arg], into.split(",")[1 - edge.arg]
+        return f'np.einsum("{out},{other}->{mine}", {g}, {q})'
     if op == "subtract" and edge.slot == 1:
         return f"-{g}"
     axes = model.values[edge.y].ndim - model.values[edge.p].ndim

@@ -216,6 +216,14 @@ def is_added_to(frame: Frame) -> bool:
     return False
 
 
+def names(frame: Frame) -> bool:
+    """Whether the statement there gives a name a value of its own."""
+    match statement(frame):
+        case ast.Assign(targets=[ast.Name()]):
+            return True
+    return False
+
+
 def end_of_loop(frame: Frame) -> Frame | None:
     """The last line of the outermost loop of the function that the place is in; None where it is in none."""
     function = _function(frame)
