@@ -355,7 +355,7 @@ def _sums(what: str, got: Arrays, expected: Arrays, case: Case) -> Iterator[Evid
             f"dL/d{name} of the sum of {what}",
             got=got[name],
             expected=value,
-            tolerance=1e6 * eps,
+            tolerance=plan.tolerance(case),
             than="the sum of the gradients of each",
             where=Where(tensor=name),
             floor=dust(expected, eps),

@@ -99,7 +99,7 @@ def packed_sequences_give_what_each_gives_alone(context: CheckContext, case: Cas
         for name in g:
             if name in at.inputs and calls.axis(subject, name, "T") is not None and name in expected:
                 got = _steps(subject, name, expected[name], start, stop)
-                yield _same(f"dL/d{name} of sequence {k}", name, got, g[name], 1e6 * eps, dust(expected, eps))
+                yield _same(f"dL/d{name} of sequence {k}", name, got, g[name], plan.tolerance(case), dust(expected, eps))
 
 
 def _same(what: str, name: str, got: Array, expected: Array, tolerance: float, floor: float) -> Evidence:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from bptt.harness.call import operator as calls
 from bptt.harness.call.operator import Outcome, Point
 from bptt.harness.cases import REGIMES, Case, admissible
@@ -134,6 +136,11 @@ def exempt(context: CheckContext, *names: str) -> None:
     for name in names:
         if (reason := calls.spoken(context.subject).exempt.get(name)) is not None:
             raise NotApplicable(f"exempt from {name!r}: {reason}")
+
+
+def tolerance(case: Case) -> float:
+    """How far two ways to the same numbers may be apart, of the largest of them: some 2e-10 in float64, 2e-3 in float32."""
+    return (2e4 if case.dtype == "float32" else 1e6) * float(np.finfo(case.dtype).eps)
 
 
 def point(context: CheckContext, case: Case) -> Point:

@@ -85,7 +85,7 @@ def running_in_two_parts_equals_running_the_whole(context: CheckContext, case: C
                 name,
                 got=got,
                 expected=value,
-                tolerance=1e6 * float(np.finfo(case.dtype).eps),
+                tolerance=plan.tolerance(case),
                 than=f"those of the whole, when the run over T={T} is cut after {cut} steps",
                 where=Where(tensor=name.removeprefix("final ")),
             )
@@ -138,7 +138,7 @@ def backward_in_two_parts_equals_backward_over_the_whole(context: CheckContext, 
                 f"dL/d{name}",
                 got=got,
                 expected=value,
-                tolerance=1e6 * eps,
+                tolerance=plan.tolerance(case),
                 than=f"that of the whole, when backward over T={T} is cut after {cut} steps",
                 where=Where(tensor=name),
                 floor=dust(expected, eps),
@@ -211,13 +211,13 @@ def rows_of_a_batch_do_not_know_of_each_other(context: CheckContext, case: Case)
             alone = Chosen("row", _row(subject, v.outputs, n), _row(subject, v.final, n))
             g = calls.backward(subject, row, alone.outputs, alone.final, found.tape)
             shared = {name: total + g[name] for name, total in shared.items() if name in g}
-            yield from _same_row(subject, n, {k: x for k, x in g.items() if k not in shared}, expected, 1e6 * eps, "dL/d")
+            yield from _same_row(subject, n, {k: x for k, x in g.items() if k not in shared}, expected, plan.tolerance(case), "dL/d")
     for name, total in shared.items():
         yield agree(
             f"dL/d{name} of the batch",
             got=expected[name],
             expected=total,
-            tolerance=1e6 * eps,
+            tolerance=plan.tolerance(case),
             than="the sum over its rows, each run alone",
             where=Where(tensor=name),
             floor=dust(expected, eps),
@@ -274,7 +274,7 @@ def single_steps_equal_the_whole(context: CheckContext, case: Case) -> Iterator[
                 name,
                 got=np.stack(in_time, axis=k),
                 expected=whole.outputs[name],
-                tolerance=1e6 * float(np.finfo(case.dtype).eps),
+                tolerance=plan.tolerance(case),
                 than="those of run, when taken step by step",
                 where=Where(tensor=name),
             )
@@ -283,7 +283,7 @@ def single_steps_equal_the_whole(context: CheckContext, case: Case) -> Iterator[
             f"final {name}",
             got=value,
             expected=whole.final[name],
-            tolerance=1e6 * float(np.finfo(case.dtype).eps),
+            tolerance=plan.tolerance(case),
             than="that of run, when taken step by step",
             where=Where(tensor=name),
         )
