@@ -144,7 +144,9 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
 
 def _alone(functions: Mapping[str, types.FunctionType]) -> list[str]:
     """Forward functions beside which nothing can be their backward half, whatever it is called."""
-    fronts = [n for n in functions if words.FORWARD.match(n)]
+    fronts = [
+        n for n in functions if words.FORWARD.match(n) or re.match(r"_*((simple|vanilla|elman)_?)?(rnn|lstm|gru)(_?(step|cell|unit))?$", n)
+    ]
     halves = {f.replace(x, y) for f in fronts for x, y in _HALVES if x in f}
     if _almost_backward({n: f for n, f in functions.items() if n not in halves}) is not None:
         return []

@@ -65,7 +65,7 @@ _PICTURE = torch.linspace(0.4, 1.6, PIXELS, dtype=torch.float64).reshape(1, PIXE
 
 
 def _image(x: torch.Tensor) -> torch.Tensor:
-    return (x[..., None] @ _PICTURE.to(x.dtype)).unflatten(-1, (ROWS, COLUMNS))
+    return (x[..., None] @ _PICTURE.to(x.dtype)).reshape(*x.shape, ROWS, COLUMNS)
 
 
 def _state_image(state: Any) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bptt
 from bptt.harness import targets
+from bptt.harness.adapters.filled.text import written
 from bptt.harness.errors import UsageError
 
 FUNCTIONS = """import numpy as np
@@ -74,6 +76,7 @@ def test_no_forward_function_is_judged_alone_beside_what_may_be_its_backward_pas
         targets.load(f"{path}:rnn_forward")
 
 
+@pytest.mark.thorough
 def test_weights_of_a_constructor_may_come_in_a_list(tmp_path: Path) -> None:
     path = write(tmp_path, KERNELS)
     [subject] = targets.load(f"{path}:Trained")
@@ -81,3 +84,22 @@ def test_weights_of_a_constructor_may_come_in_a_list(tmp_path: Path) -> None:
     assert bptt.check(f"{path}:Trained", isolate=False).ok
     found = bptt.identify(f"{path}:Trained")
     assert found is not None and found.cell == "lstm"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("text", "name"), [(FUNCTIONS, "rnn_forward"), (FUNCTIONS, "rnn_step"), (KERNELS, "Trained")])
+def test_the_file_that_is_written_for_it_gives_the_same(tmp_path: Path, text: str, name: str) -> None:
+    path = write(tmp_path, text)
+    [subject] = targets.load(f"{path}:{name}")
+    own = tmp_path / "filled.py"
+    own.write_text(
+        written(subject.implementation.reading, name, f"{path}:{name}", path, [], type(subject.implementation)), encoding="utf-8"
+    )
+    [filled] = targets.load(str(own))
+    params = filled.implementation.init(np.random.default_rng(0), 3, 5)
+    subject.implementation.init(np.random.default_rng(0), 3, 5)
+    xs, state = np.random.default_rng(1).normal(size=(4, 2, 3)), filled.implementation.zero_state(params, 2)
+    ys, final = filled.implementation.run(params, xs, state)
+    expected, last = subject.implementation.run(params, xs, state)
+    assert np.array_equal(ys, expected)
+    assert all(np.array_equal(final[s], v) for s, v in last.items())

@@ -25,9 +25,8 @@ class Cell:
 
 
 class Layer:
-    def __init__(self, cell, h0=None):
+    def __init__(self, cell):
         self.cell = cell
-        self.h0 = np.zeros_like(cell.bias) if h0 is None else h0
         self.kernel, self.recurrent_kernel, self.bias = cell.kernel, cell.recurrent_kernel, cell.bias
         self.kernel_grad = np.zeros_like(self.kernel)
         self.r_kernel_grad = np.zeros_like(self.recurrent_kernel)
@@ -35,7 +34,7 @@ class Layer:
 
     def forward(self, inputs):
         N, T, _ = inputs.shape
-        hs, h = np.zeros((N, T, len(self.bias))), np.tile(self.h0, (N, 1))
+        hs, h = np.zeros((N, T, len(self.bias))), np.zeros((N, len(self.bias)))
         for t in range(T):
             h = hs[:, t] = self.cell.forward([inputs[:, t], h])
         return hs
@@ -43,7 +42,7 @@ class Layer:
     def backward(self, in_grads, inputs):
         hs, out, carry = self.forward(inputs), np.zeros_like(inputs), 0
         for t in reversed(range(inputs.shape[1])):
-            before = hs[:, t - 1] if t else np.tile(self.h0, (len(inputs), 1))
+            before = hs[:, t - 1] if t else np.zeros_like(hs[:, 0])
             out[:, t], carry = self.cell.backward(in_grads[:, t] + carry, [inputs[:, t], before])
             self.kernel_grad += self.cell.kernel_grad
             self.r_kernel_grad += self.cell.r_kernel_grad
