@@ -56,7 +56,7 @@ def check(
         header = Run(
             command=command,
             seed=seed,
-            env=environment() | {"level": level},
+            env=environment() | {"level": level} | ({"budget": options["budget"]} if options.get("budget") else {}),
             catalogue=runner.catalogue(),
             run_id=new_run_id(),
             asked=tuple(task.id for task in todo),

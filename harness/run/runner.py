@@ -191,6 +191,7 @@ def check(
     if gathered.unloadable and not several:
         raise UsageError(gathered.unloadable[0].reason)
     env: dict[str, Any] = dict(environment()) | {"level": level} | ({"device": device} if device != "cpu" else {}) | not_limited
+    env |= {"budget": str(budget)} if budget is not None else {}
     if gathered.not_isolated:
         env["checked_in_this_process"] = [gathered.not_isolated[k] for k in sorted(gathered.not_isolated)]
     header = Run(

@@ -132,12 +132,15 @@ class Gathering:
                 rows[target_id].ended = True
         return True
 
-    def _taken_over(self, k: int, event: Event) -> list[Found]:
+    def _taken_over(self, k: int, event: Event) -> list[Event]:
         if not isinstance(event, Began):
             return []
-        found = [Found(result) for result in self._known.of(event.target)]
-        self._rows[k][event.target.id].results += [f.result for f in found]
-        return found
+        target, row = event.target, self._rows[k][event.target.id]
+        found, said = self._known.of(target), self._known.remarks_of(target)
+        row.results += found
+        for remark in said:
+            self._remark(row, remark)
+        return [*(Found(result) for result in found), *(Remarked(target.id, remark) for remark in said)]
 
     def _is_of(self, k: int, asked: str) -> bool:
         return not self._asked or self._asked[k] == asked

@@ -11,7 +11,7 @@ from bptt.harness.run.environment import DISTRIBUTIONS, environment
 from bptt.harness.run.events import Options
 from bptt.harness.run.record.sources import unchanged
 from bptt.reports.errors import RecordError
-from bptt.reports.records import UNDECIDED, Result, Target
+from bptt.reports.records import UNDECIDED, Remark, Result, Target
 from bptt.reports.store import read_run
 
 #: Results that are found again: what is not decided, what hangs on another result, and what depends on the list of known failures.
@@ -31,6 +31,10 @@ class Known:
         if earlier is None or dict(earlier.sources) != dict(target.sources):
             return ()
         return tuple(r for r in self.results[target.id] if r.check in target.planned)
+
+    def remarks_of(self, target: Target) -> tuple[Remark, ...]:
+        """What was said beside the results that are taken over."""
+        return tuple(r for r in self.targets[target.id].remarks if r.severity != "error") if self.of(target) else ()
 
     def added_to(self, options: Options) -> Options:
         """The options under which what is known is not done again."""
@@ -57,7 +61,8 @@ def known_from(path: Path, options: Options) -> Known:
         if then.get(name) != now.get(name):
             raise UsageError(f"--resume: {path} is of a run with {name} {then.get(name)}, this one has {now.get(name)}")
     case = None if options.case is None else str(options.case)
-    targets = {t.id: t for t in run.targets if t.case == case and unchanged(t.sources)}
+    whole = run.env.get("budget") is None  # else cases were left out
+    targets = {t.id: t for t in run.targets if whole and t.case == case and unchanged(t.sources)}
     results: dict[str, list[Result]] = {name: [] for name in targets}
     for result in run.results:
         if result.target in targets and result.status not in _FOUND_AGAIN and result.check not in options.expect:

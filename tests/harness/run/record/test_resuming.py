@@ -15,7 +15,7 @@ from bptt.harness.run.record.sources import sources_of, unchanged
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.targets import load
 from bptt.reports import store
-from bptt.reports.records import Run
+from bptt.reports.records import Remark, Run
 from tests.harness.run.test_runner import module
 
 LEVEL: dict[str, Any] = {"level": "smoke", "isolate": False}
@@ -100,6 +100,22 @@ def test_a_run_of_another_question_is_refused(cell: Path, change: dict[str, Any]
         checked(path, **change)
     with pytest.raises(UsageError, match=r"--resume: .*cannot be read"):
         checked(cell.parent / "none.json")
+
+
+def test_what_was_said_beside_results_is_taken_over_with_them(cell: Path) -> None:
+    path = cell.parent / "run.json"
+    whole, _ = checked(select=["contract"])
+    said = (Remark("not given", "no dL/dU", "warning"), Remark("identification", "it died", "error"))
+    store.write_json(replace(whole.run, targets=(replace(whole.run.targets[0], remarks=said),)), path)
+    again, made = checked(path, select=["contract"])
+    assert (made, again.run.targets[0].remarks, again.run.exit_code) == ([], said[:1], 0)
+
+
+def test_cases_that_a_budget_left_out_are_tried(cell: Path) -> None:
+    path = cell.parent / "run.json"
+    hasty, made = checked(select=["contract"], budget="60s")
+    store.write_json(hasty.run, path)
+    assert checked(path, select=["contract"])[1] == made
 
 
 def test_another_case_takes_nothing_over(cell: Path) -> None:
