@@ -34,6 +34,7 @@ KINDS: tuple[str, ...] = (
 )
 #: Results of these kinds have compared something, or know what they would find.
 _CHECKED = frozenset({"passed", "warning", "xfailed"})
+_FINDS_NOTHING = frozenset({"passed", "skipped", "not_applicable"})
 #: More ids than this are counted.
 _MOST = 6
 
@@ -92,12 +93,14 @@ def reasons(target: Target, results: Sequence[Result]) -> tuple[str, ...]:
     double = [c for c, n in counted.items() if n > 1]
     unknown = [c for c in counted if c not in target.planned]
     baseless = _baseless(results)
+    contradicted = [r.check for r in results if r.finding is not None and r.severity == "error" and r.status in _FINDS_NOTHING]
     lines = [
         "the record has no plan for it" if results and not target.planned else "",
         _line("no result of {}", missing),
         _line("more than one result of {}", double),
         _line("results that were not planned: {}", unknown) if target.planned else "",
         _line("blocked by what did not fail: {}", baseless),
+        _line("a finding beside a result that says of none: {}", contradicted),
         *(f"{r.check} timed out: {r.reason or 'no answer'}" for r in results if r.status == "timeout"),
         *(f"{r.check}: {r.reason or 'the check itself raised'}" for r in results if r.status == "error" and r.check != LOAD.id),
         *(f"{remark.where}: {remark.text}" for remark in target.remarks if remark.severity == "error"),

@@ -53,6 +53,11 @@ FAULTS: dict[str, tuple[Run, int, str]] = {
     "a check that timed out": (a_run(results=(*PASSED[:2], of("C", "timeout", reason="60 s"))), 3, "C timed out: 60 s"),
     "a fault of ours": (a_run(results=(*PASSED[:2], of("C", "error", reason="KeyError"))), 3, "C: KeyError"),
     "blocked by what passed": (a_run(results=(*PASSED[:2], of("C", "blocked", blocked_by="A"))), 3, "blocked by what did not fail: C"),
+    "a pass with a finding": (
+        a_run(results=(*PASSED[:2], of("C", finding=Finding("BUG", "wrong")))),
+        3,
+        "a finding beside a result that says of none: C",
+    ),
     "blocked by itself": (a_run(results=(*PASSED[:2], of("C", "blocked", blocked_by="C"))), 3, "blocked by what did not fail: C"),
     "blocked by one another": (
         a_run(results=(PASSED[0], of("B", "blocked", blocked_by="C"), of("C", "blocked", blocked_by="B"))),
