@@ -74,17 +74,31 @@ def _sets(call: ast.Call) -> bool:
     return _called(call) in known or ast.unparse(call.func).endswith("config.update")
 
 
+def _classes(body: list[ast.stmt]) -> set[str]:
+    """Names of the classes of a file, and of its functions that set an attribute of one."""
+    nodes = [n for node in body for n in ast.walk(node)]
+    classes = {n.name for n in nodes if isinstance(n, ast.ClassDef)}
+    functions = [n for n in nodes if isinstance(n, ast.FunctionDef)]
+    return classes | {f.name for f in functions if any(_sets_attribute(n, classes) for n in ast.walk(f))}
+
+
+def _sets_attribute(node: ast.AST, classes: Collection[str]) -> bool:
+    owners = [t.value for t in node.targets if isinstance(t, ast.Attribute)] if isinstance(node, ast.Assign) else []
+    owners += node.args[:1] if isinstance(node, ast.Call) and _called(node) == "setattr" else []
+    return any(isinstance(n, ast.Name) and n.id in classes for n in owners)
+
+
 def _changes(node: ast.stmt, classes: Collection[str]) -> bool:
     """Whether it makes something else of a class of the file: `patch(Cell)`, `Cell.install()`, `Cell.f = g(...)`, a loop of setattr."""
     if isinstance(node, ast.Assign):
-        owners = [t.value for t in node.targets if isinstance(t, ast.Attribute)]
-        return any(isinstance(n, ast.Name) and n.id in classes for n in owners)
+        return _sets_attribute(node, classes)
     if isinstance(node, ast.For):
         return all(_changes(n, classes) for n in node.body)
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
         return False
     call = node.value
-    named = [*call.args, *(k.value for k in call.keywords), *([call.func.value] if isinstance(call.func, ast.Attribute) else [])]
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+    named = [owner, *call.args, *(k.value for k in call.keywords)]
     return _sets(call) or any(isinstance(n, ast.Name) and n.id in classes for n in named)
 
 
@@ -103,7 +117,7 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
     namespace, sizes, missing = vars(module), sizes or {}, None
     namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
     trainers, sure = _trainers(tree), _trainers(tree, _SURELY_TRAINS)
-    classes = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
+    classes = _classes(tree.body)
     for node in _kept(tree.body, functools.partial(_holds, filename=filename, namespace=namespace)):
         piece = ast.Module(body=[node], type_ignores=[])
         code = compile(piece, filename, "exec")
@@ -301,9 +315,11 @@ def _absent(node: ast.stmt, error: Exception) -> dict[str, Any]:
     return {n: _Absent(error) for n in names if n != "*"}
 
 
-def _kept(body: list[ast.stmt], holds: Callable[[ast.expr], bool] = lambda test: True) -> Iterator[ast.stmt]:
+def _kept(
+    body: list[ast.stmt], holds: Callable[[ast.expr], bool] = lambda test: True, within: Collection[str] | None = None
+) -> Iterator[ast.stmt]:
     """What is kept of a body, one after the other; `holds` says of a condition, when it is come to, which branch is taken."""
-    classes = {node.name for node in body if isinstance(node, ast.ClassDef)}
+    classes = _classes(body) if within is None else within
     for node in body:
         if isinstance(node, (*_DEFINITIONS, *_ASSIGNMENTS)) or _changes(node, classes):
             yield node
@@ -312,9 +328,9 @@ def _kept(body: list[ast.stmt], holds: Callable[[ast.expr], bool] = lambda test:
         elif isinstance(node, ast.Try) and _defines(node):
             yield node
         elif isinstance(node, ast.If) and not _is_main(node):
-            yield from _kept(node.body if holds(node.test) else node.orelse, holds)
+            yield from _kept(node.body if holds(node.test) else node.orelse, holds, classes)
         elif isinstance(node, ast.Try):
-            yield from _kept(node.body, holds)
+            yield from _kept(node.body, holds, classes)
         elif (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Call)

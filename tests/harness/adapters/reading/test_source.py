@@ -80,9 +80,14 @@ class Cell:
 def patch(cls): cls.kind = "patched"
 def train(cls): cls.trained = True
 def checked_backward(name): return name
+def install():
+    Cell.by_itself = "set"
 def install_backward(cls): cls.backward = "installed"
 patch(Cell)
 install_backward(Cell)
+install()
+if Cell.kind == "patched":
+    patch(Cell)
 Cell.bptt = checked_backward("checked")
 Cell.install()
 for name in ("f", "g"):
@@ -98,6 +103,7 @@ main()
         "kind": "patched",
         "installed": True,
         "backward": "installed",
+        "by_itself": "set",
         "bptt": "checked",
         "f": "f",
         "g": "g",
