@@ -310,6 +310,12 @@ def _cut(reading: Reading) -> tuple[str, ...]:
     return () if reading.clip is None else (f"its cut of gradients{_at(reading.clip)}: they are judged with the cut lifted",)
 
 
+def _trainers(forward: Forward) -> tuple[str, ...]:
+    """That what trains beside a forward pass alone, and may have its gradients inside, is not judged."""
+    trains = [n for n in forward.owner.methods if n != forward.method and re.match(r"_*(fit|train|learn|optimi[sz]e|sgd)(_|$)", n, re.I)]
+    return tuple(f"the gradients inside of {n}(): it has no backward pass that could be called" for n in trains[:1])
+
+
 def _at(clip: float) -> str:
     return "" if math.isinf(clip) else f" at +-{clip:g}"
 
@@ -348,7 +354,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         framework="numpy",
         kind="network" if network else "cell",
         implementation=implementation,
-        undriven=_cut(reading),
+        undriven=(*_cut(reading), *(_trainers(forward) if alone else ())),
         second_call=over_time.second_call if over_time else None,
         written_into=over_time.written_into if over_time else None,
         two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,

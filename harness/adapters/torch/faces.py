@@ -206,13 +206,17 @@ class Soft(torch.nn.Embedding):
         return input @ self.weight if input.is_floating_point() or input.is_complex() else super().forward(input)
 
 
+#: The number of the first place: no symbol of a padding, and above any vocabulary, so that what looks at the numbers themselves refuses.
+_FIRST = 1_000_000
+
+
 class Numbered(Soft):
     """An embedding that is asked for numbered rows: what stands for the k-th token of a call is the k-th of `rows`."""
 
     rows: torch.Tensor
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return super().forward(self.rows[input] if not input.is_floating_point() else input)
+        return super().forward(self.rows[input - _FIRST] if not input.is_floating_point() else input)
 
 
 def numbered(module: torch.nn.Module) -> torch.nn.Module:
@@ -224,7 +228,7 @@ def numbered(module: torch.nn.Module) -> torch.nn.Module:
 
     @functools.wraps(own.forward)
     def forward(self: Any, x: torch.Tensor, *states: Any, **more: Any) -> Any:
-        places = torch.arange(x.shape[:-1].numel()).reshape(x.shape[:-1])
+        places = _FIRST + torch.arange(x.shape[:-1].numel()).reshape(x.shape[:-1])
         for each in self.modules():
             if isinstance(each, Numbered):
                 each.rows = x.reshape(-1, x.shape[-1])
