@@ -127,7 +127,8 @@ def outputs_final_states_and_gradients_are_those_of_what_it_is_like(context: Che
     subject, at = context.subject, plan.point(context, case)
     if any(v.dtype.kind not in "fc" for v in at.arrays.values()) or at.lengths is not None:
         raise NotApplicable("it has arrays of whole numbers, of which the other knows nothing")
-    there = Point(*(other.in_its_type(other.theirs(arrays)) for arrays in (at.params, at.inputs, at.state)))
+    params, inputs, state = (other.in_its_type(other.theirs(arrays)) for arrays in (at.params, at.inputs, at.state))
+    there = Point(params, inputs, state)
     own = plan.out(context, at)
     try:
         theirs = calls.run(other.subject, there)
