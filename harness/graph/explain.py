@@ -231,6 +231,8 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
             return causes
         if single := one_mistake(at, beside, budget.part(3)):
             return _causes(subject, at, beside, single[0].edits)
+        if (line := _by_lines(subject, at, beside)) and all(cause.score == 1 for cause in line):
+            return line
         for one in texts.partly[:more]:
             with together([one]):
                 rest = _one_by_one(subject, budget, more - 1)

@@ -35,7 +35,7 @@ from bptt.harness.graph.naming.mending import (
     said_of,
     watched,
 )
-from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, same
+from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, places_changed, same
 from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.graph.tracing.operations import pull
 from bptt.harness.subject import Array
@@ -93,15 +93,18 @@ def rewrites(backward: Backward, places: Sequence[Right]) -> Rewritten:
         watching.passed.clear()
         watched(places[0].subject, places[0].point, watching.homes, watching.at_line)
         fitting = sorted(watching.found, key=lambda r: (int(r.cost), r.block.first, r.cost))
-        for one in islice(_sets(fitting, wrong, places[-1]), _MOST_RUN):
-            with together(one) as done:
+        for several in islice(_sets(fitting, wrong, places[-1]), _MOST_RUN):
+            with together(several) as done:
                 if done and all(is_right(place) for place in places):
-                    return Rewritten(tuple(sorted(one, key=lambda r: r.block.first)))
-    for kept in islice(_kept(backward, watching.homes, wrong), _MOST_RUN):
-        with together([kept]) as done:
-            if done and all(is_right(place) for place in places):
-                return Rewritten((kept,))
-    return Rewritten((), tuple(_partly(fitting, wrong, places)))
+                    return Rewritten(tuple(sorted(several, key=lambda r: r.block.first)))
+    here = []
+    for one in chain(_stated(watching.homes, wrong), islice(_kept(backward, watching.homes, wrong), _MOST_RUN)):
+        with together([one]) as done:
+            right = [done and is_right(places[0])]
+            if right[0] and all(is_right(place) for place in places[1:]):
+                return Rewritten((one,))
+        here += [one] if right[0] else []
+    return Rewritten((), (*here, *_partly(fitting, wrong, places)))
 
 
 def _partly(found: Sequence[Rewrite], wrong: frozenset[int], places: Sequence[Right]) -> Iterator[Rewrite]:
@@ -113,6 +116,22 @@ def _partly(found: Sequence[Rewrite], wrong: frozenset[int], places: Sequence[Ri
         ):
             seen.add((r.home.file, r.block.first))
             yield r
+
+
+def _stated(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
+    """What is written over in place of added to, or the reverse; a loop over a step more or less."""
+    for home in homes:
+        for statement in ast.walk(home.tree):
+            if isinstance(statement, ast.For) and statement.iter.end_lineno == statement.lineno:
+                head = Block(linecache.getline(home.file, statement.lineno), statement.lineno)
+                made = places_changed(head, ast.Subscript(ast.Name("steps"), statement.iter)) if head.text.isascii() else ()
+                yield from (Rewrite(home, head, (one,), wrong, frozenset(), 1.0) for one in islice(made, _MOST_KEPT))
+            simple = isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript | ast.Attribute)
+            if simple or isinstance(statement, ast.AugAssign):
+                block = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
+                before, after = (" = ", " += ") if simple else (" += ", " = ")
+                if (at := block.text.find(before)) > 0 and block.text.isascii():
+                    yield Rewrite(home, block, ((at, at + len(before), after),), wrong, frozenset(), 1.0)
 
 
 def _kept(backward: Backward, homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:

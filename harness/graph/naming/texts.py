@@ -127,8 +127,10 @@ def _slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: se
                 yield start, end, turned if block.text[start - 1 : start] + block.text[end : end + 1] == "()" else f"({turned})"
         if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub):
             yield start, end, block.of(n.operand)
+            if id(n) in places:
+                yield start, end, "0"
         if isinstance(n, ast.Constant) and isinstance(n.value, int) and not isinstance(n.value, bool):
-            yield from ((start, end, str(k)) for k in (n.value + 1, n.value - 1) if k >= 0)
+            yield from ((start, end, str(k)) for k in (n.value + 1, n.value - 1) if k >= 0 or id(n) in places)
         if isinstance(n, ast.Name) and id(n) in places:
             yield from ((start, end, f"{text} {sign} 1") for sign in "-+")
         if (
