@@ -127,7 +127,7 @@ def _stated(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
                 made = places_changed(head, ast.Subscript(ast.Name("steps"), statement.iter)) if head.text.isascii() else ()
                 yield from (Rewrite(home, head, (one,), wrong, frozenset(), 1.0) for one in islice(made, _MOST_KEPT))
             simple = isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript | ast.Attribute)
-            if simple or isinstance(statement, ast.AugAssign):
+            if isinstance(statement, ast.Assign | ast.AugAssign) and (simple or isinstance(statement, ast.AugAssign)):
                 block = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
                 before, after = (" = ", " += ") if simple else (" += ", " = ")
                 if (at := block.text.find(before)) > 0 and block.text.isascii():
