@@ -126,6 +126,11 @@ def admissible(subject: Subject, case: Case) -> Case:
     return replace(case, T=T, N=nearest(case.N, subject.batch_sizes), D=D, H=H, dtype=subject.dtype)
 
 
+def resized(subject: Subject, case: Case, **sizes: int) -> Case:
+    """`case` with other sizes (T, N, D, H), or the nearest to them that the subject can take."""
+    return admissible(subject, replace(case, **sizes))
+
+
 def generator(case: Case, purpose: str) -> np.random.Generator:
     """A generator of its own for each case and purpose, so that no draw depends on how many came before it."""
     return np.random.default_rng([case.seed, zlib.crc32(f"{case} {case.dtype} {purpose}".encode())])

@@ -68,8 +68,18 @@ def _away_from_zero(value: Array, case: Case, rng: np.random.Generator) -> Array
     if case.regime == "initial":
         return np.where(value == 0, 0.05 * noise, value)
     fan_in = min(value.shape) if value.ndim > 1 else 1
-    spread = max(float(np.sqrt(np.mean(np.square(value)))) if value.size else 0.0, min(0.4, 1 / np.sqrt(max(fan_in, 1))))
+    spread = max(_size(value), min(0.4, 1 / np.sqrt(max(fan_in, 1))))
     return np.asarray(value + spread * noise)
+
+
+def _size(value: Array) -> float:
+    """Root of the mean square; about their middle of numbers that lie far from zero and close together, as logarithms of a step do:
+    what is of their size on the other side of zero means something else.
+    """
+    if value.size == 0:
+        return 0.0
+    middle, about = abs(float(np.mean(value))), float(np.std(value))
+    return about if middle > max(2.0, 2.0 * about) else float(np.sqrt(np.mean(np.square(value))))
 
 
 #: Typical size of a pre-activation in the saturated regime. Inputs are cut at 2.5 of their own, so that few go beyond 10, where

@@ -18,8 +18,15 @@ def rounded(dtype: str) -> Iterator[None]:
 
     short = getattr(torch, dtype)
 
+    def is_long(value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex128)
+
     def to_short(value: Any) -> Any:
-        return value.to(short).to(value.dtype) if isinstance(value, torch.Tensor) and value.dtype == torch.float64 else value
+        if not is_long(value):
+            return value
+        if value.dtype == torch.complex128:
+            return torch.view_as_complex(torch.view_as_real(value.resolve_conj()).to(short).to(torch.float64))
+        return value.to(short).to(value.dtype)
 
     class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
         def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -27,7 +34,7 @@ def rounded(dtype: str) -> Iterator[None]:
             alias = [r.alias_info for r in func._schema.returns]
             if any(a is not None and a.is_write for a in alias):  # in place: the tensor itself is rounded
                 for value in found if isinstance(found, tuple | list) else [found]:
-                    if isinstance(value, torch.Tensor) and value.dtype == torch.float64:
+                    if is_long(value):
                         value.copy_(to_short(value))
                 return found
             if any(a is not None for a in alias):

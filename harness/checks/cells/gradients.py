@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.call.cell import backward
-from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, resized
 from bptt.harness.checks.cells.lags import lags_evidence
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, NotCertified, holds
@@ -179,7 +179,7 @@ def _quick(context: CheckContext, case: Case) -> Case:
     """The case, or one of the sizes of the others where a pass at a large one is not cheap."""
     if case.H <= _LARGE or (context.subject.framework in QUICK and context.derivatives_are_exact):
         return case
-    return replace(case, N=9, D=5, H=17)
+    return resized(context.subject, case, N=9, D=5, H=17)
 
 
 @check(

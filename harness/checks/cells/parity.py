@@ -11,7 +11,7 @@ import numpy as np
 from bptt.harness.adapters.equations.adapt import Beside, EquationCell
 from bptt.harness.adapters.equations.edits import edited
 from bptt.harness.call.cell import backward
-from bptt.harness.cases import Case, Cotangent, Data
+from bptt.harness.cases import Case, Cotangent, Data, resized
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
@@ -239,7 +239,7 @@ def _differs(context: CheckContext, way: Way, case: Case) -> bool:
 
 def _slip(context: CheckContext, beside: Beside, case: Case) -> tuple[Cause, ...]:
     """The one edit of the equations that gives the subject's outputs, at two cases."""
-    at = [context.data(each) for each in (replace(case, T=3, N=2), replace(case, T=4, N=2, seed=case.seed + 1))]
+    at = [context.data(each) for each in (resized(context.subject, case, T=3, N=2), replace(case, seed=case.seed + 1))]
     own = [context.run(data) for data in at]
     for edit in edited(beside.cell.said):
         there = replace(beside, cell=EquationCell(edit.said.text, edit.said.where))

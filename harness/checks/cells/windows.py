@@ -25,7 +25,7 @@ from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import called_as, named_arrays
 from bptt.harness.call.network import as_cell
-from bptt.harness.cases import Case, Cotangent, Data, cotangents
+from bptt.harness.cases import Case, Cotangent, Data, cotangents, resized
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
@@ -44,7 +44,7 @@ def a_truncated_gradient_is_that_of_its_window(context: CheckContext, case: Case
     k = context.subject.truncation
     if k is None:
         raise NotApplicable("its backward is not truncated")
-    longer = replace(case, T=max(case.T, k + 1 + _BEYOND))
+    longer = resized(context.subject, case, T=max(case.T, k + 1 + _BEYOND))
     try:
         whole = _sequence(context, longer)
     except NotApplicable as reason:
@@ -69,7 +69,7 @@ def a_truncated_backward_is_that_of_its_window(context: CheckContext, case: Case
     if k is None:
         raise NotApplicable("its backward is not truncated")
     context.needs_backward()
-    longer = replace(case, T=max(case.T, k + 1 + _BEYOND))
+    longer = resized(context.subject, case, T=max(case.T, k + 1 + _BEYOND))
     try:
         whole = _run(context, longer)
     except NotApplicable as reason:

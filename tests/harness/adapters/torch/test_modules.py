@@ -217,6 +217,15 @@ class Square(nn.Module):
         return torch.tanh(x + self.u(h))
 
 
+class SquareByDifferences(Square):
+    """Whose derivatives are not exact, and so asked for at smaller sizes."""
+
+    def forward(self, x: Any, h: Any) -> Any:
+        if x.is_complex() or torch.autograd.forward_ad._current_level >= 0:
+            raise TypeError("real numbers, without tangents")
+        return super().forward(x, h)
+
+
 class InHeads(GRU):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         assert hidden_size % 4 == 0, "four heads"
@@ -480,6 +489,11 @@ def test_equal_sizes_only_are_square() -> None:
     subject = subject_of(Square)
     assert subject.square
     assert dot_test(subject) < 1e-12
+
+
+def test_a_large_case_keeps_to_the_sizes_that_a_module_takes() -> None:
+    for cls in (SquareByDifferences, InHeads):
+        assert check(cls, select=["GRD130", "GRD160"], block=False, isolate=False).ok
 
 
 def test_sizes_that_are_refused_are_left_out() -> None:
