@@ -378,6 +378,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         _at_other_sizes(made, spec)
     except NotUnderstoodError as error:
         made = _over_more(made, error)
+    made = _of_more_units(made)
     return replace(made, stateless=_stateless(made, reading) if over_time else None)
 
 
@@ -425,7 +426,38 @@ def _undriven(made: Subject, what: str, error: NotUnderstoodError) -> tuple[str,
     return (*made.undriven, f"{what}, over which it {_stopped(error)}")
 
 
-_ROWS = (2, 3, 5)
+def _of_more_units(made: Subject) -> Subject:
+    """`made` for two inputs, or two units, and more, where it stops at one: a squeeze takes that axis away as it does a single row."""
+    for axis, taken, what in (("D", made.input_sizes, "input"), ("H", made.hidden_sizes, "unit")):
+        if taken is not None or made.square:
+            continue
+        try:
+            _runs_at_one(made, axis)
+        except Exception as error:  # the user's code, at a size of ours, may raise anything
+            undriven = (*made.undriven, f"a single {what} ({axis} = 1), at which it stopped with {raised_at(error)}")
+            made = replace(made, undriven=undriven)
+            made = replace(made, input_sizes=_WIDTHS) if axis == "D" else replace(made, hidden_sizes=_WIDTHS)
+    return made
+
+
+def _runs_at_one(made: Subject, axis: str) -> None:
+    """One pass with one input or one unit.  Raises what it raises."""
+    impl, rng = made.implementation, np.random.default_rng(5)
+    T, N = max(2, min(made.lengths_of_sequence or (2,))), (made.batch_sizes or (2,))[0]
+    D, H = (1 if axis == "D" else (made.input_sizes or (3,))[0]), (1 if axis == "H" else (made.hidden_sizes or (3,))[0])
+    with quiet():
+        params = impl.init(rng, D, H)
+        state = impl.zero_state(params, N)
+        if made.kind == "network":
+            impl.loss(params, *impl.batch(rng, params, T, N), state)
+            return
+        xs = rng.normal(size=(T, N, D))
+        ys, final = impl.run(params, xs, state)
+        if "backward" in made.capabilities:
+            impl.backward(params, xs, state, np.ones_like(ys), {s: np.zeros_like(v) for s, v in final.items()})
+
+
+_ROWS, _WIDTHS = (2, 3, 5), tuple(range(2, 33))
 _LONGER = (2, 3, 5, 12, 30, 67)
 
 
