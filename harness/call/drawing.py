@@ -78,7 +78,8 @@ def _size(value: Array) -> float:
     """
     if value.size == 0:
         return 0.0
-    middle, about = abs(float(np.mean(value))), float(np.std(value))
+    with np.errstate(all="ignore"):  # what is not finite is said where it is looked at
+        middle, about = abs(float(np.mean(value))), float(np.std(value))
     return about if middle > max(2.0, 2.0 * about) else float(np.sqrt(np.mean(np.square(value))))
 
 
