@@ -70,7 +70,7 @@ class Sample:
 def _sample(impl: ReadLayer | ReadStep, want: Wanted) -> Sample:
     rng, case = np.random.default_rng(0), want.case
     params = impl.init(rng, case.D, case.H)
-    reading = impl.at(params, case.N)
+    reading = impl.at(params, (case.T, case.N))
     z = replace(reading.forward.sizes, T=case.T, N=case.N, D=case.D, H=case.H)
     if any(p.kind not in ("result", "kept") for p in reading.gradients.values()) or reading.forward.counts or reading.loss is not None:
         raise NotWritten("its gradients are not handed over")

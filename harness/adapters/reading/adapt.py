@@ -412,8 +412,10 @@ def _accumulation(reading: Reading) -> Accumulation | None:
 
 def _over_more(made: Subject, error: NotUnderstoodError) -> Subject:
     """`made` for sequences of two steps and more, or for two rows and more, where it runs over these.  Raises `error` where it does not."""
-    rows = () if made.batch_sizes else (replace(made, batch_sizes=_ROWS, undriven=_undriven(made, "a single row (N = 1)", error)),)
-    for other in (replace(made, lengths_of_sequence=_LONGER, undriven=_undriven(made, "a single step (T = 1)", error)), *rows):
+    others: list[Subject] = [replace(made, lengths_of_sequence=_LONGER, undriven=_undriven(made, "a single step (T = 1)", error))]
+    if not made.batch_sizes:
+        others.append(replace(made, batch_sizes=_ROWS, undriven=_undriven(made, "a single row (N = 1)", error)))
+    for other in others:
         try:
             _at_other_sizes(other, made.spec)
         except NotUnderstoodError:
