@@ -173,7 +173,10 @@ _ONE_AXIS = r"[\(\[]\s*(?-i:([A-Z]))\s*,?\s*[\)\]]"
 
 
 #: `w, u: (C,); k, v of shape (B, T, C)`.
-_SEVERAL = re.compile(r"(\w+(?:\s*(?:,|\band\b)\s*\w+)*)\s*(?::|\bof shape\b)\s*[\(\[]\s*((?:\w+\s*,\s*)*\w+)\s*,?\s*[\)\]]")
+_SEVERAL = re.compile(
+    r"(\w+(?:\s*(?:,|\band\b)\s*\w+)*)\s*(?::[^\n;()\[\]]{0,40}?|\bof shape\b)\s*"
+    r"[\(\[]\s*((?:\w+\s*,\s*)*\w+)\s*,?\s*[\)\]]"
+)
 
 
 def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, tuple[str, ...]]:
