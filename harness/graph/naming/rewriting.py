@@ -41,7 +41,7 @@ from bptt.harness.graph.tracing.operations import pull
 from bptt.harness.subject import Array
 
 #: At most so many texts of an expression that fit are kept, and so many are run.
-_MOST_KEPT, _MOST_RUN = 20, 40
+_MOST_KEPT, _MOST_RUN, _MOST_WANTED = 20, 40, 3
 #: Whether expressions are looked at that should be the gradient of something, or the others; how many texts of each are evaluated.
 _STAGES = ((True, 250), (True, 900), (False, 150))
 
@@ -289,7 +289,9 @@ class _Watching:
         start, end = block.span(root)
         kept = 0
         done = not isinstance(root, ast.Name) and self._is_right(given)
-        for cost, made in chain(completed(block, root, names, value_of, wanted), islice(changes(block, root, names, value_of), self.most)):
+        for cost, made in chain(
+            completed(block, root, names, value_of, wanted[:_MOST_WANTED]), islice(changes(block, root, names, value_of), self.most)
+        ):
             text = block.with_(made)
             value = value_of(text[start : end + len(text) - len(block.text)])
             if value is None or value.shape != given.shape or not np.all(np.isfinite(value)) or same(value, given):
