@@ -126,9 +126,9 @@ def admissible(subject: Subject, case: Case) -> Case:
     return replace(case, T=T, N=nearest(case.N, subject.batch_sizes), D=D, H=H, dtype=subject.dtype)
 
 
-def resized(subject: Subject, case: Case, **sizes: int) -> Case:
-    """`case` with other sizes (T, N, D, H), or the nearest to them that the subject can take."""
-    return admissible(subject, replace(case, **sizes))
+def resized(subject: Subject, case: Case, T: int = 0, N: int = 0, D: int = 0, H: int = 0) -> Case:
+    """`case` with other sizes, or the nearest to them that the subject can take; 0 for those that stay."""
+    return admissible(subject, replace(case, T=T or case.T, N=N or case.N, D=D or case.D, H=H or case.H))
 
 
 def generator(case: Case, purpose: str) -> np.random.Generator:

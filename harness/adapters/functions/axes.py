@@ -121,9 +121,9 @@ def _comes_back(call: Call, shapes: Shapes, dtype: str) -> bool:
     step = 1e-3  # numbers of float32 inside leave three digits of a slope
     try:
         results, kept = call.kept(given)
-        cotangents = [rng.normal(size=value.shape).astype(value.dtype) for value in results]
+        cotangents = [np.asarray(rng.normal(size=value.shape), value.dtype) for value in results]
         gradients = call.gradients(kept, cotangents)
-        along = {name: rng.normal(size=value.shape).astype(dtype) for name, value in gradients.items()}
+        along = {name: np.asarray(rng.normal(size=value.shape), dtype) for name, value in gradients.items()}
         there, here = (
             call.results({name: value + along[name] * h if value is not None and name in along else value for name, value in given.items()})
             for h in (step, -step)

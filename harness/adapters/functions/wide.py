@@ -28,7 +28,7 @@ def widened(claims: str = "") -> Iterator[None]:
     def wide(value: Any) -> Any:
         return short.get(value, value) if isinstance(value, torch.dtype) else value
 
-    class WideBackward(TorchDispatchMode):
+    class WideBackward(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
         """The same where torch looks at no function: in the backward of an autograd.Function."""
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -39,7 +39,7 @@ def widened(claims: str = "") -> Iterator[None]:
             if claimed is not None and func == of_type and func(*args).is_floating_point:
                 return claimed
             if func in engines:
-                with WideBackward():
+                with WideBackward():  # type: ignore[no-untyped-call]  # the same
                     return func(*args, **(kwargs or {}))
             if func in casts:
                 given = args[0]

@@ -10,6 +10,7 @@ import pytest
 
 import bptt
 from bptt.harness.errors import UsageError
+from bptt.harness.run.runner import RunHandle
 from bptt.refimpl.activations import sigmoid
 from tests.harness.adapters.equations.test_graph import GRU
 from tests.harness.checks.planted import Clean as CleanElman
@@ -46,7 +47,7 @@ SLIPS = {
 }
 
 
-def check(tmp_path: Path, source: str, **more: Any) -> bptt.Run:
+def check(tmp_path: Path, source: str, **more: Any) -> RunHandle:
     path = tmp_path / "gru.py"
     path.write_text(source)
     like = tmp_path / "gru.txt"

@@ -27,7 +27,12 @@ def context(cell: object, **fields: Any) -> CheckContext:
 def stub(**said: Any) -> Any:
     """A context that answers `data` and `run` as it is told to."""
     it = SimpleNamespace(**said)
-    it.first = lambda case: First(it.data(case), *it.run(it.data(case)), {}, {})
+
+    def first(case: Case) -> First:
+        ys, final = it.run(it.data(case))
+        return First(it.data(case), ys, final, {}, {})
+
+    it.first = first
     return it
 
 
