@@ -74,8 +74,15 @@ def parse(section: object, where: str) -> Config:
     return Config(
         targets=tuple(_target(entry, f"{where} targets[{i}]") for i, entry in enumerate(targets)),
         level=level,
-        expect={check: expected(entry, f"{where} expect.{check}") for check, entry in expect.items()},
+        expect={check: _of_one_code(expected(entry, place := f"{where} expect.{check}"), place) for check, entry in expect.items()},
     )
+
+
+def _of_one_code(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """What stands in a file for long says which failure it means.  Raises UsageError."""
+    if "code" not in entry:
+        raise UsageError(f"{where}: code is missing, wanted a string")
+    return entry
 
 
 def _target(entry: object, where: str) -> TargetEntry:
@@ -93,12 +100,12 @@ def _target(entry: object, where: str) -> TargetEntry:
 
 
 def expected(entry: object, where: str) -> Mapping[str, Any]:
-    """A known failure {code, reason, expires}.  Raises UsageError with `where` in front."""
+    """A known failure {code, reason, expires}, of any code where it names none.  Raises UsageError with `where` in front."""
     table = _table(entry, where, _EXPECT)
-    for name in ("code", "reason"):
+    for name in ("reason", *(["code"] if "code" in table else [])):
         if not isinstance(table.get(name), str):
             raise UsageError(f"{where}: {name} is {_kind(table.get(name))}, wanted a string")
-    if table["code"] not in CODES:
+    if "code" in table and table["code"] not in CODES:
         raise UsageError(f"{where}: got code {table['code']!r}{did_you_mean(table['code'], CODES)}")
     expires = table.get("expires")
     if isinstance(expires, datetime):

@@ -503,6 +503,7 @@ def _siblings(package: str) -> list[str]:
 def _importable(*folders: Path) -> Iterator[None]:
     """`folders` first on the import path while a module loads, the last of them before the others."""
     before = list(sys.path)
+    importlib.invalidate_caches()  # a file may be newer than what Python remembers of its folder
     for folder in folders:
         sys.path.insert(0, str(folder))
     try:
@@ -529,7 +530,8 @@ def _attribute(module: types.ModuleType, dotted: str, target: str) -> object:
             public = _offers(value)
             owner = ".".join([_display(module), *dotted.split(".")[:depth]])
             hint = near_miss(name, public) or f", it has {', '.join(public[:8]) or 'nothing public'}"
-            raise UsageError(f"{target}: no {name!r} in {owner}{hint}")
+            without = source.went_without(module)
+            raise UsageError(f"{target}: no {name!r} in {owner}{hint}{f'; it was read without an import ({without})' if without else ''}")
         value = getattr(value, name)
     return value
 

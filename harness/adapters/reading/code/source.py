@@ -308,6 +308,12 @@ class _Absent:
         raise self._error
 
 
+def went_without(module: types.ModuleType) -> str:
+    """What the first import raised that a file was read without; "" where all are there."""
+    found = (value.__dict__["_error"] for value in vars(module).values() if type(value) is _Absent)
+    return next((f"{type(error).__name__}: {error}" for error in found), "")
+
+
 def _absent(node: ast.stmt, error: Exception) -> dict[str, Any]:
     """The names that the imports in `node` would have given."""
     imports = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
