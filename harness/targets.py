@@ -139,7 +139,7 @@ def _loaded(target: object, args: Mapping[str, object] | None) -> list[Subject]:
 def _on_card(target: object, args: Mapping[str, object] | None) -> list[Subject]:
     """A function over tensors, to run on a GPU; what it is else runs on the processor, and says so.  Raises NotInstalled, UsageError."""
     place, attribute = _split(target) if isinstance(target, str) else ("", "")
-    if attribute:
+    if attribute and (place != "refimpl" or _is_users("refimpl")):
         module = _import_file(place, str(target)) if _is_path(place) else _import_module(place, str(target))
         named, spec = _attribute(module, attribute, str(target)), str(target)
     else:
