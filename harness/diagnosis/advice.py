@@ -20,6 +20,10 @@ _COPY_OF_GRADIENT = "dh = dys[t] + dh_next instead of dys[t] += dh_next"
 
 #: (check, code of its finding) -> (what it is likely to be, what to do)
 ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("OPT300", "BUG"): (
+        "an option that should change the speed alone changes the numbers",
+        "compare what both ways do at the first and the last step, and with masks: the loop and the unrolled steps are one formula",
+    ),
     ("CON100", "BUG"): (
         "init draws parameters that are not finite",
         "look for a division by a fan-in of zero, a log or root of a negative number, or np.empty that is never filled",

@@ -41,7 +41,17 @@ def edited(said: Equations) -> Iterator[Edit]:
 
 
 def _line(names: tuple[str, ...], value: ast.expr) -> str:
-    return f"{', '.join(names)} = {ast.unparse(value)}"
+    return f"{', '.join(names)} = {ast.unparse(_Bracketed().visit(copy.deepcopy(value)))}"
+
+
+class _Bracketed(ast.NodeTransformer):
+    """(r * h) @ U, which Python may write without its brackets."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.MatMult) and isinstance(node.left, ast.BinOp) and not isinstance(node.left.op, ast.MatMult):
+            node.left = ast.Name(f"({ast.unparse(node.left)})")
+        return node
 
 
 def _exchanged(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
