@@ -1,4 +1,4 @@
-"""Triton kernels on the processor: Triton's own interpreter runs them on the processor, one program of the grid after the other.
+"""Triton kernels on the processor: Triton's own interpreter runs them, one program of the grid after the other.
 
 What it cannot say is said in the verdict: it computes in float32 (bfloat16 is wrong in it), it has no TensorFloat-32, no races between
 programs and no limit of shared memory.  Uninitialised memory is what the processor left there.

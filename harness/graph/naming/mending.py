@@ -39,7 +39,7 @@ _MOST_EVALUATED, _MOST_RUN, _MOST_OF_TORCH = 6000, 100, 40
 #: A dict with more entries than this holds no parameters.
 _MOST_HELD = 60
 #: Where the reference cells stand.
-_REFERENCE = os.path.dirname(refimpl.__file__)
+_REFERENCE = os.path.join(os.path.dirname(refimpl.__file__), "")
 
 
 @dataclass(frozen=True)
