@@ -1,4 +1,4 @@
-"""Fixes in the words of the user's own framework."""
+"""Fixes in the words of the user's own framework, with no code in them that was not run in the user's own file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,23 @@ _LOST = re.compile(
 )
 #: A line of NumPy that adds up or hands on a gradient; autograd writes these itself.
 _BY_HAND = re.compile(r"\bd\w+(\[\w+\])? \+?= ")
+
+#: A statement: da_r = dr * r, dW += ..., dh_next, dc_next = dh_prev, dc_prev.
+_CODE = re.compile(r"(?<![\w.])([A-Za-z_][\w.]*)(\[[^\]]*\])?(, \w+)* [-+*/@]?= ")
+#: What is declared of a subject is no variable of its code.
+_DECLARED = frozenset(("truncation", "clip", "clip_norm", "like", "dys_scale", "lengths", "deterministic"))
+
+
+def without_code_of_others(cause: Cause) -> Cause:
+    """`cause` with a fix of words alone, where it is not the line that was run in the user's file and made everything right.
+
+    A known mistake is written in the names of the reference, an edge of the graph in names that are made of the forward pass's own: a line
+    of either need not mean anything in the user's backward.
+    """
+    if cause.fix == cause.mended:
+        return cause
+    said = [part for part in cause.fix.split("; ") if all(m[1] in _DECLARED for m in _CODE.finditer(part))]
+    return replace(cause, fix="; ".join(said).removeprefix("or "))
 
 
 def in_words_of(subject: Subject, cause: Cause) -> Cause:

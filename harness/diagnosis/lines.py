@@ -65,12 +65,11 @@ def if_never_read(source: tuple[str, int], causes: tuple[Cause, ...]) -> tuple[C
 def with_the_line_of(named: tuple[Cause, ...], graph: Sequence[Cause]) -> tuple[Cause, ...]:
     """A known mistake with the line and the mend, in the user's own names, of the one edit of the graph that gives the same numbers."""
     certain = [cause for cause in graph if cause.score == 1.0]
-    if len(certain) != 1 or certain[0].source is None or sum(cause.score == 1.0 for cause in named) != 1 or _mend(named) is None:
-        return named  # a mend in whole words is in nobody's names
+    if len(certain) != 1 or certain[0].source is None or sum(cause.score == 1.0 for cause in named) != 1:
+        return named
     (edit,) = certain
-    in_names = "d(" not in edit.fix  # d(tanh(c)): of what has no name, the library's words are the plainer ones
     return (
-        *(replace(c, fix=edit.fix if in_names else c.fix, source=edit.source, mended=edit.mended) if c.score == 1.0 else c for c in named),
+        *(replace(c, fix=edit.mended or c.fix, source=edit.source, mended=edit.mended) if c.score == 1.0 else c for c in named),
         edit,
     )
 

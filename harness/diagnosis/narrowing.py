@@ -192,14 +192,14 @@ def _carried(wrong: WrongGradient) -> Cause:
     inputs_wrong = any(pair.tensor in others for pair in numbers.whole)
     if spoiled == ["dL/dxs"] and right:
         said = "dL/dxs is put together wrongly: what is carried from step to step is right, since every other gradient is"
-        return Cause("assembly-of-dxs", said, evidence, _SCORE, "dxs[t] = da_t @ W_x.T for every t, in the order of the inputs")
+        return Cause("assembly-of-dxs", said, evidence, _SCORE, "give each step its own, in the order of the inputs")
     carry = "the gradient carried from one step to the previous one is wrong or lost"
     sums = "the parameters' gradients are not added up over the steps as they should be"
-    mend = "dh = dys[t] + dh_next in every step, and dh_next = da @ W_h.T at its end (dc_next the same way)"
+    mend = "start every step from the sum of its own output's gradient and of what the step after hands back, of every state"
     if inputs_known and spoiled and not inputs_wrong:
-        return Cause("sum-over-steps", sums, evidence, _SCORE, "dW += ... in every step, with h_(t-1) and x_t of that step")
+        return Cause("sum-over-steps", sums, evidence, _SCORE, "add up over the steps, with h_(t-1) and x_t of each step")
     if spoiled and not inputs_known and not right:
-        return Cause("carry-or-sum", f"{carry}, or {sums}", evidence, _SCORE, f"{mend}; dW += ... in every step")
+        return Cause("carry-or-sum", f"{carry}, or {sums}", evidence, _SCORE, f"{mend}; add up over the steps")
     return Cause("carry-wrong", carry, evidence, _SCORE, mend)
 
 

@@ -19,6 +19,7 @@ from bptt.harness.checks.registry import Check
 from bptt.harness.diagnosis import explain as diagnosis
 from bptt.harness.diagnosis.advice import causes_of
 from bptt.harness.diagnosis.excerpts import excerpt
+from bptt.harness.diagnosis.fixes import without_code_of_others
 from bptt.harness.diagnosis.lengths import causes_with_lengths
 from bptt.harness.diagnosis.lines import if_never_read, line_of, with_the_line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
@@ -58,6 +59,7 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
     around = _apart(lambda: None if source is None else excerpt(source, causes), None, "the text around its line", faults)
     seen_at = case if worst is evidence else smallest
+    causes = tuple(without_code_of_others(cause) for cause in causes)
     repro = _apart(lambda: _repro(c, task, context.subject, smallest, worst, seen_at), None, "a script for it", faults)
     found = unexplained(worst, smallest)
     return replace(found, code=evidence.code, where=where, causes=(*causes, *faults), repro=repro, source=source, excerpt=around)
@@ -156,7 +158,7 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     is_known, place = any(cause.score == 1 for cause in known), context.subject.source
     if is_known and place is not None:
         known = if_never_read(place, known)
-    if is_known and (place is None or _source(context.subject, c, known) is not None):
+    if is_known and place is None:
         return known
     graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
     if is_known:

@@ -65,7 +65,7 @@ def wrong_step(numbers: Numbers) -> Iterator[Cause]:
                 "dL/dxs is given in the wrong order of time",
                 f"yours at step t equals exact at step {T - 1} - t for every t",
                 0.95,
-                "dxs = dxs[::-1]: a list filled from the last step to the first has to be reversed",
+                "reverse it: a list that is filled from the last step to the first has to be turned round",
             )
         for shift, words in ((1, "one step late"), (-1, "one step early")):
             kept = slice(max(shift, 0), T + min(shift, 0))
@@ -76,7 +76,7 @@ def wrong_step(numbers: Numbers) -> Iterator[Cause]:
                     f"dL/dxs is given {words}",
                     f"yours at step t equals exact at step t {'-' if shift > 0 else '+'} 1 for every t",
                     0.95,
-                    "dxs[t] = da_t @ W_x.T",
+                    "give each step its own: what the pre-activations of step t hand on to x of step t",
                 )
 
 

@@ -47,3 +47,10 @@ def test_no_other_line_than_the_wrong_one_is_said(tmp_path: Path, wrong: str) ->
     finding, line = found(tmp_path, LATE, wrong, "GRD110")
     assert finding.causes[0].score == 1.0
     assert finding.source is None or finding.source.line == line, finding.causes
+
+
+def test_the_mend_of_a_known_mistake_is_a_line_of_the_users_own() -> None:
+    """The library calls it dr, the file drh; the line that is said was run there."""
+    example = Path(__file__).parents[3] / "examples" / "numpy_gru_wrong.py"
+    (finding,) = [result.finding for result in check([f"{example}:GRU"], isolate=False, select=["GRD110"]).failed]
+    assert finding is not None and finding.causes[0].fix == finding.causes[0].mended == "da_r = drh * h_prev * r * (1 - r)"
