@@ -23,6 +23,7 @@ def asked(peer: Peer) -> Peer:
     return peer if peer.is_here else pytest.skip(f"needs {peer.needs}")
 
 
+@pytest.mark.thorough
 @pytest.mark.every(1)
 @pytest.mark.parametrize("peer", [pytest.param(p, id=p.name, marks=pytest.mark.slow if "slow" in p.name else ()) for p in PEERS])
 def test_each_checker_finds_a_plain_mistake_and_passes_a_right_cell(peer: Peer) -> None:

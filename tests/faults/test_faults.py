@@ -27,10 +27,17 @@ def _each(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
     )
 
 
-def _grouped() -> list[object]:
+def _runs() -> list[object]:
+    """Each group of rows at one and at two jobs, in both orders; of the quick ones one run each on every change."""
     others = tuple(fault for fault in FAULTS if not fault.quick)
-    marked = [(group, mark) for rows, mark in ((QUICK, ()), (others, pytest.mark.slow)) for group in groups(rows, ROWS_A_RUN)]
-    return [pytest.param(group, id=group[0].name.replace(" ", "-"), marks=mark) for group, mark in marked]
+    quick, slow = groups(QUICK, ROWS_A_RUN), groups(others, ROWS_A_RUN)
+    ways = ((1, 1), (2, -1), (1, -1), (2, 1))
+    runs = [(group, *way, k % 4 == j) for k, group in enumerate(quick) for j, way in enumerate(ways)]
+    runs += [(group, *way, False) for group in slow for way in ways]
+    return [
+        pytest.param(group, jobs, order, id=f"{group[0].name.replace(' ', '-')}-{jobs}-{order}", marks=() if often else pytest.mark.slow)
+        for group, jobs, order, often in runs
+    ]
 
 
 @_each(OWN)
@@ -46,9 +53,8 @@ def test_a_fault_alone_gets_its_verdict(
     assert "Traceback" not in seen.text
 
 
-@pytest.mark.parametrize("group", _grouped())
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
+@pytest.mark.every(1)
+@pytest.mark.parametrize(("group", "jobs", "order"), _runs())
 def test_nobody_else_is_changed(
     group: tuple[Fault, ...], jobs: int, order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def test_what_only_the_object_as_it_is_has_is_found(made: type, code: str, words
         assert {r.check for r in run.failed} == {"NUM150"}
 
 
+@pytest.mark.thorough
 def test_a_module_that_knows_float32_alone_and_rounds_shorter_inside_loses_precision_and_is_no_bug() -> None:
     run = check(AutocastToFloat32(3, 7), isolate=False, select=["contract", "numerics", "gradient"])
     assert {(r.check, r.finding.code) for r in run.failed if r.finding} == {("NUM150", "PRECISION_LOSS")}, run.text()

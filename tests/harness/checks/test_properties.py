@@ -326,6 +326,7 @@ class SumForProduct(CleanLSTM):
     backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
 
 
+@pytest.mark.thorough
 def test_a_sum_in_the_place_of_a_product_is_named() -> None:
     found = check(type("LSTMCell", (SumForProduct,), {}), isolate=False, select=["PAR100"])
     assert [r.check for r in found.failed] == ["PAR100"], found.text()

@@ -97,6 +97,7 @@ def test_another_window_is_named(network: type, cause: str) -> None:
     assert causes(run, "GRD250") == [cause]
 
 
+@pytest.mark.thorough
 def test_a_shorter_window_is_seen_within_the_window() -> None:
     class Short(CleanWindow):
         """A window of 4, where 7 is said."""

@@ -70,6 +70,7 @@ class Words:
 '''
 
 
+@pytest.mark.thorough
 def test_what_gives_the_numbers_of_one_step_alone_is_no_cause(tmp_path: Path) -> None:
     """At one step dWhh is built with the new state, and at more steps it is wrong at the first one only."""
     from bptt.harness.run.runner import check

@@ -30,6 +30,7 @@ def test_what_is_edited_gives_other_numbers_and_is_none_of_the_listed() -> None:
     assert "c = c_prev + i * g" in {edit.after for known in forward_of_cell("lstm") for edit in known.edits}
 
 
+@pytest.mark.thorough
 def test_nobody_is_called_wrong_by_an_edit_who_declares_nothing() -> None:
     (mistake,) = [known for known in edits_of_forward(CELLS["lstm"]) if known.edits[0].after == "c = f * c_prev - i * g"]
     assert forward_bug(targets.load(PlantedCell("lstm", (mistake,)))[0]) is None

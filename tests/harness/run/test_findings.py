@@ -30,6 +30,7 @@ def test_the_worst_entry_is_one_of_the_smallest_case(tmp_path: Path) -> None:
     assert all(k < max(smallest.D, 4 * smallest.H) for k in finding.where.index)
 
 
+@pytest.mark.thorough
 def test_a_known_mistake_without_a_line_takes_line_and_mend_from_the_graph(tmp_path: Path) -> None:
     finding, line = found(tmp_path, "dh = da @ Wh.T", "dh = da[:, : 3 * dc.shape[1]] @ Wh[:, : 3 * dc.shape[1]].T", "GRD130")
     assert "lacks the share that comes through gate o" in finding.causes[0].hypothesis

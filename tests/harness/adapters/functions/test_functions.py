@@ -52,6 +52,7 @@ def judged(target: str, like: str | None = None, select: tuple[str, ...] = ("GRD
     return check(target, like=like, isolate=False, select=select, block=False)
 
 
+@pytest.mark.thorough
 def test_what_takes_short_numbers_alone_is_judged_in_long_ones_and_said_to_be() -> None:
     (subject,) = load(f"{TORCH}:short_alone")
     assert any("takes bfloat16 alone" in fact.why for fact in subject.detected)

@@ -70,6 +70,7 @@ def test_a_forward_function_that_reads_later_steps_is_found(tmp_path: Path) -> N
     assert not bptt.check(f"{path}:rnn_forward", isolate=False).ok
 
 
+@pytest.mark.thorough
 def test_no_forward_function_is_judged_alone_beside_what_may_be_its_backward_pass(tmp_path: Path) -> None:
     path = write(tmp_path, FUNCTIONS + "\n\ndef backwrd(dh, cache):\n    return dh\n")
     with pytest.raises(UsageError):

@@ -936,6 +936,7 @@ def test_a_layer_that_gives_a_state_and_takes_none_is_driven_in_its_own_order_of
     assert check(GivesAStateAndTakesNone, isolate=False, select=["BAT100"], level="smoke").ok
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "told"),
     [(lambda u: u.clamp_(-1.2, 1.2), "CONVENTION"), (lambda u: u.mul_(0.9), "MUTATION")],

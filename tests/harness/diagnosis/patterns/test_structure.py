@@ -267,6 +267,7 @@ def test_what_structure_says_of_real_bugs_is_never_certain() -> None:
         assert all(cause.score < 1 for cause in explain(unidentified(mistake("lstm", name)))), name
 
 
+@pytest.mark.thorough
 def test_a_bias_that_the_forward_pass_never_adds_is_told_as_that(tmp_path: Path) -> None:
     """Its gradient is added up all the same; the exact one is zero."""
     text = (Path(__file__).parents[2] / "adapters" / "reading" / "corpus" / "minchar_rnn_bias_never_added.py").read_text(encoding="utf-8")

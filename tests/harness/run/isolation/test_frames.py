@@ -4,7 +4,7 @@ import os
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt.harness.run.isolation.frames import Frames, Garbled, Letterhead, framed, receive
@@ -17,6 +17,7 @@ JSON = st.recursive(
 HEAD = Letterhead("5ec4e7", "cells.py:GRU")
 
 
+@settings(max_examples=40)
 @given(st.lists(JSON, max_size=5), st.data())
 def test_messages_arrive_whole_and_in_order_however_the_stream_is_cut(messages: list[object], data: st.DataObject) -> None:
     stream = b"".join(map(framed, messages))

@@ -119,6 +119,7 @@ def test_a_class_that_was_changed_travels_by_its_code(monkeypatch: pytest.Monkey
     assert unpacked(packed(Task(CleanLSTM)).ways[-1]).target().run() == "other"
 
 
+@pytest.mark.thorough
 def test_a_method_put_in_by_a_test_is_the_one_that_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Clean.backward
 
