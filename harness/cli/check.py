@@ -67,7 +67,7 @@ def check(
     failure: BaseException | None = None
     with Follower(header, reports, bar) as follower:
         try:
-            found = runner.check(todo, seed=seed, level=level, on_event=follower, command=command, **options).run
+            found = runner.check(todo, seed=seed, level=level, on_begin=follower.begin, on_event=follower, command=command, **options).run
             run = replace(found, run_id=header.run_id, strict=strict)
             run = replace(run, exit_code=accounting.exit_code(run))
         except (Exception, KeyboardInterrupt) as error:  # raised again below, when what is known has been printed and written

@@ -22,7 +22,7 @@ from bptt.reports.store import StreamWriter, remove_earlier
 class Follower:
     """The `on_event` of one run.
 
-    began         whether an event has come: from then on no report of an earlier run is left at any of the paths
+    began         whether the run has begun: from then on no report of an earlier run is left at any of the paths
     unloadable    what no subject came of
     refused       {path: why} of the reports that could not be written so far: the run goes on without them
     """
@@ -46,7 +46,7 @@ class Follower:
         return self
 
     def begin(self) -> None:
-        """At the first event, and not before: a run that is refused leaves the files of the run before alone."""
+        """Once nothing is refused, before any target is touched: a run that is refused leaves the files of the run before alone."""
         self.began = True
         for path in self._paths:
             self._try(path, remove_earlier, path)
@@ -62,8 +62,6 @@ class Follower:
             self._try(path, self._streams.pop(path).abandon)
 
     def __call__(self, event: Event) -> None:
-        if not self.began:
-            self.begin()
         self._gathered.take(0, event)
         match event:
             case Began(target):

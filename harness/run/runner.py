@@ -139,6 +139,7 @@ def check(
     case: Case | str | None = None,
     block: bool = True,
     resume: str | Path | None = None,
+    on_begin: Callable[[], None] | None = None,
     on_event: OnEvent | None = None,
     command: str | None = None,
 ) -> RunHandle:
@@ -157,6 +158,7 @@ def check(
     budget    "60s": cases beyond the first of each check run while there is time, those left out are said
     case      only this case ("T1-N1-D3-H4")            block            whether a failure blocks the checks that build on it
     resume    a record, whole or cut off: its results of targets whose files have not changed are taken over
+    on_begin  called once nothing of the options is refused, before any target is touched
     on_event  called with each event as it happens (harness/run/events.py), from one thread at a time
 
     Raises UsageError for wrong options, and for a single target that cannot be loaded; several targets: see `unloadable`.
@@ -181,11 +183,14 @@ def check(
     options = known.added_to(options)
     gathered = Gathering([task.id for task in tasks], on_event, known)
     not_limited: dict[str, str] = {}
+    begin = on_begin or (lambda: None)
     if isolate and isinstance(where, Dask):
-        _on_workers(tasks, options, within, where.scheduler, gathered)
+        _on_workers(tasks, options, within, where.scheduler, gathered, begin)
     elif isolate:
+        begin()
         not_limited = _in_processes(tasks, options, within, jobs or min(len(tasks), os.cpu_count() or 1) or 1, gathered)
     else:
+        begin()
         for k, task in enumerate(tasks):
             _here(k, task, options, gathered)
     if gathered.unloadable and not several:
@@ -242,8 +247,10 @@ def _here(k: int, task: Task, options: Options, gathered: Gathering) -> None:
     gathered.end(k)
 
 
-def _on_workers(tasks: Sequence[Task], options: Options, limits: Limits, scheduler: str, gathered: Gathering) -> None:
-    """A process for each on the workers of a dask scheduler; objects that cannot travel are checked in this process."""
+def _on_workers(
+    tasks: Sequence[Task], options: Options, limits: Limits, scheduler: str, gathered: Gathering, begin: Callable[[], None]
+) -> None:
+    """A process for each on the workers of a dask scheduler that answers; objects that cannot travel are checked in this process."""
 
     def sent(executor: Executor, task: Task) -> Submitted | str:
         try:
@@ -252,6 +259,7 @@ def _on_workers(tasks: Sequence[Task], options: Options, limits: Limits, schedul
             return str(reason)
 
     with Dask(scheduler).open() as executor:
+        begin()
         answers = [sent(executor, task) for task in tasks]
         for k, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
             try:

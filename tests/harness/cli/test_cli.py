@@ -82,8 +82,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]
     def install(*statuses: str, ends: BaseException | None = None, unloadable: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
 
-        def check(target: list[Task], *, on_event: OnEvent, **options: Any) -> RunHandle:
+        def check(target: list[Task], *, on_begin: Callable[[], None], on_event: OnEvent, **options: Any) -> RunHandle:
             calls.append({"target": target, **options})
+            on_begin()
             asked = tuple(task.id for task in target)
             gathering = Gathering(asked, on_event)
             checks = tuple(entry.id for entry in runner.catalogue()[: len(statuses)])
@@ -253,7 +254,8 @@ def test_results_are_in_the_file_before_the_run_ends(bptt: Bptt, monkeypatch: py
     """A process that dies leaves what was known: the file is read while the runner is still at work."""
     seen: list[Run] = []
 
-    def check(target: list[Task], *, on_event: OnEvent, **options: Any) -> RunHandle:
+    def check(target: list[Task], *, on_begin: Callable[[], None], on_event: OnEvent, **options: Any) -> RunHandle:
+        on_begin()
         target_, result = Target("A", "a.py:A", "numpy", planned=("GRD110",)), Result("A", "GRD110", "passed")
         on_event(Began(target_))
         on_event(Found(result))
