@@ -132,6 +132,14 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "a value on the way has a lower precision than the inputs",
         "look for astype(np.float32), .float(), .half(), torch.autocast, and arrays or constants made without a dtype in torch",
     ),
+    ("NUM310", "PRECISION_LOSS"): (
+        "a sum over the steps is kept in the short type of the arrays",
+        "torch.zeros(..., dtype=torch.float32) for the sum, and .to(the short type) once, behind the loop",
+    ),
+    ("NUM320", "PRECISION_LOSS"): (
+        "what one step hands to the next is shortened: small contributions to a large state are lost, the more the longer it remembers",
+        "keep the state, or the gradient that goes back, in float32 between steps; shorten what is returned or stored, once",
+    ),
     ("NUM130", "BUG"): (
         "there is a branch on the dtype, a kernel or a constant of its own for float32",
         "one way for every dtype; look for a test on dtype, an eps or a cast in it",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bptt.harness.call.cell import Gradients
-from bptt.harness.call.operator import IMAGINARY, REAL, Point, as_cell, as_cotangent, cotangents, draw, run, spoken
+from bptt.harness.call.operator import IMAGINARY, REAL, Point, as_cell, as_cotangent, axis, cotangents, draw, run, spoken
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.errors import ContractError
 from bptt.harness.gradient.certificate import DRAWS_BY_DIFFERENCES, Examination, judge
@@ -21,6 +22,8 @@ from bptt.harness.subject import Array, Region, Subject
 
 #: Entries of all arrays together up to which a wrong gradient is compared entry by entry.
 _MOST_ENTRIES = 6000
+#: Of processor time, for the place of a mistake: a kernel in an interpreter takes a second a run.
+_MOST_SECONDS = 10
 #: A look that would miss a larger relative error in a typical entry of some array is no look.
 _SHARP, _SHARP_BY_DIFFERENCES = 1e-6, 3e-2
 #: Of the largest gradient: what is smaller may be zero but for rounding, and is not blown up.
@@ -207,7 +210,8 @@ def place(subject: Subject, e: Examination) -> Place:
             along, word = found
             bad = sorted({int(j.block.index[along].start or 0) for j in e.wrong if j.block.tensor == name})  # type: ignore[union-attr]  # cuts of `regions`
             parts = {word: tuple(bad)} if len(bad) < yours.shape[along] else {}
-        return Place(name, index, worst.yours, worst.exact, tensors, right, parts, None, under, 0, yours.size)
+        steps = wrong_steps(subject, e, name, worst.cotangent)
+        return Place(name, index, worst.yours, worst.exact, tensors, right, parts, steps, under, 0, yours.size)
     mask = wrong_entries(yours, exact)
     if not mask.any():  # wrong in the sum only: entries below what rounding may do each
         mask = np.abs(yours - exact) >= np.max(np.abs(yours - exact))
@@ -232,6 +236,35 @@ def exact_entries(e: Examination, tensor: str, cotangent: int) -> Array | None:
     size = e.data.params[tensor].size
     if size > (_MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 12) or size * e.case.T > 400_000:
         return None
+    if not e.oracle.exact and size * _seconds(e, tensor, cotangent) > _MOST_SECONDS:
+        return None
     whole = [Block("params", tensor, (slice(None),) * e.data.params[tensor].ndim)]
     found = exact_gradients(e.oracle, e.data, [e.cotangents[cotangent]], whole, generator(e.case, "every entry"))
     return found[0].params.get(tensor)
+
+
+def wrong_steps(subject: Subject, e: Examination, tensor: str, cotangent: int) -> tuple[int, int] | None:
+    """First and last step at which one gradient is wrong, by a direction a step, where that is affordable and others are right."""
+    value, yours = e.data.params[tensor], e.gradients[cotangent].params[tensor]
+    along = axis(subject, own_name(tensor), "T")
+    if along is None or along >= value.ndim or value.shape[along] * _seconds(e, tensor, cotangent) > _MOST_SECONDS:
+        return None
+    signs = signed_directions(generator(e.case, "steps"), value, 1)[0]
+    here = np.arange(value.shape[along]).reshape([-1 if k == along else 1 for k in range(value.ndim)])
+    moved = [np.where(here == t, signs, np.zeros((), value.dtype)) for t in range(value.shape[along])]
+    found = e.oracle.contractions([Direction(params={tensor: u}) for u in moved], [e.cotangents[cotangent]])
+    with np.errstate(all="ignore"):
+        apart = np.array([abs(float(np.sum(u * yours)) - v) for u, v in zip(moved, found.values[:, 0], strict=True)])
+    sizes = found.scales[:, 0] + np.array([float(np.sum(np.abs(u * yours))) for u in moved])
+    floor = 2**11 * float(np.finfo(value.dtype).eps) / 2 * sizes + 30 * found.errors[:, 0]
+    hit = np.flatnonzero(~(apart <= floor))
+    return (int(hit[0]), int(hit[-1])) if 0 < hit.size < len(moved) else None
+
+
+def _seconds(e: Examination, tensor: str, cotangent: int) -> float:
+    """What one direction costs, of processor time."""
+    one = np.zeros_like(e.data.params[tensor])
+    one.flat[0] = 1
+    began = time.process_time()
+    e.oracle.contractions([Direction(params={tensor: one})], [e.cotangents[cotangent]])
+    return time.process_time() - began

@@ -1,4 +1,5 @@
-"""How often what rounding does in bfloat16 and float16 is called a mistake: right recurrences of torch, composed at random.
+"""How often what rounding does in bfloat16 and float16 is called a mistake: right recurrences of torch, composed at random, in the
+short type throughout or in float32 inside.
 
     python -m tests.scores.short [--cases 100] [--first 0]
 
@@ -8,8 +9,10 @@ Prints each case that is called wrong, and last a line of totals; exit code 1 wh
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ import torch
 
 from bptt.harness.adapters.functions.adapt import adapt
 from bptt.harness.cases import Case, admissible
+from bptt.harness.checks.operators.kept import shortened_at_each_step
 from bptt.harness.checks.operators.short import wrong_in
 from bptt.harness.errors import BpttError
 
@@ -47,6 +51,32 @@ def vector_recurrence(gate: Callable[[Any], Any], write: Callable[[Any], Any], t
     return recurrence
 
 
+def tanh_recurrence(long: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The state is the output, and what is multiplied is short; `long` is where the activation is computed."""
+
+    def recurrence(z: torch.Tensor, u: torch.Tensor, h0: torch.Tensor) -> Any:
+        h, hs = h0, []
+        for t in range(z.shape[1]):
+            h = torch.tanh(long(z[:, t] + u[:, t] * h)).to(z.dtype)
+            hs.append(h)
+        return torch.stack(hs, 1), h
+
+    return recurrence
+
+
+def inside_long(recurrence: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, computed in float32 (or longer) and shortened where it is returned."""
+    arguments = inspect.signature(recurrence)
+
+    def lengthened(*given: Any, **named: Any) -> Any:
+        bound = arguments.bind(*given, **named).arguments
+        short = next(iter(bound.values())).dtype
+        return tuple(r.to(short) for r in recurrence(**{k: v.float() for k, v in bound.items()}))
+
+    lengthened.__signature__ = arguments  # type: ignore[attr-defined]  # what inspect reads
+    return lengthened
+
+
 def matrix_recurrence(gate: Callable[[Any], Any], write: Callable[[Any], Any], delta: bool) -> Callable[..., Any]:
     def recurrence(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor, S0: torch.Tensor) -> Any:
         S, ys = S0, []
@@ -69,6 +99,8 @@ def composed(rng: np.random.Generator) -> tuple[Callable[..., Any], str]:
         return vector_recurrence(
             GATES[gate], WRITTEN[write], tied, WRITTEN[out]
         ), f"vector, gate {gate}, written {write}, tied {tied}, out {out}"
+    if rng.random() < 0.3:
+        return tanh_recurrence([lambda x: x, lambda x: x.float()][int(rng.random() < 0.5)]), "tanh"
     delta = bool(rng.random() < 0.5)
     return matrix_recurrence(GATES[gate], WRITTEN[write], delta), f"matrix, gate {gate}, written {write}, delta {delta}"
 
@@ -83,6 +115,8 @@ def main() -> int:
     for seed in range(asked.first, asked.first + asked.cases):
         rng = np.random.default_rng([seed, 300])
         function, said = composed(rng)
+        if rng.random() < 0.4:
+            function, said = inside_long(function), f"{said}, computed in float32"
         try:
             subject = adapt(function, said, None)
             assert subject is not None
@@ -90,7 +124,8 @@ def main() -> int:
             case = admissible(subject, Case(T=T, N=N, seed=seed, pick=seed % 2))
             dtype = str(rng.choice(["bfloat16", "float16"]))
             tried += 1
-            if (found := wrong_in(subject, case, dtype)) is not None:
+            found = wrong_in(subject, case, dtype) or shortened_at_each_step(subject, replace(case, T=9), dtype)
+            if found is not None:
                 wrong += 1
                 print(f"called wrong: seed {seed}, {said}, T={T} N={N}, {dtype}: {found}", flush=True)
         except BpttError as error:

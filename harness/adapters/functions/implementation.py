@@ -12,6 +12,7 @@ import numpy as np
 
 from bptt.harness.adapters.functions import numbers
 from bptt.harness.adapters.functions.calling import Call, Kept
+from bptt.harness.adapters.functions.carried import Watched
 from bptt.harness.subject import Array, Arrays
 
 FINAL = "final "
@@ -77,6 +78,10 @@ class DifferentiatedByAutograd(FunctionOperator):
     def rounded_to(self, dtype: str) -> DifferentiatedByAutograd:
         """The same in float64, every operation rounded to a shorter type."""
         return replace(self, call=replace(self.call, rounding=dtype, wide=bool(self.call.claims)))
+
+    def watched(self) -> Watched:
+        """Within it every operation is written down, with what it rounds."""
+        return Watched()
 
     def backward(
         self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None

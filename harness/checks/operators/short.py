@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import linecache
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from bptt.harness.adapters.functions.carried import Watched
 from bptt.harness.call import operator as calls
 from bptt.harness.call.operator import Chosen, Point
 from bptt.harness.cases import Case, generator
@@ -86,30 +89,49 @@ def sums_over_time_keep_the_digits_of_their_inputs(context: CheckContext, case: 
     if not hasattr(impl, "in_type") or case.dtype != "float64":
         raise NotApplicable("it is no function over tensors that runs in float64 too")
     dtype = _TYPES[0]
-    at = _of_type(calls.draw(subject, case), dtype)
+    at = of_type(calls.draw(subject, case), dtype)
     sums = [k for k, x in at.arrays.items() if x.dtype.kind == "f" and calls.axis(subject, k, "T") is None and k not in at.state]
     if not sums:
         raise NotApplicable("no array is shared by all steps")
     v = calls.cotangents(subject, case, calls.run(subject, at))[0]
     v = Chosen(v.name, *({k: quantised(np.abs(x), dtype) for k, x in arrays.items()} for arrays in (v.outputs, v.final)))
     try:
-        here = _both(replace(subject, implementation=impl.in_type(dtype)), at, v)
+        here = results_and_gradients(replace(subject, implementation=impl.in_type(dtype)), at, v)
     except SubjectError as error:
         raise NotApplicable(f"{dtype}: {error}") from error
-    right, rng = _both(subject, at, v), generator(case, "units")
-    moved = [_both(subject, _nudged(at, dtype, rng), v) for _ in range(3)]
+    right, rng = results_and_gradients(subject, at, v), generator(case, "units")
+    moved = [results_and_gradients(subject, _nudged(at, dtype, rng), v) for _ in range(3)]
     for name in (k for k in sums if k in here and k in right):
         size = float(np.linalg.norm(right[name])) or 1.0
         lost = float(np.linalg.norm(here[name] - right[name])) / size
         inputs = max(float(np.linalg.norm(m[name] - right[name])) / size for m in moved)
         fine = lost <= _LOST * max(inputs, UNIT[dtype])
+        own = "" if fine else _summed_short(subject, case, dtype)
         said = (
             f"dL/d{name}, a sum over T, is off by {lost:.1%} in {dtype} at T={case.T}, where moving its inputs by a unit makes "
-            f"{inputs:.2%}: it is kept in {dtype}, and terms smaller than a unit of the sum so far are lost"
+            f"{inputs:.2%}: it is kept in {dtype}{own}, and terms smaller than a unit of the sum so far are lost"
         )
         yield Evidence(
-            fine, said, "PRECISION_LOSS", "error" if fine else "warning", where=Where(tensor=name), relative_error=lost, noise=inputs
+            fine, said, "PRECISION_LOSS", "error" if fine or own else "warning", where=Where(tensor=name), relative_error=lost, noise=inputs
         )
+
+
+def _summed_short(subject: Subject, case: Case, dtype: str) -> str:
+    """The line of its own backward that adds, step by step, terms computed with more digits to a short sum; "" where there is none.
+
+    Where autograd adds up what each step gives, or everything is computed in the short type, that is how the function was written.
+    """
+    short = replace(subject, implementation=subject.implementation.in_type(dtype))
+    counts = []
+    for T in (5, 9):
+        at = of_type(calls.draw(subject, replace(case, T=T)), dtype)
+        v = calls.cotangents(short, case, calls.run(short, at))[0]
+        tape = calls.run(short, at).tape
+        with Watched() as back:
+            calls.backward(short, at, v.outputs, v.final, tape)
+        counts.append(Counter(r.at for s in back.seen if (r := s.rounding) is not None and r.at is not None and r.sums_longer))
+    line = next((at for at, many in counts[1].most_common() if many - counts[0][at] >= 9 - 5 - 1), None)
+    return "" if line is None else f" though its terms are not (line {line[1]}: {linecache.getline(*line).strip()})"
 
 
 #: Times what the inputs have lost, from which on a sum is said to lose digits of its own.
@@ -118,34 +140,34 @@ _LOST = 5
 
 def _failure(worst: Judged, dtype: str) -> Evidence:
     part = f", {worst.part}" if worst.part else ""
-    what = f"dL/d{worst.tensor}" if not worst.tensor.startswith(_RESULT) else worst.tensor.removeprefix(_RESULT)
+    what = f"dL/d{worst.tensor}" if not worst.tensor.startswith(RESULT) else worst.tensor.removeprefix(RESULT)
     size = "is not finite" if not np.isfinite(worst.error) else f"is off by {worst.error:.2g}"
     return Evidence(
         False,
         f"{what}{part} in {dtype} {size}, where rounding every operation to {dtype} makes {worst.forgiven:.2g} at most",
-        where=Where(tensor=worst.tensor.removeprefix(_RESULT)),
+        where=Where(tensor=worst.tensor.removeprefix(RESULT)),
         relative_error=worst.error,
         noise=worst.forgiven,
         metrics={"along_the_gradient": worst.along, "dtype": dtype},
     )
 
 
-_RESULT = "result "
+RESULT = "result "
 
 
 def _measured(subject: Subject, case: Case, dtype: str, purpose: str) -> list[Judged]:
     """Raises SubjectError where it does not run in that type."""
     impl = subject.implementation
     short, rounding = (replace(subject, implementation=i) for i in (impl.in_type(dtype), impl.rounded_to(dtype)))
-    at = _of_type(calls.draw(subject, case), dtype)
+    at = of_type(calls.draw(subject, case), dtype)
     v = calls.cotangents(subject, case, calls.run(subject, at))[0]
     v = Chosen(v.name, {k: quantised(x, dtype) for k, x in v.outputs.items()}, {k: quantised(x, dtype) for k, x in v.final.items()})
-    here, right = _both(short, at, v), _both(subject, at, v)
+    here, right = results_and_gradients(short, at, v), results_and_gradients(subject, at, v)
     rng = generator(case, f"{purpose} {dtype}")
     draws: list[tuple[Arrays, Arrays]] = []
     for _ in range(DRAWS):
-        moved = _of_type(_nudged(at, dtype, rng), dtype)
-        draws.append((_both(rounding, moved, v), _both(subject, moved, v)))
+        moved = of_type(_nudged(at, dtype, rng), dtype)
+        draws.append((results_and_gradients(rounding, moved, v), results_and_gradients(subject, moved, v)))
 
     def parts(name: str, g: Array) -> Iterator[tuple[str, tuple[slice, ...]]]:
         return _parts(subject, name, g)
@@ -157,11 +179,11 @@ def _nudged(at: Point, dtype: str, rng: np.random.Generator) -> Point:
     return at.with_arrays({k: nudged(x, dtype, rng) for k, x in at.arrays.items() if x.dtype.kind == "f"})
 
 
-def _of_type(at: Point, dtype: str) -> Point:
+def of_type(at: Point, dtype: str) -> Point:
     return at.with_arrays({k: quantised(x, dtype) for k, x in at.arrays.items() if x.dtype.kind == "f"})
 
 
-def _both(subject: Subject, at: Point, v: Chosen) -> dict[str, Array]:
+def results_and_gradients(subject: Subject, at: Point, v: Chosen) -> dict[str, Array]:
     """Results and gradients by name."""
     try:
         out = calls.run(subject, at)
@@ -170,14 +192,14 @@ def _both(subject: Subject, at: Point, v: Chosen) -> dict[str, Array]:
         raise
     except BpttError as error:
         raise SubjectError(str(error)) from error
-    return {**{_RESULT + k: x for k, x in out.arrays.items()}, **found}
+    return {**{RESULT + k: x for k, x in out.arrays.items()}, **found}
 
 
 def _parts(subject: Subject, name: str, g: Array) -> Iterator[tuple[str, tuple[slice, ...]]]:
     """The whole, head by head, and equal parts of the last axis: gates lie there."""
     full = (slice(None),) * g.ndim
     yield "", full
-    if (where := parts_axis(subject, name.removeprefix(_RESULT), g)) is not None:
+    if (where := parts_axis(subject, name.removeprefix(RESULT), g)) is not None:
         along, word = where
         for k in range(g.shape[along]):
             yield f"{word} {k}", (*full[:along], slice(k, k + 1), *full[along + 1 :])
