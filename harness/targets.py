@@ -43,6 +43,18 @@ from bptt.harness.words import near_miss
 _RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
 
 
+class PartlyUnderstoodError(UsageError):
+    """A file of which some is understood and some is not.
+
+    found     what is understood          refused   target string -> why it is not, one line each
+    """
+
+    def __init__(self, found: list[Subject], refused: Mapping[str, str]) -> None:
+        understood = ", ".join(subject.spec for subject in found)
+        super().__init__(f"{next(iter(refused.values()))} (understood, and to be checked alone: {understood})")
+        self.found, self.refused = found, refused
+
+
 def load(target: object, args: Mapping[str, object] | None = None, like: str | None = None, device: Device = "cpu") -> list[Subject]:
     """The subjects that `target` stands for: one, or all those that a module or file defines where no attribute is named.
 
@@ -52,7 +64,8 @@ def load(target: object, args: Mapping[str, object] | None = None, like: str | N
             cell, that it is held against
     device  where a function over tensors is to run
 
-    Raises UsageError, one line, where it cannot be found, imported, made or understood; NotInstalled where the device is not here.
+    Raises UsageError, one line, where it cannot be found, imported, made or understood, PartlyUnderstoodError where a part of a file is
+    understood; NotInstalled where the device is not here.
     """
     if like in PARTS:
         return [_part(target, args, str(like))]
@@ -60,7 +73,15 @@ def load(target: object, args: Mapping[str, object] | None = None, like: str | N
         known_cell(like, "--like")
     choose_keras_backend()
     choose_interpreter(device)
-    subjects = _on_card(target, args) if device == "cuda" else _loaded(target, args)
+    try:
+        return _said(_on_card(target, args) if device == "cuda" else _loaded(target, args), like)
+    except PartlyUnderstoodError as error:
+        error.found = _said(error.found, like)
+        raise
+
+
+def _said(subjects: list[Subject], like: str | None) -> list[Subject]:
+    """`subjects`, held against what they, or their user, say that they are.  Raises UsageError."""
     found = []
     for subject in subjects:
         said = like
@@ -220,9 +241,15 @@ def _way_out(target: str) -> Iterator[None]:
     """A refusal says how to go on."""
     try:
         yield
-    except UsageError as error:
-        error.args = (f"{error}; `bptt init {target}` writes the contract's methods as far as it was understood",)
+    except PartlyUnderstoodError:  # whose parts say it each
         raise
+    except UsageError as error:
+        error.args = (_with_way_out(str(error), target),)
+        raise
+
+
+def _with_way_out(said: str, target: str) -> str:
+    return f"{said}; `bptt init {target}` writes the contract's methods as far as it was understood"
 
 
 def readings(target: str, args: Mapping[str, object] | None = None) -> list[tuple[str, Subject | UsageError]]:
@@ -564,19 +591,16 @@ def _display(module: types.ModuleType) -> str:
 def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | None) -> list[Subject]:
     """Every subject that the module itself defines; its helper classes, which no adapter takes, are passed over."""
     found: list[Subject] = []
-    refused: list[UsageError] = []
+    refused: dict[str, UsageError] = {}
     if all(has(module, m) for m in CELL_METHODS) or all(has(module, m) for m in NETWORK_METHODS):
         return [adapt(module, place, args)]
     for name, value in list(vars(module).items()):
         if name.startswith("_") or not _defined_here(module, value) or not _plausible(value):
             continue
-        spec = f"{place}:{name}"
         try:
-            subject = adapt_or_none(value, spec, args)
+            subject = adapt_or_none(value, f"{place}:{name}", args)
         except UsageError as error:
-            if _RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state")):
-                raise
-            refused.append(error)
+            refused[name] = error
             continue
         if subject is not None:
             found.append(subject)
@@ -587,22 +611,32 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
         try:
             found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
-            refused.append(error)
-    judged = _reached(module, found)
-    halves = (e for e in refused if isinstance(e, NotUnderstoodError) and e.forward is not None and e.forward.method not in judged)
-    if found and (half := next(halves, None)):
-        # a backward pass that ran nowhere is never left out in silence beside others that did, unless these call it
-        others = ", ".join(f"{place}:{subject.spec.rpartition(':')[2]}" for subject in found)
-        raise UsageError(f"{half} (understood, and to be checked alone: {others})")
-    if not found:
-        if refused:
-            raise refused[0]
-        names = [n for n, v in list(vars(module).items()) if isinstance(v, type) and _defined_here(module, v)]
-        raise UsageError(
-            f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, "
-            "wanted one with forward and backward, or with init, zero_state, run"
-        )
-    return found
+            refused[name] = error
+    if found:
+        judged = _reached(module, found)
+        if left := {n: e for n, e in refused.items() if n not in judged and _is_half_or_recurrent(vars(module)[n], n, e, judged)}:
+            raise PartlyUnderstoodError(found, {f"{place}:{n}": _with_way_out(str(e), f"{place}:{n}") for n, e in left.items()})
+        return found
+    if refused:
+        raise next((e for n, e in refused.items() if _is_called_recurrent(vars(module)[n], n)), next(iter(refused.values())))
+    names = [n for n, v in list(vars(module).items()) if isinstance(v, type) and _defined_here(module, v)]
+    raise UsageError(
+        f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, "
+        "wanted one with forward and backward, or with init, zero_state, run"
+    )
+
+
+def _is_called_recurrent(value: object, name: str) -> bool:
+    return not isinstance(value, types.FunctionType) and bool(
+        _RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state"))
+    )
+
+
+def _is_half_or_recurrent(value: object, name: str, error: UsageError, judged: set[str]) -> bool:
+    """Whether what was refused is told beside what was understood: what is called recurrent, and a backward pass that ran nowhere, are
+    never left out in silence."""
+    half = isinstance(error, NotUnderstoodError) and error.forward is not None and error.forward.method not in judged
+    return half or _is_called_recurrent(value, name)
 
 
 def _called_in_classes(module: types.ModuleType) -> frozenset[str]:
@@ -613,15 +647,25 @@ def _called_in_classes(module: types.ModuleType) -> frozenset[str]:
 
 
 def _reached(module: types.ModuleType, found: list[Subject]) -> set[str]:
-    """Names that the functions of these subjects, and what these call in their module, call: they are judged with them."""
+    """Names that these subjects use, as far as their module defines them: they are judged with them.
+
+    A class uses its bases and what its methods call, a function what it calls.
+    """
     readings_ = [r for s in found if (r := getattr(s.implementation, "reading", None)) is not None]
-    pending = [n for r in readings_ for n in (r.forward.method, r.backward) if n]
+    pending = [n for r in readings_ for n in (r.forward.method, r.backward) if n] + [s.spec.rpartition(":")[2] for s in found]
     reached: set[str] = set()
     while pending:
-        function = vars(module).get(pending.pop())
-        if isinstance(function, types.FunctionType):
-            pending += [n for n in function.__code__.co_names if n not in reached]
-            reached.update(function.__code__.co_names)
+        value = vars(module).get(pending.pop())
+        used: set[str] = set()
+        if isinstance(value, types.FunctionType):
+            used = set(value.__code__.co_names)
+        elif isinstance(value, type):
+            used = {c.__name__ for c in value.__mro__[1:]}
+            for each in vars(value).values():
+                function = getattr(each, "__func__", each)
+                used |= set(function.__code__.co_names) if isinstance(function, types.FunctionType) else set()
+        pending += [n for n in used if n not in reached]
+        reached |= used
     return reached
 
 

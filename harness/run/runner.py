@@ -193,7 +193,7 @@ def check(
         begin()
         for k, task in enumerate(tasks):
             _here(k, task, options, gathered)
-    if gathered.unloadable and not several:
+    if gathered.unloadable and not several and not gathered.loaded:
         raise UsageError(gathered.unloadable[0].reason)
     env: dict[str, Any] = dict(environment()) | {"level": level} | ({"device": device} if device != "cpu" else {}) | not_limited
     env |= {"budget": str(budget)} if budget is not None else {}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bptt.harness.errors import UsageError
-from bptt.harness.targets import load, parse_args
+from bptt.harness.run.runner import check
+from bptt.harness.targets import PartlyUnderstoodError, load, parse_args
 from tests.harness.adapters.conftest import gradient_errors
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +146,25 @@ def test_errors_are_one_line_and_say_what_is_near(folder: Path, target: str, wor
 def test_a_recurrent_class_that_cannot_be_understood_is_not_passed_over(folder: Path) -> None:
     (folder / "two.py").write_text(CELL + "\nclass OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n")
     with pytest.raises(UsageError, match="OtherGRU"):
+        load("two.py")
+
+
+def test_what_is_understood_in_a_file_is_judged_beside_what_is_not(folder: Path) -> None:
+    """The file gets the verdict of each, and the exit code of what could not be driven."""
+    refused = "class OtherGRU:\n    def __init__(self, strange): pass\n    def forward(self, x, h): pass\n"
+    (folder / "two.py").write_text(FUNCTIONS + "\n" + refused)
+    run = check("two.py", level="smoke", isolate=False)
+    assert [target.name for target in run.run.targets] == ["rnn_step_forward", "two.py:OtherGRU"]
+    assert run.exit_code == 2 and not run.failed
+    assert "bptt init two.py:OtherGRU" in run.unloadable[0].reason
+
+
+def test_a_class_that_another_one_uses_is_judged_with_it(folder: Path) -> None:
+    base = "class BaseGRU:\n    def __init__(self, strange): self.n = strange.n\n    def forward(self, x, h): pass\n"
+    (folder / "two.py").write_text(base + CELL.replace('like = "elman"', 'of = lambda self: BaseGRU'))
+    assert [s.name for s in load("two.py")] == ["MyElman", "Contract"]
+    (folder / "two.py").write_text(base + CELL)
+    with pytest.raises(PartlyUnderstoodError, match="BaseGRU"):
         load("two.py")
 
 

@@ -46,6 +46,12 @@ class Gathering:
         self._lock = threading.Lock()
 
     @property
+    def loaded(self) -> bool:
+        """Whether a subject came of any target."""
+        refused = {event.target_id for _, event in self._unloadable}
+        return any(target_id not in refused for rows in self._rows.values() for target_id in rows)
+
+    @property
     def unloadable(self) -> tuple[Unloadable, ...]:
         return tuple(event for _, event in sorted(self._unloadable, key=lambda pair: pair[0]))
 
