@@ -627,9 +627,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
 
 
 def _is_called_recurrent(value: object, name: str) -> bool:
-    return not isinstance(value, types.FunctionType) and bool(
-        _RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state"))
-    )
+    return not isinstance(value, types.FunctionType) and bool(_RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state")))
 
 
 def _is_half_or_recurrent(value: object, name: str, error: UsageError, judged: set[str]) -> bool:

@@ -220,11 +220,18 @@ def _pairs(names: Mapping[str, Any], fits: Any, together: bool = False) -> Itera
     backs = [n for n in names if words.BACKWARD.match(n) and fits(n) and not words.FORWARD.match(n)]
     for front in fronts:
         exact = [b for a, b in ((front.replace(x, y), y) for x, y in _HALVES if x in front) for b in [a] if b in names and b != front]
+        exact = exact or [b for b in backs if words.same_half(front, b)]
         if exact:
             yield front, exact[0]
         else:
             rest = [
-                b for b in backs if not together or not any(b.replace(y, x) in names and b.replace(y, x) != b for x, y in _HALVES if y in b)
+                b
+                for b in backs
+                if not together
+                or (
+                    not any((b.replace(y, x) in names and b.replace(y, x) != b) for x, y in _HALVES if y in b)
+                    and not any(words.same_half(f, b) for f in fronts)
+                )
             ]
             yield from ((front, b) for b in sorted(rest, key=lambda b: b.startswith("_")))
     losses = [n for n in names if words.LOSS.match(n) and fits(n)]

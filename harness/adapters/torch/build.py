@@ -16,7 +16,7 @@ import torch
 
 from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
-from bptt.harness.adapters.torch.faces import face_of, faced, numbered, softened
+from bptt.harness.adapters.torch.faces import face_of, faced, numbered, renewed, softened
 from bptt.harness.adapters.torch.images import given_to, imaged
 from bptt.harness.errors import UsageError
 
@@ -137,7 +137,7 @@ class Recipe:
         if self.make is not None:
             for name in never_given(module):
                 module.get_parameter(name).data.nan_to_num_(nan=0.0)
-        module = faced(module, face_of(module))
+        module = renewed(faced(module, face_of(module)))
         module = softened(imaged(module) if self.images else module)
         return (numbered(module) if self.tokens else module).eval()
 

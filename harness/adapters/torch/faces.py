@@ -6,6 +6,7 @@
     forward(x, seq_len=10)       the number of steps
     forward(x, mask=None)        a mask (N, T) of the steps that count
     forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
+    a state that it keeps        its own reset_state() is called before each sequence
     an embedding                 tokens as one-hot rows
 
 The module that is called is the user's own: only a forward of ours stands before it, which hands the arguments on.
@@ -197,6 +198,40 @@ def _batch_first(module: Any) -> bool:
     """As a layer inside says; a module that is asked for lengths or masks without one reads (N, T, D)."""
     said = [each.batch_first for each in module.modules() if isinstance(getattr(each, "batch_first", None), bool)]
     return said[0] if said else True
+
+
+_RESETS = re.compile(r"^_?(reset|clear|zero|flush)_?(the_)?(hidden|cell|memory|internal)?_?(states?|hidden|memory|cell)?$")
+
+
+def reset_of(module: torch.nn.Module) -> str:
+    """The method by which a module forgets the state that it keeps from call to call; "" where it has none, or is handed its state."""
+    own = getattr(type(module), "bptt_user_class", type(module))
+    if own.__module__.startswith("torch.nn."):
+        return ""
+    for name in dir(own):
+        method = getattr(own, name, None)
+        if _RESETS.match(name) and name != "zero_grad" and inspect.isfunction(method):
+            needed = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty and p.name != "self"]
+            if not needed:
+                return name
+    return ""
+
+
+def renewed(module: torch.nn.Module) -> torch.nn.Module:
+    """`module`, which forgets what it keeps before each call that hands it no state."""
+    own, reset = type(module), reset_of(module)
+    if not reset:
+        return module
+
+    @functools.wraps(own.forward)
+    def forward(self: Any, x: torch.Tensor, *states: Any, **more: Any) -> Any:
+        if not states:
+            getattr(self, reset)()
+        return own.forward(self, x, *states, **more)
+
+    members = {"forward": forward, "__module__": own.__module__, "bptt_user_class": getattr(own, "bptt_user_class", own)}
+    module.__class__ = type(own.__name__, (own,), members)
+    return module
 
 
 class Soft(torch.nn.Embedding):

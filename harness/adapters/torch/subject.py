@@ -17,7 +17,7 @@ from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
 from bptt.harness.adapters.torch.build import OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
-from bptt.harness.adapters.torch.faces import Face, Soft, face_of
+from bptt.harness.adapters.torch.faces import Face, Soft, face_of, reset_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
@@ -82,6 +82,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         Detection(f"torch {_origin(recipe)}", _origin_why(recipe, module, D, H)),
         *probed.detected,
         *_face(module).detections(),
+        *((Detection("its own state", f"{reset}() is called before each sequence"),) if (reset := reset_of(module)) else ()),
         Detection("sizes " + _sizes_in_words(found), "an instance has its own" if recipe.make is None else "by constructing it"),
         *_complex_numbers(module, probed),
         *_mode(module),

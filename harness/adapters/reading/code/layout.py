@@ -18,13 +18,13 @@ from bptt.harness.subject import Array
 
 @dataclass(frozen=True)
 class Sizes:
-    """Distinct primes, none the sum or a small multiple of others."""
+    """Distinct primes, none the sum of others, with one more for a bias or without, or a small multiple of them."""
 
     T: int = 3
     N: int = 2
     D: int = 5
     H: int = 7
-    O: int = 13  # noqa: E741 - the letter of the axis
+    O: int = 11  # noqa: E741 - the letter of the axis
 
     def one_row(self) -> Sizes:
         return replace(self, N=1)
@@ -36,7 +36,7 @@ class Sizes:
         taken = {*fixed.values(), self.D, self.H, self.O, *extents}
         T = next(t for t in (3, 5, 11, 17, 23, 29, *range(31, 999)) if not taken & {t, t + 1})
         N = fixed.get("N") or next(n for n in (2, 3, 19, 31, *range(37, 999)) if n not in taken | {T, T + 1})
-        left = iter(p for p in (5, 7, 13, 37, 41, 43) if p not in {*fixed.values(), T, T + 1, N})
+        left = iter(p for p in (5, 7, 11, 37, 41, 43) if p not in {*fixed.values(), T, T + 1, N})
         chosen = {a: fixed[a] if a in fixed else next(left) for a in "DHO"}
         return Sizes(T, N, chosen["D"], chosen["H"], chosen["O"])
 

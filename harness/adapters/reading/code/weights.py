@@ -255,8 +255,21 @@ def _gradient_slots(slot: Slot) -> Iterator[Slot]:
 
 def _places_of_gradients(obj: Any, parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, list[Slot]]]:
     """Where the gradient of each may stand, beside each name that it has: `self.kernel` before `self.cell.kernel`."""
-    for parameter, slots in slots_of(obj, parameters):
-        yield parameter, [place for slot in slots for place in _gradient_slots(slot)]
+    places = [(parameter, slots, [s for slot in slots for s in _gradient_slots(slot)]) for parameter, slots in slots_of(obj, parameters)]
+    taken = {s for _, _, exact in places for s in exact}
+    for parameter, slots, exact in places:
+        yield parameter, [*exact, *(s for slot in slots for s in _called_alike(obj, slot) if s not in taken)]
+
+
+def _called_alike(obj: Any, slot: Slot) -> Iterator[Slot]:
+    """Attributes beside a weight that are called as its gradient is but for capitals, or by a longer word: dWf of wf, backwardW of W."""
+    *head, last = slot
+    if last.kind == "attr":
+        wanted = re.compile(
+            rf"^_?(d|dL_?d?|der|deriv(ative)?|grad(ient)?|delta|back(ward|prop)?|bp)_?{re.escape(str(last.key).strip('_'))}$", re.I
+        )
+        owner = read(obj, tuple(head))
+        yield from ((*head, Step("attr", name)) for name in getattr(owner, "__dict__", {}) if wanted.match(name))
 
 
 def slots_of(obj: Any, parameters: Sequence[Parameter]) -> Iterator[tuple[Parameter, list[Slot]]]:

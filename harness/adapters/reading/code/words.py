@@ -18,7 +18,9 @@ _WORDS: dict[str, str] = {
     "params": r"^(parameters?|params?|prm|p|theta|weights?|ws|model|net|state_dict)$",
     "targets": (
         r"^(y|ys|y_?true|y_?labels?|y_?train|y_?idx|labels?|targets?|(target|label)_?(seq|idx|ids|index|indices)?|t|ts|ground_?truth|"
-        r"gt|d|Y|expected|tgt|(train|test|batch|mini_?batch)_?[yYtT])$"
+        r"gt|d|Y|expected|desired|actual|tgt|(train|test|batch|mini_?batch)_?[yYtT]|"
+        r"(true|actual|expected|desired|correct|real|gold)_?(y|labels?|targets?|outputs?|values?|answers?)|"
+        r"(y|labels?|targets?|outputs?)_?(true|actual|expected|real|batch|gt))$"
     ),
     "rate": r"^(lr|learn(ing)?_?rate|eta|alpha|rate|step_?size)$",
     "c": (
@@ -68,7 +70,7 @@ COTANGENT = re.compile(
     r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)|_(grads?|gradients?)$", re.I
 )
 FORWARD = re.compile(
-    r"^_*(forward|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|.*_(fwd|fprop)|forward_.*|predict_proba|compute_outputs?)_*$",
+    r"^_*(forward|(.*_)?(rnn|lstm|gru|elman)_?(cell_?)?step|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|.*_(fwd|fprop)|forward_.*|predict_proba|compute_outputs?)_*$",
     re.I,
 )
 BACKWARD = re.compile(
@@ -93,7 +95,32 @@ RESET = re.compile(r"^(flush|clear(_cache)?|reset(_?(states?|hidden))?)$")
 def roles(name: str) -> tuple[str, ...]:
     """What an argument of a forward pass may be by its name, the likeliest first; () where the name says nothing."""
     exact = tuple(role for role, pattern in _COMPILED.items() if pattern.match(name))
-    return exact or tuple(role for role, pattern in _LOWER.items() if pattern.match(name))
+    return exact or tuple(role for role, pattern in _LOWER.items() if pattern.match(name)) or _size_in_words(name)
+
+
+_MEASURES = frozenset(
+    ("size", "sizes", "dim", "dims", "dimension", "dimensions", "n", "num", "no", "nb", "number", "of", "total", "count", "width", "units",
+     "nodes", "neurons", "layer", "channels")
+)  # fmt: skip
+#: What is counted, the surest words first.
+_MEASURED = (
+    ("O", frozenset(("output", "outputs", "out", "y", "class", "classes", "label", "labels", "target", "targets", "tag", "tags"))),
+    ("D", frozenset(("input", "inputs", "in"))),
+    ("H", frozenset(("hidden", "hid", "hiddens", "rnn", "lstm", "gru", "recurrent", "state", "states", "cell", "cells", "memory"))),
+    ("D", frozenset(
+        ("x", "feature", "features", "feat", "vocab", "vocabulary", "embed", "embedding", "emb", "word", "words", "char", "chars", "token",
+         "tokens")
+    )),
+    ("H", frozenset(("units", "neurons"))),
+)  # fmt: skip
+
+
+def _size_in_words(name: str) -> tuple[str, ...]:
+    """The letter of a size whose name is made of what it counts and of words for a size: ``total_features``, ``out_vocab_size``."""
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_").split("_")
+    counted = [letter for letter, of in _MEASURED if of.intersection(parts)]
+    known = _MEASURES.union(*(of for _, of in _MEASURED))
+    return tuple(counted[:1]) if len(parts) > 1 and _MEASURES.intersection(parts) and known.issuperset(parts) else ()
 
 
 def is_weight(name: str) -> bool:
@@ -107,7 +134,17 @@ def arguments(function: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     except (TypeError, ValueError):
         return [], {}
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if isinstance(function, type) and any(p.kind is p.VAR_KEYWORD for p in parameters):
+        named += [p for p in _handed_on(function) if p.name not in {q.name for q in named}]
     return [p.name for p in named if p.default is p.empty], {p.name: p.default for p in named if p.default is not p.empty}
+
+
+def _handed_on(cls: type) -> list[inspect.Parameter]:
+    """What the constructors of its bases take by keyword, where its own hands on what it does not know."""
+    own = next((c for c in cls.__mro__ if "__init__" in vars(c)), object)
+    bases = [c for c in own.__mro__[1:] if c is not object and inspect.isfunction(vars(c).get("__init__"))]
+    found = [p for c in bases[:1] for p in list(inspect.signature(vars(c)["__init__"]).parameters.values())[1:]]
+    return [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 def unbound(function: Any) -> list[str]:
@@ -295,9 +332,19 @@ def names_packed(function: Any, name: str) -> list[str]:
     return found
 
 
+_HALF = re.compile(r"^(forwards?|fwd|backwards?|bwd|(back)?prop(agation)?|back|pass|cell|block|unit)$")
+
+
+def same_half(forward: str, back: str) -> bool:
+    """Whether two functions are called alike but for the way they go: ``lstm_cell_step`` and ``lstm_step_backward``; both name a thing."""
+    one, other = ([p for p in name.lower().strip("_").split("_") if not _HALF.match(p)] for name in (forward, back))
+    return bool(one) and sorted(one) == sorted(other)
+
+
 def stem(name: str) -> str:
     """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h'."""
-    return re.sub(r"^_?(dL_?d?|dJ_?d?|dE_?d?|grads?_?(wrt_)?|delta_?|d_?|g_)(?=.)", "", re.sub(r"_?(grads?|gradient)$", "", name))
+    of = r"^_?(d(L|J|E|loss|cost|err)_?((by|over|wrt)_?)?d_?|d(L|J|E)_?|grad(ient)?s?_?((wrt|of)_)?|delta_?|d_?|g_)(?=.)"
+    return re.sub(of, "", re.sub(r"_?(grads?|gradient)$", "", name))
 
 
 def same(a: str, b: str) -> bool:

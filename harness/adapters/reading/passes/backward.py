@@ -113,6 +113,8 @@ def tried_out(guess: Reading) -> Reading:
         reading = replace(reading, loss=loss)
         if said_of_targets := _targets_lie(forward, reading.target or forward.target):
             evidence.append(said_of_targets)
+        if (reading.target or forward.target) in forward.leaves.values():
+            evidence.append("targets have the shape of the output")
     else:
         twice = run(reading, params, values, {p: 2 * v for p, v in cotangents.items()})
         one, two = gradient_values(reading, done, params, values), gradient_values(reading, twice, params, values)

@@ -22,6 +22,7 @@ from bptt.harness.adapters.reading.code.weights import (
     slots_of,
 )
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values
+from bptt.harness.adapters.reading.passes.results import value_at
 from bptt.harness.adapters.reading.passes.running import RATE, Pass, Place, Reading
 from bptt.harness.subject import Array, Arrays
 
@@ -88,7 +89,7 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
         found |= {f"p:{name}": Place("change", (name,)) for name in still}
     if not one_call:
         for path, _, value in returned_by(done.gave, returned):
-            if any(p.kind == "result" and p.path == path for p in found.values()):
+            if any(p.kind == "result" and p.path == path for p in found.values()) or _is_of_forward(forward, done, value):
                 continue
             role = _role_by_shape(guess, value, found, params)
             if role and role[2:] not in changed:
@@ -100,6 +101,13 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
     found |= local_places(forward, done, left)
     roles = ("x", *forward.states) if keeps and not forward.counts else forward.states if keeps else ()
     return found | {s: place for s in roles if s not in found and (place := _kept_on(forward, done.root, s))}
+
+
+def _is_of_forward(forward: Forward, done: Pass, value: Any) -> bool:
+    """Whether what backward returned is what forward returned before: states that are handed back are no gradients of themselves."""
+    leaves = [value_at(done.root, done.result, path) for path in forward.leaves]
+    parts = [each for leaf in leaves for each in (leaf.values() if isinstance(leaf, Mapping) else leaf if isinstance(leaf, list) else ())]
+    return any(value is each or (isinstance(value, np.ndarray) and _same(value, each)) for each in (*leaves, *parts))
 
 
 def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str]) -> dict[str, Place]:
@@ -201,13 +209,14 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
         bare = parameter.name.rpartition(".")[2]
         if stem == bare or stem.lower().replace("_", "") == bare.lower().replace("_", ""):
             return f"p:{parameter.name}"
+    inner = ("h", "c") if forward.counts else ("x", "h", "c")  # whole numbers have no gradient
     for argument, role in forward.roles.items():
-        if role in ("x", "h", "c") and (words.same(stem, argument) or stem == argument):
+        if role in inner and (words.same(stem, argument) or stem == argument):
             return role
     alike = [p.name for p in forward.parameters if words.same(stem, p.name.rpartition(".")[2])]
     if len(alike) == 1:  # 'dWa_t' of '_Wa'
         return f"p:{alike[0]}"
-    for role in ("x", "h", "c"):
+    for role in inner:
         if role in words.roles(stem) and (role == "x" or role in forward.states):
             return role
     return None

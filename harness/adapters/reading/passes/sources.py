@@ -83,9 +83,12 @@ def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Pat
         return [(("weights",), 1)]
     if "params" in words.roles(name) and any(box not in names for box, names in forward.owner.handed.items()):
         return [(("weights",), 1)]
-    exact = [(("item", path), 1) for path, n in items if n == name]
+    exact: list[tuple[Path, int]] = [(("item", path), 1) for path, n in items if n == name]
     if exact:
-        return exact
+        outside = any(words.COTANGENT.match(n) or "targets" in words.roles(n) for n in names)
+        layout = None if outside else forward.leaves.get(exact[0][0][1])
+        # where nothing else can be a gradient from outside, one under the name of what it is the gradient of may be meant
+        return [*exact, *((("cotangent", exact[0][0][1], as_), 0) for as_ in cotangent_layouts(layout))] if layout else exact
     if name in forward.roles:
         role = forward.roles[name]
         # a step's backward may be handed the new h under the name that forward had for the old one, beside an old one under another name
@@ -117,7 +120,8 @@ def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Pat
     if words.CACHE.search(name):
         plain = [(("item", path), 0) for path, _ in items if path not in forward.leaves]
         named = [(("item", path), 1) for path, n in items if words.CACHE.search(n)]
-        return [*named, *(p for p in plain if p[0] not in [n[0] for n in named])] or [(("item", path), 0) for path, _ in items]
+        whole: list[tuple[Path, int]] = [(("item", ("result",)), 0)] if len(items) > 1 else []
+        return [*([*named, *(p for p in plain if p[0] not in [n[0] for n in named])] or [(("item", path), 0) for path, _ in items]), *whole]
     alike = [(("item", path), 1) for path, n in items if words.same(n, name)]
     if not alike:  # 'probs' of 'output_probs'
         alike = [(("item", path), 1) for path, n in items if len(name) > 2 and (n.endswith(f"_{name}") or (name.endswith(f"_{n}") and n))]
