@@ -597,6 +597,9 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
     for name, value in list(vars(module).items()):
         if name.startswith("_") or not _defined_here(module, value) or not _plausible(value):
             continue
+        of = "" if isinstance(value, type) else type(value).__name__
+        if any(subject.spec == f"{place}:{of}" for subject in found):  # an object of a class that is judged
+            continue
         try:
             subject = adapt_or_none(value, f"{place}:{name}", args)
         except UsageError as error:
@@ -604,6 +607,7 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             continue
         if subject is not None:
             found.append(subject)
+            refused.pop(of, None)
     of_classes = _called_in_classes(module) if found else frozenset[str]()
     for name in function_names(module):
         if name in of_classes:

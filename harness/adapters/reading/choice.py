@@ -19,7 +19,7 @@ from bptt.harness.adapters.reading.passes.gradients import gradient_values
 from bptt.harness.adapters.reading.passes.losses import loss_value
 from bptt.harness.adapters.reading.passes.results import outputs
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run, said
-from bptt.harness.adapters.reading.through import is_said, through_activation
+from bptt.harness.adapters.reading.through import is_said, is_said_uphill, through_activation, up_the_error
 from bptt.harness.subject import Arrays
 
 #: A difference quotient with step 1e-5 has this many digits; a mistake that is smaller is left to the checks.
@@ -80,10 +80,15 @@ def reads_all(reading: Reading) -> bool:
 
 
 def _before_its_activation(reading: Reading) -> Reading:
-    """`reading`, or with what is handed over as the gradient before the last softmax or sigmoid, where the author's words say that.
+    """`reading`, or with what is handed over as target - output, or as the gradient before the last softmax or sigmoid, as the author says.
 
     Raises AmbiguousError where no word does, and the one would be called right and the other wrong.
     """
+    other = up_the_error(reading)
+    if other is not None and is_said_uphill(reading):
+        return other
+    if other is not None and is_right(reading) is False and is_right(other):
+        raise AmbiguousError(f"with ({said(reading)}) its gradients are wrong, and they are right where that is target - output")
     other = through_activation(reading)
     if other is None:
         return reading

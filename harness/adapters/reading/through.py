@@ -59,18 +59,46 @@ def is_said(reading: Reading) -> bool:
     """
     if any(re.search(r"logit|score|pre_?act|net_?in|dz_?y?$", a, re.I) for a, s in reading.sources.items() if s[0] == "cotangent"):
         return True
+    nodes = _nodes(reading)
+    return any(map(_is_difference, nodes)) and any(map(_is_logarithm, nodes))
+
+
+def _nodes(reading: Reading) -> list[ast.AST]:
+    """The author's own code: the methods, and the functions beside them."""
     method = reading.forward.owner.methods[reading.forward.method]
     module = sys.modules.get(getattr(method, "__module__", ""), None)
     beside = [f for f in vars(module).values() if getattr(f, "__module__", None) == module.__name__] if module else []
     trees = [t for f in (*reading.forward.owner.methods.values(), *beside) if (t := words.tree_of(f)) is not None]
-    nodes = [n for t in trees for n in ast.walk(t)]
-    return any(map(_is_difference, nodes)) and any(map(_is_logarithm, nodes))
+    return [n for t in trees for n in ast.walk(t)]
 
 
-def _is_difference(node: ast.AST) -> bool:
+def up_the_error(reading: Reading) -> Reading | None:
+    """`reading` with what is handed over as an error, target - output, that weights go up along; None where nothing is called an error."""
+    errors = [a for a, s in reading.sources.items() if s[0] == "cotangent" and re.search(r"(^|_)err(or)?s?(_|$)", a, re.I)]
+    if len(errors) != 1 or len(reading.cotangents) != 1 or reading.loss is not None:
+        return None
+    try:
+        with quiet():
+            return tried_out(replace(reading, uphill=True))
+    except Exception:  # the user's code, at values of ours
+        return None
+
+
+def is_said_uphill(reading: Reading) -> bool:
+    """Whether the author makes an error of target - output, or of minus a softmax."""
+    return any(_is_difference(n, up=True) or _is_minus_softmax(n) for n in _nodes(reading))
+
+
+def _is_minus_softmax(node: ast.AST) -> bool:
+    minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Call)
+    return minus and "softmax" in _last_name(node.operand.func).lower()  # type: ignore[attr-defined]  # a call, as just seen
+
+
+def _is_difference(node: ast.AST, up: bool = False) -> bool:
+    """Whether it is output - target; `up`: target - output."""
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
         return False
-    left, right = (_last_name(side) for side in (node.left, node.right))
+    left, right = (_last_name(side) for side in ((node.right, node.left) if up else (node.left, node.right)))
     return bool(left and right and left != right and _PREDICTED.search(left) and _TRUE.search(right))
 
 

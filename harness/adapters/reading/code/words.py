@@ -341,6 +341,21 @@ def same_half(forward: str, back: str) -> bool:
     return bool(one) and sorted(one) == sorted(other)
 
 
+def handed_from(functions: Mapping[str, Any], method: str) -> dict[str, str]:
+    """Arguments of a method that the author's other methods hand over from an attribute: ``self.backward(dy, self.inputs)``."""
+    needed, optional = arguments(functions[method])
+    names = [n for n in (*needed, *optional) if n not in ("self", "cls")]
+    found: dict[str, str] = {}
+    for name, function in functions.items():
+        tree = tree_of(function) if name != method else None
+        for node in ast.walk(tree) if tree else ():
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name("self"), attr=called)) if called == method:
+                    given = [*zip(names, node.args, strict=False), *((k.arg, k.value) for k in node.keywords)]
+                    found |= {str(n): v.attr for n, v in given if isinstance(v, ast.Attribute) and ast.unparse(v.value) == "self"}
+    return found
+
+
 def stem(name: str) -> str:
     """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h'."""
     of = r"^_?(d(L|J|E|loss|cost|err)_?((by|over|wrt)_?)?d_?|d(L|J|E)_?|grad(ient)?s?_?((wrt|of)_)?|delta_?|d_?|g_)(?=.)"

@@ -46,6 +46,7 @@ class Reading:
                ('assumed', kind, leaf, factor) or None where cotangents are handed over
     gradients  'p:NAME' 'x' 'h' 'c' -> Place
     evidence   what was seen of backward
+    uphill     what is handed over is minus the gradient: target - output
     """
 
     forward: Forward
@@ -57,6 +58,7 @@ class Reading:
     target: str = ""
     words_agree: int = 0
     clip: float | None = None
+    uphill: bool = False
 
     @property
     def cotangents(self) -> tuple[Path, ...]:
@@ -90,10 +92,10 @@ def _source_words(reading: Reading, source: Path) -> str:
         name = forward.names.get(path) or ("the result" if len(path) == 1 else path[1] if path[0] == "held" else ".".join(map(str, path)))
         if kind := forward.through.get(source[1]):
             name = f"what {name} is the {kind} of,"
-        return f"cotangent of {name} {shape_words(forward.layout(source[1]))}"
+        return f"{'minus the ' if reading.uphill else ''}cotangent of {name} {shape_words(forward.layout(source[1]))}"
     if source[0] in ("leaf", "item"):
         path = source[1]
-        return f"{forward.names.get(path) or '.'.join(map(str, path))} of {forward.method}"
+        return f"{forward.names.get(path) or '.'.join(map(str, path))} {'on the object' if path[0] == 'held' else f'of {forward.method}'}"
     return {"arg": f"{forward.method}'s {source[-1]}", "targets": "targets", "rate": "learning rate", "weights": "weights"}.get(
         source[0], str(source[-1])
     )
@@ -180,7 +182,8 @@ def _argument(reading: Reading, source: Path, name: str, root: Any, result: Any,
     if kind == "tuple":
         return tuple(_argument(reading, part, name, root, result, values, cotangents) for part in source[1])
     if kind == "cotangent":
-        return cotangent_like(forward, source[1], source[2], cotangents[source[1]], root, result)
+        value = cotangents[source[1]]
+        return cotangent_like(forward, source[1], source[2], -value if reading.uphill else value, root, result)
     if kind == "carry":
         carried = cotangents.get(("carry", *source[1]))
         return cotangent_like(forward, source[1], source[2], 0 * cotangents[source[1]] if carried is None else carried, root, result)

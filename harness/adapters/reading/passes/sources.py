@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.passes.form import TARGETS, Forward, Path
@@ -18,9 +18,9 @@ def sources_of(forward: Forward, method: str) -> Iterator[tuple[dict[str, Path],
     rates = [n for n in optional if "rate" in words.roles(n)]
     cotangent = [n for n in optional if words.COTANGENT.match(n) and (optional[n] is None or optional[n] == 0)]
     weights = [n for n in optional if n in forward.owner.handed]
-    items = _items(forward)
+    items, handed = _items(forward), words.handed_from(forward.owner.methods, method)
     for names in dict.fromkeys(((*needed, *rates, *cotangent, *weights), (*needed, *rates, *weights))):
-        choices = [_choices(forward, method, name, items, names) for name in names]
+        choices = [_held(handed, name) or _choices(forward, method, name, items, names) for name in names]
         combined = sorted(itertools.islice(itertools.product(*choices), 2000), key=lambda c: -sum(agree for _, agree in c))[:_MOST]
         apart = [c for c in combined if _apart(c)]
         apart = apart or ([carried for c in combined if _apart(carried := _carried(c, forward.finals.get("h")))] if forward.is_step else [])
@@ -76,6 +76,11 @@ def _items(forward: Forward) -> list[tuple[Path, str]]:
 
 
 _NEXT = re.compile(r"(next|new|out|cur|current)(?![a-z])", re.I)
+
+
+def _held(handed: Mapping[str, str], name: str) -> list[tuple[Path, int]]:
+    """What the author's own call of backward hands over from an attribute."""
+    return [(("item", ("held", handed[name])), 1)] if name in handed and not words.COTANGENT.match(name) else []
 
 
 def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Path, str]], names: Sequence[str]) -> list[tuple[Path, int]]:
