@@ -60,7 +60,7 @@ def is_said(reading: Reading) -> bool:
     if any(re.search(r"logit|score|pre_?act|net_?in|dz_?y?$", a, re.I) for a, s in reading.sources.items() if s[0] == "cotangent"):
         return True
     nodes = _nodes(reading)
-    return any(map(_is_difference, nodes)) and any(map(_is_logarithm, nodes))
+    return any(_is_difference(n) or _is_less_one(n) for n in nodes) and any(map(_is_logarithm, nodes))
 
 
 def _nodes(reading: Reading) -> list[ast.AST]:
@@ -100,6 +100,14 @@ def _is_difference(node: ast.AST, up: bool = False) -> bool:
         return False
     left, right = (_last_name(side) for side in ((node.right, node.left) if up else (node.left, node.right)))
     return bool(left and right and left != right and _PREDICTED.search(left) and _TRUE.search(right))
+
+
+def _is_less_one(node: ast.AST) -> bool:
+    """``probs[label] -= 1``."""
+    match node:
+        case ast.AugAssign(target=ast.Subscript(), op=ast.Sub(), value=ast.Constant(1)):
+            return True
+    return False
 
 
 def _is_logarithm(node: ast.AST) -> bool:

@@ -48,13 +48,14 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
     for k, guess in enumerate(guesses, len(guesses) if handed else 0):
         values = plan | guess
         said = _said(values)
+        one = {"D": 1} if things.NUMBERS in values.values() else {}
         sized = (letters | {a for v in guess.values() for a in _letters_of(v)}) & set("DHZO")
         if not sized - {"O"}:
             yield from _sized_class(obj, values, methods, said, k, truncation)
             continue
         owner = Owner(
             short_name(obj), f"constructed as {short_name(obj)}({said})", partial(_construct, obj, values), methods,
-            given=given, fixed=fixed, truncation=truncation, unlikely=k, recipe=f"user.{short_name(obj)}({_code_of(values)})",
+            given=given, fixed=fixed | one, truncation=truncation, unlikely=k, recipe=f"user.{short_name(obj)}({_code_of(values)})",
         )  # fmt: skip
         yield owner
         if (joined := {n for n, v in values.items() if isinstance(v, Letter) and v.letter == "D"}) and {"D", "H"} <= sized:
@@ -198,6 +199,11 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
         else:
             unclear.append(name)
     letters = {v.letter for v in plan.values() if isinstance(v, Letter)}
+    bare = [n for n in unclear if re.match(r"^(dim|size|n|dims|width)$", n)]
+    if "H" not in letters and len(unclear) > len(bare) == 1 and all(words.is_weight(n) for n in unclear if n not in bare):
+        plan[bare[0]] = Letter("H")  # beside the weights themselves
+        unclear.remove(bare[0])
+        letters.add("H")
     if letters and not letters & {"D", "H", "O", "Z"}:  # (M, N) are sizes of inputs and units where nothing else is
         unclear = [n for n in (*needed, *optional) if n in unclear or isinstance(plan.get(n), Letter)]
         plan = {n: v for n, v in plan.items() if not isinstance(v, Letter)}
@@ -275,7 +281,7 @@ def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterato
         yield {}
         return
     classes = {n: v for n, v in vars(module).items() if isinstance(v, type)} if module else {}
-    choices = {n: found for n in unclear if (found := things.activations(n, classes) or _objects(n, classes))}
+    choices = {n: found for n in unclear if (found := _things(n, classes))}
     rest = [n for n in unclear if n not in choices]
     if len(rest) > 3:
         return
@@ -283,6 +289,10 @@ def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterato
         known = dict(zip(choices, acts, strict=True))
         for letters in itertools.permutations("DHO", len(rest)):
             yield known | {n: Letter(a) for n, a in zip(rest, letters, strict=True)}
+
+
+def _things(name: str, classes: Mapping[str, type]) -> list[things.Thing]:
+    return things.activations(name, classes) or things.layers(name) or _objects(name, classes) or things.series(name)
 
 
 def _objects(name: str, classes: Mapping[str, type]) -> list[things.Thing]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes
 
 _ITEM = r"(char(acter)?|ch|word|token|tok|vocab|letter|symbol|c|w)s?"
@@ -91,6 +92,24 @@ _NAMED: Mapping[str, Thing] = {
 def named(name: str) -> Thing | None:
     """What an argument of this name is given; None where the name says nothing."""
     return next((thing for pattern, thing in _NAMED.items() if re.match(pattern, name, re.I)), None)
+
+
+#: What a model is made for: its own data, one number a step.
+NUMBERS = Thing("T numbers", lambda z: np.zeros((z.T, 1)), "np.zeros((7, 1))")
+
+
+def series(name: str) -> list[Thing]:
+    """What an argument that is called as an input is may be given: the data of a model that is made for them."""
+    return [NUMBERS] if "x" in words.roles(name) else []
+
+
+def layers(name: str) -> list[Thing]:
+    """The sizes of all layers in a list, or of the hidden ones."""
+    if re.match(r"^(layer_?(list|sizes?|dims|nodes|structure)|layers|sizes|dims|architecture|topology|structure)$", name, re.I):
+        return [Thing("[D, H, O]", lambda z: [z.D, z.H, z.O], letters=frozenset("DHO"))]
+    if re.match(r"^(hidden|rnn|lstm|gru)_?(layers?_?)?(sizes|dims|units|list|nodes)$", name, re.I):
+        return [Thing("[H]", lambda z: [z.H], letters=frozenset("H"))]
+    return []
 
 
 def activations(name: str, classes: Mapping[str, Any]) -> list[Thing]:

@@ -32,7 +32,7 @@ _WORDS: dict[str, str] = {
         r"h_?prev_?t?)$"
     ),
     "x": (
-        r"^_?(x|xs|xt|x_?t|x_?in(put)?|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x)?|data|batch|seq|sequence|"
+        r"^_?(x|xs|xt|x_?t|x_?in(put)?|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x|layer|vectors?)?|data|batch|seq|sequence|"
         r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(train|test|batch|mini_?batch)_?[xX]|(h|a)_?prev_?(l|layer))$"
     ),
     "H": (
@@ -100,7 +100,7 @@ def roles(name: str) -> tuple[str, ...]:
 
 _MEASURES = frozenset(
     ("size", "sizes", "dim", "dims", "dimension", "dimensions", "n", "num", "no", "nb", "number", "of", "total", "count", "width", "units",
-     "nodes", "neurons", "layer", "channels")
+     "nodes", "neurons", "channels")
 )  # fmt: skip
 #: What is counted, the surest words first.
 _MEASURED = (
@@ -119,7 +119,7 @@ def _size_in_words(name: str) -> tuple[str, ...]:
     """The letter of a size whose name is made of what it counts and of words for a size: ``total_features``, ``out_vocab_size``."""
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_").split("_")
     counted = [letter for letter, of in _MEASURED if of.intersection(parts)]
-    known = _MEASURES.union(*(of for _, of in _MEASURED))
+    known = _MEASURES.union(("layer",), *(of for _, of in _MEASURED))
     return tuple(counted[:1]) if len(parts) > 1 and _MEASURES.intersection(parts) and known.issuperset(parts) else ()
 
 
