@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import inspect
 import io
 import json
 import os
@@ -22,6 +23,8 @@ from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bptt.harness.adapters import adapt, adapt_or_none
 from bptt.harness.adapters.equations.adapt import adapt as text_of_equations
@@ -616,6 +619,14 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
             found.append(_adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
             refused[name] = error
+    beside = [subject for subject in found if _is_no_recurrence(subject, vars(module).get(subject.spec.rpartition(":")[2]))]
+    found = [subject for subject in found if subject not in beside]
+    if beside and not found and not refused:
+        names = ", ".join(subject.name for subject in beside)
+        raise UsageError(
+            f"{place}: nothing recurrent in it: {names} reads all steps at once and goes through time in no loop, wanted a cell or a layer "
+            f"over sequences; {beside[0].spec} names it, to have it checked all the same"
+        )
     if found:
         judged = _reached(module, found)
         if left := {n: e for n, e in refused.items() if n not in judged and _is_half_or_recurrent(vars(module)[n], n, e, judged)}:
@@ -628,6 +639,42 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
         f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, "
         "wanted one with forward and backward, or with init, zero_state, run"
     )
+
+
+def _is_no_recurrence(subject: Subject, value: object) -> bool:
+    """Whether what nobody named reads later steps and neither its name nor its code says a recurrence: an attention, a convolution."""
+    if subject.kind != "cell" or subject.framework not in ("torch", "numpy") or _RECURRENT.search(subject.name):
+        return False
+    try:
+        text = inspect.getsource(value)  # type: ignore[arg-type]  # a class or a function, else it raises
+    except (OSError, TypeError):
+        return False
+    return not _THROUGH_TIME.search(text) and _looks_ahead(subject)
+
+
+#: A loop over numbers, a recurrent layer inside.
+_THROUGH_TIME = re.compile(
+    r"\bfor \w+(, *\w+)* in (reversed\()?(range|enumerate|zip|tqdm)\(|RNN|LSTM|GRU|Cell\b|\bwhile\b|scan|unbind|bidirectional"
+)
+
+
+def _looks_ahead(subject: Subject) -> bool:
+    """Whether an earlier output changes with a later input."""
+    implementation, rng = subject.implementation, np.random.default_rng(0)
+    T, N, D, H = ((sizes or (usual,))[-1] for sizes, usual in (
+        (subject.lengths_of_sequence, 3), (subject.batch_sizes, 2), (subject.input_sizes, 3), (subject.hidden_sizes, 3)
+    ))  # fmt: skip
+    if T < 2:
+        return False
+    try:
+        params = implementation.init(rng, D, H)
+        xs = rng.normal(size=(T, N, D)).astype(subject.dtype)
+        other = np.array(xs)
+        other[-1] += 1
+        before, after = (implementation.run(params, x, implementation.zero_state(params, N))[0] for x in (xs, other))
+        return not np.allclose(before[:-1], after[:-1], rtol=1e-3, atol=1e-6)
+    except Exception:  # the user's code, at sizes of ours: the checks tell
+        return False
 
 
 def _is_called_recurrent(value: object, name: str) -> bool:

@@ -161,7 +161,7 @@ def test_what_is_understood_in_a_file_is_judged_beside_what_is_not(folder: Path)
 
 def test_a_class_that_another_one_uses_is_judged_with_it(folder: Path) -> None:
     base = "class BaseGRU:\n    def __init__(self, strange): self.n = strange.n\n    def forward(self, x, h): pass\n"
-    (folder / "two.py").write_text(base + CELL.replace('like = "elman"', 'of = lambda self: BaseGRU'))
+    (folder / "two.py").write_text(base + CELL.replace('like = "elman"', "of = lambda self: BaseGRU"))
     assert [s.name for s in load("two.py")] == ["MyElman", "Contract"]
     (folder / "two.py").write_text(base + CELL)
     with pytest.raises(PartlyUnderstoodError, match="BaseGRU"):

@@ -79,6 +79,9 @@ _A_COUNT = re.compile(r"(_|^)(steps|len|length|iterations|heads|depth|blocks|ord
 _A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape)$|^(n|num)_", re.I)
 
 
+_SIZES_OF_LAYERS = re.compile(r"^(hidden|rnn|lstm|gru|layers?)_?(layers?_?)?(sizes|dims)$", re.I)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A way to a module of sizes D and H.
@@ -92,7 +95,7 @@ class Recipe:
     instance      the user's own module; never changed, only copied
     compiled      what torch.compile made of it, where that is what the user handed over
     images, tokens   it is called with images, with whole numbers
-    widths        those of `kwargs` that are widths of ours; `as_hidden`: they are H
+    widths        those of `kwargs` that are widths of ours; `as_hidden`: they are H        lists   keywords for H in a list, a layer each
     """
 
     make: Callable[..., object] | None
@@ -109,10 +112,12 @@ class Recipe:
     tokens: bool = field(default=False, kw_only=True)
     widths: tuple[str, ...] = field(default=(), kw_only=True)
     as_hidden: bool = field(default=False, kw_only=True)
+    lists: tuple[str, ...] = field(default=(), kw_only=True)
 
     def arguments(self, D: int, H: int) -> dict[str, object]:
         sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}
         found = {name: size for name, size in sizes.items() if name} | dict(self.kwargs)
+        found |= {name: [sizes[self.hidden_name] if self.hidden_name else OBVIOUS["embed_size"]] for name in self.lists}
         return found | dict.fromkeys(self.widths, sizes[self.hidden_name]) if self.as_hidden and self.hidden_name else found
 
     def call(self, D: int, H: int) -> str:
@@ -286,7 +291,12 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
     }
     given |= pictures
     names = [name for name in names if name not in pictures]
-    input_name, hidden_name = _size_names(names, [name for name in required if name not in given or _is_size(name)])
+    lists = tuple(name for name in required if name not in given and _SIZES_OF_LAYERS.match(name))[:1]
+    input_name, hidden_name = _size_names(
+        [name for name in names if name not in lists],
+        [name for name in required if (name not in given or _is_size(name)) and name not in lists],
+    )
+    hidden_name = lists[0] if lists else hidden_name
     sizes = {name: given_size(given.pop(name), name, spec) for name in (input_name, hidden_name) if name and name in given}
     obvious: dict[str, object] = {**OBVIOUS, **OBVIOUS_ELSE}
     given |= {name: obvious[name] for name in required if name in obvious and name not in {input_name, hidden_name, *given}}
@@ -302,7 +312,7 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
         )
     D, H = (sizes.get(name) if name else None for name in (input_name, hidden_name))
     widths = tuple(name for name in required if given.get(name) == OBVIOUS["embed_size"])
-    return Recipe(make, label, spec, input_name, hidden_name, given, D, H, widths=widths)
+    return Recipe(make, label, spec, input_name, hidden_name, given, D, H, widths=widths, lists=lists)
 
 
 def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -57,6 +58,12 @@ class _Axes:
     @property
     def batch(self) -> int:
         return self.shape[0 if self.batch_first else 1]
+
+
+#: Methods that make the state with which a sequence begins.
+_MAKES_STATE = re.compile(
+    r"^_?(init|initial|zero|make|create|get|new)_?(the_|initial_|init_|zero_)?(hidden|states?|hidden_states?|hiddens|hx|hc)(_?states?)?$"
+)
 
 
 @contextmanager
@@ -116,7 +123,8 @@ class Prober:
         if self.least < 2:
             free = self.call("cell without a state", x, _Given(None, "none"), self.N, D, H)
             learnt = [t.shape[1] for t in _tensors(free) if t.ndim == 2 and t.shape[0] == self.N]
-        for given in self._cell_states(list(dict.fromkeys([*learnt, *widths])), D, H):
+        told = self._own_states(x, D, H)
+        for given in (*told, *self._cell_states(list(dict.fromkeys([*learnt, *widths])), D, H)):
             returns_output = self._cell_returns(self.call("cell", x, given, self.N, D, H), given, D, H)
             if returns_output is None:
                 continue
@@ -130,6 +138,28 @@ class Prober:
             self._refuse_last_state_only(form, D, H)
             return form
         return None
+
+    def _own_states(self, x: torch.Tensor, D: int, H: int) -> list[_Given]:
+        """States of the form that the module itself makes: where it is handed None, or by a method such as init_hidden(N)."""
+        if self.least < 2 or type(self.module).__module__.startswith("torch.nn."):
+            return []
+        found: list[Any] = []
+        N = self.N
+        with torch.no_grad(), _as_it_was(self.module):
+            for name in (n for n in dir(type(self.module)) if _MAKES_STATE.match(n)):
+                for given in ((N,), ()):
+                    try:
+                        found.append(getattr(self.module, name)(*given))
+                        break
+                    except Exception:  # as in `call`
+                        continue
+            try:
+                result = self.module(x, *(None,) * (self.least - 1))
+                found += [result, *(result if isinstance(result, tuple | list) else ())]
+            except Exception:  # as in `call`
+                pass
+        trees = [tree for value in found if isinstance(value, tuple | list) and (tree := self._tree_of(value, N, D, H)) is not None]
+        return [given for tree in trees for given in (_Given(tree, "one"), *((_Given(tree, "spread"),) if self.least > 2 else ()))]
 
     def _cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:
         def slot(name: str, width: int) -> Slot:
@@ -280,7 +310,9 @@ class Prober:
                 tries = [_Given(tree, "one"), _Given(tree, "spread"), _Given(_retyped(tree), "one")]
                 fitting = self._first_fitting(axes, tries, D, H) or self._first_fitting(axes, self._layer_states(widths, D, H), D, H)
                 return fitting or alone  # it gives a state and takes none
-        return self._first_fitting(axes, self._layer_states(widths, D, H), D, H) if self.most > 1 else None
+        if self.most < 2:
+            return None
+        return self._first_fitting(axes, itertools.chain(self._own_states(x, D, H), self._layer_states(widths, D, H)), D, H)
 
     def _layer_states(self, widths: Sequence[int], D: int, H: int) -> Iterator[_Given]:
         said = getattr(self.module, "num_layers", None)
@@ -301,7 +333,7 @@ class Prober:
                 if axes == "NW":
                     yield _Given([h], "one")
 
-    def _first_fitting(self, axes: _Axes, candidates: Iterator[_Given] | list[_Given], D: int, H: int) -> Form | None:
+    def _first_fitting(self, axes: _Axes, candidates: Iterable[_Given], D: int, H: int) -> Form | None:
         x = self.random(*axes.shape, D)
         for given in candidates:
             if given.passing == "spread" and isinstance(given.tree, Slot):

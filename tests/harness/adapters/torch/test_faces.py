@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
+from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import check
 from bptt.harness.targets import load
 
@@ -240,3 +243,72 @@ def test_a_number_of_steps_and_a_size_of_batch_are_given() -> None:
     assert check(Counted, level="smoke", isolate=False).ok
     [subject] = load(OfABatch)
     assert subject.batch_sizes == (9,)
+
+
+class KeepsItsState(torch.nn.Module):
+    """A layer that goes on where it stopped, and has a method that says when not to."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size, self.h = hidden_size, None
+        self.cell = torch.nn.RNNCell(input_size, hidden_size)
+
+    def reset_state(self) -> None:
+        self.h = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x.new_zeros(len(x), self.hidden_size) if self.h is None else self.h.detach()
+        ys = []
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+            ys.append(h)
+        self.h = h  # type: ignore[assignment]  # as torch code is
+        return torch.stack(ys, 1)
+
+
+def test_what_keeps_its_state_by_design_begins_anew_with_each_sequence() -> None:
+    [subject] = load(f"{__name__}:KeepsItsState")
+    assert any("reset_state() is called" in d.why for d in subject.detected)
+    assert check(KeepsItsState, level="smoke", isolate=False).ok
+
+
+class StatesOfLayers(torch.nn.Module):
+    """A pair of states for each layer, made where None is handed over, and sizes in a list."""
+
+    def __init__(self, input_size: int, hidden_sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = hidden_sizes
+        self.cells = torch.nn.ModuleList(torch.nn.LSTMCell(a, b) for a, b in zip([input_size, *hidden_sizes], hidden_sizes, strict=False))
+
+    def forward(self, x: torch.Tensor, state: list[tuple[torch.Tensor, torch.Tensor]] | None) -> tuple[torch.Tensor, object]:
+        if state is None:
+            state = [(x.new_zeros(len(x), h), x.new_zeros(len(x), h)) for h in self.sizes]
+        new = []
+        for cell, old in zip(self.cells, state, strict=True):
+            x, c = cell(x, old)
+            new.append((x, c))
+        return x, new
+
+
+def test_a_state_of_its_own_form_is_told_by_what_the_module_makes_of_none() -> None:
+    run = check(StatesOfLayers, level="smoke", isolate=False)
+    assert run.ok and run.run.targets[0].identified is not None
+
+
+class Attends(torch.nn.Module):
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.q = torch.nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.q(x) @ x.transpose(1, 2), -1) @ x
+
+
+def test_what_is_no_recurrence_is_judged_where_it_is_named_alone(tmp_path: pathlib.Path) -> None:
+    code = "import torch\n\n\n" + inspect.getsource(Attends)
+    (tmp_path / "both.py").write_text(code + "\n\n" + inspect.getsource(StatesOfLayers))
+    (tmp_path / "alone.py").write_text(code)
+    assert [subject.name for subject in load(str(tmp_path / "both.py"))] == ["StatesOfLayers"]
+    with pytest.raises(UsageError, match=r"nothing recurrent in it: Attends .*alone\.py:Attends names it"):
+        load(str(tmp_path / "alone.py"))
+    assert [subject.name for subject in load(f"{tmp_path / 'alone.py'}:Attends")] == ["Attends"]
