@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bptt.harness.subject import Detection, Device, Subject
@@ -25,6 +26,31 @@ def choose_interpreter(device: Device) -> None:
     """Before a target is imported: kernels that are compiled when they are called cannot be interpreted afterwards."""
     if device == "cpu" and "triton" not in sys.modules and "TRITON_INTERPRET" not in os.environ and find_spec("triton") is not None:
         os.environ["TRITON_INTERPRET"] = "1"
+
+
+def has_kernels(spec: str) -> bool:
+    """Whether the file of a target, or one beside its module, names triton, where triton is installed.  Nothing is imported."""
+    place = spec.rpartition(":")[0]
+    if not place or find_spec("triton") is None:
+        return False
+    path = Path(place)
+    if path.suffix != ".py":
+        top, *rest = place.split(".")
+        try:
+            found = find_spec(top)
+        except (ImportError, ValueError):
+            return False
+        folders = [Path(folder, *rest) for folder in (found.submodule_search_locations or ())] if found is not None else []
+        path = next((p for folder in folders for p in (folder, folder.with_suffix(".py")) if p.exists()), path)
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path] if path.suffix == ".py" else []
+    return any(_names_triton(each) for each in files)
+
+
+def _names_triton(file: Path) -> bool:
+    try:
+        return "import triton" in file.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def interpreting() -> bool:

@@ -236,6 +236,33 @@ def backward(subject: Subject, point: Point, doutputs: Arrays, dfinal: Arrays, t
     return found
 
 
+def changed_by_a_later_call(subject: Subject, point: Point, other: Point, doutputs: Arrays, dfinal: Arrays) -> list[str]:
+    """Of what one call gave, the names of what the next one, on another point, has written over: buffers that are used again."""
+    impl = subject.implementation
+    gradients = "backward" in subject.capabilities
+
+    def arrays(at: Point, scale: float) -> dict[str, Array]:
+        given_back = [{k: np.asarray(scale * x, x.dtype) if x.dtype.kind in "fc" else x for k, x in v.items()} for v in (doutputs, dfinal)]
+        extra = {} if at.lengths is None else {"lengths": at.lengths}
+        found = called(subject, "run", lambda: impl.run(dict(at.params), dict(at.inputs), dict(at.state), **extra))
+        given = {**found[0], **{f"final {k}": x for k, x in (found[1] or {}).items()}}
+        if gradients:
+            tape = {"tape": found[2]} if len(found) == 3 and found[2] is not None else {}
+            parts = called(
+                subject,
+                "backward",
+                lambda: impl.backward(dict(at.params), dict(at.inputs), dict(at.state), *given_back, **extra, **tape),
+            )
+            given |= {f"dL/d{k}": x for part in parts for k, x in (part or {}).items()}
+        own = (*at.arrays.values(), *(x for v in given_back for x in v.values()))  # what was handed in may come back as it is
+        return {k: x for k, x in given.items() if isinstance(x, np.ndarray) and not any(np.shares_memory(x, y) for y in own)}
+
+    first = arrays(point, 1.0)
+    before = copies(first)
+    arrays(other, -0.7)
+    return [k for k, x in first.items() if not np.array_equal(x, before[k], equal_nan=x.dtype.kind in "fc")]
+
+
 def ones_like(arrays: Arrays, rng: np.random.Generator, scale: float) -> dict[str, Array]:
     """Cotangents with entries sign * U[0.5, 1.5] * scale, of real and imaginary parts apart."""
 

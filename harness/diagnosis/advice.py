@@ -16,6 +16,8 @@ _CELL = "; ".join((*CELL_METHODS.values(), "backward(params, xs, state, dys, dfi
 _NETWORK = "; ".join(NETWORK_METHODS.values())
 _KEPT = "something is kept between calls: an attribute, a cache or a buffer that is not made anew"
 _FRESH = "make every buffer inside the call: np.zeros_like(W), not self.dW from the call before; draw no random numbers in it"
+_REUSED = "the arrays of one call are used again for the next, or changed once they were handed on"
+_NEW_ARRAYS = "new arrays at the start of each call: np.zeros_like(W), np.empty_like(x); a copy of what is changed in place"
 _COPY_OF_GRADIENT = "dh = dys[t] + dh_next instead of dys[t] += dh_next"
 
 #: (check, code of its finding) -> (what it is likely to be, what to do)
@@ -60,6 +62,7 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "the state of the sequence before is kept, although the class says that it is not stateful",
         "self.h, self.c = None at the start of each forward pass unless stateful",
     ),
+    ("CON160", "MUTATION"): (_REUSED, _NEW_ARRAYS),
     ("CON160", "NONDETERMINISTIC"): (_KEPT, _FRESH),
     ("CON160", "CONTRACT"): (
         "backward does not return what it should, or raises: a cache of the forward pass may be missing",
@@ -293,6 +296,7 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "run or backward writes into an input, a state or a cotangent",
         "dS = dS.copy() before dS *= ... or dS += ...; in a kernel, another buffer for what it stores than for what it loads",
     ),
+    ("CON320", "MUTATION"): (_REUSED, _NEW_ARRAYS),
     ("CON320", "NONDETERMINISTIC"): (
         _KEPT + "; or gradients are added to a buffer that is not zeroed, or in an order that differs from call to call (atomics)",
         "zeros in the place of empty for what is added to; deterministic = False where the order of a sum is meant to be free",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bptt.harness.adapters.triton import has_kernels
 from bptt.harness.cases import Case, parse_case
 from bptt.harness.checks import registry
 from bptt.harness.config import expected
@@ -18,7 +19,7 @@ from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.backends import Dask
 from bptt.harness.run.backends import backend as backend_
-from bptt.harness.run.budget import seconds
+from bptt.harness.run.budget import INTERPRETED, seconds
 from bptt.harness.run.environment import environment
 from bptt.harness.run.events import Event, OnEvent, Options, Task, Unloadable, numbered, pasteable
 from bptt.harness.run.isolation.following import Follower
@@ -177,7 +178,8 @@ def check(
     options = replace(
         _options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget), prints=prints, device=device
     )
-    within = limits(level, timeout, memory)
+    kernels = device == "cpu" and any(has_kernels(task.spec) for task in tasks)
+    within = limits(level, timeout, memory, options.budget or (INTERPRETED if kernels else None))
     where = backend_(backend, jobs or 1, scheduler)
     known = NOTHING if resume is None else known_from(Path(resume), options)
     options = known.added_to(options)

@@ -47,7 +47,7 @@ def render_target(found: Row, run: Run, console: Console, detail: Detail = "norm
     if detail == "verbose":
         print_lines(console, *_every_check(results, run, symbol))
     failed, soft = view.failures(results), view.warnings(results)
-    most = len(failed) if detail == "verbose" else MOST_BLOCKS
+    most = max(len(failed), len(soft)) if detail == "verbose" else MOST_BLOCKS
     for result in failed[:most]:
         print_lines(console, *failure_lines(result, run, symbol, width, detail == "verbose"))
     if len(failed) > most:

@@ -210,8 +210,29 @@ def gradients_do_not_depend_on_earlier_calls(context: CheckContext, case: Case) 
     yield from _same(
         "a call after others on another input", first, asked(), "NONDETERMINISTIC", "the first backward call: something is kept"
     )
+    yield from _kept_by_the_caller(context, data, other, v)
     if context.subject.second_call is not None:
         yield from _on_one_object(context.subject.second_call(data.params, data.xs, data.state, v.dys, v.dfinal))
+
+
+def _kept_by_the_caller(context: CheckContext, data: Data, other: Data, v: Cotangent) -> Iterator[Evidence]:
+    """Gradients that the subject's own method gave stay as they are when it is called again: a caller may keep them."""
+    impl = context.subject.implementation
+    if type(impl).__module__.startswith("bptt.harness."):  # an adapter's arrays are its own
+        return
+
+    def raw(at: Data, v: Cotangent) -> dict[str, Array]:
+        dparams, dxs, dstate = called(context.subject, "backward", impl.backward, at.params, at.xs, at.state, v.dys, v.dfinal)
+        found = {"xs": dxs, **(dparams or {}), **{f"{k}0": x for k, x in (dstate or {}).items()}}
+        own = (*at.params.values(), at.xs, *at.state.values(), v.dys, *v.dfinal.values())
+        return {k: x for k, x in found.items() if isinstance(x, np.ndarray) and not any(np.shares_memory(x, y) for y in own)}
+
+    first = raw(data, v)
+    before = copies(first)
+    raw(other, Cotangent("other", -v.dys, {k: 2 * s for k, s in v.dfinal.items()}))
+    if changed := [k for k, x in first.items() if not np.array_equal(x, before[k], equal_nan=True)]:
+        said = f"what backward gave is written over by its next call: {', '.join(f'dL/d{k}' for k in changed)}"
+        yield Evidence(False, said, "MUTATION", "warning", Where(tensor=changed[0]))
 
 
 def _on_one_object(found: SecondCall | None) -> Iterator[Evidence]:

@@ -89,6 +89,7 @@ def equal_calls_give_equal_bits(context: CheckContext, case: Case) -> Iterator[E
     first, dfirst = _both(subject, case, at)
     _both(subject, case, between)
     again, dagain = _both(subject, case, at)
+    yield from _kept_by_the_caller(subject, case, at, between)
     for name, value in {**first, **{f"dL/d{k}": g for k, g in dfirst.items()}}.items():
         got = {**again, **{f"dL/d{k}": g for k, g in dagain.items()}}.get(name, np.zeros(0))
         same = got.shape == value.shape and np.array_equal(got, value, equal_nan=value.dtype.kind in "fc")
@@ -104,6 +105,22 @@ def equal_calls_give_equal_bits(context: CheckContext, case: Case) -> Iterator[E
                 code="NONDETERMINISTIC",
                 where=Where(tensor=name.removeprefix("dL/d").removeprefix("final ")),
             )
+
+
+def _kept_by_the_caller(subject: Subject, case: Case, at: Point, between: Point) -> Iterator[Evidence]:
+    """What a call gave stays as it is when the next one runs, and so does what run left for backward."""
+    found = calls.run(subject, at)
+    v = calls.cotangents(subject, case, found)[0]
+    if changed := calls.changed_by_a_later_call(subject, at, between, v.outputs, v.final):
+        said = f"what one call gave is written over by the next: {', '.join(changed)}"
+        yield Evidence(False, said, "MUTATION", "warning", Where(tensor=changed[0].removeprefix("dL/d").removeprefix("final ")))
+    if found.tape is None or "backward" not in subject.capabilities:
+        return
+    once, twice = (calls.backward(subject, at, v.outputs, v.final, found.tape) for _ in range(2))
+    for name in (k for k in once if not np.array_equal(once[k], twice.get(k), equal_nan=once[k].dtype.kind in "fc")):
+        said = f"dL/d{name} is another one when backward is called again on what the same run has left: backward changes it"
+        yield Evidence(False, said, "MUTATION", "warning", Where(tensor=name))
+        return
 
 
 def _both(subject: Subject, case: Case, at: Point) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -125,8 +125,8 @@ def screened(context: CheckContext, case: Case, draws: int, looks: int = 1) -> E
     """
     context.needs_backward()
     if case.dtype != "float64" and is_interpreted(context.subject):
-        whole = _evidence(context, case, examine_operator(context.subject, case, 1, heads_apart=False))
-        return whole if whole.holds else certified(context, case, draws)
+        whole = examine_operator(context.subject, case, 1, heads_apart=False)
+        return certified(context, case, draws) if whole.wrong or whole.undecided else _evidence(context, case, whole)
     if case.dtype != "float64":
         return certified(context, case, draws)
     found = _look(context, case, min(looks, context.draws))

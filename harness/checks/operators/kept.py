@@ -123,7 +123,7 @@ def _started(subject: Subject, at: Point, dtype: str) -> Point:
     states = {k: _other(x, dtype) for k, x in at.state.items() if x.dtype.kind == "f"}
     if states:
         return at.with_arrays(states)
-    first = 0 if calls.spoken(subject).direction == "forward" else -1
+    first = -1 if calls.spoken(subject).reverse else 0
     return at.with_arrays({k: _at_step(subject, k, x, first, dtype) for k, x in at.inputs.items() if x.dtype.kind == "f"})
 
 
@@ -131,7 +131,7 @@ def _ended(subject: Subject, v: Chosen, dtype: str) -> Chosen:
     """Other cotangents of the final states; without any, of the last outputs."""
     if any(x.size for x in v.final.values()):
         return Chosen(v.name, v.outputs, {k: _other(x, dtype) for k, x in v.final.items()})
-    last = -1 if calls.spoken(subject).direction == "forward" else 0
+    last = 0 if calls.spoken(subject).reverse else -1
     return Chosen(v.name, {k: _at_step(subject, k, x, last, dtype) for k, x in v.outputs.items()}, v.final)
 
 

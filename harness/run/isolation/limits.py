@@ -15,6 +15,8 @@ CLOCK_PER_CPU = 5.0
 #: Seconds of the processor that a level grants where nobody says otherwise, some thirty times what a NumPy or torch cell takes.
 SECONDS = {"smoke": 60.0, "standard": 120.0, "full": 600.0, "exhaustive": 3600.0}
 MOST_SECONDS = 1e7
+#: Where a budget is given and nobody says otherwise: times that budget.
+_BUDGETS = 3.0
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$", re.I)
 _LEAST_MEMORY, _MOST_MEMORY = 64 * 2**20, 2**50
@@ -38,9 +40,12 @@ class Limits:
         return Limits(max(self.cpu_s - cpu_s, 0.01), max(self.clock_s - clock_s, 0.01), self.memory)
 
 
-def limits(level: str, timeout: float | None = None, memory: str | int | None = None) -> Limits:
-    """The limits that the options ask for.  Raises UsageError for what is no such number."""
-    seconds = SECONDS.get(level, max(SECONDS.values())) if timeout is None else timeout
+def limits(level: str, timeout: float | None = None, memory: str | int | None = None, budget: float | None = None) -> Limits:
+    """The limits that the options ask for.  Raises UsageError for what is no such number.
+
+    budget   seconds that cases beyond the first ones may have: what comes before them, and the search for a cause, is not in it
+    """
+    seconds = max(SECONDS.get(level, max(SECONDS.values())), _BUDGETS * (budget or 0.0)) if timeout is None else timeout
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MOST_SECONDS:  # nan is not either
         raise UsageError(f"--timeout: got {seconds!r}, wanted seconds of the processor, more than 0 and at most {MOST_SECONDS:.0f}")
     return Limits(float(seconds), CLOCK_PER_CPU * float(seconds), default_memory() if memory is None else parse_memory(memory))

@@ -308,3 +308,20 @@ def test_what_differs_from_call_to_call_is_told_apart_by_a_third(cell: type, cau
     assert (found.code, found.where.tensor) == ("NONDETERMINISTIC", "W_h")
     assert [c.code for c in found.causes] == [cause]
     assert "W_h" in found.causes[0].hypothesis
+
+
+class Buffered(_Calls):
+    """Writes each gradient of W_h into the array that it gave before."""
+
+    def factor(self, dW: Array) -> Array:
+        self.last = dW if np.shape(self.last) != dW.shape else self.last
+        self.last[...] = dW
+        return self.last
+
+
+def test_a_gradient_that_the_next_call_writes_over_is_said() -> None:
+    run = check(Buffered, isolate=False, select=["CON160"])
+    assert run.ok
+    found = finding(run, "CON160")
+    assert (found.code, found.where.tensor) == ("MUTATION", "W_h")
+    assert found.headline == "what backward gave is written over by its next call: dL/dW_h"

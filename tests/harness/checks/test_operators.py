@@ -19,7 +19,7 @@ from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.refimpl.scans import SCANS
 from tests.harness.checks.planted_operators import MISTAKES, Mistake, Planted, right_twin
-from tests.harness.checks.right_operators import LEAVES_OUT, RIGHT, WRONG, ContiguousOnly, WholeChunksOnly
+from tests.harness.checks.right_operators import LEAVES_OUT, RIGHT, WRONG, ContiguousOnly, RunningSum, WholeChunksOnly
 
 #: One mistake for each check is tried on every change.
 FIRST = {m.check: m for m in reversed(MISTAKES)}
@@ -234,3 +234,42 @@ def test_like_may_name_another_operator_by_its_target() -> None:
 def test_a_reference_is_a_target_by_name() -> None:
     (subject,) = load("refimpl:gated_delta_rule")
     assert (subject.kind, subject.like, subject.framework) == ("operator", "gated_delta_rule", "reference")
+
+
+class OneBuffer(RunningSum):
+    """Gives the same array of dx at every call."""
+
+    kept: Any = None
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        dparams, dinputs, dstate = super().backward(params, inputs, state, dy, ds)
+        if np.shape(self.kept) != dinputs["x"].shape:
+            self.kept = np.empty_like(dinputs["x"])
+        self.kept[...] = dinputs["x"]
+        return dparams, {**dinputs, "x": self.kept}, dstate
+
+
+class UsesUpItsTape(RunningSum):
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> Any:
+        return *super().run(params, inputs, state), {"scale": np.ones(())}
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays, tape: Any = None) -> Any:
+        dparams, dinputs, dstate = super().backward(params, inputs, state, dy, ds)
+        scale = float(tape["scale"])
+        tape["scale"] *= 0.5
+        return dparams, {**dinputs, "x": scale * dinputs["x"]}, dstate
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (OneBuffer, "what one call gave is written over by the next: dL/dx"),
+        (UsesUpItsTape, "dL/dx is another one when backward is called again on what the same run has left: backward changes it"),
+    ],
+)
+def test_what_a_caller_keeps_stays_as_it_was(made: type, words: str) -> None:
+    run = check(made, select=("CON320", "GRD300"), isolate=False)
+    finding = run["CON320"].finding
+    assert run.ok
+    assert finding is not None
+    assert (finding.code, finding.headline) == ("MUTATION", words)

@@ -38,3 +38,9 @@ def test_a_second_process_gets_what_the_first_has_left() -> None:
 
 def test_sizes_are_spelled() -> None:
     assert (spelled(3 * 2**29), spelled(700 * 2**20)) == ("1.5 GiB", "700 MiB")
+
+
+def test_a_budget_is_never_cut_off_by_a_limit_that_nobody_asked_for() -> None:
+    assert limits("smoke", budget=60).cpu_s == 180
+    assert limits("full", budget=60).cpu_s == 600
+    assert limits("smoke", 5, budget=60).cpu_s == 5
