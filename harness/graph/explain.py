@@ -226,7 +226,7 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
         beside = _point(subject, large)
         if isinstance(beside, Refused) or _by_roundings(subject, at, beside):
             return ()
-        texts = _rewritten(subject, at, beside) if at.case.T == 1 else Rewritten()
+        texts = _rewritten(subject, at, beside)
         if causes := _by_texts(subject, at, beside, texts, budget):
             return causes
         if single := one_mistake(at, beside, budget.part(3)):

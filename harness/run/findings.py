@@ -164,8 +164,7 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     if is_known:
         return with_the_line_of(known, graph)
     explained = any(cause.score == 1 for cause in graph)
-    beside = (cause for cause in known if cause.code != "unknown" and not (explained and cause.code.startswith("only-")))
-    return (*graph, *beside) or known
+    return graph if explained else (*graph, *(cause for cause in known if cause.code != "unknown")) or known
 
 
 def _tutorial(context: CheckContext, e: Examination) -> tuple[Cause, ...]:

@@ -129,10 +129,12 @@ def weight_decay(numbers: Numbers) -> Iterator[Cause]:
         if weights is None or weights.shape != pair.exact[0].shape or not weights.any() or weights.size < 2:
             continue
         errors = [y - e for y, e in zip(pair.yours, pair.exact, strict=True)]
+        of_network = numbers.wrong.subject.kind == "network"
+        if of_network:  # its numbers are those of the loss times a cotangent
+            errors = [e / v.dys.reshape(-1)[0] for e, v in zip(errors, numbers.wrong.cotangents, strict=True)]
         r = float(np.vdot(weights, errors[0]) / np.vdot(weights, weights))
         if r and all(relative_distance(error, r * weights) <= 1e3 * numbers.same for error in errors):
             much = f"{abs(r):.6g} * {pair.tensor}"
-            of_network = numbers.wrong.subject.kind == "network"
             said = f"{pair.label} has {much} too much" if r > 0 else f"{pair.label} lacks {much}"
             yield Cause(
                 "weight-decay",

@@ -38,6 +38,8 @@ from bptt.harness.subject import Array, Subject
 _MOST_EVALUATED, _MOST_RUN, _MOST_OF_TORCH = 6000, 100, 40
 #: A dict with more entries than this holds no parameters.
 _MOST_HELD = 60
+#: Of the numbers in a file at most so many are put in the place of others.
+_MOST_CONSTANTS = 20
 #: Where the reference cells stand.
 _REFERENCE = os.path.join(os.path.dirname(refimpl.__file__), "")
 
@@ -407,8 +409,17 @@ def names_at(home: Home, locals_: Mapping[str, Any]) -> tuple[str, ...]:
         for text, v in {name: value, **held}.items():
             if isinstance(v, dict) and len(v) <= _MOST_HELD:
                 found |= dict.fromkeys(f"{text}[{key!r}]" for key in v if isinstance(key, str))
+    found |= dict.fromkeys(_constants_of(home.file))
     double = "".join(linecache.getlines(home.file)).count('["') > 0
     return tuple(dict.fromkeys(text.replace("'", '"') if double else text for text in found))
+
+
+@lru_cache(maxsize=8)
+def _constants_of(file: str) -> tuple[str, ...]:
+    """The numbers with a point that the file's functions compute with."""
+    tree = _parsed(file)
+    found = dict.fromkeys(repr(n.value) for n in ast.walk(tree or ast.Module([], [])) if isinstance(n, ast.Constant) and type(n.value) is float)
+    return tuple(found)[:_MOST_CONSTANTS]
 
 
 @lru_cache(maxsize=8)

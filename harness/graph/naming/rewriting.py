@@ -35,14 +35,18 @@ from bptt.harness.graph.naming.mending import (
     said_of,
     watched,
 )
-from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, places_changed, same
+from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, other_axes, places_changed, same, slips
 from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.graph.tracing.operations import pull
 from bptt.harness.subject import Array
 
 #: At most so many texts of an expression that fit are kept, and so many are run.
 _MOST_KEPT, _MOST_RUN, _MOST_WANTED = 20, 40, 3
+#: Of an expression whose gradient is not known so many are tried.
+_MOST_GUESSED = 60
+#: At several steps at most so many texts are run, of a torch module so many.
 #: Whether expressions are looked at that should be the gradient of something, or the others; how many texts of each are evaluated.
+_MOST_SLIPS = (400, 80)
 _STAGES = ((True, 250), (True, 900), (False, 150))
 
 
@@ -89,16 +93,22 @@ def rewrites(backward: Backward, places: Sequence[Right]) -> Rewritten:
     wrong = frozenset(watching.wrong)
     if not backward.complete or not wrong or not watching.homes:
         return Rewritten()
-    for watching.meant, watching.most in _STAGES:
+    alone = chain(_stated(watching.homes, wrong), islice(_kept(backward, watching.homes, wrong), _MOST_RUN))
+    one_step = places[0].point.case.T == 1
+    if not one_step:  # each text is run: of what stands in a loop each pass has values of its own
+        most = _MOST_SLIPS[places[0].subject.framework == "torch"]
+        alone = islice(chain(alone, _slipped(watching.homes, wrong)), most)
+    fitting: list[Rewrite] = []
+    for watching.meant, watching.most in _STAGES if one_step else ():
         watching.passed.clear()
         watched(places[0].subject, places[0].point, watching.homes, watching.at_line)
-        fitting = sorted(watching.found, key=lambda r: (int(r.cost), r.block.first, r.cost))
+        fitting = sorted(watching.found, key=lambda r: (int(r.cost), r.block.first, r.cost, sum(len(new) for _, _, new in r.made)))
         for several in islice(_sets(fitting, wrong, places[-1]), _MOST_RUN):
             with together(several) as done:
                 if done and all(is_right(place) for place in places):
                     return Rewritten(tuple(sorted(several, key=lambda r: r.block.first)))
     here = []
-    for one in chain(_stated(watching.homes, wrong), islice(_kept(backward, watching.homes, wrong), _MOST_RUN)):
+    for one in alone:
         with together([one]) as done:
             right = [done and is_right(places[0])]
             if right[0] and all(is_right(place) for place in places[1:]):
@@ -119,19 +129,48 @@ def _partly(found: Sequence[Rewrite], wrong: frozenset[int], places: Sequence[Ri
 
 
 def _stated(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
-    """What is written over in place of added to, or the reverse; a loop over a step more or less."""
+    """What is written over in place of added to, or the reverse; a loop over a step more or less; a sum over another axis;
+    None handed back."""
     for home in homes:
+        own = dict.fromkeys(n.id for n in ast.walk(home.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
         for statement in ast.walk(home.tree):
+            if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Tuple):
+                back = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
+                none = [n for n in statement.value.elts if isinstance(n, ast.Constant) and n.value is None and back.text.isascii()]
+                given = {n.id for n in statement.value.elts if isinstance(n, ast.Name)}
+                yield from (
+                    Rewrite(home, back, ((*back.span(n), name),), wrong, frozenset(), 1.0) for n in none for name in own if name not in given
+                )
             if isinstance(statement, ast.For) and statement.iter.end_lineno == statement.lineno:
                 head = Block(linecache.getline(home.file, statement.lineno), statement.lineno)
                 made = places_changed(head, ast.Subscript(ast.Name("steps"), statement.iter)) if head.text.isascii() else ()
                 yield from (Rewrite(home, head, (one,), wrong, frozenset(), 1.0) for one in islice(made, _MOST_KEPT))
+            if isinstance(statement, ast.Assign | ast.AugAssign):
+                whole = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
+                axes = other_axes(whole, statement.value) if whole.text.isascii() else ()
+                yield from (Rewrite(home, whole, (one,), wrong, frozenset(), 1.0) for one in axes)
             simple = isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript | ast.Attribute)
             if isinstance(statement, ast.Assign | ast.AugAssign) and (simple or isinstance(statement, ast.AugAssign)):
                 block = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
                 before, after = (" = ", " += ") if simple else (" += ", " = ")
                 if (at := block.text.find(before)) > 0 and block.text.isascii():
                     yield Rewrite(home, block, ((at, at + len(before), after),), wrong, frozenset(), 1.0)
+
+
+def _slipped(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
+    """Each statement with what is left out, doubled or turned in it, or of the step before or after."""
+    for home in homes:
+        for statement in ast.walk(home.tree):
+            value = getattr(statement, "value", None)
+            if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.Expr) or not isinstance(value, ast.expr):
+                continue
+            block = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
+            if block.text.isascii():
+                nodes = [n for n in ast.walk(statement) if isinstance(n, ast.expr)]
+                called = {id(c.func) for c in nodes if isinstance(c, ast.Call)}
+                places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
+                nodes = [n for n in nodes if isinstance(getattr(n, "ctx", None), ast.Load) or not hasattr(n, "ctx")]
+                yield from (Rewrite(home, block, (one,), wrong, frozenset(), 1.0) for one in slips(block, nodes, called, places))
 
 
 def _kept(backward: Backward, homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
@@ -194,7 +233,7 @@ class _Watching:
     meant, most = _STAGES[0]
 
     def __init__(self, backward: Backward, right: Mapping[int, Array]) -> None:
-        self.backward, self.found, self.passed = backward, list[Rewrite](), set[tuple[object, int]]()
+        self.backward, self.found, self.passed, self.seen = backward, list[Rewrite](), set[tuple[object, int]](), set[tuple[str, int, str]]()
         values, H = backward.values, int(backward.point.case.H)
         self.missing: list[Array | None] = []
         self.same: list[float] = []
@@ -224,6 +263,8 @@ class _Watching:
             value = candidate.segments[0][0]
             if np.any(value):
                 self.right_values[np.squeeze(value).shape].append(value)
+                if value.ndim == 2 and min(value.shape) > 1:  # who works with columns has it turned
+                    self.right_values[value.T.shape].append(value.T)
         self.by_span: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
         self.homes: tuple[Home, ...] = ()
         homes: dict[tuple[str, int], Home] = {}
@@ -265,9 +306,10 @@ class _Watching:
         while pending:
             one = pending.pop(0)
             nodes = self._nodes(one)
-            if nodes or (isinstance(one, ast.Name) and one is value and isinstance(statement, ast.Assign)):
+            as_it_is = isinstance(one, ast.Name | ast.Attribute | ast.Subscript) and one is value and isinstance(statement, ast.Assign)
+            if nodes or as_it_is:  # what hands on another array, or looks at it from another side, has no node of its own
                 yield one, nodes, 1.0
-            else:
+            if not nodes:
                 pending += [n for n in ast.iter_child_nodes(one) if isinstance(n, ast.expr)]
 
     def _nodes(self, n: ast.expr | ast.stmt) -> list[int]:
@@ -287,12 +329,15 @@ class _Watching:
         if bool(wanted) != self.meant:
             return
         start, end = block.span(root)
-        kept = 0
+        kept = dict.fromkeys((True, False), 0)
         done = not isinstance(root, ast.Name) and self._is_right(given)
-        for cost, made in chain(
-            completed(block, root, names, value_of, wanted[:_MOST_WANTED]), islice(changes(block, root, names, value_of), self.most)
-        ):
+        more = completed(block, root, names, value_of, wanted[: _MOST_WANTED if nodes else _MOST_GUESSED])
+        small = islice(changes(block, root, names, value_of), self.most)
+        for is_more, (cost, made) in chain(((True, m) for m in more), ((False, s) for s in small)):
             text = block.with_(made)
+            if kept[is_more] >= _MOST_KEPT or (home.file, block.first, text) in self.seen:
+                continue
+            self.seen.add((home.file, block.first, text))
             value = value_of(text[start : end + len(text) - len(block.text)])
             if value is None or value.shape != given.shape or not np.all(np.isfinite(value)) or same(value, given):
                 continue
@@ -303,9 +348,7 @@ class _Watching:
                 mends = frozenset(self.wrong if self._is_right(value) and np.any(value) else ())
             if mends:
                 self.found.append(Rewrite(home, block, made, mends, self._leaves(mends), cost + 2 * done + (not meant)))
-                kept += 1
-                if kept >= _MOST_KEPT:
-                    return
+                kept[is_more] += 1
 
     def _leaves(self, mends: frozenset[int]) -> frozenset[int]:
         """The gradients of which nothing is wrong any more."""

@@ -60,7 +60,7 @@ def split_activations(graph: Graph, bases: Mapping[int, int], regions: Mapping[i
     for y, base in bases.items():
         inside = together[base]
         alone = y not in outputs and not any(r.index not in inside for n in regions[y] if n != y for r in readers[n])
-        some = len(readers[y]) > 1 or any(graph.values[r.index].size < graph.values[y].size for r in readers[y])
+        some = any(graph.values[r.index].size < graph.values[y].size for r in readers[y])
         if alone and some and all(_is_part(r) for r in readers[y]) and _same_shapes(graph, regions[y], y):
             parts.update({r.index: y for r in readers[y]})
     if not parts:

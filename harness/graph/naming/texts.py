@@ -31,12 +31,16 @@ _FACTORS: Mapping[str, Callable[[Array], Array]] = {
     "({q} > 0)": lambda q: (q > 0) * 1.0,
     "1 / {q}": lambda q: 1 / q,
 }
+#: Of a single number: where it is larger than zero says nothing.
+_OF_NUMBERS = frozenset(("{q}", "(1 - {q})", "1 / {q}"))
 _FORMS = ("-{q}", "(1 - {q})", "(1 - {q}**2)", "{q} * (1 - {q})", "{q}**2", "2 * {q}", "0.5 * {q}", "np.tanh({q})", "np.cos({q})")
 _OPERATORS: Mapping[type, tuple[str, ...]] = {
     ast.Add: ("-",), ast.Sub: ("+",), ast.Mult: ("/", "@"), ast.Div: ("*",), ast.MatMult: ("*",),
 }  # fmt: skip
 #: What changes the object that it is asked of.
 _ACTS = frozenset(("pop", "popleft", "append", "extend", "insert", "remove", "next", "setdefault", "update", "backward", "forward"))
+#: What makes one array of a list of them.
+_OF_LISTS = frozenset(("stack", "array", "asarray", "concatenate", "vstack", "cat"))
 #: Of two changes at once at most so many of each are combined.
 _MOST_PAIRED = 90
 
@@ -81,8 +85,9 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     values = {text: v for text in names if (v := value_of(text)) is not None}
     atoms = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and id(n) not in called]
     atoms = [n for n in atoms if id(n) not in inner and value_of(block.of(n)) is not None]
+    atoms += [n for n in nodes if isinstance(n, ast.Constant) and type(n.value) is float]
     places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
-    small = list(_slips(block, nodes, called, places))
+    small = list(slips(block, nodes, called, places))
     yield from ((1.0, (c,)) for c in small)
     forms = list(_forms(block, nodes, called | places))
     yield from ((cost, (c,)) for cost, c in forms if cost < 2)
@@ -96,7 +101,7 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     yield from ((3.0, (a, b)) for a, b in combinations(singles, 2) if a[1] <= b[0] or b[1] <= a[0])
 
 
-def _slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set[int]) -> Iterator[Change]:
+def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set[int]) -> Iterator[Change]:
     """What is left out, doubled, turned: without any other name.   places: what stands in brackets behind an array"""
     for n in nodes:
         start, end = block.span(n)
@@ -107,6 +112,10 @@ def _slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: se
             yield start, end, f"{block.of(n.value)}.{'sum' if n.attr == 'mean' else 'mean'}"
         if isinstance(n, ast.Call) and n.args and len(n.args) + len(n.keywords) > 1 and not _spread(n):
             yield start, end, block.of(n.args[0])
+        if isinstance(n, ast.Call) and n.args and isinstance(n.func, ast.Attribute) and n.func.attr in _OF_LISTS:
+            yield (*(at := block.span(n.args[0])), f"{block.text[slice(*at)]}[::-1]")
+        if isinstance(n, ast.Subscript) and ast.unparse(n.slice) == "::-1":
+            yield start, end, block.of(n.value)
         if isinstance(n, ast.BinOp):
             left, right = block.span(n.left), block.span(n.right)
             yield start, end, block.of(n.left)
@@ -141,10 +150,22 @@ def _slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: se
             yield start, end, f"{text}.T"
 
 
+def other_axes(block: Block, root: ast.AST) -> Iterator[Change]:
+    """Sums, means and the like over another axis."""
+    for call in (n for n in ast.walk(root) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
+        given = [k.value for k in call.keywords if k.arg in ("axis", "dim")]
+        given += call.args[:1] if call.func.attr in ("sum", "mean", "max", "prod", "cumsum") else []
+        for n in given:
+            known = n.operand if isinstance(n, ast.UnaryOp) else n
+            if isinstance(known, ast.Constant) and type(known.value) is int:
+                text = block.of(n)
+                yield from ((*block.span(n), other) for other in ("0", "1", "-1", "2") if other != text)
+
+
 def places_changed(block: Block, target: ast.expr) -> Iterator[Change]:
     """Other places of an array that is written into: the step before, the step after."""
     inside = [n for s in ast.walk(target) if isinstance(s, ast.Subscript) for n in ast.walk(s.slice) if isinstance(n, ast.expr)]
-    yield from _slips(block, inside, set(), {id(n) for n in inside})
+    yield from slips(block, inside, set(), {id(n) for n in inside})
 
 
 def _forms(block: Block, nodes: Sequence[ast.expr], but: set[int]) -> Iterator[tuple[float, Change]]:
@@ -152,7 +173,8 @@ def _forms(block: Block, nodes: Sequence[ast.expr], but: set[int]) -> Iterator[t
     for n in nodes:
         if isinstance(n, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp) and id(n) not in but:
             cost = 2.1 if isinstance(n, ast.BinOp) else 1.1
-            yield from ((cost, (*block.span(n), f"({form.format(q=_alone(block, n))})")) for form in _FORMS)
+            texts = (form.format(q=_alone(block, n)) for form in _FORMS)
+            yield from ((cost, (*block.span(n), text if text.startswith("(1 - ") else f"({text})")) for text in texts)
 
 
 def _spread(n: ast.Call) -> bool:
@@ -196,7 +218,7 @@ def _more(
         if own is None or own.size < 2:
             continue
         for name, value in values.items():
-            if value.size > 1 and _fits(value, own):
+            if (value.size > 1 or (value.ndim == 0 and value not in (0, 1))) and _fits(value, own):
                 yield (*block.span(n), f"{_alone(block, n)} * {name}")
                 if value.shape == own.shape:
                     yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
@@ -226,10 +248,10 @@ def completed(
             continue  # nearly everything times something is that
         for name, value in arrays.items():
             if _fits(value, given):
-                for form, of in _FACTORS.items():
+                for form, of in _factors(value):
                     if same(given * of(value), target):
-                        factor = form.format(q=name)
-                        yield 2.0, ((end, end, f" * {factor}"),) if plain else ((start, end, f"({block.of(root)}) * {factor}"),)
+                        factor = f"* {form.format(q=name)}".replace("* 1 /", "/")
+                        yield 2.0, ((end, end, f" {factor}"),) if plain else ((start, end, f"({block.of(root)}) {factor}"),)
         missing = target - given
         if given.ndim == 0 or not np.any(missing):
             continue
@@ -252,7 +274,15 @@ def products(values: Mapping[str, Array], wanted: Array) -> Iterator[str]:
             continue
         for q, y in values.items():
             if _fits(y, x):
-                yield from (f"{p} * {form.format(q=q)}" for form, of in _FACTORS.items() if same(x * of(y), wanted))
+                yield from (f"{p} * {form.format(q=q)}".replace("* 1 /", "/") for form, of in _factors(y) if same(x * of(y), wanted))
+
+
+def _factors(value: Array) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """The usual functions of a value, but for those that are one everywhere."""
+    with np.errstate(all="ignore"):
+        for form, of in _FACTORS.items():
+            if (value.ndim or form in _OF_NUMBERS) and not np.all(of(value) == 1):
+                yield form, of
 
 
 def same(a: Array | None, b: Array) -> bool:

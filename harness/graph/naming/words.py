@@ -78,7 +78,7 @@ def cause(point: Point, edit: Edit, line: Frame | None, score: float, evidence: 
     frame = where.frame
     forward = f" ({statements.source_line(frame)}, line {statements.first_line(frame)})" if frame is not None and _known(frame) else ""
     if how is not None:
-        mend, said = how.text, _difference(how) if code in _OTHER and how.before else said
+        mend, said = how.text, _difference(how) if (code in _OTHER and how.before) or edit.act == "inside" else said
     head = f"line {line.line}: " if line is not None else ""
     if line is not None and line is not frame and _known(line):
         evidence = f"{evidence}; {Path(line.file).name}:{line.line} has {statements.source_line(line)!r}"
@@ -226,7 +226,8 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         if is_parameter(point, edit):
             return f"every parameter's gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
         words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
-        return f"the share of {y} in {dp} {words}{when}", "edge-scaled", f"{dp} += {term}"
+        share = f"the share of {y} in {dp}" if dp not in (y, dy) else dp
+        return f"{share} {words}{when}", "edge-scaled", f"{dp} += {term}"
     if edit.act == "value" and where.kind == "activation":
         wrong = _form(point, edit, y)
         right = derivative_text(point.model, edge, y)
@@ -458,7 +459,8 @@ def right_share(model: Model, where: EdgeClass, edge: Edge, y: str, p: str) -> s
     if op == "divide":
         return f"{g} / {q}" if edge.slot == 0 else f"-{g} * {y} / {q}"
     if op == "matmul" or (op == "einsum" and model.graph.nodes[edge.y].settings.call == "dot"):
-        return f"{g} @ {q}.T" if edge.slot == 0 else f"{q}.T @ {g}"
+        turned = q.removesuffix(".T") if q.endswith(".T") else f"{q}.T"
+        return f"{g} @ {turned}" if edge.slot == 0 else f"{turned} @ {g}"
     if op == "einsum" and len(model.graph.nodes[edge.y].args) == 2:
         into, out = model.graph.nodes[edge.y].settings.subscripts.split("->")
         mine, other = into.split(",")[edge.arg], into.split(",")[1 - edge.arg]
