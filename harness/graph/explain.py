@@ -16,12 +16,13 @@ from bptt.harness.graph import shapes
 from bptt.harness.graph.naming import words
 from bptt.harness.graph.naming.backward import ROUNDINGS, Backward, Mend, pool_of
 from bptt.harness.graph.naming.blocks import by_blocks
+from bptt.harness.graph.naming.budget import Budget
 from bptt.harness.graph.naming.edits import Edit, Impossible, edited_sweep
 from bptt.harness.graph.naming.mending import Known, Mended, Right, mended
 from bptt.harness.graph.naming.place import called, line_of, mends_of
 from bptt.harness.graph.naming.point import Point, point
-from bptt.harness.graph.naming.rewriting import Rewritten, rewrites, together
-from bptt.harness.graph.naming.search import Budget, one_mistake, search
+from bptt.harness.graph.naming.rewriting import Rewritten, first_right, rewrites, together
+from bptt.harness.graph.naming.search import one_mistake, search
 from bptt.harness.graph.naming.units import by_parts
 from bptt.harness.graph.tracing import operators
 from bptt.harness.graph.tracing.node import Frame, Graph
@@ -39,8 +40,10 @@ _PAIRS = (
 _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
-#: How many edges are swept at most: about as long as the check that failed.
-_EFFORT = 300_000
+#: How much is tried at most (see `budget`): some three seconds, as long as most checks that fail take.
+_EFFORT = 150_000
+#: Edits behind which a value may stand that the backward keeps, and keeps wrongly.
+_OF_VALUES = frozenset(("derivative", "value", "operand", "bar"))
 #: At most so many mistakes are peeled off, one at a time.
 _MOST_MISTAKES = 3
 
@@ -104,8 +107,11 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
 
 
 def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
-    if causes := _one_by_one(subject, budget.part(2), _MOST_MISTAKES - 1):
-        return Explanation(causes)
+    line = _one_by_one(subject, budget.part(2), _MOST_MISTAKES - 1)
+    if _sure(line):
+        return Explanation(line)
+    if line:  # it is in one line: what else could be said of it is worth less
+        budget = budget.part(3)
     points: list[tuple[Point, Point]] = []
     base: tuple[tuple[Edit, ...], ...] = ()
     for small, large in (*_PAIRS, (case, _larger(case))):
@@ -118,27 +124,28 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
         if isinstance(beside, Refused):
             return Explanation(refusal=beside.words)
         points.append((at, beside))
-        if causes := _by_roundings(subject, at, beside):
+        if causes := _by_roundings(subject, at, beside, budget):
             return Explanation(causes)
         if base and (single := one_mistake(at, beside, budget.part(4))):
-            return Explanation(_causes(subject, at, beside, single[0].edits))
+            return Explanation(_causes(subject, at, beside, single[0].edits, budget))
         for start in (*base, ()):
             searched = search(at, beside, budget, start)
             several = bool(searched.found) and len(searched.found[0].edits) > 1
-            if several and (one := _by_lines(subject, at, beside, sure=True) or _by_gates(subject, at.case, beside.case, budget)):
+            if several and (one := _by_lines(subject, at, beside, budget, sure=True) or _by_gates(subject, at.case, beside.case, budget)):
                 return Explanation(one)  # one line, or one gate, rather than several mistakes
             if searched.found:
-                return Explanation(_causes(subject, at, beside, searched.found[0].edits))
+                return Explanation(_causes(subject, at, beside, searched.found[0].edits, budget))
             base = (*base, *searched.here_only) if not start else base
     at, beside = _point(subject, _MANY[0]), _point(subject, _MANY[1])
     if isinstance(at, Point) and isinstance(beside, Point) and at.wrong:
-        if many := one_mistake(at, beside, Budget(budget.left // 2 + _EFFORT // 4)):
-            return Explanation(_causes(subject, at, beside, many[0].edits))
+        if many := one_mistake(at, beside, budget.part(2)):
+            return Explanation(_causes(subject, at, beside, many[0].edits, budget))
         points.append((at, beside))
-    for at, beside in points:
+    for at, beside in points if budget.is_left else ():
         if causes := _by_gates(subject, at.case, beside.case, budget):
             return Explanation(causes)
-    return Explanation(next((causes for at, beside in points if (causes := _by_lines(subject, at, beside))), ()))
+    line = line or next((causes for at, beside in points if (causes := _by_lines(subject, at, beside, budget))), ())
+    return Explanation(line or ((words.unknown(budget.edits, budget.texts),) if points else ()))
 
 
 def _by_gates(subject: Subject, small: Case, large: Case, budget: Budget) -> tuple[Cause, ...]:
@@ -152,10 +159,10 @@ def _by_gates(subject: Subject, small: Case, large: Case, budget: Budget) -> tup
         return ()
     found = one_mistake(at, beside, budget.part(3))
     whole = _point(subject, small) if found else None
-    return _causes(subject, at, beside, found[0].edits, whole if isinstance(whole, Point) else None) if found else ()
+    return _causes(subject, at, beside, found[0].edits, budget, whole if isinstance(whole, Point) else None) if found else ()
 
 
-def _by_roundings(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ...]:
+def _by_roundings(subject: Subject, at: Point, beside: Point, budget: Budget) -> tuple[Cause, ...]:
     """A clip, a mask or a rounding of the backward without which every gradient is right at both points."""
     here = _backward(subject, at)
     found = here.needless(at.exact[0].bars, ROUNDINGS) if here is not None else []
@@ -163,10 +170,10 @@ def _by_roundings(subject: Subject, at: Point, beside: Point) -> tuple[Cause, ..
     if there is None:
         return ()
     right = [frame for frame in found if there.right_without(frame, beside.exact[0].bars)]
-    return (_with_its_line(subject, (at, beside), right[0], words.needless(right[0])),) if right else ()
+    return (_with_its_line(subject, (at, beside), right[0], words.needless(right[0]), budget),) if right else ()
 
 
-def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) -> tuple[Cause, ...]:
+def _by_lines(subject: Subject, at: Point, beside: Point, budget: Budget, sure: bool = False) -> tuple[Cause, ...]:
     """A line of the backward with which, mended, every gradient is right at both points, whatever the mistake in it is.
 
     sure   only where it is known what is wrong there: other mistakes may lie before a line that mends them all
@@ -179,7 +186,7 @@ def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) ->
         if there.right_without(frame, right_there):
             term = here.added(frame, right)
             cause = words.needless(frame) if term is None else words.added(term, frame)
-            return (_with_its_line(subject, (at, beside), term or frame, cause),)
+            return (_with_its_line(subject, (at, beside), term or frame, cause, budget),)
     lines = () if sure else here.mended_by(right, pool_of(at, right))
     for mends, kept in ((lines, False), (here.kept_wrong(right), True)):
         if mends:
@@ -188,15 +195,12 @@ def _by_lines(subject: Subject, at: Point, beside: Point, sure: bool = False) ->
             for mend in mends:
                 if (mend.frame, mend.wanted) in also:
                     cause = words.located(at, mend.frame, mend.wanted[:3], kept)
-                    return (_with_its_line(subject, (at, beside), mend.frame, cause, known=_known(mends, mend.frame)),)
+                    return (_with_its_line(subject, (at, beside), mend.frame, cause, budget, _known(mends, mend.frame)),)
     return ()
 
 
-def _rewritten(subject: Subject, at: Point, beside: Point) -> Rewritten:
-    here = _backward(subject, at)
-    if here is None:
-        return Rewritten()
-    return rewrites(here, [Right(_drawn(subject, p.case)[0], p, p.exact[0].bars) for p in (at, beside)])
+def _places(subject: Subject, at: Point, beside: Point) -> list[Right]:
+    return [Right(_drawn(subject, p.case)[0], p, p.exact[0].bars) for p in (at, beside)]
 
 
 def _by_texts(subject: Subject, at: Point, beside: Point, found: Rewritten, budget: Budget) -> tuple[Cause, ...]:
@@ -207,7 +211,7 @@ def _by_texts(subject: Subject, at: Point, beside: Point, found: Rewritten, budg
             alone, also = _point(subject, at.case), _point(subject, beside.case)
             if isinstance(alone, Refused) or isinstance(also, Refused):
                 return ()
-            single = one_mistake(alone, also, budget.part(4))
+            single = one_mistake(alone, also, budget.part(6))
             edit = single[0].edits[0] if single else None
             backward = _backward(subject, alone) if edit is not None else None
             names = called(backward, (edit,), edit) if edit is not None and backward is not None else {}
@@ -218,28 +222,42 @@ def _by_texts(subject: Subject, at: Point, beside: Point, found: Rewritten, budg
 
 
 def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...]:
-    """What is wrong where each mistake shows in a line's text, or is the only one.   more: so many may be peeled off beside it"""
+    """What is wrong where each mistake shows in a line's text, or is the only one; else the line that is wrong, where it is one.
+
+    more   so many may be peeled off beside it
+    """
     for small, large in _PAIRS:
         at = _point(subject, small)
         if isinstance(at, Refused) or not at.wrong:
             continue
         beside = _point(subject, large)
-        if isinstance(beside, Refused) or _by_roundings(subject, at, beside):
+        if isinstance(beside, Refused) or _by_roundings(subject, at, beside, budget):
             return ()
-        texts = _rewritten(subject, at, beside)
+        backward, places = _backward(subject, at), _places(subject, at, beside)
+        texts = Rewritten() if backward is None else rewrites(backward, places, budget.part(2))
         if causes := _by_texts(subject, at, beside, texts, budget):
             return causes
-        if single := one_mistake(at, beside, budget.part(3)):
-            return _causes(subject, at, beside, single[0].edits)
-        if (line := _by_lines(subject, at, beside)) and all(cause.score == 1 for cause in line):
+        single = one_mistake(at, beside, budget.part(3))
+        causes = _causes(subject, at, beside, single[0].edits, budget) if single else ()
+        if causes and (causes[0].mended or single[0].edits[0].act not in _OF_VALUES):
+            return causes
+        whole, _ = first_right(texts.aside, places, budget.part(2))
+        if causes := _by_texts(subject, at, beside, Rewritten(whole), budget) or causes:
+            return causes
+        line = _by_lines(subject, at, beside, budget)
+        if _sure(line):
             return line
         for one in texts.partly[:more]:
             with together([one]):
                 rest = _one_by_one(subject, budget, more - 1)
-            if rest and all(cause.score == 1 for cause in rest):
+            if _sure(rest):
                 return tuple(sorted((words.rewritten(one.frame, one.said), *rest), key=lambda c: c.source.line if c.source else 0))
-        return ()
+        return line
     return ()
+
+
+def _sure(causes: tuple[Cause, ...]) -> bool:
+    return bool(causes) and all(cause.score == 1 for cause in causes)
 
 
 def _backward(subject: Subject, at: Point, larger: Point | None = None) -> Backward | None:
@@ -269,7 +287,9 @@ def _drawn(subject: Subject, case: Case) -> tuple[Subject, Data]:
     return cell, draw(cell, case)
 
 
-def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...], larger: Point | None = None) -> tuple[Cause, ...]:
+def _causes(
+    subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...], budget: Budget, larger: Point | None = None
+) -> tuple[Cause, ...]:
     backward = _backward(subject, at, larger)
     edits = _needed(at, beside, edits)
     found = []
@@ -281,7 +301,9 @@ def _causes(subject: Subject, at: Point, beside: Point, edits: tuple[Edit, ...],
         others = tuple(e for e in edits if e is not edit)
         mends = [] if backward is None else mends_of(backward, others)
         lines = dict.fromkeys((line, *(m.frame for m in mends if m.at == -1))) if line is not None else {}
-        readable = ((one, _mended(subject, (at, beside), one, others, missing, _known(mends, one))) for one in lines if one is not None)
+        readable = (
+            (one, _mended(subject, (at, beside), one, budget, others, missing, _known(mends, one))) for one in lines if one is not None
+        )
         line, how = next(((one, text) for one, text in readable if text is not None), (line, None))
         names = called(backward, edits, edit) if backward is not None else {}
         found.append(_cause(replace(at, model=replace(at.model, called=names)), edit, line, len(edits), how))
@@ -298,15 +320,21 @@ def _cause(at: Point, edit: Edit, line: Frame | None, of: int, how: Mended | Non
 
 
 def _with_its_line(
-    subject: Subject, points: Sequence[Point], line: Frame, cause: Cause, others: tuple[Edit, ...] = (), known: tuple[Known, ...] = ()
+    subject: Subject, points: Sequence[Point], line: Frame, cause: Cause, budget: Budget, known: tuple[Known, ...] = ()
 ) -> Cause:
-    """The cause with the line as it should read, where a small change of its text makes everything right.   others: mistakes that stay"""
-    how = _mended(subject, points, line, others, (), known)
+    """The cause with the line as it should read, where a small change of its text makes everything right."""
+    how = _mended(subject, points, line, budget, (), (), known)
     return cause if how is None else words.with_its_mend(cause, line, how)
 
 
 def _mended(
-    subject: Subject, points: Sequence[Point], line: Frame, others: tuple[Edit, ...], missing: tuple[Array, ...], known: tuple[Known, ...]
+    subject: Subject,
+    points: Sequence[Point],
+    line: Frame,
+    budget: Budget,
+    others: tuple[Edit, ...],
+    missing: tuple[Array, ...],
+    known: tuple[Known, ...],
 ) -> Mended | None:
     try:
         places = [
@@ -314,7 +342,7 @@ def _mended(
         ]
     except Impossible:
         return None
-    return mended(line, places, known, missing)
+    return mended(line, places, budget, known, missing)
 
 
 def _needed(at: Point, beside: Point, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

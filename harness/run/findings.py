@@ -133,17 +133,15 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
             )
         )
         if not any(cause.score == 1 for cause in found):
-            found = (
-                *_apart(lambda: explanation_at(context.subject, detail.case).causes, _UNKNOWN, "its cause in the graph", faults),
-                *found,
-            )
+            graph = _apart(lambda: explanation_at(context.subject, detail.case).causes, _UNKNOWN, "its cause in the graph", faults)
+            found = _all_of_it(graph, found)
         return found or causes_of(c.id, evidence.code)
     if isinstance(detail, NotOfItsShape):
         shaped = _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults)
         return shaped or causes_of(c.id, evidence.code)
     if detail is None and context.subject.kind == "operator" and c.of_gradients and evidence.code == "BUG":
         graph = _apart(lambda: explanation_at(context.subject, case).causes, _UNKNOWN, "its cause in the graph", faults)
-        return graph or causes_of(c.id, evidence.code)
+        return tuple(cause for cause in graph if cause.score) or causes_of(c.id, evidence.code)
     if detail is None:
         return causes_of(c.id, evidence.code)
     examination, located = detail.examination, detail.located
@@ -163,8 +161,18 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     graph = _apart(lambda: _from_the_graph(context.subject, examination, located), _UNKNOWN, "its cause in the graph", faults)
     if is_known:
         return with_the_line_of(known, graph)
-    explained = any(cause.score == 1 for cause in graph)
-    return graph if explained else (*graph, *(cause for cause in known if cause.code != "unknown")) or known
+    return _all_of_it(graph, known)
+
+
+def _all_of_it(graph: tuple[Cause, ...], known: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """What the graph says, and beside it, where that does not explain every number, what the numbers say; of two that know nothing one."""
+    if any(cause.score == 1 for cause in graph):
+        return graph
+    said = tuple(cause for cause in (*graph, *known) if cause.code != "unknown")
+    nothing = [cause for cause in (*known, *graph) if cause.code == "unknown"]
+    if not nothing or any(cause.score for cause in said):
+        return said
+    return (replace(nothing[0], evidence="; ".join(cause.evidence for cause in nothing)), *said)
 
 
 def _tutorial(context: CheckContext, e: Examination) -> tuple[Cause, ...]:

@@ -60,7 +60,7 @@ def explained(path: Path) -> tuple[bool, tuple[Cause, ...], str]:
         found = explanation_at(subject, admissible(subject, case))
         if found.causes:
             break
-    return bool(found.causes), found.causes, found.refusal or "by its graph"
+    return any(cause.score for cause in found.causes), found.causes, found.refusal or "by its graph"
 
 
 def judged(mistakes: Sequence[dict[str, Any]], causes: Sequence[Cause]) -> Counter[str]:

@@ -1,5 +1,6 @@
 """Which mistake at which edge of the graph gives all of a subject's wrong numbers.
 
+budget   how much may be tried
 split    one activation over several gates as one for each
 units    operations joined to what a person differentiates in one go; the same place at every step
 edits    the mistakes that people make at an edge, and the sweep with some of them in it

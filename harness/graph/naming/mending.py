@@ -28,6 +28,7 @@ import numpy as np
 from bptt import refimpl
 from bptt.harness.call.cell import backward
 from bptt.harness.errors import BpttError
+from bptt.harness.graph.naming.budget import Budget
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, places_changed, products, same
 from bptt.harness.graph.tracing.node import Frame
@@ -52,6 +53,11 @@ class Right:
     point: Point
     bars: Mapping[int, Array]
 
+    @property
+    def price(self) -> int:
+        """What a run of the user's backward costs here, beside an edge that is swept."""
+        return 20 + len(self.point.model.graph.nodes) * (6 if self.subject.framework != "numpy" else 1)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -72,7 +78,9 @@ class Mended:
     after: str = ""
 
 
-def mended(frame: Frame, places: Sequence[Right], known: Sequence[Known] = (), missing: Sequence[Array] = ()) -> Mended | None:
+def mended(
+    frame: Frame, places: Sequence[Right], budget: Budget, known: Sequence[Known] = (), missing: Sequence[Array] = ()
+) -> Mended | None:
     """How the line should read; None where no small change of it makes everything right.
 
     missing   the values of a term that is missing; the line may then be one that is missing behind this one
@@ -80,7 +88,7 @@ def mended(frame: Frame, places: Sequence[Right], known: Sequence[Known] = (), m
     home = home_of(frame)
     if home is None:
         return None
-    spot = _Spot(home, frame, places)
+    spot = _Spot(home, frame, places, budget)
     return next(spot.right_ones(known, missing), None)
 
 
@@ -116,8 +124,8 @@ def key_of(code: CodeType | None) -> tuple[str, str, int]:
 class _Spot:
     """A statement of the user's, and texts in its place."""
 
-    def __init__(self, home: Home, frame: Frame, places: Sequence[Right]) -> None:
-        self.home, self.file, self.places = home, frame.file, places
+    def __init__(self, home: Home, frame: Frame, places: Sequence[Right], budget: Budget) -> None:
+        self.home, self.file, self.places, self.budget = home, frame.file, places, budget
         self.statement = _statement(home.tree, frame.line)
         lines = linecache.getlines(frame.file)
         last = frame.line if self.statement is None else self.statement.end_lineno or frame.line
@@ -132,10 +140,10 @@ class _Spot:
         for text, said in self._texts(known, missing):
             if text not in tried:
                 tried.add(text)
+                if len(tried) > self.most or not self.budget.text(self.places[0].price):
+                    return
                 if self._is_right(text):
                     yield said
-                if len(tried) > self.most:
-                    return
 
     def _texts(self, known: Sequence[Known], missing: Sequence[Array]) -> Iterator[tuple[str, Mended]]:
         """Texts of the statement, the likeliest first, and what is said of each."""
@@ -188,6 +196,8 @@ class _Spot:
             for _, made in islice(changes(self.block, root, names, value_of), _MOST_EVALUATED):
                 text = self.block.with_(made)
                 part = text[start : end + len(text) - len(self.block.text)]
+                if not self.budget.text():
+                    return
                 if same(value_of(part), known.wanted):
                     found.append(made)
                     if len(found) > 20:
@@ -418,7 +428,9 @@ def names_at(home: Home, locals_: Mapping[str, Any]) -> tuple[str, ...]:
 def _constants_of(file: str) -> tuple[str, ...]:
     """The numbers with a point that the file's functions compute with."""
     tree = _parsed(file)
-    found = dict.fromkeys(repr(n.value) for n in ast.walk(tree or ast.Module([], [])) if isinstance(n, ast.Constant) and type(n.value) is float)
+    found = dict.fromkeys(
+        repr(n.value) for n in ast.walk(tree or ast.Module([], [])) if isinstance(n, ast.Constant) and type(n.value) is float
+    )
     return tuple(found)[:_MOST_CONSTANTS]
 
 

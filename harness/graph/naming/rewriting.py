@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
@@ -21,6 +21,7 @@ from types import FrameType
 import numpy as np
 
 from bptt.harness.graph.naming.backward import Backward, pool_of
+from bptt.harness.graph.naming.budget import Budget
 from bptt.harness.graph.naming.mending import (
     Home,
     Mended,
@@ -35,18 +36,32 @@ from bptt.harness.graph.naming.mending import (
     said_of,
     watched,
 )
-from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, other_axes, places_changed, same, slips
+from bptt.harness.graph.naming.texts import (
+    Block,
+    Change,
+    ValueOf,
+    changes,
+    completed,
+    distinct,
+    is_pure,
+    is_zeros,
+    other_axes,
+    places_changed,
+    products,
+    same,
+    slips,
+)
 from bptt.harness.graph.tracing.node import Frame
 from bptt.harness.graph.tracing.operations import pull
 from bptt.harness.subject import Array
 
 #: At most so many texts of an expression that fit are kept, and so many are run.
 _MOST_KEPT, _MOST_RUN, _MOST_WANTED = 20, 40, 3
+#: Of a statement that computes no gradient so many are run.
+_MOST_ASIDE = 60
 #: Of an expression whose gradient is not known so many are tried.
 _MOST_GUESSED = 60
-#: At several steps at most so many texts are run, of a torch module so many.
 #: Whether expressions are looked at that should be the gradient of something, or the others; how many texts of each are evaluated.
-_MOST_SLIPS = (400, 80)
 _STAGES = ((True, 250), (True, 900), (False, 150))
 
 
@@ -81,23 +96,24 @@ class Rewrite:
 class Rewritten:
     """whole   the fewest statements with which, rewritten, every gradient is right at all places; () where none are known
     partly   statements with which some of them are, and no other is spoilt, those that mend most first
+    aside    texts of statements that compute no gradient, which were not run
     """
 
     whole: tuple[Rewrite, ...] = ()
     partly: tuple[Rewrite, ...] = ()
+    aside: tuple[Rewrite, ...] = ()
 
 
-def rewrites(backward: Backward, places: Sequence[Right]) -> Rewritten:
+def rewrites(backward: Backward, places: Sequence[Right], budget: Budget) -> Rewritten:
     """What rewritten statements come to.   places: at the first of them the backward was followed"""
-    watching = _Watching(backward, places[0].bars)
+    watching = _Watching(backward, places[0].bars, budget)
     wrong = frozenset(watching.wrong)
     if not backward.complete or not wrong or not watching.homes:
         return Rewritten()
     alone = chain(_stated(watching.homes, wrong), islice(_kept(backward, watching.homes, wrong), _MOST_RUN))
     one_step = places[0].point.case.T == 1
     if not one_step:  # each text is run: of what stands in a loop each pass has values of its own
-        most = _MOST_SLIPS[places[0].subject.framework == "torch"]
-        alone = islice(chain(alone, _slipped(watching.homes, wrong)), most)
+        alone = chain(alone, _slipped(watching.homes, wrong))
     fitting: list[Rewrite] = []
     for watching.meant, watching.most in _STAGES if one_step else ():
         watching.passed.clear()
@@ -105,16 +121,26 @@ def rewrites(backward: Backward, places: Sequence[Right]) -> Rewritten:
         fitting = sorted(watching.found, key=lambda r: (int(r.cost), r.block.first, r.cost, sum(len(new) for _, _, new in r.made)))
         for several in islice(_sets(fitting, wrong, places[-1]), _MOST_RUN):
             with together(several) as done:
-                if done and all(is_right(place) for place in places):
+                if budget.text(places[0].price) and done and all(is_right(place) for place in places):
                     return Rewritten(tuple(sorted(several, key=lambda r: r.block.first)))
-    here = []
-    for one in alone:
+    whole, here = first_right(chain(watching.started, alone), places, budget)
+    if whole:
+        return Rewritten(whole)
+    return Rewritten((), (*here, *_partly(fitting, wrong, places)), tuple(watching.aside))
+
+
+def first_right(several: Iterable[Rewrite], places: Sequence[Right], budget: Budget) -> tuple[tuple[Rewrite, ...], tuple[Rewrite, ...]]:
+    """The first that alone makes every gradient right at all places; and those before it that do so at the first place alone."""
+    here: list[Rewrite] = []
+    for one in several:
+        if not budget.text(places[0].price):
+            break
         with together([one]) as done:
-            right = [done and is_right(places[0])]
-            if right[0] and all(is_right(place) for place in places[1:]):
-                return Rewritten((one,))
-        here += [one] if right[0] else []
-    return Rewritten((), (*here, *_partly(fitting, wrong, places)))
+            right = done and is_right(places[0])
+            if right and all(is_right(place) for place in places[1:]):
+                return (one,), tuple(here)
+        here += [one] if right else []
+    return (), tuple(here)
 
 
 def _partly(found: Sequence[Rewrite], wrong: frozenset[int], places: Sequence[Right]) -> Iterator[Rewrite]:
@@ -139,7 +165,10 @@ def _stated(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
                 none = [n for n in statement.value.elts if isinstance(n, ast.Constant) and n.value is None and back.text.isascii()]
                 given = {n.id for n in statement.value.elts if isinstance(n, ast.Name)}
                 yield from (
-                    Rewrite(home, back, ((*back.span(n), name),), wrong, frozenset(), 1.0) for n in none for name in own if name not in given
+                    Rewrite(home, back, ((*back.span(n), name),), wrong, frozenset(), 1.0)
+                    for n in none
+                    for name in own
+                    if name not in given
                 )
             if isinstance(statement, ast.For) and statement.iter.end_lineno == statement.lineno:
                 head = Block(linecache.getline(home.file, statement.lineno), statement.lineno)
@@ -232,8 +261,14 @@ class _Watching:
 
     meant, most = _STAGES[0]
 
-    def __init__(self, backward: Backward, right: Mapping[int, Array]) -> None:
-        self.backward, self.found, self.passed, self.seen = backward, list[Rewrite](), set[tuple[object, int]](), set[tuple[str, int, str]]()
+    def __init__(self, backward: Backward, right: Mapping[int, Array], budget: Budget) -> None:
+        self.budget = budget
+        self.backward, self.found, self.passed, self.seen = (
+            backward,
+            list[Rewrite](),
+            set[tuple[object, int]](),
+            set[tuple[str, int, str]](),
+        )
         values, H = backward.values, int(backward.point.case.H)
         self.missing: list[Array | None] = []
         self.same: list[float] = []
@@ -257,7 +292,11 @@ class _Watching:
             w.reshape(values[mine].shape) - values[mine] if w.size == values[mine].size else None
             for (mine, _), w in zip(backward.leaves, wanted, strict=True)
         ]
+        self.lacking = [None if k is None else k / backward.scale for k in kept]
         self.goal = [0.0 if kept[k] is None else float(np.sum(line * kept[k])) for line, k in zip(self.lines, self.whole, strict=True)]
+        self.goals, self.spoilt = np.array(self.goal), np.array(self.same)
+        self.is_right = ~np.isin(np.arange(len(self.goal)), self.wrong)
+        self.at_node: dict[int, Array] = {}
         self.right_values: dict[tuple[int, ...], list[Array]] = defaultdict(list)
         for candidate in pool_of(backward.point, right):
             value = candidate.segments[0][0]
@@ -265,6 +304,7 @@ class _Watching:
                 self.right_values[np.squeeze(value).shape].append(value)
                 if value.ndim == 2 and min(value.shape) > 1:  # who works with columns has it turned
                     self.right_values[value.T.shape].append(value.T)
+        self.right_rows: dict[tuple[int, ...], Array] = {}
         self.by_span: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
         self.homes: tuple[Home, ...] = ()
         homes: dict[tuple[str, int], Home] = {}
@@ -274,6 +314,10 @@ class _Watching:
                 homes.setdefault((home.file, home.tree.lineno), home)
                 self.by_span[frame.line, frame.column, frame.end_line, frame.end_column] += nodes
         self.homes = tuple(homes.values())
+        self.aside: list[Rewrite] = []
+        self.started: list[Rewrite] = []
+        self.seen_aside = set[tuple[str, int]]()
+        self.forward = {(n.place[-1].file, n.place[-1].line) for n in backward.point.model.graph.nodes if n.place}
         self.by_key = {home.key: home for home in self.homes}
 
     def at_line(self, frame: FrameType) -> None:
@@ -289,8 +333,40 @@ class _Watching:
         if not block.text.isascii():
             return
         value_of, names = evaluated(frame.f_globals, frame.f_locals), names_at(home, frame.f_locals)
-        for root, nodes, sign in self._roots(statement):
+        roots = list(self._roots(statement))
+        for root, nodes, sign in roots:
             self._try(home, block, root, nodes, sign, value_of, names)
+        if not roots and isinstance(statement, ast.Assign) and (home.file, frame.f_lineno) not in self.forward:
+            if (home.file, block.first) not in self.seen_aside:
+                self._aside(home, block, statement.value, value_of, names)
+                self._started(home, block, statement.value, value_of, names)
+            self.seen_aside.add((home.file, block.first))
+
+    def _started(self, home: Home, block: Block, root: ast.expr, value_of: ValueOf, names: Sequence[str]) -> None:
+        """A sum that starts from zeros, and should from something: the gradient of a penalty."""
+        for n in root.elts if isinstance(root, ast.Tuple) else (root,):
+            given = value_of(block.of(n)) if is_zeros(n) else None
+            wanted = [m for m in self.lacking if given is not None and m is not None and m.shape == given.shape and np.any(m)]
+            values = distinct({name: v for name in names if wanted and (v := value_of(name)) is not None and v.size})
+            for missing in wanted:
+                for text in islice(products(values, missing), _MOST_KEPT):
+                    self.started.append(Rewrite(home, block, ((*block.span(n), text),), frozenset(self.wrong), frozenset(), 1.0))
+
+    def _aside(self, home: Home, block: Block, root: ast.expr, value_of: ValueOf, names: Sequence[str]) -> None:
+        """Changes of what is no gradient itself, and goes into one: a slope, an old state."""
+        given = value_of(block.of(root)) if is_pure(root) else None
+        if given is None or given.size < 2:
+            return
+        start, end = block.span(root)
+        fitting = []
+        for cost, made in islice(changes(block, root, names, value_of), self.most):
+            text = block.with_(made)
+            if not self.budget.text():
+                break
+            value = value_of(text[start : end + len(text) - len(block.text)])
+            if value is not None and value.shape == given.shape and np.all(np.isfinite(value)) and not same(value, given):
+                fitting.append(Rewrite(home, block, made, frozenset(self.wrong), frozenset(), cost))
+        self.aside += fitting[:_MOST_ASIDE]
 
     def _roots(self, statement: ast.stmt) -> Iterator[tuple[ast.expr, list[int], float]]:
         """Expressions of a statement, the nodes that they make or that read them, and with which sign."""
@@ -319,18 +395,18 @@ class _Watching:
     def _try(
         self, home: Home, block: Block, root: ast.expr, nodes: Sequence[int], sign: float, value_of: ValueOf, names: Sequence[str]
     ) -> None:
-        slopes = [s.get(nodes[-1]) for s in self.slopes] if nodes else []
+        slopes = self._slopes_at(nodes[-1]) if nodes else None
         given = value_of(block.of(root)) if is_pure(root) else None
-        if given is None or (nodes and not any(slopes[k] is not None for k in self.wrong)):
+        if given is None or (slopes is not None and not np.any(slopes[self.wrong])):
             return
         whole = self.backward.values[nodes[-1]].shape if nodes else given.shape
         alike = [v / self.backward.scale for v in (*self._alike(given), np.zeros(given.shape))]
-        wanted = [v for v in alike if not nodes or self._mends(slopes, self._change(sign, v, given, whole))]
+        wanted = [v for v in alike if slopes is None or self._mends(slopes, self._change(sign, v, given, whole))]
         if bool(wanted) != self.meant:
             return
         start, end = block.span(root)
         kept = dict.fromkeys((True, False), 0)
-        done = not isinstance(root, ast.Name) and self._is_right(given)
+        done = not isinstance(root, ast.Name) and self._is_right(given) and not self._handed_in(given)
         more = completed(block, root, names, value_of, wanted[: _MOST_WANTED if nodes else _MOST_GUESSED])
         small = islice(changes(block, root, names, value_of), self.most)
         for is_more, (cost, made) in chain(((True, m) for m in more), ((False, s) for s in small)):
@@ -338,15 +414,17 @@ class _Watching:
             if kept[is_more] >= _MOST_KEPT or (home.file, block.first, text) in self.seen:
                 continue
             self.seen.add((home.file, block.first, text))
+            if not self.budget.text():
+                return
             value = value_of(text[start : end + len(text) - len(block.text)])
             if value is None or value.shape != given.shape or not np.all(np.isfinite(value)) or same(value, given):
                 continue
-            meant = self._is_right(value) or not np.any(value)
-            if nodes:
+            if slopes is not None:
                 mends = self._mends(slopes, self._change(sign, value, given, whole))
             else:
-                mends = frozenset(self.wrong if self._is_right(value) and np.any(value) else ())
+                mends = frozenset(self.wrong if np.any(value) and self._is_right(value) else ())
             if mends:
+                meant = self._is_right(value) or not np.any(value)
                 self.found.append(Rewrite(home, block, made, mends, self._leaves(mends), cost + 2 * done + (not meant)))
                 kept[is_more] += 1
 
@@ -357,7 +435,19 @@ class _Watching:
 
     def _is_right(self, given: Array) -> bool:
         """Whether it is the right gradient of something: then what makes it another one would stand elsewhere."""
-        return any(same(given * self.backward.scale, v) for v in self._alike(given))
+        shape = np.squeeze(given).shape
+        if shape not in self.right_rows:
+            self.right_rows[shape] = np.array([v.reshape(-1) for v in self._alike(given)]).reshape(-1, given.size)
+        rows, mine = self.right_rows[shape], given.reshape(-1) * self.backward.scale
+        return bool(np.any(np.all(np.abs(rows - mine) <= 1e-7 * np.max(np.abs(rows), axis=1, keepdims=True, initial=0.0), axis=1)))
+
+    def _handed_in(self, given: Array) -> bool:
+        """Whether it is only what is handed in from outside: there something may well be missing beside it."""
+        v = self.backward.point.cotangents[0]
+        given = np.squeeze(given)
+        return any(
+            a.shape == given.shape and same(given, a) for one in (*v.dys, *v.dfinal.values()) for a in (np.squeeze(one), np.squeeze(one).T)
+        )
 
     def _alike(self, given: Array) -> Sequence[Array]:
         return self.right_values.get(np.squeeze(given).shape, ())
@@ -371,23 +461,23 @@ class _Watching:
         except ValueError:
             return None
 
-    def _mends(self, slopes: Sequence[Array | None], change: Array | None) -> frozenset[int]:
+    def _slopes_at(self, node: int) -> Array:
+        """d <line, gradient> / d(node) for each line, one below the other."""
+        if node not in self.at_node:
+            none = np.zeros(self.backward.values[node].shape)
+            self.at_node[node] = np.stack([s.get(node, none) for s in self.slopes])
+        return self.at_node[node]
+
+    def _mends(self, slopes: Array, change: Array | None) -> frozenset[int]:
         """The wrong gradients that a change makes right, if it spoils none."""
         if change is None:
             return frozenset()
-        mends = set()
-        for k, slope in enumerate(slopes):
-            if slope is None:
-                moved, size = 0.0, 0.0
-            else:
-                terms = slope * change
-                moved, size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
-            if k in self.wrong:
-                if abs(moved - self.goal[k]) <= 1e-7 * (size + abs(self.goal[k])):
-                    mends.add(k)
-            elif abs(moved) > 1e-7 * size + self.same[k]:
-                return frozenset()
-        return frozenset(mends)
+        terms = (slopes * change).reshape(len(slopes), -1)
+        moved, size = terms.sum(axis=1), np.abs(terms).sum(axis=1)
+        if np.any(self.is_right & (np.abs(moved) > 1e-7 * size + self.spoilt)):
+            return frozenset()
+        mends = ~self.is_right & (np.abs(moved - self.goals) <= 1e-7 * (size + np.abs(self.goals)))
+        return frozenset(int(k) for k in np.flatnonzero(mends))
 
 
 def _gates(shape: tuple[int, ...], H: int) -> list[tuple[slice, ...]]:

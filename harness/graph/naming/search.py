@@ -14,6 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
+from bptt.harness.graph.naming.budget import Budget
 from bptt.harness.graph.naming.edits import FORMS, LAST, PORTIONS, Edit, Impossible, Sequence_, number, summed
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import EdgeClass, UnitKey
@@ -39,23 +40,6 @@ class Found:
 
     edits: tuple[Edit, ...]
     cost: float
-
-
-@dataclass
-class Budget:
-    """How much may still be tried.   left: edges that may be swept;   whole: what this is a part of"""
-
-    left: int
-    whole: Budget | None = None
-
-    def spend(self, edges: int) -> bool:
-        """Whether so many more edges may be swept."""
-        self.left -= edges
-        return self.left > 0 and (self.whole is None or self.whole.spend(edges))
-
-    def part(self, of: int) -> Budget:
-        """One part of so many."""
-        return Budget(self.left // of, self)
 
 
 @dataclass
@@ -177,7 +161,7 @@ def _by_stages(
     for stage in stages:
         found: list[Found] = []
         for cost, edit in _with_siblings(small, stage()):
-            if not budget.spend(len(small.model.edges) * (len(small.cotangents) if kept.whole else 1)):
+            if not budget.edit(len(small.model.edges) * (len(small.cotangents) if kept.whole else 1)):
                 return tuple(sorted(found, key=lambda f: f.cost))
             edits = (*base, edit)
             try:
@@ -631,7 +615,7 @@ def _pair(small: Point, large: Point, kept: _Kept, budget: Budget) -> tuple[Foun
     found = []
     for i in np.flatnonzero(high > low):
         for j in order[low[i] : high[i]]:
-            if j <= i or not budget.spend(len(small.model.edges)) or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
+            if j <= i or not budget.edit(len(small.model.edges)) or not np.all(np.abs(changes[i] + changes[j] - delta) <= 4 * small.same):
                 continue
             edits = (kept.edits[nonzero[i]], kept.edits[nonzero[j]])
             try:
@@ -649,7 +633,7 @@ def _peeled(
 ) -> tuple[Found, ...]:
     """Two mistakes or more: one that mends some entries and spoils none, then what is left, as if that one were mended."""
     for edit in kept.best(breadth):
-        if budget.left <= 0:
+        if not budget.is_left:
             return ()
         edits, again = (*base, edit), _Kept(whole=kept.whole)
         if found := _one_more(small, large, edits, budget, again):

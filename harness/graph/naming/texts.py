@@ -85,7 +85,7 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     values = {text: v for text in names if (v := value_of(text)) is not None}
     atoms = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and id(n) not in called]
     atoms = [n for n in atoms if id(n) not in inner and value_of(block.of(n)) is not None]
-    atoms += [n for n in nodes if isinstance(n, ast.Constant) and type(n.value) is float]
+    atoms += [n for n in nodes if (isinstance(n, ast.Constant) and type(n.value) is float) or is_zeros(n)]
     places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
     small = list(slips(block, nodes, called, places))
     yield from ((1.0, (c,)) for c in small)
@@ -99,6 +99,10 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     small += [c for cost, c in forms if cost < 2]
     singles = [*small[:_MOST_PAIRED], *other[:_MOST_PAIRED]]
     yield from ((3.0, (a, b)) for a, b in combinations(singles, 2) if a[1] <= b[0] or b[1] <= a[0])
+
+
+def is_zeros(n: ast.expr) -> bool:
+    return isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in ("zeros", "zeros_like")
 
 
 def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set[int]) -> Iterator[Change]:
@@ -218,7 +222,7 @@ def _more(
         if own is None or own.size < 2:
             continue
         for name, value in values.items():
-            if (value.size > 1 or (value.ndim == 0 and value not in (0, 1))) and _fits(value, own):
+            if (value.size > 1 or (value.ndim == 0 and value not in (0, 1))) and _fits(value, own.shape):
                 yield (*block.span(n), f"{_alone(block, n)} * {name}")
                 if value.shape == own.shape:
                     yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
@@ -235,23 +239,21 @@ def completed(
     block: Block, root: ast.expr, names: Sequence[str], value_of: ValueOf, wanted: Sequence[Array]
 ) -> Iterator[tuple[float, tuple[Change, ...]]]:
     """The expression with a factor or a term more, with which it is one of the values that are wanted; found by the numbers alone."""
-    values = {text: v for text in names if (v := value_of(text)) is not None and v.size}
+    values = distinct({text: v for text in names if (v := value_of(text)) is not None and v.size})
     given = value_of(block.of(root))
     plain = not isinstance(root, ast.BinOp | ast.UnaryOp) or isinstance(root.op, ast.Mult | ast.Div | ast.MatMult)
     start, end = block.span(root)
     if given is None:
         return
     arrays = {text: v for text, v in values.items() if v.size > 1 or (v.ndim == 0 and v not in (0, 1))}
+    texts, rows = _table(arrays, given.shape)
     for one in wanted:
         target = one.reshape(given.shape)
         if not np.any(target):
             continue  # nearly everything times something is that
-        for name, value in arrays.items():
-            if _fits(value, given):
-                for form, of in _factors(value):
-                    if same(given * of(value), target):
-                        factor = f"* {form.format(q=name)}".replace("* 1 /", "/")
-                        yield 2.0, ((end, end, f" {factor}"),) if plain else ((start, end, f"({block.of(root)}) {factor}"),)
+        for k in _equal_at(rows * given.reshape(-1), target.reshape(-1)):
+            factor = f"* {texts[k]}".replace("* 1 /", "/")
+            yield 2.0, ((end, end, f" {factor}"),) if plain else ((start, end, f"({block.of(root)}) {factor}"),)
         missing = target - given
         if given.ndim == 0 or not np.any(missing):
             continue
@@ -259,22 +261,52 @@ def completed(
             yield from ((2.0, ((end, end, f" {sign} {text}"),)) for text in products(values, term))
 
 
+def distinct(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The first name of each value."""
+    found: dict[tuple[object, bytes], str] = {}
+    for text, v in values.items():
+        found.setdefault((v.shape, v.tobytes()), text)
+    return {text: values[text] for text in found.values()}
+
+
 def products(values: Mapping[str, Array], wanted: Array) -> Iterator[str]:
     """Names, and products of two, that have this value."""
-    n = wanted.size
+    if not wanted.size:
+        return
+    n, largest = wanted.size, int(np.argmax(np.abs(wanted)))
+    size = float(np.abs(wanted).reshape(-1)[largest])
     yield from (name for name, v in values.items() if v.size == n and same(v, wanted))
-    some = {name: v for name, v in values.items() if v.ndim == 2}
+    some = {name: v for name, v in values.items() if v.ndim == 2} if wanted.ndim == 2 else {}
     for p, x in some.items():
         for q, y in some.items():
             for form, a, b in (("{p} @ {q}.T", x, y.T), ("{p}.T @ {q}", x.T, y), ("{p} @ {q}", x, y)):
-                if a.shape[1] == b.shape[0] and (a.shape[0], b.shape[1]) == wanted.shape and same(a @ b, wanted):
-                    yield form.format(p=p, q=q)
-    for p, x in values.items():
-        if x.shape != wanted.shape or x.ndim == 0:
-            continue
-        for q, y in values.items():
-            if _fits(y, x):
-                yield from (f"{p} * {form.format(q=q)}".replace("* 1 /", "/") for form, of in _factors(y) if same(x * of(y), wanted))
+                if a.shape[1] == b.shape[0] and (a.shape[0], b.shape[1]) == wanted.shape:
+                    i, j = divmod(largest, wanted.shape[1])
+                    if abs(float(a[i] @ b[:, j]) - wanted[i, j]) <= 1e-7 * size and same(a @ b, wanted):
+                        yield form.format(p=p, q=q)
+    alike = [(p, x.reshape(-1)) for p, x in values.items() if x.shape == wanted.shape and x.ndim]
+    texts, rows = _table(values, wanted.shape) if alike else ([], np.zeros((0, n)))
+    for p, x in alike:
+        yield from (f"{p} * {texts[k]}".replace("* 1 /", "/") for k in _equal_at(rows * x, wanted.reshape(-1)))
+
+
+def _table(values: Mapping[str, Array], shape: tuple[int, ...]) -> tuple[list[str], Array]:
+    """The usual functions of all values that can be multiplied into an array of this shape: their texts, and a row for each."""
+    texts, rows = [], []
+    with np.errstate(all="ignore"):
+        for name, value in values.items():
+            if _fits(value, shape):
+                for form, of in _factors(value):
+                    texts.append(form.format(q=name))
+                    rows.append(np.broadcast_to(np.asarray(of(value), np.float64), shape).reshape(-1))
+    return texts, np.array(rows).reshape(len(rows), int(np.prod(shape, dtype=int)))
+
+
+def _equal_at(rows: Array, wanted: Array) -> Iterator[int]:
+    """The rows that are these numbers."""
+    with np.errstate(all="ignore"):
+        right = np.all(np.abs(rows - wanted) <= 1e-7 * np.max(np.abs(wanted), initial=0.0) + 1e-300, axis=1)
+    yield from (int(k) for k in np.flatnonzero(right))
 
 
 def _factors(value: Array) -> Iterator[tuple[str, Callable[[Array], Array]]]:
@@ -292,9 +324,9 @@ def same(a: Array | None, b: Array) -> bool:
     return bool(np.all(np.abs(a.reshape(b.shape) - b) <= 1e-7 * np.max(np.abs(b), initial=0.0) + 1e-300))
 
 
-def _fits(value: Array, own: Array) -> bool:
-    """Whether it can be multiplied into the other without another shape."""
+def _fits(value: Array, shape: tuple[int, ...]) -> bool:
+    """Whether it can be multiplied into an array of this shape, and leaves it that."""
     try:
-        return bool(np.broadcast_shapes(value.shape, own.shape) == own.shape)
+        return bool(np.broadcast_shapes(value.shape, shape) == shape)
     except ValueError:
         return False

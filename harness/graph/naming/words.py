@@ -109,6 +109,15 @@ def rewritten(frame: Frame, how: Mended) -> Cause:
     return Cause("line-wrong", f"line {frame.line}: {what}", evidence, 1.0, how.text, Source(frame.file, frame.line), how.text)
 
 
+def unknown(edits: int, texts: int) -> Cause:
+    """That nothing was found, and what was tried."""
+    evidence = (
+        f"{edits} changes of the derivative of your own forward pass (a term left out, doubled, turned, of another value or step) and "
+        f"{texts} changes of the text of your backward were tried; none gives your numbers at two sizes"
+    )
+    return Cause("unknown", "not known why: the place and the numbers are all that can be said", evidence, 0.0, "")
+
+
 def _difference(how: Mended) -> str:
     """What is another one in a line."""
     if how.before:

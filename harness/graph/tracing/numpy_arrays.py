@@ -94,11 +94,11 @@ def here(stop_at: CodeType) -> Place:
     return tuple(reversed(found))
 
 
-_FRAMES: dict[tuple[CodeType, int], Frame] = {}
+_FRAMES: dict[tuple[str, CodeType, int], Frame] = {}
 
 
 def _frame(code: CodeType, at: int, line: int) -> Frame:
-    key = (code, at)
+    key = (code.co_filename, code, at)  # equal code of two files is one key
     if key not in _FRAMES:
         positions = next(islice(code.co_positions(), at // 2, None), (None, None, None, None))
         start, end, column, end_column = positions
