@@ -42,6 +42,8 @@ _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 _AGREE = 1e-5
 #: How much is tried at most (see `budget`): some three seconds, as long as most checks that fail take.
 _EFFORT = 150_000
+#: What a pass that is followed costs, and what its lines cost that are given other values: so many times its operations.
+_PER_NODE = 40
 #: Edits behind which a value may stand that the backward keeps, and keeps wrongly.
 _OF_VALUES = frozenset(("derivative", "value", "operand", "bar"))
 #: At most so many mistakes are peeled off, one at a time.
@@ -124,6 +126,7 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
         if isinstance(beside, Refused):
             return Explanation(refusal=beside.words)
         points.append((at, beside))
+        budget.pay(_PER_NODE * len(beside.model.graph.nodes))
         if causes := _by_roundings(subject, at, beside, budget):
             return Explanation(causes)
         if base and (single := one_mistake(at, beside, budget.part(4))):
@@ -136,15 +139,17 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
             if searched.found:
                 return Explanation(_causes(subject, at, beside, searched.found[0].edits, budget))
             base = (*base, *searched.here_only) if not start else base
-    at, beside = _point(subject, _MANY[0]), _point(subject, _MANY[1])
+    at, beside = (_point(subject, _MANY[0]), _point(subject, _MANY[1])) if budget.is_left else (None, None)
     if isinstance(at, Point) and isinstance(beside, Point) and at.wrong:
+        budget.pay(_PER_NODE * len(beside.model.graph.nodes))
         if many := one_mistake(at, beside, budget.part(2)):
             return Explanation(_causes(subject, at, beside, many[0].edits, budget))
         points.append((at, beside))
     for at, beside in points if budget.is_left else ():
         if causes := _by_gates(subject, at.case, beside.case, budget):
             return Explanation(causes)
-    line = line or next((causes for at, beside in points if (causes := _by_lines(subject, at, beside, budget))), ())
+    for at, beside in points[1:]:  # at the first it was asked already; at the second always: to know the line is worth it
+        line = line or (_by_lines(subject, at, beside, budget) if budget.is_left or at is points[1][0] else ())
     return Explanation(line or ((words.unknown(budget.edits, budget.texts),) if points else ()))
 
 
@@ -181,6 +186,7 @@ def _by_lines(subject: Subject, at: Point, beside: Point, budget: Budget, sure: 
     here, there = _backward(subject, at), _backward(subject, beside)
     if here is None or there is None:
         return ()
+    budget.pay(_PER_NODE * len(here.graph.nodes))
     right, right_there = at.exact[0].bars, beside.exact[0].bars
     for frame in here.needless(right):
         if there.right_without(frame, right_there):

@@ -34,6 +34,12 @@ class Budget:
             one.texts += 1
         return self.is_left
 
+    def pay(self, price: int) -> bool:
+        """Whether anything is left after something else that costs as much."""
+        for one in self._all():
+            one.left -= price
+        return self.is_left
+
     def part(self, of: int) -> Budget:
         """One part of so many."""
         return Budget(self.left // of, self)

@@ -18,6 +18,21 @@ PLANTS = {
 }
 
 
+def test_a_search_that_finds_nothing_ends_and_says_what_it_tried(tmp_path: Path) -> None:
+    """The same each time, whatever the clock says."""
+    odd = "(h.sum() * np.sign(da_n) * 0.37 + 1.3 * np.cos(3 * da_n))"
+    text = CELL.replace('dp["W_n"] += x.T @ da_n', f'dp["W_n"] += x.T @ {odd}').replace(
+        'dp["U_z"] += h.T @ da_z', f'dp["U_z"] += h.T @ {odd}'
+    )
+    subject, _ = planted(text, DA_N, DA_N, tmp_path, "MinimalGatedUnit")
+    (one,), (other,) = why(subject).causes, why(subject).causes
+    assert one == other and one.code == "unknown" and one.score == 0 and one.source is None
+    edits, texts = (
+        int(words.split()[-1]) for words in (one.evidence.split(" changes of the d")[0], one.evidence.split(" changes of the t")[0])
+    )
+    assert edits > 100 and texts > 100
+
+
 @pytest.mark.parametrize("plant", PLANTS)
 def test_the_line_is_said_as_it_should_read(plant: str, tmp_path: Path) -> None:
     text = CELL
