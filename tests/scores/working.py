@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -27,7 +29,13 @@ def options(description: str | None, **counts: int) -> argparse.ArgumentParser:
 
 
 def spread(jobs: int, one: Callable[[A], R], over: Sequence[A]) -> Iterator[R]:
-    """`one` of each, in order, as they come."""
+    """`one` of each, in order, as they come.
+
+    A function of the file that is run travels as that of the module that the file is, so that what it uses is imported there.
+    """
+    main = sys.modules["__main__"]
+    if one.__module__ == "__main__" and main.__spec__ is not None:
+        one = getattr(importlib.import_module(main.__spec__.name), one.__name__)
     found: Iterator[R] = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(delayed(one)(a) for a in over)
     return found
 
