@@ -238,7 +238,7 @@ DEFINITION = Definition(
         "epochs": 250,
         "dtype": "float32",
         "beside": "torch",
-        "torch_epochs": 250,
+        "torch_epochs": 100,
         "timed": False,
         "seed": 0,
     },

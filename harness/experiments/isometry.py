@@ -188,7 +188,7 @@ DEFINITION = Definition(
         "T": 10,
         "settle": 200,
         "windows": 4,
-        "seed": tuple(range(12)),
+        "seed": tuple(range(6)),
     },
     point=point,
     gather=gather,

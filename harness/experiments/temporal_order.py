@@ -209,7 +209,7 @@ DEFINITION = Definition(
         "alpha": 0.5,
         "cap": 20_000,
         "check": 100,
-        "seed": (0, 1, 2),
+        "seed": (0, 1),
     },
     point=point,
     gather=gather,
