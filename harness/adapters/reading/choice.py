@@ -18,8 +18,8 @@ from bptt.harness.adapters.reading.passes.form import said as forward_said
 from bptt.harness.adapters.reading.passes.gradients import gradient_values
 from bptt.harness.adapters.reading.passes.losses import loss_value
 from bptt.harness.adapters.reading.passes.results import outputs
-from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run, said
-from bptt.harness.adapters.reading.through import is_said, is_said_uphill, through_activation, up_the_error
+from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, moves, probe, run, said
+from bptt.harness.adapters.reading.through import is_said, is_said_uphill, through_activation, up_the_error, ways_of_weights
 from bptt.harness.subject import Arrays
 
 #: A difference quotient with step 1e-5 has this many digits; a mistake that is smaller is left to the checks.
@@ -85,10 +85,14 @@ def _before_its_activation(reading: Reading) -> Reading:
     Raises AmbiguousError where no word does, and the one would be called right and the other wrong.
     """
     other = up_the_error(reading)
-    if other is not None and is_said_uphill(reading):
-        return other
-    if other is not None and is_right(reading) is False and is_right(other):
-        raise AmbiguousError(f"with ({said(reading)}) its gradients are wrong, and they are right where that is target - output")
+    if other is not None and not is_said_uphill(reading):
+        if is_right(reading) is False and is_right(other):
+            raise AmbiguousError(f"with ({said(reading)}) its gradients are wrong, and they are right where that is target - output")
+    elif other is not None:
+        # Where weights go up along what comes back, what is handed over and what comes back are both minus a gradient.
+        ways = ways_of_weights(reading) if not moves(reading) else {"down"}
+        if ways == {"down"} or (ways != {"up"} and not is_right(reading)):
+            return other
     other = through_activation(reading)
     if other is None:
         return reading

@@ -26,6 +26,7 @@ _PREDICTED = re.compile(
     r"(^|_)(y_?)?(p|ps|probs?|probabilit(y|ies)|preds?|predicted|prediction|y_?hats?|hat|outputs?|out|o|a|y)(_|$|s$)", re.I
 )
 _TRUE = re.compile(r"(^|_)(y|ys|t|ts|targets?|labels?|true|truth|one_?hot|expected|gold)(_|$|\d)", re.I)
+_RATE = re.compile(r"(^|_)(lr|eta|alpha|rate|learning_?rate|step_?size)(_|$)", re.I)
 
 
 def through_activation(reading: Reading) -> Reading | None:
@@ -87,6 +88,22 @@ def up_the_error(reading: Reading) -> Reading | None:
 def is_said_uphill(reading: Reading) -> bool:
     """Whether the author makes an error of target - output, or of minus a softmax."""
     return any(_is_difference(n, up=True) or _is_minus_softmax(n) for n in _nodes(reading))
+
+
+def ways_of_weights(reading: Reading) -> set[str]:
+    """How the author's own steps go: "up", ``W += lr * dW``, or "down", ``W = W - lr * dW``."""
+    found = set()
+    for node in _nodes(reading):
+        match node:
+            case ast.AugAssign(op=ast.Add() | ast.Sub() as op, value=step):
+                pass
+            case ast.Assign(value=ast.BinOp(op=ast.Add() | ast.Sub() as op, right=step)):
+                pass
+            case _:
+                continue
+        if any(_RATE.search(_last_name(n)) for n in ast.walk(step) if isinstance(n, ast.Name | ast.Attribute)):
+            found.add("up" if isinstance(op, ast.Add) else "down")
+    return found
 
 
 def _is_minus_softmax(node: ast.AST) -> bool:

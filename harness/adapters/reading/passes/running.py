@@ -136,7 +136,7 @@ def _is_alone(reading: Reading) -> bool:
 def run_forward(reading: Reading, root: Any, values: Values, watch: bool = False) -> Pass:
     """The forward pass on an object."""
     forward = reading.forward
-    before = {p.name: np.array(read(root, p.slot)) for p in forward.parameters} if watch or _moves(reading) else {}
+    before = {p.name: np.array(read(root, p.slot)) for p in forward.parameters} if watch or moves(reading) else {}
     alone = _is_alone(reading)
     local = watch or any(p.kind == "local" for p in reading.gradients.values())
     first = forward.owner.function(root, forward.method)
@@ -148,7 +148,7 @@ def run_forward(reading: Reading, root: Any, values: Values, watch: bool = False
     return Pass(root, result, result, before, kept, kept)
 
 
-def _moves(reading: Reading) -> bool:
+def moves(reading: Reading) -> bool:
     """Whether a gradient is told by how its weight changes."""
     return any(p.kind in ("change", "updated") for p in reading.gradients.values())
 

@@ -13,6 +13,7 @@ from bptt.harness.adapters.reading.adapt import adapt
 from bptt.harness.adapters.reading.choice import is_right
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.errors import UsageError
+from bptt.harness.run.runner import check
 
 AMBIGUOUS = """
 import numpy as np
@@ -150,3 +151,63 @@ def test_a_layer_that_wants_two_steps_is_judged_over_two_and_more(tmp_path: Path
     assert subject is not None and subject.lengths_of_sequence is not None and min(subject.lengths_of_sequence) == 2
     assert any("a single step (T = 1)" in said for said in subject.undriven)
     assert is_right(subject.implementation.reading) is right
+
+
+UPHILL = """
+import numpy as np
+
+class RNN:
+    def __init__(self, n_in, n_hidden, n_out, lr=0.01):
+        rng = np.random.RandomState(0)
+        self.lr = lr
+        self.Wxh = rng.randn(n_hidden, n_in) * 0.1
+        self.Whh = rng.randn(n_hidden, n_hidden) * 0.1
+        self.Why = rng.randn(n_out, n_hidden) * 0.1
+
+    def forward(self, xs):
+        self.xs = xs
+        self.hs = [np.zeros(self.Whh.shape[0])]
+        ys = []
+        for x in xs:
+            self.hs.append(np.tanh(self.Wxh @ x + self.Whh @ self.hs[-1]))
+            ys.append(self.Why @ self.hs[-1])
+        return np.array(ys)
+
+    def backward(self, errors):
+        dWxh, dWhh, dWhy = np.zeros_like(self.Wxh), np.zeros_like(self.Whh), np.zeros_like(self.Why)
+        dh_next = np.zeros(self.Whh.shape[0])
+        for t in reversed(range(len(errors))):
+            dWhy += np.outer(errors[t], self.hs[t + 1])
+            dh = self.Why.T @ errors[t] + dh_next
+            da = dh * (1 - self.hs[t + 1] ** 2)
+            dWxh += np.outer(da, self.xs[t])
+            dWhh += np.outer(da, self.hs[t])
+            dh_next = self.Whh.T @ da
+        return RETURNED
+
+    def train(self, xs, targets):
+        outputs = self.forward(xs)
+        dWxh, dWhh, dWhy = self.backward(targets - outputs)
+        STEP
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "step", "right"),
+    [
+        ("dWxh, dWhh, dWhy", "self.Wxh += self.lr * dWxh", True),
+        ("dWxh, dWhh, dWhy", "self.Wxh -= self.lr * dWxh", False),
+        ("dWxh, dWhh, dWhy", "return dWxh", True),
+        ("-dWxh, -dWhh, -dWhy", "self.Wxh -= self.lr * dWxh", True),
+        ("-dWxh, -dWhh, -dWhy", "self.Wxh = self.Wxh + self.lr * dWxh", False),
+        ("-dWxh, -dWhh, -dWhy", "return dWxh", True),
+        ("dWxh, dWhh, -dWhy", "return dWxh", False),
+    ],
+)
+def test_whether_an_error_of_target_less_output_is_meant_is_told_by_the_steps(
+    tmp_path: Path, returned: str, step: str, right: bool
+) -> None:
+    """The author hands over target - output: what comes back is the gradient, or minus it where weights go up along it."""
+    path = tmp_path / "net.py"
+    path.write_text(UPHILL.replace("RETURNED", returned).replace("STEP", step), encoding="utf-8")
+    assert check(f"{path}:RNN", isolate=False, select=["GRD110"]).ok is right
