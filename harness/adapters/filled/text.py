@@ -420,6 +420,7 @@ def _cotangent(reading: Reading, path: Path, value: str) -> str:
     as_ = next((s[2] for s in given if s[0] == "cotangent" and s[1] == path), reading.forward.layout(path))
     axes = _axes(reading.forward.layout(path))
     value = f"centred({value})" if reading.forward.through.get(path) == "softmax" else value
+    value = f"-({value})" if reading.uphill else value
     return value if as_ == axes else f"formed({value}, {axes!r}, {as_.replace('S', 'T')!r})"
 
 
