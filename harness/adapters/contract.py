@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -152,7 +153,7 @@ def _options(impl: object, spec: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, check in _CHECKS.items():
         value = getattr(impl, name, None)  # what it declares is asked for without a net: a claim that raises is never left out
-        if value is not None:
+        if value is not None and not inspect.isroutine(value):  # a method of that name is no claim
             options[name] = check(value, f"{spec}: {short_name(impl)}", name)
     return options
 

@@ -114,3 +114,8 @@ def test_constructor_arguments() -> None:
 @pytest.mark.parametrize("other", [3, "text", dict, types.ModuleType("empty"), without(Cell, "zero_state", "run")])
 def test_other_things_are_not_mine(other: Any) -> None:
     assert adapt(other, "t", None) is None
+
+
+def test_a_method_that_is_called_as_a_claim_is_none() -> None:
+    subject = adapt(without(Cell, clip=lambda self, gradients: gradients, lengths=lambda self: 3), "t", None)
+    assert subject is not None and subject.clip is None and not subject.lengths
