@@ -457,11 +457,18 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
             module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
             folders.append(path.parents[depth + 1])
         except Exception as error:  # whatever the lines of what it imports raise: what it defines may need none of them
-            if not _raised_by_an_import(error, tree, str(path)):
+            if not _raised_by_an_import(error, tree, str(path)) and not _raised_by_a_trial(error, tree, str(path)):
                 raise
             with _importable(*folders):
                 source.run_definitions(module, tree, str(path))
             return
+
+
+def _raised_by_a_trial(error: Exception, tree: ast.Module, file: str) -> bool:
+    """Whether a line at the top of a file that defines something raises, as one that tries out what stands above it."""
+    definitions = [n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    top = next((line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file), 0)
+    return bool(definitions) and not any(n.lineno <= top <= (n.end_lineno or 0) for n in definitions)
 
 
 def _raised_by_an_import(error: Exception, tree: ast.Module, file: str) -> bool:
@@ -470,9 +477,12 @@ def _raised_by_an_import(error: Exception, tree: ast.Module, file: str) -> bool:
 
 
 def _added_above(path: Path, error: ModuleNotFoundError, folders: list[Path]) -> bool:
-    """Whether a folder above the file holds what was not found: it is added to `folders`."""
+    """Whether a folder above the file, or the one folder beside it, holds what was not found: it is added to `folders`."""
     wanted = (error.name or "").partition(".")[0]
     above = next((f for f in path.parents if wanted and ((f / wanted).is_dir() or (f / f"{wanted}.py").is_file())), None)
+    if above is None and wanted:  # one beside it, which its author's sys.path names as seen from a folder above
+        beside = [f.parent for folder in path.parents[1:3] for f in sorted(folder.glob(f"*/{wanted}.py"))]
+        above = beside[0] if len(beside) == 1 else None
     if above is None or above in folders:
         return False
     folders.append(above)

@@ -169,6 +169,8 @@ def _argument(forward: Forward, name: str, role: str, target: str) -> str:
         return _formed_state(forward, role)
     if role == "state":
         return f"({_formed_state(forward, 'h')}, {_formed_state(forward, 'c')})"
+    if role == "again":
+        return f"0 * {_formed_state(forward, 'h')}"
     if role in JOINED:
         return f"[{', '.join(_argument(forward, name, each, target) for each in role)}]"
     if role == "targets":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +64,8 @@ def _letters(changed: Mapping[str, set[tuple[str, int]]], base: Shapes) -> dict[
     for name, axes in changed.items():
         if any((n, 0) in axes and (n, 1) in axes for n in squares):
             give(name, "H")
+    units = [re.sub(r"_?\d+$", "", n) for n in found]
+    found |= {n: "H" for n in changed if re.sub(r"_?\d+$", "", n) in units}  # of more layers
     for name in changed:
         role = next((r for r in words.roles(name.rpartition(".")[2]) if r in "DHO"), None)
         if name not in found and role is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -58,7 +59,17 @@ def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
 def _says_all(owner: Owner, roles: Mapping[str, str]) -> bool:
     """Whether the author's names say what each argument is: then one way to read them that runs is enough."""
     open_ = {n: r for n, r in roles.items() if r != "weights"}
-    return len(open_) == 1 or all(r in words.roles(n) or (r == "state" and words.roles(n)) for n, r in open_.items())
+    return len(open_) == 1 or all(r in words.roles(n) or r == "again" or (r == "state" and words.roles(n)) for n, r in open_.items())
+
+
+def _of_layers(names: Sequence[str]) -> dict[str, str]:
+    """States of several layers, hprev, hprev2, hprev3: what the first of them is called without a number, "again" for the others."""
+    found: dict[str, str] = {}
+    for name in names:
+        stem = re.sub(r"_?\d+", "", name)
+        if {"h", "c"}.intersection(words.roles(stem)) and sum(re.sub(r"_?\d+", "", n) == stem for n in names) > 1:
+            found[name] = "again" if stem in found.values() else stem
+    return found
 
 
 _ONCE = ("x", "h", "c", "state", "targets", *JOINED)
@@ -68,8 +79,12 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
     fixed = {n: "weights" for n in names if n in owner.handed}
     open_ = [n for n in names if n not in fixed]
     choices: list[tuple[str, ...]] = []
+    layers = _of_layers(open_)
     for k, name in enumerate(open_):
-        suggested = [r for r in words.roles(name) if r not in ("params", "Z", "truncation")]
+        if layers.get(name) == "again":
+            choices.append(("again",))
+            continue
+        suggested = [r for r in words.roles(layers.get(name, name)) if r not in ("params", "Z", "truncation")]
         if len(open_) == 1 or (not suggested and k == 0):
             suggested = ["x", *suggested]
         if len(open_) == 1:

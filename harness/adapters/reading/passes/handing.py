@@ -42,6 +42,8 @@ def hand(forward: Forward, role: str, values: Values, root: Any, argument: str) 
         return symbols(forward, root, values.x) if forward.x == "k" else handed_x(forward, values.x)
     if role in ("h", "c"):
         return formed(np.array(values.state[role]), "NH", forward.state)
+    if role == "again":
+        return formed(np.zeros_like(values.state["h"]), "NH", forward.state)
     if role == "state":
         return tuple(formed(values.state[s], "NH", forward.state) for s in "hc")
     if role in JOINED:
