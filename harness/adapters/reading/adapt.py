@@ -386,6 +386,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     except NotUnderstoodError as error:
         made = _over_more(made, error)
     made = _of_more_units(made)
+    implementation.try_complex((made.input_sizes or (forward.sizes.D,))[0], (made.hidden_sizes or (forward.sizes.H,))[0])
     return replace(made, stateless=_stateless(made, reading) if over_time else None)
 
 

@@ -33,6 +33,7 @@ class _Read:
     def __init__(self, reading: Reading) -> None:
         self._reading = self._last = reading
         self._made: dict[tuple[int | tuple[int, ...], ...], Forward] = {}
+        self._complex_zeros = False
         self._moves = any(p.kind in ("change", "updated") for p in reading.gradients.values())
 
     @property
@@ -94,15 +95,55 @@ class _Read:
 
     @contextlib.contextmanager
     def _strict(self, params: Arrays, *inputs: Array) -> Iterator[None]:
-        """In complex numbers a dropped imaginary part is an error."""
-        with warnings.catch_warnings():
-            if any(v.dtype.kind == "c" for v in (*params.values(), *inputs)):
-                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        """In complex numbers a dropped imaginary part is an error, and ``np.zeros(shape)`` is made of them once it has been one."""
+        if not any(v.dtype.kind == "c" for v in (*params.values(), *inputs)):
             yield
+            return
+        with warnings.catch_warnings(), _complex_zeros() if self._complex_zeros else contextlib.nullcontext():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            try:
+                yield
+            except np.exceptions.ComplexWarning:
+                self._complex_zeros = True
+                raise
+
+    def try_complex(self, D: int, H: int) -> None:
+        """One pass in complex numbers, so that what it writes into is known to have to be made of them."""
+        rng = np.random.default_rng(6)
+        sizes = self._reading.forward.sizes
+        with contextlib.suppress(Exception), quiet():  # the user's code, in numbers of ours
+            params = {n: v + 0j for n, v in self.init(rng, D, H).items()}
+            self._pass(params, rng, sizes.T, sizes.N)
+
+    def _pass(self, params: Arrays, rng: np.random.Generator, T: int, N: int) -> None:
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def _complex_zeros() -> Iterator[None]:
+    """NumPy's zeros, ones and empty arrays, where they would be float64, are complex128."""
+    floats, before = (None, float, np.float64, "float64", "float", "d"), {n: getattr(np, n) for n in ("zeros", "ones", "empty")}
+
+    def of_complex(make: Any) -> Any:
+        def made(shape: Any, dtype: Any = None, *rest: Any, **more: Any) -> Any:
+            return make(shape, complex if any(dtype is f or (isinstance(f, str) and dtype == f) for f in floats) else dtype, *rest, **more)
+
+        return made
+
+    try:
+        for name, make in before.items():
+            setattr(np, name, of_complex(make))
+        yield
+    finally:
+        for name, make in before.items():
+            setattr(np, name, make)
 
 
 class ReadNetwork(_Read):
     """Inputs and targets to a loss; where cotangents are handed over instead, the loss is their product with the output."""
+
+    def _pass(self, params: Arrays, rng: np.random.Generator, T: int, N: int) -> None:
+        self.loss_alone(params, *self.batch(rng, params, T, N), self.zero_state(params, N))
 
     def batch(self, rng: np.random.Generator, params: Arrays, T: int, N: int) -> tuple[Array, Array]:
         reading = self.at(params)
@@ -170,6 +211,9 @@ def _shape(forward: Forward, path: Path, sizes: Sizes) -> tuple[int, ...]:
 
 class ReadLayer(_Read):
     """A whole sequence at a time."""
+
+    def _pass(self, params: Arrays, rng: np.random.Generator, T: int, N: int) -> None:
+        self.run(params, rng.normal(size=(T, N, self._forward(params).sizes.D)) + 0j, self.zero_state(params, N))
 
     def _states(self) -> tuple[str, ...]:
         return tuple(s for s in self._reading.forward.states if final_place(self._reading, s) is not None)
@@ -344,6 +388,9 @@ class ReadStep(_Read):
     def __init__(self, reading: Reading) -> None:
         super().__init__(reading)
         self._held: tuple[Reading, list[Array], list[Any]] = (reading, [], [])
+
+    def _pass(self, params: Arrays, rng: np.random.Generator, T: int, N: int) -> None:
+        self.run(params, rng.normal(size=(T, N, self._forward(params).sizes.D)) + 0j, self.zero_state(params, N))
 
     def _objects(self, reading: Reading, params: Arrays, count: int) -> list[Any]:
         held, arrays, objects = self._held

@@ -76,7 +76,7 @@ OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first":
 
 #: Any other size: as wide as an embedding, since many have to be equal.
 _A_COUNT = re.compile(r"(_|^)(steps|len|length|iterations|heads|depth|blocks|order|rank)$", re.I)
-_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape)$|^(n|num)_", re.I)
+_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape|vocab|classes|labels|neurons|nodes)$|^(n|num)_", re.I)
 
 
 _SIZES_OF_LAYERS = re.compile(r"^(hidden|rnn|lstm|gru|layers?)_?(layers?_?)?(sizes|dims)$", re.I)

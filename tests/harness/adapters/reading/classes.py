@@ -89,11 +89,16 @@ class Float32Elman(TupleElman):
         return super().forward(x, h_prev).astype(np.float32)
 
 
-class ForgetsImaginary(TupleElman):
+class FillsZeros(TupleElman):
     def forward(self, x: Any, h_prev: Any) -> Any:
         out = np.zeros(h_prev.shape)
         out[:] = super().forward(x, h_prev)
         return out
+
+
+class ForgetsImaginary(TupleElman):
+    def forward(self, x: Any, h_prev: Any) -> Any:
+        return super().forward(x, h_prev).astype(float)
 
 
 class NoRecurrence:

@@ -74,6 +74,18 @@ def test_a_dropped_imaginary_part_is_an_error_and_not_a_wrong_number() -> None:
         impl.run({k: v.astype(complex) for k, v in params.items()}, np.ones((4, 2, 3), complex), impl.zero_state(params, 2))
 
 
+def test_zeros_that_are_filled_are_complex_where_their_user_is_asked_for_complex_numbers() -> None:
+    zeros = np.zeros
+    subject = adapt(textbook.FillsZeros, "t", None)
+    assert subject is not None
+    impl, rng = subject.implementation, np.random.default_rng(0)
+    params, xs = impl.init(rng, 3, 7), rng.normal(size=(4, 2, 3))
+    step = {k: v + 1e-30j * rng.normal(size=v.shape) for k, v in params.items()}
+    ys, _ = impl.run(step, xs + 0j, impl.zero_state(params, 2))
+    assert np.any(ys.imag) and np.allclose(ys.real, impl.run(params, xs, impl.zero_state(params, 2))[0], rtol=1e-12, atol=0)
+    assert np.zeros is zeros and np.zeros(1).dtype == float
+
+
 def test_an_instance_has_its_own_sizes_and_is_left_alone(errors_of: Any) -> None:
     rng = np.random.default_rng(0)
     cell = textbook.TupleElman(rng.normal(size=(3, 5)), rng.normal(size=(5, 5)), np.zeros(5))
