@@ -411,7 +411,8 @@ def _statement(function: ast.FunctionDef, line: int) -> ast.stmt | None:
 def names_at(home: Home, locals_: Mapping[str, Any]) -> tuple[str, ...]:
     """What there is to speak of: the function's names, attributes and parts of arrays, and all that its objects and dicts hold."""
     found = dict.fromkeys(_names_of(home.tree))
-    for name, value in locals_.items():
+    text = "".join(linecache.getlines(home.file)[home.tree.lineno - 1 : home.tree.end_lineno])
+    for name, value in sorted(locals_.items(), key=lambda held: -text.count(f"{held[0]}[")):  # of two names of one dict the usual one
         held = (
             {f"{name}.{a}": v for a, v in vars(value).items()} if hasattr(value, "__dict__") and not isinstance(value, ModuleType) else {}
         )

@@ -177,8 +177,10 @@ def _forms(block: Block, nodes: Sequence[ast.expr], but: set[int]) -> Iterator[t
     for n in nodes:
         if isinstance(n, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp) and id(n) not in but:
             cost = 2.1 if isinstance(n, ast.BinOp) else 1.1
+            start, end = block.span(n)
+            bare = block.text[start - 1 : start] + block.text[end : end + 1] == "()"  # stands in brackets of its own already
             texts = (form.format(q=_alone(block, n)) for form in _FORMS)
-            yield from ((cost, (*block.span(n), text if text.startswith("(1 - ") else f"({text})")) for text in texts)
+            yield from ((cost, (start, end, text if bare or text.startswith("(1 - ") else f"({text})")) for text in texts)
 
 
 def _spread(n: ast.Call) -> bool:

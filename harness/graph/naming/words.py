@@ -196,7 +196,7 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
     if edit.act == "turned":
         return f"{dp} is in the opposite order of the steps", "not-turned-round", f"turn {dy} round before it is added"
     if edit.act == "only":
-        which = "every parameter's gradient" if edit.more else dp
+        which = dp if not edit.more else "every parameter's gradient" if _all_parameters(point, edit) else f"that of {_whose(point, edit)}"
         return f"{which} is added up over {edit.form} only", "in-part", "add it up over all steps and all rows of the batch"
     if edit.act == "unmoved":
         said = f"{dp} gets {dy} in the order of {y}: what your forward pass reorders is not put back"
@@ -225,7 +225,8 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         return said, "rows-assigned", "np.add.at(gradient, index, share) in place of gradient[index] += share"
     if edit.act == "times":
         if edit.factor == "0" and is_parameter(point, edit):
-            return "no parameter gets a gradient", "edge-missing", f"{dp} += {term}"
+            said = "no parameter gets a gradient" if _all_parameters(point, edit) else f"{_whose(point, edit)} get no gradient"
+            return said, "edge-missing", f"{dp} += {term}"
         if edit.factor == "0":
             if where.kind == "activation":
                 return f"{dp} gets nothing from {y}{when}", "edge-missing", f"{dp} += {term}"
@@ -233,7 +234,9 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         if edit.more and edit.target[0][1].startswith("output"):
             return f"every gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
         if is_parameter(point, edit):
-            return f"every parameter's gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
+            what = f"is {edit.factor} times what it should be" if _is_number(edit.factor) else edit.factor
+            who = "every parameter's gradient" if _all_parameters(point, edit) else f"the gradient of each of {_whose(point, edit)}"
+            return f"{who} {_FACTOR.get(edit.factor, what)}", "all-scaled", "differentiate the sum, once"
         words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
         share = f"the share of {y} in {dp}" if dp not in (y, dy) else dp
         return f"{share} {words}{when}", "edge-scaled", f"{dp} += {term}"
@@ -287,6 +290,20 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         return f"{dp} takes its share from {y} of the step {'after' if edit.shift > 0 else 'before'}", "other-step", f"{dp} += {term}"
     other = gradient_of(point.model, _node_of(point, edit.other)) if edit.other else "another gradient"
     return f"{dp} is built from {other} in place of {dy}{when}", "other-gradient", f"{dp} += {term}"
+
+
+def _parameters(point: Point, edit: Edit) -> list[str]:
+    names = (point.model.graph.nodes[e.p].name for t in (edit.target, *edit.more) for e in point.model.by_key[t].edges)
+    return list(dict.fromkeys(name[1] for name in names if name is not None and name[0] == "params"))
+
+
+def _all_parameters(point: Point, edit: Edit) -> bool:
+    """Whether it is made at every parameter whose gradient is given."""
+    return set(_parameters(point, edit)) >= {name[1] for name in point.parts if name[0] == "params"}
+
+
+def _whose(point: Point, edit: Edit) -> str:
+    return joined(_parameters(point, edit))
 
 
 def is_parameter(point: Point, edit: Edit) -> bool:
