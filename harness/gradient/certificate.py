@@ -302,7 +302,7 @@ def confirmed_by_another(
     for i in candidates:
         answer = answers.get(i, "sides" if trusted else "cannot see")
         if answer != "sides":
-            below_rounding = answer == "cannot see" and oracle.exact and bool(data.state)
+            below_rounding = answer == "cannot see" and oracle.exact and by_steps.possible
             # finer differences at a kink; or all is saturated, and the function in these numbers is as flat as the subject says
             two_to_one = answer == "flat" or (answer == "sides with the subject" and not oracle.exact)
             tiny = max(abs(judged[i].exact), abs(judged[i].yours)) <= floors[judged[i].cotangent] * np.sqrt(judged[i].u.size)
@@ -337,7 +337,7 @@ def second_opinion(by_steps: OneStepAtATime, v: Cotangent, oracle: Oracle, item:
         if not oracle.exact:
             return opinion(*by_steps.finer(direction, v))
         found = opinion(*contracted(ladder(subject, data, direction), v))
-        if found == "cannot see" and data.state:
+        if found == "cannot see" and by_steps.possible:
             # one step at a time: the only difference that sees a gradient of 1e-43
             closer = opinion(*by_steps.along(direction, v))
             return "flat" if closer == "sides with the subject" else closer

@@ -85,7 +85,9 @@ def _canonical(context: CheckContext, like: str, case: Case) -> dict[str, Array]
 
 
 #: What a class is called, without what people put around it: MyLSTMCell, NumpyGRU, lstm_layer.
-_CALLED = re.compile(r"^(?:my|own|custom|simple|naive|numpy|np|torch|vanilla|basic|plain)*(lstm|gru)(?:cell|layer|net|network)?\d*$")
+_CALLED = re.compile(
+    r"^(?:my|own|custom|simple|naive|numpy|np|torch|vanilla|basic|plain|stacked|deep|multilayer|bidirectional)*(lstm|gru)(?:cell|layer|net|network)?\d*$"
+)
 
 
 def _by_its_name(context: CheckContext) -> Iterator[Evidence]:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from bptt.harness.call.cell import run
+from bptt.harness.call.network import LossAsOutput
 from bptt.harness.cases import Cotangent, Data
 from bptt.harness.gradient.derivatives.differences import FINER, contracted, entries, fine_ladder, ladder, one_difference
 from bptt.harness.gradient.derivatives.slopes import Differentiate, by_differences
@@ -27,6 +28,11 @@ class OneStepAtATime:
 
     subject: Subject
     data: Data
+
+    @property
+    def possible(self) -> bool:
+        """Whether a step leaves a state to go on from: a loss, whose steps are inside of it, leaves none."""
+        return bool(self.data.state) and not isinstance(self.subject.implementation, LossAsOutput)
 
     @cached_property
     def chain(self) -> Chain | None:

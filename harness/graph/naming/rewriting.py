@@ -123,7 +123,7 @@ def rewrites(backward: Backward, places: Sequence[Right], budget: Budget) -> Rew
             with together(several) as done:
                 if budget.text(places[0].price) and done and all(is_right(place) for place in places):
                     return Rewritten(tuple(sorted(several, key=lambda r: r.block.first)))
-    whole, here = first_right(chain(watching.started, alone), places, budget)
+    whole, here = first_right(chain(watching.started, alone, _slipped(watching.called_again(), wrong)), places, budget)
     if whole:
         return Rewritten(whole)
     return Rewritten((), (*here, *_partly(fitting, wrong, places)), tuple(watching.aside))
@@ -298,33 +298,38 @@ class _Watching:
         self.is_right = ~np.isin(np.arange(len(self.goal)), self.wrong)
         self.at_node: dict[int, Array] = {}
         self.right_values: dict[tuple[int, ...], list[Array]] = defaultdict(list)
+        self.finished: dict[tuple[int, ...], list[Array]] = defaultdict(list)
         for candidate in pool_of(backward.point, right):
             value = candidate.segments[0][0]
             if np.any(value):
-                self.right_values[np.squeeze(value).shape].append(value)
-                if value.ndim == 2 and min(value.shape) > 1:  # who works with columns has it turned
-                    self.right_values[value.T.shape].append(value.T)
-        self.right_rows: dict[tuple[int, ...], Array] = {}
+                turned = (value.T,) if value.ndim == 2 and min(value.shape) > 1 else ()  # who works with columns has it so
+                for one in (value, *turned):
+                    self.right_values[np.squeeze(one).shape].append(one)
+                    if candidate.wanted[0] != "share":
+                        self.finished[np.squeeze(one).shape].append(one)
+        self.rows: dict[tuple[bool, tuple[int, ...]], Array] = {}
         self.by_span: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
         self.homes: tuple[Home, ...] = ()
         homes: dict[tuple[str, int], Home] = {}
         for (place, _, _), nodes in backward.every.items():
-            frame = place[-1]
-            if (home := home_of(frame)) is not None:
-                homes.setdefault((home.file, home.tree.lineno), home)
-                self.by_span[frame.line, frame.column, frame.end_line, frame.end_column] += nodes
+            for frame in place:  # of a call its last operation
+                if (home := home_of(frame)) is not None:
+                    homes.setdefault((home.file, home.tree.lineno), home)
+                    self.by_span[frame.line, frame.column, frame.end_line, frame.end_column] += nodes
         self.homes = tuple(homes.values())
         self.aside: list[Rewrite] = []
         self.started: list[Rewrite] = []
         self.seen_aside = set[tuple[str, int]]()
         self.forward = {(n.place[-1].file, n.place[-1].line) for n in backward.point.model.graph.nodes if n.place}
+        self.again = set[tuple[object, int]]()
         self.by_key = {home.key: home for home in self.homes}
 
     def at_line(self, frame: FrameType) -> None:
         home = self.by_key[key_of(frame.f_code)]
-        if (home.name, frame.f_lineno) in self.passed:
+        if (home.key, frame.f_lineno) in self.passed:
+            self.again.add((home.key, frame.f_lineno))
             return
-        self.passed.add((home.name, frame.f_lineno))
+        self.passed.add((home.key, frame.f_lineno))
         statement = _statement_at(home.tree, frame.f_lineno)
         if statement is None:
             return
@@ -341,6 +346,14 @@ class _Watching:
                 self._aside(home, block, statement.value, value_of, names)
                 self._started(home, block, statement.value, value_of, names)
             self.seen_aside.add((home.file, block.first))
+
+    def called_again(self) -> list[Home]:
+        """The functions that one step goes through more than once: a change of their text is one of each of these calls."""
+        return [
+            home
+            for home in self.homes
+            if any((home.key, line) in self.again for line in range(home.tree.lineno, home.tree.end_lineno or 0))
+        ]
 
     def _started(self, home: Home, block: Block, root: ast.expr, value_of: ValueOf, names: Sequence[str]) -> None:
         """A sum that starts from zeros, and should from something: the gradient of a penalty."""
@@ -396,7 +409,8 @@ class _Watching:
         self, home: Home, block: Block, root: ast.expr, nodes: Sequence[int], sign: float, value_of: ValueOf, names: Sequence[str]
     ) -> None:
         slopes = self._slopes_at(nodes[-1]) if nodes else None
-        given = value_of(block.of(root)) if is_pure(root) else None
+        pure = is_pure(root)
+        given = value_of(block.of(root)) if pure else self.backward.values[nodes[-1]] if nodes else None
         if given is None or (slopes is not None and not np.any(slopes[self.wrong])):
             return
         whole = self.backward.values[nodes[-1]].shape if nodes else given.shape
@@ -406,7 +420,13 @@ class _Watching:
             return
         start, end = block.span(root)
         kept = dict.fromkeys((True, False), 0)
-        done = not isinstance(root, ast.Name) and self._is_right(given) and not self._handed_in(given)
+        done = not isinstance(root, ast.Name) and self._is_right(given, finished=True) and not self._handed_in(given)
+        if not pure and slopes is not None:
+            for one in wanted[:_MOST_WANTED] if self.budget.text() else ():
+                mends = self._mends(slopes, self._change(sign, one, given, whole))
+                several = islice(completed(block, root, names, value_of, (one.reshape(given.shape),), given), _MOST_KEPT)
+                self.found += (Rewrite(home, block, made, mends, self._leaves(mends), cost + 2 * done) for cost, made in several)
+            return
         more = completed(block, root, names, value_of, wanted[: _MOST_WANTED if nodes else _MOST_GUESSED])
         small = islice(changes(block, root, names, value_of), self.most)
         for is_more, (cost, made) in chain(((True, m) for m in more), ((False, s) for s in small)):
@@ -433,12 +453,13 @@ class _Watching:
         left = {self.whole[k] for k in self.wrong if k not in mends}
         return frozenset(self.whole[k] for k in mends) - left
 
-    def _is_right(self, given: Array) -> bool:
-        """Whether it is the right gradient of something: then what makes it another one would stand elsewhere."""
+    def _is_right(self, given: Array, finished: bool = False) -> bool:
+        """Whether it is the right gradient of something, or a share of one.   finished: no share, to which another may be missing"""
         shape = np.squeeze(given).shape
-        if shape not in self.right_rows:
-            self.right_rows[shape] = np.array([v.reshape(-1) for v in self._alike(given)]).reshape(-1, given.size)
-        rows, mine = self.right_rows[shape], given.reshape(-1) * self.backward.scale
+        if (finished, shape) not in self.rows:
+            alike = self.finished.get(shape, ()) if finished else self._alike(given)
+            self.rows[finished, shape] = np.array([v.reshape(-1) for v in alike]).reshape(-1, given.size)
+        rows, mine = self.rows[finished, shape], given.reshape(-1) * self.backward.scale
         return bool(np.any(np.all(np.abs(rows - mine) <= 1e-7 * np.max(np.abs(rows), axis=1, keepdims=True, initial=0.0), axis=1)))
 
     def _handed_in(self, given: Array) -> bool:

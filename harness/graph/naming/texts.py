@@ -122,8 +122,8 @@ def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set
             yield start, end, block.of(n.value)
         if isinstance(n, ast.BinOp):
             left, right = block.span(n.left), block.span(n.right)
-            yield start, end, block.of(n.left)
-            yield start, end, block.of(n.right)
+            yield _bare(block, start, end, block.of(n.left))
+            yield _bare(block, start, end, block.of(n.right))
             between = block.text[left[1] : right[0]]
             for sign in _OPERATORS.get(type(n.op), ()):
                 mine = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}[type(n.op)]
@@ -138,6 +138,8 @@ def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set
             if isinstance(n.op, ast.Add | ast.Sub):
                 turned = f"{block.of(n.right)}{between if isinstance(n.op, ast.Sub) else ' - '}{block.of(n.left)}"
                 yield start, end, turned if block.text[start - 1 : start] + block.text[end : end + 1] == "()" else f"({turned})"
+        if isinstance(n, ast.Constant) and isinstance(n.value, str) and "->" in n.value:
+            yield from ((start, end, f"{text[0]}{other}{text[-1]}") for other in _axes_exchanged(n.value))
         if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub):
             yield start, end, block.of(n.operand)
             if id(n) in places:
@@ -152,6 +154,27 @@ def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set
             and not (isinstance(n, ast.Attribute) and n.attr == "T")
         ):
             yield start, end, f"{text}.T"
+
+
+def _bare(block: Block, start: int, end: int, new: str) -> Change:
+    """The change, and without the brackets around a single name that it would leave."""
+    text = block.text
+    alone = text[start - 1 : start] + text[end : end + 1] == "()" and not (text[start - 2 : start - 1] or " ").isidentifier()
+    return (
+        (start - 1, end + 1, new)
+        if alone and new.replace(".", "").isidentifier() and text[start - 2 : start - 1] not in ")]"
+        else (start, end, new)
+    )
+
+
+def _axes_exchanged(subscripts: str) -> Iterator[str]:
+    """The subscripts of an einsum with two axes of one operand in each other's place."""
+    operands, _, output = subscripts.partition("->")
+    parts = operands.split(",")
+    for k, letters in enumerate(parts):
+        for a, b in combinations([c for c in letters if c.isalpha()], 2):
+            other = letters.translate(str.maketrans(a + b, b + a))
+            yield f"{','.join([*parts[:k], other, *parts[k + 1 :]])}->{output}"
 
 
 def other_axes(block: Block, root: ast.AST) -> Iterator[Change]:
@@ -176,7 +199,7 @@ def _forms(block: Block, nodes: Sequence[ast.expr], but: set[int]) -> Iterator[t
     """The usual functions of a part of the expression."""
     for n in nodes:
         if isinstance(n, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp) and id(n) not in but:
-            cost = 2.1 if isinstance(n, ast.BinOp) else 1.1
+            cost = 2.1 if isinstance(n, ast.BinOp) else 1.1  # of those that cost the same the shorter text: twice before half
             start, end = block.span(n)
             bare = block.text[start - 1 : start] + block.text[end : end + 1] == "()"  # stands in brackets of its own already
             texts = (form.format(q=_alone(block, n)) for form in _FORMS)
@@ -226,6 +249,8 @@ def _more(
         for name, value in values.items():
             if (value.size > 1 or (value.ndim == 0 and value not in (0, 1))) and _fits(value, own.shape):
                 yield (*block.span(n), f"{_alone(block, n)} * {name}")
+                if value.ndim == 0:
+                    yield (*block.span(n), f"{_alone(block, n)} / {name}")
                 if value.shape == own.shape:
                     yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
 
@@ -238,11 +263,14 @@ def is_pure(root: ast.expr) -> bool:
 
 
 def completed(
-    block: Block, root: ast.expr, names: Sequence[str], value_of: ValueOf, wanted: Sequence[Array]
+    block: Block, root: ast.expr, names: Sequence[str], value_of: ValueOf, wanted: Sequence[Array], given: Array | None = None
 ) -> Iterator[tuple[float, tuple[Change, ...]]]:
-    """The expression with a factor or a term more, with which it is one of the values that are wanted; found by the numbers alone."""
+    """The expression with a factor or a term more, with which it is one of the values that are wanted; found by the numbers alone.
+
+    given   what it gives, where it cannot be evaluated once more
+    """
     values = distinct({text: v for text in names if (v := value_of(text)) is not None and v.size})
-    given = value_of(block.of(root))
+    given = value_of(block.of(root)) if given is None else given
     plain = not isinstance(root, ast.BinOp | ast.UnaryOp) or isinstance(root.op, ast.Mult | ast.Div | ast.MatMult)
     start, end = block.span(root)
     if given is None:

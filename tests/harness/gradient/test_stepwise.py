@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bptt.harness.call.drawing import draw
+from bptt.harness.call.network import as_cell
+from bptt.harness.cases import Case
 from bptt.harness.gradient.derivatives.stepwise import OneStepAtATime, stepwise
 from bptt.harness.gradient.derivatives.tangent import Direction
+from bptt.harness.targets import load
 from tests.harness.gradient.support import drawn, exact, forgetful_lstm, on, reference
 
 
@@ -37,3 +43,10 @@ def test_it_differentiates_along_parameters_and_states_too(name: str) -> None:
         for value, error in (OneStepAtATime(subject, data).along(direction, v), stepwise(subject, data, direction, v)):
             assert value == pytest.approx(float(g.sum()), rel=1e-8)
             assert abs(value - float(g.sum())) <= error < 1e-6 * float(np.abs(g).sum())
+
+
+def test_a_loss_is_not_walked_step_by_step() -> None:
+    """Its steps are inside of it: a run gives no state to go on from, and a network that wants one would raise."""
+    network = load(f"{Path(__file__).parents[3] / 'examples' / 'wordmodel.py'}:WordModel")[0]
+    cell = as_cell(network, Case())
+    assert draw(cell, Case()).state and not OneStepAtATime(cell, draw(cell, Case())).possible
