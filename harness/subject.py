@@ -40,7 +40,7 @@ framework can), and may have one more method, where the framework has forward-mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -204,6 +204,22 @@ class AsMade:
     refused: str = ""
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two ways to the same numbers.
+
+    words    under which options            own   these are the object's own options
+    name     of what                        raised   what the first way raised: then there are no numbers
+    """
+
+    words: str
+    name: str
+    got: Array
+    expected: Array
+    own: bool
+    raised: str = ""
+
+
 #: Frameworks in which a new size costs no compilation.
 QUICK = frozenset({"numpy", "torch", "reference", "equations"})
 
@@ -244,6 +260,7 @@ class Subject:
     inner           the recurrent parts of a larger model, each alone
     other           the implementation, or the equations, that a cell is held against
     ways            (option, implementation): the same object with an option that is a matter of speed alone
+    combinations    (rng) -> under each combination of its options and of masks or lengths, what it gives beside its own steps
     """
 
     name: str
@@ -281,6 +298,7 @@ class Subject:
     inner: tuple[Subject, ...] = ()
     other: Subject | None = None
     ways: tuple[tuple[str, Any], ...] = ()
+    combinations: Callable[[np.random.Generator], Iterator[Pair]] | None = None
 
     def __post_init__(self) -> None:
         scale = self.dys_scale

@@ -26,6 +26,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "an option that should change the speed alone changes the numbers",
         "compare what both ways do at the first and the last step, and with masks: the loop and the unrolled steps are one formula",
     ),
+    ("OPT310", "BUG"): (
+        "a combination of options, or a mask, takes another way through the code, which does something else",
+        "at a masked step the state stays and the output is that of the step before; a mask is turned around with the inputs",
+    ),
     ("CON100", "BUG"): (
         "init draws parameters that are not finite",
         "look for a division by a fan-in of zero, a log or root of a negative number, or np.empty that is never filled",

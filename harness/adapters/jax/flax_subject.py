@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen, nnx, traverse_util
 
 from bptt.harness.adapters.frameworks import one_line, recipe_of, unwrapped
+from bptt.harness.adapters.jax import flax_options
 from bptt.harness.adapters.jax.as_made import as_made, narrow
 from bptt.harness.adapters.jax.dtypes import own_dtypes, without_dtypes
 from bptt.harness.adapters.jax.run import Built, Carry, JaxModule, Steps, Whole, abilities, carry_names, compiled, drawing, glimpsed, wide
@@ -20,7 +22,7 @@ from bptt.harness.adapters.jax.sequence import FEW_HIDDEN, FEW_INPUTS, Pure, mod
 from bptt.harness.adapters.objects import attribute, short_name, source_of
 from bptt.harness.adapters.undriven import undriven
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import Detection, Subject
+from bptt.harness.subject import Detection, Pair, Subject
 
 _PUBLISHED = {
     getattr(module, name): f"flax.{where}.{name}"
@@ -100,9 +102,19 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         ways=(("unroll=3", JaxModule(made.label, lambda D, H: _built(_unrolled(made), D, H), published, "cell/")),)
         if layer and not both
         else (),
+        combinations=functools.partial(_combinations, made, D, H) if layer and not both else None,
         as_made=as_made(implementation, lambda D, H: _built(made.make, D, H), D, H, taken_off),
         undriven=undriven(made.callable or type(module), made.sizes, type(module).__call__, ("self", *given)),
     )
+
+
+def _combinations(made: _Made, D: int, H: int, rng: np.random.Generator) -> Iterator[Pair]:
+    """Of the object as it is: a carry of its own is of float32."""
+    with narrow():
+        sample = glimpsed(lambda: made.make(jax.random.key(0), D, H))
+        pure = _nnx(made.make, D, H) if isinstance(sample, nnx.Module) else _linen(sample, D, True)
+        own = {name: bool(getattr(sample, name)) for name in ("reverse", "keep_order", "time_major")}
+        yield from flax_options.combinations(pure.call, pure.draw(0), _first_carry(_cells(sample)[0], 3, D), own, D)(rng)
 
 
 def _unrolled(made: _Made) -> Make:

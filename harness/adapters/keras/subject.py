@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ import torch
 from bptt.harness.adapters.frameworks import Recipe, one_line, recipe_of, unwrapped
 from bptt.harness.adapters.keras.as_made import as_made, built
 from bptt.harness.adapters.keras.build import LayerRecipe, copied, inside, over_sequences, wrapped
+from bptt.harness.adapters.keras.combinations import combinations
 from bptt.harness.adapters.keras.layer import Layer, directions, layer_regions, output_width, own_value, state_tree, variable_names
 from bptt.harness.adapters.keras.model import is_model, model_subject_of
 from bptt.harness.adapters.objects import short_name, source_of
@@ -84,6 +86,9 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         ways=()
         if backend != "torch"
         else ((_unrolls(layer), KerasModule(replace(recipe, sequences=_turned(recipe)), implementation.form)),),
+        combinations=None
+        if backend != "torch" or recipe.sequences is None or recipe.plain is None
+        else combinations(partial(recipe.sequences, D, H), partial(recipe.plain, D, H), D),
         undriven=undriven(
             type(inner.cell) if not own else type(inner), ("units",), type(inner).call, ("sequences", "initial_state", "mask")
         ),

@@ -10,9 +10,9 @@ import numpy as np
 from bptt.harness.call.cell import Gradients, backward, outputs, run
 from bptt.harness.call.drawing import init
 from bptt.harness.call.guard import called
-from bptt.harness.cases import Case, Data
+from bptt.harness.cases import Case, Data, generator
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Subject
 from bptt.reports.records import Where
@@ -42,6 +42,41 @@ def options_of_speed_change_no_number(context: CheckContext, case: Case) -> Iter
             expected_ones, got = _at_lengths(subject, data, lengths), _at_lengths(other, data, lengths)
             for name, expected in expected_ones.items():
                 yield _same(f"{name} with lengths", got[name], expected, option, eps, 0.0)
+
+
+@check("OPT310", family="options", level="full", cases=(Case(seed=82),), needs=("CON110",))
+def every_combination_of_options_and_masks_is_what_its_steps_give(context: CheckContext, case: Case) -> Iterator[Evidence]:
+    """Under each combination of its options, with masks of any shape, outputs and states are those of its own cell, step by step.
+
+    What is wrong under other options than its own is a warning: the object that was named does not have it.
+    """
+    if context.subject.combinations is None:
+        raise NotApplicable("it has no options or masks that are known here, or no cell of its own to go step by step")
+    bad: list[Evidence] = []
+    total = 0
+    for pair in context.subject.combinations(generator(case, "combinations")):
+        total += 1
+        if pair.raised:
+            bad.append(Evidence(False, f"with {pair.words} it raises {pair.raised}", "CONTRACT", "error" if pair.own else "warning"))
+            continue
+        found = agree(
+            f"{pair.name} with {pair.words}",
+            got=pair.got,
+            expected=pair.expected,
+            tolerance=_STEPPED,
+            than="what its cell gives step by step",
+            where=Where(tensor=pair.name.partition(" of a second")[0]),
+        )
+        bad += [] if found.holds else [found if pair.own else replace(found, severity="warning")]
+    if not bad:
+        yield holds(combinations=total)
+        return
+    worst = min(bad, key=lambda e: (e.severity, e.code))  # its own options first, and wrong numbers in silence before what raises
+    yield replace(worst, headline=f"{worst.headline} ({len(bad)} of {total} comparisons)")
+
+
+#: float32 somewhere on the way is another check's matter.
+_STEPPED = 1e-4
 
 
 def _same(name: str, got: Array, expected: Array, option: str, eps: float, floor: float) -> Evidence:

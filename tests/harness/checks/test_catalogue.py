@@ -29,7 +29,7 @@ def ran(made: type, id: str) -> RunHandle:
 
 
 #: Planted in test_short.py, adapters/equations/test_adapt.py and cells/test_ways.py.
-ELSEWHERE = ("NUM300", "NUM310", "NUM320", "PAR140", "PAR145", "OPT300")
+ELSEWHERE = ("NUM300", "NUM310", "NUM320", "PAR140", "PAR145", "OPT300", "OPT310")
 
 
 def test_every_check_of_the_catalogue_has_a_plant() -> None:

@@ -182,3 +182,22 @@ def test_other_things_are_not_mine(obj: object) -> None:
 def test_nothing_is_imported_for_other_things() -> None:
     code = "import sys; from bptt.harness.adapters.jax.flax import adapt; assert adapt(dict, 'x') is None; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TurnsPaddingToo(nnx.RNN):  # type: ignore[misc]  # flax has no types
+    """With lengths and from the end, it begins with what stands behind the sequences."""
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        return super().__call__(inputs, **(options | ({"seq_lengths": None} if options.get("reverse") else {})))
+
+
+@pytest.mark.slow
+def test_each_combination_of_what_an_rnn_is_called_with_is_its_own_plain_calls() -> None:
+    def asked(rnn: Any, **options: Any) -> Any:
+        made = lambda rngs: rnn(nnx.SimpleCell(3, 4, rngs=rngs), **options)  # noqa: E731  # a factory as users hand it over
+        return bptt.check(made, level="full", select=("OPT310",), isolate=False, block=False)["OPT310"]
+
+    assert (asked(nnx.RNN).status, asked(nnx.RNN).finding) == ("passed", None)
+    wrong = asked(TurnsPaddingToo)
+    assert (wrong.status, wrong.finding.code) == ("passed", "BUG")
+    assert "with reverse=True, seq_lengths differ from what its cell gives step by step" in wrong.finding.headline

@@ -253,3 +253,33 @@ def test_a_loop_that_is_unrolled_gives_what_one_gives_that_is_not(layer: Any) ->
     assert result.status == "passed", result.finding
     unrolled = adapt(layer, "layer").ways[0][0]  # type: ignore[union-attr]  # it is a layer
     assert unrolled == ("unroll=True" if layer is layers.GRU else "unroll=False")
+
+
+class HoldsNothing(layers.GRU):  # type: ignore[misc]  # keras has no types
+    """A masked step counts where the loop is unrolled."""
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        return super().call(sequences, initial_state=initial_state, mask=None if self.unroll else mask, training=training)
+
+
+def masks_of(layer: Any) -> Any:
+    return bptt.check(layer, level="full", select=("OPT310",), isolate=False, block=False)["OPT310"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", [layers.SimpleRNN, layers.LSTM, layers.GRU])
+def test_every_combination_of_options_and_masks_is_what_its_cell_gives_step_by_step(layer: Any) -> None:
+    """But for one that raises in Keras 3.15 on torch: a mask, turned around and unrolled."""
+    found = masks_of(layer)
+    assert found.status == "passed"
+    assert found.finding is None or found.finding.headline.startswith("with unroll=True, go_backwards=True, ")
+
+
+@pytest.mark.slow
+def test_a_mask_that_one_combination_forgets_is_found() -> None:
+    ours = masks_of(lambda units=4: HoldsNothing(units, unroll=True))
+    assert (ours.status, ours.finding.code) == ("failed", "BUG")
+    assert "differ from what its cell gives step by step" in ours.finding.headline
+    assert "with unroll=True, padding on the right" in ours.finding.headline
+    others = masks_of(lambda units=4: HoldsNothing(units))
+    assert (others.status, others.finding.code) == ("passed", "BUG")
