@@ -51,6 +51,26 @@ print(y.dtype, abs(y.detach().numpy() - h).max())  # torch.float64 9.7e-08
         "https://github.com/keras-team/keras/issues/23704",
     ),
     Red(
+        "keras",
+        "a mask with unroll=True and go_backwards=True raises on the torch backend",
+        "Each of the three alone, and each two of them, work: SimpleRNN, LSTM and GRU stop with AttributeError: 'tuple' object has no "
+        "attribute 'shape', whatever the mask.",
+        "OPT310 (level full): 16 of the 208 comparisons of options and masks raise, the other 192 are what the cell gives step by step; "
+        "a warning where the layer that was handed over has other options.",
+        "the script below: the list of the mask's steps is turned around as if it were a tensor (keras/src/backend/torch/rnn.py)",
+        """
+import os; os.environ["KERAS_BACKEND"] = "torch"
+import keras, numpy as np
+
+x, mask = np.ones((2, 4, 3), "float32"), np.ones((2, 4), bool)
+for options in ({"unroll": True}, {"go_backwards": True}, {"unroll": True, "go_backwards": True}):
+    try:
+        print(options, keras.layers.GRU(5, **options)(x, mask=mask).shape)
+    except AttributeError as error:
+        print(options, "raises", type(error).__name__)  # the last one
+""",
+    ),
+    Red(
         "torchrecurrent",
         "the state of tauGRU is not all that its next step needs",
         "It reads a state of some steps ago, and returns the last one alone: a sequence that is handed over in pieces (truncated "
