@@ -247,7 +247,8 @@ def _gives_gradients(name: str, function: Any) -> bool:
         return False
     code = getattr(function, "__code__", None)
     handed_back = {n for n in words.returned(function) if words.stem(n) != n}
-    if trains and len(handed_back) < 2:
+    one_pass = any(set(words.roles(n)) & {"h", "c"} for n in arguments)  # which is handed the state to begin with
+    if trains and len(handed_back) < 2 and not one_pass:
         return False
     named = [n for n in (*handed_back, *(code.co_varnames if code else ())) if words.stem(n) != n]
     inputs = [a for a in arguments if a not in ("self", "cls")]

@@ -52,8 +52,9 @@ def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
     needed = [n for n in (*needed, *words.unbound(owner.methods[method])) if n not in ("self", "cls")]
     states = [n for n in optional if n not in owner.handed and set(words.roles(n)) & {"h", "c"} and not words.is_weight(n)]
     sizes = [n for n in optional if isinstance(optional[n], int) and not isinstance(optional[n], bool) and set(words.roles(n)) & set("DHO")]
+    rates = [n for n in optional if "rate" in words.roles(n) and isinstance(optional[n], float)]  # of a pass that updates its weights
     for names in dict.fromkeys(((*needed, *states, *sizes), (*needed, *states), tuple(needed))):
-        yield from _assign(owner, names)
+        yield from _assign(owner, (*names, *rates))
 
 
 def _says_all(owner: Owner, roles: Mapping[str, str]) -> bool:
