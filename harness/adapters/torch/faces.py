@@ -31,6 +31,8 @@ _STATES = frozenset(
 )
 _INPUTS = frozenset(("x", "input", "inputs", "xs", "x_t", "xt", "seq", "src", "x_in"))
 _LENGTHS = frozenset(("lengths", "seq_lengths", "lens", "seq_lens", "input_lengths", "x_lengths", "sequence_lengths", "seq_len"))
+_SIZES = dict.fromkeys(("batch", "batch_size", "bs", "batch_sz"), "N") | {"device": "device"}
+_SIZES |= dict.fromkeys(("seqlen", "seq_length", "sequence_length", "n_steps", "num_steps", "time_steps"), "T")
 _PARTS = frozenset(("h", "c", "n", "m", "hidden", "cell", "memory", "S", "C"))
 _MASKS = frozenset(("mask", "padding_mask", "masks", "pad_mask", "src_mask", "seq_mask"))
 
@@ -45,6 +47,7 @@ class Face:
     kind       which of both;   make: what makes one with attributes
     inputs     how many of its arguments are its input and its state
     keywords   their names, where they are taken by keyword alone
+    sizes      arguments that it wants besides: name -> "N", "T" or "device"
     """
 
     flipped: bool = False
@@ -56,16 +59,19 @@ class Face:
     make: Callable[..., Any] | None = None
     inputs: int = 1
     keywords: tuple[str, ...] = ()
+    sizes: tuple[tuple[str, str], ...] = ()
 
     @property
     def plain(self) -> bool:
-        return not (self.flipped or self.lengths or self.kind or self.keywords)
+        return not (self.flipped or self.lengths or self.kind or self.keywords or self.sizes)
 
     def detections(self) -> tuple[Detection, ...]:
         found = []
         if self.flipped:
             found.append(Detection("the state first", "by the names of its arguments"))
-        if self.keywords:
+        if self.sizes:
+            found.append(Detection(f"arguments {', '.join(n for n, _ in self.sizes)}", "sizes and the device, as the inputs have them"))
+        if self.keywords and not self.sizes:
             found.append(Detection(f"arguments {', '.join(self.keywords)}", "by keyword alone"))
         if self.lengths:
             what = "a mask (N, T)" if self.masked else "the number" if self.counted else "lengths (N,)"
@@ -88,6 +94,9 @@ def face_of(module: torch.nn.Module) -> Face:
     parameters = [
         p for p in every if p.kind is p.POSITIONAL_OR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name.lower() in _INPUTS | _STATES)
     ]
+    sizes = tuple((p.name, letter) for p in parameters[1:] if p.default is p.empty and (letter := _SIZES.get(p.name.lower())))
+    if sizes:
+        parameters = [p for p in parameters if p.name not in dict(sizes)]
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in parameters)
     names = [p.name.lower() for p in parameters]
     said = next((p for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
@@ -98,9 +107,9 @@ def face_of(module: torch.nn.Module) -> Face:
     flipped = len(left) == 2 and left[0] in _STATES and left[1] in _INPUTS
     state = next((p for p in parameters if p.name.lower() in _STATES), None)
     keys, kind, make = _container(module, state) if state is not None else ((), None, None)
-    keywords = tuple(p.name for p in parameters if p.name != lengths) if by_keyword else ()
+    keywords = tuple(p.name for p in parameters if p.name != lengths) if by_keyword or sizes else ()
     masked = lengths is not None and lengths.lower() in _MASKS
-    return Face(flipped, lengths, masked, counted, keys, kind, make, len(left), keywords)
+    return Face(flipped, lengths, masked, counted, keys, kind, make, len(left), keywords, sizes)
 
 
 def _code(module: torch.nn.Module) -> str:
@@ -148,6 +157,7 @@ def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
             packed = dict(zip(face.keys, parts, strict=True)) if face.kind == "dict" else _made(face, parts)
             given = [packed if each is state else each for each in given]
         extra = {face.lengths: _lengths(face, x, lengths, self)} if face.lengths else {}
+        extra |= {name: _size_of(letter, x, self) for name, letter in face.sizes}
         if face.keywords:
             extra, given = extra | dict(zip(face.keywords, given, strict=False)), []
         return _unpacked(face, own.forward(self, *given, **extra))
@@ -183,6 +193,15 @@ def _unpacked(face: Face, returned: Any) -> Any:
         return tuple(flat(each) for each in value) if type(value) in (tuple, list) else value
 
     return flat(returned)
+
+
+def _size_of(letter: str, x: torch.Tensor, module: Any) -> int | str:
+    if letter == "device":
+        return "cpu"
+    if x.ndim < 3:
+        return int(x.shape[0]) if letter == "N" else 1
+    steps_second = _batch_first(module) if not (code := _code(module)) else bool(re.search(r"\[:, *\w+\b|size\(1\)|shape\[1\]", code))
+    return int(x.shape[1 if steps_second is (letter == "T") else 0])
 
 
 def _lengths(face: Face, x: torch.Tensor, lengths: torch.Tensor | None, module: Any) -> torch.Tensor | int:

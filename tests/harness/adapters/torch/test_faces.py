@@ -312,3 +312,22 @@ def test_what_is_no_recurrence_is_judged_where_it_is_named_alone(tmp_path: pathl
     with pytest.raises(UsageError, match=r"nothing recurrent in it: Attends .*alone\.py:Attends names it"):
         load(str(tmp_path / "alone.py"))
     assert [subject.name for subject in load(f"{tmp_path / 'alone.py'}:Attends")] == ["Attends"]
+
+
+class WantsSizes(Base):
+    """The sizes of its inputs, and the device, are arguments of its own, before the state."""
+
+    def forward(self, x: torch.Tensor, batch: int, seqlen: int, device: str, state_tuple: object = None) -> object:
+        zeros = torch.zeros(batch, self.cell.hidden_size, dtype=x.dtype, device=device)
+        h, c = (zeros, zeros) if state_tuple is None else state_tuple  # type: ignore[misc]  # as torch code is
+        ys = []
+        for t in range(seqlen):
+            h, c = self.cell(x[:, t, :], (h, c))
+            ys.append(h)
+        return torch.stack(ys, 1), (h, c)
+
+
+def test_sizes_of_its_inputs_are_handed_to_a_module_that_wants_them() -> None:
+    [subject] = load(f"{__name__}:WantsSizes")
+    assert list(subject.implementation.zero_state(subject.implementation.init(np.random.default_rng(0), 3, 5), 2)) == ["h", "c"]
+    assert check(WantsSizes, level="smoke", isolate=False).ok
