@@ -220,7 +220,7 @@ def _pairs(names: Mapping[str, Any], fits: Any, together: bool = False) -> Itera
     backs = [n for n in names if words.BACKWARD.match(n) and fits(n) and not words.FORWARD.match(n)]
     for front in fronts:
         exact = [b for a, b in ((front.replace(x, y), y) for x, y in _HALVES if x in front) for b in [a] if b in names and b != front]
-        exact = exact or [b for b in backs if words.same_half(front, b)]
+        exact = exact or [b for b in [words.half_of(front, backs, fronts)] if b is not None]
         if exact:
             yield front, exact[0]
         else:
@@ -230,7 +230,7 @@ def _pairs(names: Mapping[str, Any], fits: Any, together: bool = False) -> Itera
                 if not together
                 or (
                     not any((b.replace(y, x) in names and b.replace(y, x) != b) for x, y in _HALVES if y in b)
-                    and not any(words.same_half(f, b) for f in fronts)
+                    and not any(words.half_of(f, backs, fronts) == b for f in fronts)
                 )
             ]
             yield from ((front, b) for b in sorted(rest, key=lambda b: b.startswith("_")))

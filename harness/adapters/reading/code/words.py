@@ -332,13 +332,20 @@ def names_packed(function: Any, name: str) -> list[str]:
     return found
 
 
-_HALF = re.compile(r"^(forwards?|fwd|backwards?|bwd|(back)?prop(agation)?|back|pass|cell|block|unit)$")
+_HALF = re.compile(r"^(forwards?|fwd|backwards?|bwd|(back)?prop(agation)?|back|pass)$")
 
 
-def same_half(forward: str, back: str) -> bool:
-    """Whether two functions are called alike but for the way they go: ``lstm_cell_step`` and ``lstm_step_backward``; both name a thing."""
-    one, other = ([p for p in name.lower().strip("_").split("_") if not _HALF.match(p)] for name in (forward, back))
-    return bool(one) and sorted(one) == sorted(other)
+def half_of(forward: str, backs: Sequence[str], fronts: Sequence[str]) -> str | None:
+    """The backward function that is called as `forward` is but for the way it goes: ``LSTM_forward`` and ``lstm_backwards``; else the one
+    that is called so but for a word for a cell, and is no other's: ``lstm_cell_step`` and ``lstm_step_backward``."""
+    exact = {back: [front for front in fronts if _parts_of(front) == _parts_of(back) != []] for back in backs}
+    own = next((back for back, of in exact.items() if forward in of), None)
+    return own or next((b for b, of in exact.items() if not of and _parts_of(forward, True) == _parts_of(b, True) != []), None)
+
+
+def _parts_of(name: str, of_a_cell: bool = False) -> list[str]:
+    parts = [p for p in name.lower().strip("_").split("_") if not _HALF.match(p)]
+    return sorted(p for p in parts if not (of_a_cell and p in ("cell", "block", "unit")))
 
 
 def handed_from(functions: Mapping[str, Any], method: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bptt.harness.adapters.reading.code.words import keys_read, state_of
+from bptt.harness.adapters.reading.code.words import half_of, keys_read, state_of
 
 
 def plain(x: Any, weights: Any) -> Any:
@@ -42,3 +42,9 @@ def test_keys_of_a_dict_of_weights(function: Any, keys: list[str]) -> None:
 )
 def test_which_state_a_name_is_of(name: str, state: str) -> None:
     assert state_of(name) == state
+
+
+def test_halves_are_told_by_their_whole_name_before_a_word_for_a_cell_is_left_out() -> None:
+    fronts, backs = ["LSTM_cell_forward", "LSTM_forward", "gru_cell_step"], ["lstm_cell_backward", "lstm_backwards", "gru_step_backward"]
+    assert [half_of(front, backs, fronts) for front in fronts] == backs
+    assert half_of("forward", ["backward"], ["forward"]) is None
