@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from bptt.harness.cases import Case
 from bptt.harness.errors import UsageError
 
-#: Of a kernel in an interpreter, where a pass takes a second and a whole check would take an hour.
+#: Where none is given, seconds of the processor: of a kernel in an interpreter, where a pass takes a second and a whole check an hour.
 INTERPRETED = 240.0
+#: And of anything else at level standard: half of what --timeout grants there, so that a slow model has a verdict before its time ends.
+STANDARD = 60.0
 #: Of the budget, before the checks of gradients have run.
 _BEFORE_GRADIENTS = 0.4
 _SECONDS = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*$")
@@ -34,19 +36,25 @@ def seconds(given: str | float | None) -> float | None:
 
 @dataclass
 class Budget:
-    """What is spent of `limit` seconds by the clock, for checks of the families given, in their order.
+    """What is spent of `limit` seconds, for checks of the families given, in their order.
 
-    given      whether somebody has asked for that limit
+    given      whether somebody has asked for that limit: then it is by the clock; else of the processor, whatever else runs there
     left_out   {check: cases that did not run}
     """
 
     limit: float | None
     families: Sequence[str]
     given: bool = True
-    began: float = field(default_factory=time.perf_counter)
+    began: float = field(init=False)
     left_out: dict[str, int] = field(default_factory=dict)
     _done: int = 0
     _first: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.began = self._now()
+
+    def _now(self) -> float:
+        return time.perf_counter() if self.given else time.process_time()
 
     def cases(self, check: str, every: Sequence[Case]) -> Iterator[Case]:
         """The first of them, and the others while there is time."""
@@ -54,10 +62,10 @@ class Budget:
             if k and not self._has_time():
                 self.left_out[check] = len(every) - k
                 break
-            at = time.perf_counter()
+            at = self._now()
             yield case
             if not k:
-                self._first.append(time.perf_counter() - at)
+                self._first.append(self._now() - at)
         self._done += 1
 
     def _has_time(self) -> bool:
@@ -66,7 +74,7 @@ class Budget:
         to_come = self.families[self._done + 1 :]
         ahead = len(to_come) * sum(self._first) / max(len(self._first), 1)
         limit = self.limit * (_BEFORE_GRADIENTS if "gradient" in to_come else 1.0)
-        return time.perf_counter() - self.began + ahead <= limit
+        return self._now() - self.began + ahead <= limit
 
     @property
     def words(self) -> str:
@@ -75,5 +83,8 @@ class Budget:
             return ""
         parts = ", ".join(f"{check} {count}" for check, count in self.left_out.items())
         count = sum(self.left_out.values())
-        own = "" if self.given else ", which a kernel in the interpreter has where none is given; --budget 30m spends more"
-        return f"{count} cases were left out for a budget of {self.limit:g} s ({parts}): a mistake at their sizes alone is not seen{own}"
+        own = "" if self.given else ", which a target has where none is given; --budget 30m spends more"
+        of = "" if self.given else " of the processor"
+        return (
+            f"{count} cases were left out for a budget of {self.limit:g} s{of} ({parts}): a mistake at their sizes alone is not seen{own}"
+        )

@@ -27,7 +27,7 @@ from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.budget import INTERPRETED, Budget
+from bptt.harness.run.budget import INTERPRETED, STANDARD, Budget
 from bptt.harness.run.events import Checking, Event, Explaining, Found, Measured, Options, Outside, Recognised, Remarked, Task
 from bptt.harness.run.findings import finding_of, unexplained
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
@@ -146,8 +146,8 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             yield Recognised(target_id, identified)
         roots = {check: check for name, check in options.failed if name == target_id}
         in_order = with_needs(plan, context)
-        own = INTERPRETED if options.budget is None and is_interpreted(subject) else None
-        budget = Budget(options.budget or own, [c.family for c, _ in in_order], given=own is None)
+        own = INTERPRETED if is_interpreted(subject) else STANDARD if options.level == "standard" else None
+        budget = Budget(options.budget or own, [c.family for c, _ in in_order], given=options.budget is not None)
         for c, needs in in_order:
             if (target_id, c.id) in options.skip:
                 continue

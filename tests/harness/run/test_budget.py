@@ -10,7 +10,7 @@ import pytest
 from bptt.harness.adapters.triton import told
 from bptt.harness.cases import Case
 from bptt.harness.errors import UsageError
-from bptt.harness.run.budget import INTERPRETED, Budget, seconds
+from bptt.harness.run.budget import INTERPRETED, STANDARD, Budget, seconds
 from bptt.harness.run.runner import check
 from bptt.harness.targets import load
 
@@ -50,7 +50,7 @@ def test_a_run_says_what_its_budget_left_out() -> None:
     assert "CON110" in target.remarks[0].text
 
 
-def test_a_kernel_in_the_interpreter_has_a_budget_where_none_is_given() -> None:
+def test_every_target_has_a_budget_where_none_is_given() -> None:
     (subject,) = load("refimpl:elman")
     interpreted = replace(subject, detected=(*subject.detected, told(["kernel"])))
     budgets: list[Budget] = []
@@ -66,6 +66,6 @@ def test_a_kernel_in_the_interpreter_has_a_budget_where_none_is_given() -> None:
             check(one, isolate=False, select=("CON110",))
         check(interpreted, isolate=False, select=("CON110",), budget="9s")
     limits = [b.limit for b in budgets]
-    assert limits == [None] * (len(limits) // 3) + [INTERPRETED] * (len(limits) // 3) + [9.0] * (len(limits) // 3)
+    assert limits == [STANDARD] * (len(limits) // 3) + [INTERPRETED] * (len(limits) // 3) + [9.0] * (len(limits) // 3)
     own, asked = replace(budgets[-1], limit=1e-9, given=False, left_out={"A": 1}), replace(budgets[-1], left_out={"A": 1})
     assert "--budget 30m spends more" in own.words and "spends more" not in asked.words
