@@ -64,6 +64,7 @@ def test_a_state_that_keeps_its_digits_is_no_mistake(name: str) -> None:
     assert (result.status, result.finding) == ("passed", None)
 
 
+@pytest.mark.thorough
 def test_a_short_sum_of_longer_terms_is_a_mistake() -> None:
     finding = check(f"{MIXED}:ShortSum", isolate=False, select=("NUM310",), block=False)["NUM310"].finding
     assert finding is not None
