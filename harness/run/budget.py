@@ -16,8 +16,8 @@ from bptt.harness.errors import UsageError
 
 #: Where none is given, seconds of the processor: of a kernel in an interpreter, where a pass takes a second and a whole check an hour.
 INTERPRETED = 240.0
-#: And of anything else at level standard: half of what --timeout grants there, so that a slow model has a verdict before its time ends.
-STANDARD = 60.0
+#: And of anything else at level standard: less than --timeout grants there, so that a slow model has a verdict before its time ends.
+STANDARD = 75.0
 #: Of the budget, before the checks of gradients have run.
 _BEFORE_GRADIENTS = 0.4
 _SECONDS = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*$")
@@ -39,12 +39,14 @@ class Budget:
     """What is spent of `limit` seconds, for checks of the families given, in their order.
 
     given      whether somebody has asked for that limit: then it is by the clock; else of the processor, whatever else runs there
+    saves      most of it is kept for the gradients: not of a limit that hardly anything reaches
     left_out   {check: cases that did not run}
     """
 
     limit: float | None
     families: Sequence[str]
     given: bool = True
+    saves: bool = True
     began: float = field(init=False)
     left_out: dict[str, int] = field(default_factory=dict)
     _done: int = 0
@@ -73,7 +75,8 @@ class Budget:
             return True
         to_come = self.families[self._done + 1 :]
         ahead = len(to_come) * sum(self._first) / max(len(self._first), 1)
-        limit = self.limit * (_BEFORE_GRADIENTS if "gradient" in to_come else 1.0)
+        share = _BEFORE_GRADIENTS if "gradient" in to_come and self.saves else 1.0
+        limit = self.limit * share
         return self._now() - self.began + ahead <= limit
 
     @property

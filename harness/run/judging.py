@@ -146,8 +146,9 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             yield Recognised(target_id, identified)
         roots = {check: check for name, check in options.failed if name == target_id}
         in_order = with_needs(plan, context)
-        own = INTERPRETED if is_interpreted(subject) else STANDARD if options.level == "standard" else None
-        budget = Budget(options.budget or own, [c.family for c, _ in in_order], given=options.budget is not None)
+        asked, interpreted = options.budget is not None, is_interpreted(subject)
+        own = INTERPRETED if interpreted else STANDARD if options.level == "standard" else None
+        budget = Budget(options.budget or own, [c.family for c, _ in in_order], given=asked, saves=asked or interpreted)
         for c, needs in in_order:
             if (target_id, c.id) in options.skip:
                 continue
