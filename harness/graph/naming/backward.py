@@ -19,6 +19,7 @@ import numpy as np
 
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.units import Edge, EdgeClass, UnitKey, reaches_outputs
+from bptt.harness.graph.tracing import statements
 from bptt.harness.graph.tracing.node import Frame, Graph, Place
 from bptt.harness.graph.tracing.operations import laid_out, pull, value_of
 from bptt.harness.subject import Array
@@ -122,7 +123,7 @@ class Backward:
         last: dict[tuple[Place, str], tuple[int, int]] = {}
         for position, index in enumerate(sorted(self.moved)):
             node = self.graph.nodes[index]
-            if node.op in ("input", "constant") or not node.place or node.place[-1] in forward:
+            if node.op in ("input", "constant") or not node.place or node.place[-1] in forward or self.values[index].dtype.kind == "b":
                 continue
             before = last.get((node.place, node.op))
             rank = before[1] + 1 if before is not None and before[0] == position - 1 and before[0] not in node.args else 0
@@ -227,7 +228,20 @@ class Backward:
                     if apart and self.gives(self.replayed(instead), right):
                         n, call = apart[0], self._wrong_call(key, nodes, instead)
                         found.append(Mend(key, candidate.wanted, n, call, nodes.index(n), self.values[n], instead[n]))
-        return sorted(found, key=lambda m: (self._handed_in(m.first), m.first))
+        return sorted(found, key=lambda m: (self._handed_in(m.first), self._is_what_it_is_called(m.first), m.first))
+
+    def _is_what_it_is_called(self, n: int) -> bool:
+        """Whether a line gives dL/d(pooled) and calls it dpooled: what is wrong is done to it later."""
+        node = self.graph.nodes[n]
+        name = statements.written(node.place[-1]) if node.place else None
+        if name is None or not name.startswith("d"):
+            return False
+        model, value = self.point.model, self.values[n] * self.scale
+        for index, bar in self.point.exact[0].bars.items():
+            made = model.graph.nodes[index].place
+            if bar.shape == value.shape and made and statements.written(made[-1]) == name[1:] and np.any(bar) and _close(bar, value):
+                return True
+        return False
 
     def _handed_in(self, n: int) -> bool:
         """Whether a node only reads what is handed in from outside, which is seldom read wrongly."""
@@ -354,7 +368,8 @@ class Backward:
         forward = {node.place[-1] for node in model.graph.nodes if node.place}
         lines: dict[LineKey, list[int]] = defaultdict(list)
         for node in self.graph.nodes:
-            if node.index in self.live and node.index not in self.moved and node.place and node.place[-1] not in forward:
+            number = self.values[node.index].dtype.kind != "b"
+            if number and node.index in self.live and node.index not in self.moved and node.place and node.place[-1] not in forward:
                 lines[node.place, node.op, 0].append(node.index)
         by_size: dict[int, list[Candidate]] = defaultdict(list)
         if lines:
@@ -463,7 +478,7 @@ def values_of(point: Point) -> list[Candidate]:
         for what in ("y", "p"):
             nodes = tuple(dict.fromkeys(e.y if what == "y" else e.p for e in where.edges))
             values = [model.values[n] for n in nodes]
-            if nodes in seen or any(v.shape != values[0].shape for v in values):
+            if nodes in seen or any(v.shape != values[0].shape or v.dtype.kind == "b" for v in values):
                 continue
             seen.add(nodes)
             found.append(Candidate((what, where.key, where.slot, ""), (tuple(values),)))

@@ -189,6 +189,8 @@ def _stated(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
 def _slipped(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
     """Each statement with what is left out, doubled or turned in it, or of the step before or after."""
     for home in homes:
+        inside = (n for s in ast.walk(home.tree) if isinstance(s, ast.Subscript) for n in ast.walk(s.slice))
+        steps = dict.fromkeys(n.id for n in inside if isinstance(n, ast.Name))
         for statement in ast.walk(home.tree):
             value = getattr(statement, "value", None)
             if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Return | ast.Expr) or not isinstance(value, ast.expr):
@@ -200,6 +202,9 @@ def _slipped(homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:
                 places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
                 nodes = [n for n in nodes if isinstance(getattr(n, "ctx", None), ast.Load) or not hasattr(n, "ctx")]
                 yield from (Rewrite(home, block, (one,), wrong, frozenset(), 1.0) for one in slips(block, nodes, called, places))
+                fixed = [n for n in nodes if id(n) in places and isinstance(n.operand if isinstance(n, ast.UnaryOp) else n, ast.Constant)]
+                for n in fixed:  # of one step in place of each
+                    yield from (Rewrite(home, block, ((*block.span(n), step),), wrong, frozenset(), 1.0) for step in steps)
 
 
 def _kept(backward: Backward, homes: Sequence[Home], wrong: frozenset[int]) -> Iterator[Rewrite]:

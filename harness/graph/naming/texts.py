@@ -127,7 +127,8 @@ def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set
             between = block.text[left[1] : right[0]]
             for sign in _OPERATORS.get(type(n.op), ()):
                 mine = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}[type(n.op)]
-                yield left[1], right[0], between.replace(mine, sign, 1)
+                at = left[1] + between.index(mine)
+                yield at, at + len(mine), sign
             if isinstance(n.op, ast.Pow) and isinstance(n.left, ast.BinOp):  # (1 - h) ** 2 for 1 - h ** 2
                 raised = f"{_alone(block, n.left.right)} ** {block.of(n.right)}"
                 yield (
@@ -203,7 +204,9 @@ def _forms(block: Block, nodes: Sequence[ast.expr], but: set[int]) -> Iterator[t
             start, end = block.span(n)
             bare = block.text[start - 1 : start] + block.text[end : end + 1] == "()"  # stands in brackets of its own already
             texts = (form.format(q=_alone(block, n)) for form in _FORMS)
-            yield from ((cost, (start, end, text if bare or text.startswith("(1 - ") else f"({text})")) for text in texts)
+            for text in texts:
+                call = text.startswith("np.")  # what has a name already is likelier than computing it once more
+                yield cost + 0.2 * call, (start, end, text if bare or call or text.startswith("(1 - ") else f"({text})")
 
 
 def _spread(n: ast.Call) -> bool:
@@ -248,11 +251,18 @@ def _more(
             continue
         for name, value in values.items():
             if (value.size > 1 or (value.ndim == 0 and value not in (0, 1))) and _fits(value, own.shape):
-                yield (*block.span(n), f"{_alone(block, n)} * {name}")
+                yield _inside(block, n, f"{_alone(block, n)} * {name}")
                 if value.ndim == 0:
-                    yield (*block.span(n), f"{_alone(block, n)} / {name}")
-                if value.shape == own.shape:
+                    yield _inside(block, n, f"{_alone(block, n)} / {name}")
+                if value.shape == own.shape or (value.ndim and value.ndim == own.ndim - 1):  # a bias has no batch
                     yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
+
+
+def _inside(block: Block, n: ast.expr, product: str) -> Change:
+    """A product in the place of a part, in brackets where what stands around would take it apart."""
+    start, end = block.span(n)
+    before, behind = block.text[:start].rstrip()[-1:], block.text[end:].lstrip()
+    return start, end, f"({product})" if before in ("/", "@") or behind[:1] in (".", "[") or behind.startswith("**") else product
 
 
 def is_pure(root: ast.expr) -> bool:
