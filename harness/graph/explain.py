@@ -36,6 +36,7 @@ _PAIRS = (
     (Case(T=1, N=2, D=3, H=5), Case(T=4, N=3, D=4, H=6, seed=1)),
     (Case(T=3, N=2, D=3, H=5), Case(T=5, N=3, D=4, H=6, seed=1)),
 )
+_TWO_STEPS = Case(T=2, N=2, D=3, H=5)
 #: Where none of these tells: more rows, which may meet, and more steps, of which one may read one of long before.
 _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
@@ -139,11 +140,11 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
             if searched.found:
                 return Explanation(_causes(subject, at, beside, searched.found[0].edits, budget))
             base = (*base, *searched.here_only) if not start else base
-    at, beside = (_point(subject, _MANY[0]), _point(subject, _MANY[1])) if budget.is_left else (None, None)
-    if isinstance(at, Point) and isinstance(beside, Point) and at.wrong:
+    many = (_point(subject, _MANY[0]), _point(subject, _MANY[1])) if budget.is_left else ()
+    if many and isinstance(at := many[0], Point) and isinstance(beside := many[1], Point) and at.wrong:
         budget.pay(_PER_NODE * len(beside.model.graph.nodes))
-        if many := one_mistake(at, beside, budget.part(2)):
-            return Explanation(_causes(subject, at, beside, many[0].edits, budget))
+        if found := one_mistake(at, beside, budget.part(2)):
+            return Explanation(_causes(subject, at, beside, found[0].edits, budget))
         points.append((at, beside))
     for at, beside in points if budget.is_left else ():
         if causes := _by_gates(subject, at.case, beside.case, budget):
@@ -240,6 +241,9 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
         if isinstance(beside, Refused) or _by_roundings(subject, at, beside, budget):
             return ()
         backward, places = _backward(subject, at), _places(subject, at, beside)
+        two = _point(subject, _TWO_STEPS) if small.T > 1 else at
+        if isinstance(two, Point) and two is not at and two.wrong:  # of two steps only the last hands anything back
+            backward, places = _backward(subject, two), [*_places(subject, two, at), places[1]]
         texts = Rewritten() if backward is None else rewrites(backward, places, budget.part(2))
         if causes := _by_texts(subject, at, beside, texts, budget):
             return causes

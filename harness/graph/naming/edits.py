@@ -401,8 +401,8 @@ def edited_share(
         if edge.y not in model.derivative and node.op not in ELEMENTWISE:
             raise Impossible
         with np.errstate(all="ignore"):
-            other = model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)]
-            q = FORMS[edit.form](other * 1.0)  # a mask is one too
+            instead = model.values[at_step(model, edit.other, edge, len(where.edges), edit.shift)]
+            q = FORMS[edit.form](np.multiply(instead, 1.0))  # a mask is one too
         if np.shape(g * q) != model.values[edge.y].shape:
             raise Impossible
         return unbroadcast(np.asarray(g * q), shape)

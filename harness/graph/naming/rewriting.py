@@ -20,7 +20,7 @@ from types import FrameType
 
 import numpy as np
 
-from bptt.harness.graph.naming.backward import Backward, pool_of
+from bptt.harness.graph.naming.backward import Backward, parts_of, pool_of
 from bptt.harness.graph.naming.budget import Budget
 from bptt.harness.graph.naming.mending import (
     Home,
@@ -115,7 +115,7 @@ def rewrites(backward: Backward, places: Sequence[Right], budget: Budget) -> Rew
     if not one_step:  # each text is run: of what stands in a loop each pass has values of its own
         alone = chain(alone, _slipped(watching.homes, wrong))
     fitting: list[Rewrite] = []
-    for watching.meant, watching.most in _STAGES if one_step else ():
+    for watching.meant, watching.most in _STAGES if places[0].point.case.T <= 2 else ():
         watching.passed.clear()
         watched(places[0].subject, places[0].point, watching.homes, watching.at_line)
         fitting = sorted(watching.found, key=lambda r: (int(r.cost), r.block.first, r.cost, sum(len(new) for _, _, new in r.made)))
@@ -304,13 +304,13 @@ class _Watching:
         self.at_node: dict[int, Array] = {}
         self.right_values: dict[tuple[int, ...], list[Array]] = defaultdict(list)
         self.finished: dict[tuple[int, ...], list[Array]] = defaultdict(list)
-        for candidate in pool_of(backward.point, right):
-            value = candidate.segments[0][0]
+        sums = parts_of(backward.point, right) if backward.point.case.T > 1 else []  # what is carried lacks what the step itself adds
+        for candidate, value in ((c, v) for c in (*pool_of(backward.point, right), *sums) for v in c.segments[0]):
             if np.any(value):
                 turned = (value.T,) if value.ndim == 2 and min(value.shape) > 1 else ()  # who works with columns has it so
                 for one in (value, *turned):
                     self.right_values[np.squeeze(one).shape].append(one)
-                    if candidate.wanted[0] != "share":
+                    if candidate.wanted[0] != "share" and candidate.wanted[3] != "in part":
                         self.finished[np.squeeze(one).shape].append(one)
         self.rows: dict[tuple[bool, tuple[int, ...]], Array] = {}
         self.by_span: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
@@ -408,7 +408,9 @@ class _Watching:
 
     def _nodes(self, n: ast.expr | ast.stmt) -> list[int]:
         found = sorted(set(self.by_span.get((n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0), ())))
-        return found[-1:] if found else []
+        passes = int(self.backward.point.case.T)
+        first = len(found) // passes if len(found) % passes == 0 else len(found)
+        return found[first - 1 : first] if found else []
 
     def _try(
         self, home: Home, block: Block, root: ast.expr, nodes: Sequence[int], sign: float, value_of: ValueOf, names: Sequence[str]

@@ -83,7 +83,7 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     called = {id(c.func) for c in nodes if isinstance(c, ast.Call)}
     inner = {id(n.value) for n in nodes if isinstance(n, ast.Attribute | ast.Subscript)}
     values = {text: v for text in names if (v := value_of(text)) is not None}
-    atoms = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and id(n) not in called]
+    atoms: list[ast.expr] = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and id(n) not in called]
     atoms = [n for n in atoms if id(n) not in inner and value_of(block.of(n)) is not None]
     atoms += [n for n in nodes if (isinstance(n, ast.Constant) and type(n.value) is float) or is_zeros(n)]
     places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
@@ -127,8 +127,8 @@ def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set
             between = block.text[left[1] : right[0]]
             for sign in _OPERATORS.get(type(n.op), ()):
                 mine = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}[type(n.op)]
-                at = left[1] + between.index(mine)
-                yield at, at + len(mine), sign
+                here = left[1] + between.index(mine)
+                yield here, here + len(mine), sign
             if isinstance(n.op, ast.Pow) and isinstance(n.left, ast.BinOp):  # (1 - h) ** 2 for 1 - h ** 2
                 raised = f"{_alone(block, n.left.right)} ** {block.of(n.right)}"
                 yield (
@@ -182,7 +182,7 @@ def other_axes(block: Block, root: ast.AST) -> Iterator[Change]:
     """Sums, means and the like over another axis."""
     for call in (n for n in ast.walk(root) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
         given = [k.value for k in call.keywords if k.arg in ("axis", "dim")]
-        given += call.args[:1] if call.func.attr in ("sum", "mean", "max", "prod", "cumsum") else []
+        given += call.args[:1] if ast.unparse(call.func).rpartition(".")[2] in ("sum", "mean", "max", "prod", "cumsum") else []
         for n in given:
             known = n.operand if isinstance(n, ast.UnaryOp) else n
             if isinstance(known, ast.Constant) and type(known.value) is int:

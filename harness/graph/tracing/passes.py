@@ -26,6 +26,7 @@ from bptt.harness.graph.tracing.numpy_arrays import (
     users_modules,
     writing,
 )
+from bptt.harness.graph.tracing.operations import Gather
 from bptt.harness.graph.tracing.replay import replay
 from bptt.harness.subject import Array, Subject
 
@@ -197,9 +198,27 @@ def _by_value(tape: Tape, returned: Any) -> dict[tuple[str, str], int]:
     """The nodes of gradients that come back as plain arrays: the last ones with these numbers."""
     found = {}
     for name, value in _named_gradients(returned).items():
-        if isinstance(value, np.ndarray) and np.any(value) and (node := _node_with(tape, value)) is not None:
-            found[name] = node
+        if isinstance(value, np.ndarray) and np.any(value):
+            node = _node_with(tape, value)
+            node = _columns_with(tape, value) if node is None else node
+            if node is not None:
+                found[name] = node
     return found
+
+
+def _columns_with(tape: Tape, value: Array) -> int | None:
+    """A node of its own for the columns of another that have these numbers: [dx, dh] of which each is handed back as a view."""
+    width = value.shape[-1] if value.ndim else 0
+    for node in reversed(tape.nodes):
+        whole = tape.values[node.index]
+        if not width or not whole.ndim or whole.shape[-1] <= width or whole.size // whole.shape[-1] * width != value.size:
+            continue
+        index = np.arange(whole.size).reshape(-1, whole.shape[-1])
+        for first in range(whole.shape[-1] - width + 1):
+            columns = index[:, first : first + width].reshape(value.shape)
+            if _same(whole.reshape(-1)[columns], value, 1e-6):
+                return tape.add("gather", [node.index], Gather(columns), whole.reshape(-1)[columns], place=node.place)
+    return None
 
 
 def _node_with(tape: Tape, value: Array) -> int | None:
