@@ -90,14 +90,16 @@ def _before_its_activation(reading: Reading) -> Reading:
             raise AmbiguousError(f"with ({said(reading)}) its gradients are wrong, and they are right where that is target - output")
     elif other is not None:
         # Where weights go up along what comes back, what is handed over and what comes back are both minus a gradient.
-        ways = ways_of_weights(reading) if not moves(reading) else {"down"}
+        ways = ways_of_weights(reading)
+        if moves(reading):
+            return _as_said(reading, other, "where it is target - output, as the author's words say, they are wrong")
         if ways == {"down"} or (ways != {"up"} and not is_right(reading)):
             return other
     other = through_activation(reading)
     if other is None:
         return reading
     if is_said(reading):
-        return other
+        return _as_said(reading, other, "as what comes before the activation, as the author's words say, they are wrong")
     if is_right(reading) is False and is_right(other):
         [kind] = other.forward.through.values()
         raise AmbiguousError(
@@ -105,6 +107,13 @@ def _before_its_activation(reading: Reading) -> Reading:
             "as it is of the cross entropy"
         )
     return reading
+
+
+def _as_said(reading: Reading, other: Reading, words: str) -> Reading:
+    """`other`, which words speak for.  Raises AmbiguousError where `reading` is right all the same, and `other` is not."""
+    if is_right(reading) and is_right(other) is False:
+        raise AmbiguousError(f"with ({said(reading)}) its gradients are right, and {words}")
+    return other
 
 
 def _one_row_at_a_time(best: Reading, found: Sequence[Reading]) -> None:

@@ -87,7 +87,14 @@ def up_the_error(reading: Reading) -> Reading | None:
 
 def is_said_uphill(reading: Reading) -> bool:
     """Whether the author makes an error of target - output, or of minus a softmax."""
-    return any(_is_difference(n, up=True) or _is_minus_softmax(n) for n in _nodes(reading))
+    nodes = _nodes(reading)
+    squared = {id(inner) for n in nodes if _is_square(n) for inner in ast.walk(n)}  # of which the sign says nothing
+    return any((_is_difference(n, up=True) and id(n) not in squared) or _is_minus_softmax(n) for n in nodes)
+
+
+def _is_square(node: ast.AST) -> bool:
+    power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+    return power or (isinstance(node, ast.Call) and _last_name(node.func) in ("square", "abs", "norm", "power"))
 
 
 def ways_of_weights(reading: Reading) -> set[str]:
