@@ -117,7 +117,7 @@ def _kept_by_the_caller(subject: Subject, case: Case, at: Point, between: Point)
     if found.tape is None or "backward" not in subject.capabilities:
         return
     once, twice = (calls.backward(subject, at, v.outputs, v.final, found.tape) for _ in range(2))
-    for name in (k for k in once if not np.array_equal(once[k], twice.get(k), equal_nan=once[k].dtype.kind in "fc")):
+    for name in (k for k in once if not np.array_equal(once[k], twice.get(k, np.zeros(0)), equal_nan=once[k].dtype.kind in "fc")):
         said = f"dL/d{name} is another one when backward is called again on what the same run has left: backward changes it"
         yield Evidence(False, said, "MUTATION", "warning", Where(tensor=name))
         return

@@ -142,7 +142,7 @@ def _other(value: Array, dtype: str) -> Array:
 def _at_step(subject: Subject, name: str, value: Array, t: int, dtype: str) -> Array:
     along, moved = calls.axis(subject, name, "T"), np.array(value)
     if along is not None:
-        here = (*(slice(None),) * along, t)
+        here: tuple[slice | int, ...] = (*[slice(None)] * along, t)
         moved[here] = _other(value[here], dtype)
     return moved
 
