@@ -632,9 +632,9 @@ def _all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | N
     beside = [subject for subject in found if _is_no_recurrence(subject, vars(module).get(subject.spec.rpartition(":")[2]))]
     found = [subject for subject in found if subject not in beside]
     if beside and not found and not refused:
-        names = ", ".join(subject.name for subject in beside)
+        those = ", ".join(subject.name for subject in beside)
         raise UsageError(
-            f"{place}: nothing recurrent in it: {names} reads all steps at once and goes through time in no loop, wanted a cell or a layer "
+            f"{place}: nothing recurrent in it: {those} reads all steps at once and goes through time in no loop, wanted a cell or a layer "
             f"over sequences; {beside[0].spec} names it, to have it checked all the same"
         )
     if found:

@@ -156,7 +156,7 @@ def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
             parts = list(state) if isinstance(state, tuple | list) else [state]
             packed = dict(zip(face.keys, parts, strict=True)) if face.kind == "dict" else _made(face, parts)
             given = [packed if each is state else each for each in given]
-        extra = {face.lengths: _lengths(face, x, lengths, self)} if face.lengths else {}
+        extra: dict[str, Any] = {face.lengths: _lengths(face, x, lengths, self)} if face.lengths else {}
         extra |= {name: _size_of(letter, x, self) for name, letter in face.sizes}
         if face.keywords:
             extra, given = extra | dict(zip(face.keywords, given, strict=False)), []
