@@ -194,7 +194,7 @@ DEFINITION = Definition(
         "falling": 3,
         "dtype": "float32",
         "beside": "torch",
-        "torch_epochs": 4,
+        "torch_epochs": 1,
         "timed": False,
         "seed": 0,
     },

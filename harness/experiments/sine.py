@@ -143,7 +143,7 @@ DEFINITION = Definition(
         "epochs": 100,
         "dtype": "float32",
         "beside": "torch",
-        "torch_epochs": 25,
+        "torch_epochs": 10,
         "seed": 0,
     },
     point=point,
