@@ -257,7 +257,7 @@ DEFINITION = Definition(
         "N": 50,
         "lr": 2e-3,
         "level": 0.02,
-        "cap": 1500,
+        "cap": 1000,
         "every": 25,
         "seed": (0, 1),
     },

@@ -238,7 +238,7 @@ DEFINITION = Definition(
         "epochs": 250,
         "dtype": "float32",
         "beside": "torch",
-        "torch_epochs": 100,
+        "torch_epochs": 20,
         "timed": False,
         "seed": 0,
     },
@@ -255,5 +255,5 @@ DEFINITION = Definition(
         "torch_epochs": 10,
         "dtype": "float64",
     },
-    full={"model": tuple(MODELS), "timed": True},
+    full={"model": tuple(MODELS), "torch_epochs": 250, "timed": True},
 )

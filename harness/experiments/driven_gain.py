@@ -100,10 +100,10 @@ DEFINITION = Definition(
         "H": (64, 128, 256, 512),
         "units": 1024,
         "steps": 400,
-        "seed": tuple(range(12)),
+        "seed": tuple(range(8)),
     },
     point=point,
     gather=gather,
-    quick={"H": (128, 256, 512), "steps": 300},
+    quick={"H": (128, 256, 512), "steps": 300, "seed": tuple(range(12))},
     full={"units": 2048, "steps": 1500, "seed": tuple(range(24))},
 )

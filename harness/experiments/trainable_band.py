@@ -195,7 +195,7 @@ DEFINITION = Definition(
         "lowest": 0.5,
         "highest": 16.0,
         "gains": 21,
-        "seed": (0, 1, 2, 3, 4, 5, 6, 7),
+        "seed": (0, 1, 2, 3, 4),
     },
     point=point,
     gather=gather,
