@@ -96,7 +96,7 @@ def test_the_answer_names_who_was_first_and_who_never() -> None:
         for seed, k in enumerate(ks)
     ]
     words = str(gather(points).words)
-    assert "IRNN 200, GRU 500" in words and words.endswith("in 2,000: tanh")
+    assert "IRNN 200, GRU 500" in words and words.endswith("in 1,000: tanh")
 
 
 @pytest.mark.thorough
