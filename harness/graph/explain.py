@@ -41,8 +41,8 @@ _TWO_STEPS = Case(T=2, N=2, D=3, H=5)
 _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
-#: How much is tried at most (see `budget`): some three seconds, as long as most checks that fail take.
-_EFFORT = 150_000
+#: How much is tried at most (see `budget`): three seconds where one mistake is found, eight at most: several take more.
+_EFFORT = 500_000
 #: What a pass that is followed costs, and what its lines cost that are given other values: so many times its operations.
 _PER_NODE = 40
 #: Edits behind which a value may stand that the backward keeps, and keeps wrongly.
