@@ -59,7 +59,6 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
     around = _apart(lambda: None if source is None else excerpt(source, causes), None, "the text around its line", faults)
     seen_at = case if worst is evidence else smallest
-    causes = tuple(without_code_of_others(cause) for cause in causes)
     repro = _apart(lambda: _repro(c, task, context.subject, smallest, worst, seen_at), None, "a script for it", faults)
     found = unexplained(worst, smallest)
     return replace(found, code=evidence.code, where=where, causes=(*causes, *faults), repro=repro, source=source, excerpt=around)
@@ -113,12 +112,20 @@ def _source(subject: Subject, c: Check, causes: tuple[Cause, ...]) -> Source | N
 
 
 def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause]) -> tuple[Cause, ...]:
-    """Why, as far as the diagnosis can tell from the wrong numbers."""
+    """Why, as far as the diagnosis can tell from the wrong numbers, or the check's own words."""
+    sought = _sought(context, c, evidence, case, faults)
+    if sought is not None:
+        return tuple(map(without_code_of_others, sought))
+    return evidence.detail.causes if isinstance(evidence.detail, Named) else causes_of(c.id, evidence.code)
+
+
+def _sought(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause]) -> tuple[Cause, ...] | None:
+    """The causes that known mistakes and the graph give; None where nothing is sought, or nothing found of a form or a sum."""
     detail = evidence.detail
     if c.of_lengths and (named := causes_with_lengths(context.subject, context.identification)):
         return named
     if isinstance(detail, Named):
-        return detail.causes
+        return None
     if isinstance(detail, NotLinear):
         found = diagnosis.explain(
             diagnosis.WrongGradient(
@@ -135,15 +142,15 @@ def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
         if not any(cause.score == 1 for cause in found):
             graph = _apart(lambda: explanation_at(context.subject, detail.case).causes, _UNKNOWN, "its cause in the graph", faults)
             found = _all_of_it(graph, found)
-        return found or causes_of(c.id, evidence.code)
+        return found or None
     if isinstance(detail, NotOfItsShape):
         shaped = _apart(lambda: explanation_of_shapes(context.subject, case).causes, _UNKNOWN, "its shape", faults)
-        return shaped or causes_of(c.id, evidence.code)
+        return shaped or None
     if detail is None and context.subject.kind == "operator" and c.of_gradients and evidence.code == "BUG":
         graph = _apart(lambda: explanation_at(context.subject, case).causes, _UNKNOWN, "its cause in the graph", faults)
-        return tuple(cause for cause in graph if cause.score) or causes_of(c.id, evidence.code)
+        return tuple(cause for cause in graph if cause.score) or None
     if detail is None:
-        return causes_of(c.id, evidence.code)
+        return None
     examination, located = detail.examination, detail.located
     network = context.subject.kind == "network"
     if network and (named := _apart(lambda: _tutorial(context, examination), _UNKNOWN, "its cause among known mistakes", faults)):
