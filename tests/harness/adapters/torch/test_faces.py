@@ -317,10 +317,12 @@ def test_what_is_no_recurrence_is_judged_where_it_is_named_alone(tmp_path: pathl
 class WantsSizes(Base):
     """The sizes of its inputs, and the device, are arguments of its own, before the state."""
 
-    def forward(self, x: torch.Tensor, batch: int, seqlen: int, device: str, state_tuple: object = None) -> object:
+    def forward(
+        self, x: torch.Tensor, batch: int, seqlen: int, device: str, state_tuple: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> object:
         zeros = torch.zeros(batch, self.cell.hidden_size, dtype=x.dtype, device=device)
-        h, c = (zeros, zeros) if state_tuple is None else state_tuple  # type: ignore[misc]  # as torch code is
-        ys = []
+        h, c = (zeros, zeros) if state_tuple is None else state_tuple
+        ys: list[torch.Tensor] = []
         for t in range(seqlen):
             h, c = self.cell(x[:, t, :], (h, c))
             ys.append(h)
