@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness import targets
 from bptt.harness.adapters.objects import raised_at, short_name
 from bptt.harness.errors import SubjectError, UsageError
 from bptt.harness.lockstep.compare import LOSS
 from bptt.harness.lockstep.models import Batch, Settings, Start
+from bptt.harness.targets.importing import module_of, named_in, split_target
 from bptt.harness.words import did_you_mean
 from bptt.refimpl.types import Array, Params
 
@@ -32,11 +32,10 @@ def load(mine: Loop | str) -> tuple[str, Loop]:
     """Name and function, of a function or of a target ``path/file.py:loop``.  Raises UsageError."""
     found: Any = mine
     if isinstance(mine, str):
-        place, attribute = targets._split(mine)
+        place, attribute = split_target(mine)
         if not place or not attribute:
             raise UsageError(f"{mine}: no function is named, wanted path/file.py:loop or pkg.mod:loop")
-        module = targets._import_file(place, mine) if targets._is_path(place) else targets._import_module(place, mine)
-        found = targets._attribute(module, attribute, mine)
+        found = named_in(module_of(place, mine), attribute, mine)
     name = mine if isinstance(mine, str) else short_name(mine)
     if not callable(found):
         raise UsageError(f"{name}: is {_a(found)}, {WANTED}")

@@ -12,7 +12,7 @@ from bptt.harness.run.runner import check
 from bptt.harness.targets import PartlyUnderstoodError, load, parse_args
 from tests.harness.adapters.conftest import gradient_errors
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 CELL = """
 import numpy as np

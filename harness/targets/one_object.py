@@ -1,0 +1,83 @@
+"""One object that was named: by the first adapter that takes it, else read as it stands."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import types
+from collections.abc import Mapping
+
+from bptt.harness.adapters import adapt
+from bptt.harness.adapters.functions.adapt import adapt as functions
+from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
+from bptt.harness.adapters.objects import required
+from bptt.harness.adapters.reading.adapt import NotUnderstoodError, read_alone, read_functions
+from bptt.harness.adapters.reading.adapt import adapt as read_class
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.errors import UsageError
+from bptt.harness.subject import Subject
+
+
+def adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
+    """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
+    if isinstance(value, types.FunctionType):
+        if found := _over_tensors(module, value, target, args):
+            return found
+        refused: UsageError | None = None
+        try:
+            if found := read_as_it_stands(module, value, target, args) or read_alone(module, value.__name__, target):
+                return found
+        except UsageError as error:
+            refused = error
+        if not _has_half(refused) and (found := _over_arrays(module, value, target, args)):
+            return found
+        try:
+            return adapt(_no_half(module, value, target), target, args)
+        except UsageError as error:
+            raise refused or error from error
+    return adapt(_no_half(module, value, target), target, args)
+
+
+def _has_half(refused: UsageError | None) -> bool:
+    """Whether what was refused has a backward pass, which is never left out in silence."""
+    return refused is not None and not (isinstance(refused, NotUnderstoodError) and refused.alone)
+
+
+def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function of torch over sequences; None where it is another thing: its halves may be read, or it makes a module."""
+    try:
+        return functions(value, target, args)
+    except UsageError:
+        half = re.search(r"forward|backward|step|fprop|bprop|loss", value.__name__)
+        if (found := _over_arrays(module, value, target, args)) is None and required(value) and not half:
+            with contextlib.suppress(UsageError):  # a part of a training loop has arrays and no time
+                return adapt(value, target, args)
+            raise
+        return found
+
+
+def _over_arrays(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function of NumPy over sequences; None where it is another thing."""
+    try:
+        return numpy_functions(value, vars(module), target, args)
+    except UsageError:
+        return None
+
+
+def read_as_it_stands(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    if isinstance(value, types.FunctionType):
+        return read_functions(module, value.__name__, target)
+    return read_class(value, target, args)
+
+
+def _no_half(module: types.ModuleType, value: object, target: str) -> object:
+    """`value`.  Raises UsageError where it is one of a pair of functions x_forward, x_backward, which no adapter takes."""
+    name = value.__name__ if isinstance(value, types.FunctionType) else ""
+    if "backward" in name or ("forward" in name and len(words.arguments(value)[0]) > 1):  # type: ignore[arg-type]  # it has a name: a function
+        other = name.replace("backward", "forward") if "backward" in name else name.replace("forward", "backward")
+        has_other = "is there, but was not understood" if isinstance(vars(module).get(other), types.FunctionType) else "is not there"
+        raise UsageError(
+            f"{target}: {name} is a function over data, {other} {has_other}, wanted a pair "
+            "x_forward(x, prev_h[, prev_c], weights) -> h[, c], cache and x_backward(dh[, dc], cache), or a class"
+        )
+    return value
