@@ -129,7 +129,21 @@ def with_its_mend(cause: Cause, frame: Frame, how: Mended) -> Cause:
     """A cause with what should stand in its line; where nothing else is known of the mistake, that is the cause."""
     if cause.code == "line-wrong":
         return replace(rewritten(frame, how), hypothesis=f"{cause.hypothesis}: {rewritten(frame, how).hypothesis.partition(': ')[2]}")
+    if _changes_nothing(how.text):
+        return replace(cause, fix=f"leave line {frame.line} out")
     return replace(cause, mended=how.text, fix=how.text)
+
+
+def _changes_nothing(text: str) -> bool:
+    """Whether a line assigns to something what it is."""
+    try:
+        tree = ast.parse(text.strip())
+    except SyntaxError:  # the head of a loop
+        return False
+    match tree.body:
+        case [ast.Assign(targets=[target], value=value)]:
+            return ast.unparse(target) == ast.unparse(value)
+    return False
 
 
 def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: bool) -> Cause:

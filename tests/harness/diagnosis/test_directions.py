@@ -72,6 +72,7 @@ def test_a_dy_that_the_first_direction_has_overwritten_is_named(first: str, plac
     one, other = ("forward", "backward") if first == "fw" else ("backward", "forward")
     assert finding.causes[0].code == "dy-overwritten"
     assert {cause.source.line for cause in finding.causes if cause.source} == {61}
+    assert finding.causes[-1].fix == "leave line 61 out"
     assert finding.causes[0].hypothesis == f"dx of the {one} direction has overwritten dy before the {other} direction reads its part of it"
 
 
