@@ -41,7 +41,7 @@ _TWO_STEPS = Case(T=2, N=2, D=3, H=5)
 _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
-#: How much is tried at most (see `budget`): three seconds where one mistake is found, mostly eight at most, some tens where a cell has several.
+#: How much is tried at most (see `budget`): three seconds for one mistake, mostly eight at most, some tens where there are several.
 _EFFORT = 500_000
 #: What a pass that is followed costs, and what its lines cost that are given other values: so many times its operations.
 _PER_NODE = 40

@@ -65,7 +65,7 @@ def all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | No
             found.append(adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
             refused[name] = error
-    beside = [subject for subject in found if _is_no_recurrence(subject, vars(module).get(subject.spec.rpartition(":")[2]))]
+    beside = [subject for subject in found if _is_no_recurrence(subject, module)]
     found = [subject for subject in found if subject not in beside]
     if beside and not found and not refused:
         those = ", ".join(subject.name for subject in beside)
@@ -87,15 +87,23 @@ def all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | No
     )
 
 
-def _is_no_recurrence(subject: Subject, value: object) -> bool:
-    """Whether what nobody named reads later steps and neither its name nor its code says a recurrence: an attention, a convolution."""
-    if subject.kind != "cell" or subject.framework not in ("torch", "numpy") or _RECURRENT.search(subject.name):
+def _is_no_recurrence(subject: Subject, module: types.ModuleType) -> bool:
+    """Whether what nobody named reads later steps and neither its name nor its code says a recurrence: an attention, a convolution.
+
+    What has the contract's methods says that it is one.
+    """
+    name = subject.spec.rpartition(":")[2]
+    value = vars(module).get(name)
+    if subject.kind != "cell" or subject.framework not in ("torch", "numpy") or _RECURRENT.search(subject.name) or has(value, "zero_state"):
         return False
+    used = [vars(module).get(n) for n in (name, *_reached(module, [subject]))]
     try:
-        text = inspect.getsource(value)  # type: ignore[arg-type]  # a class or a function, else it raises
+        texts = [
+            inspect.getsource(each) for each in used if isinstance(each, type | types.FunctionType) and home_of(each) == module.__name__
+        ]
     except (OSError, TypeError):
         return False
-    return not _THROUGH_TIME.search(text) and _looks_ahead(subject)
+    return not any(map(_THROUGH_TIME.search, texts)) and _looks_ahead(subject)
 
 
 #: A loop over numbers, a recurrent layer inside.

@@ -222,9 +222,10 @@ def _kept_by_the_caller(context: CheckContext, data: Data, other: Data, v: Cotan
         return
 
     def raw(at: Data, v: Cotangent) -> dict[str, Array]:
-        dparams, dxs, dstate = called(context.subject, "backward", impl.backward, at.params, at.xs, at.state, v.dys, v.dfinal)
+        params, xs, state, dys, dfinal = copies(at.params), at.xs.copy(), copies(at.state), v.dys.copy(), copies(v.dfinal)
+        dparams, dxs, dstate = called(context.subject, "backward", impl.backward, params, xs, state, dys, dfinal)
         found = {"xs": dxs, **(dparams or {}), **{f"{k}0": x for k, x in (dstate or {}).items()}}
-        own = (*at.params.values(), at.xs, *at.state.values(), v.dys, *v.dfinal.values())
+        own = (*params.values(), xs, *state.values(), dys, *dfinal.values())
         return {k: x for k, x in found.items() if isinstance(x, np.ndarray) and not any(np.shares_memory(x, y) for y in own)}
 
     first = raw(data, v)

@@ -302,6 +302,10 @@ class Steps:
     def __init__(self, data: Data, along: tuple[float, float] = (0.0, 9.0), finer: tuple[float, float] = (0.0, 9.0)) -> None:
         self.subject, self.data, self._along, self._finer = SUBJECT, data, along, finer
 
+    @property
+    def possible(self) -> bool:
+        return bool(self.data.state)
+
     def along(self, *_: Any) -> tuple[float, float]:
         return self._along
 

@@ -387,7 +387,7 @@ def test_backward_is_asked_with_the_dense_cotangent_first(check: Any) -> None:
     v = cotangents(asked.subject, SMALL, *asked.run(asked.data(SMALL)))[0]
     np.testing.assert_array_equal(seen[0], v.dys)
     if check is contract.gradients_do_not_depend_on_earlier_calls:
-        assert [np.array_equal(dys, v.dys) for dys in seen] == [True, True, False, True]
+        assert [np.array_equal(dys, v.dys) for dys in seen[:4]] == [True, True, False, True]
         np.testing.assert_array_equal(seen[2], -v.dys)
 
 
