@@ -42,7 +42,7 @@ _MANY = (Case(T=9, N=5, D=3, H=5, seed=3), Case(T=7, N=6, D=4, H=6, seed=4))
 #: Differences are good to seven digits, complex steps to fifteen.
 _AGREE = 1e-5
 #: How much is tried at most (see `budget`): three seconds for one mistake, mostly eight at most, some tens where there are several.
-_EFFORT = 500_000
+_EFFORT = 750_000
 #: What a pass that is followed costs, and what its lines cost that are given other values: so many times its operations.
 _PER_NODE = 40
 #: Edits behind which a value may stand that the backward keeps, and keeps wrongly.
@@ -110,6 +110,8 @@ def _disagreement(subject: Subject, known: Failure) -> Explanation | None:
 
 
 def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
+    gates = budget.part(3)  # kept apart, for what is seen gate by gate alone
+    budget = Budget(budget.left - gates.left)
     line = _one_by_one(subject, budget.part(2), _MOST_MISTAKES - 1)
     if _sure(line):
         return Explanation(line)
@@ -146,12 +148,12 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
         if found := one_mistake(at, beside, budget.part(2)):
             return Explanation(_causes(subject, at, beside, found[0].edits, budget))
         points.append((at, beside))
-    for at, beside in points if budget.is_left else ():
-        if causes := _by_gates(subject, at.case, beside.case, budget):
+    for at, beside in points if gates.is_left else ():
+        if causes := _by_gates(subject, at.case, beside.case, gates):
             return Explanation(causes)
     for at, beside in points[1:]:  # at the first it was asked already; at the second always: to know the line is worth it
         line = line or (_by_lines(subject, at, beside, budget) if budget.is_left or at is points[1][0] else ())
-    return Explanation(line or ((words.unknown(budget.edits, budget.texts),) if points else ()))
+    return Explanation(line or ((words.unknown(budget.edits + gates.edits, budget.texts + gates.texts),) if points else ()))
 
 
 def _by_gates(subject: Subject, small: Case, large: Case, budget: Budget) -> tuple[Cause, ...]:

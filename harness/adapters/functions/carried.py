@@ -138,7 +138,7 @@ def _watching(seen: list[Seen]) -> Any:
                         name = func.overloadpacket.__name__
                         term = name.rstrip("_") in ("add", "sub") and any(s in shortened for s in operands)
                         rounding = Rounding(_line(), name, any(longer), term)
-                        if any(longer):
+                        if any(longer) and rounding.at is not None:  # what we hand over is short as it is
                             shortened.add(storage(value))
                 alive.append(value)
                 seen.append(Seen(value.detach().clone(), operands, storage(value), rounding))

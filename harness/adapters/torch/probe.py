@@ -61,8 +61,8 @@ class _Axes:
         return self.shape[0 if self.batch_first else 1]
 
 
-#: After so many calls that raised the same, whatever state was handed over, it is not the state that is wrong.
-_IN_VAIN = 24
+#: After so many calls that raised the same, whatever state of however many axes was handed over, it is not the state that is wrong.
+_IN_VAIN = 64
 
 #: Methods that make the state with which a sequence begins.
 _MAKES_STATE = re.compile(
@@ -93,7 +93,7 @@ class Prober:
         self.least, self.most = _arguments(module)
         self.directions = 2 if getattr(module, "bidirectional", False) is True else 1
         self.trouble: dict[str, str] = {}
-        self.raised: Counter[tuple[str, tuple[int, ...], str]] = Counter()
+        self.raised: dict[tuple[str, tuple[int, ...], str], Counter[frozenset[int]]] = {}
         self.rng = np.random.default_rng(0)
 
     def random(self, *shape: int) -> torch.Tensor:
@@ -106,7 +106,8 @@ class Prober:
             state = {name: self._start(slot.part(N, D, H)) for slot in slots(given.tree) for name in slot.names}
             packed = pack(given.tree, state)
             arguments = tuple(packed) if given.passing == "spread" else (packed,)
-        if any(n >= _IN_VAIN for (of, shape, _), n in self.raised.items() if (of, shape) == (kind, tuple(x.shape))):
+        alike = [many for (of, shape, _), many in self.raised.items() if (of, shape) == (kind, tuple(x.shape))]
+        if any(many.total() >= _IN_VAIN and len(many) > 1 for many in alike):
             return None
         text = ", ".join(["x " + str(tuple(x.shape)), *(f"state {describe(a)}" for a in arguments)])
         try:
@@ -114,7 +115,8 @@ class Prober:
                 result = self.module(x, *arguments)
         except Exception as error:  # whatever a user's forward raises: see docstring
             self.trouble.setdefault(kind, f"module({text}) raised {one_line(error)}")
-            self.raised[kind, tuple(x.shape), one_line(error)] += 1
+            axes = frozenset(t.ndim for t in _tensors(arguments))
+            self.raised.setdefault((kind, tuple(x.shape), one_line(error)), Counter())[axes] += 1
             return None
         last_only = kind.startswith("layer") and isinstance(result, torch.Tensor) and result.ndim == 2 and len(result) in x.shape[:2]
         only = ", one output a sequence where one a step is wanted" if last_only else ""

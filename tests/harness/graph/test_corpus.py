@@ -24,7 +24,7 @@ ONE = {
     "both_ways_wrong_1": ("not-turned-round", None),
     "both_ways_wrong_2": ("operation-too-many", "carry = da @ R.T"),
     "outer_tensor_wrong_1": ("transposed", None),
-    "outer_tensor_wrong_3": ("other-value-kept", None),
+    "outer_tensor_wrong_3": ("line-wrong", 'before = np.concatenate([(np.zeros_like(ys[:1]) + state["h"]), ys[:-1]])'),
     "tied_words_wrong_1": ("rows-assigned", None),
     "cubic_drop_wrong_2": ("derivative-wrong", None),
 }
