@@ -363,16 +363,6 @@ def _settable(obj: Any, slot: Slot) -> bool:
     return slot[-1].kind == "attr" or isinstance(read(obj, slot[:-1]), dict)
 
 
-def read_gradients(obj: Any, parameters: Sequence[Parameter]) -> dict[str, Array]:
-    """The gradients that the object holds now, in the shapes of their parameters where the sizes agree; copies."""
-    found = {}
-    for parameter in parameters:
-        value = read(obj, parameter.gradient) if parameter.gradient else None
-        if isinstance(value, np.ndarray | np.generic):
-            found[parameter.name] = like_shape(np.array(value), np.shape(read(obj, parameter.slot)))
-    return found
-
-
 def accumulation(first: Arrays, second: Arrays) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The kept gradients that a second backward adds to, and those that it overwrites; one that is 0 tells nothing.
 
