@@ -28,7 +28,7 @@ pytest_plugins = ["pytester"]
 
 
 #: Of a test with more cases so many, evenly spread, are needed on every change, and so many are thorough; the others are slow.
-EVERY_CHANGE, THOROUGH = 2, 4
+EVERY_CHANGE, THOROUGH = 1, 3
 
 
 @pytest.hookimpl(tryfirst=True)
