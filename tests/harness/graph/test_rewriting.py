@@ -18,6 +18,7 @@ PLANTS = {
 }
 
 
+@pytest.mark.thorough
 def test_a_search_that_finds_nothing_ends_and_says_what_it_tried(tmp_path: Path) -> None:
     """The same each time, whatever the clock says."""
     odd = "(h.sum() * np.sign(da_n) * 0.37 + 1.3 * np.cos(3 * da_n))"
