@@ -259,7 +259,7 @@ DEFINITION = Definition(
         "level": 0.02,
         "cap": 1000,
         "every": 25,
-        "seed": (0, 1),
+        "seed": (0,),
     },
     point=point,
     gather=gather,
