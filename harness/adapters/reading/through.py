@@ -65,7 +65,7 @@ def is_said(reading: Reading) -> bool:
 
 
 def _nodes(reading: Reading) -> list[ast.AST]:
-    """The author's own code: the methods, and the functions beside them."""
+    """The author's own code: the methods, and the functions and classes beside them."""
     method = reading.forward.owner.methods[reading.forward.method]
     module = sys.modules.get(getattr(method, "__module__", ""), None)
     beside = [f for f in vars(module).values() if getattr(f, "__module__", None) == module.__name__] if module else []
@@ -98,9 +98,15 @@ def _is_square(node: ast.AST) -> bool:
 
 
 def ways_of_weights(reading: Reading) -> set[str]:
-    """How the author's own steps go: "up", ``W += lr * dW``, or "down", ``W = W - lr * dW``."""
+    """How the author's own steps go: "up", ``W += lr * dW``, or "down", ``W = W - lr * dW``.
+
+    What forward and backward add, ``h = h + alpha * u``, is no step of a weight.
+    """
+    nodes = _nodes(reading)
+    passes = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name in (reading.forward.method, reading.backward)]
+    inside = {id(inner) for each in passes for inner in ast.walk(each)}
     found = set()
-    for node in _nodes(reading):
+    for node in (n for n in nodes if id(n) not in inside):
         match node:
             case ast.AugAssign(op=ast.Add() | ast.Sub() as op, value=step):
                 pass

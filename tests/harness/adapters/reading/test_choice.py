@@ -192,6 +192,26 @@ class RNN:
 """
 
 
+#: h = (1 - alpha) h + alpha u, which looks as a step of a weight does.
+LEAKY = (
+    UPHILL.replace("self.lr = lr", "self.alpha = 0.5")
+    .replace(
+        "self.hs = [np.zeros(self.Whh.shape[0])]", "self.hs, self.us, h = [np.zeros(self.Whh.shape[0])], [], np.zeros(self.Whh.shape[0])"
+    )
+    .replace(
+        "            self.hs.append(np.tanh(self.Wxh @ x + self.Whh @ self.hs[-1]))",
+        """            u = np.tanh(self.Wxh @ x + self.Whh @ h)
+            h = (1 - self.alpha) * h + self.alpha * u
+            self.us.append(u)
+            self.hs.append(h)""",
+    )
+    .replace("da = dh * (1 - self.hs[t + 1] ** 2)", "da = self.alpha * dh * (1 - self.us[t] ** 2)")
+    .replace("dh_next = self.Whh.T @ da", "dh_next = self.Whh.T @ da + (1 - self.alpha) * dh")
+    .replace("RETURNED", "-dWxh, -dWhh, -dWhy")
+    .replace("STEP", "return dWxh")
+)
+
+
 @pytest.mark.parametrize(
     ("returned", "step", "right"),
     [
@@ -211,3 +231,9 @@ def test_whether_an_error_of_target_less_output_is_meant_is_told_by_the_steps(
     path = tmp_path / "net.py"
     path.write_text(UPHILL.replace("RETURNED", returned).replace("STEP", step), encoding="utf-8")
     assert check(f"{path}:RNN", isolate=False, select=["GRD110"]).ok is right
+
+
+def test_what_a_leaky_forward_adds_is_no_step_of_a_weight(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(LEAKY, encoding="utf-8")
+    assert check(f"{path}:RNN", isolate=False, select=["GRD110"]).ok
