@@ -99,7 +99,7 @@ DEFINITION = Definition(
         "sigma": (0.5, 1.0),
         "H": (64, 128, 256, 512),
         "units": 1024,
-        "steps": 400,
+        "steps": 300,
         "seed": tuple(range(8)),
     },
     point=point,
