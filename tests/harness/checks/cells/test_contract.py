@@ -132,6 +132,9 @@ def test_of_two_dicts_every_name_is_compared() -> None:
     ]
     (found,) = failures(contract._same("a run", other, {"b": np.full(1, 1 + EPS)}, "NONDETERMINISTIC", "the first"))
     assert (found.code, found.where.tensor) == ("NONDETERMINISTIC", "b")
+    never = {"dL/dW": np.full(1, np.nan)}
+    (found,) = failures(contract._same("a second call", never, never, "NONDETERMINISTIC", "the first"))
+    assert found.headline == "dL/dW is not finite"  # at no call
 
 
 def test_what_was_changed_in_place_is_counted() -> None:
