@@ -237,3 +237,20 @@ def test_what_a_leaky_forward_adds_is_no_step_of_a_weight(tmp_path: Path) -> Non
     path = tmp_path / "net.py"
     path.write_text(LEAKY, encoding="utf-8")
     assert check(f"{path}:RNN", isolate=False, select=["GRD110"]).ok
+
+
+def test_words_that_contradict_right_gradients_of_updates_decide_nothing(tmp_path: Path) -> None:
+    """Down along target - output inside of backward: right for one who hands over the gradient, and wrong for its author."""
+    steps = "self.Wxh -= self.lr * dWxh; self.Whh -= self.lr * dWhh; self.Why -= self.lr * dWhy"
+    path = tmp_path / "net.py"
+    path.write_text(
+        UPHILL.replace("return RETURNED", steps).replace("dWxh, dWhh, dWhy = self.backward", "self.backward").replace("STEP", "pass"),
+        encoding="utf-8",
+    )
+    with pytest.raises(
+        UsageError, match="its gradients are right, and where it is target - output, as the author's words say, they are wrong"
+    ):
+        targets.load(str(path))
+    up = tmp_path / "up.py"
+    up.write_text(path.read_text(encoding="utf-8").replace("-= self.lr", "+= self.lr"), encoding="utf-8")
+    assert check(f"{up}:RNN", isolate=False, select=["GRD110"]).ok
