@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bptt.harness.adapters.frameworks import install_line
 from bptt.harness.adapters.objects import raised_at
@@ -85,7 +85,7 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     path = path.resolve()
     text, tree = _parsed(path, target)
     name = f"bptt_target_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}_{hashlib.sha1(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=importlib.machinery.SourceFileLoader(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
     if spec is None or spec.loader is None:
         raise UsageError(f"{target}: Python cannot load {path.name}, wanted a .py file")
     module = importlib.util.module_from_spec(spec)
@@ -106,6 +106,13 @@ def _import_file(place: str, target: str) -> types.ModuleType:
     finally:
         sys.argv = given
     return module
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Never from bytecode, which Python takes for that of any text of the same size and second; and none is left beside the file."""
+
+    def path_stats(self, path: str) -> NoReturn:
+        raise OSError("no bytecode")
 
 
 def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: ast.Module, folders: list[Path]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import check
 from bptt.harness.targets import PartlyUnderstoodError, load, parse_args
+from bptt.harness.targets.importing import module_of
 from tests.harness.adapters.conftest import gradient_errors
 
 ROOT = Path(__file__).parents[3]
@@ -246,3 +248,13 @@ def test_halves_in_two_files_are_taken_together(tmp_path: Path) -> None:
 def test_a_folder_is_told_how_its_files_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is a folder, not a file; `bptt check .*/\*\.py`"):
         load(f"{tmp_path}/")
+
+
+def test_a_file_that_was_changed_within_a_second_is_read_anew(tmp_path: Path) -> None:
+    """Python's bytecode is that of a text of the same size and second."""
+    path = tmp_path / "cell.py"
+    for number in (1, 2):
+        path.write_text(f"class Cell:\n    number = {number}\n    def run(self, params, xs, state): ...\n", encoding="utf-8")
+        os.utime(path, (1e9, 1e9))
+        assert module_of(str(path), str(path)).Cell.number == number
+    assert [p.name for p in tmp_path.iterdir()] == ["cell.py"]
