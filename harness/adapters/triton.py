@@ -57,6 +57,16 @@ def interpreting() -> bool:
     return "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def launching(device: Device) -> bool:
+    """Whether a call may launch kernels: a new shape takes a second, interpreted or compiled, and a wrong one writes beyond its arrays."""
+    return interpreting() or (device == "cuda" and "triton" in sys.modules)
+
+
+def is_of_triton(error: BaseException | None) -> bool:
+    """Whether Triton itself says that a kernel cannot be compiled, or launched, for these sizes."""
+    return type(error).__module__.partition(".")[0] == "triton"
+
+
 def settle() -> None:
     """After it was imported: kernels that ask which card they run on get an answer.
 
@@ -141,12 +151,17 @@ def launches() -> Iterator[list[str]]:
 
 
 #: What a verdict calls it.
-INTERPRETED = "Triton, interpreted"
+INTERPRETED, COMPILED = "Triton, interpreted", "Triton, compiled"
 
 
 def is_interpreted(subject: Subject) -> bool:
     """Whether its kernels run in the interpreter, where a pass may take a second."""
     return any(each.what == INTERPRETED for each in subject.detected)
+
+
+def is_slow(subject: Subject) -> bool:
+    """Whether its kernels are interpreted, or compiled at each new size."""
+    return any(each.what in (INTERPRETED, COMPILED) for each in subject.detected)
 
 
 def told(kernels: list[str]) -> Detection:

@@ -44,12 +44,13 @@ def said(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, cut to a readable length."""
+    """The first line of an exception's text, and the last one where the first only says where ("at 95:16:"), cut to a readable length."""
     try:
         text = str(error)
     except Exception:  # an exception of the user's whose __str__ raises
         return "(its text cannot be read: its __str__ raises)"
-    return without_addresses((text.strip().splitlines() or ["(no message)"])[0][:200])
+    first, *more = text.strip().splitlines() or ["(no message)"]
+    return without_addresses(f"{first[:100]} {more[-1].strip()}" if more and first.endswith(":") else first)[:200]
 
 
 def place_of(error: BaseException) -> str:

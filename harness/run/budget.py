@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from bptt.harness.cases import Case
 from bptt.harness.errors import UsageError
 
-#: Where none is given, seconds of the processor: of a kernel in an interpreter, where a pass takes a second and a whole check an hour.
-INTERPRETED = 240.0
+#: Where none is given, seconds of the processor: of kernels, interpreted or compiled, a pass of which takes a second.
+LAUNCHED = 240.0
 #: And of anything else at level standard: less than --timeout grants there, so that a slow model has a verdict before its time ends.
 STANDARD = 75.0
 #: Of the budget, before the checks of gradients have run.

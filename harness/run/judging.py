@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bptt.harness.adapters.equations.adapt import Beside
-from bptt.harness.adapters.triton import is_interpreted
+from bptt.harness.adapters.triton import is_slow
 from bptt.harness.call import operator
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
@@ -27,7 +27,7 @@ from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.identify.forward_bug import ForwardBug, forward_bug
 from bptt.harness.identify.published_cell import Outcome, closest, searched
 from bptt.harness.levels import LEVELS
-from bptt.harness.run.budget import INTERPRETED, STANDARD, Budget
+from bptt.harness.run.budget import LAUNCHED, STANDARD, Budget
 from bptt.harness.run.events import Checking, Event, Explaining, Found, Measured, Options, Outside, Recognised, Remarked, Task
 from bptt.harness.run.findings import finding_of, unexplained
 from bptt.harness.run.gradient_over_lag import gradient_over_lag
@@ -146,9 +146,9 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
             yield Recognised(target_id, identified)
         roots = {check: check for name, check in options.failed if name == target_id}
         in_order = with_needs(plan, context)
-        asked, interpreted = options.budget is not None, is_interpreted(subject)
-        own = INTERPRETED if interpreted else STANDARD if options.level == "standard" else None
-        budget = Budget(options.budget or own, [c.family for c, _ in in_order], given=asked, saves=asked or interpreted)
+        asked, slow = options.budget is not None, is_slow(subject)
+        own = LAUNCHED if slow else STANDARD if options.level == "standard" else None
+        budget = Budget(options.budget or own, [c.family for c, _ in in_order], given=asked, saves=asked or slow)
         for c, needs in in_order:
             if (target_id, c.id) in options.skip:
                 continue

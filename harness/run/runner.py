@@ -19,7 +19,7 @@ from bptt.harness.errors import UsageError
 from bptt.harness.levels import LEVELS
 from bptt.harness.run.backends import Dask
 from bptt.harness.run.backends import backend as backend_
-from bptt.harness.run.budget import INTERPRETED, seconds
+from bptt.harness.run.budget import LAUNCHED, seconds
 from bptt.harness.run.environment import environment
 from bptt.harness.run.events import Event, OnEvent, Options, Task, Unloadable, numbered, pasteable
 from bptt.harness.run.isolation.following import Follower
@@ -178,8 +178,8 @@ def check(
     options = replace(
         _options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget), prints=prints, device=device
     )
-    kernels = device == "cpu" and any(has_kernels(task.spec) for task in tasks)
-    within = limits(level, timeout, memory, options.budget or (INTERPRETED if kernels else None))
+    kernels = any(has_kernels(task.spec) for task in tasks)
+    within = limits(level, timeout, memory, options.budget or (LAUNCHED if kernels else None))
     where = backend_(backend, jobs or 1, scheduler)
     known = NOTHING if resume is None else known_from(Path(resume), options)
     options = known.added_to(options)

@@ -5,7 +5,7 @@ holding(cell, at, params) a copy of an object that holds these weights
 Walk                      a cell that keeps its own state from step to step, as a layer over time (walk.py)
 called, watched           a call with globals that its script's loop would have made; its local variables beside what it returns
 formed, canonical         an array in another layout, and back (layout.py)
-before, centred           what probabilities are the softmax of, and the gradient of that (through.py)
+before, centred, softmax  what probabilities are the softmax of, and the gradient of that (through.py)
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bptt.harness.adapters.reading.code.owners import Namespace, called, follow,
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.adapters.reading.code.walk import Walk
 from bptt.harness.adapters.reading.code.weights import Parameter, Slot, Step, like_shape, substitute
+from bptt.harness.adapters.reading.passes.assumed import softmax
 from bptt.harness.adapters.reading.passes.clips import clip_lifted
 from bptt.harness.adapters.reading.passes.form import quiet
 from bptt.harness.adapters.reading.passes.results import before
@@ -42,6 +43,7 @@ __all__ = [
     "like_shape",
     "quiet",
     "shapes",
+    "softmax",
     "symbols",
     "user_code",
     "watched",

@@ -6,8 +6,10 @@ Every line that stands for something that could not be found out carries the wor
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from bptt.harness.adapters.filled import glue
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.owners import HandedOwner
 from bptt.harness.adapters.reading.code.weights import Slot
@@ -34,21 +36,7 @@ def written(reading: Reading, name: str, target: str, file: str, seen: Sequence[
     """The text of the file.   kind   ReadNetwork, ReadLayer or ReadStep: what the reading is driven as"""
     body = list(_class(reading, name, kind))
     text = "\n".join(body)
-    helpers = (
-        "called",
-        "canonical",
-        "clip_lifted",
-        "follow",
-        "formed",
-        "holding",
-        "like_shape",
-        "shapes",
-        "symbols",
-        "user_code",
-        "watched",
-        "Walk",
-    )
-    used = [h for h in sorted((*helpers, "before", "centred")) if f"{h}(" in text]
+    used = [name for name in glue.__all__ if re.search(rf"(?<![\w.]){name}\(", text)]
     todo = [line.partition("TODO")[2].lstrip(": ") for line in body if "TODO" in line]
     said = f"Not found out, and marked TODO below: {'; '.join(todo)}.\n" if todo else ""
     head = _HEAD.format(
@@ -398,7 +386,7 @@ def _loss(reading: Reading) -> str:
     t = f"{t}.reshape({y}.shape)"
     over = "".join(f" / xs.shape[{'TN'.index(a)}]" for a in factor)
     if said == "cross entropy of a softmax":
-        return f"-np.sum({t} * np.log(np.exp({y}) / np.exp({y}).sum(-1, keepdims=True))){over}"
+        return f"-np.sum({t} * np.log(softmax({y}))){over}"
     if said.startswith("cross"):
         return f"-np.sum({t} * np.log({y})){over}"
     return f"{'' if said == 'squares' else '0.5 * '}np.sum(({y} - {t}) ** 2){over}"

@@ -24,7 +24,7 @@ from bptt.harness.adapters.functions.implementation import (
     FunctionOperator,
 )
 from bptt.harness.adapters.objects import is_torch, short_name, source_of
-from bptt.harness.adapters.triton import interpreting, launches, settle, told
+from bptt.harness.adapters.triton import interpreting, is_of_triton, launches, launching, settle, told
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Detection, Device, Subject
 
@@ -34,7 +34,7 @@ _ANY = ((3, 5), (8, 4))
 #: Results of a sequence of this length may be so many times those of a short one.
 _LONG, _GROWTH = 67, 1e4
 #: Seconds that shapes are looked for where a call may take a second.
-_INTERPRETED = 90.0
+_LAUNCHED = 90.0
 #: A function of NumPy's takes microseconds, and many a file has several that are no recurrence.
 _IN_NUMPY = 3.0
 
@@ -163,20 +163,23 @@ def _with_other_half(
 def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple[str, ...]]:
     """Shapes that it runs with, in float64 where it takes that, and the types in which it works.
 
-    A kernel that is interpreted accumulates in float32 whatever it is given, in parts, and is asked for nothing else.
+    A kernel that is interpreted accumulates in float32 whatever it is given, in parts, and is asked for nothing else; one that is compiled
+    may take float32 alone, and has its shapes looked for in that.
     """
-    seconds = _INTERPRETED if interpreting() else axes.MOST_SECONDS if call.torch else _IN_NUMPY
-    if interpreting():
+    seconds = _LAUNCHED if launching(call.device) else axes.MOST_SECONDS if call.torch else _IN_NUMPY
+    narrow, why = None, ""
+    if launching(call.device):
         with launches() as kernels:
-            narrow, _ = axes.running(call, "float32", seconds)
+            narrow, why = axes.running(call, "float32", seconds)
         if narrow is not None and kernels:
             return call, narrow, ("float32",)
-    shapes, said = axes.running(call, "float64", seconds)
+    shapes, said = (None, why) if narrow is not None else axes.running(call, "float64", seconds)
     if shapes is None and call.torch and (short := axes.takes_alone(said)):
         claiming = replace(call, wide=True, claims=short)
         if (found := axes.running(claiming, "float64", seconds)[0]) is not None:
             return claiming, found, ("float64",)
-    narrow, why = axes.running(call, "float32", seconds) if shapes is None and call.torch else (None, said)
+    if shapes is None and narrow is None and call.torch:
+        narrow, why = axes.running(call, "float32", seconds)
     if narrow is not None:  # time may have run out, and not float64 have been refused
         shapes = axes.tried(call, narrow.layout, narrow.words, "float64")[0]
     if shapes is not None:
@@ -323,14 +326,25 @@ def _size_at(made: FunctionOperator, T: int, N: int, sizes: Mapping[str, int] | 
     return largest if np.isfinite(largest) else float("inf")
 
 
-def _values(made: FunctionOperator, word: str, T: int) -> tuple[int, ...]:
+def _values(made: DifferentiatedByAutograd, word: str, T: int) -> tuple[int, ...]:
     """Sizes that it takes for a word, the others as they are."""
     here = {w: v[0] for w, v in made.sizes.items()}
-    for values in _VALUES.get(word, _ANY):
-        taken = tuple(v for v in values if _runs(made, T, 2, {**here, word: v}))
-        if taken:
-            return taken
-    return made.sizes[word]
+    every = [tuple(v for v in values if _runs(made, T, 2, {**here, word: v})) for values in _VALUES.get(word, _ANY)]
+    if launching(made.call.device) and not interpreting():
+        both_ways = [tuple(v for v in values if not _backward_is_not_compiled(made, T, {**here, word: v})) for values in every]
+        every = [*both_ways, *every]
+    return next((taken for taken in every if taken), made.sizes[word])
+
+
+def _backward_is_not_compiled(made: DifferentiatedByAutograd, T: int, sizes: Mapping[str, int]) -> bool:
+    """Whether Triton refuses the kernels of its backward at sizes that those of its forward take: a product's sides are 16 at least."""
+    given = {k: v.astype(made.dtypes[0]) for k, v in made.inputs(np.random.default_rng(T), {}, T, 2, sizes).items()}
+    try:
+        results, kept = made.call.kept(given)
+        made.call.gradients(kept, results)
+    except Exception as error:  # what else a backward raises is a matter of the checks
+        return is_of_triton(error)
+    return False
 
 
 def _tame(made: DifferentiatedByAutograd, lengths: Sequence[int]) -> tuple[DifferentiatedByAutograd, list[Detection]]:

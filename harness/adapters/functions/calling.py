@@ -106,7 +106,9 @@ class Call:
             warnings.simplefilter("ignore")  # of arrays that may not be written to
             found = torch.from_numpy(value if all(s >= 0 for s in value.strides) else value.copy())
         dtype = getattr(torch, self.dtype) if self.dtype and found.is_floating_point() else found.dtype
-        return found.to(self.device, dtype)
+        if found.is_contiguous():
+            return found.to(self.device, dtype)
+        return _as_it_lies(found, self.device, dtype)
 
     def _back(self, value: Any) -> Array:
         if not self.torch:
@@ -122,6 +124,17 @@ class Call:
         import torch
 
         return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _as_it_lies(value: Any, device: Device, dtype: Any) -> Any:
+    """A copy with the same strides, where .to() would lay what is expanded, or a slice, in order.
+
+    Whoever reads it as if it were in order meets NaN, and stays within its memory.
+    """
+    reach = 1 + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True)) if value.numel() else 0
+    room = value.new_full((max(reach, value.numel()),), float("nan") if dtype.is_floating_point or dtype.is_complex else 0)
+    room[:reach] = value.as_strided((reach,), (1,))
+    return room.to(device, dtype).as_strided(value.shape, value.stride())
 
 
 def _flat(value: Any) -> list[Any]:

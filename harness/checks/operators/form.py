@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.triton import is_interpreted
+from bptt.harness.adapters.triton import is_interpreted, is_of_triton
 from bptt.harness.call import operator as calls
 from bptt.harness.call.guard import copies
 from bptt.harness.call.operator import Chosen, Point
@@ -193,7 +194,7 @@ def _layouts(subject: Subject) -> dict[str, Callable[[Array], Array]]:
     return {words: lay for words, lay in _LAYOUTS.items() if words in _DAILY or not is_interpreted(subject)}
 
 
-#: Words of a ValueError that refuses a layout.
+#: Words by which code refuses a layout.
 _REFUSAL = ("stride", "contiguous", "read-only", "readonly", "layout", "order", "writeable")
 
 
@@ -201,7 +202,7 @@ _REFUSAL = ("stride", "contiguous", "read-only", "readonly", "layout", "order", 
 def gradients_do_not_depend_on_how_arrays_lie_in_memory(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Cotangents and inputs that are expanded, strided, transposed or read-only give what their copies give.
 
-    A ValueError that says so is a refusal, and no mistake.
+    Code that raises or asserts that it takes no such layout has said so, and is no mistake.
     """
     context.needs_backward()
     subject, at = context.subject, plan.point(context, case)
@@ -215,7 +216,7 @@ def gradients_do_not_depend_on_how_arrays_lie_in_memory(context: CheckContext, c
             try:
                 pairs = _with_layout(subject, at, v, lay, what)
             except SubjectError as error:
-                if isinstance(error.__cause__, ValueError) and any(w in str(error.__cause__).lower() for w in _REFUSAL):
+                if any(w in _said_of_layout(error) for w in _REFUSAL):
                     refused.append(f"{what} {words}")
                     continue
                 raise
@@ -231,6 +232,17 @@ def gradients_do_not_depend_on_how_arrays_lie_in_memory(context: CheckContext, c
                     floor=floor,
                 )
     yield holds(**({"refused": ", ".join(refused)} if refused else {}))
+
+
+def _said_of_layout(error: SubjectError) -> str:
+    """What code says that refuses a layout: its own words, those of a library, or those of a compiled extension."""
+    cause = error.__cause__
+    words = None if is_of_triton(cause) else plan.on_purpose(error)
+    if words is None and isinstance(cause, ValueError):
+        words = str(cause)
+    if words is None and isinstance(cause, RuntimeError) and re.search(r"(must|should|expected|has|have) .*contiguous", str(cause)):
+        words = str(cause)
+    return (words or "").lower()
 
 
 def _with_layout(subject: Subject, at: Point, v: Chosen, lay: Callable[[Array], Array], what: str) -> dict[str, tuple[Array, Array]]:

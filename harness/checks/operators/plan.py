@@ -9,7 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from bptt.harness.adapters.triton import is_of_triton
 from bptt.harness.call import operator as calls
+from bptt.harness.call.guard import first_line
 from bptt.harness.call.operator import Outcome, Point
 from bptt.harness.cases import REGIMES, Case, admissible
 from bptt.harness.checks.context import CheckContext
@@ -119,16 +121,32 @@ def _refusal(itself: _Itself, case: Case) -> str | None:
     try:
         calls.run(subject, calls.draw(subject, admissible(subject, case)))
     except SubjectError as error:
-        cause = error.__cause__
-        of_axes = type(cause).__module__.partition(".")[0] == "einops"  # its own error, for axes that do not divide
-        on_purpose = of_axes or isinstance(cause, ValueError | NotImplementedError | AssertionError)
-        if cause is None or cause.__traceback__ is None or not on_purpose:
-            return None
-        line = (traceback.extract_tb(cause.__traceback__)[-1].line or "").lstrip()
-        return f"T={case.T}: {cause}" if line.startswith(("raise ", "assert ")) else None
+        words = on_purpose(error)
+        return None if words is None else f"T={case.T}: {words}"
     except BpttError:
         return None
     return None
+
+
+def on_purpose(error: SubjectError) -> str | None:
+    """What the subject's code says where it raises or asserts by itself that it does not take what it was handed; None for a fault.
+
+    Of an assertion without a message it is the line.  Triton's own word for sizes that a kernel cannot be compiled or launched for is one.
+    """
+    cause = error.__cause__
+    if cause is not None and is_of_triton(cause):
+        return first_line(cause)
+    of_axes = type(cause).__module__.partition(".")[0] == "einops"  # its own error, for axes that do not divide
+    if (
+        cause is None
+        or cause.__traceback__ is None
+        or not (of_axes or isinstance(cause, ValueError | NotImplementedError | AssertionError))
+    ):
+        return None
+    line = (traceback.extract_tb(cause.__traceback__)[-1].line or "").strip()
+    if not line.startswith(("raise ", "assert ")):
+        return None
+    return first_line(cause) if str(cause) else line
 
 
 def exempt(context: CheckContext, *names: str) -> None:

@@ -53,3 +53,9 @@ def test_what_a_check_raises_is_the_subjects_where_it_comes_from_beneath_bptt(ch
 
 def test_what_is_said_of_an_object_has_no_address() -> None:
     assert guard.said(ValueError(f"got {object()!r}, wanted a number")) == "ValueError: got <object object>, wanted a number"
+
+
+def test_a_first_line_that_only_says_where_is_followed_by_the_last() -> None:
+    text = "at 95:16:\n    p_dh0 = dh0 + i\n            ^\nIncompatibleTypeError('dh0 is None')"
+    assert guard.first_line(ValueError(text)) == "at 95:16: IncompatibleTypeError('dh0 is None')"
+    assert guard.first_line(ValueError("wanted 3 rows\n  got 4")) == "wanted 3 rows"

@@ -74,6 +74,14 @@ class ContiguousOnly(RunningSum):
         return super().backward(params, inputs, state, dy, ds)
 
 
+class AssertsOrder(RunningSum):
+    """The same by an assertion without words."""
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        assert dy["y"].flags.c_contiguous
+        return super().backward(params, inputs, state, dy, ds)
+
+
 class Resets(RunningSum):
     """The state starts anew where a mask says so; the mask has no gradient."""
 

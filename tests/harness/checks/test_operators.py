@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bptt.harness.adapters import adapt
 from bptt.harness.call import operator as calls
@@ -19,7 +20,7 @@ from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
 from bptt.refimpl.scans import SCANS
 from tests.harness.checks.planted_operators import MISTAKES, Mistake, Planted, right_twin
-from tests.harness.checks.right_operators import LEAVES_OUT, RIGHT, WRONG, ContiguousOnly, RunningSum, WholeChunksOnly
+from tests.harness.checks.right_operators import LEAVES_OUT, RIGHT, WRONG, AssertsOrder, ContiguousOnly, RunningSum, WholeChunksOnly
 
 #: One mistake for each check is tried on every change.
 FIRST = {m.check: m for m in reversed(MISTAKES)}
@@ -213,9 +214,22 @@ def test_what_is_left_out_is_said_and_never_called_right(made: type, by: str) ->
 
 
 def test_what_is_refused_is_obeyed_and_said() -> None:
-    assert check(ContiguousOnly, select=("CON330",), isolate=False)["CON330"].metrics["refused"].startswith("cotangents")
+    for made in (ContiguousOnly, AssertsOrder):
+        assert check(made, select=("CON330",), isolate=False)["CON330"].metrics["refused"].startswith("cotangents")
     subject = subject_of(WholeChunksOnly)
     assert {admissible(subject, case).T % 4 for case in small(subject)} == {0}
+
+
+def test_what_fails_at_a_layout_by_accident_has_refused_nothing() -> None:
+    class Viewed(RunningSum):
+        def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+            if 0 in dy["y"].strides:
+                torch.zeros(3).expand(2, 3).view(6)  # what dy.view() says of an expanded dy
+            return super().backward(params, inputs, state, dy, ds)
+
+    result = check(Viewed, select=("CON330",), isolate=False)["CON330"]
+    assert result.status == "failed" and result.finding is not None
+    assert "view size is not compatible" in result.finding.headline
 
 
 def test_the_example_conforms_to_the_reference_that_it_names() -> None:

@@ -101,12 +101,17 @@ def value(loss: Path, target: str, y: Array, values: Values) -> Any:
     t = t if any(a in target for a in "Ttk") else t[-1]
     t = t.reshape(y.shape)
     if kind == "cross entropy of a softmax":
-        y = np.exp(y - y.real.max(-1, keepdims=True))
-        y = y / y.sum(-1, keepdims=True)
+        y = softmax(y)
     total: Any = -np.sum(t * np.log(y)) if kind.startswith("cross") else (1 if kind == "squares" else 0.5) * np.sum((y - t) ** 2)
     for letter in factor:
         total = total / values.x.shape["TN".index(letter)]
     return total
+
+
+def softmax(y: Array) -> Array:
+    """Along the last axis; of complex numbers too."""
+    e = np.exp(y - y.real.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
 
 
 def _one_hot(numbers: Array, classes: int) -> Array:

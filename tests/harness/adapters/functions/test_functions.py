@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from bptt.harness.adapters.functions import adapt
+from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.targets import load
@@ -120,3 +124,34 @@ def test_a_size_that_never_changes_is_taken_for_no_axis() -> None:
     (subject,) = load(f"{TORCH}:with_both_sums")
     assert subject.operator is not None and "y2" not in subject.operator.layout
     assert judged(f"{TORCH}:with_both_sums", select=("CON300", "GRD310")).ok
+
+
+@pytest.mark.parametrize("dtype", ["", "bfloat16"])
+def test_arrays_keep_their_strides_in_another_type(dtype: str) -> None:
+    call = Call(torch.add, (), torch=True, dtype=dtype)
+    plain = np.arange(24, dtype=np.float32).reshape(4, 6)
+    for laid in (plain[:, ::2], plain.T, np.broadcast_to(plain[0], (3, 6)), plain[:0, ::2]):
+        found = call._tensor(laid)
+        assert found.stride() == tuple(s // 4 for s in laid.strides)
+        np.testing.assert_array_equal(found.float().numpy(), laid)
+        in_order = found.as_strided((found.numel(),), (1,)).float()  # as a kernel reads that takes it to be in order
+        assert found.is_contiguous() or not np.array_equal(in_order.numpy(), laid.ravel())
+
+
+def test_sizes_at_which_triton_compiles_no_backward_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    (subject,) = load(f"{TORCH}:Scan")
+    made = subject.implementation
+    assert adapt._values(made, "K", 5) == (3, 5)
+    compilation = type("CompilationError", (Exception,), {"__module__": "triton.compiler.errors"})
+
+    def gradients(self: Call, kept: object, cotangents: object) -> object:
+        raise compilation("at 146:41:\ninput shapes should have N >= 16")
+
+    def kept(self: Call, arrays: dict[str, np.ndarray]) -> object:
+        return [], gradients(self, None, None) if arrays["u"].shape[-1] < 8 else None
+
+    monkeypatch.setattr(adapt, "launching", lambda device: True)
+    monkeypatch.setattr(Call, "kept", kept)
+    monkeypatch.setattr(Call, "gradients", lambda *_: {})
+    assert adapt._values(made, "K", 5) == (16, 8)
+    assert adapt.is_of_triton(compilation("x")) and not adapt.is_of_triton(ValueError("x"))
