@@ -57,9 +57,9 @@ def interpreting() -> bool:
     return "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def launching(device: Device) -> bool:
-    """Whether a call may launch kernels: a new shape takes a second, interpreted or compiled, and a wrong one writes beyond its arrays."""
-    return interpreting() or (device == "cuda" and "triton" in sys.modules)
+def compiling(device: Device) -> bool:
+    """Whether a call on this device may launch kernels: each new size is compiled, for seconds, and tuned, for minutes."""
+    return device == "cuda" and "triton" in sys.modules and not interpreting()
 
 
 def is_of_triton(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bptt.harness.adapters.equations.adapt import Beside
-from bptt.harness.adapters.triton import is_slow
+from bptt.harness.adapters.triton import COMPILED, INTERPRETED, is_slow
 from bptt.harness.call import operator
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
@@ -57,7 +57,7 @@ def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> li
 
 
 #: What an adapter says of the place where the target runs, and the verdict with it.
-SAID = ("Triton, interpreted", "device")
+SAID = (INTERPRETED, COMPILED, "device")
 
 
 def admit(subject: Subject) -> None:

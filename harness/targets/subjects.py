@@ -19,7 +19,7 @@ from bptt.harness.adapters.functions.adapt import torch_call
 from bptt.harness.adapters.objects import known_cell, known_recurrence, short_name
 from bptt.harness.adapters.parts.adapt import part
 from bptt.harness.adapters.reading.adapt import function_names, read_alone, read_pair
-from bptt.harness.adapters.triton import COMPILED, choose_interpreter, launching, settle
+from bptt.harness.adapters.triton import choose_interpreter, settle
 from bptt.harness.errors import NotInstalled, UsageError
 from bptt.harness.subject import PARTS, Detection, Device, Subject
 from bptt.harness.targets.importing import importable, is_path, is_users, module_of, named_in, saved_module, spec_of, split_target
@@ -147,9 +147,7 @@ def _on_card(target: object, args: Mapping[str, object] | None) -> list[Subject]
         raise NotInstalled(f"{spec}: no GPU that torch can use is here for --device cuda")
     found = functions(named, spec, args, "cuda")
     assert found is not None
-    compiled = [Detection(COMPILED, "for this card, at each new size")] if launching("cuda") else []
-    where = Detection("device", f"cuda: {torch.cuda.get_device_name()}")
-    return [replace(found, detected=(*found.detected, where, *compiled))]
+    return [replace(found, detected=(*found.detected, Detection("device", f"cuda: {torch.cuda.get_device_name()}")))]
 
 
 def _load_string(target: str, args: Mapping[str, object] | None) -> list[Subject]:

@@ -24,7 +24,7 @@ from bptt.harness.adapters.functions.implementation import (
     FunctionOperator,
 )
 from bptt.harness.adapters.objects import is_torch, short_name, source_of
-from bptt.harness.adapters.triton import interpreting, is_of_triton, launches, launching, settle, told
+from bptt.harness.adapters.triton import COMPILED, compiling, interpreting, launches, settle, told
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Array, Detection, Device, Subject
 
@@ -166,9 +166,9 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
     A kernel that is interpreted accumulates in float32 whatever it is given, in parts, and is asked for nothing else; one that is compiled
     may take float32 alone, and has its shapes looked for in that.
     """
-    seconds = _LAUNCHED if launching(call.device) else axes.MOST_SECONDS if call.torch else _IN_NUMPY
+    seconds = _LAUNCHED if interpreting() or compiling(call.device) else axes.MOST_SECONDS if call.torch else _IN_NUMPY
     narrow, why = None, ""
-    if launching(call.device):
+    if interpreting() or compiling(call.device):
         with launches() as kernels:
             narrow, why = axes.running(call, "float32", seconds)
         if narrow is not None and kernels:
@@ -253,6 +253,9 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
     elif call.wide:
         narrow = "it computes in float32 whatever it is given; its casts are widened to judge its mathematics in float64"
         facts.append(Detection("numbers", narrow))
+    if compiling(call.device):
+        sizes = ", ".join(f"{w} {v[0]}" for w, v in made.sizes.items())
+        facts.append(Detection(COMPILED, f"for this card, at the sizes that were found alone ({sizes}): each other one is compiled anew"))
     if PASSED_OVER in made.results:
         why = "a result that holds every step beside every step, or whose shape is not that of the axes found"
         facts.append(Detection("not judged", why))
@@ -326,25 +329,16 @@ def _size_at(made: FunctionOperator, T: int, N: int, sizes: Mapping[str, int] | 
     return largest if np.isfinite(largest) else float("inf")
 
 
-def _values(made: DifferentiatedByAutograd, word: str, T: int) -> tuple[int, ...]:
-    """Sizes that it takes for a word, the others as they are."""
+def _values(made: FunctionOperator, word: str, T: int) -> tuple[int, ...]:
+    """Sizes that it takes for a word, the others as they are; the one that was found where each other one would be compiled anew."""
+    if compiling(made.call.device):
+        return made.sizes[word]
     here = {w: v[0] for w, v in made.sizes.items()}
-    every = [tuple(v for v in values if _runs(made, T, 2, {**here, word: v})) for values in _VALUES.get(word, _ANY)]
-    if launching(made.call.device) and not interpreting():
-        both_ways = [tuple(v for v in values if not _backward_is_not_compiled(made, T, {**here, word: v})) for values in every]
-        every = [*both_ways, *every]
-    return next((taken for taken in every if taken), made.sizes[word])
-
-
-def _backward_is_not_compiled(made: DifferentiatedByAutograd, T: int, sizes: Mapping[str, int]) -> bool:
-    """Whether Triton refuses the kernels of its backward at sizes that those of its forward take: a product's sides are 16 at least."""
-    given = {k: v.astype(made.dtypes[0]) for k, v in made.inputs(np.random.default_rng(T), {}, T, 2, sizes).items()}
-    try:
-        results, kept = made.call.kept(given)
-        made.call.gradients(kept, results)
-    except Exception as error:  # what else a backward raises is a matter of the checks
-        return is_of_triton(error)
-    return False
+    for values in _VALUES.get(word, _ANY):
+        taken = tuple(v for v in values if _runs(made, T, 2, {**here, word: v}))
+        if taken:
+            return taken
+    return made.sizes[word]
 
 
 def _tame(made: DifferentiatedByAutograd, lengths: Sequence[int]) -> tuple[DifferentiatedByAutograd, list[Detection]]:

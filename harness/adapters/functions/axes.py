@@ -16,7 +16,7 @@ import numpy as np
 from bptt.harness.adapters.functions import numbers
 from bptt.harness.adapters.functions.arguments import Argument
 from bptt.harness.adapters.functions.calling import Call
-from bptt.harness.adapters.triton import launching
+from bptt.harness.adapters.triton import compiling, interpreting
 from bptt.harness.subject import Array
 
 Axes = tuple[str, ...]
@@ -86,7 +86,9 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                 if found is None:
                     continue
                 # a kernel writes where other shapes tell it to, also beyond its arrays: no more are tried
-                if all(here := _worth(call, found, dtype)) or (here[0] and (launching(call.device) or layout == _written(chosen))):
+                if all(here := _worth(call, found, dtype)) or (
+                    here[0] and (interpreting() or compiling(call.device) or layout == _written(chosen))
+                ):
                     return found, ""
                 if best is None:
                     end = min(end, time.process_time() + seconds / 2)

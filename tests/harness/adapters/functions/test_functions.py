@@ -10,6 +10,7 @@ import torch
 
 from bptt.harness.adapters.functions import adapt
 from bptt.harness.adapters.functions.calling import Call
+from bptt.harness.adapters.triton import COMPILED
 from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import RunHandle, check
 from bptt.harness.targets import load
@@ -138,20 +139,8 @@ def test_arrays_keep_their_strides_in_another_type(dtype: str) -> None:
         assert found.is_contiguous() or not np.array_equal(in_order.numpy(), laid.ravel())
 
 
-def test_sizes_at_which_triton_compiles_no_backward_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_each_size_is_compiled_anew_the_sizes_that_were_found_are_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapt, "compiling", lambda device: True)
     (subject,) = load(f"{TORCH}:Scan")
-    made = subject.implementation
-    assert adapt._values(made, "K", 5) == (3, 5)
-    compilation = type("CompilationError", (Exception,), {"__module__": "triton.compiler.errors"})
-
-    def gradients(self: Call, kept: object, cotangents: object) -> object:
-        raise compilation("at 146:41:\ninput shapes should have N >= 16")
-
-    def kept(self: Call, arrays: dict[str, np.ndarray]) -> object:
-        return [], gradients(self, None, None) if arrays["u"].shape[-1] < 8 else None
-
-    monkeypatch.setattr(adapt, "launching", lambda device: True)
-    monkeypatch.setattr(Call, "kept", kept)
-    monkeypatch.setattr(Call, "gradients", lambda *_: {})
-    assert adapt._values(made, "K", 5) == (16, 8)
-    assert adapt.is_of_triton(compilation("x")) and not adapt.is_of_triton(ValueError("x"))
+    assert subject.operator is not None and {len(sizes) for sizes in subject.operator.sizes.values()} == {1}
+    assert any(fact.what == COMPILED and "K 7" in fact.why for fact in subject.detected)
