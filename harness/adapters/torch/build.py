@@ -18,6 +18,7 @@ from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
 from bptt.harness.adapters.torch.faces import face_of, faced, numbered, renewed, softened
 from bptt.harness.adapters.torch.images import given_to, imaged
+from bptt.harness.adapters.torch.rows import Rows, by_row
 from bptt.harness.errors import UsageError
 
 #: Constructor parameters that mean D and H, compared in lower case; the first one found counts.
@@ -79,6 +80,8 @@ _A_COUNT = re.compile(r"(_|^)(steps|len|length|iterations|heads|depth|blocks|ord
 _A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape|vocab|classes|labels|neurons|nodes)$|^(n|num)_", re.I)
 
 
+_A_FLAG = re.compile(r"^(use|is|has|with|enable)_|(_|^)(cuda|gpu|flag|bidirectional|bi|peephole|layer_?norm)$", re.I)
+
 _SIZES_OF_LAYERS = re.compile(r"^(hidden|rnn|lstm|gru|layers?)_?(layers?_?)?(sizes|dims)$", re.I)
 
 
@@ -94,8 +97,9 @@ class Recipe:
     D, H          the size where it is fixed already, else None
     instance      the user's own module; never changed, only copied
     compiled      what torch.compile made of it, where that is what the user handed over
-    images, tokens   it is called with images, with whole numbers
+    images, tokens   it is called with images, with whole numbers    rows: once for each row of a batch
     widths        those of `kwargs` that are widths of ours; `as_hidden`: they are H        lists   keywords for H in a list, a layer each
+    large         keywords for other widths whose defaults are large
     """
 
     make: Callable[..., object] | None
@@ -113,6 +117,8 @@ class Recipe:
     widths: tuple[str, ...] = field(default=(), kw_only=True)
     as_hidden: bool = field(default=False, kw_only=True)
     lists: tuple[str, ...] = field(default=(), kw_only=True)
+    large: tuple[str, ...] = field(default=(), kw_only=True)
+    rows: Rows | None = field(default=None, kw_only=True)
 
     def arguments(self, D: int, H: int) -> dict[str, object]:
         sizes = {self.input_name: D if self.D is None else self.D, self.hidden_name: H if self.H is None else self.H}
@@ -144,7 +150,8 @@ class Recipe:
                 module.get_parameter(name).data.nan_to_num_(nan=0.0)
         module = renewed(faced(module, face_of(module)))
         module = softened(imaged(module) if self.images else module)
-        return (numbered(module) if self.tokens else module).eval()
+        module = numbered(module) if self.tokens else module
+        return (by_row(module, self.rows) if self.rows else module).eval()
 
     def left_as_memory(self, D: int, H: int) -> tuple[str, ...]:
         """Parameters that the constructor makes and gives no value: what stood in memory is their value.  () of an instance."""
@@ -302,7 +309,9 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
     given |= {name: obvious[name] for name in required if name in obvious and name not in {input_name, hidden_name, *given}}
     given |= {name: 0.0 for name in required if name.endswith("_dropout") and name not in {input_name, hidden_name, *given}}
     left = [name for name in required if name not in {input_name, hidden_name, *given}]
-    given |= {name: OBVIOUS["embed_size"] for name in left if _is_size(name) or _A_SIZE.search(name)}
+    given |= {name: 1 for name in left if re.search(r"_(num_)?layers$", name)} | {name: torch.float32 for name in left if name == "dtype"}
+    given |= {name: False for name in left if _A_FLAG.search(name)}
+    given |= {name: OBVIOUS["embed_size"] for name in left if name not in given and _is_width(name)}
     given |= {name: 2 for name in left if name not in given and _A_COUNT.search(name)}
     missing = [name for name in left if name not in given]
     if missing:
@@ -312,7 +321,12 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
         )
     D, H = (sizes.get(name) if name else None for name in (input_name, hidden_name))
     widths = tuple(name for name in required if given.get(name) == OBVIOUS["embed_size"])
-    return Recipe(make, label, spec, input_name, hidden_name, given, D, H, widths=widths, lists=lists)
+    large = tuple(
+        p.name
+        for p in named
+        if p.name not in {input_name, hidden_name, *given} and type(p.default) is int and p.default > _LARGE and _is_width(p.name)
+    )
+    return Recipe(make, label, spec, input_name, hidden_name, given, D, H, widths=widths, lists=lists, large=large)
 
 
 def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
@@ -332,6 +346,14 @@ def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
         if not any(name.lower() in HIDDEN_NAMES for name in names):
             return None
     return missing[0], of
+
+
+#: Widths above it are made small, where the module runs so: a gradient is as wrong at 5 as it is at 300.
+_LARGE = 32
+
+
+def _is_width(name: str) -> bool:
+    return _is_size(name) or _A_SIZE.search(name) is not None
 
 
 def _is_size(name: str) -> bool:

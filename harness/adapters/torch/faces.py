@@ -23,6 +23,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from bptt.harness.subject import Detection
 
@@ -273,6 +274,19 @@ class Numbered(Soft):
         return super().forward(self.rows[input - _FIRST] if not input.is_floating_point() else input)
 
 
+class _OneHot(TorchFunctionMode):
+    """one_hot of the places of a call's tokens is the rows themselves."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.one_hot and bool((args[0] >= _FIRST).all()):
+            return self.rows[args[0] - _FIRST]
+        return func(*args, **(kwargs or {}))
+
+
 def numbered(module: torch.nn.Module) -> torch.nn.Module:
     """A softened module that wants whole numbers (N, T): it is given the places of the rows (N, T, V) that are handed over."""
     own = type(module)
@@ -287,7 +301,8 @@ def numbered(module: torch.nn.Module) -> torch.nn.Module:
             if isinstance(each, Numbered):
                 each.rows = x.reshape(-1, x.shape[-1])
         try:
-            return own.forward(self, places, *states, **more)
+            with _OneHot(x.reshape(-1, x.shape[-1])):
+                return own.forward(self, places, *states, **more)
         finally:  # a module with a graph in it cannot be copied
             for each in self.modules():
                 each.__dict__.pop("rows", None)

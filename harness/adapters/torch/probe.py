@@ -29,7 +29,14 @@ WANTED = "wanted a cell module(x (N, D), state) or a layer module(xs (T, N, D) o
 
 
 class ProbeError(Exception):
-    """No way of calling the module gave outputs and states that fit.  The text says what was called and what came of it."""
+    """No way of calling the module gave outputs and states that fit.  The text says what was called and what came of it.
+
+    of_dtype   whether something that it raised speaks of a dtype: then it may run in another one
+    """
+
+    def __init__(self, message: str, of_dtype: bool = False) -> None:
+        super().__init__(message)
+        self.of_dtype = of_dtype
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class _Axes:
 
 #: After so many calls that raised the same, whatever state of however many axes was handed over, it is not the state that is wrong.
 _IN_VAIN = 64
+
+_OF_DTYPE = re.compile(r"dtype|float|double|scalar type", re.I)
 
 #: Methods that make the state with which a sequence begins.
 _MAKES_STATE = re.compile(
@@ -438,6 +447,7 @@ def probe(
     """
     moved = _jittered(module)
     trouble: dict[str, str] = {}
+    of_dtype = False
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # a trial call's warnings are not news
         said = isinstance(getattr(module, "batch_first", None), bool)  # only a layer says so
@@ -451,7 +461,8 @@ def probe(
                 return _probed(form, prober, D, unit if H else _hidden(module, form, D, unit), unit, why_axis)
             for tried, text in prober.trouble.items():
                 trouble.setdefault(tried, text)
-    raise ProbeError("; ".join(f"as a {kind}, {text}" for kind, text in trouble.items()) + f"; {WANTED}")
+            of_dtype = of_dtype or any(_OF_DTYPE.search(error) for _, _, error in prober.raised)
+    raise ProbeError("; ".join(f"as a {kind}, {text}" for kind, text in trouble.items()) + f"; {WANTED}", of_dtype)
 
 
 def _hidden(module: torch.nn.Module, form: Form, D: int, unit: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import torch
 from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
-from bptt.harness.adapters.torch.build import OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.build import OBVIOUS, OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, Soft, face_of, reset_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
@@ -82,6 +83,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         Detection(f"torch {_origin(recipe)}", _origin_why(recipe, module, D, H)),
         *probed.detected,
         *_face(module).detections(),
+        *((Detection("one row at a time", "it takes no axis of a batch: each row of one is a call of its own"),) if recipe.rows else ()),
         *((Detection("its own state", f"{reset}() is called before each sequence"),) if (reset := reset_of(module)) else ()),
         Detection("sizes " + _sizes_in_words(found), "an instance has its own" if recipe.make is None else "by constructing it"),
         *_complex_numbers(module, probed),
@@ -117,7 +119,8 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
-        lengths=(own and isinstance(module, torch.nn.RNNBase)) or (_face(module).lengths is not None and not _face(module).counted),
+        lengths=(own and isinstance(module, torch.nn.RNNBase))
+        or (_face(module).lengths is not None and not _face(module).counted and not probed.form.last),
         source=None if own else source_of(module),
         stateless=None if own else _stateless(recipe, found, implementation),
         as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
@@ -276,6 +279,10 @@ def _find(recipe: Recipe) -> _Found:
 
 def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
     """As `_find`; other widths may have to be H, and what convolves and takes no rows of numbers is tried with images."""
+    if recipe.large:
+        small = replace(recipe, kwargs={**recipe.kwargs, **dict.fromkeys(recipe.large, OBVIOUS["embed_size"])}, large=())
+        with contextlib.suppress(UsageError):
+            return _found(small)
     try:
         return recipe, _find(recipe)
     except UsageError:
@@ -292,11 +299,22 @@ def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
 
 
 def _otherwise(recipe: Recipe) -> Iterator[Recipe]:
-    """Its other widths as many as the units, and whole numbers in the place of rows, each where there is something of the kind."""
-    embeds = any(isinstance(each, Soft) for module in _made(recipe) for each in module.modules())
-    for as_hidden, tokens in ((True, False), (False, True), (True, True)):
-        if (recipe.widths or not as_hidden) and (embeds or not tokens):
-            yield replace(recipe, as_hidden=as_hidden, tokens=tokens)
+    """Its other widths as many as the units, and whole numbers in the place of rows, each where there is something of the kind; last,
+    one row of a batch at a time."""
+    embeds = _hot_inside(recipe) or any(isinstance(each, Soft) for module in _made(recipe) for each in module.modules())
+    for rows in (None, "bare", "kept"):
+        for as_hidden, tokens in ((False, False), (True, False), (False, True), (True, True)):
+            if (recipe.widths or not as_hidden) and (embeds or not tokens) and (rows or as_hidden or tokens):
+                yield replace(recipe, as_hidden=as_hidden, tokens=tokens, rows=rows)
+
+
+def _hot_inside(recipe: Recipe) -> bool:
+    """Whether the code makes one-hot rows of whole numbers itself."""
+    home = sys.modules.get(getattr(recipe.make or type(recipe.instance), "__module__", ""))
+    try:
+        return home is not None and "one_hot(" in inspect.getsource(home)
+    except (OSError, TypeError):
+        return False
 
 
 def _made(recipe: Recipe) -> Iterator[torch.nn.Module]:
@@ -310,7 +328,7 @@ def _sizes_to_try(recipe: Recipe) -> list[tuple[int, int]]:
     if recipe.make is None:
         return [(1, 1)]  # ignored
     sizes = [(recipe.D or D, recipe.H or H) for D, H in PROBE_SIZES]
-    return list(dict.fromkeys(sizes))
+    return list(dict.fromkeys(sizes[:1] if recipe.rows else sizes))
 
 
 def _find_at(recipe: Recipe, module: torch.nn.Module, D: int, H: int) -> _Found:
@@ -345,6 +363,8 @@ def _probe_in_some_dtype(
                 probed = _probed_in(in_dtype(module, dtype, recipe), dtype, inputs, widths, known)
         except ProbeError as error:
             trouble = trouble or error
+            if not error.of_dtype:
+                break
             continue
         told = () if trouble is None else (Detection("widened" if wide else "float32 only", f"in float64: {trouble}"),)
         return name, wide, replace(probed, detected=probed.detected + told)

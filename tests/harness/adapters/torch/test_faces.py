@@ -333,3 +333,72 @@ def test_sizes_of_its_inputs_are_handed_to_a_module_that_wants_them() -> None:
     [subject] = load(f"{__name__}:WantsSizes")
     assert list(subject.implementation.zero_state(subject.implementation.init(np.random.default_rng(0), 3, 5), 2)) == ["h", "c"]
     assert check(WantsSizes, level="smoke", isolate=False).ok
+
+
+class OneSentence(torch.nn.Module):
+    """Whole numbers (T,) of one sentence, states (H,) without an axis of a batch, its counts and flags by names of the author's own."""
+
+    def __init__(self, n_chars: int, embedding_size: int, hidden_size: int, rnn_layers: int, use_bias: bool) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(n_chars, embedding_size)
+        self.hidden_size, self.layers = hidden_size, rnn_layers
+        self.i2h = torch.nn.Linear(embedding_size + hidden_size, hidden_size, bias=use_bias)
+        self.out = torch.nn.Linear(hidden_size, n_chars)
+
+    def carried(self, h: torch.Tensor) -> torch.Tensor:
+        return h
+
+    def forward(self, sentence: torch.Tensor, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        h = torch.zeros(self.hidden_size) if hidden is None else hidden
+        scores = []
+        for k in range(sentence.size(0)):
+            h = torch.tanh(self.i2h(torch.cat((self.embedding(sentence[k]), self.carried(h)), dim=0)))
+            scores.append(self.out(h))
+        return torch.stack(scores), h
+
+
+class OneSentenceCut(OneSentence):
+    def carried(self, h: torch.Tensor) -> torch.Tensor:
+        return h.detach()
+
+
+class OneHot(torch.nn.Module):
+    """A language model that makes its one-hot rows itself, and whose other width is large where nothing is said."""
+
+    def __init__(self, vocab_size: int, hidden_size: int, embedding_dim: int = 300) -> None:
+        super().__init__()
+        self.vocab_size, self.W_e = vocab_size, torch.nn.Parameter(0.1 * torch.randn(vocab_size, embedding_dim))
+        self.rnn = torch.nn.RNN(embedding_dim, hidden_size)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.rnn(torch.nn.functional.one_hot(tokens, self.vocab_size).type(torch.float32) @ self.W_e)[0]
+
+
+class LastOfLengths(torch.nn.Module):
+    """One output a sequence, from the states at the ends of the sequences: lengths are an option that the judge leaves alone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.RNN(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        if lengths is not None:
+            x = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.rnn(x)[1][-1]
+
+
+def test_one_sentence_at_a_time_is_called_row_by_row() -> None:
+    [subject] = load(f"{__name__}:OneSentence")
+    assert any(d.what == "one row at a time" for d in subject.detected)
+    assert check(OneSentence, level="smoke", isolate=False).ok
+    assert not check(OneSentenceCut, level="smoke", isolate=False, select=["gradient"]).ok
+
+
+def test_one_hot_rows_that_a_model_makes_itself_are_the_rows_of_its_tokens() -> None:
+    [subject] = load(f"{__name__}:OneHot")
+    assert subject.implementation.init(np.random.default_rng(0), 4, 3)["W_e"].shape == (4, 5)
+
+
+def test_lengths_of_a_layer_with_one_output_a_sequence_are_not_judged() -> None:
+    run = check(LastOfLengths, level="smoke", isolate=False, select=["contract", "lengths"])
+    assert run.ok and run["LEN100"].status == "not_applicable"
