@@ -32,6 +32,8 @@ _SIZES = (1.0, 0.3, 0.1, 0.03)
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
 #: Tries for better shapes, once some were found.
 _MORE_TRIES = 400
+#: Shapes with which a kernel may run beside the first: it writes where they tell it to, also beyond its arrays.
+_MORE_OF_KERNELS = 8
 #: Leading axes that sequences share, the one that is most often met first; with "between", features stand before the last of them.
 _FAMILIES = (("PQR", False), ("PQ", False), ("PQ", True), ("P", False))
 _VALUES = ("v", "values", "value")
@@ -70,6 +72,7 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
     more = [a for a in call.arguments if a.kind == "optional array"]
     said, end, latest = "", time.process_time() + seconds, time.monotonic() + 10 * seconds  # a machine that is busy tries as much
     best, worth, left = None, (False, False, False, False), _MORE_TRIES
+    kernels = interpreting() or compiling(call.device)
     for chosen in ([*required, *more], required) if more else (required,):
         for words in (_PRIMES, _POWERS, _TURNED, *_long(call)):
             for layout in itertools.islice(_layouts(chosen), _MOST_TRIES):
@@ -79,18 +82,18 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                     found, why = tried(call, layout, words, dtype)
                 except NoResults:
                     return None, "it returns no tensor"
-                left -= best is not None
+                left -= best is not None and (found is not None or not kernels)
                 said = why or said
                 if takes_alone(why) and not call.claims:
                     return best, why
                 if found is None:
                     continue
-                # a kernel writes where other shapes tell it to, also beyond its arrays: no more are tried
-                if all(here := _worth(call, found, dtype)) or (
-                    here[0] and (interpreting() or compiling(call.device) or layout == _written(chosen))
-                ):
+                if all(here := _worth(call, found, dtype)) or (here[0] and layout == _written(chosen)):
+                    return found, ""
+                if kernels and all(here[:2]):
                     return found, ""
                 if best is None:
+                    left = _MORE_OF_KERNELS if kernels else left
                     end = min(end, time.process_time() + seconds / 2)
                 if best is None or here > worth:
                     best, worth = found, here
@@ -112,7 +115,7 @@ def _worth(call: Call, shapes: Shapes, dtype: str) -> tuple[bool, bool, bool, bo
 
 
 def _comes_back(call: Call, shapes: Shapes, dtype: str) -> bool:
-    """Whether gradients can be had of these shapes, and are about the slope along one direction.
+    """Whether gradients can be had of these shapes, and are about the slope along a direction of each array.
 
     What is spread over other axes on the way may have no way back, or one of another meaning: of shapes that all run those are its author's
     under which forward and backward hang together.  A function that is wrong at all of them is taken at the first.
@@ -120,21 +123,23 @@ def _comes_back(call: Call, shapes: Shapes, dtype: str) -> bool:
     if not call.torch:
         return True
     given, rng = drawn(call.arguments, shapes.layout, shapes.words, dtype), np.random.default_rng(3)
-    step = 1e-3  # numbers of float32 inside leave three digits of a slope
     try:
         results, kept = call.kept(given)
         cotangents = [np.asarray(rng.normal(size=value.shape), value.dtype) for value in results]
         gradients = call.gradients(kept, cotangents)
-        along = {name: np.asarray(rng.normal(size=value.shape), dtype) for name, value in gradients.items()}
-        there, here = (
-            call.results({name: value + along[name] * h if value is not None and name in along else value for name, value in given.items()})
-            for h in (step, -step)
-        )
     except Exception:  # a backward that refuses, or is wrong at every shape, is a matter of the checks
         return False
-    terms = np.concatenate([np.ravel(c * (a - b)).real for c, a, b in zip(cotangents, there, here, strict=True)]) / (2 * step)
-    said = sum(float(np.sum(gradients[name] * v).real) for name, v in along.items())
-    return bool(abs(terms.sum() - said) <= 0.05 * np.linalg.norm(terms))
+    step = 1e-3  # numbers of float32 inside leave three digits of a slope
+    for name, gradient in gradients.items():
+        along = np.asarray(rng.normal(size=gradient.shape), dtype)
+        try:
+            there, here = (call.results({**given, name: given[name] + along * h}) for h in (step, -step))  # type: ignore[operator]  # an array
+        except Exception:  # a gradient of another shape than its array, and what a function raises at other numbers
+            return False
+        terms = np.concatenate([np.ravel(c * (a - b)).real for c, a, b in zip(cotangents, there, here, strict=True)]) / (2 * step)
+        if not abs(terms.sum() - np.sum(gradient * along).real) <= 0.01 * np.linalg.norm(terms):
+            return False
+    return True
 
 
 def _long(call: Call) -> list[dict[str, int]]:

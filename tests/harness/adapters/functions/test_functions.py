@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bptt.harness.adapters.functions import adapt
+from bptt.harness.adapters.functions import adapt, axes
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.triton import COMPILED
 from bptt.harness.errors import UsageError
@@ -144,3 +144,12 @@ def test_where_each_size_is_compiled_anew_the_sizes_that_were_found_are_kept_and
     (subject,) = load(f"{TORCH}:Scan")
     assert subject.operator is not None and {len(sizes) for sizes in subject.operator.sizes.values()} == {1}
     assert any(fact.what == COMPILED and "K 7" in fact.why for fact in subject.detected)
+
+
+@pytest.mark.parametrize("name", ["Weighted", "short_alone_and_detached"])
+def test_the_shapes_of_a_kernel_are_those_under_which_its_two_passes_hang_together(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (wanted,) = load(f"{TORCH}:{name}")
+    monkeypatch.setattr(axes, "compiling", lambda device: True)
+    (subject,) = load(f"{TORCH}:{name}")
+    assert subject.operator is not None and wanted.operator is not None
+    assert subject.operator.layout == wanted.operator.layout
