@@ -178,7 +178,7 @@ def check(
     options = replace(
         _options(level, select, ignore, seed, case, block, expect or {}), budget=seconds(budget), prints=prints, device=device
     )
-    kernels = any(has_kernels(task.spec) for task in tasks)
+    kernels = device == "cuda" or any(has_kernels(task.spec) for task in tasks)
     within = limits(level, timeout, memory, options.budget or (LAUNCHED if kernels else None))
     where = backend_(backend, jobs or 1, scheduler)
     known = NOTHING if resume is None else known_from(Path(resume), options)

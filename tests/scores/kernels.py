@@ -49,6 +49,7 @@ _KERNELS = {
     "chunk_gla": "gla.naive:naive_recurrent_gla",
     "fused_recurrent_gla": "gla.naive:naive_recurrent_gla",
     "fused_recurrent_hgrn": "hgrn.naive:naive_recurrent_hgrn",
+    "fused_recurrent_delta_rule": "delta_rule.naive:delta_rule_recurrence",
 }
 
 
@@ -84,7 +85,7 @@ def fla() -> Found:
 
 def fla_kernels() -> Found:
     for name, like in _KERNELS.items():
-        home = next((m for m in ("simple_gla", "gla", "hgrn") if name.endswith(m)), "")
+        home = next((m for m in ("simple_gla", "gla", "hgrn", "delta_rule") if name.endswith(m)), "")
         before = f"import bptt.harness.adapters.triton as triton; triton.interpret(); from fla.ops.{home} import {name}"
         constant = ", args={'g_gamma': None}" if home == "simple_gla" else ""  # a decay that is no tensor to be learned
         yield Entry(f"{name} (Triton, interpreter)", name, before, f"like='fla.ops.{like}', budget='300s'{constant}")

@@ -174,9 +174,11 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         if narrow is not None and kernels:
             return call, narrow, ("float32",)
     shapes, said = (None, why) if narrow is not None else axes.running(call, "float64", seconds)
-    if shapes is None and call.torch and (short := axes.takes_alone(said)):
+    if shapes is None and call.torch and (short := axes.takes_alone(said)) and not compiling(call.device):
         claiming = replace(call, wide=True, claims=short)
-        if (found := axes.running(claiming, "float64", seconds)[0]) is not None:
+        with launches() as kernels:
+            found, _ = axes.running(claiming, "float64", seconds)
+        if found is not None and not kernels:  # a kernel reads memory as what tensors say that they are
             return claiming, found, ("float64",)
     if shapes is None and narrow is None and call.torch:
         narrow, why = axes.running(call, "float32", seconds)

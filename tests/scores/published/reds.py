@@ -182,6 +182,43 @@ from accelerated_scan.ref import scan
 scan(torch.rand(2, 3, 1), torch.randn(2, 3, 1))  # RuntimeError
 """,
     ),
+    Red(
+        "fla",
+        "fused_recurrent_delta_rule cannot go back from an initial state that does not lie in order",
+        "A transposed or sliced initial_state that wants a gradient runs forward; backward then ends in a CompilationError (in the "
+        "interpreter an InterpreterError). A copy of the state is made in order inside of the forward pass, where nothing wants a "
+        "gradient, so that backward makes no array for it and hands the kernel None.",
+        "CON330 at T = 1, on a card and in the interpreter: AttributeError: 'NoneType' object has no attribute 'type'.",
+        "the script below: the same state in order has a gradient",
+        """
+import torch
+from fla.ops.delta_rule import fused_recurrent_delta_rule
+
+q, k, v = (torch.randn(1, 3, 2, 4, device="cuda", requires_grad=True) for _ in range(3))
+beta = torch.rand(1, 3, 2, device="cuda")
+state = torch.randn(1, 2, 4, 4, device="cuda", requires_grad=True)
+for initial in (state, state.transpose(2, 3)):
+    y, last = fused_recurrent_delta_rule(q, k, v, beta, initial_state=initial, output_final_state=True)
+    last.sum().backward()  # the second time: CompilationError
+""",
+    ),
+    Red(
+        "fla",
+        "chunk_hgrn gives no gradient of its initial state, and none from its final one",
+        "A state that is learned, or carried over a cut by backpropagation, has no gradient: backward returns None for it and never reads "
+        "the cotangent of the final state. fused_recurrent_hgrn, with the same arguments, has both and conforms.",
+        "GRD300 and CON350 on a card at T = 1: with the cotangent on the final state alone every gradient is zero.",
+        "its source (fla/ops/hgrn/chunk.py, `return dx, dg, None, None`), and the script below",
+        """
+import torch
+from fla.ops.hgrn import chunk_hgrn, fused_recurrent_hgrn
+
+x, g, h0 = (torch.randn(1, *n, device="cuda", requires_grad=True) for n in ((5, 8), (5, 8), (8,)))
+for scan in (fused_recurrent_hgrn, chunk_hgrn):
+    y, last = scan(x, g, initial_state=h0, output_final_state=True)
+    print([d if d is None else d.abs().sum().item() for d in torch.autograd.grad(last.sum(), (x, h0), allow_unused=True)])
+""",
+    ),
 )
 
 
