@@ -190,7 +190,7 @@ DEFINITION = Definition(
         "dropout": 0.5,
         "lr": 20.0,
         "theta": 0.25,
-        "epochs": 4,
+        "epochs": 3,
         "falling": 3,
         "dtype": "float32",
         "beside": "torch",
