@@ -7,11 +7,13 @@ and others wrong, none is chosen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.passes.backward import score_of
 from bptt.harness.adapters.reading.passes.form import quiet
 from bptt.harness.adapters.reading.passes.form import said as forward_said
@@ -40,7 +42,8 @@ def choose(found: Sequence[Reading]) -> Reading:
     best = max(map(key, found))
     equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))
     likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
-    _one_row_at_a_time(likely[0], found)
+    if (meant := _one_row_at_a_time(likely[0], found)) is not likely[0]:
+        return _before_its_activation(meant)
     likely = [r for r in likely if reads_all(r)] or likely if len(likely) > 1 else likely
     if len(likely) == 1:
         return _before_its_activation(likely[0])
@@ -109,27 +112,45 @@ def _before_its_activation(reading: Reading) -> Reading:
     return reading
 
 
-def _as_said(reading: Reading, other: Reading, words: str) -> Reading:
-    """`other`, which words speak for.  Raises AmbiguousError where `reading` is right all the same, and `other` is not."""
+def _as_said(reading: Reading, other: Reading, why: str) -> Reading:
+    """`other`, which the author's words speak for.  Raises AmbiguousError where `reading` is right all the same, and `other` is not."""
     if is_right(reading) and is_right(other) is False:
-        raise AmbiguousError(f"with ({said(reading)}) its gradients are right, and {words}")
+        raise AmbiguousError(f"with ({said(reading)}) its gradients are right, and {why}")
     return other
 
 
-def _one_row_at_a_time(best: Reading, found: Sequence[Reading]) -> None:
-    """Raises AmbiguousError where gradients have other shapes than their weights over a batch, and are right over one row.
+def _one_row_at_a_time(best: Reading, found: Sequence[Reading]) -> Reading:
+    """`best`; where its gradients have other shapes than their weights over a batch, and are right over one row, that of one row, if the
+    author's own sequences begin with a state of one column.
 
-    Then the code may be meant for one row at a time, or may have forgotten a sum over the batch.
+    Else the code may be meant for one row at a time, or may have forgotten a sum over the batch: raises AmbiguousError.
     """
     if best.forward.sizes.N == 1 or not (torn := _of_other_shapes(best)):
-        return
+        return best
     for reading in found:
         same = reading.forward.method == best.forward.method and reading.backward == best.backward
-        if same and reading.forward.sizes.N == 1 and not _of_other_shapes(reading) and is_right(reading):
-            raise AmbiguousError(
-                f"over one row, with ({forward_said(reading.forward)}), its gradients are right; over a batch, with "
-                f"({forward_said(best.forward)}), those of {', '.join(torn)} have other shapes than their weights"
-            )
+        if same and reading.forward.sizes.N == 1 and not _of_other_shapes(reading):
+            if _begins_with_one_column(reading):
+                return reading
+            if is_right(reading):
+                raise AmbiguousError(
+                    f"over one row, with ({forward_said(reading.forward)}), its gradients are right; over a batch, with "
+                    f"({forward_said(best.forward)}), those of {', '.join(torn)} have other shapes than their weights"
+                )
+    return best
+
+
+_ONE_COLUMN = re.compile(
+    r"^[ \t]*(self\.)?(h|hs|a|h_?prev|hprev|a_?prev|hidden(_state)?|state|memory|h0|a0|prev_h)(\[-1\])? *= *"
+    r"np\.zeros\(\([^()]*, *1 *\)\)",
+    re.M,
+)
+
+
+def _begins_with_one_column(reading: Reading) -> bool:
+    """Whether states of one column are where the author's sequences begin, and no batch is spoken of."""
+    module = getattr(reading.forward.owner.methods[reading.forward.method], "__module__", "")
+    return bool(_ONE_COLUMN.search(words.text_of(module))) and not words.speaks_of("batch", module)
 
 
 def _of_other_shapes(reading: Reading) -> list[str]:

@@ -226,7 +226,8 @@ class ReadLayer(_Read):
             return self._read(reading, done, xs.shape[1])
 
     def _read(self, reading: Reading, done: Pass, N: int) -> tuple[Array, dict[str, Array]]:
-        ys = _with_rows(outputs(reading.forward, done.root, done.result, reading.main or main_leaf(reading.forward)), N, 1)
+        main = reading.main or main_leaf(reading.forward)
+        ys = _with_rows(_with_width(outputs(reading.forward, done.root, done.result, main), reading.forward.layout(main)), N, 1)
         final = {}
         for s in self._states():
             place = final_place(reading, s)
@@ -336,7 +337,10 @@ class ReadLayer(_Read):
                 handed[place] = dfinal[s] if "N" in reading.forward.layout(place) else dfinal[s][0]
             elif np.any(dfinal[s]):
                 raise ContractError(f"backward was given a gradient of the final {s}, which {reading.backward} cannot take")
-        handed[main] = dys if "N" in reading.forward.layout(main) else dys[:, 0]
+        layout = reading.forward.layout(main)
+        handed[main] = dys if "N" in layout else dys[:, 0]
+        if not _has_width(layout):
+            handed[main] = handed[main][..., 0]
         if missing := [path for path in reading.cotangents if path not in handed]:
             bare = run(replace(reading, backward=None), params, values, {})
             handed |= {path: np.zeros_like(outputs(reading.forward, bare.root, bare.result, path)) for path in missing}
@@ -357,6 +361,15 @@ def _grown(once: Any, twice: Any) -> tuple[str, ...]:
 def _with_rows(value: Array, N: int, axis: int) -> Array:
     """With an axis for the batch where a layout has none."""
     return value if value.ndim == axis + 2 else np.expand_dims(value, axis)
+
+
+def _has_width(layout: str) -> bool:
+    return not {"D", "H", "O"}.isdisjoint(layout)
+
+
+def _with_width(value: Array, layout: str) -> Array:
+    """With a last axis of size 1 where each output is one number."""
+    return value if _has_width(layout) else value[..., None]
 
 
 def main_leaf(forward: Forward) -> Path:
@@ -405,12 +418,14 @@ class ReadStep(_Read):
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         reading = self.at(params, xs.shape)
+        forward, output = reading.forward, output_of_step(reading)
         ys, current = [], {s: np.array(v) for s, v in state.items()}
         with self._strict(params, xs):
             [root] = self._objects(reading, params, 1)
             for x in xs:
-                current = self._step(reading, root, x, current)[1]
-                ys.append(current["h"])
+                done, current = self._step(reading, root, x, current)
+                y = outputs(forward, root, done.result, output)
+                ys.append(np.array(_with_rows(_with_width(y, forward.layout(output)), xs.shape[1], 0)))
         return np.stack(ys), current
 
     def _step(self, reading: Reading, root: Any, x: Array, state: Arrays) -> tuple[Pass, dict[str, Array]]:
@@ -447,16 +462,24 @@ class ReadStep(_Read):
 
     def _handed(self, reading: Reading, done: Pass, dy: Array, carry: Arrays) -> dict[Path, Array]:
         """The cotangents of one step: of h that of the output and that of the next step, their sum where backward takes one alone."""
-        forward = reading.forward
+        forward, output = reading.forward, output_of_step(reading)
         apart = any(s[0] == "carry" for s in reading.sources.values())
-        incoming = dict(carry) | {"h": dy if apart else dy + carry["h"]}
         shapes = {p: np.shape(outputs(forward, done.root, done.result, p)) for p in reading.cotangents}
-        of = {p: s for s, p in forward.finals.items()}
-        unable = [s for s, p in forward.finals.items() if p not in shapes and np.any(incoming[s])]
-        if unable:
+        incoming: dict[Path, Array] = {p: carry[s] for s, p in forward.finals.items()}
+        carried = incoming[forward.finals["h"]]
+        if apart:
+            incoming[forward.finals["h"]] = np.zeros_like(carried)
+        incoming[output] = incoming[output] + dy if output in incoming else dy
+        if unable := [s for s, p in forward.finals.items() if p not in shapes and np.any(incoming[p])]:
             raise ContractError(f"{reading.backward} cannot take a gradient of {', '.join(unable)}")
-        handed = {p: np.reshape(incoming[of[p]], shape) if p in of else np.zeros(shape) for p, shape in shapes.items()}
-        return handed | ({("carry", *forward.finals["h"]): np.reshape(carry["h"], shapes[forward.finals["h"]])} if apart else {})
+        handed = {p: np.reshape(incoming[p], shape) if p in incoming else np.zeros(shape) for p, shape in shapes.items()}
+        return handed | ({("carry", *forward.finals["h"]): np.reshape(carried, shapes[forward.finals["h"]])} if apart else {})
+
+
+def output_of_step(reading: Reading) -> Path:
+    """What a step puts out: what backward takes a gradient of and is no state, such as a read-out; else the new h."""
+    states = reading.forward.finals
+    return next((p for p in reading.cotangents if p not in states.values() and len(p) < 3), states["h"])
 
 
 _NO_TARGETS = np.zeros(0)

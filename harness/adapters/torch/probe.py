@@ -168,7 +168,8 @@ class Prober:
             for name in (n for n in dir(type(self.module)) if _MAKES_STATE.match(n)):
                 for given in ((N,), ()):
                     try:
-                        found.append(getattr(self.module, name)(*given))
+                        made = getattr(self.module, name)(*given)
+                        found.append([made] if isinstance(made, torch.Tensor) else made)
                         break
                     except Exception:  # as in `call`
                         continue
@@ -178,6 +179,7 @@ class Prober:
             except Exception:  # as in `call`
                 pass
         trees = [tree for value in found if isinstance(value, tuple | list) and (tree := self._tree_of(value, N, D, H)) is not None]
+        trees = [tree[0] if isinstance(tree, list) and len(tree) == 1 and isinstance(tree[0], Slot) else tree for tree in trees]
         return [given for tree in trees for given in (_Given(tree, "one"), *((_Given(tree, "spread"),) if self.least > 2 else ()))]
 
     def _cell_states(self, widths: list[int], D: int, H: int) -> Iterator[_Given]:

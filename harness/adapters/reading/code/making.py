@@ -41,7 +41,7 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
         yield from _of_arrays(obj, plan, handed)
     fixed = {a: v for n, v in given.items() if isinstance(v, int) and not isinstance(v, bool) and (a := _size_role(n)) is not None}
     letters = {v.letter for v in plan.values() if isinstance(v, Letter)} | fixed.keys()
-    guesses = [g | counted for counted in _counted(plan) for g in _guesses(unclear, sys.modules.get(obj.__module__))]
+    guesses = [g | other for other in _otherwise(plan) for g in _guesses(unclear, sys.modules.get(obj.__module__))]
     if not guesses and not handed:
         raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
     methods = _methods(obj, [plan | guess for guess in guesses]) if guesses else {}
@@ -220,11 +220,20 @@ def _settable(cls: Any) -> bool:
     return any(words.SETTER.match(n) for n in dir(cls))
 
 
-def _counted(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A vocabulary may be its symbols, or how many they are."""
+def _otherwise(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Other values that the same names may mean, after none: a vocabulary is how many its symbols are, word vectors are as wide as the
+    layers whose weights they share, sizes of layers are a list."""
     yield {}
     if lists := [n for n, v in plan.items() if isinstance(v, things.Thing) and v.make is things.vocabulary]:
         yield dict.fromkeys(lists, Letter("D"))
+    of = {letter: [n for n, v in plan.items() if v == Letter(letter)] for letter in "DH"}
+    if of["H"] and len(of["D"]) > 1 and (vectors := [n for n in of["D"] if _VECTORS.search(n)]) and len(vectors) < len(of["D"]):
+        yield dict.fromkeys(vectors, Letter("H"))
+    if layers := [n for n in of["H"] if re.search(r"(sizes|dims|layers|units|nodes|neurons)$", n)]:
+        yield dict.fromkeys(layers, things.ONE_LAYER)
+
+
+_VECTORS = re.compile(r"vec|emb|word_?dim", re.I)
 
 
 def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:

@@ -51,6 +51,9 @@ class Thing:
 GENERATOR = Thing("np.random.default_rng(0)", lambda z: np.random.default_rng(0))
 
 
+ONE_LAYER = Thing("[H]", lambda z: [z.H], "[H]", frozenset("H"))
+
+
 def vocabulary(sizes: Sizes) -> list[str]:
     """D symbols."""
     return [chr(ord("a") + k) if k < 26 else f"w{k}" for k in range(sizes.D)]

@@ -31,7 +31,7 @@ Slot = tuple[Step, ...]
 PARAMS_NAMES = ("params", "parameters", "weights", "trainable_weights", "_params", "theta", "p")
 GRADS_NAMES = ("grads", "gradients", "grad", "dparams", "derivatives", "_grads", "gradient", "dweights", "g")
 _STATE_NAMES = re.compile(
-    r"^_?(prev_|last_|next_|init_|initial_)?(h|c|hs|cs|h0|c0|x|xs|y|ys|state|hidden|hidden_state|cell_state|cell)(_?(t|0|prev|next|state|init))?$",
+    r"^_?(prev_|last_|next_|init_|initial_)?(h|c|hs|cs|h0|c0|x|xs|y|ys|states?|hidden|hidden_states?|cell_states?|cell)(_?(t|0|prev|next|state|init))?$",
     re.I,
 )
 _MISSING = object()
@@ -46,7 +46,12 @@ def with_biases(obj: Any, parameters: list[Parameter], given: Mapping[str, Array
 
 def changed_states(obj: Any, parameters: Sequence[Parameter], params: Arrays) -> list[Parameter]:
     """Those that are called as states are and do not hold any more what they were given: a forward pass has changed them."""
-    return [p for p in parameters if is_state(str(p.slot[-1].key)) and not np.array_equal(params[p.name], read(obj, p.slot))]
+    return [p for p in parameters if is_state(_called(p.slot)) and not np.array_equal(params[p.name], read(obj, p.slot))]
+
+
+def _called(slot: Slot) -> str:
+    """The name of an array, or of the list in which it stands."""
+    return next((str(step.key) for step in reversed(slot) if not isinstance(step.key, int)), "")
 
 
 def _is_called_state(slot: Slot) -> bool:

@@ -9,6 +9,7 @@ import functools
 import inspect
 import itertools
 import re
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -178,6 +179,20 @@ def _tree_of(function: Any) -> ast.AST | None:
         return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
+
+
+@functools.lru_cache(maxsize=64)
+def text_of(module: str) -> str:
+    """The text of a module, "" where it has none."""
+    try:
+        return inspect.getsource(sys.modules[module])
+    except (KeyError, OSError, TypeError):
+        return ""
+
+
+def speaks_of(word: str, module: str) -> bool:
+    """Whether the text of a module has a word in it."""
+    return word in text_of(module).lower()
 
 
 def returned(function: Any) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes, layout_of
-from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, Namespace, Owner
+from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, Namespace, Owner, watched
 from bptt.harness.adapters.reading.code.weights import Parameter, changed_states, draw, find_parameters, read
 from bptt.harness.adapters.reading.passes.form import (
     FORWARD_RAN,
@@ -36,6 +36,7 @@ from bptt.harness.adapters.reading.passes.results import (
     is_same,
     last_states,
     leaves_of,
+    loss_variable,
     names_of,
     next_states,
     outputs,
@@ -389,9 +390,16 @@ def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         return forward
     from bptt.harness.adapters.reading.code.weights import find_gradients, has_effect
 
+    inside = "targets" in forward.roles.values()
+
     def output(obj: Any) -> Array:
-        result = call(forward, obj, values)
-        return np.concatenate([np.ravel(outputs(forward, obj, result, p)) for p in forward.leaves])
+        if not inside:
+            result, variables = call(forward, obj, values), {}
+        else:  # a loss that is kept in a variable is what a read-out changes
+            result, variables = watched(forward.owner.function(obj, forward.method), lambda: call(forward, obj, values))
+        loss = loss_variable(variables)
+        given = [np.ravel(outputs(forward, obj, result, p)) for p in forward.leaves]
+        return np.concatenate([*given, *([np.ravel(variables[loss])] if loss else [])])
 
     effects = has_effect(forward.template, forward.parameters, params, output, rng)
     kept = tuple(p for p in forward.parameters if effects[p.name] or find_gradients(forward.template, [p], {})[0].gradient is not None)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes, formed
 from bptt.harness.adapters.reading.code.owners import Handed, follow
-from bptt.harness.adapters.reading.code.weights import substitute
+from bptt.harness.adapters.reading.code.weights import seeded, substitute
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Values
 from bptt.harness.subject import Array, Arrays
 
@@ -102,7 +103,15 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
     prepare(forward, root, values)
     _hand_over(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
+    if drops(forward):
+        return seeded(np.random.default_rng(8), lambda: forward.owner.call(root, forward.method, handed))
     return forward.owner.call(root, forward.method, handed)
+
+
+def drops(forward: Forward) -> bool:
+    """Whether the author's file speaks of dropout: its masks are then drawn alike at each call, and differentiated as constants."""
+    function = forward.owner.methods[forward.method]
+    return words.speaks_of("dropout", getattr(function, "__module__", ""))
 
 
 def prepare(forward: Forward, root: Any, values: Values) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from bptt.harness.adapters.reading.code.layout import at
 from bptt.harness.adapters.reading.passes import assumed
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values, quiet
 from bptt.harness.adapters.reading.passes.handing import hand, targets_for
-from bptt.harness.adapters.reading.passes.results import outputs, value_at
+from bptt.harness.adapters.reading.passes.results import is_number, loss_variable, outputs, value_at
 from bptt.harness.adapters.reading.passes.running import Pass, Reading, run
 from bptt.harness.subject import Arrays
 
@@ -27,27 +27,18 @@ def loss_of(reading: Reading, done: Pass) -> Path | None:
             continue
         names = returned if where == "forward" else words.returned(reading.forward.owner.methods[reading.backward or ""])
         items = list(thing) if isinstance(thing, tuple | list) else [thing]
-        numbers = [(k, names[k] if len(names) == len(items) else "") for k, v in enumerate(items) if _is_number(v)]
+        numbers = [(k, names[k] if len(names) == len(items) else "") for k, v in enumerate(items) if is_number(v)]
         named = [k for k, n in numbers if words.LOSS.match(n) or "loss" in n.lower() or "cost" in n.lower()]
         chosen = named or [k for k, _ in numbers]
-        if where == "forward" and len(chosen) == 1 and not named and (variable := _loss_variable(done.forward_locals)):
+        if where == "forward" and len(chosen) == 1 and not named and (variable := loss_variable(done.forward_locals)):
             over_steps = np.isclose(
                 float(np.real(items[chosen[0]])) * reading.forward.sizes.T, float(np.real(done.forward_locals[variable]))
             )
             return ("local", variable) if over_steps else (where, *((chosen[0],) if isinstance(thing, tuple | list) else ()))
         if len(chosen) == 1 or named:
             return (where, *((chosen[0],) if isinstance(thing, tuple | list) else ()))
-    variable = _loss_variable(done.forward_locals)
+    variable = loss_variable(done.forward_locals)
     return ("local", variable) if variable else None
-
-
-def _loss_variable(variables: Mapping[str, Any]) -> str | None:
-    """The variable of a function that is a loss by its name: what is reported may be that one over the number of steps."""
-    return next((n for n, v in variables.items() if words.LOSS.match(n) and _is_number(v)), None)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | np.floating) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind == "f")
 
 
 def loss_method(reading: Reading, params: Arrays, values: Values) -> Path | None:

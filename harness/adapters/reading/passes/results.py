@@ -15,6 +15,15 @@ from bptt.harness.adapters.reading.passes.form import Forward, Path
 from bptt.harness.subject import Array
 
 
+def loss_variable(variables: Mapping[str, Any]) -> str | None:
+    """The variable of a function that is a loss by its name: what is reported may be that one over the number of steps."""
+    return next((n for n, v in variables.items() if words.LOSS.match(n) and is_number(v)), None)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, float | np.floating) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind == "f")
+
+
 def last_states(forward: Forward, root: Any, result: Any) -> dict[str, Path]:
     """Where the last h of a sequence stands beside outputs that are another thing, or without a name: as its values tell."""
     over_time = [p for p, w in forward.leaves.items() if "T" in w.replace("S", "T") and w.endswith("H")]

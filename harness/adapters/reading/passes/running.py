@@ -203,10 +203,13 @@ def _argument(reading: Reading, source: Path, name: str, root: Any, result: Any,
 
 
 def cotangent_layouts(layout: str) -> tuple[str, ...]:
-    """How the cotangent of a leaf may be handed over: as the leaf is, a list of arrays as one array, rows as a list of columns."""
+    """How the cotangent of a leaf may be handed over: as the leaf is, a list of arrays as one array, rows as a list of columns, numbers
+    as one row."""
     if ":" in layout:
         outer, _, inner = layout.partition(":")
         return layout, layout.replace(":", ""), layout.replace(":", "").replace("1", ""), inner + outer
+    if layout in ("H", "O"):
+        return layout, f"1{layout}"
     return (layout, f"T:{layout[1]}1") if layout in ("TH", "TO") else (layout,)
 
 

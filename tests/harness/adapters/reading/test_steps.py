@@ -327,3 +327,35 @@ def test_pairs_boxes_and_one_size_for_all_are_read(target: Any, errors_of: Any) 
     assert max(errors.values()) < 1e-12
     assert {"xs", "s:h"} <= errors.keys()
     assert {k for k in errors if k.startswith("p:")} == {f"p:{k}" for k in subject.implementation.init(np.random.default_rng(0), 4, 4)}
+
+
+class WithReadOut:
+    """A step with a read-out of its own, whose gradient is handed over beside that of the next step."""
+
+    right = True
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
+        self.Wx, self.Wh = np.random.randn(hidden_size, input_size), np.random.randn(hidden_size, hidden_size)  # noqa: NPY002 - as people do
+        self.Wy, self.by = np.random.randn(output_size, hidden_size), np.zeros((output_size, 1))  # noqa: NPY002 - as above
+
+    def forward(self, x: Any, h_prev: Any) -> Any:
+        assert x.shape[1] == 1
+        h = np.tanh(self.Wx @ x + self.Wh @ h_prev)
+        y = self.Wy @ h + self.by
+        return h, y, {"x": x, "h_prev": h_prev, "h": h}
+
+    def backward(self, dy: Any, cache: Any, dh_next: Any) -> Any:
+        dWy = dy @ (cache["h"] if self.right else cache["h_prev"]).T
+        draw = (self.Wy.T @ dy + dh_next) * (1 - cache["h"] ** 2)
+        dh_prev = self.Wh.T @ draw
+        return {"dWx": draw @ cache["x"].T, "dWh": draw @ cache["h_prev"].T, "dWy": dWy, "dby": dy, "dh_prev": dh_prev}
+
+
+class WithReadOutOfTheOldState(WithReadOut):
+    right = False
+
+
+def test_a_read_out_of_a_step_is_its_output_and_is_judged(errors_of: Any) -> None:
+    assert max(errors_of(adapt(WithReadOut, "t", None)).values()) < 1e-12
+    errors = errors_of(adapt(WithReadOutOfTheOldState, "t", None))
+    assert errors["p:Wy"] > 0.1 and errors["p:by"] < 1e-12

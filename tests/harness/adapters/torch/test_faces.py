@@ -402,3 +402,25 @@ def test_one_hot_rows_that_a_model_makes_itself_are_the_rows_of_its_tokens() -> 
 def test_lengths_of_a_layer_with_one_output_a_sequence_are_not_judged() -> None:
     run = check(LastOfLengths, level="smoke", isolate=False, select=["contract", "lengths"])
     assert run.ok and run["LEN100"].status == "not_applicable"
+
+
+class TokenByToken(torch.nn.Module):
+    """One token (N,) a call; a state (layers, N, H) that a method of its own makes."""
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int, n_layers: int = 1) -> None:
+        super().__init__()
+        self.encoder, self.rnn = torch.nn.Embedding(input_size, hidden_size), torch.nn.GRU(hidden_size, hidden_size, n_layers)
+        self.decoder, self.n_layers, self.hidden_size = torch.nn.Linear(hidden_size, output_size), n_layers, hidden_size
+
+    def forward(self, token: torch.Tensor, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        N = token.size(0)
+        output, hidden = self.rnn(self.encoder(token).view(1, N, -1), hidden)
+        return self.decoder(output.view(N, -1)), hidden
+
+    def init_hidden(self, batch_size: int) -> torch.Tensor:
+        return torch.zeros(self.n_layers, batch_size, self.hidden_size)
+
+
+def test_a_state_that_a_method_makes_is_handed_over_token_by_token() -> None:
+    run = check(TokenByToken, level="smoke", isolate=False)
+    assert run.ok, run.text()
