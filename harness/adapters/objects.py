@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -129,3 +130,14 @@ def repeats_itself(implementation: Any, D: int, H: int, N: int, dtype: str) -> b
     xs = rng.normal(size=(2, N, D)).astype(dtype)
     first, second = (np.array(implementation.run(params, xs, {})[0]) for _ in range(2))
     return np.array_equal(first, second)
+
+
+class WithoutCompiler:
+    """What watches torch's operations, beside torch's own class for it, and is never compiled.
+
+    torch would import its compiler for the first operation, which takes seconds; where somebody has imported it, it is told to keep off.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return "torch._dynamo" in sys.modules

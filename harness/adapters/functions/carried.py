@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bptt.harness.adapters.objects import WithoutCompiler
 from bptt.harness.errors import SubjectError
 
 _OWN = str(Path(__file__).parents[2])
@@ -116,7 +117,7 @@ def _watching(seen: list[Seen]) -> Any:
     def storage(value: Any) -> int:
         return int(value.untyped_storage().data_ptr())
 
-    class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
+    class Watching(WithoutCompiler, TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
         def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
             kwargs = kwargs or {}
             given = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor) and a.is_floating_point()]

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bptt.harness.adapters.objects import WithoutCompiler
+
 
 @contextmanager
 def rounded(dtype: str) -> Iterator[None]:
@@ -28,7 +30,7 @@ def rounded(dtype: str) -> Iterator[None]:
             return torch.view_as_complex(torch.view_as_real(value.resolve_conj()).to(short).to(torch.float64))
         return value.to(short).to(value.dtype)
 
-    class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
+    class Rounding(WithoutCompiler, TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
         def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
             found = func(*args, **(kwargs or {}))
             alias = [r.alias_info for r in func._schema.returns]

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bptt.harness.adapters.objects import WithoutCompiler
+
 
 @contextmanager
 def widened(claims: str = "") -> Iterator[None]:
@@ -28,7 +30,7 @@ def widened(claims: str = "") -> Iterator[None]:
     def wide(value: Any) -> Any:
         return short.get(value, value) if isinstance(value, torch.dtype) else value
 
-    class WideBackward(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
+    class WideBackward(WithoutCompiler, TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives its classes no types
         """The same where torch looks at no function: in the backward of an autograd.Function."""
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:

@@ -15,20 +15,17 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bptt.harness.adapters.objects import WithoutCompiler
 from bptt.harness.graph.tracing.numpy_arrays import Traced, Unsupported, here, new, node_of, plain, tape, whole
 from bptt.harness.subject import Array
 
 
-class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class Dispatched(WithoutCompiler, TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """While this is open, operations on tensors are written on the tape.
 
     inputs      traced arrays by the address of their memory
     by_content  the same by their numbers, for code that copies them into tensors of its own
     """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # keeps torch from importing its compiler, seconds of it, for the first operation
 
     def __init__(self, inputs: Mapping[int, Any], by_content: Mapping[bytes, Any] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
