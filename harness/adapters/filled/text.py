@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bptt.harness.adapters.filled import glue
 from bptt.harness.adapters.reading.code import words
-from bptt.harness.adapters.reading.code.owners import HandedOwner
+from bptt.harness.adapters.reading.code.owners import HandedOwner, fields_of
 from bptt.harness.adapters.reading.code.weights import Slot
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Path
@@ -98,10 +98,13 @@ def _init(forward: Forward) -> Iterator[str]:
         else:
             yield f"        made = {owner.recipe}"
             keys = [p.slot[-1].key for p in forward.parameters]
-            as_dict = not all(isinstance(k, int) for k in keys) and not forward.template.as_list
+            kind = forward.template.kind
+            as_dict = not all(isinstance(k, int) for k in keys) and kind is not list
             one_each = all(names == (argument,) for argument, names in owner.handed.items())
             made = "[made]" if one_each and len(owner.handed) == 1 else "made"
-            names = "made.items()" if as_dict and not one_each else f"zip({[p.name for p in forward.parameters]!r}, {made})"
+            made = f"[getattr(made, n) for n in {fields_of(kind)!r}]" if fields_of(kind) else made
+            by_key = as_dict and not one_each and not fields_of(kind)
+            names = "made.items()" if by_key else f"zip({[p.name for p in forward.parameters]!r}, {made})"
             yield f"        shapes_of = {{n: np.shape(w) for n, w in {names}}}"
         yield "        params = {n: rng.uniform(-1, 1, shape) / np.sqrt(H) for n, shape in shapes_of.items()}"
         yield "        self.made[shapes(params)] = user, D, H"
@@ -150,7 +153,8 @@ def _argument(forward: Forward, name: str, role: str, target: str) -> str:
     if role == "weights":
         if forward.owner.handed.get(name) == (name,):
             return f"weights[{name!r}]"
-        return "list(weights.values())" if forward.template.as_list else "weights"
+        kind = forward.template.kind
+        return "list(weights.values())" if kind is list else f"cell.{kind.__name__}(**weights)" if fields_of(kind) else "weights"
     if role == "x":
         return _whole(forward, forward.x, "xs") if forward.counts else _formed(forward, forward.x, "xs")
     if role in ("h", "c"):
@@ -163,6 +167,9 @@ def _argument(forward: Forward, name: str, role: str, target: str) -> str:
         return f"[{', '.join(_argument(forward, name, each, target) for each in role)}]"
     if role == "targets":
         return _targets(forward, target)
+    if role == "mask":
+        shorter = "(np.arange(len(xs))[:, None] < np.maximum(len(xs) - np.arange(xs.shape[1]), 1)).astype(float)"
+        return f"formed({shorter}, 'TN', {forward.mask!r})" if forward.mask != "TN" else shorter
     if role in "TNDHO":
         return {"T": "len(xs)", "N": "xs.shape[1]"}.get(role, role)
     return {"rate": "RATE", "flag": "True", "seed": "0"}.get(role, "None  # TODO: what this argument is")

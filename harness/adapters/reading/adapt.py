@@ -247,13 +247,21 @@ def _gives_gradients(name: str, function: Any) -> bool:
         return False
     code = getattr(function, "__code__", None)
     handed_back = {n for n in words.returned(function) if words.stem(n) != n}
-    one_pass = any(set(words.roles(n)) & {"h", "c"} for n in arguments)  # which is handed the state to begin with
+    one_pass = any(set(words.roles(n)) & {"h", "c"} for n in arguments) or _sums_once(function)  # it is handed the state to begin with
     if trains and len(handed_back) < 2 and not one_pass:
         return False
     named = [n for n in (*handed_back, *(code.co_varnames if code else ())) if words.stem(n) != n]
     inputs = [a for a in arguments if a not in ("self", "cls")]
     goes_both_ways = bool(words.LOSS.match(name)) or re.search(r"(forward|fwd)_?(and_?)?(back|bwd)", name, re.I) is not None
     return goes_both_ways or (len(set(named)) >= 2 and bool(inputs) and (not words.BACKWARD.match(name) or "forward" in name))
+
+
+def _sums_once(function: Any) -> bool:
+    """Whether a function begins its gradients once, in no loop: then it trains on what it is handed, and goes through no epochs."""
+    tree = words.tree_of(function)
+    body = tree.body[0].body if isinstance(tree, ast.Module) and isinstance(tree.body[0], ast.FunctionDef) else []
+    begun = {n.id for s in body if isinstance(s, ast.Assign) for t in s.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return len([n for n in begun if words.stem(n) != n]) >= 2
 
 
 def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]], failures: Failures) -> Subject | None:
@@ -424,6 +432,8 @@ def _over_more(made: Subject, error: NotUnderstoodError) -> Subject:
     others: list[Subject] = [replace(made, lengths_of_sequence=_LONGER, undriven=_undriven(made, "a single step (T = 1)", error))]
     if not made.batch_sizes:
         others.append(replace(made, batch_sizes=_ROWS, undriven=_undriven(made, "a single row (N = 1)", error)))
+        N = made.implementation.reading.forward.sizes.N
+        others.append(replace(made, batch_sizes=(N,), undriven=_undriven(made, f"another number of rows than {N}", error)))
     for other in others:
         try:
             _at_other_sizes(other, made.spec)
@@ -570,11 +580,11 @@ def _slot_words(slot: Slot) -> str:
 def _at_other_sizes(made: Subject, spec: str) -> None:
     """Runs once at other sizes.  Raises UsageError with the user's line where that fails."""
     rng, impl, has_stopped = np.random.default_rng(5), made.implementation, False
-    for T, N, D, H in ((2, 3, 4, 6), (1, 1, 3, 5), (6, 2, 7, 3)):
+    for k, (T, N, D, H) in enumerate(((2, 3, 4, 6), (1, 1, 3, 5), (6, 2, 7, 3))):
         T = max(T, min(made.lengths_of_sequence or (1,)))
         D = made.input_sizes[0] if made.input_sizes else D
         H = made.hidden_sizes[0] if made.hidden_sizes else D if made.square else H
-        N = made.batch_sizes[0] if made.batch_sizes else N
+        N = made.batch_sizes[k % len(made.batch_sizes)] if made.batch_sizes else N
         try:
             with quiet():
                 params = impl.init(rng, D, H)

@@ -44,7 +44,7 @@ def choose(found: Sequence[Reading]) -> Reading:
     likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
     if (meant := _one_row_at_a_time(likely[0], found)) is not likely[0]:
         return _before_its_activation(meant)
-    likely = [r for r in likely if reads_all(r)] or likely if len(likely) > 1 else likely
+    likely = [r for r in likely if reads_all(r) and tells_steps_apart(r)] or likely if len(likely) > 1 else likely
     if len(likely) == 1:
         return _before_its_activation(likely[0])
     verdicts = [(r, is_right(r)) for r in likely]
@@ -80,6 +80,27 @@ def reads_all(reading: Reading) -> bool:
     except Exception:  # as in `_along`
         return False
     return True
+
+
+def tells_steps_apart(reading: Reading) -> bool:
+    """Whether targets that are taken for one a step are: in another order over time they give another loss.
+
+    One label a row, indexed as ``p[np.arange(N), y]``, runs with labels a step too: all of them are then those of the last output.
+    """
+    layout = reading.target or reading.forward.target
+    if reading.loss is None or "t" not in layout.lower():
+        return True
+    params, values = probe(reading, seed=11)
+    watched = reading if reading.loss[0] == "backward" else replace(reading, backward=None)
+    try:
+        with quiet():
+            here, there = (
+                float(loss_value(reading, run(watched, params, v, {}), v))
+                for v in (values, replace(values, targets=np.roll(values.targets, 1, axis=0)))
+            )
+    except Exception:  # as in `_along`
+        return True
+    return abs(here - there) > 1e-9 * max(abs(here), 1e-9)
 
 
 def _before_its_activation(reading: Reading) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -105,6 +106,11 @@ def later_inputs_do_not_reach_earlier_outputs(context: CheckContext, case: Case)
         )
         if not found.holds and _reads_both_ways(context, data, ys):
             raise NotApplicable("half of its outputs read the inputs forwards and half backwards: it is bidirectional")
+        if not found.holds and _reads_everything(context, data, ys):
+            if _adds_both_ways(context, data, ys):
+                raise NotApplicable("its outputs add up what reads the inputs forwards and what reads them backwards: it is bidirectional")
+            if _BOTH_WAYS.search(context.subject.name):
+                raise NotApplicable(f"{context.subject.name} is bidirectional by its name, and each output reads every input")
         yield replace(found, detail=_TURNED) if not found.holds and _reads_both_ways(context, data, ys, _turned) else found
 
 
@@ -139,6 +145,42 @@ def _turned(ys: Array) -> Array:
     """The second half of the units in the reverse order of time."""
     half = ys.shape[-1] // 2
     return np.concatenate([ys[..., :half], ys[::-1, ..., half:]], axis=-1)
+
+
+#: Names of what reads both ways: BiLSTM, bi_gru, BidirectionalRNN.
+_BOTH_WAYS = re.compile(r"(^|[^a-z])bi_?-?(rnn|lstm|gru|sru|mgu|elman|directional)|bidirectional", re.I)
+
+
+def _adds_both_ways(context: CheckContext, data: Data, ys: Array) -> bool:
+    """Whether y_t = a_t(x_0 .. x_t) + b_t(x_t .. x_(T-1)), as where both directions are added up.
+
+    Then the change of y_t by the steps before t and that by the steps after it add up to the change by both; where an output is that of
+    another step they meet in one state.
+    """
+    T = len(ys)
+    close = 64 * float(np.finfo(ys.dtype).eps) * float(np.max(np.abs(ys), initial=0.0))
+
+    def moved(*steps: slice) -> Array:
+        xs = data.xs
+        for each in steps:
+            xs = _moved(xs, each)
+        return context.run(Data(data.params, xs, data.state))[0]
+
+    for t in range(1, T - 1):
+        before, after, both = moved(slice(None, t)), moved(slice(t + 1, None)), moved(slice(None, t), slice(t + 1, None))
+        if np.max(np.abs((both - before - after + ys)[t])) > close:
+            return False
+    return True
+
+
+def _reads_everything(context: CheckContext, data: Data, ys: Array) -> bool:
+    """Whether each unit of each output changes with each input.
+
+    Where the reverse direction was not turned back the first output does not read the second input, nor does what looks one step ahead
+    read the last.
+    """
+    changed = [context.run(Data(data.params, _moved(data.xs, slice(s, s + 1)), data.state))[0] != ys for s in range(len(ys))]
+    return len(ys) > 2 and all(bool(np.all(np.any(c, axis=1))) for c in changed)
 
 
 _TURNED = Named(

@@ -151,6 +151,27 @@ def test_what_is_bidirectional_may_look_ahead() -> None:
     assert "bidirectional" in str(run["TIM110"].reason)
 
 
+def test_directions_that_are_added_up_or_said_by_a_name_may_look_ahead_where_the_reverse_one_is_turned_back() -> None:
+    class Sum(CleanStateless):
+        turned = True
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ahead, back = super().run(params, xs, state)[0], super().run(params, -xs[::-1], state)[0]
+            return ahead + (back[::-1] if self.turned else back), {}
+
+    class BiElman(Sum):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return np.tanh(ys), final
+
+    def status(subject: type) -> str:
+        return check(subject, isolate=False, select=["TIM110"])["TIM110"].status
+
+    assert {status(Sum), status(BiElman)} == {"not_applicable"}
+    assert {status(type(c.__name__, (c,), {"turned": False})) for c in (Sum, BiElman)} == {"failed"}
+    assert status(type("Other", (BiElman,), {})) == "failed"
+
+
 @pytest.mark.thorough
 def test_a_leak_from_a_later_step_is_seen_at_that_step() -> None:
     class Peeks(CleanStateless):

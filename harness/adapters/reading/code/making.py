@@ -182,7 +182,7 @@ def _plan(cls: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | Non
             plan[name] = given[name]
             continue
         role = next((r for r in words.roles(name) if r in ("H", "D", "O", "N", "T", "Z", "rate", "truncation", "seed", "flag")), None)
-        role = role or {"h": "H", "d": "D"}.get(name)  # a state and a target anywhere else
+        role = role or {"h": "H", "d": "D", "C": "O", "K": "O", "batch": "N"}.get(name)  # a state, a target, data anywhere else
         if role in ("H", "D", "O", "N", "Z", "T"):
             plan[name] = Letter(role)
         elif name in optional and _TURNED_ON.match(name) and (name != "stateful" or _settable(cls)):
@@ -221,9 +221,13 @@ def _settable(cls: Any) -> bool:
 
 
 def _otherwise(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Other values that the same names may mean, after none: a vocabulary is how many its symbols are, word vectors are as wide as the
-    layers whose weights they share, sizes of layers are a list."""
+    """Other values that the same names may mean, after none: a vocabulary is how many its symbols are, or beside a size of inputs that of
+    the outputs alone, word vectors are as wide as the layers whose weights they share, sizes of layers are a list."""
     yield {}
+    sized = {n: v.letter for n, v in plan.items() if isinstance(v, Letter)}
+    words_ = [n for n, a in sized.items() if a == "D" and re.match(r"^(V|n?_?vocab.*)$", n)]
+    if words_ and "O" not in sized.values() and len(words_) < sum(a == "D" for a in sized.values()):
+        yield dict.fromkeys(words_, Letter("O"))
     if lists := [n for n, v in plan.items() if isinstance(v, things.Thing) and v.make is things.vocabulary]:
         yield dict.fromkeys(lists, Letter("D"))
     of = {letter: [n for n, v in plan.items() if v == Letter(letter)] for letter in "DH"}

@@ -308,23 +308,30 @@ def _called_with(function: Any, reach: list[Any], argument: str) -> list[Any]:
 
 
 class Handed:
-    """Weights that are handed to functions, as attributes: `box` is the argument that wants all of them, if one does."""
+    """Weights that are handed to functions, as attributes: `box` is the argument that wants all of them, if one does, as a `kind`: a
+    dict, a list, or a class of the author's with a field for each (a named tuple, a dataclass)."""
 
-    def __init__(self, namespace: Namespace, weights: Mapping[Any, Array], box: str | None, as_list: bool) -> None:
+    def __init__(self, namespace: Namespace, weights: Mapping[Any, Array], box: str | None, kind: type = dict) -> None:
         self._functions: Callable[[], Namespace] = lambda: namespace  # not an attribute in which weights are looked for
         self.weights = dict(weights)
-        self.box, self.as_list = box, as_list
+        self.box, self.kind = box, kind
 
     @property
     def functions(self) -> Namespace:
         return self._functions()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Handed:
-        return Handed(self.functions, copy.deepcopy(self.weights, memo), self.box, self.as_list)
+        return Handed(self.functions, copy.deepcopy(self.weights, memo), self.box, self.kind)
 
     def argument(self, name: str) -> Any:
         if name == self.box or name not in self.weights:
-            return list(self.weights.values()) if self.as_list else dict(self.weights)
+            return (
+                list(self.weights.values())
+                if self.kind is list
+                else self.kind(**self.weights)
+                if fields_of(self.kind)
+                else dict(self.weights)
+            )
         return self.weights[name]
 
 
@@ -347,7 +354,7 @@ def _by_shapes(
 
         def make(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, tuple[Any, ...]] = shapes) -> Handed:
             box = None if as_dict is None else next(iter(handed))
-            return Handed(_namespace(module, sizes), arrays_of(shapes, rng, sizes), box, as_dict is False)
+            return Handed(_namespace(module, sizes), arrays_of(shapes, rng, sizes), box, list if as_dict is False else dict)
 
         recipe = "{" + ", ".join(f"{n!r}: ({', '.join(map(_spelt, w))},)" for n, w in shapes.items()) + "}"
         told, names = f"weights are handed over: {words_of_shapes(shapes)}", named_sizes(module)
@@ -374,7 +381,8 @@ def shape_guesses(
     """Shapes for weights by what their names suggest, one orientation and one form of bias for all, the likeliest first."""
     tables = [n for n in weights if re.match(r"^_?(E|W?_?emb.*)$", n)]
     kernels = [n for n in weights if n not in tables and (not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV"))]
-    out = [n for n in kernels if _is_output(n)]
+    gated = _has_gates(weights)
+    out = [n for n in kernels if _is_output(n, gated)]
     inner = [n for n in kernels if n not in out]
     added = [n for n in weights if n not in kernels and n not in tables]
     by_name = {n: "H" if _from_state(n) else "D" for n in inner}
@@ -384,14 +392,20 @@ def shape_guesses(
         half = len(inner) // 2
         sources += [{n: "D" if k < half else "H" for k, n in enumerate(inner)}, {n: "DH"[k % 2] for k, n in enumerate(inner)}]
     seen: set[str] = set()
-    for origin, k, column, bias in itertools.product(sources, (1, 4, 3, 2), columns, biases):
+    # a read-out of one number, called by a small letter as vectors are: h @ v
+    one_number = (False, True) if out and all(n.strip("_")[:1].islower() for n in out) else (False,)
+    for origin, k, vector, column, bias in itertools.product(sources, (1, 4, 3, 2), one_number, columns, biases):
         blocks = "H" if k == 1 else f"{k}H"
         shapes: dict[str, tuple[Any, ...]] = {}
         for n in weights:
             if n in tables:
                 shapes[n] = ("O", "D")
+            elif vector and n in out:
+                shapes[n] = ("H",)
+            elif vector and n in added and _is_output(n, gated):
+                shapes[n] = (1,)
             elif n in added:
-                extent = "O" if _is_output(n) else blocks
+                extent = "O" if _is_output(n, gated) else blocks
                 shapes[n] = {"column": (extent, 1), "row": (1, extent), "vector": (extent,)}[bias]
             else:
                 there, here = ("O", "H") if n in out else (blocks, origin[n])
@@ -401,10 +415,15 @@ def shape_guesses(
             yield shapes
 
 
-def _is_output(name: str) -> bool:
-    """Whether a weight's name is one of a read-out: 'Why', 'W_ya', 'by', 'V'."""
+def _has_gates(weights: Sequence[str]) -> bool:
+    """Whether weights are named after gates, beside which 'Wo' is the output gate's, and no read-out's: 'Wi', 'b_f', 'Uz'."""
+    return any(re.match(r"^_?[WUbRw]_?[ifgczrn]$", n) for n in weights)
+
+
+def _is_output(name: str, gated: bool = False) -> bool:
+    """Whether a weight's name is one of a read-out: 'Why', 'W_ya', 'by', 'V', and 'Wo' where no weight is `gated`."""
     bare = name.strip("_").lower().replace("_", "")
-    whole = ("v", "c", "by", "wy", "wv", "bv", "wout", "bout")
+    whole = ("v", "c", "by", "wy", "wv", "bv", "wout", "bout", *(() if gated else ("wo", "bo", "who", "co", "uo")))
     return bare in whole or bool(set(bare[1:]) & set("yv")) or ("out" in bare and "gate" not in bare) or bare.endswith(("hq", "bq"))
 
 
@@ -413,22 +432,41 @@ def _from_state(name: str) -> bool:
     return bare[:1] == "U" or (any(c in bare[1:].lower() for c in ("aa", "hh", "h", "rec", "ss")) and not bare.lower().endswith("xh"))
 
 
+def fields_of(kind: type) -> tuple[str, ...]:
+    """The fields of a named tuple or a dataclass; () of any other class."""
+    return tuple(getattr(kind, "_fields", None) or getattr(kind, "__dataclass_fields__", ()))
+
+
+def _size_or_generator(name: str) -> str | None:
+    """What an argument of an initialiser is by its name: the letter of a size, or 'seed'."""
+    return next((r for r in words.roles(name) if r in (*"DHOZ", "seed")), {"h": "H", "d": "D"}.get(name))
+
+
 def _initialisers(module: types.ModuleType) -> list[Any]:
-    """Functions of the module that make weights: called init..., and all their arguments are sizes."""
+    """Functions of the module that make weights: called init..., and all their arguments are sizes, or a generator."""
     found = []
     for name, value in vars(module).items():
         if isinstance(value, types.FunctionType) and ("init" in name.lower() or "get_params" in name.lower()):
             needed, _ = words.arguments(value)
-            if all(any(r in "DHOZ" for r in words.roles(n)) for n in needed):
+            if all(map(_size_or_generator, needed)):
                 found.append(value)
     return found
+
+
+def _letters_and_generators(needed: Sequence[str]) -> tuple[dict[str, str], dict[str, Callable[[np.random.Generator], Any]]]:
+    """The arguments of an initialiser that are sizes, with their letters, and those that draw: a generator, or a seed."""
+    roles = {n: _size_or_generator(n) or "" for n in needed}
+    seeds: dict[str, Callable[[np.random.Generator], Any]] = {
+        n: (lambda rng: int(rng.integers(2**31))) if n == "seed" else (lambda rng: rng) for n, r in roles.items() if r == "seed"
+    }
+    return {n: r for n, r in roles.items() if r != "seed"}, seeds
 
 
 def _from_initialiser(
     module: types.ModuleType, functions: Mapping[str, Any], forward: str, box: str, initial: Any, keys: Sequence[Any]
 ) -> Iterator[Owner]:
     needed, optional = words.arguments(initial)
-    letters = {n: next(r for r in words.roles(n) if r in "DHOZ") for n in needed}
+    letters, drawn = _letters_and_generators(needed)
     letters |= {n: "O" for n, v in optional.items() if v is None and words.roles(n)[:1] == ("O",)}  # a read-out where it is asked for
     if "D" not in letters.values() and "O" in letters.values():
         letters = {n: "D" if a == "O" else a for n, a in letters.items()}
@@ -436,11 +474,13 @@ def _from_initialiser(
     def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
         namespace = _namespace(module, sizes)
         values = {n: Letter(a).size(sizes) for n, a in letters.items()}
-        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values))
+        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values, **{n: give(rng) for n, give in drawn.items()}))
         if isinstance(made, Mapping):
-            return Handed(namespace, {k: v for k, v in made.items() if isinstance(v, np.ndarray)}, box, False)
+            return Handed(namespace, {k: v for k, v in made.items() if isinstance(v, np.ndarray)}, box)
+        if fields := fields_of(type(made)):
+            return Handed(namespace, {n: getattr(made, n) for n in fields}, box, type(made))
         names = keys if len(keys) == len(made) else range(len(made))
-        return Handed(namespace, dict(zip(names, made, strict=True)), box, True)
+        return Handed(namespace, dict(zip(names, made, strict=True)), box, list)
 
     try:
         names = tuple(make(np.random.default_rng(0), Sizes()).weights)
@@ -448,7 +488,7 @@ def _from_initialiser(
         return
     if not names or (keys and all(isinstance(k, str) for k in keys) and not set(keys) <= set(names)):
         return
-    said = ", ".join(f"{n}={a}" for n, a in letters.items())
+    said = ", ".join((*(f"{n}={a}" for n, a in letters.items()), *(f"{n}={'0' if n == 'seed' else 'rng'}" for n in drawn)))
     recipe = f"user.{initial.__qualname__}({said})"
     told = f"weights are those of {initial.__name__}({said})"
     yield HandedOwner(forward, told, make, dict(functions), {box: names}, recipe=recipe, names=named_sizes(module))
@@ -458,15 +498,16 @@ def _handed_from_initialiser(
     module: types.ModuleType, functions: Mapping[str, Any], forward: str, names: Sequence[str], initial: Any
 ) -> Iterator[Owner]:
     """Weights that one function makes, one for each argument: ``W, U, b = init(D, H)`` and ``forward(x, h, W, U, b)``."""
-    letters = {n: next(r for r in words.roles(n) if r in "DHOZ") for n in words.arguments(initial)[0]}
+    letters, drawn = _letters_and_generators(words.arguments(initial)[0])
 
     def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
         namespace = _namespace(module, sizes)
-        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**{n: Letter(a).size(sizes) for n, a in letters.items()}))
+        values = {n: Letter(a).size(sizes) for n, a in letters.items()} | {n: give(rng) for n, give in drawn.items()}
+        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values))
         given = made if isinstance(made, tuple | list) else [made]
         if not all(isinstance(v, np.ndarray) for v in given):
             raise ValueError(f"{initial.__name__} gives something else than arrays")
-        return Handed(namespace, dict(zip(names, given, strict=True)), None, False)
+        return Handed(namespace, dict(zip(names, given, strict=True)), None)
 
     returned = words.returned(initial)
     if len(returned) != len(names) or (len(names) > 1 and sorted(returned) != sorted(names)):
@@ -476,7 +517,7 @@ def _handed_from_initialiser(
         make(np.random.default_rng(0), Sizes())
     except Exception:  # an initialiser that wants something else: the next way is tried
         return
-    said = ", ".join(f"{n}={a}" for n, a in letters.items())
+    said = ", ".join((*(f"{n}={a}" for n, a in letters.items()), *(f"{n}={'0' if n == 'seed' else 'rng'}" for n in drawn)))
     told = f"weights are those of {initial.__name__}({said})"
     recipe = f"user.{initial.__qualname__}({said})"
     yield HandedOwner(forward, told, make, dict(functions), {n: (n,) for n in names}, recipe=recipe, names=named_sizes(module))

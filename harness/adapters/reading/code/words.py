@@ -59,6 +59,7 @@ _WORDS: dict[str, str] = {
     "Z": r"^(z_?(size|dim)|concat_?(size|dim)|x_?h_?(size|dim))$",
     "truncation": r"^(bptt_?(trunc(ate)?|truncate|k)|trunc(ate|ation)?|k1|k2)$",
     "flag": r"^(train_?flg|training|is_?train(ing)?|train|mode)$",
+    "mask": r"^((pad(ding)?|seq(uence)?|loss|target|valid|token|time)_?)?masks?(_seq|_t)?$",
     "seed": r"^(seed|rng|random_?state|generator)$",
 }
 _COMPILED = {role: re.compile(pattern) for role, pattern in _WORDS.items()}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import functools
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,73 @@ def clip_of(function: Any, beside: Mapping[str, Any] | None = None) -> float | N
                 return float("inf")
         if isinstance(node, ast.Compare) and re.search(r"norm", ast.unparse(node)) and any(_calls_norm(n) for n in nodes):
             return float("inf")
+    if _Uncut.applies_to(nodes):
+        return float("inf")
     called = {c.func.attr if isinstance(c.func, ast.Attribute) else getattr(c.func, "id", "") for c in nodes if isinstance(c, ast.Call)}
     inner = [f for n, f in (beside or {}).items() if n in called and f is not function and ("clip" in n.lower() or words.BACKWARD.match(n))]
     found = next((found for f in inner if (found := clip_of(f)) is not None), None)
     return float("inf") if found is None and any(_is_home_made(f) for f in inner) else found
+
+
+class _Uncut(ast.NodeTransformer):
+    """A function without the cut that its own lines make: ``if norm > c: g = g * c / norm`` and ``g * min(1, c / norm)``."""
+
+    @classmethod
+    def applies_to(cls, nodes: Sequence[ast.AST]) -> bool:
+        """Whether a norm that was taken by hand is held against a threshold, and gradients are made smaller by it."""
+        rooted = any(isinstance(n, ast.Call) and getattr(n.func, "attr", getattr(n.func, "id", "")) == "sqrt" for n in nodes) or any(
+            isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow) and ast.unparse(n.right) in ("0.5", "1 / 2") for n in nodes
+        )
+        return rooted and any((isinstance(n, ast.If) and cls._side(n.test) is not None and _scales(n)) or cls._is_share(n) for n in nodes)
+
+    @staticmethod
+    def _side(test: ast.expr) -> bool | None:
+        """Whether a test holds for a norm above its threshold; None where it is another test."""
+        match test:
+            case ast.Compare(left, [ast.Gt() | ast.GtE()], [right]) if "norm" in ast.unparse(left).lower() and not _is_tiny(right):
+                return True
+            case ast.Compare(left, [ast.Lt() | ast.LtE()], [right]) if "norm" in ast.unparse(right).lower() and not _is_tiny(left):
+                return True
+        return None
+
+    @staticmethod
+    def _is_share(node: ast.AST) -> bool:
+        """min(1, c / norm)"""
+        match node:
+            case ast.Call(ast.Name("min") | ast.Attribute(attr="minimum"), [one, ast.BinOp(_, ast.Div(), norm)]) | ast.Call(
+                ast.Name("min") | ast.Attribute(attr="minimum"), [ast.BinOp(_, ast.Div(), norm), one]
+            ):
+                return _number(one) == 1.0 and "norm" in ast.unparse(norm).lower()
+        return False
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if self._side(node.test) and _scales(node):
+            node.test = ast.copy_location(ast.Constant(False), node.test)
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return ast.copy_location(ast.Constant(1.0), node) if self._is_share(node) else self.generic_visit(node)
+
+
+def _scales(node: ast.If) -> bool:
+    """Whether what stands under an ``if`` multiplies or divides."""
+    return any(isinstance(n, ast.Mult | ast.Div) for s in node.body for n in ast.walk(s))
+
+
+def _is_tiny(node: ast.expr) -> bool:
+    value = _number(node)
+    return value is not None and value < 1e-3  # no division by zero
+
+
+def _uncut(function: Any) -> types.CodeType | None:
+    """The code of a function without the cut in its own lines; None where there is none, or it can't be compiled by itself."""
+    tree = words.tree_of(function)
+    if not isinstance(tree, ast.Module) or not _Uncut.applies_to(list(ast.walk(tree))):
+        return None
+    own = function.__code__
+    changed = ast.increment_lineno(ast.fix_missing_locations(_Uncut().visit(copy.deepcopy(tree))), own.co_firstlineno - 1)
+    inside = (c for c in compile(changed, own.co_filename, "exec").co_consts if isinstance(c, types.CodeType))
+    return next((c for c in inside if c.co_name == own.co_name and c.co_freevars == own.co_freevars), None)
 
 
 def _is_home_made(function: Any) -> bool:
@@ -121,8 +185,14 @@ def _lifted(function: Any, bound: float) -> Iterator[None]:
         home_made = {name: value for name, value in space.items() if isinstance(value, types.FunctionType) and _is_home_made(value)}
         space.update({name: _untouched(function) for name, function in home_made.items()})
         saved += home_made.items()
+    plain = getattr(function, "__func__", function)
+    own, uncut = getattr(plain, "__code__", None), _uncut(plain) if np.isinf(bound) else None
     try:
+        if uncut is not None:
+            plain.__code__ = uncut
         yield
     finally:
         for name, value in saved:
             space[name] = value
+        if uncut is not None:
+            plain.__code__ = own

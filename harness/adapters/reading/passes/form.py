@@ -69,7 +69,7 @@ class Values:
 class Forward:
     """A forward pass that ran.
 
-    roles     argument -> 'x' 'h' 'c' 'state' 'targets', one of `JOINED`, a letter for a size, 'rate' 'flag' 'seed', 'weights' where it is
+    roles     argument -> 'x' 'h' 'c' 'state' 'targets', one of `JOINED`, a letter for a size, 'rate' 'flag' 'seed' 'mask', 'weights' where it is
               handed some, or 'again' for the state of another layer, which starts at zero
     x, state, target   layouts                 leaves   what came back, ('result', ...) or ('held', attribute) -> its layout
     names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
@@ -115,6 +115,11 @@ class Forward:
 
     def is_over_time(self, path: Path) -> bool:
         return "T" in self.layout(path).replace("S", "T")
+
+    @property
+    def mask(self) -> str:
+        """The layout of a mask over the steps: time and batch in the order of x."""
+        return "".join(a for a in self.x.upper() if a in "TN")
 
     @property
     def states(self) -> tuple[str, ...]:

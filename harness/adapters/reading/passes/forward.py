@@ -95,7 +95,7 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
             suggested = [*suggested, "state"]
         if "x" in suggested and "targets" in suggested:
             suggested = ["x", "targets"] if k == 0 else ["targets", "x"]
-        others = [] if suggested else ["h", "targets", "c", "x"]
+        others = [] if suggested and suggested != ["mask"] else ["h", "targets", "c", "x"]
         choices.append(tuple(dict.fromkeys([*suggested, *others])))
     for chosen in itertools.islice(itertools.product(*choices), 200):
         once = [r for r in chosen if r in _ONCE]
@@ -323,7 +323,7 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         return {p: outputs(forward, twin, result, p) for p in paths}
 
     first = {p: np.array(outputs(forward, root, base, p)) for p in paths}
-    single = all(v.dtype == np.float32 for v in first.values())
+    single = all(v.dtype == np.float32 for v in first.values()) or _casts(forward, values, paths)
     if not all(np.isfinite(v).all() for v in first.values()):
         raise ValueError(f"{forward.method} returned values that are not finite")
     again = after(values)
@@ -331,7 +331,7 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         evidence.append("equal calls give equal values")
     changed = values_at(rng, forward.sizes, forward.counts, forward.target).x
     if forward.counts:
-        changed = (values.x + 1) % forward.sizes.D
+        changed = _other_symbols(values.x, forward.sizes.D)
     moved = after(replace(values, x=changed))
     if not any(not np.array_equal(first[p], moved[p]) for p in paths):
         raise ValueError(f"nothing that {forward.method} returned depends on {forward.input}")
@@ -366,6 +366,20 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         elif not rows and not all(_adds_up(forward, after, values, changed, first, p) for p in paths):
             raise ValueError(f"rows of a batch mix in {forward.method}")
     return replace(forward, evidence=tuple(evidence), dtype="float32" if single else "float64")
+
+
+def _other_symbols(symbols: Array, count: int) -> Array:
+    """Each symbol as the next one; 0, which may stand for padding and change what a loss is divided by, stays, and none becomes 0."""
+    return (symbols + 1) % count if count < 3 else np.where(symbols == 0, 0, 1 + symbols % (count - 1))
+
+
+def _casts(forward: Forward, values: Values, paths: Sequence[Path]) -> bool:
+    """Whether it is made with weights in float32, and casts what it is given to that: then its own outputs are float32 too."""
+    if any(np.asarray(read(forward.template, p.slot)).dtype != np.float32 for p in forward.parameters):
+        return False
+    own = copy.deepcopy(forward.template)
+    result = call(forward, own, values)
+    return all(outputs(forward, own, result, p).dtype == np.float32 for p in paths)
 
 
 def _adds_up(

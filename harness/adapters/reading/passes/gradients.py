@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import at, canonical, layout_of
-from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner
+from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, fields_of
 from bptt.harness.adapters.reading.code.weights import (
     Parameter,
     Slot,
@@ -157,7 +157,7 @@ def _kept_on(forward: Forward, root: Any, role: str) -> Place | None:
 
 def _differs(value: Any, weight: Array) -> bool:
     """Whether it is as large as the weight and not the weight itself."""
-    return isinstance(value, np.ndarray) and value.shape == weight.shape and not np.array_equal(value, weight)
+    return isinstance(value, np.ndarray) and like_bias(value.shape) == like_bias(weight.shape) and not np.array_equal(value, weight)
 
 
 def _holds_rate(root: Any) -> bool:
@@ -178,7 +178,7 @@ def returned_by(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, An
         if isinstance(item, Mapping):
             yield from _in_boxes(item, path)
         elif isinstance(item, tuple) or (isinstance(item, list) and item and len({np.shape(i) for i in item}) > 1):
-            inner = name.split(",")
+            inner = list(fields_of(type(item))) or name.split(",")
             for j, value in enumerate(item):
                 yield (*path, j), inner[j] if len(inner) == len(item) else "", value
         else:

@@ -56,7 +56,14 @@ def hand(forward: Forward, role: str, values: Values, root: Any, argument: str) 
     if role in ("T", "N", "D", "H", "O"):
         # a vocabulary is the size of inputs and outputs alike
         return values.x.shape[0] if role == "T" else values.x.shape[1] if role == "N" else getattr(forward.sizes, role)
+    if role == "mask":
+        return formed(mask_over(*values.x.shape[:2]), "TN", forward.mask)
     return {"flag": True, "seed": 0}[role]
+
+
+def mask_over(T: int, N: int) -> Array:
+    """1 for the steps of a row, 0 for its padding: each row is a step shorter than the one before, of one step at least."""
+    return (np.arange(T)[:, None] < np.maximum(T - np.arange(N), 1)).astype(float)
 
 
 def handed_x(forward: Forward, x: Array) -> Any:

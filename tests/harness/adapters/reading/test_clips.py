@@ -45,8 +45,27 @@ def by_a_norm_of_its_own(g: Any) -> Any:
     return g
 
 
+def by_a_norm_in_its_lines(g: Any) -> Any:
+    norm = np.sqrt((g**2).sum())
+    if norm > 0.1:
+        g = g * 0.1 / norm
+    return g
+
+
+def by_a_share(g: Any, most: float = 0.25) -> Any:
+    total_norm = sum((g**2).sum() for g in [g]) ** 0.5
+    return g * min(1.0, most / (total_norm + 1e-6))
+
+
 def not_at_all(g: Any) -> Any:
     return np.clip(g, 0, 5)
+
+
+def by_a_norm_of_a_weight(g: Any) -> Any:
+    norm = np.sqrt((g**2).sum())
+    if norm > 1e-12:
+        g = g / norm
+    return g
 
 
 @pytest.mark.parametrize(
@@ -57,7 +76,10 @@ def not_at_all(g: Any) -> Any:
         (by_norm, math.inf),
         (by_helper, 1.0),
         (by_a_norm_of_its_own, math.inf),
+        (by_a_norm_in_its_lines, math.inf),
+        (by_a_share, math.inf),
         (not_at_all, None),
+        (by_a_norm_of_a_weight, None),
     ],
 )
 def test_the_bound_is_found_and_the_cut_lifted(function: Any, bound: float | None) -> None:
