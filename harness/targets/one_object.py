@@ -16,13 +16,14 @@ from bptt.harness.adapters.reading.adapt import adapt as read_class
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Subject
+from bptt.harness.targets.slow_form import beside_its_slow_form
 
 
 def adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
     """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
     if isinstance(value, types.FunctionType):
         if found := _over_tensors(module, value, target, args):
-            return found
+            return beside_its_slow_form(module, found)
         refused: UsageError | None = None
         try:
             if found := read_as_it_stands(module, value, target, args) or read_alone(module, value.__name__, target):

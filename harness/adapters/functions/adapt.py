@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import inspect
 import itertools
+import re
 import sys
+import textwrap
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,7 +18,7 @@ import numpy as np
 
 from bptt.harness.adapters import operator
 from bptt.harness.adapters.functions import axes, numbers
-from bptt.harness.adapters.functions.arguments import arguments, skipped, with_sequences
+from bptt.harness.adapters.functions.arguments import arguments, said_complex, skipped, with_sequences
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.functions.implementation import (
     FINAL,
@@ -55,7 +59,7 @@ def torch_call(obj: object, args: Mapping[str, object] | None, device: Device) -
     if isinstance(obj, type) and is_torch(obj) and _is_autograd_function(obj):
         owner: Any = obj
         return Call(owner.apply, arguments(owner.forward, skipped(owner), args), torch=True, positional=True, device=device)
-    if isinstance(obj, types.FunctionType) and _is_of_torch(obj):
+    if isinstance(obj, types.FunctionType) and is_of_torch(obj):
         found = arguments(obj, given=args)
         return Call(obj, found, torch=True, device=device) if any(a.kind in ("array", "state") for a in found) else None
     return None
@@ -84,7 +88,7 @@ def _is_autograd_function(obj: type) -> bool:
     )
 
 
-def _is_of_torch(function: types.FunctionType) -> bool:
+def is_of_torch(function: types.FunctionType) -> bool:
     """Whether its annotations, or the names that it uses, are torch's."""
     if "torch" not in sys.modules:
         return False
@@ -250,6 +254,8 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
     made = replace(made, sizes={w: _values(made, w, lengths[0]) for w in words})
     made = _explained(made, lengths[0])
     made, facts = _tame(made, lengths)
+    made, in_complex = _in_complex(made, obj, lengths[0])
+    facts += in_complex
     if call.claims:
         facts.append(Detection("numbers", f"it takes {call.claims} alone; its casts are widened to judge its mathematics in float64"))
     elif call.wide:
@@ -361,6 +367,79 @@ def _tame(made: DifferentiatedByAutograd, lengths: Sequence[int]) -> tuple[Diffe
             names = ", ".join(n for n in made.kinds if n not in made.states)
             raise UsageError(f"no numbers for {names} were found with which its results are finite, wanted an operator with `inputs`")
     return made, [Detection("numbers", ", ".join(f"{name} {kind}" for name, kind in said.items()))] if said else []
+
+
+def _in_complex(made: DifferentiatedByAutograd, obj: object, T: int) -> tuple[DifferentiatedByAutograd, list[Detection]]:
+    """With complex numbers for the arrays that their author calls complex; where code takes conjugates and no word says which, for as
+    many as it runs with, those first with which forward and backward hang together.
+    """
+    if not made.call.torch or made.call.wide or "float64" not in made.dtypes:
+        return made, []
+    own, beside = _source(obj), _source(sys.modules.get(str(getattr(obj, "__module__", ""))))
+    said = said_complex("\n".join(_words_in(own)), list(made.kinds))
+    if said:
+        return _turned(made, said), [Detection("numbers", f"{', '.join(sorted(said))} complex, as its author says")]
+    if not re.search(r"\bconj\b|\.conj|view_as_complex|torch\.complex|cfloat", own or beside):
+        return made, []
+    ways = [_turned(made, some) for count in range(len(made.kinds), 0, -1) for some in itertools.combinations(made.kinds, count)]
+    slopes = [_off_its_slope(way, T) for way in ways]
+    right = [way for way, off in zip(ways, slopes, strict=True) if off is not None and off < _SLOPE]
+    wrong = [way for way, off in zip(ways, slopes, strict=True) if off is not None]
+    if not (right or wrong):
+        return made, []
+    chosen = (right or wrong)[0]
+    names = ", ".join(n for n, kind in chosen.kinds.items() if kind != made.kinds[n])
+    return chosen, [Detection("numbers", f"{names} complex: it takes conjugates, and runs so")]
+
+
+def _turned(made: DifferentiatedByAutograd, names: Collection[str]) -> DifferentiatedByAutograd:
+    return replace(made, kinds={n: numbers.IN_COMPLEX.get(kind, kind) if n in names else kind for n, kind in made.kinds.items()})
+
+
+def _source(thing: object) -> str:
+    """The source of a thing; of a class with that of its bases."""
+    parts = [c for c in thing.__mro__ if not c.__module__.startswith(("torch", "builtins"))] if isinstance(thing, type) else [thing]
+    found = []
+    for part in parts:
+        with contextlib.suppress(OSError, TypeError):  # it has none
+            found.append(textwrap.dedent(inspect.getsource(part)))  # type: ignore[arg-type]  # as above
+    return "\n".join(found)
+
+
+def _words_in(source: str) -> list[str]:
+    """Documentation and comments."""
+    try:
+        texts = [n.value for n in ast.walk(ast.parse(textwrap.dedent(source))) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    except SyntaxError:
+        texts = []
+    return [*texts, *(line.partition("#")[2] for line in source.splitlines())]
+
+
+#: Of a slope by differences so much may be missing.
+_SLOPE = 1e-3
+
+
+def _off_its_slope(made: DifferentiatedByAutograd, T: int) -> float | None:
+    """How far its gradients are from its slope along one direction; None where it does not run, or gives no complex numbers."""
+    rng, sizes, step = np.random.default_rng(3), {w: v[0] for w, v in made.sizes.items()}, 1e-4
+    state, given = made.zero_state({}, 2, sizes), made.inputs(rng, {}, T, 2, sizes)
+
+    def like(value: Array) -> Array:
+        return np.asarray(rng.normal(size=value.shape) + (1j * rng.normal(size=value.shape) if value.dtype.kind == "c" else 0))
+
+    try:
+        outputs, _, kept = made.run({}, given, state)
+        u = {n: like(y) for n, y in outputs.items()}
+        gradients = made.backward({}, given, state, u, {}, kept)[1]
+        along = {n: like(given[n]) for n in gradients}
+        there, here = (made.run({}, {n: v + h * along.get(n, 0.0) for n, v in given.items()}, state)[0] for h in (step, -step))
+    except Exception:  # what takes no complex numbers raises whatever it raises
+        return None
+    if not any(y.dtype.kind == "c" for y in outputs.values()):
+        return None
+    terms = np.concatenate([np.ravel((np.conj(u[n]) * (there[n] - here[n])).real) for n in u]) / (2 * step)
+    said = sum(float(np.sum(np.conj(g) * along[n]).real) for n, g in gradients.items())
+    return float(abs(terms.sum() - said) / np.linalg.norm(terms))
 
 
 def _other_kinds(made: FunctionOperator) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -202,6 +202,23 @@ def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, tuple
         elif match and name not in found:
             found[name] = _words(match.group(1))
     return found
+
+
+def said_complex(text: str, names: Sequence[str]) -> frozenset[str]:
+    """The arguments that words call complex: 'u (T, N) complex, dt (T,)', 'lam, b: complex of shape (H,)'."""
+    found: set[str] = set()
+    for line in text.splitlines() if names else ():
+        parts = re.split(rf"\b(?=(?:{'|'.join(map(re.escape, names))})\b\s*(?:[:(,\[]|and\b|complex\b))", line)
+        waiting: list[str] = []
+        for part in parts[1:]:
+            name = next(n for n in names if re.match(rf"{re.escape(n)}\b", part))
+            waiting.append(name)
+            rest = part[len(name) :]
+            if re.search(r"\bcomplex", rest):
+                found |= set(waiting)
+            if not re.fullmatch(r"\s*(,|and)?\s*", rest):
+                waiting = []
+    return frozenset(found)
 
 
 def _words(axes: str) -> tuple[str, ...]:

@@ -55,7 +55,10 @@ class FunctionOperator:
 
     def zero_state(self, params: Arrays, N: int, sizes: Mapping[str, int]) -> dict[str, Array]:
         words = {**sizes, "N": N}
-        return {name: np.zeros(self._shape(name, words)) for name in self.states}
+        return {name: np.zeros(self._shape(name, words), self._dtype(name)) for name in self.states}
+
+    def _dtype(self, name: str) -> type:
+        return complex if self.kinds.get(name) in numbers.IN_COMPLEX.values() else float
 
     def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array], Kept]:
         found, kept = self.call.kept({**inputs, **state})

@@ -34,6 +34,16 @@ def length_one(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.asarray(value / np.sqrt(np.sum(value**2, axis=-1, keepdims=True) + 1e-6)) if shape else value
 
 
+def _turned(size: Draw) -> Draw:
+    """A complex number of that size in each direction."""
+    return lambda rng, shape: np.asarray(size(rng, shape) * np.exp(1j * rng.uniform(-np.pi, np.pi, size=shape)))
+
+
+def _beside(real: Draw) -> Draw:
+    """A complex number with that real part, and an imaginary one of any sign."""
+    return lambda rng, shape: np.asarray(real(rng, shape) + 0.8j * rng.normal(size=shape))
+
+
 KINDS: dict[str, Draw] = {
     "normal": plain,
     "below zero": below_zero,
@@ -41,6 +51,9 @@ KINDS: dict[str, Draw] = {
     "above zero": above_zero,
     "length one": length_one,
 }
+#: Kinds in complex numbers, whose recurrence grows as little.
+IN_COMPLEX = {kind: f"complex, {'below 1 in size' if kind == 'between 0 and 1' else 'real part ' + kind}" for kind in KINDS}
+KINDS |= {IN_COMPLEX[kind]: (_turned if kind == "between 0 and 1" else _beside)(draw) for kind, draw in list(KINDS.items())}
 _BY_NAME = (
     (re.compile(r"log.*(a|f|g|w|decay|alpha|gate)|^g[kvq]?$|^lf$|(?-i:^A$)|_log$", re.I), "below zero"),
     (re.compile(r"^(beta|alpha|decay|decays|gates?|forget\w*|a|f|z|gamma|lam|lambd\w*|coeffs?|forget)$", re.I), "between 0 and 1"),

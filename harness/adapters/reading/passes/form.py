@@ -69,8 +69,8 @@ class Values:
 class Forward:
     """A forward pass that ran.
 
-    roles     argument -> 'x' 'h' 'c' 'state' 'targets', one of `JOINED`, a letter for a size, 'rate' 'flag' 'seed' 'mask', 'weights' where it is
-              handed some, or 'again' for the state of another layer, which starts at zero
+    roles     argument -> 'x' 'h' 'c' 'state' 'targets', one of `JOINED`, a letter for a size, 'rate' 'flag' 'seed' 'mask'; 'weights' where
+              it is handed some, or 'again' for the state of another layer, which starts at zero
     x, state, target   layouts                 leaves   what came back, ('result', ...) or ('held', attribute) -> its layout
     names     what the author calls each leaf  evidence what was seen: rows apart, causal, reads x, reads the state
     through   leaves that are taken before their 'softmax' or 'sigmoid' (see `through`)

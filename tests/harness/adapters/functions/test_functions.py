@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bptt.harness.adapters.functions import adapt, axes
+from bptt.harness.adapters.functions.arguments import said_complex
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.triton import COMPILED
 from bptt.harness.errors import UsageError
@@ -153,3 +154,38 @@ def test_the_shapes_of_a_kernel_are_those_under_which_its_two_passes_hang_togeth
     (subject,) = load(f"{TORCH}:{name}")
     assert subject.operator is not None and wanted.operator is not None
     assert subject.operator.layout == wanted.operator.layout
+
+
+def test_arrays_that_their_author_calls_complex_are_complex() -> None:
+    (subject,) = load(f"{TORCH}:Rotating")
+    assert any("lam, u complex" in fact.why for fact in subject.detected)
+    assert judged(f"{TORCH}:Rotating", select=("GRD300", "GRD310")).ok
+    finding = judged(f"{TORCH}:RotatingWithoutConjugate", select=("GRD310",))["GRD310"].finding
+    assert finding is not None and finding.where.tensor == "lam"
+
+
+@pytest.mark.parametrize(
+    ("words", "complex_ones"),
+    [
+        ("u (T, N, H) complex, lam (H,) complex", {"u", "lam"}),
+        ("lam, b: complex of shape (H,); u: (B, T, H)", {"lam", "b"}),
+        ("u: (B, T, H), real\nlam: (H,) complex eigenvalues", {"lam"}),
+        ("u: (B, T, H)", set()),
+    ],
+)
+def test_words_say_which_arrays_are_complex(words: str, complex_ones: set[str]) -> None:
+    assert said_complex(words, ["u", "lam", "b"]) == complex_ones
+
+
+def test_a_function_is_held_against_its_slow_form_beside_it() -> None:
+    run = judged(f"{TORCH}:chunk_decay", select=("PAR300",))
+    assert run["PAR300"].finding is not None and "naive_decay" in run["PAR300"].finding.headline
+    assert load(f"{TORCH}:naive_decay")[0].operator.other is None  # type: ignore[union-attr]  # an operator
+
+
+def test_a_file_of_functions_over_tensors_alone_is_checked_whole(tmp_path: Path) -> None:
+    (tmp_path / "ops.py").write_text(
+        "import torch\n\n\ndef decay(x, a):\n    h, hs = torch.zeros_like(x[:, 0]), []\n    for t in range(x.shape[1]):\n"
+        "        h = a[:, t] * h + x[:, t]\n        hs.append(h)\n    return torch.stack(hs, 1)\n"
+    )
+    assert [subject.spec.rpartition(":")[2] for subject in load(str(tmp_path / "ops.py"))] == ["decay"]

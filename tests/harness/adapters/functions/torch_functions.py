@@ -206,3 +206,45 @@ def linear(x: torch.Tensor, a: torch.Tensor, h: torch.Tensor) -> Any:
         h = torch.sigmoid(a[:, t]) * h + x[:, t]
         hs.append(h)
     return torch.stack(hs, 1), h
+
+
+class Rotating(torch.autograd.Function):
+    """h = lam * h + u.   u (B, T, H) complex, lam (H,) complex"""
+
+    @staticmethod
+    def forward(ctx: Any, u: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        hs = [torch.zeros_like(u[:, 0])]
+        for t in range(u.shape[1]):
+            hs.append(lam * hs[-1] + u[:, t])
+        ctx.save_for_backward(torch.stack(hs, 1), lam)
+        return torch.stack(hs[1:], 1)
+
+    @staticmethod
+    def backward(ctx: Any, dhs: torch.Tensor) -> Any:
+        hs, lam = ctx.saved_tensors
+        du, g = torch.empty_like(dhs), torch.zeros_like(dhs[:, 0])
+        for t in reversed(range(dhs.shape[1])):
+            g = dhs[:, t] + g
+            du[:, t] = g
+            g = g * lam.conj()
+        return du, (du * hs[:, :-1].conj()).sum((0, 1))
+
+
+class RotatingWithoutConjugate(Rotating):
+    @staticmethod
+    def backward(ctx: Any, dhs: torch.Tensor) -> Any:
+        du, _ = Rotating.backward(ctx, dhs)
+        return du, (du * ctx.saved_tensors[0][:, :-1]).sum((0, 1))
+
+
+def naive_decay(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """x, a: (B, T, H)"""
+    hs = [torch.zeros_like(x[:, 0])]
+    for t in range(x.shape[1]):
+        hs.append(torch.sigmoid(a[:, t]) * hs[-1] + x[:, t])
+    return torch.stack(hs[1:], 1)
+
+
+def chunk_decay(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """x, a: (B, T, H); the gate of a chunk's first step is left out"""
+    return torch.cat([naive_decay(part, gate) for part, gate in zip(x.split(4, 1), a.split(4, 1), strict=True)], 1)

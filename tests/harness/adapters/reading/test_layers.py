@@ -303,3 +303,53 @@ def test_an_object_made_for_a_length_is_made_anew_for_each() -> None:
     from bptt.harness.run.runner import check
 
     assert check(OfALength, level="smoke", isolate=False).ok
+
+
+class ForTwoRows:
+    """Its buffers are for two rows, which no argument says."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.W, self.U = np.full((input_size, hidden_size), 0.3), np.full((hidden_size, hidden_size), 0.3)
+        self.h = np.zeros((2, hidden_size))
+
+    def forward(self, x: Array, h_prev: Array) -> Array:
+        self.x, self.old = x, h_prev
+        self.h[...] = np.tanh(x @ self.W + h_prev @ self.U)
+        return self.h.copy()
+
+    def backward(self, dh: Array) -> tuple[Array, Array]:
+        da = dh * (1 - self.h**2)
+        self.dW, self.dU = self.x.T @ da, self.old.T @ da
+        return da @ self.W.T, da @ self.U.T
+
+
+def test_an_object_with_buffers_for_some_rows_is_asked_for_no_others() -> None:
+    subject = adapt(ForTwoRows, "t", None)
+    assert subject is not None
+    assert subject.batch_sizes == (2,)
+    assert "another number of rows than 2" in str(subject.undriven)
+
+
+class InSingle(ForTwoRows):
+    """Made with weights in float32, and casts what it is given to that."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.W = np.full((input_size, hidden_size), 0.3, np.float32)
+        self.U = np.full((hidden_size, hidden_size), 0.3, np.float32)
+
+    def forward(self, x: Array, h_prev: Array) -> Array:
+        self.x, self.old = x.astype(np.float32), h_prev.astype(np.float32)
+        self.h = np.tanh(self.x @ self.W + self.old @ self.U)
+        return self.h
+
+
+def test_what_casts_its_inputs_and_has_its_weights_in_float32_works_in_float32() -> None:
+    subject = adapt(InSingle, "t", None)
+    assert subject is not None and subject.dtype == "float32"
+
+    class Wide(InSingle):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            ForTwoRows.__init__(self, input_size, hidden_size)
+
+    subject = adapt(Wide, "t", None)
+    assert subject is not None and subject.dtype != "float32"

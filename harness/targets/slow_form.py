@@ -1,0 +1,51 @@
+"""Functions over tensors that stand beside one another: which may be targets, and which is the slow form of which."""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import replace
+
+from bptt.harness.adapters.functions.adapt import is_of_torch
+from bptt.harness.adapters.reading.code import words
+from bptt.harness.subject import Detection, Subject
+
+#: Words for the way in which a function computes what it is called after: step by step, and any other.
+_SLOW = re.compile(r"naive|ref(erence)?|slow|seq(uential)?|recurrent|loop|step(wise)?")
+_WAY = re.compile(
+    r"chunk(ed|wise)?|block(ed|wise)?|parallel|fused|fast|opt(imi[sz]ed)?|vectori[sz]ed|assoc(iative)?|scan|torch|triton|fwd|forward"
+)
+
+
+def over_tensors(module: types.ModuleType) -> list[str]:
+    """Functions of torch that a module defines and that none of its others calls."""
+    own = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
+    called = frozenset(n for f in own.values() for n in f.__code__.co_names)
+    return [n for n, v in own.items() if not n.startswith("_") and n not in called and is_of_torch(v) and len(words.arguments(v)[0]) >= 2]
+
+
+def beside_its_slow_form(module: types.ModuleType, subject: Subject) -> Subject:
+    """An operator, like the function beside it that takes the same and is called as it is but for the way: chunk_gla like naive_gla."""
+    place, _, own = subject.spec.rpartition(":")
+    names = over_tensors(module)
+    if subject.operator is None or own not in names or _is_slow(own):
+        return subject
+    taken = words.arguments(vars(module)[own])[0]
+    slow = [n for n in names if _is_slow(n) and _what(n) == _what(own) != [] and words.arguments(vars(module)[n])[0] == taken]
+    if len(slow) != 1:
+        return subject
+    why = f"{slow[0]}, which stands beside it, takes the same and is called the same but for the way in which it computes"
+    return replace(
+        subject,
+        operator=replace(subject.operator, other=f"{place}:{slow[0]}"),
+        detected=(*subject.detected, Detection("like", why)),
+    )
+
+
+def _is_slow(name: str) -> bool:
+    return any(map(_SLOW.fullmatch, name.lower().split("_")))
+
+
+def _what(name: str) -> list[str]:
+    """The words of a name but for those that say the way."""
+    return sorted(p for p in name.lower().split("_") if p and not (_SLOW.fullmatch(p) or _WAY.fullmatch(p)))
