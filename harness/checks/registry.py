@@ -31,6 +31,11 @@ CheckFunction = Callable[[CheckContext, Case], Iterator[Evidence]]
 F = TypeVar("F", bound=CheckFunction)
 
 
+def names(id: str, family: str) -> frozenset[str]:
+    """Of a check: "GRD110", "GRD", "gradient"."""
+    return frozenset({id, id[:3], family})
+
+
 @dataclass(frozen=True)
 class Check:
     """A check and what the runner needs to know of it.
@@ -52,6 +57,11 @@ class Check:
     kinds: tuple[str, ...]
     drawn: int = 0
     cases_for: Callable[[Subject], tuple[Case, ...]] | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """By which it is selected: its id, the letters of it, its family."""
+        return names(self.id, self.family)
 
     @property
     def of_gradients(self) -> bool:

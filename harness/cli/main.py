@@ -167,8 +167,8 @@ def bptt() -> None:
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--report", "reports", multiple=True, callback=_report_path, metavar="PATH", help=_SUFFIXES)
 @click.option("--level", type=click.Choice(LEVELS), help="How much is tried.  [default: standard]")
-@click.option("--select", multiple=True, metavar="ID", help="Only this check or family; repeatable.")
-@click.option("--ignore", multiple=True, metavar="ID", help="Not this check or family; repeatable.")
+@click.option("--select", multiple=True, metavar="ID", help="Only this check, or family (GRD); repeatable.")
+@click.option("--ignore", multiple=True, metavar="ID", help="Not this check, or family; repeatable.")
 @_seed
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Targets at a time.  [default: one a core]")
 @click.option("--timeout", type=float, metavar="S", help="Seconds of the processor for a target, five times as many by the clock.")

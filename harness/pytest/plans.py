@@ -48,6 +48,7 @@ def plans(tasks: Sequence[Task], asked: Asked, config: pytest.Config) -> list[tu
 
 def _looked_up(tasks: Sequence[Task], asked: Asked) -> list[tuple[str, ...]]:
     """By a run of no more than the first check."""
+    from bptt.harness.checks.registry import names
     from bptt.harness.errors import UsageError
     from bptt.harness.run import runner
 
@@ -56,7 +57,7 @@ def _looked_up(tasks: Sequence[Task], asked: Asked) -> list[tuple[str, ...]]:
     catalogue = runner.catalogue()
     order = [entry.id for entry in catalogue]
     select, ignore = set(asked.select), set(asked.ignore)
-    wanted = {e.id for e in catalogue if (not select or {e.id, e.family} & select) and not {e.id, e.family} & ignore}
+    wanted = {e.id for e in catalogue if (not select or names(e.id, e.family) & select) and not names(e.id, e.family) & ignore}
     try:
         runner.check([], level=asked.level, select=asked.select, ignore=asked.ignore)  # refuses names that are nobody's
         run = runner.check(list(tasks), level=asked.level, select=order[:1]).run

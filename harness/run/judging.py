@@ -47,9 +47,9 @@ def planned(checks: tuple[Check, ...], subject: Subject, options: Options) -> li
     rank = LEVELS.index(options.level)
 
     def chosen(c: Check) -> bool:
-        wanted = not options.select or c.id in options.select or c.family in options.select
+        wanted = not options.select or bool(c.names & set(options.select))
         asked_by_name = c.id in options.select
-        refused = c.id in options.ignore or c.family in options.ignore
+        refused = bool(c.names & set(options.ignore))
         for_it = subject.kind in c.kinds or subject.like in c.kinds
         return wanted and not refused and for_it and (asked_by_name or LEVELS.index(c.level) <= rank)
 

@@ -226,13 +226,14 @@ def _options(
     if level not in LEVELS:
         raise UsageError(f"level: got {level!r}, wanted one of {', '.join(LEVELS)}{near_miss(level, LEVELS)}")
     checks = registry.load()
-    known = {c.id for c in checks} | {c.family for c in checks}
+    known, ids = {name for c in checks for name in c.names}, {c.id for c in checks}
     if isinstance(select, str) or isinstance(ignore, str):
         raise UsageError(f"select and ignore: got a string, wanted a list of check ids or families such as [{select or ignore!r}]")
-    for option, names in (("select", select), ("ignore", ignore), ("expect", expect)):
+    for option, names, wanted in (("select", select, known), ("ignore", ignore, known), ("expect", expect, ids)):
         for name in names:
-            if name not in known:
-                raise UsageError(f"{option}: no check or family is called {name!r}{near_miss(name, known)}")
+            if name not in wanted:
+                what = "check or family" if wanted is known else "check"
+                raise UsageError(f"{option}: no {what} is called {name!r}{near_miss(name, wanted)}")
     if type(seed) is not int or seed < 0:
         raise UsageError(f"seed: got {seed!r}, wanted a whole number that is not negative")
     parsed = parse_case(case, seed) if isinstance(case, str) else case

@@ -284,6 +284,12 @@ def test_a_known_failure_that_passes_is_news() -> None:
     assert run.exit_code == 1
 
 
+def test_a_family_is_selected_by_its_word_and_by_the_letters_of_its_checks() -> None:
+    by_word, by_letters = (check(Noisy, isolate=False, level="smoke", select=[name]) for name in ("contract", "CON"))
+    assert [r.check for r in by_word.run.results] == [r.check for r in by_letters.run.results] != []
+    assert not {r.check[:3] for r in check(Noisy, isolate=False, level="smoke", ignore=["CON"]).run.results} & {"CON"}
+
+
 def test_a_known_failure_with_another_code_is_changed() -> None:
     run = check(Noisy, isolate=False, select=["CON150"], expect={"CON150": {"code": "BUG"}})
     assert statuses(run) == {"CON150": "changed"}
@@ -303,7 +309,7 @@ def test_an_expectation_runs_out() -> None:
         ({"select": ["GRD11"]}, "select: no check or family is called 'GRD11', did you mean 'GRD1"),
         ({"select": ["grd110"]}, "did you mean 'GRD110'?"),
         ({"ignore": ["gradients"]}, "ignore: no check or family is called 'gradients', did you mean 'gradient'?"),
-        ({"expect": {"CON1500": {}}}, "expect: no check or family is called 'CON1500', did you mean 'CON150'?"),
+        ({"expect": {"CON1500": {}}}, "expect: no check is called 'CON1500', did you mean 'CON150'?"),
         ({"level": "standart"}, "level: got 'standart', wanted one of smoke, standard, full, exhaustive, did you mean 'standard'?"),
         ({"select": "GRD110"}, "got a string, wanted a list"),
         ({"case": "T5"}, "got 'T5', wanted sizes"),
