@@ -164,8 +164,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "hold that way against the formula in float64; look for a test on dtype, a kernel of its own, and a dtype that is set by default",
     ),
     ("NUM110", "BUG"): (
-        "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a",
-        "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2))",
+        "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a; or 0 / 0 of gates "
+        "that are both shut, f / (f + i)",
+        "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2)); a share of "
+        "two gates from the difference of their logarithms",
     ),
     ("NUM120", "PRECISION_LOSS"): (
         "f * (1 - f) and 1 - h * h from the rounded values: near 1 the difference has few digits left",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import types
 from collections.abc import Mapping
 
@@ -22,6 +23,8 @@ from bptt.harness.targets.slow_form import beside_its_slow_form
 def adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
     """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
     if isinstance(value, types.FunctionType):
+        if found := _beside_its_maker(value, target, args):
+            return found
         if found := _over_tensors(module, value, target, args):
             return beside_its_slow_form(module, found)
         refused: UsageError | None = None
@@ -42,6 +45,19 @@ def adapted_or_read(module: types.ModuleType, value: object, target: str, args: 
 def _has_half(refused: UsageError | None) -> bool:
     """Whether what was refused has a backward pass, which is never left out in silence."""
     return refused is not None and not (isinstance(refused, NotUnderstoodError) and refused.alone)
+
+
+def _beside_its_maker(value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:
+    """A function of torch that is handed its weights at each call, with those that its file makes; None where there are none."""
+    if "torch" not in sys.modules:
+        return None
+    from bptt.harness.adapters.torch.bound import beside_its_maker  # imports torch
+
+    if (held := beside_its_maker(value)) is None:
+        return None
+    with contextlib.suppress(UsageError):
+        return adapt(held, target, args)
+    return None
 
 
 def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: str, args: Mapping[str, object] | None) -> Subject | None:

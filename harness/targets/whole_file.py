@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bptt.harness.adapters import adapt, adapt_or_none
-from bptt.harness.adapters.objects import has, is_torch
+from bptt.harness.adapters.objects import has, is_torch, required
 from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.errors import UsageError
@@ -141,11 +141,20 @@ def _is_called_recurrent(value: object, name: str) -> bool:
     return not isinstance(value, types.FunctionType) and bool(_RECURRENT.search(name) or any(has(value, m) for m in ("run", "zero_state")))
 
 
+_A_FUNCTION = re.compile(r"_(fn|func|function)$|^(get|init)_\w+$|^forward")
+
+
+def _is_given_functions(value: object) -> bool:
+    """Whether a class is handed functions, `RNN(vocab_size, get_params, init_state, forward_fn)`: these are judged."""
+    needed = required(value) if isinstance(value, type) else None
+    return sum(_A_FUNCTION.search(n) is not None for n in needed or ()) > 1
+
+
 def _is_half_or_recurrent(value: object, name: str, error: UsageError, judged: set[str]) -> bool:
     """Whether what was refused is told beside what was understood: what is called recurrent, and a backward pass that ran nowhere, are
     never left out in silence."""
     half = isinstance(error, NotUnderstoodError) and error.forward is not None and error.forward.method not in judged
-    return half or _is_called_recurrent(value, name)
+    return half or (_is_called_recurrent(value, name) and not _is_given_functions(value))
 
 
 def _called_in_classes(module: types.ModuleType) -> frozenset[str]:

@@ -2,12 +2,16 @@
 
 step(params, x, h) -> h          params a tensor, or dicts, lists and tuples of them, in any nesting
 layer(xs, h0, w, u, b) -> ys, h  partial(layer, w=w, u=u, b=b)
+rnn(inputs, state, params)       beside a function of its file that makes them, get_params(vocab_size, num_hiddens, device)
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import re
+import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -90,3 +94,55 @@ def _regrown(value: Any, own: Iterator[Any]) -> Any:
         inner = [_regrown(each, own) for each in value]
         return type(value)(*inner) if hasattr(value, "_fields") else type(value)(inner)
     return value
+
+
+_BOX = re.compile(r"^_?(all_|model_|rnn_|lstm_|gru_)?(params|parameters|weights|theta)$", re.I)
+_MAKES = re.compile(r"^_?(get|init|initialize|initialise|make|create|build|new)_.*(param|weight)", re.I)
+_STARTS = re.compile(r"^_?(init|begin|initial|zero|get|make|new)_.*(state|hidden)", re.I)
+
+
+def beside_its_maker(function: types.FunctionType) -> type[torch.nn.Module] | None:
+    """A class of modules that hold what a function of the same file makes, and hand it to `function` at each call; None where there is
+    no such argument, or no such function of sizes alone."""
+    module = sys.modules.get(function.__module__)
+    names, _ = _arguments(function)
+    box = next((name for name in names if _BOX.match(name)), None)
+    if module is None or box is None or len(names) < 2:
+        return None
+    of_module = {n: f for n, f in vars(module).items() if isinstance(f, types.FunctionType) and f.__module__ == module.__name__}
+    called = function.__name__.lower()
+    makers = sorted((n for n in of_module if _MAKES.match(n)), key=lambda n: called not in n.lower())
+    starts = sorted((n for n in of_module if _STARTS.match(n)), key=lambda n: called not in n.lower())
+    return _class_of(function, box, of_module[makers[0]], of_module[starts[0]] if starts else None) if makers else None
+
+
+def _class_of(function: Any, box: str, maker: Any, start: Any) -> type[torch.nn.Module]:
+    left = [name for name in _arguments(function)[0] if name != box]
+
+    class Beside(torch.nn.Module):
+        def __init__(self, *sizes: Any, **more: Any) -> None:
+            super().__init__()
+            self.sizes = inspect.signature(maker).bind(*sizes, **more).arguments
+            self.made = [maker(*sizes, **more)]  # in a list, so that what is no parameter stays as it is
+            for name, leaf in _leaves(self.made[0], ""):
+                self.register_parameter(name, torch.nn.Parameter(leaf.detach().clone()))
+            if not self._parameters:
+                raise ValueError(f"{maker.__name__} made no tensors")
+            self.made = [_regrown(self.made[0], iter([torch.zeros(0)] * len(self._parameters)))]
+
+        def forward(self, *inputs: Any) -> Any:
+            held = _regrown(self.made[0], iter(self._parameters.values()))
+            return function(**{box: held, **dict(zip(left, inputs, strict=False))})
+
+        def init_state(self, batch_size: int) -> Any:
+            if start is None:
+                raise ValueError("no function of its file makes a state")
+            known = {**self.sizes, "device": "cpu"}
+            return start(**{n: known.get(n, batch_size) for n in _arguments(start)[1]})
+
+    kinds = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *left)]
+    Beside.forward.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]  # what it is called with is known here alone
+    Beside.__signature__ = inspect.signature(maker)  # type: ignore[attr-defined]  # as above
+    Beside.__name__ = Beside.__qualname__ = function.__name__
+    Beside.__module__ = function.__module__
+    return Beside

@@ -8,7 +8,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
-from bptt.harness.adapters.torch.faces import face_of, faced, numbered, renewed, softened
+from bptt.harness.adapters.torch.faces import OnCpu, face_of, faced, numbered, on_cpu, renewed, softened, wants_cuda
 from bptt.harness.adapters.torch.images import given_to, imaged
 from bptt.harness.adapters.torch.rows import Rows, by_row
 from bptt.harness.errors import UsageError
@@ -134,8 +134,9 @@ class Recipe:
 
     def build(self, D: int, H: int) -> torch.nn.Module:
         """A new module in evaluation mode, its parameters as its constructor drew them.  Raises UsageError where that fails."""
+        here = self.make is not None and wants_cuda(self.make)
         try:
-            with _memory_is_nan():
+            with _memory_is_nan(), OnCpu() if here else nullcontext():
                 module = copy.deepcopy(self.instance) if self.make is None else self.make(**self.arguments(D, H))
         except Exception as error:  # whatever a user's constructor raises is told, never swallowed
             wanted = "a module that copy.deepcopy can copy" if self.make is None else "a torch.nn.Module of these sizes"
@@ -148,7 +149,7 @@ class Recipe:
         if self.make is not None:
             for name in never_given(module):
                 module.get_parameter(name).data.nan_to_num_(nan=0.0)
-        module = renewed(faced(module, face_of(module)))
+        module = renewed(faced(on_cpu(module) if here else module, face_of(module)))
         module = softened(imaged(module) if self.images else module)
         module = numbered(module) if self.tokens else module
         return (by_row(module, self.rows) if self.rows else module).eval()

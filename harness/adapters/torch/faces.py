@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
@@ -317,4 +318,41 @@ def softened(module: torch.nn.Module) -> torch.nn.Module:
     for each in module.modules():
         if type(each) is torch.nn.Embedding and each.max_norm is None:
             each.__class__ = Soft
+    return module
+
+
+class OnCpu(TorchFunctionMode):
+    """Where there is no CUDA, what is sent to it stays where it is."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0]
+        moved = {name: "cpu" if name == "device" and _is_cuda(value) else value for name, value in (kwargs or {}).items()}
+        return func(*("cpu" if _is_cuda(a) else a for a in args), **moved)
+
+
+def _is_cuda(value: Any) -> bool:
+    return isinstance(value, str | torch.device) and str(value).startswith("cuda")
+
+
+def wants_cuda(make: Any) -> bool:
+    """Whether the file of a class sends something to CUDA and asks nowhere whether it is there, and it is not."""
+    home = sys.modules.get(str(getattr(make, "__module__", "")))
+    try:
+        text = inspect.getsource(home) if home is not None else ""
+    except (OSError, TypeError):
+        return False
+    return bool(re.search(r"\.cuda\(|[\"']cuda[\"':]", text)) and not torch.cuda.is_available()
+
+
+def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    own = type(module)
+
+    @functools.wraps(own.forward)
+    def forward(self: Any, x: torch.Tensor, *states: Any, **more: Any) -> Any:
+        with OnCpu():
+            return own.forward(self, x, *states, **more)
+
+    members = {"forward": forward, "__module__": own.__module__, "bptt_user_class": getattr(own, "bptt_user_class", own)}
+    module.__class__ = type(own.__name__, (own,), members)
     return module

@@ -86,7 +86,7 @@ def large_inputs_give_finite_outputs(context: CheckContext, case: Case) -> Itera
         yield (
             found
             if found.holds
-            else replace(found, headline=f"{found.headline} for inputs of +-1000: an exponential overflows", detail=None)
+            else replace(found, headline=f"{found.headline} for inputs of +-1000: an exponential overflows, or 0 over 0", detail=None)
         )
 
 

@@ -118,7 +118,7 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
     namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
     trainers, sure = _trainers(tree), _trainers(tree, _SURELY_TRAINS)
     classes = _classes(tree.body)
-    for node in _kept(tree.body, functools.partial(_holds, filename=filename, namespace=namespace)):
+    for node in _kept(_one_by_one(tree.body), functools.partial(_holds, filename=filename, namespace=namespace)):
         piece = ast.Module(body=[node], type_ignores=[])
         code = compile(piece, filename, "exec")
         if isinstance(node, _DEFINITIONS):
@@ -312,6 +312,12 @@ def went_without(module: types.ModuleType) -> str:
     """What the first import raised that a file was read without; "" where all are there."""
     found = (value.__dict__["_error"] for value in vars(module).values() if type(value) is _Absent)
     return next((f"{type(error).__name__}: {error}" for error in found), "")
+
+
+def _one_by_one(body: list[ast.stmt]) -> list[ast.stmt]:
+    """``import a, b`` as two lines, so that one that is not there takes none with it."""
+    apart = ([ast.copy_location(ast.Import([a]), n) for a in n.names] if isinstance(n, ast.Import) else [n] for n in body)
+    return [node for nodes in apart for node in nodes]
 
 
 def _absent(node: ast.stmt, error: Exception) -> dict[str, Any]:

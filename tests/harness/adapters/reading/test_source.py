@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import math
 import sys
 import types
 from pathlib import Path
@@ -202,3 +204,10 @@ def test_code_that_ends_the_process_is_refused_like_any_other(tmp_path: Path) ->
     )
     with pytest.raises(UsageError, match=r"it called exit\(\)"):
         targets.load(str(tmp_path / "cells.py"))
+
+
+def test_an_import_that_is_not_there_takes_no_other_with_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import nowhere_to_be_found, math\n\nx = math.pi\n")
+    module = types.ModuleType("script")
+    missing = run_definitions(module, ast.parse((tmp_path / "script.py").read_text()), str(tmp_path / "script.py"))
+    assert isinstance(missing, ModuleNotFoundError) and vars(module)["x"] == math.pi

@@ -424,3 +424,65 @@ class TokenByToken(torch.nn.Module):
 def test_a_state_that_a_method_makes_is_handed_over_token_by_token() -> None:
     run = check(TokenByToken, level="smoke", isolate=False)
     assert run.ok, run.text()
+
+
+class OnTheCard(Base):
+    """Sends its first state to a card that is not there."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = c = torch.zeros(x.shape[1], self.cell.hidden_size).cuda()
+        ys = []
+        for step in x:
+            h, c = self.cell(step, (h, c))
+            ys.append(h)
+        return torch.stack(ys)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_what_is_sent_to_a_card_that_is_not_there_stays() -> None:
+    [subject] = load(f"{__name__}:OnTheCard")
+    assert subject.implementation.run(subject.implementation.init(np.random.default_rng(0), 3, 5), np.ones((2, 2, 3)), {})[0].shape == (
+        2,
+        2,
+        5,
+    )
+
+
+HANDED_OVER = """
+import torch
+
+def get_params(vocab_size, num_hiddens, device):
+    params = [torch.randn(vocab_size, num_hiddens, device=device), torch.randn(num_hiddens, num_hiddens), torch.zeros(num_hiddens),
+              torch.randn(num_hiddens, vocab_size), torch.zeros(vocab_size)]
+    for param in params:
+        param.requires_grad_(True)
+    return params
+
+def init_rnn_state(batch_size, num_hiddens, device):
+    return (torch.zeros((batch_size, num_hiddens), device=device),)
+
+def rnn(inputs, state, params):
+    W_xh, W_hh, b_h, W_hq, b_q = params
+    H, = state
+    outputs = []
+    for X in inputs:
+        H = torch.tanh(X @ W_xh + H @ W_hh + b_h)
+        outputs.append(H @ W_hq + b_q)
+    return torch.cat(outputs, dim=0), (H,)
+
+class RNNModelScratch:
+    def __init__(self, vocab_size, num_hiddens, device, get_params, init_state, forward_fn):
+        self.params, self.forward_fn = get_params(vocab_size, num_hiddens, device), forward_fn
+
+    def __call__(self, X, state):
+        return self.forward_fn(X, state, self.params)
+"""
+
+
+def test_a_function_that_is_handed_its_weights_has_those_that_its_file_makes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "rnn.py").write_text(HANDED_OVER)
+    [subject] = load(str(tmp_path / "rnn.py"))
+    assert len(subject.implementation.init(np.random.default_rng(0), 3, 5)) == 5
+    assert check(str(tmp_path / "rnn.py"), level="smoke", isolate=False).ok
+    (tmp_path / "cut.py").write_text(HANDED_OVER.replace("H @ W_hh", "H.detach() @ W_hh"))
+    assert not check(str(tmp_path / "cut.py"), level="smoke", isolate=False, select=["contract", "linearity", "gradient"]).ok
