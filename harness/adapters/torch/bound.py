@@ -3,6 +3,7 @@
 step(params, x, h) -> h          params a tensor, or dicts, lists and tuples of them, in any nesting
 layer(xs, h0, w, u, b) -> ys, h  partial(layer, w=w, u=u, b=b)
 rnn(inputs, state, params)       beside a function of its file that makes them, get_params(vocab_size, num_hiddens, device)
+Cell(D, H).forward(x, h)         a class that is no module, with tensors in its attributes
 """
 
 from __future__ import annotations
@@ -146,3 +147,41 @@ def _class_of(function: Any, box: str, maker: Any, start: Any) -> type[torch.nn.
     Beside.__name__ = Beside.__qualname__ = function.__name__
     Beside.__module__ = function.__module__
     return Beside
+
+
+_HALF = re.compile(r"backward|backprop|bptt|(?<!zero_)grad|train|fit", re.I)
+
+
+def held_by_class(cls: type) -> type[torch.nn.Module] | None:
+    """A class of modules that hold the tensors of an object of `cls`, and are called as it is; None where it makes no weights of torch's
+    in its constructor, has no forward pass, or a backward pass of its own."""
+    methods = {n: f for n, f in vars(cls).items() if inspect.isfunction(f)}
+    front = next((n for n in ("forward", "__call__") if n in methods), None)
+    names = methods["__init__"].__code__.co_names if "__init__" in methods else ()
+    if front is None or "torch" not in names or any(map(_HALF.search, methods)) or len(_arguments(methods[front])[1]) < 2:
+        return None
+
+    class Holds(torch.nn.Module):
+        def __init__(self, *sizes: Any, **more: Any) -> None:
+            super().__init__()
+            self.held = cls(*sizes, **more)
+            own = {n: v for n, v in vars(self.held).items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
+            for name, leaf in own.items():
+                self.register_parameter(name, torch.nn.Parameter(leaf.detach().clone()))
+                delattr(self.held, name)  # what is no leaf cannot be copied
+            if not own:
+                raise ValueError(f"{cls.__name__} holds no tensors")
+
+        def forward(self, *inputs: Any) -> Any:
+            vars(self.held).update(self._parameters)
+            try:
+                return getattr(self.held, front)(*inputs)
+            finally:
+                for name in self._parameters:
+                    vars(self.held).pop(name, None)
+
+    Holds.forward.__signature__ = inspect.signature(methods[front])  # type: ignore[attr-defined]  # what it is called with is known here alone
+    Holds.__signature__ = inspect.signature(cls)  # type: ignore[attr-defined]  # as above
+    Holds.__name__ = Holds.__qualname__ = cls.__name__
+    Holds.__module__ = cls.__module__
+    return Holds

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import torch
 
-#: Whether a state of one row keeps an axis of size 1 for the batch, (1, H) or (layers, 1, H), or has none, (H,) or (layers, H).
-Rows = Literal["bare", "kept"]
+#: Whether a state of one row keeps an axis of size 1 for the batch, (1, H) or (layers, 1, H), or has none, (H,) or (layers, H), or is a
+#: column (H, 1), as x is then.
+Rows = Literal["bare", "kept", "columns"]
 
 
 def by_row(module: torch.nn.Module, states: Rows) -> torch.nn.Module:
@@ -21,7 +22,7 @@ def by_row(module: torch.nn.Module, states: Rows) -> torch.nn.Module:
 
     @functools.wraps(own.forward)
     def forward(self: Any, x: torch.Tensor, *given: Any, **more: Any) -> Any:
-        rows = x.unbind(x.ndim - 2)
+        rows = [_column(row, states) for row in x.unbind(x.ndim - 2)]
         each = [own.forward(self, row, *(_row(s, n, states) for s in given), **more) for n, row in enumerate(rows)]
         return _together(each, x, states)
 
@@ -33,8 +34,12 @@ def by_row(module: torch.nn.Module, states: Rows) -> torch.nn.Module:
 def _row(state: Any, n: int, states: Rows) -> Any:
     if isinstance(state, torch.Tensor):
         axis = state.ndim - 2
-        return state.select(axis, n) if states == "bare" else state.narrow(axis, n, 1)
+        return state.narrow(axis, n, 1) if states == "kept" else _column(state.select(axis, n), states)
     return type(state)(_row(part, n, states) for part in state) if type(state) in (tuple, list) else state
+
+
+def _column(row: torch.Tensor, states: Rows) -> torch.Tensor:
+    return row.unsqueeze(-1) if states == "columns" else row
 
 
 def _together(results: Sequence[Any], x: torch.Tensor, states: Rows) -> Any:
@@ -42,23 +47,25 @@ def _together(results: Sequence[Any], x: torch.Tensor, states: Rows) -> Any:
     first = results[0]
     if isinstance(first, torch.Tensor):
         over_time = x.ndim == 3 and first.ndim == 2 and len(first) == len(x)
-        return _beside(results, states == "kept" and not over_time)
+        return _beside(results, states, over_time)
     if type(first) not in (tuple, list):
         return first
     parts = list(zip(*results, strict=True))
-    joined = [_together(parts[0], x, states), *(_states(part, states == "kept") for part in parts[1:])]
+    joined = [_together(parts[0], x, states), *(_states(part, states) for part in parts[1:])]
     return type(first)(joined)
 
 
-def _states(parts: Sequence[Any], kept: bool) -> Any:
+def _states(parts: Sequence[Any], states: Rows) -> Any:
     if isinstance(parts[0], torch.Tensor):
-        return _beside(parts, kept)
+        return _beside(parts, states)
     if type(parts[0]) in (tuple, list):
-        return type(parts[0])(_states(each, kept) for each in zip(*parts, strict=True))
+        return type(parts[0])(_states(each, states) for each in zip(*parts, strict=True))
     return parts[0]
 
 
-def _beside(rows: Sequence[torch.Tensor], kept: bool) -> torch.Tensor:
+def _beside(rows: Sequence[torch.Tensor], states: Rows, over_time: bool = False) -> torch.Tensor:
     """One tensor, whose last axis but one is that of the batch."""
-    one = rows[0].ndim == 3 or (kept and rows[0].ndim == 2)
+    if states == "columns" and rows[0].ndim > 1 and rows[0].shape[-1] == 1:
+        rows = [row.squeeze(-1) for row in rows]
+    one = rows[0].ndim == 3 or (states != "bare" and rows[0].ndim == 2 and not over_time)
     return torch.cat(list(rows), -2) if one and rows[0].shape[-2] == 1 else torch.stack(list(rows), max(rows[0].ndim - 1, 0))

@@ -17,6 +17,7 @@ import torch
 from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
+from bptt.harness.adapters.torch.bound import held_by_class
 from bptt.harness.adapters.torch.build import OBVIOUS, OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, Soft, face_of, reset_of
 from bptt.harness.adapters.torch.form import Form, own_form, slots
@@ -56,6 +57,9 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
     """See `bptt.harness.adapters.torch.adapt.adapt`."""
     recipe = recipe_of(obj, spec, args)
     if recipe is None:
+        held = held_by_class(obj) if isinstance(obj, type) and not issubclass(obj, torch.nn.Module) else None
+        with contextlib.suppress(UsageError):  # what is no recurrence may hold tensors, too
+            return None if held is None else subject_of(held, spec, args)
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -161,7 +165,9 @@ def _lengths_and_rows(recipe: Recipe, implementation: TorchModule, found: _Found
             T, lengths = USUAL_T, (USUAL_T,)
     if lengths is None and runs(2, N) and not runs(1, N):
         lengths = _LONGER
-    if rows is None and runs(T, 3) and not runs(T, 1):
+    if recipe.rows:
+        rows = (1,)
+    elif rows is None and runs(T, 3) and not runs(T, 1):
         rows = _ROWS
     if found.probed.form.last:  # each output costs a run over all steps before it
         lengths = tuple(n for n in lengths or (1, *_LONGER) if n < 13) or lengths
@@ -302,7 +308,7 @@ def _otherwise(recipe: Recipe) -> Iterator[Recipe]:
     """Its other widths as many as the units, and whole numbers in the place of rows, each where there is something of the kind; last,
     one row of a batch at a time."""
     embeds = _hot_inside(recipe) or any(isinstance(each, Soft) for module in _made(recipe) for each in module.modules())
-    for rows in (None, "bare", "kept"):
+    for rows in (None, "bare", "kept", "columns"):
         for as_hidden, tokens in ((False, False), (True, False), (False, True), (True, True)):
             if (recipe.widths or not as_hidden) and (embeds or not tokens) and (rows or as_hidden or tokens):
                 yield replace(recipe, as_hidden=as_hidden, tokens=tokens, rows=rows)

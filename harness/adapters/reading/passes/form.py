@@ -19,7 +19,7 @@ from bptt.harness.subject import Array, Arrays
 #: Layouts of x and of a state that go together: a whole sequence, then a single step. In small letters: whole numbers.
 SEQUENCES = (
     ("TND", "NH"), ("NTD", "NH"), ("DNT", "HN"), ("T:ND", "NH"), ("T:DN", "HN"), ("TDN", "HN"),
-    ("t", "H1"), ("t", "H"), ("t", "1H"), ("k", "H1"), ("nt", "HN"), ("tn", "NH"), ("nt", "NH"), ("tn", "HN"),
+    ("t", "H1"), ("t", "H"), ("t", "1H"), ("t", "1:H1"), ("k", "H1"), ("nt", "HN"), ("tn", "NH"), ("nt", "NH"), ("tn", "HN"),
     ("T:D1", "H1"), ("TD1", "H1"), ("TD", "H"), ("TD", "H1"), ("TD", "1H"), ("T:D", "H"), ("T:D", "H1"),
     ("T:1D", "1H"), ("DT", "H1"), ("DT", "H"), ("NDT", "NH"),
 )  # fmt: skip
@@ -174,7 +174,7 @@ def shape_words(layout: str) -> str:
         return f"whole numbers ({', '.join(layout.upper())})"
     outer, colon, inner = layout.partition(":")
     shape = f"({', '.join(inner or outer)}{',' if len(inner or outer) == 1 else ''})"
-    return f"a list of {'T' if outer == 'T' else 'T + 1'} arrays {shape}" if colon else shape
+    return f"a list of {'1 array' if outer == '1' else 'T arrays' if outer == 'T' else 'T + 1 arrays'} {shape}" if colon else shape
 
 
 def depth(error: BaseException) -> int:

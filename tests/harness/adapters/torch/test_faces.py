@@ -486,3 +486,36 @@ def test_a_function_that_is_handed_its_weights_has_those_that_its_file_makes(tmp
     assert check(str(tmp_path / "rnn.py"), level="smoke", isolate=False).ok
     (tmp_path / "cut.py").write_text(HANDED_OVER.replace("H @ W_hh", "H.detach() @ W_hh"))
     assert not check(str(tmp_path / "cut.py"), level="smoke", isolate=False, select=["contract", "linearity", "gradient"]).ok
+
+
+class OfTensors:
+    """A class that is no module: columns (D, 1) in, states (H, 1), weights as attributes."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.hidden_size = hidden_size
+        self.W = torch.randn(hidden_size, hidden_size + input_size, requires_grad=True)
+        self.b = torch.zeros(hidden_size, 1, requires_grad=True)
+
+    def carried(self, h: torch.Tensor) -> torch.Tensor:
+        return h
+
+    def forward(self, x: torch.Tensor, h_prev: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.W @ torch.cat((self.carried(h_prev), x), dim=0) + self.b)
+
+
+class OfTensorsCut(OfTensors):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.scale = torch.ones(1)
+
+    def carried(self, h: torch.Tensor) -> torch.Tensor:
+        return h.detach()
+
+    def forward(self, x: torch.Tensor, h_prev: torch.Tensor) -> torch.Tensor:
+        return self.scale * super().forward(x, h_prev)
+
+
+def test_a_class_of_tensors_that_is_no_module_is_called_with_columns() -> None:
+    run = check(OfTensors, level="smoke", isolate=False)
+    assert run.ok and run.run.targets[0].identified is not None
+    assert not check(OfTensorsCut, level="smoke", isolate=False, select=["contract", "linearity", "gradient"]).ok
