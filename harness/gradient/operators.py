@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bptt.harness.adapters.triton import is_slow
 from bptt.harness.call.cell import Gradients
 from bptt.harness.call.operator import IMAGINARY, REAL, Point, as_cell, as_cotangent, axis, cotangents, draw, run, spoken
 from bptt.harness.cases import Case, Cotangent, Data, generator
@@ -22,8 +22,10 @@ from bptt.harness.subject import Array, Region, Subject
 
 #: Entries of all arrays together up to which a wrong gradient is compared entry by entry.
 _MOST_ENTRIES = 6000
-#: Of processor time, for the place of a mistake: a kernel in an interpreter takes a second a run.
-_MOST_SECONDS = 10
+#: Steps of all directions together that the place of a mistake may take, and by differences, which run a dozen times for each.
+_MOST_STEPS, _MOST_STEPS_BY_DIFFERENCES = 400_000, 20_000
+#: Directions for a kernel, which takes a second a run.
+_MOST_OF_KERNELS = 10
 #: A look that would miss a larger relative error in a typical entry of some array is no look.
 _SHARP, _SHARP_BY_DIFFERENCES = 1e-6, 3e-2
 #: Of the largest gradient: what is smaller may be zero but for rounding, and is not blown up.
@@ -201,7 +203,8 @@ def place(subject: Subject, e: Examination) -> Place:
     under = tuple(dict.fromkeys(e.cotangents[j.cotangent].name for j in e.wrong))
     worst = min(e.wrong, key=lambda j: (j.cotangent != 0, -float(np.nan_to_num(j.relative, nan=2.0, posinf=2.0))))
     yours = e.gradients[worst.cotangent].params[worst.block.tensor]
-    exact = exact_entries(e, worst.block.tensor, worst.cotangent)
+    dear = is_slow(subject) and yours.size > _MOST_OF_KERNELS
+    exact = None if dear else exact_entries(e, worst.block.tensor, worst.cotangent)
     name = worst.block.tensor
     if exact is None:
         index = tuple(s.start or 0 if isinstance(s, slice) else s for s in worst.block.index)
@@ -234,9 +237,7 @@ def place(subject: Subject, e: Examination) -> Place:
 def exact_entries(e: Examination, tensor: str, cotangent: int) -> Array | None:
     """Every entry of one gradient, where that is affordable."""
     size = e.data.params[tensor].size
-    if size > (_MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 12) or size * e.case.T > 400_000:
-        return None
-    if not e.oracle.exact and size * _seconds(e, tensor, cotangent) > _MOST_SECONDS:
+    if size > (_MOST_ENTRIES if e.oracle.exact else _MOST_ENTRIES // 12) or not _affordable(e, size):
         return None
     whole = [Block("params", tensor, (slice(None),) * e.data.params[tensor].ndim)]
     found = exact_gradients(e.oracle, e.data, [e.cotangents[cotangent]], whole, generator(e.case, "every entry"))
@@ -247,7 +248,9 @@ def wrong_steps(subject: Subject, e: Examination, tensor: str, cotangent: int) -
     """First and last step at which one gradient is wrong, by a direction a step, where that is affordable and others are right."""
     value, yours = e.data.params[tensor], e.gradients[cotangent].params[tensor]
     along = axis(subject, own_name(tensor), "T")
-    if along is None or along >= value.ndim or value.shape[along] * _seconds(e, tensor, cotangent) > _MOST_SECONDS:
+    if along is None or along >= value.ndim or not _affordable(e, steps := value.shape[along]):
+        return None
+    if is_slow(subject) and steps > _MOST_OF_KERNELS:
         return None
     signs = signed_directions(generator(e.case, "steps"), value, 1)[0]
     here = np.arange(value.shape[along]).reshape([-1 if k == along else 1 for k in range(value.ndim)])
@@ -261,10 +264,6 @@ def wrong_steps(subject: Subject, e: Examination, tensor: str, cotangent: int) -
     return (int(hit[0]), int(hit[-1])) if 0 < hit.size < len(moved) else None
 
 
-def _seconds(e: Examination, tensor: str, cotangent: int) -> float:
-    """What one direction costs, of processor time."""
-    one = np.zeros_like(e.data.params[tensor])
-    one.flat[0] = 1
-    began = time.process_time()
-    e.oracle.contractions([Direction(params={tensor: one})], [e.cotangents[cotangent]])
-    return time.process_time() - began
+def _affordable(e: Examination, directions: int) -> bool:
+    """Whether so many directions may be asked for the place of a mistake: counted, so that it is the same on every machine."""
+    return directions * e.case.T <= (_MOST_STEPS if e.oracle.exact else _MOST_STEPS_BY_DIFFERENCES)
