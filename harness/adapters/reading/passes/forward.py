@@ -31,7 +31,7 @@ from bptt.harness.adapters.reading.passes.form import (
     quiet,
     said,
 )
-from bptt.harness.adapters.reading.passes.handing import call, fresh, values_at
+from bptt.harness.adapters.reading.passes.handing import call, drops, fresh, values_at
 from bptt.harness.adapters.reading.passes.results import (
     is_same,
     last_states,
@@ -193,6 +193,7 @@ def has_input_size(owner: Owner) -> bool:
 def _tried(guess: Forward, values: Values) -> Forward:
     """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
     rng = np.random.default_rng(6)
+    guess = replace(guess, draws=drops(guess, copy.deepcopy(guess.template), values))
     template = guess.template
     parameters = guess.parameters
     if not parameters:

@@ -110,15 +110,20 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
     prepare(forward, root, values)
     _hand_over(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
-    if drops(forward):
+    if forward.draws:
         return seeded(np.random.default_rng(8), lambda: forward.owner.call(root, forward.method, handed))
     return forward.owner.call(root, forward.method, handed)
 
 
-def drops(forward: Forward) -> bool:
-    """Whether the author's file speaks of dropout: its masks are then drawn alike at each call, and differentiated as constants."""
+def drops(forward: Forward, root: Any, values: Values) -> bool:
+    """Whether the author's file speaks of dropout and a call draws: its masks are then drawn alike at each call, as constants."""
     function = forward.owner.methods[forward.method]
-    return words.speaks_of("dropout", getattr(function, "__module__", ""))
+    if not words.speaks_of("dropout", getattr(function, "__module__", "")):
+        return False
+    before = np.random.get_state()  # noqa: NPY002 - the author draws from the global generator
+    call(forward, root, values)
+    after = np.random.get_state()  # noqa: NPY002 - as above
+    return before[2:] != after[2:] or not np.array_equal(before[1], after[1])
 
 
 def prepare(forward: Forward, root: Any, values: Values) -> None:
