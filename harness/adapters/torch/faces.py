@@ -44,7 +44,7 @@ class Face:
     """How a module's forward differs from forward(x, state).
 
     flipped    the state comes before the input
-    lengths    name of its argument of lengths, and whether it is a mask, or one number of steps
+    lengths    name of its argument of lengths, and whether it is a mask, or one number of steps, or left out where nothing is said
     keys       names of the parts of a state that is a dict or has attributes
     kind       which of both;   make: what makes one with attributes
     inputs     how many of its arguments are its input and its state
@@ -56,6 +56,7 @@ class Face:
     lengths: str | None = None
     masked: bool = False
     counted: bool = False
+    optional: bool = False
     keys: tuple[str, ...] = ()
     kind: Literal["dict", "attributes"] | None = None
     make: Callable[..., Any] | None = None
@@ -111,7 +112,8 @@ def face_of(module: torch.nn.Module) -> Face:
     keys, kind, make = _container(module, state) if state is not None else ((), None, None)
     keywords = tuple(p.name for p in parameters if p.name != lengths) if by_keyword or sizes else ()
     masked = lengths is not None and lengths.lower() in _MASKS
-    return Face(flipped, lengths, masked, counted, keys, kind, make, len(left), keywords, sizes)
+    optional = said is not None and said.default is None
+    return Face(flipped, lengths, masked, counted, optional, keys, kind, make, len(left), keywords, sizes)
 
 
 def _code(module: torch.nn.Module) -> str:
@@ -158,7 +160,8 @@ def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
             parts = list(state) if isinstance(state, tuple | list) else [state]
             packed = dict(zip(face.keys, parts, strict=True)) if face.kind == "dict" else _made(face, parts)
             given = [packed if each is state else each for each in given]
-        extra: dict[str, Any] = {face.lengths: _lengths(face, x, lengths, self)} if face.lengths else {}
+        told = face.lengths and not (face.optional and lengths is None)
+        extra: dict[str, Any] = {str(face.lengths): _lengths(face, x, lengths, self)} if told else {}
         extra |= {name: _size_of(letter, x, self) for name, letter in face.sizes}
         if face.keywords:
             extra, given = extra | dict(zip(face.keywords, given, strict=False)), []
