@@ -36,7 +36,7 @@ def choose(found: Sequence[Reading]) -> Reading:
     """The reading that stands.  Raises AmbiguousError."""
 
     def key(reading: Reading) -> tuple[int, int]:
-        mixing = reading.forward.sizes.N > 1 and "rows do not mix" not in reading.forward.evidence
+        mixing = reading.forward.sizes.N > 1 and not {"rows do not mix", "rows add up"}.intersection(reading.forward.evidence)
         return (score_of(reading), len(reading.forward.evidence) - mixing)
 
     best = max(map(key, found))

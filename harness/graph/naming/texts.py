@@ -85,6 +85,7 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     values = {text: v for text in names if (v := value_of(text)) is not None}
     atoms: list[ast.expr] = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and id(n) not in called]
     atoms = [n for n in atoms if id(n) not in inner and value_of(block.of(n)) is not None]
+    atoms += [bare for n in atoms if (bare := _innermost(block, n, value_of)) is not n]
     atoms += [n for n in nodes if (isinstance(n, ast.Constant) and type(n.value) is float) or is_zeros(n)]
     places = {id(inside) for n in nodes if isinstance(n, ast.Subscript) for inside in ast.walk(n.slice)}
     small = list(slips(block, nodes, called, places))
@@ -99,6 +100,13 @@ def changes(block: Block, root: ast.expr, names: Sequence[str], value_of: ValueO
     small += [c for cost, c in forms if cost < 2]
     singles = [*small[:_MOST_PAIRED], *other[:_MOST_PAIRED]]
     yield from ((3.0, (a, b)) for a, b in combinations(singles, 2) if a[1] <= b[0] or b[1] <= a[0])
+
+
+def _innermost(block: Block, n: ast.expr, value_of: ValueOf) -> ast.expr:
+    """The array of which a part is taken, or which is turned: W of ``W[:, :H].T``."""
+    while isinstance(n, ast.Attribute | ast.Subscript) and value_of(block.of(n.value)) is not None:
+        n = n.value
+    return n
 
 
 def is_zeros(n: ast.expr) -> bool:

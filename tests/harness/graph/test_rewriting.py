@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from bptt.harness.graph.naming.texts import Block, changes
 from tests.harness.graph.planting import planted, why
 from tests.harness.graph.test_explain import CELL, DA_N, DA_Z
 
@@ -98,3 +102,17 @@ def test_what_gives_the_numbers_of_one_step_alone_is_no_cause(tmp_path: Path) ->
     assert not [cause for cause in finding.causes if cause.code == "dwh-of-new-h"]
     assert finding.source is not None
     assert "dWhh += " in LISTED.splitlines()[finding.source.line - 1]
+
+
+def test_a_matrix_is_exchanged_inside_of_its_slice() -> None:
+    block = Block("dh = W_f[:, :2].T @ da\n", 1)
+    [statement] = ast.parse(block.text).body
+    assert isinstance(statement, ast.Assign)
+    there = {"W_f": np.ones((3, 5)), "W_i": np.zeros((3, 5)), "W_c": np.ones((4, 5)), "da": np.ones((3, 1))}
+
+    def value_of(text: str) -> Any:
+        return eval(text, dict(there))
+
+    made = {block.with_(change) for _, change in changes(block, statement.value, list(there), value_of)}
+    assert "dh = W_i[:, :2].T @ da\n" in made
+    assert not any("W_c" in text for text in made)

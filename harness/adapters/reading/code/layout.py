@@ -153,7 +153,10 @@ class LastStep:
 
 
 def at(result: Any, path: Sequence[Any]) -> Any:
-    """The value at `path` in what a call returned: positions and keys, () the whole."""
+    """The value at `path` in what a call returned: positions, keys and fields, () the whole."""
     for key in path:
+        if isinstance(key, str) and not isinstance(result, Mapping) and hasattr(result, key):  # a field
+            result = getattr(result, key)
+            continue
         result = result[-1] if key == LastStep(0) else result[key.index if isinstance(key, LastStep) else key]
     return result

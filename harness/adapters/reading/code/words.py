@@ -33,7 +33,7 @@ _WORDS: dict[str, str] = {
         r"h_?prev_?t?)$"
     ),
     "x": (
-        r"^_?(x|xs|xt|x_?t|x_?in(put)?|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x|layer|vectors?)?|data|batch|seq|sequence|"
+        r"^_?(features?|x|xs|xt|x_?t|x_?in(put)?|X|X_?t|inputs?|input_?(seq|sequence|data|ids|idx|t|x|layer|vectors?)?|data|batch|seq|sequence|"
         r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(train|test|batch|mini_?batch)_?[xX]|(h|a)_?prev_?(l|layer))$"
     ),
     "H": (
@@ -44,7 +44,7 @@ _WORDS: dict[str, str] = {
     "D": (
         r"^(input_?(size|dim|dims|units|features|channels?|nodes|n|shape|d)?|D|n_?x|x_?(dim|size)|in_?(size|dim|features|channels)|"
         r"num_?(inputs?|features)|n_?(inputs?|inp|features|in)|embed(ding)?_?(size|dim)|emb_?(size|dim)|features|"
-        r"word_?dim|wordvec_?size|vocab_?(size|dim)|vocabulary_?size|V|len_?vocab|d_?in|idim|char_?(size|dim)|"
+        r"word_?dim|word_?vec_?(size|dim)|vocab_?(size|dim)|vocabulary_?size|V|len_?vocab|d_?in|idim|char_?(size|dim)|"
         r"vec_?(size|dim))$"
     ),
     "O": (

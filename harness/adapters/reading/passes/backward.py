@@ -209,7 +209,9 @@ def _targets_lie(forward: Forward, target: str) -> str:
         return ""
     if given and not any(over_time):
         return "targets lie as the output does"
-    return "targets lie as the inputs do" if forward.x.replace("D", "O") == target.replace("D", "O") else ""
+    rows = [[a for a in word.upper() if a in "TN"] for word in (forward.x, target)]  # whole numbers in the order of x: (N, T) and (N, T, D)
+    alike = forward.x.replace("D", "O") == target.replace("D", "O") or (target.islower() and len(rows[1]) == 2 and rows[0] == rows[1])
+    return "targets lie as the inputs do" if alike else ""
 
 
 def with_effect_on(forward: Forward, path: Path) -> Forward:

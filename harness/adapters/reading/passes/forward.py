@@ -95,6 +95,8 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
             suggested = [*suggested, "state"]
         if "x" in suggested and "targets" in suggested:
             suggested = ["x", "targets"] if k == 0 else ["targets", "x"]
+        elif suggested == ["x"] and k > 0:
+            suggested = ["x", "targets"]  # words, beside the features of an image
         others = [] if suggested and suggested != ["mask"] else ["h", "targets", "c", "x"]
         choices.append(tuple(dict.fromkeys([*suggested, *others])))
     for chosen in itertools.islice(itertools.product(*choices), 200):
@@ -366,6 +368,8 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
             evidence.append("rows do not mix")
         elif not rows and not all(_adds_up(forward, after, values, changed, first, p) for p in paths):
             raise ValueError(f"rows of a batch mix in {forward.method}")
+        elif not rows:
+            evidence.append("rows add up")
     return replace(forward, evidence=tuple(evidence), dtype="float32" if single else "float64")
 
 

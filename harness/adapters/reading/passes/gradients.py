@@ -61,7 +61,11 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
     one_call = guess.backward == forward.method
     returned = words.returned(forward.owner.methods[guess.backward or forward.method])
     changed = [p.name for p in forward.parameters if not np.array_equal(done.before[p.name], read(done.root, p.slot))]
-    rated = ("rate",) in guess.sources.values() or "rate" in forward.roles.values() or _holds_rate(done.root)
+    rated = (
+        ("rate",) in guess.sources.values()
+        or "rate" in forward.roles.values()
+        or (_holds_rate(done.root) and _reads_a_rate(forward.owner.methods, guess.backward or forward.method))
+    )
     weights = {p.name.rpartition(".")[2]: p.name for p in forward.parameters}
     for path, name, value in returned_by(done.gave, returned):
         role = _role_by_name(forward, name, value, one_call)
@@ -165,6 +169,19 @@ def _holds_rate(root: Any) -> bool:
     return any(isinstance(v, float) and words.roles(n)[:1] == ("rate",) for n, v in getattr(holder, "__dict__", {}).items())
 
 
+def _reads_a_rate(methods: Mapping[str, Any], name: str) -> bool:
+    """Whether a method, or one that it calls, names a learning rate."""
+    pending, seen = [name], set[str]()
+    while pending:
+        code = getattr(getattr(methods.get(one := pending.pop()), "__func__", methods.get(one)), "__code__", None)
+        names = set(code.co_names) if code is not None else set()
+        if any(words.roles(n)[:1] == ("rate",) for n in names):
+            return True
+        pending += [n for n in names if n in methods and n not in seen]
+        seen |= names
+    return False
+
+
 def returned_by(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, Any]]:
     """What a call returned, leaf by leaf: path, the author's name, value."""
     if isinstance(gave, Mapping):
@@ -177,6 +194,8 @@ def returned_by(gave: Any, names: Sequence[str]) -> Iterator[tuple[Path, str, An
         path: Path = () if whole else (k,)
         if isinstance(item, Mapping):
             yield from _in_boxes(item, path)
+        elif not isinstance(item, tuple) and (fields := fields_of(type(item))):
+            yield from (((*path, n), n, getattr(item, n)) for n in fields)
         elif isinstance(item, tuple) or (isinstance(item, list) and item and len({np.shape(i) for i in item}) > 1):
             inner = list(fields_of(type(item))) or name.split(",")
             for j, value in enumerate(item):
