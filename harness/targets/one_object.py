@@ -7,12 +7,14 @@ import re
 import sys
 import types
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bptt.harness.adapters import adapt
 from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
+from bptt.harness.adapters.functions.adapt import is_of_torch
 from bptt.harness.adapters.objects import required
-from bptt.harness.adapters.reading.adapt import NotUnderstoodError, read_alone, read_functions
+from bptt.harness.adapters.reading.adapt import NotUnderstoodError, half_beside, read_alone, read_functions
 from bptt.harness.adapters.reading.adapt import adapt as read_class
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.errors import UsageError
@@ -23,10 +25,16 @@ from bptt.harness.targets.slow_form import beside_its_slow_form
 def adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
     """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
     if isinstance(value, types.FunctionType):
+        half = half_beside(module, value.__name__) if is_of_torch(value) else None
+        if half is not None:  # autograd's gradient is not that of its author
+            with contextlib.suppress(UsageError):
+                if found := read_as_it_stands(module, value, target, args):
+                    return found
         if found := _beside_its_maker(value, target, args):
             return found
         if found := _over_tensors(module, value, target, args):
-            return beside_its_slow_form(module, found)
+            own = f"{half}: the gradients judged here are those of autograd through {value.__name__}"
+            return beside_its_slow_form(module, replace(found, undriven=(*found.undriven, *([own] if half is not None else ()))))
         refused: UsageError | None = None
         try:
             if found := read_as_it_stands(module, value, target, args) or read_alone(module, value.__name__, target):

@@ -142,6 +142,12 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
     return _read_pairs(module, functions, pairs, spec)
 
 
+def half_beside(module: types.ModuleType, name: str) -> str | None:
+    """The backward function of a module that is called as this forward function is; None where it has none."""
+    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
+    return next((b for f, b in _pairs(functions, lambda n: True, together=True) if f == name and b is not None), None)
+
+
 def _alone(functions: Mapping[str, types.FunctionType]) -> list[str]:
     """Forward functions beside which nothing can be their backward half, whatever it is called."""
     fronts = [

@@ -162,7 +162,9 @@ def located(point: Point, frame: Frame, wanted: tuple[str, UnitKey, int], kept: 
     what = f"its share of dL/d({meant})" if wanted[0] == "share" else f"dL/d({meant})"
     said = f"line {line}: {name} is not {what}{forward}"
     evidence = f"with {what} in its place your own backward gives every gradient right, at two sizes; why it is another one is not known"
-    return Cause("line-wrong", said, evidence, 0.9, f"derive this line anew: {what}", Source(frame.file, line))
+    filled = statements.filled_for(frame)
+    else_ = f", or what fills {filled[0]} (line {filled[1]}), which it reads" if filled else ""
+    return Cause("line-wrong", said, evidence, 0.9, f"derive this line anew: {what}{else_}", Source(frame.file, line))
 
 
 def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 from functools import lru_cache
 
 from bptt.harness.graph.tracing.node import Frame
@@ -159,6 +160,25 @@ def _around(frame: Frame) -> list[ast.stmt]:
 
 def _function(frame: Frame) -> ast.FunctionDef | None:
     return next((s for s in reversed(_around(frame)) if isinstance(s, ast.FunctionDef)), None)
+
+
+def filled_for(frame: Frame) -> tuple[str, int] | None:
+    """A gradient that a statement reads and that another of its function fills place by place, ``dhs[n, k] = ...``: its name, that line."""
+    function, own = _function(frame), statement(frame)
+    if function is None or own is None:
+        return None
+    read = {n.id for n in ast.walk(own) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    for s in ast.walk(function):
+        match s:
+            case ast.Assign([ast.Name(name)], ast.Name(other)) if name in read:
+                read.add(other)
+    for s in ast.walk(function):
+        targets = s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AugAssign) else []
+        for target in targets:
+            match target:
+                case ast.Subscript(ast.Name(name)) if name in read and s is not own and re.match(r"_?(d|g|grad|delta)_?[a-zA-Z]", name):
+                    return name, s.lineno
+    return None
 
 
 def loop_around(frame: Frame) -> Frame | None:

@@ -82,9 +82,43 @@ def called(function: Any, values: Mapping[str, Any]) -> Any:
     Raises what the function raises, RuntimeError where it ends the process.
     """
     try:
+        if _over_tensors(getattr(function, "__func__", function)):
+            return _each(_called(function, _each(values, _tensor)), _array)
         return _called(function, values)
     except SystemExit as error:
         raise RuntimeError("it called exit()") from error
+
+
+@lru_cache(maxsize=256)
+def _over_tensors(function: Any) -> bool:
+    """Whether a function of a file that knows torch and no NumPy is written over tensors: a backward pass by hand, without autograd."""
+    there = getattr(function, "__globals__", {}).values()
+    packages = {v.__name__ for v in there if isinstance(v, types.ModuleType)}
+    return "torch" in packages and "numpy" not in packages
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """`value` with each array or tensor in it, in dicts, lists and tuples, as `change` gives it."""
+    if isinstance(value, Mapping):
+        return {k: _each(v, change) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_each(v, change) for v in value]
+    if isinstance(value, tuple):
+        parts = [_each(v, change) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return change(value)
+
+
+def _tensor(value: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+
+
+def _array(value: Any) -> Any:
+    import torch
+
+    return value.detach().resolve_conj().numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _called(function: Any, values: Mapping[str, Any]) -> Any:
@@ -380,7 +414,10 @@ def shape_guesses(
 ) -> Iterator[dict[str, tuple[Any, ...]]]:
     """Shapes for weights by what their names suggest, one orientation and one form of bias for all, the likeliest first."""
     tables = [n for n in weights if re.match(r"^_?(E|W?_?emb.*)$", n)]
-    kernels = [n for n in weights if n not in tables and (not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV"))]
+    lone = {"c"}.intersection(weights) if {"V", "v"}.intersection(weights) else set()  # V @ h + c
+    kernels = [
+        n for n in weights if n not in tables and n not in lone and (not words.BIAS.match(n) or (words.KERNEL.match(n) and n[:1] in "WUV"))
+    ]
     gated = _has_gates(weights)
     out = [n for n in kernels if _is_output(n, gated)]
     inner = [n for n in kernels if n not in out]

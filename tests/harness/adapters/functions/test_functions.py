@@ -189,3 +189,13 @@ def test_a_file_of_functions_over_tensors_alone_is_checked_whole(tmp_path: Path)
         "        h = a[:, t] * h + x[:, t]\n        hs.append(h)\n    return torch.stack(hs, 1)\n"
     )
     assert [subject.spec.rpartition(":")[2] for subject in load(str(tmp_path / "ops.py"))] == ["decay"]
+
+
+def test_that_autograd_is_judged_and_no_backward_of_its_author_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ops.py").write_text(
+        "import torch\n\n\ndef decay_fwd(x, a):\n    h, hs = torch.zeros_like(x[:, 0]), []\n    for t in range(x.shape[1]):\n"
+        "        h = a[:, t] * h + x[:, t]\n        hs.append(h)\n    return torch.stack(hs, 1)\n\n\n"
+        "def decay_bwd(x, a, y, dy):\n    return dy, dy\n"
+    )
+    (subject,) = load(f"{tmp_path / 'ops.py'}:decay_fwd")
+    assert any("decay_bwd" in each for each in subject.undriven)
