@@ -160,6 +160,7 @@ def held_by_class(cls: type) -> type[torch.nn.Module] | None:
     names = methods["__init__"].__code__.co_names if "__init__" in methods else ()
     if front is None or "torch" not in names or any(map(_HALF.search, methods)) or len(_arguments(methods[front])[1]) < 2:
         return None
+    call = methods[front]
 
     class Holds(torch.nn.Module):
         def __init__(self, *sizes: Any, **more: Any) -> None:
@@ -175,12 +176,12 @@ def held_by_class(cls: type) -> type[torch.nn.Module] | None:
         def forward(self, *inputs: Any) -> Any:
             vars(self.held).update(self._parameters)
             try:
-                return getattr(self.held, front)(*inputs)
+                return call(self.held, *inputs)
             finally:
                 for name in self._parameters:
                     vars(self.held).pop(name, None)
 
-    Holds.forward.__signature__ = inspect.signature(methods[front])  # type: ignore[attr-defined]  # what it is called with is known here alone
+    Holds.forward.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]  # what it is called with is known here alone
     Holds.__signature__ = inspect.signature(cls)  # type: ignore[attr-defined]  # as above
     Holds.__name__ = Holds.__qualname__ = cls.__name__
     Holds.__module__ = cls.__module__

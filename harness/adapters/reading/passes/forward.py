@@ -413,7 +413,8 @@ def _used(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
 
     def output(obj: Any) -> Array:
         if not inside:
-            result, variables = call(forward, obj, values), {}
+            result = call(forward, obj, values)
+            variables: dict[str, Any] = {}
         else:  # a loss that is kept in a variable is what a read-out changes
             result, variables = watched(forward.owner.function(obj, forward.method), lambda: call(forward, obj, values))
         loss = loss_variable(variables)

@@ -382,9 +382,9 @@ class LastOfLengths(torch.nn.Module):
         self.rnn = torch.nn.RNN(input_size, hidden_size, batch_first=True)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        if lengths is not None:
-            x = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return self.rnn(x)[1][-1]
+        if lengths is None:
+            return self.rnn(x)[1][-1]
+        return self.rnn(torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))[1][-1]
 
 
 def test_one_sentence_at_a_time_is_called_row_by_row() -> None:
