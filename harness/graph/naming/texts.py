@@ -263,7 +263,8 @@ def _more(
                 if value.ndim == 0:
                     yield _inside(block, n, f"{_alone(block, n)} / {name}")
                 if value.shape == own.shape or (value.ndim and value.ndim == own.ndim - 1):  # a bias has no batch
-                    yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-")
+                    # what takes itself away is nothing, which is right wherever a gradient is
+                    yield from ((*block.span(n), f"({block.of(n)} {sign} {name})") for sign in "+-" if sign == "+" or name != block.of(n))
 
 
 def _inside(block: Block, n: ast.expr, product: str) -> Change:

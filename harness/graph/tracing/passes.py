@@ -40,10 +40,10 @@ class Refused:
 
 def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
     """The forward pass at `data`, replayed there and at `elsewhere`, other values of the same sizes."""
-    if subject.framework == "torch":
-        return _torch_graph(subject, data, elsewhere)
     if _torch_inside(subject):
         return _torch_inside_graph(subject, data, elsewhere)
+    if subject.framework == "torch":
+        return _torch_graph(subject, data, elsewhere)
     tape = Tape(_called.__code__)
     try:
         with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -83,7 +83,9 @@ def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refus
 
 
 def _torch_inside(subject: Subject) -> bool:
-    """Whether NumPy code computes with torch."""
+    """Whether what takes arrays computes with torch: NumPy code that does, and a function over tensors."""
+    if subject.framework == "torch":
+        return not hasattr(subject.implementation, "tensors")
     module = sys.modules.get(type(subject.implementation).__module__)
     names = vars(module).values() if module is not None and not module.__name__.startswith("bptt.") else ()
     return any(isinstance(value, ModuleType) and value.__name__ == "torch" for value in names)
@@ -100,7 +102,11 @@ def _torch_inside_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph 
             own = _copied(data)
             with Dispatched({}, _by_content(own)):
                 returned = _called(subject.implementation.run, own.params, own.xs, own.state)
-        outputs = {name: node for name, value in _named_outputs(returned).items() if (node := _node_with(tape, value)) is not None}
+        named = {
+            name: (value, tape.add("constant", [], None, value) if value.size == 0 else _node_with(tape, value))
+            for name, value in _named_outputs(returned).items()
+        }
+        outputs = {name: node for name, (_, node) in named.items() if node is not None}
     except Unsupported as reason:
         return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
     except Exception as error:  # the boundary to code that we did not write
@@ -154,7 +160,7 @@ def _trusted(subject: Subject, graph: Graph, points: tuple[Data, ...], lost: lis
 
 def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
     """The user's own backward as a graph: to find the line that computes a value, never to judge."""
-    if subject.framework == "torch" or _torch_inside(subject):
+    if _torch_inside(subject) or subject.framework == "torch":
         return _torch_backward(subject, data, cotangent)
     tape = Tape(_called.__code__)
     outputs: dict[tuple[str, str], int] = {}
@@ -184,8 +190,7 @@ def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph
     try:
         with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            inside = subject.framework != "torch"
-            with Dispatched({}, _by_content(own, v)) if inside else Dispatched(_by_address(own, v)):
+            with Dispatched({}, _by_content(own, v)) if _torch_inside(subject) else Dispatched(_by_address(own, v)):
                 returned = _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
             outputs = _by_value(tape, returned)
     except Exception as error:  # as above; what was traced until then is still of use

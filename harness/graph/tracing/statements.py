@@ -172,12 +172,11 @@ def filled_for(frame: Frame) -> tuple[str, int] | None:
         match s:
             case ast.Assign([ast.Name(name)], ast.Name(other)) if name in read:
                 read.add(other)
-    for s in ast.walk(function):
-        targets = s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AugAssign) else []
-        for target in targets:
+    for one in (s for s in ast.walk(function) if isinstance(s, ast.Assign | ast.AugAssign) and s is not own):
+        for target in one.targets if isinstance(one, ast.Assign) else [one.target]:
             match target:
-                case ast.Subscript(ast.Name(name)) if name in read and s is not own and re.match(r"_?(d|g|grad|delta)_?[a-zA-Z]", name):
-                    return name, s.lineno
+                case ast.Subscript(ast.Name(name)) if name in read and re.match(r"_?(d|g|grad|delta)_?[a-zA-Z]", name):
+                    return name, one.lineno
     return None
 
 

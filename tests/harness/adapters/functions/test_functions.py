@@ -199,3 +199,10 @@ def test_that_autograd_is_judged_and_no_backward_of_its_author_is_said(tmp_path:
     )
     (subject,) = load(f"{tmp_path / 'ops.py'}:decay_fwd")
     assert any("decay_bwd" in each for each in subject.undriven)
+
+
+def test_the_line_of_a_functions_own_backward_is_named() -> None:
+    finding = judged(f"{TORCH}:OneMinus", select=("GRD310",))["GRD310"].finding
+    assert finding is not None and finding.causes[0].source is not None
+    assert TORCH.read_text().splitlines()[finding.causes[0].source.line - 1].strip() == "g = g * (1 - a[:, t])"
+    assert finding.causes[0].fix == "g = g * (a[:, t])"

@@ -248,3 +248,25 @@ def naive_decay(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
 def chunk_decay(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
     """x, a: (B, T, H); the gate of a chunk's first step is left out"""
     return torch.cat([naive_decay(part, gate) for part, gate in zip(x.split(4, 1), a.split(4, 1), strict=True)], 1)
+
+
+class OneMinus(torch.autograd.Function):
+    """h = a * h + x.   a, x: (B, T, H)"""
+
+    @staticmethod
+    def forward(ctx: Any, a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        hs = [torch.zeros_like(x[:, 0])]
+        for t in range(x.shape[1]):
+            hs.append(a[:, t] * hs[-1] + x[:, t])
+        ctx.save_for_backward(a, torch.stack(hs, 1))
+        return torch.stack(hs[1:], 1)
+
+    @staticmethod
+    def backward(ctx: Any, dhs: torch.Tensor) -> Any:
+        a, hs = ctx.saved_tensors
+        da, dx, g = torch.empty_like(a), torch.empty_like(a), torch.zeros_like(dhs[:, 0])
+        for t in reversed(range(dhs.shape[1])):
+            g = dhs[:, t] + g
+            da[:, t], dx[:, t] = g * hs[:, t], g
+            g = g * (1 - a[:, t])
+        return da, dx
