@@ -10,7 +10,7 @@ import pytest
 from bptt.harness.adapters.triton import told
 from bptt.harness.cases import Case
 from bptt.harness.errors import UsageError
-from bptt.harness.run.budget import INTERPRETED, STANDARD, Budget, seconds
+from bptt.harness.run.budget import LAUNCHED, STANDARD, Budget, seconds
 from bptt.harness.run.runner import check
 from bptt.harness.targets import load
 
@@ -66,6 +66,6 @@ def test_every_target_has_a_budget_where_none_is_given() -> None:
             check(one, isolate=False, select=("CON110",))
         check(interpreted, isolate=False, select=("CON110",), budget="9s")
     limits = [b.limit for b in budgets]
-    assert limits == [STANDARD] * (len(limits) // 3) + [INTERPRETED] * (len(limits) // 3) + [9.0] * (len(limits) // 3)
+    assert limits == [STANDARD] * (len(limits) // 3) + [LAUNCHED] * (len(limits) // 3) + [9.0] * (len(limits) // 3)
     own, asked = replace(budgets[-1], limit=1e-9, given=False, left_out={"A": 1}), replace(budgets[-1], left_out={"A": 1})
     assert "--budget 30m spends more" in own.words and "spends more" not in asked.words
