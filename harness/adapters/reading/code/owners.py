@@ -471,7 +471,8 @@ def _from_state(name: str) -> bool:
 
 def fields_of(kind: type) -> tuple[str, ...]:
     """The fields of a named tuple or a dataclass; () of any other class."""
-    return tuple(getattr(kind, "_fields", None) or getattr(kind, "__dataclass_fields__", ()))
+    named: Sequence[str] = getattr(kind, "_fields", ())
+    return tuple(named or getattr(kind, "__dataclass_fields__", ()))
 
 
 def _size_or_generator(name: str) -> str | None:
