@@ -13,7 +13,7 @@ from bptt.harness.adapters.filled import glue
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.owners import HandedOwner, fields_of
 from bptt.harness.adapters.reading.code.weights import Slot
-from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf
+from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf, output_of_step
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Path
 from bptt.harness.adapters.reading.passes.running import Place, Reading
 
@@ -240,6 +240,8 @@ def _forward_call(reading: Reading) -> Iterator[str]:
         yield f"        cell.{forward.setter}({', '.join(_formed_state(forward, s) for s in forward.door)})"
     else:
         yield from (f"        cell.{attribute} = {_formed_state(forward, s)}" for s, attribute in forward.door.items())
+    if forward.draws:
+        yield "        np.random.seed(int(np.random.default_rng(8).integers(2**31)))  # what it draws is drawn alike at each call"
     alone = reading.backward in (None, forward.method)
     local = (reading.loss is not None and reading.loss[0] == "local") or (alone and _has(reading, "local"))
     yield from _called(reading, forward.method, call, "out", "left" if local else None)
@@ -485,31 +487,38 @@ def _layer(reading: Reading) -> Iterator[str]:
 def _input_gradient(reading: Reading, place: Place, axes: str) -> str:
     layout = reading.forward.x
     text = _gradient(reading, "x", place)
+    if layout == "D":  # a vector, or one row
+        return f"np.reshape({text}, np.shape(xs))"
     return f"np.array({text})" if layout == axes else f"canonical({text}, {layout!r}, {axes!r})"
 
 
 def _state_gradient(reading: Reading, s: str) -> str:
     layout = reading.forward.state
     text = _gradient(reading, s, reading.gradients[s])
+    if layout == "H":  # as above
+        return f"np.reshape({text}, np.shape(state[{s!r}]))"
     return f"np.array({text})" if layout == "NH" else f"canonical({text}, {layout!r}, 'NH')"
 
 
 def _step(reading: Reading) -> Iterator[str]:
     forward = reading.forward
     places = reading.forward.finals
+    output = output_of_step(reading)
+    apart = output not in places.values()
     yield "    def step(self, params, xs, state):"
-    yield '        """One step over xs (N, D): the object after it, what it returned, the next state."""'
+    yield '        """One step over xs (N, D): the object after it, its output, the next state."""'
     yield "        RATE = 0.125"
     yield from _fresh(reading)
     yield from _forward_call(Reading(forward))
     after = ", ".join(f"{s!r}: np.array({_rows(_canonical(forward, p), forward.layout(p), 0)})" for s, p in places.items())
-    yield f"        return cell, out, {{{after}}}"
+    y = f"np.array({_rows(_canonical(forward, output), forward.layout(output), 0)})" if apart else "out"
+    yield f"        return cell, {y}, {{{after}}}"
     yield ""
     yield "    def run(self, params, xs, state):"
     yield "        ys = []"
     yield "        for x in xs:"
-    yield "            _, _, state = self.step(params, x, state)"
-    yield "            ys.append(state['h'])"
+    yield f"            _, {'y' if apart else '_'}, state = self.step(params, x, state)"
+    yield "            ys.append(y)" if apart else "            ys.append(state['h'])"
     yield "        return np.stack(ys), dict(state)"
     if _goes_forward_alone(reading):
         return
@@ -520,7 +529,11 @@ def _step(reading: Reading) -> Iterator[str]:
     yield "            states.append(self.step(params, x, states[-1])[2])"
     yield "        total, dxs, carry = {}, [], {s: dfinal_state.get(s, np.zeros_like(v)) for s, v in states[-1].items()}"
     yield "        for t in reversed(range(len(xs))):"
-    yield "            dparams, dx, carry = self.step_backward(params, xs[t], states[t], carry | {'h': dys[t] + carry['h']})"
+    yield (
+        "            dparams, dx, carry = self.step_backward(params, xs[t], states[t], carry | {"
+        + ("'y': dys[t]" if apart else "'h': dys[t] + carry['h']")
+        + "})"
+    )
     yield "            total = {n: total.get(n, 0) + g for n, g in dparams.items()}"
     yield "            dxs.append(dx)"
     yield f"        return total, {'np.stack(dxs[::-1])' if 'x' in reading.gradients else 'None'}, carry"
@@ -533,6 +546,7 @@ def _step(reading: Reading) -> Iterator[str]:
     for path in reading.cotangents:
         s = next((s for s, p in places.items() if p == path), None)
         rows = "" if "N" in forward.layout(path) else "[0]"
+        s = "y" if apart and path == output else s
         value = f"dnext[{s!r}]{rows}" if s else f"np.zeros_like({_canonical(forward, path)})"
         handed[path] = _cotangent(reading, path, value)
     yield from _backward_call(reading, handed)
