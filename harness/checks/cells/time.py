@@ -147,8 +147,8 @@ def _turned(ys: Array) -> Array:
     return np.concatenate([ys[..., :half], ys[::-1, ..., half:]], axis=-1)
 
 
-#: Names of what reads both ways: BiLSTM, bi_gru, BidirectionalRNN.
-_BOTH_WAYS = re.compile(r"(^|[^a-z])bi_?-?(rnn|lstm|gru|sru|mgu|elman|directional)|bidirectional", re.I)
+#: Names of what reads both ways: BiLSTM, MyBiGRU, bi_gru, BidirectionalRNN.
+_BOTH_WAYS = re.compile(r"((^|[^A-Za-z])[bB]i|(?<=[a-z])Bi)[_-]?(?i:rnn|lstm|gru|sru|mgu|elman)|(?i:bi_?directional)")
 
 
 def _adds_both_ways(context: CheckContext, data: Data, ys: Array) -> bool:

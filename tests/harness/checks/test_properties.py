@@ -169,7 +169,8 @@ def test_directions_that_are_added_up_or_said_by_a_name_may_look_ahead_where_the
 
     assert {status(Sum), status(BiElman)} == {"not_applicable"}
     assert {status(type(c.__name__, (c,), {"turned": False})) for c in (Sum, BiElman)} == {"failed"}
-    assert status(type("Other", (BiElman,), {})) == "failed"
+    assert {status(type(name, (BiElman,), {})) for name in ("MyBiGRU", "bi_lstm", "Bidirectional")} == {"not_applicable"}
+    assert {status(type(name, (BiElman,), {})) for name in ("Other", "BiasedRNN", "GabirnnCell")} == {"failed"}
 
 
 @pytest.mark.thorough
