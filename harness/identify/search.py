@@ -272,7 +272,7 @@ class Search:
             of_gate = [parameter for parameter in biases if gate in parameter.gates]
             if gate not in cell.apart:  # they are only added up: the first that is free
                 of_gate = [next((p for p in of_gate if (p.name, gate) not in taken), of_gate[-1])]
-            for p in of_gate:
+            for p in sorted(of_gate, key=lambda p: (p.name, gate) in taken):  # with a mistake they may act alike: one each
                 yield Piece(block.tensor, block.index, p.name, p.place(gate, H), gate, sign=-1.0 if gate in negated else 1.0)
         for p in cell.of_role("diagonal"):
             for gate in p.gates:

@@ -158,6 +158,12 @@ class IntendedBackward(TanhOfC):
         return {"kernel": dkernel, "bias": dparams["b"][np.argsort(order)]}, dxs, dstate
 
 
+def test_biases_that_act_alike_with_a_mistake_are_one_of_each_kind_and_the_backward_is_seen_to_be_the_right_cells() -> None:
+    mistake = next(m for m in forward_of_cell("gru_reset_after") if m.name == "reset-on-x-too")
+    run = bptt.check(PlantedCell("gru_reset_after", (mistake,)), like="gru_reset_after", isolate=False).run
+    assert [result.check for result in run.results if result.status == "failed"] == ["PAR100"]
+
+
 def test_a_backward_of_the_cell_that_was_meant_is_not_a_second_failure() -> None:
     run = bptt.check(IntendedBackward(), isolate=False).run
     assert [result.check for result in run.results if result.status == "failed"] == ["PAR100"]
