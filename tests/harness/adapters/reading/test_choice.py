@@ -15,6 +15,8 @@ from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import check
 
+CORPUS = Path(__file__).parent / "corpus"
+
 AMBIGUOUS = """
 import numpy as np
 
@@ -237,6 +239,17 @@ def test_what_a_leaky_forward_adds_is_no_step_of_a_weight(tmp_path: Path) -> Non
     path = tmp_path / "net.py"
     path.write_text(LEAKY, encoding="utf-8")
     assert check(f"{path}:RNN", isolate=False, select=["GRD110"]).ok
+
+
+def test_an_error_for_before_the_activation_does_not_make_right_gradients_wrong(tmp_path: Path) -> None:
+    """y - t is handed over, and multiplied by the derivative of the sigmoid: right for what comes behind it, wrong as it is called."""
+    text = (CORPUS / "sigmoid_at_the_end.py").read_text(encoding="utf-8")
+    output = "        y = 1 / (1 + np.exp(-(self.Wy @ self.states[-1] + self.c)))\n"
+    twice = f"{output}        d_y = d_y * y * (1 - y)\n        dh = self.Wy.T @ d_y\n"
+    path = tmp_path / "net.py"
+    path.write_text(text.replace("        dh = self.Wy.T @ d_y\n", twice), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"its gradients are right, and as what comes before the activation, .* they are wrong"):
+        targets.load(str(path))
 
 
 def test_words_that_contradict_right_gradients_of_updates_decide_nothing(tmp_path: Path) -> None:
