@@ -150,7 +150,21 @@ def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | 
     why = "found by running it with sizes that are distinct primes; T is where a change is felt behind it, N and heads where it is not"
     laid = ", ".join(f"{k} ({' '.join(v.split())})" for k, v in made.layout.items())
     found = (Detection("form", f"a function over tensors: {laid}"), Detection("axes", why), *facts, *subject.detected[1:])
-    return replace(subject, framework="torch" if call.torch else "numpy", detected=found, source=source_of(obj) or subject.source)
+    return replace(
+        subject,
+        framework="torch" if call.torch else "numpy",
+        detected=found,
+        source=source_of(obj) or subject.source,
+        undriven=(*subject.undriven, *_of_second_order(obj)),
+    )
+
+
+def _of_second_order(obj: object) -> tuple[str, ...]:
+    """What no check asks of an autograd.Function that does not say that it is differentiable once."""
+    if not (isinstance(obj, type) and _is_autograd_function(obj)):
+        return ()
+    backward = inspect.unwrap(obj.backward)  # type: ignore[attr-defined]  # torch's own class has one
+    return () if backward is not obj.backward else ("the gradient of its gradient (double backward)",)  # type: ignore[attr-defined]  # as above
 
 
 def _with_other_half(

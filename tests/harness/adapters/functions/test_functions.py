@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.autograd.function import once_differentiable
 
 from bptt.harness.adapters.functions import adapt, axes
 from bptt.harness.adapters.functions.arguments import said_complex
@@ -206,3 +207,10 @@ def test_the_line_of_a_functions_own_backward_is_named() -> None:
     assert finding is not None and finding.causes[0].source is not None
     assert TORCH.read_text().splitlines()[finding.causes[0].source.line - 1].strip() == "g = g * (1 - a[:, t])"
     assert finding.causes[0].fix == "g = g * (a[:, t])"
+
+
+def test_that_no_check_asks_for_the_gradient_of_a_gradient_is_said() -> None:
+    (subject,) = load(f"{TORCH}:Scan")
+    assert subject.undriven == ("the gradient of its gradient (double backward)",)
+    members = {"forward": staticmethod(lambda ctx, x: x), "backward": staticmethod(once_differentiable(lambda ctx, dy: dy))}
+    assert adapt._of_second_order(type("Once", (torch.autograd.Function,), members)) == ()
