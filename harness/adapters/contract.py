@@ -183,6 +183,8 @@ def _dtype(value: object, where: str, name: str) -> str:
 def _scale(value: object, where: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise UsageError(f"{where}.{name} is {value!r}, wanted a positive number")
+    if not 1e-30 <= value <= 1e30:
+        raise UsageError(f"{where}.{name} is {value!r}, wanted a number from 1e-30 to 1e30")
     return float(value)
 
 

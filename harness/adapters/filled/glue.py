@@ -41,6 +41,7 @@ __all__ = [
     "formed",
     "holding",
     "like_shape",
+    "part",
     "quiet",
     "shapes",
     "softmax",
@@ -82,6 +83,11 @@ def slot_of(text: str) -> Slot:
 def shapes(params: Arrays) -> tuple[tuple[int, ...], ...]:
     """The shapes of parameters, which tell the sizes that they were made for."""
     return tuple(np.shape(v) for v in params.values())
+
+
+def part(value: Any, name: str) -> Any:
+    """Of a dict what it has under the name, of any other object its field."""
+    return value[name] if isinstance(value, Mapping) else getattr(value, name)
 
 
 def symbols(table: Mapping[str, int], numbers: Array) -> list[str]:

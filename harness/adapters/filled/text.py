@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bptt.harness.adapters.filled import glue
 from bptt.harness.adapters.reading.code import words
-from bptt.harness.adapters.reading.code.owners import HandedOwner, fields_of
+from bptt.harness.adapters.reading.code.owners import HandedOwner, fields_of, over_tensors
 from bptt.harness.adapters.reading.code.weights import Slot
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf, output_of_step
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Path
@@ -225,7 +225,7 @@ def _path_of(forward: Forward, method: str) -> str:
 def _call(forward: Forward, method: str, arguments: Mapping[str, str]) -> str:
     name = _path_of(forward, method)
     known = [n for names in words.arguments(forward.owner.methods[method]) for n in names]
-    if all(n in known for n in arguments):
+    if all(n in known for n in arguments) and not over_tensors(forward.owner.methods[method]):
         return f"cell.{name}({', '.join(f'{n}={v}' for n, v in arguments.items())})"
     return f"called(cell.{name}, dict({', '.join(f'{n}={v}' for n, v in arguments.items())}))"
 
@@ -302,7 +302,9 @@ def _backward_call(reading: Reading, cotangents: Mapping[Path, str]) -> Iterator
 def _gradient(reading: Reading, role: str, place: Place) -> str:
     forward = reading.forward
     if place.kind == "result":
-        text = "grads" + "".join(f"[{k!r}]" for k in place.path)
+        text = "grads"
+        for key in place.path:
+            text = f"part({text}, {key!r})" if isinstance(key, str) else f"{text}[{key!r}]"
     elif place.kind == "local":
         text = f"left[{place.path[0]!r}]"
     elif place.kind == "kept":

@@ -69,9 +69,10 @@ class _Axes:
 
 
 #: After so many calls that raised the same, whatever state of however many axes was handed over, it is not the state that is wrong.
-_IN_VAIN = 64
+_IN_VAIN = 160
 
-_OF_DTYPE = re.compile(r"dtype|float|double|scalar type", re.I)
+#: What may be of a dtype: TorchScript says what it was in further lines.
+_OF_DTYPE = re.compile(r"dtype|float|double|scalar type|TorchScript", re.I)
 
 #: Methods that make the state with which a sequence begins.
 _MAKES_STATE = re.compile(

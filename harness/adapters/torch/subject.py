@@ -308,7 +308,8 @@ def _otherwise(recipe: Recipe) -> Iterator[Recipe]:
     """Its other widths as many as the units, and whole numbers in the place of rows, each where there is something of the kind; last,
     one row of a batch at a time."""
     embeds = _hot_inside(recipe) or any(isinstance(each, Soft) for module in _made(recipe) for each in module.modules())
-    for rows in (None, "bare", "kept", "columns"):
+    compiled = isinstance(recipe.instance, torch.jit.ScriptModule)  # whose forward is no function of Python's
+    for rows in (None,) if compiled else (None, "bare", "kept", "columns"):
         for as_hidden, tokens in ((False, False), (True, False), (False, True), (True, True)):
             if (recipe.widths or not as_hidden) and (embeds or not tokens) and (rows or as_hidden or tokens):
                 yield replace(recipe, as_hidden=as_hidden, tokens=tokens, rows=rows)

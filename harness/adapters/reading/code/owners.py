@@ -82,7 +82,7 @@ def called(function: Any, values: Mapping[str, Any]) -> Any:
     Raises what the function raises, RuntimeError where it ends the process.
     """
     try:
-        if _over_tensors(getattr(function, "__func__", function)):
+        if over_tensors(getattr(function, "__func__", function)):
             return _each(_called(function, _each(values, _tensor)), _array)
         return _called(function, values)
     except SystemExit as error:
@@ -90,7 +90,7 @@ def called(function: Any, values: Mapping[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _over_tensors(function: Any) -> bool:
+def over_tensors(function: Any) -> bool:
     """Whether a function of a file that knows torch and no NumPy is written over tensors: a backward pass by hand, without autograd."""
     there = getattr(function, "__globals__", {}).values()
     packages = {v.__name__ for v in there if isinstance(v, types.ModuleType)}
