@@ -135,6 +135,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "backward does more than multiply and add its cotangents: a clip, a norm, a rounding or a test on dys or dh",
         "clip outside of backward, or say clip = c (clip_norm = c) where it is meant; do not skip steps where dys is small or zero",
     ),
+    ("LIN120", "CONTRACT"): (
+        "gradients are cut, but not as clip or clip_norm says: another threshold, each entry in the place of the norm, or not at all",
+        "say the threshold and the kind of cut that backward makes, or make the one that is said",
+    ),
     ("NUM100", "PRECISION_LOSS"): (
         "a value on the way has a lower precision than the inputs",
         "look for astype(np.float32), .float(), .half(), torch.autocast, and arrays or constants made without a dtype in torch",

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 
 from bptt import refimpl
-from bptt.harness.call.cell import backward
+from bptt.harness.call.cell import Gradients, backward
 from bptt.harness.errors import BpttError
 from bptt.harness.graph.naming.budget import Budget
 from bptt.harness.graph.naming.point import Point
 from bptt.harness.graph.naming.texts import Block, Change, ValueOf, changes, completed, is_pure, places_changed, products, same
 from bptt.harness.graph.tracing.node import Frame
+from bptt.harness.graph.tracing.passes import copied, copied_cotangent
 from bptt.harness.subject import Array, Subject
 
 #: At most so many changed texts are evaluated among the line's own values; so many are run in full where its right value is not known,
@@ -319,12 +320,17 @@ def watched(subject: Subject, point: Point, homes: Sequence[Home], at_line: Call
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sys.settrace(trace)
-            backward(subject, point.data, point.cotangents[0])
+            _run(subject, point)
     except BpttError:
         if faults and not isinstance(faults[0], Seen):
             raise faults[0] from None
     finally:
         sys.settrace(before)
+
+
+def _run(subject: Subject, point: Point) -> Gradients:
+    """Its backward over arrays of its own: a text that is tried may add into what another one copies first."""
+    return backward(subject, copied(point.data), copied_cotangent(point.cotangents[0]))
 
 
 class Seen(Exception):
@@ -364,7 +370,7 @@ def rights(place: Right) -> list[bool]:
     point = place.point
     try:
         with np.errstate(all="ignore"):
-            given = backward(place.subject, point.data, point.cotangents[0])
+            given = _run(place.subject, point)
     except BpttError:
         return [False]
     found = []

@@ -70,7 +70,7 @@ def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refus
     try:
         with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            own = _copied(data)
+            own = copied(data)
             with Dispatched(_by_address(own)) as mode:
                 ys, final = _called(subject.implementation.tensors, own.params, own.xs, own.state)
             named = {("ys", ""): ys, **{("final", name): value for name, value in final.items()}}
@@ -99,7 +99,7 @@ def _torch_inside_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph 
     try:
         with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            own = _copied(data)
+            own = copied(data)
             with Dispatched({}, _by_content(own)):
                 returned = _called(subject.implementation.run, own.params, own.xs, own.state)
         named = {
@@ -128,8 +128,12 @@ def _by_content(data: Data, cotangent: Cotangent | None = None) -> dict[bytes, A
 _ROUNDING = {"float64": 1e-12, "float32": 3e-5}
 
 
-def _copied(data: Data) -> Data:
+def copied(data: Data) -> Data:
     return Data({k: np.array(v) for k, v in data.params.items()}, np.array(data.xs), {k: np.array(v) for k, v in data.state.items()})
+
+
+def copied_cotangent(v: Cotangent) -> Cotangent:
+    return Cotangent(v.name, np.array(v.dys), {k: np.array(d) for k, d in v.dfinal.items()})
 
 
 def _by_address(data: Data, cotangent: Cotangent | None = None) -> dict[int, Any]:
@@ -185,8 +189,8 @@ def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph
 
     tape = Tape(_called.__code__)
     outputs: dict[tuple[str, str], int] = {}
-    own = _copied(data)
-    v = Cotangent(cotangent.name, np.array(cotangent.dys), {k: np.array(d) for k, d in cotangent.dfinal.items()})
+    own = copied(data)
+    v = copied_cotangent(cotangent)
     try:
         with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -19,7 +19,7 @@ ONE = {
     "leaky_rate_wrong_2": ("derivative-missing", 'grads["rho"] = da * a * (1 - a)'),
     "leaky_rate_wrong_3": ("steps-left-out", None),
     "glance_back_wrong_1": ("entries-taken-alone", None),
-    "skip_three_wrong_1": ("other-step", 'dline[t] += params["s"] * g'),
+    "skip_three_wrong_1": ("line-wrong", 'dline[t] += params["s"] * g'),
     "rotor_wrong_3": ("state-not-taken-back", None),
     "both_ways_wrong_1": ("not-turned-round", None),
     "both_ways_wrong_2": ("operation-too-many", "carry = da @ R.T"),

@@ -17,7 +17,7 @@ PLANTS = {
     "fused: half of a derivative": (FUSED, "Fused", "df * f * (1 - f)", "df * f", "derivative-wrong"),
     "fused: another gate's derivative": (FUSED, "Fused", "di * i * (1 - i)", "di * f * (1 - f)", "derivative-of-other"),
     "fused: an edge": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * c", "edge-missing"),
-    "fused: the new state for the old": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * (c_new + 0.3 * g)", "factor-wrong"),
+    "fused: the new state for the old": (FUSED, "Fused", "dc * (c + 0.3 * g)", "dc * (c_new + 0.3 * g)", "line-wrong"),
     "fused: a gate's share": (FUSED, "Fused", DH, BUT_I, "edge-missing"),
     "fused: two gates exchanged": (FUSED, "Fused", f"{DI}, {DF}", f"{DF}, {DI}", "exchanged"),
     "class: before the nonlinearity": (LSTM, "TimeLSTM", "(1 - np.tanh(c) ** 2)", "(1 - c ** 2)", "derivative-wrong"),
