@@ -207,7 +207,7 @@ DEFINITION = Definition(
         "lr": 0.01,
         "theta": 1.0,
         "alpha": 0.5,
-        "cap": 10_000,
+        "cap": 8_000,
         "check": 100,
         "seed": (0, 1),
     },

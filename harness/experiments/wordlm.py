@@ -155,7 +155,7 @@ DEFINITION = Definition(
         "sentences": 1_000,
         "H": 100,
         "lr": 0.005,
-        "epochs": 10,
+        "epochs": 8,
         "evaluate_every": 5,
         "dtype": "float64",
         "beside": "torch",
