@@ -151,6 +151,7 @@ def test_what_is_bidirectional_may_look_ahead() -> None:
     assert "bidirectional" in str(run["TIM110"].reason)
 
 
+@pytest.mark.thorough
 def test_directions_that_are_added_up_or_said_by_a_name_may_look_ahead_where_the_reverse_one_is_turned_back() -> None:
     class Sum(CleanStateless):
         turned = True

@@ -21,6 +21,7 @@ def found(folder: Path, right: str, wrong: str, select: str) -> tuple[Finding, i
     return finding, TEXT[: TEXT.index(right)].count("\n") + 1
 
 
+@pytest.mark.thorough
 def test_the_worst_entry_is_one_of_the_smallest_case(tmp_path: Path) -> None:
     finding, _ = found(tmp_path, "dh = da @ Wh.T", "dh = da[:, : 3 * dc.shape[1]] @ Wh[:, : 3 * dc.shape[1]].T", "GRD130")
     smallest = finding.smallest_case

@@ -110,6 +110,7 @@ def test_functions_of_numpy_are_held_against_their_other_halves() -> None:
     assert run["GRD300"].finding.headline == "dL/dv is wrong"
 
 
+@pytest.mark.thorough
 def test_lengths_that_a_function_takes_are_found_and_a_result_over_pairs_of_steps_is_passed_over() -> None:
     (subject,) = load(f"{TORCH}:in_whole_chunks")
     assert subject.operator is not None

@@ -24,6 +24,7 @@ def test_each_result_has_the_digits_of_the_shorter_type(dtype: torch.dtype) -> N
     assert not torch.equal(short, exact) and torch.allclose(short, exact, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_torch_imports_no_compiler_for_what_watches_its_operations() -> None:
     script = (
         "import sys, torch\n"

@@ -387,6 +387,7 @@ class LastOfLengths(torch.nn.Module):
         return self.rnn(torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))[1][-1]
 
 
+@pytest.mark.thorough
 def test_one_sentence_at_a_time_is_called_row_by_row() -> None:
     [subject] = load(f"{__name__}:OneSentence")
     assert any(d.what == "one row at a time" for d in subject.detected)
@@ -479,6 +480,7 @@ class RNNModelScratch:
 """
 
 
+@pytest.mark.thorough
 def test_a_function_that_is_handed_its_weights_has_those_that_its_file_makes(tmp_path: pathlib.Path) -> None:
     (tmp_path / "rnn.py").write_text(HANDED_OVER)
     [subject] = load(str(tmp_path / "rnn.py"))
@@ -515,6 +517,7 @@ class OfTensorsCut(OfTensors):
         return self.scale * super().forward(x, h_prev)
 
 
+@pytest.mark.thorough
 def test_a_class_of_tensors_that_is_no_module_is_called_with_columns() -> None:
     run = check(OfTensors, level="smoke", isolate=False)
     assert run.ok and run.run.targets[0].identified is not None
