@@ -4,7 +4,7 @@ user_code(file, H=...)    the file's definitions, its training left out, its own
 holding(cell, at, params) a copy of an object that holds these weights
 Walk                      a cell that keeps its own state from step to step, as a layer over time (walk.py)
 called, watched           a call with globals that its script's loop would have made; its local variables beside what it returns
-formed, canonical         an array in another layout, and back (layout.py)
+formed, canonical, at     an array in another layout, and back; what stands at a place of a result (layout.py)
 before, centred, softmax  what probabilities are the softmax of, and the gradient of that (through.py)
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.code.layout import canonical, formed
+from bptt.harness.adapters.reading.code.layout import at, canonical, formed
 from bptt.harness.adapters.reading.code.owners import Namespace, called, follow, watched
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.adapters.reading.code.walk import Walk
@@ -32,6 +32,7 @@ from bptt.harness.subject import Array, Arrays
 
 __all__ = [
     "Walk",
+    "at",
     "before",
     "called",
     "canonical",
@@ -41,7 +42,6 @@ __all__ = [
     "formed",
     "holding",
     "like_shape",
-    "part",
     "quiet",
     "shapes",
     "softmax",
@@ -83,11 +83,6 @@ def slot_of(text: str) -> Slot:
 def shapes(params: Arrays) -> tuple[tuple[int, ...], ...]:
     """The shapes of parameters, which tell the sizes that they were made for."""
     return tuple(np.shape(v) for v in params.values())
-
-
-def part(value: Any, name: str) -> Any:
-    """Of a dict what it has under the name, of any other object its field."""
-    return value[name] if isinstance(value, Mapping) else getattr(value, name)
 
 
 def symbols(table: Mapping[str, int], numbers: Array) -> list[str]:

@@ -302,9 +302,8 @@ def _backward_call(reading: Reading, cotangents: Mapping[Path, str]) -> Iterator
 def _gradient(reading: Reading, role: str, place: Place) -> str:
     forward = reading.forward
     if place.kind == "result":
-        text = "grads"
-        for key in place.path:
-            text = f"part({text}, {key!r})" if isinstance(key, str) else f"{text}[{key!r}]"
+        fields = any(isinstance(key, str) for key in place.path)  # of a dict, or of a class of the author's
+        text = f"at(grads, {tuple(place.path)!r})" if fields else "grads" + "".join(f"[{k!r}]" for k in place.path)
     elif place.kind == "local":
         text = f"left[{place.path[0]!r}]"
     elif place.kind == "kept":

@@ -108,7 +108,9 @@ class Call:
         dtype = getattr(torch, self.dtype) if self.dtype and found.is_floating_point() else found.dtype
         if found.is_contiguous():
             return found.to(self.device, dtype)
-        return _as_it_lies(found, self.device, dtype)
+        from bptt.harness.adapters.torch.layout import copied_with_room  # imports torch
+
+        return copied_with_room(found, dtype, self.device)
 
     def _back(self, value: Any) -> Array:
         if not self.torch:
@@ -124,17 +126,6 @@ class Call:
         import torch
 
         return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
-
-
-def _as_it_lies(value: Any, device: Device, dtype: Any) -> Any:
-    """A copy with the same strides, where .to() would lay what is expanded, or a slice, in order.
-
-    Whoever reads it as if it were in order meets NaN, and stays within its memory.
-    """
-    reach = 1 + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True)) if value.numel() else 0
-    room = value.new_full((max(reach, value.numel()),), float("nan") if dtype.is_floating_point or dtype.is_complex else 0)
-    room[:reach] = value.as_strided((reach,), (1,))
-    return room.to(device, dtype).as_strided(value.shape, value.stride())
 
 
 def _flat(value: Any) -> list[Any]:

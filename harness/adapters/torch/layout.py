@@ -37,6 +37,17 @@ def copied(value: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tenso
     return laid(value, dtype or value.dtype, tuple(value.shape), value.stride())
 
 
+def copied_with_room(value: torch.Tensor, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """A copy with the same strides, where Tensor.to would lay what is expanded, or a slice, in order.
+
+    Whoever reads it as if it were in order meets NaN, and stays within its memory.
+    """
+    reach = 1 + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True)) if value.numel() else 0
+    room = value.new_full((max(reach, value.numel()),), float("nan") if dtype.is_floating_point or dtype.is_complex else 0)
+    room[:reach] = value.as_strided((reach,), (1,))
+    return room.to(device, dtype).as_strided(value.shape, value.stride())
+
+
 def laid(value: torch.Tensor, dtype: torch.dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> torch.Tensor:
     """A new tensor of `shape` and `strides` with the numbers of `value`, which has `shape`, or 1 for axes of stride zero."""
     once = tuple(1 if stride == 0 else size for size, stride in zip(shape, strides, strict=True))
