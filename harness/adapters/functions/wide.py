@@ -25,6 +25,7 @@ def widened(claims: str = "") -> Iterator[None]:
     short = {torch.float32: torch.float64, torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.complex64: torch.complex128}
     claimed, of_type = getattr(torch, claims) if claims else None, torch.Tensor.dtype.__get__  # type: ignore[attr-defined]  # a getter
     casts = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
+    complex_casts = {torch.Tensor.cfloat, torch.Tensor.chalf}  # type: ignore[attr-defined]  # torch has no types for them
     engines = {torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward}
 
     def wide(value: Any) -> Any:
@@ -46,6 +47,8 @@ def widened(claims: str = "") -> Iterator[None]:
             if func in casts:
                 given = args[0]
                 return given if given.is_floating_point() or given.is_complex() else given.to(torch.float64)
+            if func in complex_casts:
+                return args[0].to(torch.complex128)
             if func is torch.Tensor.to and args[0].is_complex() and any(isinstance(a, torch.dtype) and a.is_floating_point for a in args):
                 args = [torch.complex128 if isinstance(a, torch.dtype) else a for a in args]
             return func(*(wide(a) for a in args), **{k: wide(v) for k, v in (kwargs or {}).items()})

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from bptt.harness.errors import ContractError
 
 Tensors = Mapping[str, torch.Tensor]
-Returns = Literal["h", "state", "ys", "(y, state)", "(state, y)", "(y, *state)"]
+Returns = Literal["h", "state", "ys", "(y, state)", "(state, y)", "(y, *state)", "(hs, *state)"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ class Form:
     batch_first  a layer's xs and ys are (N, T, ...)
     tree         the state, None where the module takes none
     passing      "none", "one" (a single argument) or "spread" (an argument for each tensor)
-    returns      what comes back; "ys" (alone, or first of several): no final state
+    returns      what comes back; "ys" (alone, or first of several): no final state; "(hs, *state)": the outputs of a layer are the
+                 first state's, the others come back after them, each over time or as it ends
     output       width of y
     listed       a layer's ys come as a list of T tensors (N, O)
     flat         a layer's ys come as one tensor (T * N, O) or (N * T, O), as its xs lie
@@ -134,7 +135,9 @@ class Form:
 
     @property
     def carried(self) -> str:
-        """The one state of a layer that takes it and returns outputs alone, as wide as it: the last of them stands for it. '' else."""
+        """The state of a layer that returns it as its outputs alone, as wide as it: the last of them stands for it. '' else."""
+        if self.returns == "(hs, *state)":
+            return next(slots(self.tree)).names[0]
         one = isinstance(self.tree, Slot) and len(self.tree.names) == 1 and self.tree.axes == "NW" and not self.tree.inner
         if self.returns != "ys" or self.kind != "layer" or self.last or self.flat or not one:
             return ""
@@ -175,6 +178,9 @@ class Form:
             last = ys[-1] if listed or not self.batch_first else ys[:, -1]
             return ys, {self.carried: last} if self.carried else {}
         assert self.tree is not None  # every other form returns a state
+        if self.returns == "(hs, *state)":
+            ended = [value if value.ndim == 2 else value[:, -1] if self.batch_first else value[-1] for value in flattened(result)]
+            return flattened(result)[0], {slot.names[0]: value for slot, value in zip(slots(self.tree), ended, strict=True)}
         if self.returns in ("h", "state"):
             final = unpack(self.tree, result)
             return final[next(slots(self.tree)).names[-1]], final  # of several layers the top one's h
@@ -277,6 +283,13 @@ def state_names(letter: str, layers: int, directions: int) -> tuple[str, ...]:
     if layers * directions == 1:
         return (letter,)
     return tuple(f"{letter}_l{layer}{suffix}" for layer in range(layers) for suffix in ("", "_reverse")[:directions])
+
+
+def flattened(value: Any) -> list[torch.Tensor]:
+    """The tensors of a nested tuple or list, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [t for inner in value for t in flattened(inner)] if isinstance(value, tuple | list) else []
 
 
 def describe(value: Any) -> str:

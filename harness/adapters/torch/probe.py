@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bptt.harness.adapters.torch.build import USUAL_N, USUAL_T, one_line
-from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, opened, pack, slots, state_names
+from bptt.harness.adapters.torch.form import Form, Returns, Slot, Tree, Width, describe, flattened, opened, pack, slots, state_names
 from bptt.harness.subject import Detection
 
 #: Attributes that say how many heads a matrix state has.
@@ -125,7 +125,7 @@ class Prober:
                 result = self.module(x, *arguments)
         except Exception as error:  # whatever a user's forward raises: see docstring
             self.trouble.setdefault(kind, f"module({text}) raised {one_line(error)}")
-            axes = frozenset(t.ndim for t in _tensors(arguments))
+            axes = frozenset(t.ndim for t in flattened(arguments))
             self.raised.setdefault((kind, tuple(x.shape), one_line(error)), Counter())[axes] += 1
             return None
         last_only = kind.startswith("layer") and isinstance(result, torch.Tensor) and result.ndim == 2 and len(result) in x.shape[:2]
@@ -142,7 +142,7 @@ class Prober:
         learnt: list[int] = []
         if self.least < 2:
             free = self.call("cell without a state", x, _Given(None, "none"), self.N, D, H)
-            learnt = [t.shape[1] for t in _tensors(free) if t.ndim == 2 and t.shape[0] == self.N]
+            learnt = [t.shape[1] for t in flattened(free) if t.ndim == 2 and t.shape[0] == self.N]
         told = self._own_states(x, D, H)
         for given in (*told, *self._cell_states(list(dict.fromkeys([*learnt, *widths])), D, H)):
             returns_output = self._cell_returns(self.call("cell", x, given, self.N, D, H), given, D, H)
@@ -247,7 +247,9 @@ class Prober:
             nested = isinstance(value, tuple | list)
             if nested is isinstance(tree, Slot) and not (nested and len(value) == 1):
                 return False
-            return [tuple(t.shape) for t in _tensors(value)] == want and all(t.is_complex() is self.complex_states for t in _tensors(value))
+            return [tuple(t.shape) for t in flattened(value)] == want and all(
+                t.is_complex() is self.complex_states for t in flattened(value)
+            )
 
         def is_output(value: Any) -> bool:
             return isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[0] == self.N
@@ -272,7 +274,7 @@ class Prober:
         if rows is None or not rows[0]:
             return
         last = self.call("layer", self.random(self.T, self.N, D), _Given(form.tree, form.passing), self.N, D, H)
-        if [tuple(t.shape) for t in _tensors(last)] == [_shape(slot, self.N, D, H) for slot in slots(form.tree)]:
+        if [tuple(t.shape) for t in flattened(last)] == [_shape(slot, self.N, D, H) for slot in slots(form.tree)]:
             called = f"module(xs {(self.T, self.N, D)}, state)"
             raise ProbeError(f"{called} returned {describe(last)}, its last state only, wanted (ys, state)")
 
@@ -298,6 +300,7 @@ class Prober:
         for form, _ in found:
             if said is form.batch_first:
                 return form, f"batch_first={said}"
+        found = [(form, mixing) for form, mixing in found if mixing != (form.batch_first, not form.batch_first)]  # it runs along the other
         for form, _ in found:
             if len(found) == 1 and form.tree is not None:
                 return form, "the state fits no other order"
@@ -331,10 +334,18 @@ class Prober:
                     return alone
                 tries = [_Given(tree, "one"), _Given(tree, "spread"), _Given(_retyped(tree), "one")]
                 fitting = self._first_fitting(axes, tries, D, H) or self._first_fitting(axes, self._layer_states(widths, D, H), D, H)
+                if fitting is not None and _is_finite(ys) and not self._runs_from(fitting, axes, D, H):
+                    return alone  # it takes states of its own kind alone, such as positive ones
                 return fitting or alone  # it gives a state and takes none
         if self.most < 2:
             return None
-        return self._first_fitting(axes, itertools.chain(self._own_states(x, D, H), self._layer_states(widths, D, H)), D, H)
+        states = [*self._own_states(x, D, H), *self._layer_states(widths, D, H)]
+        return self._first_fitting(axes, states, D, H) or self._first_fitting(axes, states, D, H, gives_back=False)
+
+    def _runs_from(self, form: Form, axes: _Axes, D: int, H: int) -> bool:
+        """Whether a layer gives numbers from states of either sign: one that takes their logarithm gives none."""
+        with torch.no_grad():
+            return _is_finite(form.call(self.module, self.random(*axes.shape, D), self._state(form, axes.batch, D, H))[0])
 
     def _layer_states(self, widths: Sequence[int], D: int, H: int) -> Iterator[_Given]:
         said = getattr(self.module, "num_layers", None)
@@ -355,7 +366,9 @@ class Prober:
                 if axes == "NW":
                     yield _Given([h], "one")
 
-    def _first_fitting(self, axes: _Axes, candidates: Iterable[_Given], D: int, H: int) -> Form | None:
+    def _first_fitting(self, axes: _Axes, candidates: Iterable[_Given], D: int, H: int, gives_back: bool = True) -> Form | None:
+        """The first state with which the layer runs and that comes back in its own shape; not `gives_back`: of which
+        the outputs are the first one's, and the others come back after them, each over time or at its end."""
         x = self.random(*axes.shape, D)
         for given in candidates:
             if given.passing == "spread" and isinstance(given.tree, Slot):
@@ -366,16 +379,34 @@ class Prober:
                 continue
             ys, state, returns = split
             want = [_shape(slot, axes.batch, D, H) for slot in slots(given.tree)]
-            if state is not None and any(t.is_complex() is not self.complex_states for t in _tensors(state)):
+            if state is not None and any(t.is_complex() is not self.complex_states for t in flattened(state)):
                 continue
-            if state is None or [tuple(t.shape) for t in _tensors(state)] == want:
-                width, (listed, flat) = Width.of(ys.shape[-1], D, H), _how(result, axes)
+            width, (listed, flat) = Width.of(ys.shape[-1], D, H), _how(result, axes)
+            if state is None or [tuple(t.shape) for t in flattened(state)] == want:
                 return Form("layer", given.tree, given.passing, returns, width, axes.batch_first, listed, flat)
+            if not gives_back and ys.shape[-1] == next(slots(given.tree)).width.at(D, H):
+                form = Form("layer", given.tree, given.passing, "(hs, *state)", width, axes.batch_first, listed, flat)
+                if self._goes_on(form, axes, D, H):
+                    return form
         return None
+
+    def _goes_on(self, form: Form, axes: _Axes, D: int, H: int) -> bool:
+        """Whether a sequence that is cut in two, its second part started from what the first ended with, gives the outputs of the whole."""
+        at = 1 if form.batch_first else 0
+        x, state = self.random(*axes.shape, D), self._state(form, axes.batch, D, H)
+        try:
+            with torch.no_grad():
+                whole, _ = form.call(self.module, x, state)
+                first, now = form.call(self.module, x.narrow(at, 0, 2), state)
+                second, _ = form.call(self.module, x.narrow(at, 2, self.T - 2), now)
+        except Exception:  # as in `call`
+            return False
+        close = 1e-9 if self.dtype == torch.float64 else 1e-4
+        return whole.shape == (*axes.shape, whole.shape[-1]) and bool(torch.allclose(torch.cat([first, second], at), whole, close, close))
 
     def _tree_of(self, value: Any, N: int, D: int, H: int) -> Tree | None:
         """The tree of a state that the module returned; None where a tensor in it has no axis of size N."""
-        leaves = _tensors(value)
+        leaves = flattened(value)
         nested = isinstance(value, tuple | list) and any(isinstance(inner, tuple | list) for inner in value)
         in_layers = isinstance(value, list) and getattr(self.module, "num_layers", None) == len(leaves)
 
@@ -419,7 +450,7 @@ class Prober:
         x = self.random(*shape)
         at = (1, min(1, shape[1] - 1))
         y = x.clone()
-        y[at] += 1.0
+        y[at] += 1.0 + self.random(shape[-1])  # by another amount each: a norm over the inputs knows of no shift of all
         squeeze = shape[1] == 1
         before, after = (f(v[:, 0] if squeeze else v) for v in (x, y))
         with torch.no_grad():
@@ -449,6 +480,8 @@ def probe(
     Raises ProbeError with what was tried and what came of it.
     """
     moved = _jittered(module)
+    if beside := _beside_the_state(module):
+        raise ProbeError(f"{beside}; {WANTED}")
     trouble: dict[str, str] = {}
     of_dtype = False
     with warnings.catch_warnings(), torch.no_grad():
@@ -466,6 +499,10 @@ def probe(
                 trouble.setdefault(tried, text)
             of_dtype = of_dtype or any(_OF_DTYPE.search(error) for _, _, error in prober.raised)
     raise ProbeError("; ".join(f"as a {kind}, {text}" for kind, text in trouble.items()) + f"; {WANTED}", of_dtype)
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    return bool(value.isfinite().all())
 
 
 def _hidden(module: torch.nn.Module, form: Form, D: int, unit: int) -> int:
@@ -548,18 +585,29 @@ def _arguments(module: torch.nn.Module) -> tuple[int, int]:
     return least, max(3, len(positional)) if any_number else len(positional)
 
 
+#: What a state is called as an argument.
+_STATE = re.compile(r"^((h|c|s|hc)(x|s|0|_.*)?|.*(hidden|state)s?(_.*)?|(init|prev|last)(ial|ious)?_?.*|carry|mem(ory)?)$", re.I)
+
+
+def _beside_the_state(module: torch.nn.Module) -> str:
+    """That a forward needs something besides its input, and its state has a default: what stands in the second place is none.  '' else."""
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (AttributeError, TypeError, ValueError):
+        return ""
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    state = next((p.name for p in parameters if p.default is None and _STATE.match(p.name)), None)
+    if len(needed) != 2 or state is None or _STATE.match(needed[1]):
+        return ""
+    return f"its forward needs {needed[1]} besides {needed[0]} and the state {state}, and nothing is known of {needed[1]}"
+
+
 def _by_schema(module: torch.nn.Module) -> tuple[int, int]:
     schema = getattr(getattr(module, "forward", None), "schema", None)
     if schema is None:
         return 1, 2
     arguments = [a for a in schema.arguments if a.name != "self"]
     return sum(not a.has_default_value() for a in arguments), len(arguments)
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [t for inner in value for t in _tensors(inner)] if isinstance(value, tuple | list) else []
 
 
 def _shape(slot: Slot, N: int, D: int, H: int) -> tuple[int, ...]:
@@ -612,7 +660,7 @@ def _split_layer(result: Any, shape: tuple[int, int]) -> tuple[torch.Tensor, Any
         return result, None, "ys"
     if not isinstance(result, tuple | list) or len(result) < 2:
         return None
-    if is_ys(result[0]) and not all(_tensors(inner) for inner in result[1:]):
+    if is_ys(result[0]) and not all(flattened(inner) for inner in result[1:]):
         return result[0], None, "ys"
     if is_ys(result[0]):
         return (result[0], result[1], "(y, state)") if len(result) == 2 else (result[0], tuple(result[1:]), "(y, *state)")

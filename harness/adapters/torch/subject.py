@@ -20,7 +20,7 @@ from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_d
 from bptt.harness.adapters.torch.bound import held_by_class
 from bptt.harness.adapters.torch.build import OBVIOUS, OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
 from bptt.harness.adapters.torch.faces import Face, Soft, face_of, reset_of
-from bptt.harness.adapters.torch.form import Form, own_form, slots
+from bptt.harness.adapters.torch.form import Form, Slot, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
 from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
 from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
@@ -250,7 +250,8 @@ def _user_class(module: torch.nn.Module) -> type:
 
 def _driven(module: torch.nn.Module, probed: Probed) -> int:
     """How many arguments of its forward, self included, the checks fill in."""
-    return (2 if probed.form.tree is None else 3) + (_face(module).lengths is not None)
+    states = len(probed.form.tree or ()) if probed.form.passing == "spread" and not isinstance(probed.form.tree, Slot) else 1
+    return 2 + (probed.form.tree is not None) * states + (_face(module).lengths is not None)
 
 
 def _face(module: torch.nn.Module) -> Face:

@@ -1,0 +1,157 @@
+"""Layers whose states and axes cannot be told by shapes alone, each with a twin that has a mistake of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from torch import nn  # noqa: E402 - torch comes first, or the whole module is skipped
+
+from bptt.harness.adapters.torch.adapt import adapt  # noqa: E402 - as above
+from bptt.harness.errors import UsageError  # noqa: E402 - as above
+from bptt.harness.run.runner import check  # noqa: E402 - as above
+
+
+def _detected(made: type) -> set[str]:
+    subject = adapt(made, "t", None)
+    assert subject is not None
+    return {d.what for d in subject.detected}
+
+
+class LogSpace(nn.Module):
+    """(N, T, D) in and out, summed in the space of logarithms: a state is positive, and a list of one comes back."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.both, self.size = nn.Linear(input_size, 2 * hidden_size), hidden_size
+
+    def gates(self, x: Any) -> Any:
+        return self.both(x).chunk(2, -1)
+
+    def forward(self, x: Any, h: Any = None) -> Any:
+        start = x.new_full((x.shape[0], 1, self.size), 0.5) if h is None else h[0]
+        gate, value = self.gates(x)
+        kept = nn.functional.pad(-nn.functional.softplus(gate).cumsum(1), (0, 0, 1, 0))
+        logs = torch.cat([start.log(), -nn.functional.softplus(-gate) + torch.tanh(value)], 1)
+        ys = (kept + (logs - kept).logcumsumexp(1)).exp()[:, 1:]
+        return ys, [ys[:, -1:]]
+
+
+class LogSpaceMixed(LogSpace):
+    def gates(self, x: Any) -> Any:
+        return self.both(x - x.mean(0)).chunk(2, -1)
+
+
+@pytest.mark.parametrize(("made", "right"), [(LogSpace, True), (LogSpaceMixed, False)])
+def test_a_layer_whose_state_is_positive_is_driven_along_the_axis_of_its_recurrence(made: type, right: bool) -> None:
+    assert not right or {"batch first", "no state"} <= _detected(made)
+    assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right
+
+
+class StatesOverTime(nn.Module):
+    """h and c are arguments of their own, and both come back over time."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(0.3 * torch.randn(input_size + hidden_size, 4 * hidden_size))
+
+    def started(self, c: Any) -> Any:
+        return c
+
+    def ended(self, hs: Any, cs: Any) -> Any:
+        return hs, cs
+
+    def forward(self, x: Any, h: Any, c: Any) -> Any:
+        hs, cs, c = [], [], self.started(c)
+        for t in range(x.shape[1]):
+            i, f, g, o = (torch.cat([x[:, t], h], -1) @ self.kernel).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            hs.append(h)
+            cs.append(c)
+        return self.ended(torch.stack(hs, 1), torch.stack(cs, 1))
+
+
+class LastCell(StatesOverTime):
+    """h is the outputs' last, c comes back as it ends."""
+
+    def ended(self, hs: Any, cs: Any) -> Any:
+        return hs, cs[:, -1]
+
+
+class CellDetached(StatesOverTime):
+    def started(self, c: Any) -> Any:
+        return c.detach()
+
+
+@pytest.mark.parametrize(("made", "right"), [(StatesOverTime, True), (LastCell, True), (CellDetached, False)])
+def test_states_that_come_back_over_time_or_are_the_outputs_last_are_driven(made: type, right: bool) -> None:
+    assert {"batch first", "returns (hs, *state)", "state h, c, arguments of their own"} <= _detected(made)
+    run = check(made, isolate=False, select=["GRD130", "TIM100"])
+    assert run.ok is right, run.text()
+    subject = adapt(made, "t", None)
+    assert subject is not None and not subject.undriven
+
+
+class SecondCellLost(StatesOverTime):
+    """What comes back second is no state: started from it, the rest of a sequence is another."""
+
+    def ended(self, hs: Any, cs: Any) -> Any:
+        return hs, torch.tanh(cs)
+
+
+def test_what_does_not_go_on_from_what_it_gives_back_is_not_driven() -> None:
+    with pytest.raises(UsageError, match="wanted a cell"):
+        adapt(SecondCellLost, "t", None)
+
+
+class NormFirst(nn.Module):
+    """(T, N, D) in and out; the inputs are normalised first, and cast to complex numbers of 32 bits a part."""
+
+    def __init__(self, d_model: int, d_hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.B = nn.Parameter(torch.complex(torch.randn(d_hidden, d_model), torch.randn(d_hidden, d_model)))
+        self.rate, self.turn = nn.Parameter(torch.rand(d_hidden)), nn.Parameter(torch.rand(d_hidden))
+
+    def read(self, x: Any) -> Any:
+        return self.norm(x)
+
+    def forward(self, x: Any) -> Any:
+        decay, now, ys = torch.exp(torch.complex(-self.rate.exp(), self.turn)), 0.0, []
+        for value in nn.functional.linear(self.read(x).cfloat(), self.B):
+            now = decay * now + value
+            ys.append(now)
+        return torch.stack(ys).real
+
+
+class NormOverTheBatch(NormFirst):
+    def read(self, x: Any) -> Any:
+        return self.norm((x - x.mean(1, keepdim=True)) / (1.0 + x.square().mean(1, keepdim=True)))
+
+
+@pytest.mark.parametrize(("made", "right"), [(NormFirst, True), (NormOverTheBatch, False)])
+def test_a_layer_that_normalises_its_inputs_shows_its_recurrence(made: type, right: bool) -> None:
+    assert {"time major", "widened"} <= _detected(made)
+    assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right
+
+
+class Timed(nn.Module):
+    """An input, the time of it, and a state that may be left out."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell, self.period = nn.GRUCell(input_size, hidden_size), nn.Parameter(torch.rand(hidden_size))
+
+    def forward(self, x: Any, time: Any, hidden: Any = None) -> Any:
+        h = x.new_zeros(x.shape[0], self.cell.hidden_size) if hidden is None else hidden
+        new = self.cell(x, h)
+        return new + torch.sigmoid(time * self.period) * (h - new), h
+
+
+def test_an_argument_beside_the_state_is_not_taken_for_it() -> None:
+    with pytest.raises(UsageError, match=r"its forward needs time besides x and the state hidden, and nothing is known of time"):
+        adapt(Timed, "t", None)
