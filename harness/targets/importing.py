@@ -140,6 +140,10 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
             module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
             folders.append(path.parents[depth + 1])
         except Exception as error:  # whatever the lines of what it imports raise: what it defines may need none of them
+            if isinstance(error, FileNotFoundError) and Path.cwd() != path.parent:
+                with contextlib.suppress(FileNotFoundError), source.beside(path, error):
+                    _run(module, loader, path, text, tree, folders)
+                    return
             if not _raised_by_an_import(error, tree, str(path)) and not _raised_by_a_trial(error, tree, str(path)):
                 raise
             with importable(*folders):

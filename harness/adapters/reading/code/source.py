@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import io
 import json
@@ -27,6 +28,8 @@ TEXT = "\n".join(" ".join(_WORDS[(3 * k + j) % 17] for j in range(3)) for k in r
 
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
+#: Calls that tell a framework what belongs to a function or class: `op.register_autograd(backward)`, `f.defvjp(forward, backward)`.
+_REGISTERS = re.compile(r"register(_\w+)?|def_?(vjp|jvp|jvps|linear|vmap)\w*|define|impl(_abstract)?|(dis)?allow_in_graph|add_safe_globals")
 
 
 def notebook_code(text: str) -> str:
@@ -69,9 +72,10 @@ def _harmless(call: ast.Call) -> bool:
 
 
 def _sets(call: ast.Call) -> bool:
-    """Whether it sets an attribute, or how torch and JAX count."""
+    """Whether it sets an attribute, or how torch and JAX count; or tells a framework of a function, as of the gradient of another."""
     known = ("setattr", "set_default_dtype", "set_default_device", "set_default_tensor_type", "simplefilter", "enable_x64")
-    return _called(call) in known or ast.unparse(call.func).endswith("config.update")
+    name = _called(call)
+    return name in known or _REGISTERS.fullmatch(name) is not None or ast.unparse(call.func).endswith("config.update")
 
 
 def _classes(body: list[ast.stmt]) -> set[str]:
@@ -179,9 +183,22 @@ def _within(most: int, code: types.CodeType, namespace: dict[str, Any]) -> None:
     sys.settrace(count)
     try:
         exec(code, namespace)
+    except FileNotFoundError as error:
+        with beside(Path(code.co_filename), error):
+            exec(code, namespace)
     finally:
         sys.settrace(before)
         sys.argv = given
+
+
+@contextlib.contextmanager
+def beside(file: Path, error: FileNotFoundError) -> Iterator[None]:
+    """In the folder of `file`, where what was not found stands there.  Raises `error` where it does not, or has been looked for there."""
+    folder = file.parent
+    if not isinstance(error.filename, str) or folder == Path.cwd() or not (folder / error.filename).exists():
+        raise error
+    with contextlib.chdir(folder):
+        yield
 
 
 def _holds(test: ast.expr, filename: str, namespace: dict[str, Any]) -> bool:

@@ -61,6 +61,8 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
         ("import jax\njax.config.update('jax_enable_x64', True)", False),
         ("data = open('x').read()", True),
         ("if __name__ == '__main__':\n    main()", False),
+        ("op.register_autograd(backward, setup_context=setup)", False),
+        ("torch.library.register_fake('own::op', lambda x: x)\nscan.defvjp(forward, backward)", False),
         ("import sys\nsys.path.append('..')\nprint('hello')", False),
     ],
 )
@@ -68,6 +70,63 @@ def test_what_trains_when_it_is_run(text: str, trains: bool) -> None:
     import ast
 
     assert trains_when_run(ast.parse(text)) == trains
+
+
+def test_a_gradient_that_is_registered_at_the_top_of_a_file_is_there_also_where_the_file_trains() -> None:
+    import ast
+    import types
+
+    text = """
+class Op:
+    def register_autograd(self, backward):
+        self.backward = backward
+
+op = Op()
+
+def backward(d):
+    return 2 * d
+
+op.register_autograd(backward)
+while True:
+    op.backward(1)
+"""
+    module = types.ModuleType("wired")
+    assert trains_when_run(ast.parse(text))
+    run_definitions(module, ast.parse(text), "wired.py")
+    assert module.op.backward(3) == 6
+
+
+_BESIDE = """
+import numpy as np
+
+weights = np.load("w.npy")
+
+class Cell:
+    def __init__(self):
+        self.W, self.U = weights[:4].copy(), weights[4:].copy()
+    def forward(self, x, h):
+        self.kept = x, h, np.tanh(x @ self.W + h @ self.U)
+        return self.kept[2]
+    def backward(self, dh):
+        x, h, y = self.kept
+        da = dh * (1 - y * y)
+        self.dW, self.dU = x.T @ da, h.T @ da
+        return da @ self.W.T, da @ self.U.T
+"""
+
+
+@pytest.mark.parametrize("more", ["", "\nnp.random.rand(3).sort()\n", "\nmain()\n"])
+def test_a_file_that_a_script_reads_is_found_beside_the_script_too(more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    folder = tmp_path / "there"
+    folder.mkdir()
+    np.save(folder / "w.npy", np.random.default_rng(0).normal(size=(10, 6)))
+    (folder / "pretrained.py").write_text(_BESIDE + more, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (subject,) = targets.load("there/pretrained.py:Cell")
+    assert subject.kind == "cell"
+    assert Path.cwd() == tmp_path
 
 
 def test_what_a_script_makes_of_its_classes_is_made() -> None:
