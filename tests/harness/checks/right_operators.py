@@ -217,6 +217,31 @@ class KeepsATape(RunningSum):
         return super().backward(params, inputs, {"s": d}, dy, {"s": d})
 
 
+class ScalarDecay(RunningSum):
+    """Its decay is a parameter without axes, and so is its gradient."""
+
+    def init(self, rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
+        return {"w": rng.normal(size=())}
+
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> Any:
+        s, ys = state["s"], []
+        for t in range(inputs["x"].shape[1]):
+            s = np.tanh(params["w"]) * s + inputs["x"][:, t]
+            ys.append(s)
+        return {"y": np.stack(ys, axis=1)}, {"s": s}
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        a, d = np.tanh(params["w"]), ds["s"]
+        before = np.concatenate([state["s"][:, None], self.run(params, inputs, state)[0]["y"][:, :-1]], axis=1)
+        dx, da = np.zeros_like(inputs["x"]), np.zeros_like(a)
+        for t in reversed(range(dx.shape[1])):
+            d = d + dy["y"][:, t]
+            dx[:, t] = d
+            da = da + np.sum(d * before[:, t])
+            d = a * d
+        return {"w": da * (1 - a**2)}, {"x": dx}, {"s": d}
+
+
 class NotCausal(RunningSum):
     """Divided by its mean over time: exempt from what a recurrence keeps, with its reason."""
 
@@ -273,6 +298,7 @@ RIGHT = (
     Lengths,
     WithoutInfluence,
     KeepsATape,
+    ScalarDecay,
     NotCausal,
     Single,
 )
