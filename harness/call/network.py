@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,9 @@ from bptt.harness.cases import Case, generator
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Arrays, Subject
 
+#: Dropout masks as a network makes them and takes them: one array, or several by name or in a row, with None where nothing is dropped.
+Masks = Array | Mapping[str, Array | None] | Sequence[Array | None]
+
 
 @dataclass(frozen=True)
 class LossAsOutput:
@@ -24,7 +27,7 @@ class LossAsOutput:
     name: str
     inputs: Any
     targets: Any
-    masks: tuple[Array, ...] | None = None
+    masks: Masks | None = None
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> Any:
         return self.network.init(rng, input_size, hidden_size)
@@ -58,9 +61,26 @@ def as_cell(subject: Subject, case: Case) -> Subject:
     return replace(subject, kind="cell", implementation=LossAsOutput(subject.implementation, subject.name, *batch))
 
 
-def with_masks(subject: Subject, masks: Sequence[Array]) -> Subject:
+def with_masks(subject: Subject, masks: Masks) -> Subject:
     """A network as a cell, with these dropout masks in every call."""
-    return replace(subject, implementation=replace(subject.implementation, masks=tuple(masks)))
+    return replace(subject, implementation=replace(subject.implementation, masks=masks))
+
+
+def named_masks(masks: Masks) -> dict[str, Array]:
+    """The masks by what a user calls them: masks['h'], masks[0], or masks for one alone; None among them is no mask."""
+    if isinstance(masks, np.ndarray):
+        return {"masks": masks}
+    pairs = masks.items() if isinstance(masks, Mapping) else enumerate(masks)
+    return {f"masks[{key!r}]": np.asarray(mask) for key, mask in pairs if mask is not None}
+
+
+def each_mask(change: Callable[[Array], Array], masks: Masks) -> Masks:
+    """The masks in the form in which they were given, with `change` made to each."""
+    if isinstance(masks, np.ndarray):
+        return change(masks)
+    if isinstance(masks, Mapping):
+        return {key: None if mask is None else change(np.asarray(mask)) for key, mask in masks.items()}
+    return tuple(None if mask is None else change(np.asarray(mask)) for mask in masks)
 
 
 def loss_and_gradients(
@@ -70,7 +90,7 @@ def loss_and_gradients(
     inputs: Any,
     targets: Any,
     state: Arrays,
-    masks: tuple[Array, ...] | None = None,
+    masks: Masks | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """The network's loss () and its gradients.  Raises ContractError where `loss` returns something else, SubjectError where it raises."""
     given = (params, inputs, targets, dict(state))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import called_as, copies
-from bptt.harness.call.network import LossAsOutput, as_cell, loss_and_gradients, with_masks
+from bptt.harness.call.network import LossAsOutput, Masks, as_cell, each_mask, loss_and_gradients, named_masks, with_masks
 from bptt.harness.cases import Case, generator
 from bptt.harness.checks.cells.gradients import evidence_of
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
 from bptt.harness.checks.registry import check
+from bptt.harness.errors import ContractError
 from bptt.harness.gradient.certificate import examine
 from bptt.harness.subject import Array
 from bptt.reports.records import Where
@@ -26,30 +27,30 @@ _ENOUGH = 200
 @check("OPT100", family="options", cases=(Case(T=12, N=8, H=16),), kinds=("network",), needs=("CON210",))
 def dropout_masks_are_drawn_anew_and_keep_the_mean(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """A mask has the values 0 and 1/(1-p), so that its mean is 1; it differs from step to step, row to row and call to call."""
-    first, second = _masks(context, case, 0), _masks(context, case, 1)
-    for k, (mask, again) in enumerate(zip(first, second, strict=True)):
-        where = Where(tensor=f"masks[{k}]")
+    first, second = named_masks(_masks(context, case, 0)), named_masks(_masks(context, case, 1))
+    for name in (n for n in first if n in second):
+        mask, again, where = first[name], second[name], Where(tensor=name)
         values = np.unique(mask)
         scale = float(values[-1])
         two = len(values) <= 2 and (values[0] == 0 or len(values) == 1) and scale >= 1
-        yield Evidence(two, f"masks[{k}] has the values {_shown(values)}, wanted 0 and one number 1/(1-p)", where=where)
+        yield Evidence(two, f"{name} has the values {_shown(values)}, wanted 0 and one number 1/(1-p)", where=where)
         if not two or scale == 1.0 or mask.size < _ENOUGH:
             continue
         p = 1 - 1 / scale
         spread = 6 * np.sqrt(p / (1 - p) / mask.size)
         yield Evidence(
             abs(float(mask.mean()) - 1) <= spread,
-            f"masks[{k}] zeroes {float((mask == 0).mean()):.1%} of the values; its scale {scale:.4g} = 1/(1-p) belongs to p = {p:.1%}",
+            f"{name} zeroes {float((mask == 0).mean()):.1%} of the values; its scale {scale:.4g} = 1/(1-p) belongs to p = {p:.1%}",
             where=where,
             observed=float(mask.mean()),
             expected=1.0,
             noise=float(spread),
         )
-        yield Evidence(not np.array_equal(mask, again), f"masks[{k}] of a second call are those of the first", where=where)
-        for axis, name in ((0, "step"), (1, "row")):
+        yield Evidence(not np.array_equal(mask, again), f"{name} of a second call are those of the first", where=where)
+        for axis, unit in ((0, "step"), (1, "row")):
             if mask.ndim > 2 and mask.shape[axis] > 1 and mask[0].size * p > 20:
                 same = bool(np.all(mask == mask.take([0], axis=axis)))
-                yield Evidence(not same, f"masks[{k}] are the same at every {name}", "CONVENTION", "warning", where)
+                yield Evidence(not same, f"{name} are the same at every {unit}", "CONVENTION", "warning", where)
 
 
 @check("OPT110", family="options", cases=(Case(), Case(T=3, N=1, seed=1)), kinds=("network",), needs=("CON210",))
@@ -79,7 +80,7 @@ def without_dropout_nothing_is_dropped_or_scaled(context: CheckContext, case: Ca
     """The loss and gradients without masks are those with masks of ones: evaluation neither drops nor scales."""
     network, params, state, masks = _network(context, case)
     plain, dplain = _loss(network, params, state, None)
-    ones, dones = _loss(network, params, state, [np.ones_like(mask) for mask in masks])
+    ones, dones = _loss(network, params, state, each_mask(np.ones_like, masks))
     than = "that with masks of ones"
     yield agree("the loss without masks", got=plain, expected=ones, tolerance=1e-12, than=than, where=Where(tensor="loss"))
     for name, value in dones.items():
@@ -97,7 +98,7 @@ def gradients_with_given_masks_match_the_exact_derivative(context: CheckContext,
     yield evidence_of(examine(subject, case, context.regions, min(context.draws, 4), ("params",), None), ("params",), context)
 
 
-def _network(context: CheckContext, case: Case) -> tuple[LossAsOutput, dict[str, Array], dict[str, Array], list[Array]]:
+def _network(context: CheckContext, case: Case) -> tuple[LossAsOutput, dict[str, Array], dict[str, Array], Masks]:
     masks = _masks(context, case, 0)
     subject = as_cell(context.subject, case)
     data = draw(subject, case)
@@ -105,23 +106,29 @@ def _network(context: CheckContext, case: Case) -> tuple[LossAsOutput, dict[str,
 
 
 def _loss(
-    network: LossAsOutput, params: dict[str, Array], state: dict[str, Array], masks: Sequence[Array] | None
+    network: LossAsOutput, params: dict[str, Array], state: dict[str, Array], masks: Masks | None
 ) -> tuple[Array, dict[str, Array]]:
-    held = None if masks is None else tuple(mask.copy() for mask in masks)
+    held = None if masks is None else each_mask(np.copy, masks)
     loss, dparams = loss_and_gradients(network.network, network.name, params, network.inputs, network.targets, state, held)
     return np.array(loss), copies(dparams)
 
 
-def _masks(context: CheckContext, case: Case, call: int) -> list[Array]:
+def _masks(context: CheckContext, case: Case, call: int) -> Masks:
     """Masks of its own kind.  Raises NotApplicable for a network without dropout."""
     made = getattr(context.subject.implementation, "masks", None)
     if not callable(made):
         raise NotApplicable("it has no dropout masks: wanted masks(rng, params, T, N) and loss(..., masks=)")
     params = draw(as_cell(context.subject, case), case).params
-    masks = called_as(f"{context.subject.name}.masks", made, generator(case, f"masks {call}"), params, case.T, case.N)
-    if masks is None or not len(masks):
+    where = f"{context.subject.name}.masks"
+    masks = called_as(where, made, generator(case, f"masks {call}"), params, case.T, case.N)
+    if not isinstance(masks, np.ndarray | Mapping | tuple | list | None):
+        raise ContractError(f"{where} returned a {type(masks).__name__}, wanted an array, or a dict or a row of arrays")
+    if masks is None or not named_masks(masks):
         raise NotApplicable("its dropout is off: masks gives none")
-    return [np.asarray(mask) for mask in masks]
+    for name, mask in named_masks(masks).items():
+        if mask.dtype.kind not in "biuf":
+            raise ContractError(f"{where}: {name} has dtype {mask.dtype}, wanted numbers")
+    return masks  # type: ignore[no-any-return]  # seen above
 
 
 def _shown(values: Array) -> str:
