@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +11,7 @@ import torch
 from bptt.harness.adapters.functions.rounding import rounded
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.build import one_line
+from bptt.harness.adapters.torch.copies import own_copy
 from bptt.harness.adapters.torch.run import TorchModule
 from bptt.harness.subject import Array, Arrays, AsMade
 
@@ -96,7 +96,7 @@ class _Made:
     def _loaded(self, params: Arrays) -> torch.nn.Module:
         key = tuple((name, tuple(value.shape)) for name, value in params.items())
         if key not in self._copies:
-            self._copies[key] = copy.deepcopy(self.implementation.as_constructed(params))
+            self._copies[key] = own_copy(self.implementation.as_constructed(params))
         module = self._copies[key]
         with torch.no_grad():
             for name, p in module.named_parameters():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import inspect
@@ -16,6 +15,7 @@ import torch
 
 from bptt.harness.adapters.objects import given_size
 from bptt.harness.adapters.torch.bound import bound_module
+from bptt.harness.adapters.torch.copies import own_copy
 from bptt.harness.adapters.torch.faces import OnCpu, face_of, faced, numbered, on_cpu, renewed, softened, wants_cuda
 from bptt.harness.adapters.torch.images import given_to, imaged
 from bptt.harness.adapters.torch.rows import Rows, by_row
@@ -137,7 +137,7 @@ class Recipe:
         here = self.make is not None and wants_cuda(self.make)
         try:
             with _memory_is_nan(), OnCpu() if here else nullcontext():
-                module = copy.deepcopy(self.instance) if self.make is None else self.make(**self.arguments(D, H))
+                module = own_copy(self.instance) if self.make is None else self.make(**self.arguments(D, H))
         except Exception as error:  # whatever a user's constructor raises is told, never swallowed
             wanted = "a module that copy.deepcopy can copy" if self.make is None else "a torch.nn.Module of these sizes"
             raise UsageError(f"{self.spec}: {self.call(D, H)} raised {one_line(error)}, wanted {wanted}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from bptt.harness.adapters.functions.wide import widened
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.build import Recipe, one_line
+from bptt.harness.adapters.torch.copies import own_copy
 from bptt.harness.adapters.torch.form import Form, slots
 from bptt.harness.adapters.torch.gates import gate_regions
 from bptt.harness.adapters.torch.layout import copied, from_leaf, tensor_of
@@ -192,13 +192,8 @@ class TorchModule:
                 x_leaf = self.form.native(_own(xs, dtype)).requires_grad_(not frozen.xs)
                 leaves = {name: _own(value, dtype).requires_grad_(not frozen.state) for name, value in state.items()}
                 given = {name: from_leaf(leaf) for name, leaf in leaves.items()}
-                try:
-                    for name, p in weights.items():
-                        p.requires_grad_(not frozen.holds(name))
+                with frozen.of(weights):
                     ys, final = self.unrolled(module, from_leaf(x_leaf), given, lengths)
-                finally:
-                    for p in weights.values():
-                        p.requires_grad_()
                 return _Graph(self.form, ys, final, weights, x_leaf, leaves, frozen)
 
             yield graph_of
@@ -266,6 +261,17 @@ class _Frozen:
         """Whether this parameter is frozen, or either part of it."""
         return parts.base(name) in {parts.base(each) for each in self.params}
 
+    @contextmanager
+    def of(self, weights: _Tensors) -> Iterator[None]:
+        """While it lasts these of the weights require no gradient: forward and, for what computes its forward pass anew, backward."""
+        try:
+            for name, p in weights.items():
+                p.requires_grad_(not self.holds(name))
+            yield
+        finally:
+            for p in weights.values():
+                p.requires_grad_()
+
 
 @dataclass(frozen=True)
 class _Graph:
@@ -284,12 +290,13 @@ class _Graph:
         outs = [(self.ys, dys), *((self.final[name], dfinal[name]) for name in self.final if name in dfinal)]
         reached = [(out, tensor_of(d, out.dtype)) for out, d in outs if out.requires_grad]
         leaves = [*self.weights.values(), self.x, *self.state.values()]
-        asked = [leaf for leaf in leaves if leaf.requires_grad]
         grads: dict[int, torch.Tensor | None] = {}
-        if reached and asked:
-            cotangents = [self.form.native(d) if out is self.ys else d for out, d in reached]
-            found = torch.autograd.grad([out for out, _ in reached], asked, cotangents, retain_graph=keep, allow_unused=True)
-            grads = {id(leaf): g for leaf, g in zip(asked, found, strict=True)}
+        with self.frozen.of(self.weights):
+            asked = [leaf for leaf in leaves if leaf.requires_grad]
+            if reached and asked:
+                cotangents = [self.form.native(d) if out is self.ys else d for out, d in reached]
+                found = torch.autograd.grad([out for out, _ in reached], asked, cotangents, retain_graph=keep, allow_unused=True)
+                grads = {id(leaf): g for leaf, g in zip(asked, found, strict=True)}
 
         def of(leaf: torch.Tensor) -> torch.Tensor:
             g = grads.get(id(leaf))
@@ -328,7 +335,7 @@ def in_dtype(module: torch.nn.Module, dtype: torch.dtype, recipe: Recipe) -> tor
     Raises UsageError where it can't be copied.
     """
     try:
-        own = _scripted(module) if isinstance(module, torch.jit.ScriptModule) else copy.deepcopy(module)
+        own = _scripted(module) if isinstance(module, torch.jit.ScriptModule) else own_copy(module)
     except Exception as error:  # whatever a user's __deepcopy__ raises is told, never swallowed
         called = f"copy.deepcopy({recipe.label})"
         raise UsageError(f"{recipe.spec}: {called} raised {one_line(error)}, wanted a module that can be copied") from error

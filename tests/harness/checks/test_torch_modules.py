@@ -84,6 +84,54 @@ class LayerWithWrongNumber(Layer):
     scan = WrongNumber
 
 
+class Recomputed(Layer):
+    """Its scan is computed a second time on the way back."""
+
+    def forward(self, xs: Any, h: Any) -> Any:
+        ys = torch.utils.checkpoint.checkpoint(Scan.apply, xs, h, self.W, self.U, use_reentrant=False)
+        return ys, ys[-1]
+
+
+class Hooked(torch.nn.Module):
+    """A hook, and a function that it keeps, hold the module itself."""
+
+    factor = 1.0
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(input_size + hidden_size, hidden_size)
+        self.norm = torch.nn.LayerNorm(hidden_size)
+        self.inner.register_forward_hook(lambda module, args, out: self.norm(out))
+        self.act = lambda a: Scaled.apply(torch.tanh(a), self.factor) * self.norm.weight
+
+    def forward(self, x: Any, h: Any) -> Any:
+        return self.act(self.inner(torch.cat([x, h], -1)))
+
+
+class Scaled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Any, factor: float) -> Any:
+        ctx.factor = factor
+        return a.clone()
+
+    @staticmethod
+    def backward(ctx: Any, da: Any) -> Any:
+        return da * ctx.factor, None
+
+
+class HookedWrong(Hooked):
+    factor = 0.9
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(HookedWrong, Hooked)])
+def test_functions_that_hold_the_module_hold_the_copy_that_is_run(wrong: type, right: type) -> None:
+    run = check(right, isolate=False, select=["GRD110", "GRD195", "CON194"])
+    assert run.ok, run.text()
+    assert [run[id].status for id in ("GRD110", "GRD195", "CON194")] == ["passed"] * 3
+    finding = check(wrong, isolate=False, select=["GRD110"])["GRD110"].finding
+    assert finding is not None and finding.code == "BUG"
+
+
 SELECTED = ["CON160", "CON192", "CON194"]
 
 
@@ -105,7 +153,7 @@ def test_only_the_check_that_is_there_for_it_sees_the_mistake(bad: type, id: str
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("right", [Layer, torch.nn.LSTM, torch.nn.GRUCell])
+@pytest.mark.parametrize("right", [Layer, Recomputed, torch.nn.LSTM, torch.nn.GRUCell])
 def test_right_ones_pass(right: type) -> None:
     run = check(right, isolate=False, select=["contract"])
     assert run.ok, run.text()
