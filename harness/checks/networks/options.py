@@ -105,9 +105,7 @@ def _network(context: CheckContext, case: Case) -> tuple[LossAsOutput, dict[str,
     return subject.implementation, data.params, data.state, masks
 
 
-def _loss(
-    network: LossAsOutput, params: dict[str, Array], state: dict[str, Array], masks: Masks | None
-) -> tuple[Array, dict[str, Array]]:
+def _loss(network: LossAsOutput, params: dict[str, Array], state: dict[str, Array], masks: Masks | None) -> tuple[Array, dict[str, Array]]:
     held = None if masks is None else each_mask(np.copy, masks)
     loss, dparams = loss_and_gradients(network.network, network.name, params, network.inputs, network.targets, state, held)
     return np.array(loss), copies(dparams)

@@ -15,6 +15,7 @@ import numpy as np
 from bptt.harness.call.cell import run
 from bptt.harness.call.guard import called
 from bptt.harness.cases import Case, Cotangent, Data, generator
+from bptt.harness.errors import SubjectError
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX, complex_step, value_and_slope
 from bptt.harness.gradient.derivatives.differences import FINER, contracted_all, fine_ladder, ladder, ladders, one_difference
 from bptt.harness.gradient.derivatives.slopes import Differentiate, by_complex_step, by_differences, by_forward_mode
@@ -71,11 +72,17 @@ def choose(subject: Subject, case: Case, data: Data, mirror: Subject | None = No
     if "forward_ad" in subject.capabilities:
         forward_mode = _by_forward_mode(subject, data)
         direction = _everywhere(case, data)
+        try:
+            tangent = forward_mode([direction])[0]
+        except SubjectError as error:  # what its forward pass does not raise by itself is no mistake of its author's
+            tangent = None
+            reason += f"; forward-mode differentiation raises ({_first_line(error)})"
         # a detached value has no derivative in either mode of automatic differentiation: the function itself has to be asked
-        if _agrees_with(forward_mode([direction])[0], _differences_along(subject, data, direction)):
+        if tangent is not None and _agrees_with(tangent, _differences_along(subject, data, direction)):
             steps = Stepping(subject, astype(data, np.float64), by_forward_mode(subject))
             return _exact("forward-mode differentiation", reason, forward_mode, steps)
-        reason += "; forward-mode differentiation disagrees with differences (a value may be detached)"
+        if tangent is not None:
+            reason += "; forward-mode differentiation disagrees with differences (a value may be detached)"
     steps = Stepping(subject, data, by_differences(subject), by_differences(subject, finer=FINER[subject.dtype]))
     return Oracle("central differences", False, reason, _by_differences(subject, data), steps)
 

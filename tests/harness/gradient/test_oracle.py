@@ -93,6 +93,18 @@ def test_forward_mode_is_taken_where_it_agrees_with_differences() -> None:
     assert "detached" in chosen.why
 
 
+def test_a_forward_mode_that_raises_is_left_for_differences() -> None:
+    class Raises(ForwardMode):
+        def run_tangent(self, *given: Any) -> Any:
+            raise RuntimeError("mixed dtype")
+
+    whole = reference("elman")
+    subject = replace(whole, implementation=Raises(whole.implementation), capabilities=frozenset({"backward", "forward_ad"}))
+    chosen = choose(subject, Case(), drawn(subject))
+    assert chosen.name == "central differences"
+    assert "forward-mode differentiation raises" in chosen.why and "mixed dtype" in chosen.why
+
+
 @pytest.mark.parametrize("how", ["complex step", "mirror", "forward mode", "differences"])
 def test_every_oracle_gives_the_references_gradient(how: str) -> None:
     whole, case = reference("lstm"), Case()
