@@ -11,8 +11,10 @@ in the order of their names, then ours in the order of `OURS`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from types import FunctionType
 
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Subject
@@ -59,8 +61,8 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
     found = adapt_or_none(obj, spec, args)
     if found is None:
         raise UsageError(
-            f"{spec}: no adapter takes {_kind(obj)}, wanted a torch module, a NumPy class with forward and backward, "
-            "an object with init, zero_state, run[, backward], or a part of a training loop with --like"
+            f"{spec}: no adapter takes {_kind(obj)}, wanted a torch module, a NumPy class with forward(x[, h[, c]]) and "
+            "backward(dh[, dc]), an object with init, zero_state, run[, backward], or a part of a training loop with --like"
         )
     return found
 
@@ -75,4 +77,8 @@ def adapt_or_none(obj: object, spec: str, args: Mapping[str, object] | None = No
 
 
 def _kind(obj: object) -> str:
-    return f"the class {obj.__name__}" if isinstance(obj, type) else f"an object of type {type(obj).__name__}"
+    if not isinstance(obj, type):
+        return f"an object of type {type(obj).__name__}"
+    methods = [n for cls in obj.__mro__ if cls is not object for n, v in vars(cls).items() if isinstance(v, FunctionType) and n[0] != "_"]
+    called = [f"{n}({', '.join(list(inspect.signature(getattr(obj, n)).parameters)[1:])})" for n in dict.fromkeys(methods)]
+    return f"the class {obj.__name__}" + (f" with {', '.join(called[:6])}{', ...' * (len(called) > 6)}" if called else "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
+import sysconfig
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -83,15 +85,21 @@ def source_of(obj: object, *methods: str) -> tuple[str, int] | None:
     return None
 
 
+#: Where Python's own modules stand, and those that were installed: what is raised in one of them is told at the line that calls it.
+_LIBRARY = re.compile(r"[/\\](site|dist)-packages[/\\]|^" + re.escape(sysconfig.get_paths()["stdlib"]))
+
+
 def raised_at(error: BaseException) -> str:
     """'TypeError: message (cells.py:12)', the place being the innermost one in the user's own code."""
-    place, traceback = "", error.__traceback__
+    places: list[tuple[bool, str]] = []
+    traceback = error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         module = str(traceback.tb_frame.f_globals.get("__name__", ""))
         if not file.startswith("<") and module.partition(".")[0] not in {"bptt", "importlib"}:
-            place = f" ({file}:{traceback.tb_lineno})"
+            places.append((_LIBRARY.search(file) is not None, f" ({file}:{traceback.tb_lineno})"))
         traceback = traceback.tb_next
+    place = next((at for installed, at in reversed(places) if not installed), places[-1][1] if places else "")
     message = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         message, place = error.msg, "" if error.lineno is None else f" ({error.filename}:{error.lineno})"

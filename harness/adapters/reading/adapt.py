@@ -313,6 +313,13 @@ def _not_understood(obj: Any, spec: str, failures: Failures, alone: bool = False
         return NotUnderstoodError(
             f"{spec}: {short_name(obj)} was not understood: nothing is known of its forward pass's arguments; {_WANTED}", None, alone
         )
+    if failures.missing is not None:
+        said, error = failures.missing
+        return NotUnderstoodError(
+            f"{spec}: {short_name(obj)} was not understood; {said}, stopped with {raised_at(error)}; wanted it installed",
+            failures.ran,
+            alone,
+        )
     _, said, error = failures.furthest
     return NotUnderstoodError(
         f"{spec}: {short_name(obj)} was not understood; the reading that came furthest, {said}, stopped with {raised_at(error)}; {_WANTED}",

@@ -69,14 +69,16 @@ KERNEL = re.compile(r"^_?(W|U|V|w|u|E|kernel|weights?|theta|R|emb)(_|[xhyizrfocg
 BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|.*_?bias(_.*)?$")
 CACHE = re.compile(r"(cache|tape|mem(ory)?$|ctx|context|saved|stored|history|intermediates?)", re.I)
 COTANGENT = re.compile(
-    r"^(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)|_(grads?|gradients?)$", re.I
+    r"^(?!.*_?(thr(esh(old)?)?|clip(ping)?|norm|limit|bound|max(imum)?)$)"  # grad_clip is no gradient
+    r"(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)|_(grads?|gradients?)$",
+    re.I,
 )
 FORWARD = re.compile(
     r"^_*(forward|(.*_)?(rnn|lstm|gru|elman)_?(cell_?)?step|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|.*_(fwd|fprop)|forward_.*|predict_proba|compute_outputs?)_*$",
     re.I,
 )
 BACKWARD = re.compile(
-    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|bptt|.*_(backwards?|bptt|back_?prop)(_pass|_prop)?|.*_(bwd|bprop)|(backward|bptt)_.*|bac+k?_?prop.*|(calc(ulate)?|compute|get)_grad(ient)?s?|grad(ient)?s?)_*$",
+    r"^_*(back|backwards?|backward_?(prop(agation)?|pass|step|seq|cell)?|bwd|bprop|bptt|bppt|.*_(backwards?|bptt|back_?prop)(_pass|_prop)?|.*_(bwd|bprop)|(backward|bptt)_.*|bac+k?_?prop.*|(calc(ulate)?|compute|get)_grad(ient)?s?|grad(ient)?s?)_*$",
     re.I,
 )
 LOSS = re.compile(
@@ -204,6 +206,12 @@ def returned(function: Any) -> list[str]:
         return []
     last = values[-1]
     return [_word(e) for e in (last.elts if isinstance(last, ast.Tuple | ast.List) else [last])]
+
+
+def names_given(function: Any) -> list[str]:
+    """As `returned`, with the names in a tuple that was packed before, and may have been handed through a cut: ``grads = dW, db``."""
+    packed = {name: names_packed(function, name) for name in returned(function) if name.isidentifier()}
+    return [",".join(packed[name]) if name in packed and packed[name] and all(packed[name]) else name for name in returned(function)]
 
 
 def _word(node: ast.expr) -> str:
@@ -343,7 +351,7 @@ def names_packed(function: Any, name: str) -> list[str]:
     tree = tree_of(function)
     found: list[str] = []
     for node in ast.walk(tree) if tree and name else ():
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple) and [_word(t) for t in node.targets] == [name]:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple | ast.List) and [_word(t) for t in node.targets] == [name]:
             found = [_word(e) for e in node.value.elts]
     return found
 
@@ -380,9 +388,9 @@ def handed_from(functions: Mapping[str, Any], method: str) -> dict[str, str]:
 
 
 def stem(name: str) -> str:
-    """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h'."""
+    """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h', 'W_f_d' -> 'W_f'; 'W_d' is left."""
     of = r"^_?(d(L|J|E|loss|cost|err)_?((by|over|wrt)_?)?d_?|d(L|J|E)_?|grad(ient)?s?_?((wrt|of)_)?|delta_?|d_?|g_)(?=.)"
-    return re.sub(of, "", re.sub(r"_?(grads?|gradient)$", "", name))
+    return re.sub(of, "", re.sub(r"_?(grads?|gradient)$|(?<=_[A-Za-z])_d$", "", name))
 
 
 def same(a: str, b: str) -> bool:

@@ -136,13 +136,19 @@ class Forward:
 
 @dataclass
 class Failures:
-    """What became of the ways that were tried; the one that came furthest is told, and the best forward pass that ran kept."""
+    """What became of the ways that were tried; the one that came furthest is told, and the best forward pass that ran kept.
 
-    furthest: tuple[int, str, BaseException] | None = None
+    missing   one that wanted a module that is not installed: however far another came, this is what is to be mended
+    """
+
+    furthest: tuple[float, str, BaseException] | None = None
+    missing: tuple[str, BaseException] | None = None
     tries: int = 0
     ran: Forward | None = None
 
-    def add(self, stage: int, said: str, error: BaseException) -> None:
+    def add(self, stage: float, said: str, error: BaseException) -> None:
+        if isinstance(error, ModuleNotFoundError):
+            self.missing = self.missing or (said, error)
         if self.furthest is None or stage > self.furthest[0]:
             self.furthest = (stage, said, error)
 
@@ -179,11 +185,12 @@ def shape_words(layout: str) -> str:
     return f"a list of {'1 array' if outer == '1' else 'T arrays' if outer == 'T' else 'T + 1 arrays'} {shape}" if colon else shape
 
 
-def depth(error: BaseException) -> int:
-    """How far a try came: the line of the method that was called, in the user's code, on which it stopped."""
+def depth(error: BaseException) -> float:
+    """How far a try came: the line of the method that was called, in the user's code, on which it stopped, then those of what it calls."""
+    lines: list[int] = []
     traceback = error.__traceback__
     while traceback is not None:
         if str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0] not in ("bptt", "numpy", "contextlib"):
-            return 1000 + traceback.tb_lineno
+            lines.append(traceback.tb_lineno)
         traceback = traceback.tb_next
-    return 1
+    return 1000 + lines[0] + sum(line / 1e5 ** (1 + k) for k, line in enumerate(lines[1:3])) if lines else 1

@@ -59,7 +59,7 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
     forward = guess.forward
     found: dict[str, Place] = {}
     one_call = guess.backward == forward.method
-    returned = words.returned(forward.owner.methods[guess.backward or forward.method])
+    returned = words.names_given(forward.owner.methods[guess.backward or forward.method])
     changed = [p.name for p in forward.parameters if not np.array_equal(done.before[p.name], read(done.root, p.slot))]
     rated = (
         ("rate",) in guess.sources.values()

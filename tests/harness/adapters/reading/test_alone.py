@@ -104,3 +104,11 @@ def test_the_file_that_is_written_for_it_gives_the_same(tmp_path: Path, text: st
     expected, last = subject.implementation.run(params, xs, state)
     assert np.array_equal(ys, expected)
     assert all(np.array_equal(final[s], v) for s, v in last.items())
+
+
+def test_a_module_that_is_not_installed_is_told_however_far_another_reading_came(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("import not_installed_anywhere\n\n\ndef squash(a):\n    return a\n", encoding="utf-8")
+    text = FUNCTIONS.replace("import numpy as np", "import numpy as np\nfrom beside import squash").replace("np.tanh", "squash")
+    (tmp_path / "cells.py").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"No module named 'not_installed_anywhere' .*; wanted it installed"):
+        targets.load(f"{tmp_path / 'cells.py'}:rnn_forward")
