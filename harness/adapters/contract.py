@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from bptt.harness.adapters import said
 from bptt.harness.adapters.equations.adapt import is_text
 from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
@@ -99,7 +101,7 @@ def _subject(impl: Any, spec: str, name: str) -> Subject:
 
 
 #: What an object may say of its form: it is put into that of the contract, and is no field of the subject.
-_FORMS = frozenset({"clip", "clip_norm", "batch_first"})
+_FORMS = frozenset({"clip", "clip_norm", "batch_first", "complex_gradient"})
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,24 @@ class _Said:
 def _as_said(impl: Any, kind: str, options: Mapping[str, Any], where: str) -> _Said:
     """What the object says of itself, done.  Raises UsageError."""
     made = _Said(said.BatchFirst(impl) if options.get("batch_first") else impl)
-    if kind == "cell" and (parts := said.without_final(made.implementation, options)) is not None:
+    at = said.tried(made.implementation, options, network=kind == "network")
+    outputs = at is not None and np.iscomplexobj(at.ys)
+    if at is not None and (names := (*at.complex_names, *(("ys",) if outputs else ()))):
+        made = _by_parts(made, names, outputs, options.get("complex_gradient") == "conjugate")
+        at = said.tried(made.implementation, options, network=kind == "network")
+    if kind == "cell" and at is not None and (parts := said.without_final(at)) is not None:
         made = _with_its_final(made, *parts)
     entries, norm = options.get("clip"), options.get("clip_norm")
     if entries is not None and norm is not None:
         raise UsageError(f"{where} says clip and clip_norm, wanted one of them")
     threshold = norm if entries is None else entries
     return made if threshold is None else _uncut(made, kind, threshold, of_norm=entries is None)
+
+
+def _by_parts(made: _Said, names: tuple[str, ...], outputs: bool, conjugate: bool) -> _Said:
+    sense = "dL/dRe - i dL/dIm, as the class says" if conjugate else "dL/dRe + i dL/dIm"
+    said_so = Detection("complex numbers", f"{', '.join(names)}: judged by real and imaginary parts; a gradient is {sense}")
+    return replace(made, implementation=said.Parts(made.implementation, outputs, conjugate), detected=(*made.detected, said_so))
 
 
 def _with_its_final(made: _Said, inferred: tuple[str, ...], kept: tuple[str, ...]) -> _Said:
@@ -133,7 +146,8 @@ def _with_its_final(made: _Said, inferred: tuple[str, ...], kept: tuple[str, ...
         why = "it starts from zeros here, and its gradient is not judged"
         found.append(Detection("final state", f"{', '.join(kept)} is not given: {why}"))
         undriven = (f"final {', '.join(kept)}: not given, so it starts from zeros at every call, and its gradient is not judged",)
-    return _Said(said.NoFinal(made.implementation, inferred, kept), None, inferred, kept, undriven, tuple(found))
+    whole = said.NoFinal(made.implementation, inferred, kept)
+    return _Said(whole, None, inferred, kept, undriven, (*made.detected, *found))
 
 
 def _uncut(made: _Said, kind: str, threshold: float, of_norm: bool) -> _Said:
@@ -171,8 +185,6 @@ def _flag(value: object, where: str, name: str) -> bool:
 
 
 def _dtype(value: object, where: str, name: str) -> str:
-    import numpy as np
-
     known = ("float32", "float64", "longdouble")
     for dtype in known:
         if value == dtype or (not isinstance(value, str) and value in (np.dtype(dtype), np.dtype(dtype).type)):
@@ -194,6 +206,12 @@ def _steps(value: object, where: str, name: str) -> int:
     return value
 
 
+def _sense(value: object, where: str, name: str) -> str:
+    if value != "conjugate":
+        raise UsageError(f"{where}.{name} is {value!r}, wanted 'conjugate', or nothing where a gradient is dL/dRe + i dL/dIm")
+    return "conjugate"
+
+
 def _like(value: object, where: str, name: str) -> str:
     return value if isinstance(value, str) and is_text(value) else known_cell(value, where)
 
@@ -205,6 +223,7 @@ _CHECKS = {
     "hidden_sizes": _sizes,
     "lengths_of_sequence": _sizes,
     "batch_first": _flag,
+    "complex_gradient": _sense,
     "clip": _scale,
     "clip_norm": _scale,
     "square": _flag,

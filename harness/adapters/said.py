@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,91 @@ class BatchFirst(Wrapped):
 def _turned(value: Any) -> Any:
     """With its first two axes exchanged, where it has two."""
     return np.ascontiguousarray(np.swapaxes(value, 0, 1)) if isinstance(value, np.ndarray) and value.ndim > 1 else value
+
+
+RE, IM = ".re", ".im"
+
+
+class Parts(Wrapped):
+    """Of an object with complex arrays: each is a pair of real ones, "B.re" and "B.im"; complex outputs stand side by side, real parts first.
+
+    A complex gradient is dL/dRe + i dL/dIm, so its parts are those of the pair; `conjugate` where the author says dL/dRe - i dL/dIm.
+    """
+
+    def __init__(self, inner: Any, complex_outputs: bool, conjugate: bool) -> None:
+        super().__init__(inner)
+        self._complex_outputs, self._conjugate = complex_outputs, conjugate
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> Any:
+        return _split(self.inner.init(rng, input_size, hidden_size))
+
+    def zero_state(self, params: Arrays, batch_size: int) -> Any:
+        return _split(self.inner.zero_state(_whole(params), batch_size))
+
+    def run(self, params: Arrays, xs: Array, state: Arrays, **more: Any) -> tuple[Any, Any]:
+        ys, final = self.inner.run(_whole(params), xs, _whole(state), **more)
+        return np.concatenate([ys.real, ys.imag], axis=-1) if self._complex_outputs else ys, _split(final)
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays, **more: Any) -> tuple[Any, Any, Any]:
+        H = dys.shape[-1] // 2
+        dys = dys[..., :H] + 1j * dys[..., H:] if self._complex_outputs else dys
+        given = self._in_its_sense(dys), {name: self._in_its_sense(value) for name, value in _whole(dfinal).items()}
+        dparams, dxs, dstate = self.inner.backward(_whole(params), xs, _whole(state), *given, **more)
+        return self._gradients(dparams, params), dxs, self._gradients(dstate, state)
+
+    def loss(self, params: Arrays, inputs: Any, targets: Any, state: Arrays, **more: Any) -> tuple[Any, Any]:
+        value, dparams, *rest = self.inner.loss(_whole(params), inputs, targets, _whole(state), **more)
+        return value, self._gradients(dparams, params), *rest
+
+    def batch(self, rng: np.random.Generator, params: Arrays, T: int, N: int) -> Any:
+        return self.inner.batch(rng, _whole(params), T, N)
+
+    @property
+    def masks(self) -> Any:
+        made = self.inner.masks
+        return lambda rng, params, T, N: made(rng, _whole(params), T, N)
+
+    def _in_its_sense(self, value: Array) -> Array:
+        return np.conj(value) if self._conjugate and np.iscomplexobj(value) else value
+
+    def _gradients(self, given: Any, of: Arrays) -> Any:
+        """Those of complex arrays as pairs, also where a real one was given; all else as it came."""
+        if not isinstance(given, Mapping):
+            return given
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            if name + RE not in of or value is None:
+                found[name] = value
+            else:
+                own = self._in_its_sense(np.asarray(value))
+                found |= {name + RE: np.array(own.real), name + IM: np.array(own.imag)}
+        return found
+
+
+def _split(arrays: Any) -> Any:
+    if not isinstance(arrays, Mapping):
+        return arrays
+    found: dict[str, Any] = {}
+    for name, value in arrays.items():
+        if np.iscomplexobj(value):
+            found |= {name + RE: np.array(np.real(value)), name + IM: np.array(np.imag(value))}
+        else:
+            found[name] = value
+    return found
+
+
+def _whole(parts: Arrays) -> dict[str, Array]:
+    """Arrays by their own names.  Raises TypeError where a part is complex itself: complex steps are for real numbers."""
+    found: dict[str, Array] = {}
+    for name, value in parts.items():
+        if name.endswith(RE):
+            imaginary = parts[name.removesuffix(RE) + IM]
+            if np.iscomplexobj(value) or np.iscomplexobj(imaginary):
+                raise TypeError("its own numbers are complex: they are judged by their parts")
+            found[name.removesuffix(RE)] = np.asarray(value + 1j * imaginary)
+        elif not name.endswith(IM):
+            found[name] = value
+    return found
 
 
 class NoFinal(Wrapped):
@@ -130,11 +216,23 @@ class UncutLoss(Wrapped):
         return float(np.real(moved(1e-5) - moved(-1e-5))) / 2e-5
 
 
-def without_final(inner: Any, options: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The states whose final value the last output stands for, and those that the cell keeps to itself; None where it returns them all.
+@dataclass(frozen=True)
+class Tried:
+    """What an object gives at small sizes.   ys, final are None for a network"""
 
-    Told by one run at small sizes; None where that fails, which the first check will say.
-    """
+    params: Arrays
+    state: Arrays
+    ys: Any = None
+    final: Any = None
+
+    @property
+    def complex_names(self) -> tuple[str, ...]:
+        """Parameters and states that are complex."""
+        return tuple(name for name, value in (*self.params.items(), *self.state.items()) if np.iscomplexobj(value))
+
+
+def tried(inner: Any, options: Mapping[str, Any], network: bool) -> Tried | None:
+    """One run at small sizes, of a network what it is made of alone; None where that fails, which the first check will say."""
     rng = np.random.default_rng(0)
 
     def size(name: str, usual: int) -> int:
@@ -146,13 +244,22 @@ def without_final(inner: Any, options: Mapping[str, Any]) -> tuple[tuple[str, ..
         with np.errstate(all="ignore"):
             params = inner.init(rng, D, H)
             state = inner.zero_state(params, N)
-            ys, final = inner.run(params, rng.normal(size=(T, N, D)), state)
-        missing = [s for s in state if s not in (final or {})]
+            ys, final = (None, None) if network else inner.run(params, rng.normal(size=(T, N, D)), state)
+        return Tried(dict(params), dict(state), ys, final)
+    except Exception:  # the user's code, at sizes of ours, may raise anything
+        return None
+
+
+def without_final(at: Tried) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The states whose final value the last output stands for, and those that the cell keeps to itself; None where it returns them all."""
+    try:
+        final = at.final or {}
+        missing = [s for s in at.state if s not in final]
         if not missing:
             return None
-        there = any(np.array_equal(final[s], ys[-1]) for s in state if s in (final or {}))  # then no other stands for the output
-        alike = [] if there else [s for s in missing if np.shape(state[s]) == np.shape(ys[-1])]
-    except Exception:  # the user's code, at sizes of ours, may raise anything
+        there = any(np.array_equal(final[s], at.ys[-1]) for s in at.state if s in final)  # then no other stands for the output
+        alike = [] if there else [s for s in missing if np.shape(at.state[s]) == np.shape(at.ys[-1])]
+    except Exception:  # it may give anything
         return None
     inferred = tuple(s for s in alike if not (len(alike) > 1 and s != _hidden(alike)))
     return inferred, tuple(s for s in missing if s not in inferred)

@@ -106,6 +106,100 @@ class OwnNames(Elman):
         return d | {"h0": dstart["h"].sum(0), "x": dxs.sum((0, 1))}, dxs, {}
 
 
+class Complex:
+    """s_t = lam s_(t-1) + x_t B with complex numbers, handed out as they are.   `carry` makes of lam what the state goes back with."""
+
+    carry: Any = staticmethod(np.conj)
+    sense: Any = staticmethod(lambda d: d)
+
+    def init(self, rng: Any, input_size: int, hidden_size: int) -> Any:
+        def drawn(*shape: int) -> Any:
+            return 0.5 * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+        return {"lam": drawn(hidden_size), "B": drawn(input_size, hidden_size)}
+
+    def zero_state(self, params: Any, batch_size: int) -> Any:
+        return {"s": np.zeros((batch_size, len(params["lam"])), params["lam"].dtype)}
+
+    def run(self, params: Any, xs: Any, state: Any) -> Any:
+        states = [state["s"]]
+        for x in xs:
+            states.append(params["lam"] * states[-1] + x @ params["B"])
+        return np.array(states[1:]), {"s": states[-1]}
+
+    def backward(self, params: Any, xs: Any, state: Any, dys: Any, dfinal: Any) -> Any:
+        states = [state["s"], *Complex.run(self, params, xs, state)[0]]
+        d, ds, dxs = {k: np.zeros_like(v) for k, v in params.items()}, self.sense(dfinal["s"]), np.zeros_like(xs)
+        for t in reversed(range(len(xs))):
+            ds = ds + self.sense(dys[t])
+            d["lam"] += (ds * states[t].conj()).sum(0)
+            d["B"] += xs[t].T @ ds
+            dxs[t] = (ds @ params["B"].conj().T).real
+            ds = ds * self.carry(params["lam"])
+        return {k: self.sense(v) for k, v in d.items()}, dxs, {"s": self.sense(ds)}
+
+
+class ComplexInside(Complex):
+    """Its outputs are the real parts of its states."""
+
+    def run(self, params: Any, xs: Any, state: Any) -> Any:
+        ys, final = super().run(params, xs, state)
+        return ys.real, final
+
+
+class Conjugates(Complex):
+    """Its gradients are dL/dRe - i dL/dIm, and it says so."""
+
+    complex_gradient = "conjugate"
+    sense = staticmethod(np.conj)
+
+
+@pytest.mark.parametrize("form", [Complex, ComplexInside, Conjugates])
+def test_complex_numbers_are_judged_by_their_parts_and_a_lost_conjugate_is_found(form: type) -> None:
+    run = check(form, isolate=False)
+    assert run.exit_code == 0 and not [r for r in run.run.results if r.finding is not None], run.text()
+    run = check(type("Lost", (form,), {"carry": staticmethod(lambda lam: lam)}), isolate=False, select=["CON170", "GRD110", "GRD120"])
+    assert [r.check for r in run.failed] == ["GRD120"]
+    assert run["GRD120"].finding is not None and run["GRD120"].finding.where.tensor in ("s.re0", "s.im0")
+
+
+def test_a_convention_of_complex_gradients_that_is_not_said_is_found() -> None:
+    assert check(type("Unsaid", (Conjugates,), {"complex_gradient": None}), isolate=False, select=["gradient"]).exit_code == 1
+    with pytest.raises(UsageError, match="wanted 'conjugate'"):
+        adapt(type("Odd", (Conjugates,), {"complex_gradient": "other"}), "odd", None)
+
+
+def test_a_complex_gradient_of_real_numbers_is_still_of_the_wrong_kind() -> None:
+    class Unreal(Elman):
+        def backward(self, *given: Any) -> Any:
+            d, dxs, dstate = super().backward(*given)
+            return {k: v + 0j for k, v in d.items()}, dxs, dstate
+
+    finding = check(Unreal, isolate=False, select=["CON170"])["CON170"].finding
+    assert finding is not None and "has dtype complex128, wanted float64" in finding.headline
+
+
+class ComplexNetwork(Complex):
+    """The sum of squares of the real part of its last state."""
+
+    run: Any = None
+
+    def batch(self, rng: Any, params: Any, T: int, N: int) -> Any:
+        return rng.normal(size=(T, N, len(params["B"]))), np.zeros(N)
+
+    def loss(self, params: Any, inputs: Any, targets: Any, state: Any) -> Any:
+        ys, final = Complex.run(self, params, inputs, state)
+        dparams, _, _ = super().backward(params, inputs, state, np.zeros_like(ys), {"s": final["s"].real + 0j})
+        return 0.5 * (final["s"].real ** 2).sum(), dparams
+
+
+def test_a_network_with_complex_weights_is_judged_by_their_parts() -> None:
+    assert check(ComplexNetwork, isolate=False).exit_code == 0
+    wrong = type("Lost", (ComplexNetwork,), {"carry": staticmethod(lambda lam: lam)})
+    run = check(wrong, isolate=False, select=["gradient"])
+    assert [r.check for r in run.failed] == ["GRD220"]
+
+
 FORMS = [Cut, CutNorm, BatchFirst, NoFinal, SomeLengths, OwnNames]
 
 
