@@ -54,7 +54,7 @@ RE, IM = ".re", ".im"
 
 
 class Parts(Wrapped):
-    """Of an object with complex arrays: each is a pair of real ones, "B.re" and "B.im"; complex outputs stand side by side, real parts first.
+    """Of an object with complex arrays: each is a pair of real ones, "B.re" and "B.im"; of outputs the two stand side by side.
 
     A complex gradient is dL/dRe + i dL/dIm, so its parts are those of the pair; `conjugate` where the author says dL/dRe - i dL/dIm.
     """
