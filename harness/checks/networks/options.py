@@ -126,7 +126,7 @@ def _masks(context: CheckContext, case: Case, call: int) -> Masks:
     for name, mask in named_masks(masks).items():
         if mask.dtype.kind not in "biuf":
             raise ContractError(f"{where}: {name} has dtype {mask.dtype}, wanted numbers")
-    return masks  # type: ignore[no-any-return]  # seen above
+    return masks
 
 
 def _shown(values: Array) -> str:
