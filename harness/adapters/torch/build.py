@@ -137,13 +137,10 @@ class Recipe:
         here = self.make is not None and wants_cuda(self.make)
         try:
             with _memory_is_nan(), OnCpu() if here else nullcontext():
-                module = (
-                    self.make(**self.arguments(D, H))
-                    if self.make is not None
-                    else None
-                    if self.instance is None
-                    else own_copy(self.instance)
-                )
+                if self.make is not None:
+                    module = self.make(**self.arguments(D, H))
+                else:
+                    module = None if self.instance is None else own_copy(self.instance)
         except Exception as error:  # whatever a user's constructor raises is told, never swallowed
             wanted = "a module that copy.deepcopy can copy" if self.make is None else "a torch.nn.Module of these sizes"
             raise UsageError(f"{self.spec}: {self.call(D, H)} raised {one_line(error)}, wanted {wanted}") from error
