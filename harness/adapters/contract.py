@@ -124,8 +124,11 @@ def _as_said(impl: Any, kind: str, options: Mapping[str, Any], where: str) -> _S
     if at is not None and (names := (*at.complex_names, *(("ys",) if outputs else ()))):
         made = _by_parts(made, names, outputs, options.get("complex_gradient") == "conjugate")
         at = said.tried(made.implementation, options, network=kind == "network")
-    if kind == "cell" and at is not None and (parts := said.without_final(at)) is not None:
-        made = _with_its_final(made, *parts)
+    if kind == "cell" and at is not None:
+        inferred, kept = said.without_final(at) or ((), ())
+        counted = said.whole_numbers(at)
+        if inferred or kept or counted:
+            made = _with_its_final(made, inferred, tuple(name for name in kept if name not in counted), counted)
     entries, norm = options.get("clip"), options.get("clip_norm")
     if entries is not None and norm is not None:
         raise UsageError(f"{where} says clip and clip_norm, wanted one of them")
@@ -139,15 +142,19 @@ def _by_parts(made: _Said, names: tuple[str, ...], outputs: bool, conjugate: boo
     return replace(made, implementation=said.Parts(made.implementation, outputs, conjugate), detected=(*made.detected, said_so))
 
 
-def _with_its_final(made: _Said, inferred: tuple[str, ...], kept: tuple[str, ...]) -> _Said:
+def _with_its_final(made: _Said, inferred: tuple[str, ...], kept: tuple[str, ...], counted: tuple[str, ...]) -> _Said:
     found = [Detection("final state", f"{', '.join(inferred)} is not given: the last output stands for it")] if inferred else []
     undriven: tuple[str, ...] = ()
     if kept:
         why = "it starts from zeros here, and its gradient is not judged"
         found.append(Detection("final state", f"{', '.join(kept)} is not given: {why}"))
         undriven = (f"final {', '.join(kept)}: not given, so it starts from zeros at every call, and its gradient is not judged",)
-    whole = said.NoFinal(made.implementation, inferred, kept)
-    return _Said(whole, None, inferred, kept, undriven, (*made.detected, *found))
+    if counted:
+        why = "whole numbers, which start as zero_state has them at every call"
+        found.append(Detection("state", f"{', '.join(counted)}: {why}"))
+        undriven += (f"state {', '.join(counted)}: {why}",)
+    inside = (*kept, *counted)
+    return _Said(said.NoFinal(made.implementation, inferred, inside), None, inferred, inside, undriven, (*made.detected, *found))
 
 
 def _uncut(made: _Said, kind: str, threshold: float, of_norm: bool) -> _Said:

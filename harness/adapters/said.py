@@ -136,9 +136,10 @@ def _whole(parts: Arrays) -> dict[str, Array]:
 
 
 class NoFinal(Wrapped):
-    """Of a cell that does not return all of its final state.
+    """Of a cell that does not return all of its final state, or counts in it.
 
-    The last output stands for a state of its shape (`inferred`); what is `kept` to itself starts from zeros, and is no state here.
+    The last output stands for a state of its shape (`inferred`); what is `kept` to itself, and a state of whole numbers, a clock or a
+    mask, starts as its zero_state has it, and is no state here.
     """
 
     def __init__(self, inner: Any, inferred: tuple[str, ...], kept: tuple[str, ...]) -> None:
@@ -150,22 +151,23 @@ class NoFinal(Wrapped):
 
     def _state(self, params: Arrays, state: Arrays, N: int) -> dict[str, Array]:
         dtype = next(iter(params.values())).dtype
-        zeros = self.inner.zero_state(params, N)
-        return {s: np.asarray(state[s]) if s in state else np.zeros(np.shape(v), dtype) for s, v in zeros.items()}
+        start = {s: np.asarray(v) for s, v in self.inner.zero_state(params, N).items()}
+        zeros = {s: v if v.dtype.kind in "iub" else np.zeros(v.shape, dtype) for s, v in start.items()}
+        return {s: np.asarray(state[s]) if s in state else v for s, v in zeros.items()}
 
-    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Any]]:
-        ys, final = self.inner.run(params, xs, self._state(params, state, xs.shape[1]))
+    def run(self, params: Arrays, xs: Array, state: Arrays, **more: Any) -> tuple[Any, dict[str, Any]]:
+        ys, final = self.inner.run(params, xs, self._state(params, state, xs.shape[1]), **more)
         given = dict(final or {})
         return ys, {s: given[s] if s in given else np.array(ys[-1]) for s in state}
 
-    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> tuple[Any, Any, Any]:
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays, **more: Any) -> tuple[Any, Any, Any]:
         """What would be the gradient of the final state is added to that of the last output."""
         dys = np.array(dys)
         for s in self._inferred:
             dys[-1] += dfinal[s]
         whole = self._state(params, state, xs.shape[1])
         handed = {s: np.zeros_like(v) if s in (*self._inferred, *self._kept) else dfinal[s] for s, v in whole.items()}
-        dparams, dxs, dstate = self.inner.backward(params, xs, whole, dys, handed)
+        dparams, dxs, dstate = self.inner.backward(params, xs, whole, dys, handed, **more)
         return dparams, dxs, {s: v for s, v in (dstate or {}).items() if s not in self._kept}
 
 
@@ -248,6 +250,11 @@ def tried(inner: Any, options: Mapping[str, Any], network: bool) -> Tried | None
         return Tried(dict(params), dict(state), ys, final)
     except Exception:  # the user's code, at sizes of ours, may raise anything
         return None
+
+
+def whole_numbers(at: Tried) -> tuple[str, ...]:
+    """States that count: they are never moved, and have no gradient."""
+    return tuple(name for name, value in at.state.items() if np.asarray(value).dtype.kind in "iub")
 
 
 def without_final(at: Tried) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

@@ -20,7 +20,10 @@ def draw(subject: Subject, case: Case) -> Data:
     times = 4.0 if case.regime == "large" else 1.0
     try:
         xs = (times * _bounded(rng, (case.T, case.N, case.D), 2.5)).astype(case.dtype)
-        state = {name: (0.6 * times * _bounded(rng, value.shape, 2.5)).astype(case.dtype) for name, value in template.items()}
+        state = {
+            name: value.copy() if value.dtype.kind in "iub" else (0.6 * times * _bounded(rng, value.shape, 2.5)).astype(case.dtype)
+            for name, value in template.items()
+        }
     except (MemoryError, ValueError) as error:  # ValueError: more entries than an array can have
         raise ContractError(f"{subject.name}: inputs and states of {case} do not fit in memory ({error})") from error
     if case.regime == "zeros":

@@ -260,7 +260,7 @@ def _changes(context: CheckContext, data: Data, state: dict[str, Array], ys: Arr
 def _whole_state(context: CheckContext, data: Data) -> None:
     """An LSTM that starts its c at zero and keeps it to itself cannot be continued; nothing it returns says that it could."""
     if context.subject.kept_inside:
-        raise NotApplicable(f"it does not return its final {', '.join(context.subject.kept_inside)}: it cannot be continued")
+        raise NotApplicable(f"its final {', '.join(context.subject.kept_inside)} is not returned, or not handed in: it cannot be continued")
     inferred = set(context.subject.inferred_final)
     H = next(iter(data.state.values())).shape[-1]
     four_blocks = any(4 * H in v.shape for v in data.params.values())

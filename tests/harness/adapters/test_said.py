@@ -179,6 +179,45 @@ def test_a_complex_gradient_of_real_numbers_is_still_of_the_wrong_kind() -> None
     assert finding is not None and "has dtype complex128, wanted float64" in finding.headline
 
 
+class Clockwork(Elman):
+    """Every second unit moves at even times alone; the time is a state, a whole number for each row."""
+
+    rest = 1.0
+
+    def zero_state(self, params: Any, batch_size: int) -> Any:
+        return super().zero_state(params, batch_size) | {"clock": np.zeros(batch_size, np.int64)}
+
+    def run(self, params: Any, xs: Any, state: Any) -> Any:
+        tape = self.tape(params, xs, state)
+        return np.array([h for *_, h in tape]), {"h": tape[-1][-1], "clock": state["clock"] + len(xs)}
+
+    def tape(self, params: Any, xs: Any, state: Any) -> Any:
+        found, h, clock = [], state["h"], state["clock"]
+        assert clock.dtype.kind == "i"
+        for x in xs:
+            moves = (clock[:, None] % (1 + np.arange(h.shape[1]) % 2) == 0).astype(float)
+            new = np.tanh(x @ params["W"] + h @ params["U"] + params["b"])
+            found.append((x, h, moves, new, moves * new + (1 - moves) * h))
+            h, clock = found[-1][-1], clock + 1
+        return found
+
+    def backward(self, params: Any, xs: Any, state: Any, dys: Any, dfinal: Any) -> Any:
+        d, dxs, dh = {k: np.zeros_like(v) for k, v in params.items()}, np.zeros_like(xs), dfinal["h"]
+        for t, (x, h, moves, new, _) in reversed(list(enumerate(self.tape(params, xs, state)))):
+            dh = dh + dys[t]
+            da = dh * moves * (1 - new**2)
+            d["W"], d["U"], d["b"] = d["W"] + x.T @ da, d["U"] + h.T @ da, d["b"] + da.sum(0)
+            dxs[t], dh = da @ params["W"].T, da @ params["U"].T + self.rest * (1 - moves) * dh
+        return d, dxs, {"h": dh}
+
+
+def test_a_state_of_whole_numbers_is_handed_in_as_it_is_and_never_moved() -> None:
+    run = check(Clockwork, isolate=False)
+    assert run.exit_code == 0 and not [r for r in run.run.results if r.finding is not None], run.text()
+    finding = check(type("Lost", (Clockwork,), {"rest": 0.0}), isolate=False, select=["GRD110", "GRD120", "GRD130"])["GRD130"].finding
+    assert finding is not None and finding.causes[0].fix is not None and "dh" in finding.causes[0].fix
+
+
 class ComplexNetwork(Complex):
     """The sum of squares of the real part of its last state."""
 
