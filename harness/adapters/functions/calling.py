@@ -62,16 +62,23 @@ class Call:
         return [self._back(value) for value in found], Kept(given, tuple(found), tuple(rest))
 
     def gradients(self, kept: Kept, cotangents: Sequence[Array | None]) -> dict[str, Array]:
-        """Of the sum of <cotangent, result>, by autograd; absent where autograd gives None."""
+        """Of the sum of <cotangent, result>, by autograd; absent where autograd gives None.
+
+        A result whose cotangent is zero is left out of the sum, as a loss leaves out what it does not read: a backward of one's own may
+        get None for it. What nothing else leads to has a gradient of zero then.
+        """
         import torch
 
         leaves = {name: value for name, value in kept.given.items() if isinstance(value, torch.Tensor) and value.requires_grad}
         pairs = [(r, v) for r, v in zip(kept.results, cotangents, strict=True) if v is not None and r.requires_grad]
         if not leaves or not pairs:
             return {}
-        vs = [self._tensor(v).to(r.dtype) for r, v in pairs]
+        read = [(r, v) for r, v in pairs if np.any(v)] or pairs
+        vs = [self._tensor(v).to(r.dtype) for r, v in read]
         with self._around():
-            found = torch.autograd.grad([r for r, _ in pairs], list(leaves.values()), vs, retain_graph=True, allow_unused=True)
+            found = torch.autograd.grad([r for r, _ in read], list(leaves.values()), vs, retain_graph=True, allow_unused=True)
+        if len(read) < len(pairs):
+            found = tuple(torch.zeros_like(leaf) if g is None else g for g, leaf in zip(found, leaves.values(), strict=True))
         return {name: self._back(g) for name, g in zip(leaves, found, strict=True) if g is not None}
 
     def _called(self, given: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -87,6 +87,7 @@ class _Made:
             ys, final = self._unrolled(module, x, first)
         outs = [(ys, dys), *((final[name], dfinal[name]) for name in final if name in dfinal)]
         outs = [(out, d) for out, d in outs if out.requires_grad]
+        outs = [(out, d) for out, d in outs if np.any(d)] or outs
         weights = {name: p for name, p in module.named_parameters() if parts.has(name, params) and p.requires_grad}
         leaves = {f"dL/d{name}": p for name, p in weights.items()} | {"dL/dxs": x} | {f"dL/d{k}0": h for k, h in first.items()}
         ds = [torch.from_numpy(np.array(d, order="C")).to(out.dtype) for out, d in outs]

@@ -286,8 +286,13 @@ class _Graph:
     frozen: _Frozen
 
     def gradients(self, dys: Array, dfinal: Arrays, keep: bool = False) -> _Gradients:
-        """Of <dys, ys> + <dfinal, final>; zero where no path leads.   keep: for another backward pass"""
+        """Of <dys, ys> + <dfinal, final>; zero where no path leads.   keep: for another backward pass
+
+        What has a cotangent of zero is left out of the sum, as a loss leaves out what it does not read: a backward of one's own may get
+        None for it.
+        """
         outs = [(self.ys, dys), *((self.final[name], dfinal[name]) for name in self.final if name in dfinal)]
+        outs = [(out, d) for out, d in outs if np.any(d)] or outs
         reached = [(out, tensor_of(d, out.dtype)) for out, d in outs if out.requires_grad]
         leaves = [*self.weights.values(), self.x, *self.state.values()]
         grads: dict[int, torch.Tensor | None] = {}

@@ -84,6 +84,80 @@ class LayerWithWrongNumber(Layer):
     scan = WrongNumber
 
 
+class Ends(torch.autograd.Function):
+    """s_t = a s_(t-1) + x_t: all states, and the last one once more.  A cotangent that nothing reads is None."""
+
+    @staticmethod
+    def forward(ctx: Any, xs: Any, s: Any, a: Any) -> Any:
+        ctx.set_materialize_grads(False)
+        states = [s]
+        for x in xs:
+            states.append(a * states[-1] + x)
+        ctx.save_for_backward(a, torch.stack(states))
+        return torch.stack(states[1:]), states[-1].clone()
+
+    @staticmethod
+    def nothing(dys: Any, ds: Any) -> bool:
+        return dys is None and ds is None
+
+    @classmethod
+    def backward(cls, ctx: Any, dys: Any, ds: Any) -> Any:
+        a, states = ctx.saved_tensors
+        if cls.nothing(dys, ds):
+            return None, None, None
+        d, dxs, da = torch.zeros_like(states[0]) if ds is None else ds, [], torch.zeros_like(a)
+        for t in reversed(range(len(states) - 1)):
+            d = d if dys is None else d + dys[t]
+            dxs.insert(0, d)
+            da = da + (d * states[t]).sum(0)
+            d = d * a
+        return torch.stack(dxs), d, da
+
+
+class NeedsBoth(Ends):
+    """Where one cotangent is None nothing comes back."""
+
+    @staticmethod
+    def nothing(dys: Any, ds: Any) -> bool:
+        return dys is None or ds is None
+
+
+class Decay(torch.nn.Module):
+    scan: Any = Ends
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.W = torch.nn.Parameter(torch.randn(input_size, hidden_size))
+        self.a = torch.nn.Parameter(torch.rand(hidden_size))
+
+    def forward(self, xs: Any, s: Any) -> Any:
+        return self.scan.apply(xs @ self.W, s, self.a)
+
+
+class DecayNeedsBoth(Decay):
+    scan = NeedsBoth
+
+
+def decay(x: Any, a: Any, s0: Any) -> Any:
+    """x: (T, N, D), a: (D,), s0: (N, D)"""
+    return Ends.apply(x, s0, a)
+
+
+def decay_needs_both(x: Any, a: Any, s0: Any) -> Any:
+    """x: (T, N, D), a: (D,), s0: (N, D)"""
+    return NeedsBoth.apply(x, s0, a)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "id"),
+    [(Decay, DecayNeedsBoth, "GRD110"), pytest.param(decay, decay_needs_both, "GRD300", marks=pytest.mark.thorough)],
+)
+def test_what_a_loss_does_not_read_has_no_cotangent(right: Any, wrong: Any, id: str) -> None:
+    assert check(right, isolate=False, select=[id]).ok
+    finding = check(wrong, isolate=False, select=[id])[id].finding
+    assert finding is not None and finding.code == "BUG" and finding.observed == 0
+
+
 class Recomputed(Layer):
     """Its scan is computed a second time on the way back."""
 
