@@ -247,6 +247,8 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
         if isinstance(two, Point) and two is not at and two.wrong:  # of two steps only the last hands anything back
             backward, places = _backward(subject, two), [*_places(subject, two, at), places[1]]
         texts = Rewritten() if backward is None else rewrites(backward, places, budget.part(2))
+        if len(texts.whole) > 1 and (scaled := _scaled_alike(at, beside, budget.part(6))):
+            return _causes(subject, at, beside, (scaled,), budget)  # one factor, rather than several lines
         if causes := _by_texts(subject, at, beside, texts, budget):
             return causes
         single = one_mistake(at, beside, budget.part(3))
@@ -266,6 +268,13 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
                 return tuple(sorted((words.rewritten(one.frame, one.said), *rest), key=lambda c: c.source.line if c.source else 0))
         return line
     return ()
+
+
+def _scaled_alike(at: Point, beside: Point, budget: Budget) -> Edit | None:
+    """The one factor that every parameter's gradient has too many."""
+    single = one_mistake(at, beside, budget)
+    edits = single[0].edits if single else ()
+    return edits[0] if len(edits) == 1 and edits[0].act == "times" and words.is_parameter(at, edits[0]) else None
 
 
 def _sure(causes: tuple[Cause, ...]) -> bool:

@@ -236,7 +236,7 @@ def _others(block: Block, atoms: Sequence[ast.expr], values: Mapping[str, Array]
             if value.shape == own.shape:
                 yield (*block.span(n), name)
             if value.ndim == 2 and value.shape[::-1] == own.shape:
-                yield (*block.span(n), f"{name}.T")
+                yield (*block.span(n), name.removesuffix(".T") if name.endswith(".T") else f"{name}.T")
 
 
 def _everywhere(block: Block, other: Sequence[Change]) -> Iterator[tuple[Change, ...]]:

@@ -39,6 +39,17 @@ _FACTOR = {
     "D": "is D times too large (D inputs)",
     "1/D": "is divided by D, the number of inputs",
 }
+#: What to do where every gradient has one factor too many.
+_ONCE = {
+    "-1": "turn the sign of what backward begins with, or of what it gives",
+    "2": "look for what makes it twice: a factor 2 too many in a derivative, or a share that is added twice",
+    "1/2": "look for the half: a factor 1/2 too many, or a derivative that lacks its 2",
+    "1/N": "add up over the batch, without / N: a mean belongs to the loss",
+    "1/T": "add up over the steps, without / T: a mean belongs to the loss",
+    "N": "add up over the batch once, without * N",
+    "T": "add it once, not once a step",
+}
+_ONCE_ELSE = "differentiate the sum, once"
 _INSIDE = {
     "0": "is left out",
     "-1": "has the wrong sign",
@@ -248,11 +259,11 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
                 return f"{dp} gets nothing from {y}{when}", "edge-missing", f"{dp} += {term}"
             return f"{dp} takes no share from {y}{when}: the term {term} is missing", "edge-missing", f"{dp} += {term}"
         if edit.more and edit.target[0][1].startswith("output"):
-            return f"every gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", "differentiate the sum, once"
+            return f"every gradient {_FACTOR.get(edit.factor, edit.factor)}", "all-scaled", _ONCE.get(edit.factor, _ONCE_ELSE)
         if is_parameter(point, edit):
             what = f"is {edit.factor} times what it should be" if _is_number(edit.factor) else edit.factor
             who = "every parameter's gradient" if _all_parameters(point, edit) else f"the gradient of each of {_whose(point, edit)}"
-            return f"{who} {_FACTOR.get(edit.factor, what)}", "all-scaled", "differentiate the sum, once"
+            return f"{who} {_FACTOR.get(edit.factor, what)}", "all-scaled", _ONCE.get(edit.factor, _ONCE_ELSE)
         words = _FACTOR.get(edit.factor, f"is {float(edit.factor):.6g} times what it should be" if _is_number(edit.factor) else "")
         share = f"the share of {y} in {dp}" if dp not in (y, dy) else dp
         return f"{share} {words}{when}", "edge-scaled", f"{dp} += {term}"

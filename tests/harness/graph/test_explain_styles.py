@@ -94,3 +94,58 @@ def test_another_array_under_the_same_name_is_told_as_that(tmp_path: Path) -> No
     subject, _ = planted(BOTH_WAYS, "self.back(self.x[:, ::-1], self.B", "self.back(self.x, self.B", tmp_path, "BothWays")
     causes = why(subject).causes
     assert "built with another x[:, t] than the one that went through the forward pass" in causes[0].hypothesis
+
+
+READ_OUT = """
+import numpy as np
+
+
+class Affine:
+    def __init__(self, n_in, n_out):
+        self.W, self.b = np.random.randn(n_out, n_in), np.zeros((n_out, 1))
+
+    def forward(self, a):
+        self.a, self.ones = a, np.ones((len(a), 1))
+        return a @ self.W.T + self.ones @ self.b.T
+
+    def backward(self, dz):
+        dW, db = dz.T @ self.a, dz.T @ self.ones
+        self.dW = dW / 1
+        self.db = db / 1
+        return dz @ self.W
+
+
+class LastState:
+    def __init__(self, input_size, hidden_size, output_size):
+        self.Wx, self.Wh = np.random.randn(hidden_size, input_size), np.random.randn(hidden_size, hidden_size)
+        self.dWx, self.dWh = np.zeros_like(self.Wx), np.zeros_like(self.Wh)
+        self.out = Affine(hidden_size, output_size)
+
+    def forward(self, x):
+        self.x, self.hs = x, [np.zeros((len(x), len(self.Wh)))]
+        for t in range(x.shape[1]):
+            self.hs.append(np.tanh(x[:, t] @ self.Wx.T + self.hs[-1] @ self.Wh.T))
+        return self.out.forward(self.hs[-1])
+
+    def backward(self, dy):
+        dh = self.out.backward(dy)
+        for t in range(self.x.shape[1] - 1, -1, -1):
+            da = dh * (1 - self.hs[t + 1] ** 2)
+            self.dWx += (self.x[:, t].T @ da).T / 1
+            self.dWh += (self.hs[t].T @ da).T / 1
+            dh = da @ self.Wh
+        return dh
+"""
+
+
+def test_a_mean_over_the_batch_in_every_layer_is_one_cause(tmp_path: Path) -> None:
+    """Each layer divides its own gradients by N, and hands on what is right: no line of what is handed on is told as wrong."""
+    text = READ_OUT.replace("self.dW = dW / 1", "self.dW = dW / len(dz)").replace("self.db = db / 1", "self.db = db / len(dz)")
+    subject, _ = planted(text.replace("/ 1\n", "/ len(da)\n"), "d", "d", tmp_path, "LastState")
+    causes = why(subject).causes
+    assert [(cause.code, cause.fix) for cause in causes] == [
+        ("all-scaled", "add up over the batch, without / N: a mean belongs to the loss")
+    ]
+    assert "every parameter's gradient is divided by N" in causes[0].hypothesis
+    right, _ = planted(READ_OUT, "d", "d", tmp_path, "LastState")
+    assert why(right).causes == ()
