@@ -171,6 +171,12 @@ class Form:
             raise ContractError(f"the module returned {describe(y)} as its output, wanted a tensor")
         return y, final
 
+    def beside(self, result: Any) -> list[torch.Tensor]:
+        """What a layer that returns no state gives beside its outputs: the last of them, its attention, a sum."""
+        if self.kind != "layer" or self.returns != "ys" or self.listed or self.last:
+            return []
+        return flattened(opened(result))[1:]
+
     def _parts(self, result: Any) -> tuple[Any, dict[str, torch.Tensor]]:
         if self.returns == "ys":
             listed = self.listed and all(isinstance(y, torch.Tensor) for y in result)

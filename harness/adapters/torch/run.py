@@ -116,6 +116,15 @@ class TorchModule:
             _see_through(own, params)
             return self.form.time_major(ys), final
 
+    def beside(self, params: Arrays, xs: Array, state: Arrays, lengths: Array) -> dict[str, Array]:
+        """What a module that takes lengths and returns no state gives beside its outputs, each in its own order of axes."""
+        dtype = _common_dtype(params, xs, state)
+        with default_dtype(dtype, self.complex_zeros, self.wide), torch.no_grad():
+            module, _ = self._loaded(params, dtype)
+            given = {name: tensor_of(value, dtype) for name, value in state.items()}
+            result = module(self.form.native(tensor_of(xs, dtype)), *self.form.given(given), lengths=torch.from_numpy(np.int64(lengths)))
+            return {f"result {k}": _array(value) for k, value in enumerate(self.form.beside(result), start=2)}
+
     def unrolled(
         self, module: torch.nn.Module, xs: torch.Tensor, state: _Tensors, lengths: Array | None = None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

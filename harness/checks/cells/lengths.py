@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.call.cell import Gradients, backward, run
+from bptt.harness.call.guard import called
 from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree
@@ -47,6 +48,10 @@ def what_stands_in_the_padding_does_not_matter(context: CheckContext, case: Case
     for name, value in again_final.items():
         where = Where(tensor=f"final {name}")
         yield agree(f"final {name}", got=final[name], expected=value, tolerance=_close(case), than=than, where=where)
+    beside, beside_again = (_beside(context.subject, at, lengths) for at in (data, Data(data.params, other, data.state)))
+    for name, value in beside_again.items():
+        if len(data.xs) not in value.shape:  # over time it has padding of its own
+            yield agree(name, got=beside[name], expected=value, tolerance=_close(case), than=than, where=Where(tensor=name))
 
 
 @check("LEN120", family="lengths", cases=_CASES, needs=("LEN110",))
@@ -64,6 +69,29 @@ def a_padded_sequence_gives_what_it_gives_alone(context: CheckContext, case: Cas
             where = Where(tensor=f"final {name}")
             mine = final[name][n : n + 1]
             yield agree(f"final {name} of row {n}", got=mine, expected=value, tolerance=_close(case), than=than, where=where)
+    yield from _results_beside(context, case, data, lengths)
+
+
+def _results_beside(context: CheckContext, case: Case, data: Data, lengths: Array) -> Iterator[Evidence]:
+    """The same of what is returned beside the outputs, once for each row and not over time: the axis of the rows is that which shrinks."""
+    together = _beside(context.subject, data, lengths)
+    for n, length in enumerate(lengths if together else ()):
+        alone = _beside(context.subject, _row(context, data, n, length), np.asarray([length]))
+        for name, expected in alone.items():
+            value = together.get(name, np.zeros(0))
+            if value.ndim != expected.ndim:
+                continue
+            differ = [k for k in range(value.ndim) if value.shape[k] != expected.shape[k]]
+            if len(differ) != 1 or (value.shape[differ[0]], expected.shape[differ[0]]) != (len(lengths), 1):
+                continue
+            yield agree(
+                f"{name} of row {n}",
+                got=value.take([n], axis=differ[0]),
+                expected=expected,
+                tolerance=_close(case),
+                than=f"that of its first {length} of {len(data.xs)} steps alone",
+                where=Where(tensor=name),
+            )
 
 
 @check("LEN130", family="lengths", cases=_CASES, needs=("LEN120", "GRD130"))
@@ -136,6 +164,13 @@ def _row(context: CheckContext, data: Data, n: int, length: int) -> Data:
 
 def _run(subject: Subject, data: Data, lengths: Array) -> Run:
     return run(replace(subject, implementation=_WithLengths(subject.implementation, lengths)), data)
+
+
+def _beside(subject: Subject, data: Data, lengths: Array) -> dict[str, Array]:
+    """What it gives beside its outputs and final states, by name; nothing where nobody knows."""
+    method = getattr(subject.implementation, "beside", None)
+    found = called(subject, "run", method, data.params, data.xs, data.state, lengths) if callable(method) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _backward(subject: Subject, data: Data, v: Cotangent, lengths: Array | None) -> Gradients:

@@ -158,6 +158,44 @@ def test_what_a_loss_does_not_read_has_no_cotangent(right: Any, wrong: Any, id: 
     assert finding is not None and finding.code == "BUG" and finding.observed == 0
 
 
+class Encoder(torch.nn.Module):
+    """Outputs, and beside them the last one of each row, as an encoder gives it; no state is handed in."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.GRU(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: Any, lengths: Any) -> Any:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        ys = torch.nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.size(1))[0]
+        return ys, self.last(ys, lengths)
+
+    def last(self, ys: Any, lengths: Any) -> Any:
+        return ys[torch.arange(len(ys)), lengths - 1]
+
+
+class EncoderLastOfThePadding(Encoder):
+    def last(self, ys: Any, lengths: Any) -> Any:
+        return ys[:, -1]
+
+
+class EncoderReadsThePadding(Encoder):
+    def forward(self, x: Any, lengths: Any) -> Any:
+        ys, last = super().forward(x, lengths)
+        return ys, last + x.mean(1, keepdim=True).sum(2)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "failed"), [(Encoder, []), (EncoderLastOfThePadding, ["LEN120"]), (EncoderReadsThePadding, ["LEN110"])]
+)
+def test_what_an_encoder_gives_beside_its_outputs_is_that_of_the_valid_steps(encoder: type, failed: list[str]) -> None:
+    run = check(encoder, isolate=False, select=["LEN100", "LEN110", "LEN120"])
+    assert [r.check for r in run.failed] == failed, run.text()
+    if failed:
+        finding = run[failed[0]].finding
+        assert finding is not None and finding.where.tensor == "result 2"
+
+
 class Recomputed(Layer):
     """Its scan is computed a second time on the way back."""
 
