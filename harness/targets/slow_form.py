@@ -13,14 +13,15 @@ from bptt.harness.subject import Detection, Subject
 #: Words for the way in which a function computes what it is called after: step by step, and any other.
 _SLOW = re.compile(r"naive|ref(erence)?|slow|seq(uential)?|recurrent|loop|step(wise)?")
 _WAY = re.compile(
-    r"chunk(ed|wise)?|block(ed|wise)?|parallel|fused|fast|opt(imi[sz]ed)?|vectori[sz]ed|assoc(iative)?|scan|torch|triton|fwd|forward"
+    r"chunk(ed|wise)?|block(ed|wise)?|parallel|fused|fast|opt(imi[sz]ed)?|vectori[sz]ed|assoc(iative)?|scan|torch|triton|fwd|forward|"
+    r"blelloch|hillis|steele|kogge|stone|sklansky|heinsen|doubling|tree|kernel|compiled"
 )
 
 
 def over_tensors(module: types.ModuleType) -> list[str]:
     """Functions of torch that a module defines and that none of its others calls."""
     own = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
-    called = frozenset(n for f in own.values() for n in f.__code__.co_names)
+    called = frozenset(n for name, f in own.items() for n in f.__code__.co_names if n != name)
     return [n for n, v in own.items() if not n.startswith("_") and n not in called and is_of_torch(v) and len(words.arguments(v)[0]) >= 2]
 
 
@@ -47,5 +48,6 @@ def _is_slow(name: str) -> bool:
 
 
 def _what(name: str) -> list[str]:
-    """The words of a name but for those that say the way."""
-    return sorted(p for p in name.lower().split("_") if p and not (_SLOW.fullmatch(p) or _WAY.fullmatch(p)))
+    """The words of a name but for those that say the way; a scan, where no other is left."""
+    words = [p for p in name.lower().split("_") if p and not _SLOW.fullmatch(p)]
+    return sorted(p for p in words if not _WAY.fullmatch(p)) or [p for p in words if p == "scan"]

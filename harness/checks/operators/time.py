@@ -11,11 +11,11 @@ from bptt.harness.call import operator as calls
 from bptt.harness.call.operator import Chosen, Outcome, Point
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
+from bptt.harness.checks.evidence import Evidence, Named, NotApplicable, agree, dust
 from bptt.harness.checks.operators import plan
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays, Subject
-from bptt.reports.records import Where
+from bptt.reports.records import Cause, Where
 
 _KINDS = ("operator",)
 #: Longer sequences are cut at a few places: beside each end, and beside each chunk, the usual ones among them.
@@ -155,7 +155,8 @@ def _slices(subject: Subject, arrays: Arrays, start: int, stop: int) -> dict[str
 
 @check("TIM310", family="time", kinds=_KINDS, needs=("CON300",), cases_for=plan.moderate)
 def outputs_do_not_depend_on_later_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
-    """Other inputs from step t on leave the outputs before t as they are (after t, for one that reads in reverse)."""
+    """Other inputs from step t on, and none at all for one without a state, leave the outputs before t as they are (after t, for one that
+    reads in reverse)."""
     plan.exempt(context, "causal", "causality")
     subject, at = context.subject, plan.point(context, case)
     along = _sequences(subject, at, case)
@@ -181,6 +182,37 @@ def outputs_do_not_depend_on_later_inputs(context: CheckContext, case: Case) -> 
                     than=f"those before, though only inputs at steps {changed[0]} to {changed[1] - 1} have changed",
                     where=Where(tensor=name),
                 )
+        if not at.state:
+            yield from _without_the_rest(subject, case, at, whole, kept)
+
+
+def _without_the_rest(subject: Subject, case: Case, at: Point, whole: Outcome, kept: tuple[int, int]) -> Iterator[Evidence]:
+    """The steps that are kept, alone: with a state TIM300 asks this."""
+    alone = calls.run(subject, _part(subject, at, case, *kept, at.state))
+    for name, value in whole.outputs.items():
+        in_time = calls.axis(subject, name, "T")
+        if in_time is None:
+            continue
+        found = agree(
+            name,
+            got=alone.outputs[name],
+            expected=_cut(value, in_time, *kept),
+            tolerance=plan.tolerance(case),
+            than=f"those of the whole, T={case.T}, when only steps {kept[0]} to {kept[1] - 1} are handed in",
+            where=Where(tensor=name),
+        )
+        yield found if found.holds else replace(found, detail=Named((_OF_ITS_LENGTH,)))
+
+
+#: Nothing later is read, and yet the same steps give other outputs where the sequence ends elsewhere.
+_OF_ITS_LENGTH = Cause(
+    "of-its-length",
+    "outputs depend on where the sequence ends: a rest is put together wrongly, of an odd length, a last chunk that is not full, or "
+    "what is padded to a power of two",
+    "",
+    0.5,
+    "carry the state into the rest; pad with what changes nothing, a = 1 and b = 0",
+)
 
 
 def _several_rows(subject: Subject) -> tuple[Case, ...]:

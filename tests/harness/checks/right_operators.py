@@ -242,6 +242,44 @@ class ScalarDecay(RunningSum):
         return {"w": da * (1 - a**2)}, {"x": dx}, {"s": d}
 
 
+class ByHalves(RunningSum):
+    """Without a state, and put together from pairs of steps: a sequence of odd length has a rest."""
+
+    layout: Mapping[str, str] = {"x": "N T D", "y": "N T D"}
+    exempt: Mapping[str, str] = {"split": "it takes no state"}
+
+    def zero_state(self, params: Arrays, N: int, sizes: Sizes) -> dict[str, Array]:
+        return {}
+
+    def summed(self, x: Array, a: float) -> Array:
+        T = x.shape[1]
+        if T <= 1:
+            return x
+        if T % 2:
+            ys = self.summed(x[:, :-1], a)
+            return np.concatenate([ys, (a * ys[:, -1] + x[:, -1])[:, None]], axis=1)
+        odd = self.summed(a * x[:, ::2] + x[:, 1::2], a * a)
+        even = x[:, ::2] + a * np.concatenate([0 * odd[:, :1], odd[:, :-1]], axis=1)
+        return np.stack([even, odd], axis=2).reshape(x.shape)
+
+    def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> Any:
+        return {"y": self.summed(inputs["x"], self.a)}, {}
+
+    def backward(self, params: Arrays, inputs: Arrays, state: Arrays, dy: Arrays, ds: Arrays) -> Any:
+        T = inputs["x"].shape[1]
+        parts = [self.summed(np.eye(T)[None, :, k : k + 1], self.a)[0, :, 0] for k in range(T)]  # dy_t / dx_k
+        return {}, {"x": np.einsum("kt,ntd->nkd", np.array(parts), dy["y"])}, {}
+
+
+class ByHalvesWithoutItsRest(ByHalves):
+    """A mistake: the last step of an odd length starts anew."""
+
+    def summed(self, x: Array, a: float) -> Array:
+        if x.shape[1] % 2 and x.shape[1] > 1:
+            return np.concatenate([self.summed(x[:, :-1], a), x[:, -1:]], axis=1)
+        return super().summed(x, a)
+
+
 class NotCausal(RunningSum):
     """Divided by its mean over time: exempt from what a recurrence keeps, with its reason."""
 
@@ -299,10 +337,17 @@ RIGHT = (
     WithoutInfluence,
     KeepsATape,
     ScalarDecay,
+    ByHalves,
     NotCausal,
     Single,
 )
 #: What is wrong -> the check that finds it; what it is derived from is right.
-WRONG = {PackedRunsOn: "LEN310", PackedForgetsTheEnd: "GRD300", LengthsIgnored: "LEN300", StepWithoutDecay: "TIM320"}
+WRONG = {
+    PackedRunsOn: "LEN310",
+    PackedForgetsTheEnd: "GRD300",
+    LengthsIgnored: "LEN300",
+    StepWithoutDecay: "TIM320",
+    ByHalvesWithoutItsRest: "TIM310",
+}
 #: What leaves something out -> the check that says so, which no number could make fail.
 LEAVES_OUT = {GradientLeftOut: "CON350"}

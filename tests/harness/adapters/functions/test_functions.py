@@ -185,6 +185,26 @@ def test_a_function_is_held_against_its_slow_form_beside_it() -> None:
     assert load(f"{TORCH}:naive_decay")[0].operator.other is None  # type: ignore[union-attr]  # an operator
 
 
+@pytest.mark.parametrize(
+    ("names", "held"),
+    [
+        (("parallel_scan", "sequential_scan"), True),
+        (("scan_blelloch", "scan_reference"), True),
+        (("scan_fast", "mix_slow"), False),
+        (("reversed_scan", "naive_scan"), False),
+    ],
+)
+def test_the_slow_form_of_a_scan_is_told_by_its_name(names: tuple[str, str], held: bool, tmp_path: Path) -> None:
+    text = "".join(
+        f"def {name}(x, a):\n    if x.shape[1] == 0:\n        return {name}(x, a)\n    h, hs = torch.zeros_like(x[:, 0]), []\n"
+        "    for t in range(x.shape[1]):\n        h = a[:, t] * h + x[:, t]\n        hs.append(h)\n    return torch.stack(hs, 1)\n\n\n"
+        for name in names
+    )
+    (tmp_path / "ops.py").write_text(f"import torch\n\n\n{text}")
+    (subject,) = load(f"{tmp_path / 'ops.py'}:{names[0]}")
+    assert subject.operator is not None and (subject.operator.other is not None) == held
+
+
 def test_a_file_of_functions_over_tensors_alone_is_checked_whole(tmp_path: Path) -> None:
     (tmp_path / "ops.py").write_text(
         "import torch\n\n\ndef decay(x, a):\n    h, hs = torch.zeros_like(x[:, 0]), []\n    for t in range(x.shape[1]):\n"
