@@ -16,7 +16,7 @@ from bptt.harness.cases import Case, Cotangent, Data, generator
 from bptt.harness.gradient.derivatives.blocks import Block
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX, complex_step
 from bptt.harness.gradient.derivatives.multiprecision import discrepancy_in_digits
-from bptt.harness.gradient.derivatives.tangent import astype, contract, dot
+from bptt.harness.gradient.derivatives.tangent import Tangent, astype, contract, dot
 from bptt.harness.subject import Array, Subject
 
 #: Entries of the parameters up to which 80-bit numbers are affordable: their products are not done by BLAS.
@@ -72,12 +72,14 @@ def nudged(data: Data, rng: np.random.Generator) -> Data:
 
 @dataclass(frozen=True)
 class Precisions:
-    """The dot test of a block in two precisions: gradients in each for each cotangent, computed when first asked for."""
+    """The dot test of a block in two precisions: gradients in each for each cotangent and J u for each direction, computed when first asked
+    for."""
 
     subject: Subject
     data: Data
     cotangents: Sequence[Cotangent]
     known: dict[tuple[type, int], tuple[Cotangent, Gradients] | None] = field(default_factory=dict)
+    along: dict[tuple[type, int], tuple[Array, Tangent]] = field(default_factory=dict)
 
     def shrinks(self, block: Block, cotangent: int, u: Array) -> bool | None:
         """True: the discrepancy is rounding.  False: it is not.  None: this subject has only one precision."""
@@ -110,16 +112,23 @@ class Precisions:
         g = None if found is None else block.of(found[1])
         if found is None or g is None or not computed_in(g, dtype):
             return None
-        at = astype(astype(self.data, dtype), dtype if dtype is np.longdouble else np.float64)
         try:
-            with np.errstate(all="ignore"):
-                tangent = complex_step(self.subject, at, block.direction_along(at, u.astype(at.xs.dtype)))
+            tangent = self._tangent(block, u, dtype)
         except CANNOT_TAKE_COMPLEX:
             return None
         value, scale = contract(tangent, found[0])
         yours, terms = dot([(u.astype(g.dtype), g)])
         total = scale + terms
         return float(abs(value - yours) / total) if total > 0 and np.isfinite(float(total)) else None
+
+    def _tangent(self, block: Block, u: Array, dtype: type) -> Tangent:
+        """J u at the inputs as they are in `dtype`.   Raises CANNOT_TAKE_COMPLEX."""
+        key = (dtype, id(u))  # one direction is asked about under several cotangents; it is kept, so that no other gets its id
+        if key not in self.along:
+            at = astype(astype(self.data, dtype), dtype if dtype is np.longdouble else np.float64)
+            with np.errstate(all="ignore"):
+                self.along[key] = u, complex_step(self.subject, at, block.direction_along(at, u.astype(at.xs.dtype)))
+        return self.along[key][1]
 
     def _gradients(self, cotangent: int, dtype: type) -> tuple[Cotangent, Gradients] | None:
         """The cotangent in `dtype` and the subject's gradients for it."""

@@ -237,7 +237,7 @@ class Search:
             blocks = list(group)
             for k, block in enumerate(blocks):
                 seen = self._draws([*self.x, *self.h, *self.p, block])
-                roles = list(self._roles(mapping, block))
+                roles = self._roles(mapping, block)
                 if not self.exact and len(blocks) % len(self.x) == 0:  # the nearest: the order that the weights have
                     gate = self._order(mapping)[k % len(self.x)]
                     roles = [piece for piece in roles if piece.gate == gate]
@@ -263,20 +263,22 @@ class Search:
         inputs = {parameter.name for parameter in mapping.cell.of_role("input")}
         return [piece.gate for piece in mapping.pieces if piece.reference in inputs]
 
-    def _roles(self, mapping: WeightMap, block: Block) -> Iterator[Piece]:
-        """What a vector may be: the bias of a gate, two where they act apart, or a row of diagonal weights."""
+    def _roles(self, mapping: WeightMap, block: Block) -> list[Piece]:
+        """What a vector may be: the bias of a gate, two where they act apart, or a row of diagonal weights.  Places that are free come first:
+        with a mistake several may act alike, or not at all, and each has one then."""
         cell, H, negated = mapping.cell, self.probe.sizes["H"], _negated(mapping)
         taken = {(piece.reference, piece.gate) for piece in mapping.pieces}
-        biases = cell.of_role("bias")
+        biases, places = cell.of_role("bias"), []
         for gate in dict.fromkeys(gate for parameter in biases for gate in parameter.gates):
             of_gate = [parameter for parameter in biases if gate in parameter.gates]
             if gate not in cell.apart:  # they are only added up: the first that is free
                 of_gate = [next((p for p in of_gate if (p.name, gate) not in taken), of_gate[-1])]
-            for p in sorted(of_gate, key=lambda p: (p.name, gate) in taken):  # with a mistake they may act alike: one each
-                yield Piece(block.tensor, block.index, p.name, p.place(gate, H), gate, sign=-1.0 if gate in negated else 1.0)
-        for p in cell.of_role("diagonal"):
-            for gate in p.gates:
-                yield Piece(block.tensor, block.index, p.name, p.place(gate, H), gate, sign=-1.0 if gate in negated else 1.0)
+            places += [(p, gate) for p in of_gate]
+        places += [(p, gate) for p in cell.of_role("diagonal") for gate in p.gates]
+        places.sort(key=lambda place: (place[0].name, place[1]) in taken)
+        return [
+            Piece(block.tensor, block.index, p.name, p.place(gate, H), gate, sign=-1.0 if gate in negated else 1.0) for p, gate in places
+        ]
 
     # ------------------------------------------------------------------------------------------------ confirmation
 
