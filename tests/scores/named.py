@@ -13,7 +13,6 @@ exit code 1 when a mistake was not found.
 
 from __future__ import annotations
 
-import linecache
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from bptt.harness.known.plant import PlantError
 from bptt.harness.known.subjects import PlantedCell
 from bptt.harness.run.runner import check
 from bptt.reports.records import FAILING, UNDECIDED, Result
+from tests.scores.as_users import written
 from tests.scores.working import options, planted, report, spread
 
 
@@ -56,30 +56,21 @@ def one(job: tuple[str, KnownMistake, int]) -> tuple[Counter[str], list[str]]:
 
 
 def by_graph(job: tuple[str, KnownMistake, int]) -> tuple[Counter[str], list[str]]:
-    """The same with nothing but the graph."""
+    """The same with nothing but the graph, in files of its own."""
     cell, mistake, seed = job
-    subject, case = planted(cell, mistake), admissible(planted(cell, mistake), replace(parse_case(mistake.case), seed=seed))
-    data = draw(subject, case)
-    found = explanation(subject, Failure(case, data, (), ()))
+    with written(cell, mistake) as own:
+        case = admissible(own.subject, replace(parse_case(mistake.case), seed=seed))
+        found = explanation(own.subject, Failure(case, draw(own.subject, case), (), ()))
     counted = Counter(planted=1, found=1, roots=1)
     first = found.causes[0] if found.causes else None
     if first is None:
         return counted, [f"{cell} {mistake.name}: no cause {found.refusal}"]
     counted.update(named=first.score == 1)
-    lines = lines_of(mistake)
-    near = first.source is not None and any(first.source.file == file and abs(first.source.line - k) <= 1 for file, k in lines)
+    near = first.source is not None and any(first.source.file == file and abs(first.source.line - k) <= 1 for file, k in own.lines)
     counted.update(placed=near)
     short = not near or first.score < 1
-    return counted, [f"{cell} {mistake.name}: {first.score:g} {first.hypothesis}  [wanted {[k for _, k in lines]}]"] if short else []
-
-
-def lines_of(mistake: KnownMistake) -> list[tuple[str, int]]:
-    """Where its text stands, in the functions that it was planted in: file and line."""
-    written = {line.strip() for edit in mistake.edits for line in edit.after.splitlines() if line.strip()}
-    kept = {line.strip() for edit in mistake.edits for line in edit.before.splitlines()}
-    files = [name for name in list(linecache.cache) if name.endswith(f" with {mistake.name}>")]
-    numbered = [(file, k, line) for file in files for k, line in enumerate(linecache.getlines(file), 1)]
-    return [(file, k) for file, k, line in numbered if any(text in line for text in written - kept or written)]
+    wanted = [k for _, k in own.lines]
+    return counted, [f"{cell} {mistake.name}: {first.score:g} {first.hypothesis}  [wanted {wanted}]"] if short else []
 
 
 def same(cell: str, mistake: KnownMistake, name: str) -> bool:
