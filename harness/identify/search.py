@@ -264,8 +264,10 @@ class Search:
         return [piece.gate for piece in mapping.pieces if piece.reference in inputs]
 
     def _roles(self, mapping: WeightMap, block: Block) -> list[Piece]:
-        """What a vector may be: the bias of a gate, two where they act apart, or a row of diagonal weights.  Places that are free come first:
-        with a mistake several may act alike, or not at all, and each has one then."""
+        """What a vector may be: the bias of a gate, two where they act apart, or a row of diagonal weights.
+
+        Places that are free come first: with a mistake several may act alike, or not at all, and each has one then.
+        """
         cell, H, negated = mapping.cell, self.probe.sizes["H"], _negated(mapping)
         taken = {(piece.reference, piece.gate) for piece in mapping.pieces}
         biases, places = cell.of_role("bias"), []

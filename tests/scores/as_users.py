@@ -23,7 +23,7 @@ from bptt.harness.known.plant import replaced
 from bptt.harness.subject import Subject
 from bptt.refimpl import find
 
-_CELL = '''
+_CELL = """
 from {package} import find, unroll
 
 CELL = find("{cell}")
@@ -42,7 +42,7 @@ class Own:
 
     def backward(self, params, xs, state, dys, dfinal):
         return unroll.backward(CELL, params, xs, unroll.forward(CELL, params, xs, state)[2], dys, dfinal)
-'''
+"""
 
 
 @dataclass(frozen=True)

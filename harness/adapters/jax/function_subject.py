@@ -105,7 +105,8 @@ def function_subject(obj: object, inner: Any, spec: str, args: Mapping[str, obje
     call = _Call(called, place["params"], place["state"], place["x"] or 0, len(names))
     fits = None
     if place["state"] is not None and names[call.x] not in _SEQUENCES:
-        fits, trouble = _step_form(call, leaves, tree, widths)
+        with wide():  # as the parameters were drawn: else JAX warns of what it cuts
+            fits, trouble = _step_form(call, leaves, tree, widths)
     if fits is None:
         if place["state"] is not None and names[call.x] not in _SEQUENCES:
             raise UsageError(f"{spec}: {label} called as a step: {trouble}, wanted the new state, or an output and the state")

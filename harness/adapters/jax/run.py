@@ -84,9 +84,17 @@ class Steps:
     """The loop over time of a step (params, carry, x) -> y, carry: what jax.vjp and jax.jvp give of one step is chained over all."""
 
     def __init__(self, step: Callable[[Any, Tree, Any], tuple[Any, Tree]]) -> None:
-        self._step = compiled(step)
+        self.step, self._step = step, compiled(step)
         self._pull = compiled(lambda p, now, x, dy, dnow: jax.vjp(step, p, now, x)[1]((dy, dnow)))
         self._push = compiled(lambda primals, dots: jax.jvp(step, primals, dots)[1])
+
+    def plainly(self, params: Tree, xs: Any, carry: Tree) -> tuple[Any, Tree]:
+        """The same as a function that JAX can follow."""
+        ys = []
+        for x in xs:
+            y, carry = self.step(params, carry, x)
+            ys.append(y)
+        return jax.numpy.stack(ys), carry
 
     def run(self, params: Tree, xs: Array, carry: Tree, lengths: Array | None) -> tuple[Array, Tree]:
         ys = []
@@ -126,9 +134,13 @@ class Whole:
     """A layer over sequences (params, xs, carry, lengths) -> ys, carry, differentiated as a whole."""
 
     def __init__(self, layer: Callable[..., tuple[Any, Tree]]) -> None:
-        self._run = compiled(layer)
+        self.layer, self._run = layer, compiled(layer)
         self._pull = compiled(lambda p, xs, now, lengths, dys, d: jax.vjp(lambda *given: layer(*given, lengths), p, xs, now)[1]((dys, d)))
         self._push = compiled(lambda primals, dots: jax.jvp(lambda *given: layer(*given, None), primals, dots)[1])
+
+    def plainly(self, params: Tree, xs: Any, carry: Tree) -> tuple[Any, Tree]:
+        """As `Steps.plainly`."""
+        return self.layer(params, xs, carry, None)
 
     def run(self, params: Tree, xs: Array, carry: Tree, lengths: Array | None) -> tuple[Array, Tree]:
         ys, carry = self._run(params, xs, carry, lengths)
@@ -143,6 +155,20 @@ class Whole:
     def tangent(self, params: Tree, xs: Array, carry: Tree, params_dot: Tree, xs_dot: Array, carry_dot: Tree) -> tuple[Array, Tree]:
         ys_dot, carry_dot = self._push((params, xs, carry), (params_dot, xs_dot, carry_dot))
         return np.array(ys_dot), carry_dot
+
+
+@dataclass(frozen=True)
+class Program:
+    """A pass as JAX writes it down, operation by operation.
+
+    inputs, outputs   what its arguments and its results are: ("params", "W"), ("xs", ""), ("state", "h"); ("ys", ""), ("final", "h")
+    values            of its arguments
+    """
+
+    jaxpr: Any
+    inputs: tuple[tuple[str, str], ...]
+    values: tuple[Array, ...]
+    outputs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -226,6 +252,22 @@ class JaxModule:
         with wide():
             ys_dot, final_dot = built.way.tangent(params, xs, built.carry.pack(state), p_dot, x_dot, built.carry.pack(s_dot))
             return ys_dot, _numpy(built.carry.unpack(final_dot))
+
+    def program(self, params: Arrays, xs: Array, state: Arrays) -> Program:
+        """The forward pass as JAX writes it down: nothing is compiled, so that each operation keeps the lines that it comes from."""
+        built, (params, xs, state) = self._of(params), _given(params, xs, state)
+        inputs = (*(("params", name) for name in params), ("xs", ""), *(("state", name) for name in state))
+        values = (*params.values(), xs, *state.values())
+
+        def flat(*given: Any) -> Any:
+            p, x, s = dict(zip(params, given, strict=False)), given[len(params)], dict(zip(state, given[len(params) + 1 :], strict=True))
+            ys, final = built.way.plainly(p, x, built.carry.pack(s))
+            after = built.carry.unpack(final)
+            return [ys, *(after[name] for name in built.carry.names)]
+
+        with wide(), jax.disable_jit():
+            jaxpr = jax.make_jaxpr(flat)(*values)
+        return Program(jaxpr, inputs, values, (("ys", ""), *(("final", name) for name in built.carry.names)))
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
         """The gates' blocks of a framework's own cells; () for others."""

@@ -40,9 +40,10 @@ class Unsupported(Exception):
 
 
 class Tape:
-    """What is written while the user's code runs."""
+    """What is written while the user's code runs.   at: the place of what is written next, where it is not that of the code that runs"""
 
     def __init__(self, stop_at: CodeType) -> None:
+        self.at: Place | None = None
         self.nodes: list[Node] = []
         self.values: list[Array] = []
         self.lost: list[Lost] = []
@@ -54,14 +55,14 @@ class Tape:
         self, op: str, args: Sequence[int], settings: Any, value: Array, name: tuple[str, str] | None = None, place: Place | None = None
     ) -> int:
         if place is None:
-            place = () if op in ("input", "constant") else here(self.stop_at)
+            place = () if op in ("input", "constant") else here(self.stop_at) if self.at is None else self.at
         node = Node(len(self.nodes), op, tuple(args), settings, place, order_of(value), name)
         self.nodes.append(node)
         self.values.append(_array(value, order="K", copy=True))
         return node.index
 
     def lose(self, what: str) -> None:
-        self.lost.append(Lost(what, here(self.stop_at)))
+        self.lost.append(Lost(what, here(self.stop_at) if self.at is None else self.at))
 
     def graph(self, outputs: dict[tuple[str, str], int]) -> Graph:
         return Graph(tuple(self.nodes), tuple(self.values), outputs, tuple(self.lost), tuple(self.cuts))
@@ -74,7 +75,7 @@ _STANDARD = os.path.dirname(os.__file__) + os.sep
 _USERS: dict[str, bool] = {}
 
 
-def _is_users(file: str) -> bool:
+def is_users(file: str) -> bool:
     if file not in _USERS:
         installed = "site-packages" in file or "dist-packages" in file
         standard = file.startswith(_STANDARD) and not installed
@@ -88,8 +89,8 @@ def here(stop_at: CodeType) -> Place:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code is not stop_at:
         code = frame.f_code
-        if _is_users(code.co_filename):
-            found.append(_frame(code, frame.f_lasti, frame.f_lineno))
+        if is_users(code.co_filename):
+            found.append(frame_at(code, frame.f_lasti, frame.f_lineno))
         frame = frame.f_back
     return tuple(reversed(found))
 
@@ -97,7 +98,8 @@ def here(stop_at: CodeType) -> Place:
 _FRAMES: dict[tuple[str, CodeType, int], Frame] = {}
 
 
-def _frame(code: CodeType, at: int, line: int) -> Frame:
+def frame_at(code: CodeType, at: int, line: int) -> Frame:
+    """The place of the instruction `at` of a function; `line` is where its expression is not known."""
     key = (code.co_filename, code, at)  # equal code of two files is one key
     if key not in _FRAMES:
         positions = next(islice(code.co_positions(), at // 2, None), (None, None, None, None))
@@ -164,7 +166,7 @@ class Traced(_Array):  # type: ignore[misc]  # nearly every method of an array h
     # reading and writing
 
     def __getitem__(self, key: Any) -> Any:
-        return _moved(lambda a: a[_plain_key(key)], [self])
+        return moved(lambda a: a[_plain_key(key)], [self])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.store is None or not _TAPE:
@@ -185,41 +187,41 @@ class Traced(_Array):  # type: ignore[misc]  # nearly every method of an array h
 
     @property
     def T(self) -> Any:  # noqa: N802 - a property where ndarray has a slot, and its name
-        return _moved(lambda a: a.T, [self])
+        return moved(lambda a: a.T, [self])
 
     @property
     def real(self) -> Any:
         return self
 
     def reshape(self, *shape: Any, **kw: Any) -> Any:
-        return _moved(lambda a: a.reshape(*shape, **kw), [self])
+        return moved(lambda a: a.reshape(*shape, **kw), [self])
 
     def transpose(self, *axes: Any) -> Any:
-        return _moved(lambda a: a.transpose(*axes), [self])
+        return moved(lambda a: a.transpose(*axes), [self])
 
     def ravel(self, *a: Any) -> Any:
-        return _moved(lambda v: v.ravel(*a), [self])
+        return moved(lambda v: v.ravel(*a), [self])
 
     def flatten(self, *a: Any) -> Any:
-        return _moved(lambda v: v.flatten(*a), [self])
+        return moved(lambda v: v.flatten(*a), [self])
 
     def squeeze(self, *a: Any, **kw: Any) -> Any:
-        return _moved(lambda v: v.squeeze(*a, **kw), [self])
+        return moved(lambda v: v.squeeze(*a, **kw), [self])
 
     def swapaxes(self, *a: Any) -> Any:
-        return _moved(lambda v: v.swapaxes(*a), [self])
+        return moved(lambda v: v.swapaxes(*a), [self])
 
     def diagonal(self, *a: Any, **kw: Any) -> Any:
-        return _moved(lambda v: v.diagonal(*a, **kw), [self])
+        return moved(lambda v: v.diagonal(*a, **kw), [self])
 
     def repeat(self, *a: Any, **kw: Any) -> Any:
-        return _moved(lambda v: v.repeat(*a, **kw), [self])
+        return moved(lambda v: v.repeat(*a, **kw), [self])
 
     def take(self, indices: Any, axis: Any = None, **kw: Any) -> Any:
-        return _moved(lambda v: v.take(plain(indices), axis=axis, **kw), [self])
+        return moved(lambda v: v.take(plain(indices), axis=axis, **kw), [self])
 
     def copy(self, order: Any = "C") -> Any:
-        return _moved(lambda v: v.copy(order), [self])
+        return moved(lambda v: v.copy(order), [self])
 
     def __copy__(self) -> Any:
         return self.copy()
@@ -444,7 +446,7 @@ def _write(store: Store, places: Array, node: int, value: Any) -> None:
     store.node = t.add("scatter", [store.node, node], Scatter(_array(places)), now.reshape(store.shape))
 
 
-def _moved(f: Callable[..., Any], arrays: list[Any], fill: Any = 0.0, joined: bool = False) -> Any:
+def moved(f: Callable[..., Any], arrays: list[Any], fill: Any = 0.0, joined: bool = False) -> Any:
     """f of arrays, where f only moves entries: done on the numbers, and on where they stand."""
     with np.errstate(all="ignore"):
         values = [plain(a) for a in arrays]
@@ -591,7 +593,7 @@ def _function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if name in _SINGLE and args and isinstance(args[0], Traced):
         rest = [plain(a) for a in args[1:]]
         named = {k: plain(v) for k, v in kwargs.items()}
-        return _moved(lambda a: func(a, *rest, **named), [args[0]])
+        return moved(lambda a: func(a, *rest, **named), [args[0]])
     if name in _JOINED:
         return _joined(func, name, args, kwargs)
     handler = _HANDLERS.get(name)
@@ -611,7 +613,7 @@ def _joined(func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -
     if name == "block":
         raise _unsupported("np.block")
     parts = [_kept(a) for a in args[0]]
-    done = _moved(lambda values: func(values, *rest, **kwargs), parts, joined=True)
+    done = moved(lambda values: func(values, *rest, **kwargs), parts, joined=True)
     if dtype is not None:
         done = done.astype(dtype)
     return done if out is None else _put(out, done)
@@ -799,7 +801,7 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "norm": _norm,
     "pad": _pad,
     "real": lambda val: val,
-    "diag": lambda v, k=0: _moved(lambda a: np.diagonal(a, k), [v]) if np.ndim(v) == 2 else np.multiply(np.eye(len(v)), v),
+    "diag": lambda v, k=0: moved(lambda a: np.diagonal(a, k), [v]) if np.ndim(v) == 2 else np.multiply(np.eye(len(v)), v),
 }
 
 
@@ -891,6 +893,6 @@ def users_modules() -> list[Any]:
     found = []
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and _is_users(file) and hasattr(module, "__dict__"):
+        if isinstance(file, str) and is_users(file) and hasattr(module, "__dict__"):
             found.append(module)
     return found

@@ -40,6 +40,8 @@ class Refused:
 
 def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
     """The forward pass at `data`, replayed there and at `elsewhere`, other values of the same sizes."""
+    if hasattr(subject.implementation, "program"):
+        return _jax_graph(subject, data, elsewhere)
     if _torch_inside(subject):
         return _torch_inside_graph(subject, data, elsewhere)
     if subject.framework == "torch":
@@ -80,6 +82,39 @@ def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refus
     except Exception as error:  # the boundary to code that we did not write
         return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
     return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
+
+
+def _jax_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
+    """The forward pass of a function of JAX, from the list of operations that JAX writes down; its replay is NumPy's, as torch's is."""
+    from bptt.harness.graph.tracing.jax_programs import forward
+
+    tape = Tape(_called.__code__)
+    try:
+        with writing(tape), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = forward(tape, subject.implementation.program(data.params, data.xs, data.state))
+    except Unsupported as reason:
+        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
+    except Exception as error:  # the boundary to code that we did not write
+        return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
+    return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
+
+
+def _jax_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
+    """The way back: JAX's rule for each operation, the user's where he gives one."""
+    from bptt.harness.graph.tracing.jax_programs import backward
+
+    tape = Tape(_called.__code__)
+    outputs: dict[tuple[str, str], int] = {}
+    cotangents = {("ys", ""): cotangent.dys, **{("final", name): value for name, value in cotangent.dfinal.items()}}
+    try:
+        with writing(tape), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = backward(tape, subject.implementation.program(data.params, data.xs, data.state), cotangents)
+    except Exception as error:  # as above; what was traced until then is still of use
+        if not tape.nodes:
+            return Refused(str(error))
+    return tape.graph(outputs)
 
 
 def _torch_inside(subject: Subject) -> bool:
@@ -164,6 +199,8 @@ def _trusted(subject: Subject, graph: Graph, points: tuple[Data, ...], lost: lis
 
 def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
     """The user's own backward as a graph: to find the line that computes a value, never to judge."""
+    if hasattr(subject.implementation, "program"):
+        return _jax_backward(subject, data, cotangent)
     if _torch_inside(subject) or subject.framework == "torch":
         return _torch_backward(subject, data, cotangent)
     tape = Tape(_called.__code__)
