@@ -59,6 +59,13 @@ def belongs_to(obj: object, root: str) -> bool:
     return any(str(c.__module__).partition(".")[0] == root for c in classes)
 
 
+def rules_of_jax(module: types.ModuleType) -> frozenset[str]:
+    """Names of the functions of a module that are handed to a `custom_vjp` of it: parts of that one, told without importing JAX."""
+    held = [v for v in vars(module).values() if type(v).__name__ in ("custom_vjp", "custom_jvp") and belongs_to(v, "jax")]
+    parts = [unwrapped(getattr(v, name, None))[0] for v in held for name in ("fun", "fwd", "bwd", "jvp")]
+    return frozenset(part.__name__ for part in parts if isinstance(part, types.FunctionType))
+
+
 def concerns(obj: object, root: str) -> bool:
     """Whether `obj` is of the package `root`, a class of it, or a function or partial that may make one of it."""
     inner, _, _ = unwrapped(obj)

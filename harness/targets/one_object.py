@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bptt.harness.adapters import adapt
+from bptt.harness.adapters.frameworks import speaks_of
 from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.functions.adapt import is_of_torch
@@ -25,6 +26,9 @@ from bptt.harness.targets.slow_form import beside_its_slow_form
 def adapted_or_read(module: types.ModuleType, value: object, target: str, args: Mapping[str, object] | None) -> Subject:
     """By the first adapter that takes it, else read as it stands.  Raises UsageError, that of the reading where it came further."""
     if isinstance(value, types.FunctionType):
+        if speaks_of(value, "jax") and half_beside(module, value.__name__) is None:  # JAX differentiates it, or a rule of its own does
+            with contextlib.suppress(UsageError):
+                return adapt(value, target, args)
         half = half_beside(module, value.__name__) if is_of_torch(value) else None
         if half is not None:  # autograd's gradient is not that of its author
             with contextlib.suppress(UsageError):

@@ -1,11 +1,13 @@
-"""Functions over tensors that stand beside one another: which may be targets, and which is the slow form of which."""
+"""Functions of torch and of JAX that stand beside one another: which may be targets, and which is the slow form of which."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 from dataclasses import replace
 
+from bptt.harness.adapters.frameworks import rules_of_jax, speaks_of, unwrapped
 from bptt.harness.adapters.functions.adapt import is_of_torch
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.subject import Detection, Subject
@@ -23,6 +25,16 @@ def over_tensors(module: types.ModuleType) -> list[str]:
     own = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
     called = frozenset(n for name, f in own.items() for n in f.__code__.co_names if n != name)
     return [n for n, v in own.items() if not n.startswith("_") and n not in called and is_of_torch(v) and len(words.arguments(v)[0]) >= 2]
+
+
+def of_jax(module: types.ModuleType) -> list[str]:
+    """Functions of JAX that a module defines, compiled or not, that none of its others calls and that are no rule of another one."""
+    own = {n: inspect.unwrap(v) for n, v in vars(module).items() if callable(v) and not isinstance(v, type)}
+    own = {n: f for n, f in own.items() if isinstance(f, types.FunctionType) and f.__module__ == module.__name__}
+    called = frozenset(n for f in own.values() for n in f.__code__.co_names)
+    rules = {n for n in rules_of_jax(module) if isinstance(vars(module).get(n), types.FunctionType)}
+    free = [n for n in own if not n.startswith("_") and n not in called and n not in rules]
+    return [n for n in free if speaks_of(unwrapped(own[n])[0], "jax") and len(words.arguments(own[n])[0]) >= 2]
 
 
 def beside_its_slow_form(module: types.ModuleType, subject: Subject) -> Subject:

@@ -17,7 +17,7 @@ from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
 from bptt.harness.targets.importing import home_of
 from bptt.harness.targets.one_object import adapted_or_read
-from bptt.harness.targets.slow_form import over_tensors
+from bptt.harness.targets.slow_form import of_jax, over_tensors
 
 _RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|elman", re.I)
 
@@ -66,7 +66,7 @@ def all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | No
             found.append(adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:
             refused[name] = error
-    for name in () if found or refused else over_tensors(module):
+    for name in () if found or refused else over_tensors(module) or of_jax(module):
         try:
             found.append(adapted_or_read(module, getattr(module, name), f"{place}:{name}", args))
         except UsageError as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.harness.adapters.frameworks import rules_of_jax
 from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, repeats_itself, short_name, source_of
 from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
 from bptt.harness.adapters.reading.code import words
@@ -144,7 +145,7 @@ def read_functions(module: types.ModuleType, name: str, spec: str) -> Subject | 
 
 def half_beside(module: types.ModuleType, name: str) -> str | None:
     """The backward function of a module that is called as this forward function is; None where it has none."""
-    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
+    functions = _functions(module)
     return next((b for f, b in _pairs(functions, lambda n: True, together=True) if f == name and b is not None), None)
 
 
@@ -196,9 +197,17 @@ def _read_pairs(
 def function_names(module: types.ModuleType) -> list[str]:
     """Forward halves of pairs, and losses with gradients in one, that a module itself defines and that may recur; where it has none of
     these, forward functions alone."""
-    functions = {n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__}
+    functions = _functions(module)
     names = dict.fromkeys(f for f, _ in _pairs(functions, lambda n: True, together=True))
     return [n for n in names or _alone(functions) if _may_recur(functions, n)]
+
+
+def _functions(module: types.ModuleType) -> dict[str, types.FunctionType]:
+    """Those that a module defines, but for those that are rules of one of JAX's functions."""
+    rules = rules_of_jax(module)
+    return {
+        n: v for n, v in vars(module).items() if isinstance(v, types.FunctionType) and v.__module__ == module.__name__ and n not in rules
+    }
 
 
 def _may_recur(functions: Mapping[str, types.FunctionType], name: str) -> bool:

@@ -8,6 +8,7 @@ from the store, a write into one a scatter into it; both are looked through wher
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,8 @@ def is_users(file: str) -> bool:
     if file not in _USERS:
         installed = "site-packages" in file or "dist-packages" in file
         standard = file.startswith(_STANDARD) and not installed
-        _USERS[file] = not (file.startswith(_OTHERS) or standard or (installed and any(name in file for name in _LIBRARIES)))
+        nowhere = file.startswith("<") and not linecache.getlines(file)  # made by a decorator, with no line to show
+        _USERS[file] = not (nowhere or file.startswith(_OTHERS) or standard or (installed and any(name in file for name in _LIBRARIES)))
     return _USERS[file]
 
 

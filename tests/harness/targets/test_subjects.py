@@ -258,3 +258,42 @@ def test_a_file_that_was_changed_within_a_second_is_read_anew(tmp_path: Path) ->
         os.utime(path, (1e9, 1e9))
         assert module_of(str(path), str(path)).Cell.number == number
     assert [p.name for p in tmp_path.iterdir()] == ["cell.py"]
+
+
+IN_JAX = """
+import jax
+import jax.numpy as jnp
+
+@jax.custom_vjp
+def decay(a, h, u):
+    return a * h + u
+
+def forward(a, h, u):
+    return a * h + u, (a, h)
+
+def backward(kept, d):
+    a, h = kept
+    return d * h, {back}, d
+
+decay.defvjp(forward, backward)
+
+def init_params(key, input_size=3, hidden_size=4):
+    one, other = jax.random.split(key)
+    return {{"W": jax.random.normal(one, (input_size, hidden_size)), "a": jax.random.normal(other, (hidden_size,))}}
+
+def step(params, h, x):
+    return jnp.tanh(decay(jax.nn.sigmoid(params["a"]) + 0 * h, h, x @ params["W"]))
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("back", "status"), [("d * a", "passed"), ("d", "failed")])
+def test_a_file_in_jax_is_taken_with_the_rules_that_it_gives(folder: Path, back: str, status: str) -> None:
+    pytest.importorskip("jax", reason="jax is not installed: pip install 'bptt[jax]'")
+    (folder / "in_jax.py").write_text(IN_JAX.format(back=back))
+    (found,) = load("in_jax.py")
+    assert (found.spec, found.framework) == ("in_jax.py:step", "jax")
+    (one,) = [r for r in check(found, isolate=False, select=("GRD120",)).run.results if r.check == "GRD120"]
+    assert one.status == status
+    if one.finding is not None:
+        assert one.finding.causes[0].hypothesis.startswith("line 14: dh: d(a * h) is not multiplied by a")
