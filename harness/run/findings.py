@@ -23,6 +23,7 @@ from bptt.harness.diagnosis.fixes import without_code_of_others
 from bptt.harness.diagnosis.lengths import causes_with_lengths
 from bptt.harness.diagnosis.lines import if_never_read, line_of, with_the_line_of
 from bptt.harness.diagnosis.network import causes as causes_of_network
+from bptt.harness.diagnosis.steps import step_on_the_way
 from bptt.harness.gradient.certificate import Examination
 from bptt.harness.gradient.locate import Located, locate
 from bptt.harness.graph.explain import Failure, explanation, explanation_at, explanation_of_shapes
@@ -56,6 +57,9 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
     elif where.step is not None and c.of_gradients:
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
     causes = _apart(lambda: _causes(context, c, evidence, case, faults), _UNKNOWN, "its cause", faults)
+    if c.of_gradients and evidence.code == "BUG" and not any(cause.score for cause in causes):
+        step = _apart(lambda: step_on_the_way(context.subject, smallest), None, "a step on its way", faults)
+        causes = causes if step is None else (step, *causes)
     source = _apart(lambda: _source(context.subject, c, causes), None, "its line", faults)
     around = _apart(lambda: None if source is None else excerpt(source, causes), None, "the text around its line", faults)
     seen_at = case if worst is evidence else smallest

@@ -11,10 +11,11 @@ from bptt.harness.call import operator as calls
 from bptt.harness.call.operator import Chosen, Outcome, Point
 from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, Named, NotApplicable, agree, dust
+from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.operators import plan
 from bptt.harness.checks.registry import check
 from bptt.harness.subject import Array, Arrays, Subject
+from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Where
 
 _KINDS = ("operator",)
