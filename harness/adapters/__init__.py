@@ -12,6 +12,7 @@ in the order of their names, then ours in the order of `OURS`.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import FunctionType
@@ -67,9 +68,9 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
     return found
 
 
-def adapt_or_none(obj: object, spec: str, args: Mapping[str, object] | None = None) -> Subject | None:
-    """As `adapt`, but None where no adapter knows the kind of object."""
-    for point in adapters():
+def adapt_or_none(obj: object, spec: str, args: Mapping[str, object] | None = None, before: str = "") -> Subject | None:
+    """As `adapt`, but None where no adapter knows the kind of object.   before: the first of ours that is not asked any more"""
+    for point in itertools.takewhile(lambda point: point.name != before, adapters()):
         subject: Subject | None = point.load()(obj, spec, args)
         if subject is not None:
             return subject

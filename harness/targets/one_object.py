@@ -9,11 +9,11 @@ import types
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bptt.harness.adapters import adapt
+from bptt.harness.adapters import adapt, adapt_or_none
 from bptt.harness.adapters.frameworks import speaks_of
 from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
-from bptt.harness.adapters.functions.adapt import is_of_torch
+from bptt.harness.adapters.functions.adapt import is_of_torch, names_torch_alone
 from bptt.harness.adapters.objects import required
 from bptt.harness.adapters.reading.adapt import NotUnderstoodError, half_beside, read_alone, read_functions
 from bptt.harness.adapters.reading.adapt import adapt as read_class
@@ -78,9 +78,11 @@ def _over_tensors(module: types.ModuleType, value: types.FunctionType, target: s
         return functions(value, target, args)
     except UsageError:
         half = re.search(r"forward|backward|step|fprop|bprop|loss", value.__name__)
-        if (found := _over_arrays(module, value, target, args)) is None and required(value) and not half:
+        found = None if names_torch_alone(value) else _over_arrays(module, value, target, args)
+        if found is None and required(value) and not half:
             with contextlib.suppress(UsageError):  # a part of a training loop has arrays and no time
-                return adapt(value, target, args)
+                if (part := adapt_or_none(value, target, args, before="functions")) is not None:
+                    return part
             raise
         return found
 

@@ -39,6 +39,8 @@ _ANY = ((3, 5), (8, 4))
 _LONG, _GROWTH = 67, 1e4
 #: Seconds that shapes are looked for where a call may take a second.
 _LAUNCHED = 90.0
+#: What is said by what takes no float64: of shapes that do not fit another type changes nothing.
+_OF_TYPES = re.compile(axes.OF_TYPES + "|in time$", re.I)
 #: A function of NumPy's takes microseconds, and many a file has several that are no recurrence.
 _IN_NUMPY = 3.0
 
@@ -99,6 +101,12 @@ def is_of_torch(function: types.FunctionType) -> bool:
         return False
     named = {_package(v) for v in _named(plain)}
     return "torch" in named or "numpy" not in named  # a file may have both
+
+
+def names_torch_alone(function: types.FunctionType) -> bool:
+    """Whether it computes with torch and nowhere with NumPy."""
+    named = {_package(v) for v in _named(inspect.unwrap(function))}
+    return "torch" in named and "numpy" not in named
 
 
 def _package(value: object) -> str:
@@ -198,7 +206,7 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
             found, _ = axes.running(claiming, "float64", seconds)
         if found is not None and not kernels:  # a kernel reads memory as what tensors say that they are
             return claiming, found, ("float64",)
-    if shapes is None and narrow is None and call.torch:
+    if shapes is None and narrow is None and call.torch and (not said or _OF_TYPES.search(said)):
         narrow, why = axes.running(call, "float32", seconds)
     if narrow is not None:  # time may have run out, and not float64 have been refused
         shapes = axes.tried(call, narrow.layout, narrow.words, "float64")[0]

@@ -9,7 +9,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ _LONGEST = 256
 #: Numbers are taken smaller where a function overflows.
 _SIZES = (1.0, 0.3, 0.1, 0.03)
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
+#: Shapes that are thought of, of which those that are known to raise are not tried.
+_MOST_LAYOUTS = 40_000
 #: Tries for better shapes, once some were found.
 _MORE_TRIES = 400
 #: Shapes with which a kernel may run beside the first: it writes where they tell it to, also beyond its arrays.
@@ -43,6 +45,9 @@ _WEIGHTS = ("w", "b", "a", "d", "r", "bias", "weight", "decay", "log_decay", "nu
 #: Words of a function that takes shorter numbers alone.
 _REFUSES = re.compile(r"must be .*(b?float16|half|bf16|fp16)|only .*(b?float16|half|bf16|fp16)|expected .*(b?float16|half|bf16|fp16)", re.I)
 
+
+#: Words about types of numbers.
+OF_TYPES = r"dtype|double|float|half|scalar type|precision|bf16|fp16"
 
 #: What people call the axis of time.
 _TIME = re.compile(r"^(t|l|time|times|steps|n_?steps|seq|seq_?len|length|seqlen|timesteps)$", re.I)
@@ -75,15 +80,21 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
     kernels = interpreting() or compiling(call.device)
     for chosen in ([*required, *more], required) if more else (required,):
         for words in (_PRIMES, _POWERS, _TURNED, *_long(call)):
-            for layout in itertools.islice(_layouts(chosen), _MOST_TRIES):
-                if time.process_time() > end or time.monotonic() > latest or left == 0:
-                    return best, said or "no shape was found in time"
+            dead = DeadEnds()
+            for layout in dead.passed_over(itertools.islice(_layouts(chosen), _MOST_LAYOUTS)):
+                if time.process_time() > end or time.monotonic() > latest or left == 0 or dead.tries == _MOST_TRIES:
+                    break
+                touched = set[str]()
                 try:
-                    found, why = tried(call, layout, words, dtype)
+                    found, why = tried(call, layout, words, dtype, touched)
                 except NoResults:
                     return None, "it returns no tensor"
+                dead.tries += 1
+                if why and found is None and not kernels:
+                    dead.add(layout, touched)
                 left -= best is not None and (found is not None or not kernels)
-                said = why or said
+                if why and (not re.search(OF_TYPES, said, re.I) or re.search(OF_TYPES, why, re.I)):
+                    said = why
                 if takes_alone(why) and not call.claims:
                     return best, why
                 if found is None:
@@ -97,7 +108,31 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
                     end = min(end, time.process_time() + seconds / 2)
                 if best is None or here > worth:
                     best, worth = found, here
+            if time.process_time() > end or time.monotonic() > latest or left == 0:
+                return best, said or "no shape was found in time"
     return best, said
+
+
+@dataclass
+class DeadEnds:
+    """Shapes of some arguments with which a function raised before it had looked at any other: whatever the others are, it raises again.
+
+    known   names of arguments -> their axes, together, each of a try;   tries   how many were run
+    """
+
+    known: dict[tuple[str, ...], set[tuple[Axes | None, ...]]] = field(default_factory=dict)
+    tries: int = 0
+
+    def add(self, layout: Layout, touched: set[str]) -> None:
+        if touched:
+            names = tuple(sorted(touched))
+            self.known.setdefault(names, set()).add(tuple(layout.get(n) for n in names))
+
+    def passed_over(self, layouts: Iterator[Layout]) -> Iterator[Layout]:
+        """Those of them that are not known to raise."""
+        for layout in layouts:
+            if not any(tuple(layout.get(n) for n in names) in ends for names, ends in self.known.items()):
+                yield layout
 
 
 def takes_alone(said: str) -> str:
@@ -223,12 +258,15 @@ def _of_state(lead: str) -> list[Axes]:
     return list(dict.fromkeys((*p, *tail) for tail in tails for p in some))
 
 
-def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str) -> tuple[Shapes | None, str]:
-    """The shapes where it runs with them and they explain those of its results; else why not.   Raises NoResults."""
+def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str, touched: set[str] | None = None) -> tuple[Shapes | None, str]:
+    """The shapes where it runs with them and they explain those of its results; else why not.   Raises NoResults.
+
+    touched   filled with the arrays that it looked at before it raised, where it did
+    """
     if not any("Q" in axes or axes[:1] == ("P",) for axes in layout.values()):
         return None, ""
     try:
-        found = call.results(drawn(call.arguments, layout, words, dtype))
+        found = call.results(drawn(call.arguments, layout, words, dtype), touched)
     except Exception as error:  # shapes that do not fit raise whatever they raise
         return None, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     sizes = {size: word for word, size in words.items()}
@@ -236,6 +274,7 @@ def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str) -> t
     if not found:
         raise NoResults
     if any("?" in axes for axes in results):
+        (touched or set()).clear()  # it did not raise
         return None, f"it returns shapes {', '.join(str(value.shape) for value in found)}"
     return Shapes(call.arguments, layout, results, dict(words)), ""
 

@@ -51,9 +51,16 @@ class Call:
     rounding: str = ""
     device: Device = "cpu"
 
-    def results(self, arrays: Mapping[str, Array | None]) -> list[Array]:
-        """Every array that it returns, in order."""
-        return [self._back(value) for value in self._called(self._tensors(arrays, gradients=False))[0]]
+    def results(self, arrays: Mapping[str, Array | None], touched: set[str] | None = None) -> list[Array]:
+        """Every array that it returns, in order.   touched: filled with the names of the tensors that it looks at, also where it raises"""
+        given = self._tensors(arrays, gradients=False)
+        if touched is None or not self.torch:
+            return [self._back(value) for value in self._called(given)[0]]
+        from bptt.harness.adapters.functions.touched import noting  # imports torch
+
+        with noting(given, touched):
+            found = self._called(given)[0]
+        return [self._back(value) for value in found]
 
     def kept(self, arrays: Mapping[str, Array | None]) -> tuple[list[Array], Kept]:
         """The same, with what `gradients` needs."""
