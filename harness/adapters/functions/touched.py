@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 
-class _Noting(TorchFunctionMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class _Noting(TorchFunctionMode):
     """While this is open, the names of tensors that any function of torch is handed, or whose attributes are read, are written down."""
 
     def __init__(self, names: Mapping[int, str], found: set[str]) -> None:
@@ -34,7 +34,7 @@ class _Noting(TorchFunctionMode):  # type: ignore[no-untyped-call]  # torch leav
 
 def _memory(value: torch.Tensor) -> int:
     """Where a tensor lies: of its views too, and of what a Function is handed in its place."""
-    return value.untyped_storage()._cdata
+    return int(value.untyped_storage()._cdata)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def test_the_graph_gives_the_outputs_and_the_gradients(name: str) -> None:
         node = back.outputs.get(("dparams", tensor))  # what has no effect has none
         np.testing.assert_allclose(0 * wanted if node is None else back.values[node], wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
     assert ours.xs is not None
+    assert exact.xs is not None
     np.testing.assert_allclose(ours.xs, exact.xs, rtol=0, atol=1e-12)
     np.testing.assert_allclose(back.values[back.outputs["dxs", ""]], exact.xs, rtol=0, atol=1e-12)
 
