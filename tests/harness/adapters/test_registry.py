@@ -49,6 +49,6 @@ def test_a_class_that_nobody_takes_is_told_with_its_methods() -> None:
 
 def test_what_a_library_raises_is_told_at_the_line_that_calls_it() -> None:
     try:
-        np.not_there  # noqa: B018 - it raises
+        np.not_there  # type: ignore[attr-defined]  # noqa: B018 - it raises
     except AttributeError as error:
         assert raised_at(error).endswith(f"({__file__}:{error.__traceback__.tb_lineno})" if error.__traceback__ else "")
