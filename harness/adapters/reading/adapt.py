@@ -354,6 +354,17 @@ def _trainers(forward: Forward) -> tuple[str, ...]:
     return tuple(f"the gradients inside of {n}(): it has no backward pass that could be called" for n in trains[:1])
 
 
+_CHANGES_WEIGHTS = re.compile(r"_*(update|adam|sgd|rmsprop|adagrad|apply_grad|optimi[sz]e|train|fit|learn)(_|$)", re.I)
+
+
+def _updates(reading: Reading) -> tuple[str, ...]:
+    """That what is made of its gradients is not judged: methods that change weights, and that its two passes do not call."""
+    methods, passes = reading.forward.owner.methods, (reading.forward.method, reading.backward)
+    called = {n for m in passes if m in methods for n in getattr(getattr(methods[m], "__code__", None), "co_names", ())}
+    free = [n for n in methods if _CHANGES_WEIGHTS.match(n) and n not in passes and n not in called]
+    return (f"what is made of its gradients: {', '.join(f'{n}()' for n in free)}",) if free else ()
+
+
 def _at(clip: float) -> str:
     return "" if math.isinf(clip) else f" at +-{clip:g}"
 
@@ -392,7 +403,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         framework="numpy",
         kind="network" if network else "cell",
         implementation=implementation,
-        undriven=(*_cut(reading), *(_trainers(forward) if alone else ())),
+        undriven=(*_cut(reading), *(_trainers(forward) if alone else _updates(reading))),
         second_call=over_time.second_call if over_time else None,
         written_into=over_time.written_into if over_time else None,
         two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bptt.harness.adapters.reading.adapt import adapt
+from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.errors import ContractError, UsageError
 from bptt.harness.subject import Accumulation, Array
 from tests.harness.adapters.reading import classes as textbook
@@ -353,3 +355,46 @@ def test_what_casts_its_inputs_and_has_its_weights_in_float32_works_in_float32()
 
     subject = adapt(Wide, "t", None)
     assert subject is not None and subject.dtype != "float32"
+
+
+UPDATED = """
+import numpy as np
+
+class RNN:
+    def __init__(self, input_size, hidden_size):
+        self.W, self.U = 0.3 * np.random.randn(input_size, hidden_size), 0.3 * np.random.randn(hidden_size, hidden_size)
+
+    def forward(self, xs, h):
+        self.xs, self.hs = xs, [h]
+        for x in xs:
+            self.hs.append(np.tanh(x @ self.W + self.hs[-1] @ self.U))
+        return np.stack(self.hs[1:])
+
+    def backward(self, dhs):
+        self._start()
+        dh, dxs = np.zeros_like(self.hs[0]), np.zeros_like(self.xs)
+        for t in reversed(range(len(dhs))):
+            da = (dhs[t] + dh) * (1 - self.hs[t + 1] ** 2)
+            self.dW += self.xs[t].T @ da
+            self.dU += self.hs[t].T @ da
+            dxs[t], dh = da @ self.W.T, da @ self.U.T
+        return dxs, dh
+
+    def _start(self):
+        self.dW, self.dU = np.zeros_like(self.W), np.zeros_like(self.U)
+
+    def update_params(self, rate):
+        self.W += rate * self.dW
+        self.U -= rate * self.dU
+
+    def updated(self):
+        return True
+"""
+
+
+def test_what_is_made_of_the_gradients_is_said_to_be_unjudged(tmp_path: Path) -> None:
+    path = tmp_path / "updated.py"
+    path.write_text(UPDATED, encoding="utf-8")
+    subject = adapt(module_at(path, {}).RNN, "updated.py:RNN", None)
+    assert subject is not None
+    assert subject.undriven == ("what is made of its gradients: update_params()",)
