@@ -92,6 +92,10 @@ class Detection:
     why: str
 
 
+#: What is detected of a module that predicts symbols: no output may read a later input.
+LANGUAGE_MODEL = "language model"
+
+
 @dataclass(frozen=True)
 class Region:
     """A named part of a parameter: the block of one gate.  `params[tensor][index]` is the block."""

@@ -112,8 +112,9 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
     ("CON210", "BUG"): (_KEPT, _FRESH),
     ("CON220", "CONTRACT"): ("loss leaves gradients out", "return one gradient a parameter in dparams"),
     ("GRD142", "BUG"): (
-        "an exponential in backward overflows, or 0 * inf: derivatives of shut gates are taken from exp(a), not from values",
-        "s * (1 - s) and 1 - h * h from values, which are 0 there; or from exp(-abs(a)), which never overflows",
+        "the forward pass cuts what goes into a gate, or what comes out of it, and backward knows nothing of the cut; or a derivative "
+        "is not taken from the values that the forward pass has used",
+        "no gradient where np.clip has cut; else s * (1 - s) and 1 - h * h from values, which are 0 at shut gates",
     ),
     ("GRD145", "BUG"): (
         "the error of a step goes back another number of steps than truncation says: its largest lag, k + 1 terms",

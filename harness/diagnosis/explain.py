@@ -41,15 +41,16 @@ _ALWAYS_EXACT = 500
 Found = Match[Candidate]
 
 
-def explain(wrong: WrongGradient, rerun: Rerun | None = None) -> tuple[Cause, ...]:
+def explain(wrong: WrongGradient, rerun: Rerun | None = None, shortest: int = 0) -> tuple[Cause, ...]:
     """Likely causes of a wrong gradient, best first; () where nothing is known.   A score of 1 reproduces every number.
 
     rerun   gives the same subject's gradients at another case: to tell apart mistakes that are the same at this one, to confirm
             what a small case suggests, and to look at more numbers than it has
+    shortest   steps of the shortest sequence that is known to be wrong, 0 where none is
     """
     found = _found(wrong, rerun)
     if rerun is not None and not any(cause.score == 1 for cause in found) and not agrees(wrong, wrong):
-        found = narrowed(found, wrong, rerun, lambda again: agrees(again, wrong)) or (unknown(wrong, _tried(wrong)),)
+        found = narrowed(found, wrong, rerun, lambda again: agrees(again, wrong), shortest) or (unknown(wrong, _tried(wrong)),)
     return tuple(in_words_of(wrong.subject, cause) for cause in found)
 
 

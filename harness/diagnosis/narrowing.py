@@ -57,13 +57,16 @@ class Condition:
     again: Case | None = None
 
 
-def narrowed(causes: Sequence[Cause], wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> tuple[Cause, ...]:
-    """`causes` with the sizes at which alone they hold; a cause of its own where there was none."""
+def narrowed(causes: Sequence[Cause], wrong: WrongGradient, rerun: Rerun, is_right: IsRight, shortest: int = 0) -> tuple[Cause, ...]:
+    """`causes` with the sizes at which alone they hold; a cause of its own where there was none.
+
+    shortest   steps of a sequence that is known to be wrong, with other sizes or values perhaps: no length above it is a condition
+    """
     known, case = tuple(causes), wrong.case
     if case.T > 1 and all(cause.code in _OF_ONE_PLACE for cause in known):
         if case.regime != "standard" and case.T <= _MOST_STEPS and _right_at(replace(case, regime="standard"), wrong, rerun, is_right):
             return (_of_regime(wrong),)
-        if over_time := tuple(_over_time(wrong, rerun, is_right)):
+        if over_time := tuple(_over_time(wrong, rerun, is_right, shortest)):
             return over_time
     if case.T > _MOST_STEPS:
         return known
@@ -141,7 +144,7 @@ def _conditions(wrong: WrongGradient) -> Iterator[Condition]:
         )
 
 
-def _over_time(wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> Iterator[Cause]:
+def _over_time(wrong: WrongGradient, rerun: Rerun, is_right: IsRight, shortest: int = 0) -> Iterator[Cause]:
     """What the length of the shortest sequence that is wrong says, where one step is right; nothing where other values say otherwise."""
 
     def right(T: int, case: Case = wrong.case) -> bool | None:
@@ -163,6 +166,8 @@ def _over_time(wrong: WrongGradient, rerun: Rerun, is_right: IsRight) -> Iterato
             above = T
     if above == 2:
         yield _carried(wrong)
+        return
+    if 0 < shortest <= below:
         return
     if right(above, _other_values(wrong.case)) is not False or not right(below, _other_values(wrong.case)):
         return

@@ -56,7 +56,7 @@ def finding_of(context: CheckContext, c: Check, task: Task, evidence: Evidence, 
         where = replace(where, lag=smallest.T - 1)
     elif where.step is not None and c.of_gradients:
         where = replace(where, lag=smallest.T - 1 if where.lag is None else where.lag)
-    causes = _apart(lambda: _causes(context, c, evidence, case, faults), _UNKNOWN, "its cause", faults)
+    causes = _apart(lambda: _causes(context, c, evidence, case, faults, smallest.T), _UNKNOWN, "its cause", faults)
     if c.of_gradients and evidence.code == "BUG" and not any(cause.score for cause in causes):
         step = _apart(lambda: step_on_the_way(context.subject, smallest), None, "a step on its way", faults)
         causes = causes if step is None else (step, *causes)
@@ -115,15 +115,17 @@ def _source(subject: Subject, c: Check, causes: tuple[Cause, ...]) -> Source | N
     return None if line is None or subject.source is None else Source(from_here(subject.source[0]), line)
 
 
-def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause]) -> tuple[Cause, ...]:
+def _causes(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause], shortest: int) -> tuple[Cause, ...]:
     """Why, as far as the diagnosis can tell from the wrong numbers, or the check's own words."""
-    sought = _sought(context, c, evidence, case, faults)
+    sought = _sought(context, c, evidence, case, faults, shortest)
     if sought is not None:
         return tuple(map(without_code_of_others, sought))
     return evidence.detail.causes if isinstance(evidence.detail, Named) else causes_of(c.id, evidence.code)
 
 
-def _sought(context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause]) -> tuple[Cause, ...] | None:
+def _sought(
+    context: CheckContext, c: Check, evidence: Evidence, case: Case, faults: list[Cause], shortest: int
+) -> tuple[Cause, ...] | None:
     """The causes that known mistakes and the graph give; None where nothing is sought, or nothing found of a form or a sum."""
     detail = evidence.detail
     if c.of_lengths and (named := causes_with_lengths(context.subject, context.identification)):
@@ -163,7 +165,8 @@ def _sought(context: CheckContext, c: Check, evidence: Evidence, case: Case, fau
     known: tuple[Cause, ...] = ()
     if located.exact is not None or context.identification is not None:
         wrong = _wrong_gradient(context, examination, located)
-        known = _apart(lambda: diagnosis.explain(wrong, lambda case: _again(context, case)), (), "its cause among known mistakes", faults)
+        explained = lambda: diagnosis.explain(wrong, lambda case: _again(context, case), shortest)  # noqa: E731 - asked apart
+        known = _apart(explained, (), "its cause among known mistakes", faults)
     is_known, place = any(cause.score == 1 for cause in known), context.subject.source
     if is_known and place is not None:
         known = if_never_read(place, known)

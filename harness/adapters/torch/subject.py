@@ -26,7 +26,7 @@ from bptt.harness.adapters.torch.probe import Probed, ProbeError, probe
 from bptt.harness.adapters.torch.run import TorchModule, default_dtype, in_dtype
 from bptt.harness.adapters.undriven import undriven
 from bptt.harness.errors import BpttError, UsageError
-from bptt.harness.subject import Array, Detection, Subject
+from bptt.harness.subject import LANGUAGE_MODEL, Array, Detection, Subject
 
 #: Sizes (D, H) at which a class is probed: primes first, then ones with many divisors, then D == H.
 PROBE_SIZES = ((11, 13), (8, 16), (16, 16), (8, 32))
@@ -98,7 +98,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
     if both_ways and getattr(module, "bidirectional", False) is not True:
         if _gives_symbols(module, probed.form, D, H):
             why = f"{both_ways} is bidirectional, and symbols come in and out: later ones must not be read, or say bidirectional = True"
-            detected, both_ways = (*detected, Detection("language model", why)), None
+            detected, both_ways = (*detected, Detection(LANGUAGE_MODEL, why)), None
         else:
             why = f"{both_ways} is bidirectional: outputs may depend on later inputs, which in a language model is a leak"
             detected = (*detected, Detection("bidirectional inside", why))

@@ -1,5 +1,6 @@
 """Forward passes that run, and backward passes beside them.
 
+drawing    numbers that a call draws, as of dropout
 form       what a reading of a forward pass says         handing    arguments as the author's functions take them
 results    what came back, by its places                 forward    which forward passes run
 assumed    a loss that no line says                      clips      a cut of gradients, found and lifted

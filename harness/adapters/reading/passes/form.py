@@ -78,7 +78,7 @@ class Forward:
     door      how a first state that is no argument gets in: state -> attribute, or, with a `setter`, its position there
     finals    where a state stands after the call: the next one of a step, or an attribute
     dtype     "float32" where outputs are that for float64 inputs
-    draws     each call draws numbers of NumPy's global generator: it is seeded alike before each
+    draws     each call draws numbers of NumPy's global generator, seeded alike before each: where the rows stand in them (see `drawing`)
     """
 
     owner: Owner
@@ -100,7 +100,7 @@ class Forward:
     setter: str = ""
     finals: Mapping[str, Path] = field(default_factory=dict)
     dtype: str = "float64"
-    draws: bool = False
+    draws: Mapping[int, int] | None = None
 
     @property
     def is_step(self) -> bool:

@@ -11,6 +11,7 @@ from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes, formed
 from bptt.harness.adapters.reading.code.owners import Handed, follow
 from bptt.harness.adapters.reading.code.weights import seeded, substitute
+from bptt.harness.adapters.reading.passes.drawing import alike_in_rows, axes_of_rows
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Values
 from bptt.harness.subject import Array, Arrays
 
@@ -110,20 +111,25 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
     prepare(forward, root, values)
     _hand_over(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
-    if forward.draws:
-        return seeded(np.random.default_rng(8), lambda: forward.owner.call(root, forward.method, handed))
+    if forward.draws is not None:
+        with alike_in_rows(forward.draws, values.x.shape[1]):
+            return seeded(np.random.default_rng(8), lambda: forward.owner.call(root, forward.method, handed))
     return forward.owner.call(root, forward.method, handed)
 
 
-def drops(forward: Forward, root: Any, values: Values) -> bool:
-    """Whether the author's file speaks of dropout and a call draws: its masks are then drawn alike at each call, as constants."""
+def drops(forward: Forward, root: Any, values: Values) -> dict[int, int] | None:
+    """Where the rows of a batch stand in what a call draws, if the author's file speaks of dropout and one draws; else None.
+
+    Its masks are then drawn alike at each call and in each row, as constants.
+    """
     function = forward.owner.methods[forward.method]
     if not words.speaks_of("dropout", getattr(function, "__module__", "")):
-        return False
+        return None
     before = np.random.get_state(legacy=False)  # noqa: NPY002 - the author draws from the global generator
-    call(forward, root, values)
+    with axes_of_rows(values.x.shape[1]) as axes:
+        call(forward, root, values)
     after = np.random.get_state(legacy=False)  # noqa: NPY002 - as above
-    return repr(before) != repr(after)
+    return axes if repr(before) != repr(after) else None
 
 
 def prepare(forward: Forward, root: Any, values: Values) -> None:

@@ -765,8 +765,12 @@ def test_symbols_are_one_hot_rows() -> None:
 def test_a_language_model_must_not_read_later_symbols() -> None:
     subject = adapt(LeakyCharacters, "t", None)
     assert subject is not None and not subject.bidirectional
-    said = adapt(type("Said", (LeakyCharacters,), {"bidirectional": True}), "t", None)
+    meant_so = type("Said", (LeakyCharacters,), {"bidirectional": True})
+    said = adapt(meant_so, "t", None)
     assert said is not None and said.bidirectional
+    wrong, meant = (check(each, isolate=False, select=["TIM110"])["TIM110"] for each in (LeakyCharacters, meant_so))
+    assert wrong.finding is not None and wrong.finding.causes[0].code == "reads-what-it-predicts"
+    assert meant.status == "not_applicable"
 
 
 def test_a_module_without_recurrence_is_refused() -> None:
