@@ -94,6 +94,8 @@ class Detection:
 
 #: What is detected of a module that predicts symbols: no output may read a later input.
 LANGUAGE_MODEL = "language model"
+#: What is detected of code that draws as it runs: what a mask drops has no effect.
+DROPOUT = "dropout"
 
 
 @dataclass(frozen=True)

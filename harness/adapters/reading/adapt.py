@@ -32,7 +32,7 @@ from bptt.harness.adapters.reading.passes.handing import fresh
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run
 from bptt.harness.adapters.reading.passes.running import said as backward_said
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import Accumulation, Array, Arrays, Detection, Subject
+from bptt.harness.subject import DROPOUT, Accumulation, Array, Arrays, Detection, Subject
 
 
 class NotUnderstoodError(UsageError):
@@ -551,6 +551,8 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
     if forward.door:
         way = f"{forward.setter}()" if forward.setter else f"attributes {', '.join(forward.door.values())}"
         yield Detection("state", f"{', '.join(forward.door)} handed over by {way}: outputs change with it")
+    if forward.draws is not None:
+        yield Detection(DROPOUT, "numbers are drawn as it runs: the same ones at every call and in every row, as constants")
     if reading.backward is None and not reading.gradients:
         yield Detection("gradients", "none: it has no backward, so only its forward pass is checked")
     if reading.backward and reading.backward != forward.method:

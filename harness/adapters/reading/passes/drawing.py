@@ -1,4 +1,4 @@
-"""Numbers that a call draws from NumPy's global generator, such as a dropout mask: alike in every row of a batch.
+"""Numbers that a call draws, such as a dropout mask, from NumPy's global generator or one that it keeps: alike in every row of a batch.
 
 Rows of a batch then stay apart, and a row alone draws what it draws among others.  Of so few numbers as one row has, all may fall on one
 side of a threshold: numbers between 0 and 1 are spread evenly, in an order that is drawn, so that a mask keeps some and drops some.
@@ -6,7 +6,8 @@ side of a threshold: numbers between 0 and 1 are spread evenly, in an order that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,12 +27,15 @@ _SIZE = {
     "normal": 2,
     "binomial": 2,
     "randint": 2,
+    "integers": 2,
 }
 Draw = Callable[..., Any]
+#: Where a generator is kept: in the attributes of an object or a module, by a name.
+Kept = tuple[dict[str, Any], str]
 
 
 @contextmanager
-def axes_of_rows(N: int) -> Iterator[dict[int, int]]:
+def axes_of_rows(N: int, kept: Sequence[Kept] = ()) -> Iterator[dict[int, int]]:
     """{axes of an array that is drawn: which of them is that of the rows}, of what is drawn meanwhile; N is no other size."""
     found: dict[int, int] = {}
 
@@ -41,13 +45,13 @@ def axes_of_rows(N: int) -> Iterator[dict[int, int]]:
             found.setdefault(len(shape), shape.index(N))
         return draw(*args, **kwargs)
 
-    with _replaced(look):
+    with _replaced(look, kept, lambda own: own):
         yield found
 
 
 @contextmanager
-def alike_in_rows(axes: Mapping[int, int], N: int) -> Iterator[None]:
-    """What is drawn meanwhile for N rows is drawn for one, and is that of each."""
+def alike_in_rows(axes: Mapping[int, int], N: int, kept: Sequence[Kept] = ()) -> Iterator[None]:
+    """What is drawn meanwhile for N rows is drawn for one, and is that of each; generators that are kept start anew."""
 
     def alike(draw: Draw, place: int | None, *args: Any, **kwargs: Any) -> Any:
         shape = _shape(place, args, kwargs)
@@ -56,8 +60,42 @@ def alike_in_rows(axes: Mapping[int, int], N: int) -> Iterator[None]:
             return draw(*args, **kwargs)
         return np.repeat(_one_row(draw, place, (*shape[:axis], 1, *shape[axis + 1 :]), args, kwargs), N, axis)
 
-    with _replaced(alike):
+    with _replaced(alike, kept, lambda own: type(own)(np.random.PCG64(8))):
         yield
+
+
+def kept_generators(root: object, namespace: dict[str, Any], depth: int = 2) -> list[Kept]:
+    """Generators in the attributes of an object, of what it is made of, and among the names of its module."""
+    found = [(namespace, name) for name, value in namespace.items() if isinstance(value, GENERATORS)]
+    own = getattr(root, "__dict__", None)
+    if not isinstance(own, dict) or isinstance(root, type | types.ModuleType):
+        return found
+    found += [(own, name) for name, value in own.items() if isinstance(value, GENERATORS)]
+    parts = [part for value in own.values() for part in (value if isinstance(value, list | tuple) else [value])] if depth else []
+    return found + [each for part in parts if type(part).__module__ != "numpy" for each in kept_generators(part, {}, depth - 1)]
+
+
+GENERATORS = (np.random.Generator, np.random.RandomState)
+
+
+def states(kept: Sequence[Kept]) -> str:
+    """How far each of them has come."""
+    return repr([getattr(held[name], "bit_generator", None) and held[name].bit_generator.state for held, name in kept]) + repr(
+        [held[name].get_state(legacy=False) for held, name in kept if isinstance(held[name], np.random.RandomState)]
+    )
+
+
+class _Drawing:
+    """A generator whose draws are made by another function."""
+
+    def __init__(self, own: Any, by: Callable[..., Any]) -> None:
+        self._own, self._by = own, by
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("_own", "_by"):
+            raise AttributeError(name)
+        value = getattr(self._own, name)
+        return _bound(self._by, value, _SIZE[name]) if name in _SIZE else value
 
 
 def _one_row(draw: Draw, place: int | None, one: tuple[int, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -84,15 +122,20 @@ def _shape(place: int | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 
 
 @contextmanager
-def _replaced(by: Callable[..., Any]) -> Iterator[None]:
-    own = {name: getattr(np.random, name) for name in _SIZE}
-    for name, place in _SIZE.items():
-        setattr(np.random, name, _bound(by, own[name], place))
+def _replaced(by: Callable[..., Any], kept: Sequence[Kept], renewed: Callable[[Any], Any]) -> Iterator[None]:
+    own = {name: getattr(np.random, name) for name in _SIZE if hasattr(np.random, name)}
+    before = [held[name] for held, name in kept]
+    for name, draw in own.items():
+        setattr(np.random, name, _bound(by, draw, _SIZE[name]))
+    for (held, name), generator in zip(kept, before, strict=True):
+        held[name] = _Drawing(renewed(generator), by)
     try:
         yield
     finally:
         for name, draw in own.items():
             setattr(np.random, name, draw)
+        for (held, name), generator in zip(kept, before, strict=True):
+            held[name] = generator
 
 
 def _bound(by: Callable[..., Any], draw: Draw, place: int | None) -> Draw:

@@ -11,7 +11,7 @@ from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes, formed
 from bptt.harness.adapters.reading.code.owners import Handed, follow
 from bptt.harness.adapters.reading.code.weights import seeded, substitute
-from bptt.harness.adapters.reading.passes.drawing import alike_in_rows, axes_of_rows
+from bptt.harness.adapters.reading.passes.drawing import Kept, alike_in_rows, axes_of_rows, kept_generators, states
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Values
 from bptt.harness.subject import Array, Arrays
 
@@ -112,7 +112,7 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
     _hand_over(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
     if forward.draws is not None:
-        with alike_in_rows(forward.draws, values.x.shape[1]):
+        with alike_in_rows(forward.draws, values.x.shape[1], _kept(forward, root)):
             return seeded(np.random.default_rng(8), lambda: forward.owner.call(root, forward.method, handed))
     return forward.owner.call(root, forward.method, handed)
 
@@ -125,11 +125,16 @@ def drops(forward: Forward, root: Any, values: Values) -> dict[int, int] | None:
     function = forward.owner.methods[forward.method]
     if not words.speaks_of("dropout", getattr(function, "__module__", "")):
         return None
-    before = np.random.get_state(legacy=False)  # noqa: NPY002 - the author draws from the global generator
-    with axes_of_rows(values.x.shape[1]) as axes:
+    kept = _kept(forward, root)
+    before = np.random.get_state(legacy=False), states(kept)  # noqa: NPY002 - the author draws from the global generator
+    with axes_of_rows(values.x.shape[1], kept) as axes:
         call(forward, root, values)
-    after = np.random.get_state(legacy=False)  # noqa: NPY002 - as above
+    after = np.random.get_state(legacy=False), states(kept)  # noqa: NPY002 - as above
     return axes if repr(before) != repr(after) else None
+
+
+def _kept(forward: Forward, root: Any) -> list[Kept]:
+    return kept_generators(root, getattr(forward.owner.methods[forward.method], "__globals__", {}))
 
 
 def prepare(forward: Forward, root: Any, values: Values) -> None:

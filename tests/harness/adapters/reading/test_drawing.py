@@ -18,6 +18,7 @@ import numpy as np
 class DropRNN:
     def __init__(self, D, H):
         self.W, self.U = np.random.randn(D, H) * 0.5, np.random.randn(H, H) * 0.5
+        self.rng = np.random.default_rng(3)
 
     def forward(self, x, h):
         m = DRAWN
@@ -37,12 +38,16 @@ class DropRNN:
     [
         ("(np.random.rand(*x.shape) < 0.5) / 0.5", "x * m", []),
         ("np.random.binomial(1, 0.5, size=x.shape) / 0.5", "x * m", []),
+        ("(self.rng.random(x.shape) < 0.5) / 0.5", "x * m", []),
+        ("(self.rng.random(x.shape) < 0.5) / 0.5", "x", ["GRD110"]),
         ("(np.random.rand(*x.shape) < 0.5) / 0.5", "x", ["GRD110"]),
     ],
 )
 def test_rows_draw_alike_and_a_mask_that_is_left_out_is_found(drawn: str, masked: str, failed: list[str], tmp_path: Path) -> None:
     (tmp_path / "drop.py").write_text(_CELL.replace("DRAWN", drawn).replace("MASKED", masked), encoding="utf-8")
-    run = check(f"{tmp_path / 'drop.py'}:DropRNN", isolate=False, select=["BAT100", "BAT110", "GRD110", "CON150"])
+    run = check(
+        f"{tmp_path / 'drop.py'}:DropRNN", isolate=False, select=["BAT100", "BAT110", "GRD110", "CON150", "TIM100", "TIM110", "GRD195"]
+    )
     assert [r.check for r in run.failed] == failed, run.text()
     assert failed or not [r for r in run.run.results if r.finding is not None], run.text()
 

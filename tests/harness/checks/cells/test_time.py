@@ -333,7 +333,7 @@ def test_a_cell_that_keeps_its_c_to_itself_cannot_be_continued() -> None:
         return True
 
     assert not whole({"h"})
-    with pytest.raises(NotApplicable, match="does not return its final c, k"):
+    with pytest.raises(NotApplicable, match="its final c, k is not returned, or not handed in"):
         time._whole_state(context(Clean, kept_inside=("c", "k")), Data({}, np.zeros((1, 1, 2)), {"h": np.zeros((1, 3))}))
     assert whole(set()) and whole({"h"}, wide=9) and whole({"h"}, ("h", "c")) and whole({"h", "c"}, ("h", "c"))
     assert not whole({"h", "k"}, ("h", "k"))
