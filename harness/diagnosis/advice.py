@@ -116,6 +116,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "is not taken from the values that the forward pass has used",
         "no gradient where np.clip has cut; else s * (1 - s) and 1 - h * h from values, which are 0 at shut gates",
     ),
+    ("GRD240", "BUG"): (
+        "without masks every gradient is right: backward leaves a mask out, or multiplies by another than forward did",
+        "dh *= mask where h was multiplied by it, and the masked h in the product for dU: dU += (mask * h).T @ da",
+    ),
     ("GRD145", "BUG"): (
         "the error of a step goes back another number of steps than truncation says: its largest lag, k + 1 terms",
         "range(t, max(t - k - 1, -1), -1): from step t back to step t - k",

@@ -95,7 +95,9 @@ def gradients_with_given_masks_match_the_exact_derivative(context: CheckContext,
     k = context.subject.truncation
     case = case if k is None else replace(case, T=min(case.T, k + 1))
     subject = with_masks(as_cell(context.subject, case), _masks(context, case, 0))
-    yield evidence_of(examine(subject, case, context.regions, min(context.draws, 4), ("params",), None), ("params",), context)
+    found = evidence_of(examine(subject, case, context.regions, min(context.draws, 4), ("params",), None), ("params",), context)
+    # without masks it is right, GRD220: what is wrong with them is not to be sought by other cases, or in the graph, which have none
+    yield found if found.holds else replace(found, detail=None)
 
 
 def _network(context: CheckContext, case: Case) -> tuple[LossAsOutput, dict[str, Array], dict[str, Array], Masks]:

@@ -82,6 +82,7 @@ def test_masks_of_any_form_are_handed_in_as_they_came(form: str) -> None:
     assert [r.check for r in run.run.results if r.finding is not None] == ["GRD240"], run.text()
     finding = run["GRD240"].finding
     assert finding is not None and finding.where.tensor == "U"
+    assert finding.causes[0].hypothesis.startswith("without masks every gradient is right")
 
 
 def test_a_mask_is_named_as_its_author_names_it() -> None:
