@@ -21,7 +21,7 @@ from bptt.harness.graph.naming.edits import Edit, Impossible, edited_sweep
 from bptt.harness.graph.naming.mending import Known, Mended, Right, mended
 from bptt.harness.graph.naming.place import called, line_of, mends_of
 from bptt.harness.graph.naming.point import Point, point
-from bptt.harness.graph.naming.rewriting import Rewritten, first_right, rewrites, together
+from bptt.harness.graph.naming.rewriting import Rewritten, added_at_places, first_right, rewrites, together
 from bptt.harness.graph.naming.search import one_mistake, search
 from bptt.harness.graph.naming.units import by_parts
 from bptt.harness.graph.tracing import operators
@@ -130,7 +130,7 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
             return Explanation(refusal=beside.words)
         points.append((at, beside))
         budget.pay(_PER_NODE * len(beside.model.graph.nodes))
-        if causes := _by_roundings(subject, at, beside, budget):
+        if causes := _by_roundings(subject, at, beside, budget) or _by_places(subject, at, beside, budget):
             return Explanation(causes)
         if base and (single := one_mistake(at, beside, budget.part(4))):
             return Explanation(_causes(subject, at, beside, single[0].edits, budget))
@@ -179,6 +179,18 @@ def _by_roundings(subject: Subject, at: Point, beside: Point, budget: Budget) ->
         return ()
     right = [frame for frame in found if there.right_without(frame, beside.exact[0].bars)]
     return (_with_its_line(subject, (at, beside), right[0], words.needless(right[0]), budget),) if right else ()
+
+
+def _by_places(subject: Subject, at: Point, beside: Point, budget: Budget) -> tuple[Cause, ...]:
+    """A sum over places, of which one comes twice in a batch: where none does, as at most small sizes, nothing is wrong."""
+    backward = _backward(subject, at)
+    several = list(added_at_places(backward)) if backward is not None else []
+    whole, _ = first_right(several, _places(subject, at, beside), budget.part(4)) if several else ((), ())
+    if not whole:
+        return ()
+    cause = words.rewritten(whole[0].frame, whole[0].said)
+    said = f"{cause.hypothesis.partition(': ')[0]}: of an index that comes twice in the brackets += adds one share alone"
+    return (replace(cause, hypothesis=said),)
 
 
 def _by_lines(subject: Subject, at: Point, beside: Point, budget: Budget, sure: bool = False) -> tuple[Cause, ...]:

@@ -43,6 +43,7 @@ from bptt.harness.graph.naming.texts import (
     changes,
     completed,
     distinct,
+    gathered,
     is_pure,
     is_zeros,
     other_axes,
@@ -127,6 +128,18 @@ def rewrites(backward: Backward, places: Sequence[Right], budget: Budget) -> Rew
     if whole:
         return Rewritten(whole)
     return Rewritten((), (*here, *_partly(fitting, wrong, places)), tuple(watching.aside))
+
+
+def added_at_places(backward: Backward) -> Iterator[Rewrite]:
+    """Each statement that adds at places of which one may come twice, as one that adds at each of them."""
+    homes = {(home.file, home.tree.lineno): home for node in backward.graph.nodes for frame in node.place or () if (home := home_of(frame))}
+    wrong = frozenset(range(len(backward.leaves)))
+    for home in homes.values():
+        for statement in ast.walk(home.tree):
+            if isinstance(statement, ast.AugAssign):
+                block = Block("".join(linecache.getlines(home.file)[statement.lineno - 1 : statement.end_lineno]), statement.lineno)
+                if block.text.isascii():
+                    yield from (Rewrite(home, block, (one,), wrong, frozenset(), 1.0) for one in gathered(block, statement))
 
 
 def first_right(several: Iterable[Rewrite], places: Sequence[Right], budget: Budget) -> tuple[tuple[Rewrite, ...], tuple[Rewrite, ...]]:

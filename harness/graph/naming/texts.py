@@ -165,6 +165,14 @@ def slips(block: Block, nodes: Sequence[ast.expr], called: set[int], places: set
             yield start, end, f"{text}.T"
 
 
+def gathered(block: Block, statement: ast.AugAssign) -> Iterator[Change]:
+    """``g[words] += d`` as ``np.add.at(g, words, d)``: where a word comes twice in `words` only one of its shares is added."""
+    target = statement.target
+    if isinstance(statement.op, ast.Add) and isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice | ast.Constant):
+        parts = ", ".join(block.of(part) for part in (target.value, target.slice, statement.value))
+        yield block.span(target)[0], block.span(statement.value)[1], f"np.add.at({parts})"
+
+
 def _bare(block: Block, start: int, end: int, new: str) -> Change:
     """The change, and without the brackets around a single name that it would leave."""
     text = block.text

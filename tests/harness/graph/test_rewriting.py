@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.graph.naming.texts import Block, changes
+from bptt.harness.run.runner import check
 from tests.harness.graph.planting import planted, why
 from tests.harness.graph.test_explain import CELL, DA_N, DA_Z
 
@@ -116,3 +117,45 @@ def test_a_matrix_is_exchanged_inside_of_its_slice() -> None:
     made = {block.with_(change) for _, change in changes(block, statement.value, list(there), value_of)}
     assert "dh = W_i[:, :2].T @ da\n" in made
     assert not any("W_c" in text for text in made)
+
+
+_WORDS = """
+import numpy as np
+
+class Words:
+    V = 5
+
+    def init(self, rng, input_size, hidden_size):
+        H = hidden_size
+        return {"E": rng.normal(0, 0.5, (self.V, H)), "U": rng.normal(0, 0.5, (H, H)), "v": rng.normal(0, 0.5, H)}
+
+    def zero_state(self, params, batch_size):
+        return {"h": np.zeros((batch_size, len(params["v"])))}
+
+    def batch(self, rng, params, T, N):
+        return rng.integers(0, self.V, (T, N)), rng.normal(size=(T, N))
+
+    def loss(self, params, inputs, targets, state):
+        E, U, v = params["E"], params["U"], params["v"]
+        hs = [state["h"]]
+        for words in inputs:
+            hs.append(np.tanh(E[words] + hs[-1] @ U))
+        r = np.stack(hs[1:]) @ v - targets
+        g = {name: np.zeros_like(value) for name, value in params.items()}
+        dh = np.zeros_like(hs[0])
+        for t in range(len(inputs) - 1, -1, -1):
+            g["v"] += r[t] @ hs[t + 1]
+            da = (dh + r[t][:, None] * v) * (1 - hs[t + 1] ** 2)
+            g["E"][inputs[t]] += da
+            g["U"] += hs[t].T @ da
+            dh = da @ U.T
+        return 0.5 * np.sum(r * r), g
+"""
+
+
+def test_words_that_come_twice_in_a_batch_are_told_from_a_wrong_formula(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text(_WORDS, encoding="utf-8")
+    finding = check(f"{tmp_path / 'words.py'}:Words", isolate=False, select=["gradient"])["GRD220"].finding
+    assert finding is not None and finding.source is not None and finding.causes[0].score == 1
+    assert _WORDS.splitlines()[finding.source.line - 1].strip() == 'g["E"][inputs[t]] += da'
+    assert finding.causes[0].mended.strip() == 'np.add.at(g["E"], inputs[t], da)'
