@@ -378,6 +378,16 @@ def _given(params: Arrays, xs: Array, state: Arrays) -> tuple[dict[str, Array], 
     )
 
 
+def by_hand(value: Any) -> Any:
+    """An array of NumPy as one of JAX; anything else as it is."""
+    return jax.numpy.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def numpy_of(value: Any) -> Any:
+    """The reverse."""
+    return np.array(value) if isinstance(value, jax.Array) else value
+
+
 def _numpy(tree: Mapping[str, Any]) -> dict[str, Array]:
     return {name: np.array(value) for name, value in tree.items()}
 

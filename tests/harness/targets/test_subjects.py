@@ -297,3 +297,37 @@ def test_a_file_in_jax_is_taken_with_the_rules_that_it_gives(folder: Path, back:
     assert one.status == status
     if one.finding is not None:
         assert one.finding.causes[0].hypothesis.startswith("line 14: dh: d(a * h) is not multiplied by a")
+
+
+BY_HAND_IN_JAX = """
+import jax.numpy as jnp
+
+def rnn_forward(x, h0, Wx, Wh, b):
+    h, hs = h0, []
+    for t in range(x.shape[1]):
+        h = jnp.tanh(x[:, t] @ Wx + h @ Wh + b)
+        hs.append(h)
+    return jnp.stack(hs, axis=1), (x, h0, Wx, Wh, b, hs)
+
+def rnn_backward(dhs, cache):
+    x, h0, Wx, Wh, b, hs = cache
+    dx, dWx, dWh, db, dh = [], 0 * Wx, 0 * Wh, 0 * b, 0 * h0
+    for t in reversed(range(x.shape[1])):
+        da = (dhs[:, t] + dh) * (1 - hs[t] ** 2)
+        dx.append(da @ Wx.T)
+        dWx = dWx + x[:, t].T @ da
+        dWh = dWh + {before}.T @ da
+        db = db + da.sum(0)
+        dh = da @ Wh.T
+    return jnp.stack(dx[::-1], 1), dh, dWx, dWh, db
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "status"), [("(hs[t - 1] if t else h0)", "passed"), ("hs[t]", "failed")])
+def test_a_backward_pass_by_hand_in_jax_is_that_of_its_author(folder: Path, before: str, status: str) -> None:
+    pytest.importorskip("jax", reason="jax is not installed: pip install 'bptt[jax]'")
+    (folder / "by_hand_in_jax.py").write_text(BY_HAND_IN_JAX.format(before=before))
+    (found,) = load("by_hand_in_jax.py")
+    (one,) = [r for r in check(found, isolate=False, select=("GRD110",)).run.results if r.check == "GRD110"]
+    assert one.status == status

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from bptt.harness.adapters.frameworks import speaks_of
 from bptt.harness.adapters.objects import raised_at
 from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.reading.code.layout import Sizes
@@ -82,8 +83,11 @@ def called(function: Any, values: Mapping[str, Any]) -> Any:
     Raises what the function raises, RuntimeError where it ends the process.
     """
     try:
-        if over_tensors(getattr(function, "__func__", function)):
+        plain = getattr(function, "__func__", function)
+        if over_tensors(plain):
             return _each(_called(function, _each(values, _tensor)), _array)
+        if over_jax(plain):
+            return _in_jax(function, values)
         return _called(function, values)
     except SystemExit as error:
         raise RuntimeError("it called exit()") from error
@@ -95,6 +99,19 @@ def over_tensors(function: Any) -> bool:
     there = getattr(function, "__globals__", {}).values()
     packages = {v.__name__ for v in there if isinstance(v, types.ModuleType)}
     return "torch" in packages and "numpy" not in packages
+
+
+@lru_cache(maxsize=256)
+def over_jax(function: Any) -> bool:
+    """Whether a function computes with JAX: a backward pass by hand, without its gradients."""
+    return "jax" in sys.modules and speaks_of(function, "jax")
+
+
+def _in_jax(function: Any, values: Mapping[str, Any]) -> Any:
+    from bptt.harness.adapters.jax.run import by_hand, numpy_of, wide  # imports jax
+
+    with wide():
+        return _each(_called(function, _each(values, by_hand)), numpy_of)
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
