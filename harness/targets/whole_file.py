@@ -34,7 +34,25 @@ class PartlyUnderstoodError(UsageError):
         self.found, self.refused = found, refused
 
 
+#: Words in the name of a part of a training loop -> what it may claim to be.
+_PART_WORDS = {
+    "adam": "adam",
+    "nesterov": "nesterov",
+    "momentum": "momentum",
+    "sgd": "sgd",
+    "clip": "clip_global_norm",
+    "perplexity": "perplexity",
+    "dropout": "dropout",
+    "plateau": "divide_on_plateau",
+}
+
+
 def with_way_out(said: str, target: str) -> str:
+    name = target.rpartition(":")[2].lower()
+    is_recurrent = any(word in name for word in ("rnn", "lstm", "gru", "cell", "layer", "model", "net", "scan"))
+    part = None if is_recurrent else next((like for word, like in _PART_WORDS.items() if word in name), None)
+    if part is not None:
+        return f"{said}; a part of a training loop is judged where it says which: `bptt check {target} --like {part}`"
     return f"{said}; `bptt init {target}` writes the contract's methods as far as it was understood"
 
 

@@ -116,10 +116,50 @@ def _maker(obj: Any, spec: str, args: Mapping[str, object] | None, like: str) ->
         for name in (n for n, names in NAMES.items() if key in names and n in NEEDED[like] and _is_number(value)):
             given[name] = float(value)  # type: ignore[arg-type]  # _is_number says so
     missing = [n for n, p in parameters.items() if p.default is p.empty and p.kind in _NAMED and n not in keywords]
+    method = next((m for m in METHODS if has(obj, m)), None)
+    if len(missing) == 1 and missing[0] in HELD and method is not None:
+        (name,) = missing
+        made = partial(Holding, lambda held: construct(obj, spec, {**keywords, name: held}), method)
+        return made, given, [Detection("form", f"made with the parameters that it is to change ({name}): {method}(grads)")]
     if missing:
         known_as = ", ".join(names[0] for n, names in NAMES.items() if n in NEEDED[like])
         raise UsageError(f"{spec}: {short_name(obj)} cannot be made without {', '.join(missing)}, wanted {known_as} alone, or --args")
     return partial(construct, obj, spec, keywords), given, []
+
+
+#: How a constructor calls the parameters that it is to change.
+HELD = ("params", "parameters", "weights", "theta", "variables", "model_params", "model_parameters")
+
+
+class Holding:
+    """A class made with the parameters that it changes, whose step takes gradients alone, as an object with step(params, grads).
+
+    It is made at the first step, with what is handed in then; later ones hand in the values that it has left there.
+    """
+
+    def __init__(self, make: Callable[[Any], Any], method: str) -> None:
+        own = {"_make": make, "_method": method, "_held": None, "_inner": None, "_told": {}}
+        self.__dict__.update(own | {method: self._stepped})
+
+    def _stepped(self, params: Any, grads: Any) -> Any:
+        if self._inner is None:
+            self.__dict__["_held"], self.__dict__["_inner"] = params, self._make(params)
+            for name, value in self._told.items():
+                setattr(self._inner, name, value)
+        returned = getattr(self._inner, self._method)(grads)
+        return self._held if returned is None else returned
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        inner = self.__dict__["_inner"]
+        return getattr(self._make({"w": np.ones(1)}) if inner is None else inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._inner is None:
+            self._told[name] = value
+        else:
+            setattr(self._inner, name, value)
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -199,3 +199,39 @@ def test_torchs_flags_say_what_it_is() -> None:
     assert loaded("torch.optim:SGD", momentum=0.5, nesterov=True).like == "nesterov"
     with pytest.raises(UsageError, match="no adapter takes the class RMSprop"):
         load("torch.optim:RMSprop")
+
+
+_HELD = """
+import numpy as np
+
+class Adam:
+    def __init__(self, params, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+        self.params, self.lr, self.beta1, self.beta2, self.eps = params, lr, beta1, beta2, eps
+        self.m = {k: np.zeros_like(v) for k, v in params.items()}
+        self.v = {k: np.zeros_like(v) for k, v in params.items()}
+        self.t = 0
+
+    def step(self, grads):
+        self.t += 1
+        for k, g in grads.items():
+            self.m[k] = self.beta1 * self.m[k] + (1 - self.beta1) * g
+            self.v[k] = self.beta2 * self.v[k] + (1 - self.beta2) * g**2
+            m, v = self.m[k] / (1 - self.beta1**self.t), self.v[k] / (1 - CORRECTED**self.t)
+            self.params[k] -= self.lr * m / (np.sqrt(v) + self.eps)
+"""
+
+
+@pytest.mark.parametrize(("corrected", "failed"), [("self.beta2", []), ("self.beta1", ["TRN300"])])
+def test_an_optimiser_that_is_made_with_its_parameters_is_handed_them_at_the_first_step(
+    corrected: str, failed: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "adam.py").write_text(_HELD.replace("CORRECTED", corrected), encoding="utf-8")
+    run = check(f"{tmp_path / 'adam.py'}:Adam", like="adam", isolate=False)
+    assert [r.check for r in run.failed] == failed, run.text()
+    assert failed or not [r for r in run.run.results if r.finding is not None], run.text()
+
+
+def test_a_part_that_does_not_say_what_it_is_is_told_how(tmp_path: Path) -> None:
+    (tmp_path / "adam.py").write_text(_HELD.replace("CORRECTED", "self.beta2"), encoding="utf-8")
+    with pytest.raises(UsageError, match="--like adam"):
+        loaded(f"{tmp_path / 'adam.py'}:Adam")
