@@ -449,7 +449,14 @@ def value_name(model: Model, node: int) -> str:
     which = it.settings.part if it.op == "gather" else it.part
     if which >= 0 and (part := statements.written_part(frame, which)):
         return part
-    return statements.written(frame) or statements.short(statements.expression(frame)) or statements.written(frame, False) or "a value"
+    if name := statements.written(frame) or statements.short(statements.expression(frame)):
+        return name
+    whole = statements.written(frame, False)
+    return f"the {_PART_OF.get(it.op, 'value')} inside of {whole}" if whole else "a value"
+
+
+#: What a part of a statement is, that has no name and is too long to be written out.
+_PART_OF = {"add": "sum", "subtract": "difference", "multiply": "product", "matmul": "product", "divide": "quotient"}
 
 
 def _input_name(name: tuple[str, str]) -> str:
