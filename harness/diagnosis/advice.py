@@ -144,6 +144,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "gradients are cut, but not as clip or clip_norm says: another threshold, each entry in the place of the norm, or not at all",
         "say the threshold and the kind of cut that backward makes, or make the one that is said",
     ),
+    ("GRD142", "PRECISION_LOSS"): (
+        "at inputs this large a small difference of large numbers is taken, as of sums of logarithms, or a value on the way is narrower",
+        "subtract before the sum rather than after it; look for casts to a narrower dtype. Where no input is this large, nothing is lost",
+    ),
     ("NUM100", "PRECISION_LOSS"): (
         "a value on the way has a lower precision than the inputs",
         "look for astype(np.float32), .float(), .half(), torch.autocast, and arrays or constants made without a dtype in torch",
@@ -173,10 +177,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "hold that way against the formula in float64; look for a test on dtype, a kernel of its own, and a dtype that is set by default",
     ),
     ("NUM110", "BUG"): (
-        "1 / (1 + exp(-a)) overflows for a < -709 (in float32 for a < -88), or exp(a) / (1 + exp(a)) for large a; or 0 / 0 of gates "
-        "that are both shut, f / (f + i)",
-        "branch on the sign of a: 1 / (1 + exp(-a)) where a >= 0, exp(a) / (1 + exp(a)) elsewhere; or 0.5 * (1 + tanh(a / 2)); a share of "
-        "two gates from the difference of their logarithms",
+        "infinity over infinity at large a: exp(a) / (1 + exp(a)), a tanh of exponentials, a softmax of exp(a) as it is; or "
+        "0 / 0 of gates that are both shut, f / (f + i); or exp of a sum of logarithms that does not cancel",
+        "np.tanh or torch.tanh; 0.5 * (1 + tanh(a / 2)) for a sigmoid; exp(a - a.max()) in a softmax; a share of two gates from the "
+        "difference of their logarithms",
     ),
     ("NUM120", "PRECISION_LOSS"): (
         "f * (1 - f) and 1 - h * h from the rounded values: near 1 the difference has few digits left",

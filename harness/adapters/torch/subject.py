@@ -293,6 +293,10 @@ def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
     try:
         return recipe, _find(recipe)
     except UsageError:
+        if recipe.make is not None and next(_made(recipe), None) is None:
+            for other in _made_otherwise(recipe):
+                if next(_made(other), None) is not None:
+                    return _found(other)
         for other in _otherwise(recipe):
             with contextlib.suppress(UsageError):
                 return other, _find(other)
@@ -303,6 +307,16 @@ def _found(recipe: Recipe) -> tuple[Recipe, _Found]:
         why = f"x is D channels, each a number times one picture of {ROWS} x {COLUMNS}; states and outputs are rows of all their pixels"
         probed = replace(found.probed, detected=(*found.probed.detected, Detection("images", why)))
         return with_images, replace(found, probed=probed)
+
+
+def _made_otherwise(recipe: Recipe) -> Iterator[Recipe]:
+    """For a constructor that takes none of its sizes: one number in the place of a pair, a list of one layer in that of H."""
+    single = {name: value[0] for name, value in recipe.kwargs.items() if isinstance(value, tuple) and len(set(value)) == 1}
+    fitting = (replace(recipe, kwargs={**recipe.kwargs, **single}), recipe) if single else (recipe,)
+    if single:
+        yield fitting[0]
+    if recipe.hidden_name is not None and not recipe.lists:
+        yield from (replace(each, lists=(recipe.hidden_name,)) for each in fitting)
 
 
 def _otherwise(recipe: Recipe) -> Iterator[Recipe]:

@@ -224,7 +224,10 @@ def _said(point: Point, edit: Edit, where: EdgeClass, edge: Edge, y: str, p: str
         return f"{dp} is in the opposite order of the steps", "not-turned-round", f"turn {dy} round before it is added"
     if edit.act == "only":
         which = dp if not edit.more else "every parameter's gradient" if _all_parameters(point, edit) else f"that of {_whose(point, edit)}"
-        return f"{which} is added up over {edit.form} only", "in-part", "add it up over all steps and all rows of the batch"
+        mend = "add it up over all steps and all rows of the batch"
+        if "but the first" in edit.form:  # of what is multiplied by the state before
+            mend = "add up the first step's share too, with the state that was handed in; without it a sequence has to begin at zero"
+        return f"{which} is added up over {edit.form} only", "in-part", mend
     if edit.act == "unmoved":
         said = f"{dp} gets {dy} in the order of {y}: what your forward pass reorders is not put back"
         return said, "not-moved-back", f"put {dy} back into the order of {p}"

@@ -88,7 +88,13 @@ def _version(distribution: str) -> str:
 
 
 def _sites() -> Iterator[str]:
-    yield from (p for p in sys.path if p.endswith(("site-packages", "dist-packages")))
+    yield from (p for p in sys.path if p.endswith(("site-packages", "dist-packages")) or _installed_into(p))
+
+
+@cache
+def _installed_into(folder: str) -> bool:
+    """Whether a folder has packages that were installed there, as by `pip install --target`."""
+    return next(Path(folder).glob("*.dist-info/METADATA"), None) is not None
 
 
 def _homes(package: str) -> Iterator[str]:

@@ -405,7 +405,7 @@ def _bare(name: str) -> str:
     return "".join(parts) if len(plain) > 3 else plain
 
 
-_WHEN = re.compile(r"(_|^)(prev|previous|next|last|final|end|new|old|out|init|start|state|tm1|tp1|t|n|0|1)(?=_|$)", re.I)
+_WHEN = re.compile(r"(_|^)(prev|previous|next|last|final|end|new|old|cur|current|out|init|start|state|tm1|tp1|t|n|0|1)(?=_|$)", re.I)
 _STATES = {"h": re.compile(r"^_?(h|a|s|hs|hidden|hid)_?[tTnN0]?$"), "c": re.compile(r"^_?(c|cs|cell|memory)_?[tTnN0]?$", re.I)}
 
 

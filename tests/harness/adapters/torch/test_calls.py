@@ -155,3 +155,54 @@ class Timed(nn.Module):
 def test_an_argument_beside_the_state_is_not_taken_for_it() -> None:
     with pytest.raises(UsageError, match=r"its forward needs time besides x and the state hidden, and nothing is known of time"):
         adapt(Timed, "t", None)
+
+
+class OfOneNumber(nn.Module):
+    """A cell over images whose kernel_size is one number, which a pair is no stand-in for."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+        self.both = nn.Conv2d(input_dim + hidden_dim, 2 * hidden_dim, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, x: Any, h: Any) -> Any:
+        gate, value = self.both(torch.cat([x, h], 1)).chunk(2, 1)
+        return h + torch.sigmoid(gate) * (torch.tanh(value) - h)
+
+
+class OfOneNumberMixed(OfOneNumber):
+    def forward(self, x: Any, h: Any) -> Any:
+        return super().forward(x - x.mean(0), h)
+
+
+@pytest.mark.parametrize(("made", "right"), [(OfOneNumber, True), (OfOneNumberMixed, False)])
+def test_a_kernel_size_that_is_one_number_is_given_as_one(made: type, right: bool) -> None:
+    assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right
+
+
+class OfLayers(nn.Module):
+    """The units of each layer, in a list, without a default that would say so."""
+
+    def __init__(self, input_size: int, hidden_size: Any) -> None:
+        super().__init__()
+        before = [input_size, *hidden_size[:-1]]
+        self.cells = nn.ModuleList(nn.GRUCell(d, h) for d, h in zip(before, hidden_size, strict=True))
+
+    def forward(self, xs: Any) -> Any:
+        for cell in self.cells:
+            h, ys = xs.new_zeros(xs.shape[1], cell.hidden_size), []
+            for x in xs:
+                h = cell(x, h)
+                ys.append(h)
+            xs = torch.stack(ys)
+        return xs
+
+
+class OfLayersMixed(OfLayers):
+    def forward(self, xs: Any) -> Any:
+        return super().forward(xs - xs.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize(("made", "right"), [(OfLayers, True), (OfLayersMixed, False)])
+def test_units_that_only_a_list_can_give_are_given_as_one(made: type, right: bool) -> None:
+    assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right

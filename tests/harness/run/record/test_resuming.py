@@ -153,6 +153,20 @@ def test_sources_are_the_file_what_it_imports_and_the_versions_of_packages(cell:
     assert list(sources_of(reference)) == ["package bptt"]
 
 
+def test_packages_in_a_folder_that_they_were_installed_into_are_known_by_their_version(cell: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `pip install --target`: they are no files of the user's own, and a large one would take longer to read than to check."""
+    folder = cell.parent / "installed"
+    (folder / "unread-1.5.dist-info").mkdir(parents=True)
+    (folder / "unread-1.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: unread\nVersion: 1.5\n")
+    (folder / "unread.py").write_text("K = 1.0\n")
+    monkeypatch.syspath_prepend(str(folder))
+    module(cell.parent, "from unread import K\n\nclass Scaled(Right):\n    scale = K\n", "installs.py")
+    (subject,) = load("installs.py:Scaled")
+    assert sources_of(subject) == {**sources_of(subject), "package unread": "1.5"}
+    assert list(sources_of(subject)) == ["installs.py", "package numpy", "package unread"]
+    sys.modules.pop("unread", None)
+
+
 def test_what_a_file_names_in_a_string_is_one_of_its_sources(cell: Path) -> None:
     """Weights that it loads, and a module that it imports by name: where they change, nothing is taken over."""
     for name in ("weights.npz", "by_name.py"):
