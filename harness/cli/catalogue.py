@@ -59,9 +59,12 @@ def explain_lines(identifier: str) -> list[str]:
     """All that is known of one check, or of a family.  Raises UsageError, with the nearest id, where there is none."""
     entries = {entry.id: entry for entry in runner.catalogue()}
     family = [entry for entry in entries.values() if entry.family == identifier.lower()]
+    entry = entries.get(identifier) or entries.get(identifier.upper())
+    if not family and entry is None:  # the letters with which the ids of a family begin, as --select takes them
+        named = dict.fromkeys(e.family for e in entries.values() if e.id.rstrip("0123456789") == identifier.upper())
+        family = [e for e in entries.values() if e.family in list(named)[:1]]
     if family:
         return _family_lines(family)
-    entry = entries.get(identifier) or entries.get(identifier.upper())
     if entry is None:
         families = dict.fromkeys(entry.family for entry in entries.values())
         hint = did_you_mean(identifier, [*entries, *families])

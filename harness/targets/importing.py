@@ -25,7 +25,7 @@ from bptt.harness.adapters.frameworks import install_line
 from bptt.harness.adapters.objects import raised_at
 from bptt.harness.adapters.reading.code import source
 from bptt.harness.errors import NotInstalled, UsageError
-from bptt.harness.words import near_miss
+from bptt.harness.words import near_miss, nearest
 
 
 def saved_module(path: Path, target: str) -> object:
@@ -76,7 +76,8 @@ def _import_file(place: str, target: str) -> types.ModuleType:
         if path.is_symlink():
             raise UsageError(f"{target}: {path.name} is a link to nothing ({path.readlink()})")
         folder = path.parent
-        near = near_miss(path.name, [p.name for p in folder.glob("*.py")])
+        stem = nearest(path.stem, [p.stem for p in folder.glob("*.py")])  # what ends all names alike makes none near
+        near = f", did you mean {stem + '.py'!r}?" if stem else ""
         if path.is_dir():
             raise UsageError(f"{target}: is a folder, not a file; `bptt check {place.rstrip('/')}/*.py` checks all that are in it")
         raise UsageError(f"{target}: no such file{near or ','} looked in {folder.resolve()}")

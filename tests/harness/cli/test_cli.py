@@ -365,6 +365,11 @@ def test_every_check_can_be_explained(bptt: Bptt) -> None:
         assert entry.description.splitlines()[0].strip() in out
 
 
+def test_a_family_is_explained_by_its_letters_too(bptt: Bptt) -> None:
+    assert bptt("explain", "GRD")[:2] == bptt("explain", "gradient")[:2]
+    assert bptt("explain", "GRDX")[0] == 2
+
+
 def test_explain_says_why_how_and_which_bugs(bptt: Bptt) -> None:
     _, out, _ = bptt("explain", "GRD110")
     for words in ("asserts", "why", "judges", "planted bugs", "missing derivative of the tanh", "GRD120"):

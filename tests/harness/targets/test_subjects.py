@@ -114,6 +114,7 @@ def test_objects_are_targets_too(folder: Path) -> None:
     ("target", "words"),
     [
         ("cell_for_test.py:A", r"no such file, did you mean 'cells_for_test\.py'\?"),
+        ("nope.py:A", r"no such file, looked in"),
         ("nowhere/x.py", "no such folder nowhere, looked in"),
         ("cells_for_tst:A", "no module named 'cells_for_tst', did you mean 'cells_for_test"),
         ("os.pathh:A", "no module named 'os.pathh'"),
