@@ -12,7 +12,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -82,10 +82,15 @@ _MAKES_STATE = re.compile(
 
 @contextmanager
 def _as_it_was(module: torch.nn.Module) -> Iterator[None]:
-    """What a call leaves in attributes is gone after it: a state of a wrong form, kept by the module, would spoil the calls that follow."""
+    """What a call leaves in attributes is gone after it: a state of a wrong form, kept by the module, would spoil the calls that follow.
+
+    TorchScript keeps more: called with None for a tensor it is specialised to None, and fails for tensors from then on.
+    """
     kept = [(each, dict(vars(each))) for each in module.modules()]
+    scripted = isinstance(module, torch.jit.ScriptModule)
     try:
-        yield
+        with torch.jit.optimized_execution(False) if scripted else nullcontext():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            yield
     finally:
         for each, attributes in kept:
             for name in vars(each).keys() - attributes.keys():

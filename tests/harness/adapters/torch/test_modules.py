@@ -963,3 +963,22 @@ def test_a_forward_pass_that_writes_into_its_weights_is_seen(change: Callable[[t
     found = run_["CON140"].finding
     assert found is not None
     assert (found.code, run_.ok) == (told, told == "CONVENTION"), run_.text()
+
+
+class TypedCell(nn.Module):  # type: ignore[misc]  # torch is not typed
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.W = nn.Parameter(0.4 * torch.randn(input_size, hidden_size))
+        self.U = nn.Parameter(0.4 * torch.randn(hidden_size, hidden_size))
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x @ self.W + h @ self.U)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit itself
+def test_a_scripted_cell_is_not_spoilt_by_what_is_tried_on_it() -> None:
+    """TorchScript that was called with None in the place of a tensor refuses tensors from then on."""
+    subject = adapt(torch.jit.script(TypedCell(3, 5)), "t", None)
+    assert subject is not None
+    params = subject.implementation.init(np.random.default_rng(0), 3, 5)
+    assert list(subject.implementation.zero_state(params, 2)) == ["h"]
