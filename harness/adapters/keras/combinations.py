@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bptt.harness.adapters.keras.layer import Layer, directions, precision
+from bptt.harness.adapters.keras.layer import Layer, directions, precision, python_random_seeded
 from bptt.harness.subject import Array, Pair
 
 _T, _N = 5, 3
@@ -32,7 +32,7 @@ def combinations(
 
     layer_of() -> a layer, not built   plain() -> one as its user makes it
     """
-    with precision("float64"):
+    with precision("float64"), python_random_seeded(0):
         first = layer_of()
     if isinstance(first, keras.layers.Bidirectional) or not isinstance(first, keras.layers.RNN) or len(directions(first)) > 1:
         return None
@@ -40,13 +40,15 @@ def combinations(
         return None
 
     def pairs(rng: np.random.Generator) -> Iterator[Pair]:
-        users = plain()
+        with python_random_seeded(0):
+            users = plain()
         for chosen in itertools.product((False, True), repeat=len(_OPTIONS)):
             options = dict(zip(_OPTIONS, chosen, strict=True))
             own = all(bool(getattr(users, name, False)) == on for name, on in options.items())
             said = ", ".join(f"{name}=True" for name, on in options.items() if on) or "no option"
             with precision("float64"):
-                layer = _with(layer_of(), options, D)
+                with python_random_seeded(0):
+                    layer = _with(layer_of(), options, D)
                 for words, mask in _masks():
                     try:
                         for pair in _both_ways(layer, rng, options, mask, D):

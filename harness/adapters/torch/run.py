@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -121,6 +122,8 @@ class TorchModule:
         dtype = _common_dtype(params, xs, state)
         with default_dtype(dtype, self.complex_zeros, self.wide), torch.no_grad():
             module, _ = self._loaded(params, dtype)
+            if "lengths" not in inspect.signature(module.forward).parameters:  # it is handed a mask, or packed sequences
+                return {}
             given = {name: tensor_of(value, dtype) for name, value in state.items()}
             result = module(self.form.native(tensor_of(xs, dtype)), *self.form.given(given), lengths=torch.from_numpy(np.int64(lengths)))
             return {f"result {k}": _array(value) for k, value in enumerate(self.form.beside(result), start=2)}

@@ -196,6 +196,14 @@ def test_what_an_encoder_gives_beside_its_outputs_is_that_of_the_valid_steps(enc
         assert finding is not None and finding.where.tensor == "result 2"
 
 
+def test_what_takes_no_lengths_is_not_handed_any() -> None:
+    subject = adapt(torch.nn.GRU, "torch.nn:GRU")
+    assert subject is not None and subject.lengths
+    params = subject.implementation.init(np.random.default_rng(0), 3, 5)
+    state = subject.implementation.zero_state(params, 2)
+    assert subject.implementation.beside(params, np.ones((4, 2, 3)), state, np.array([4, 2])) == {}
+
+
 class Recomputed(Layer):
     """Its scan is computed a second time on the way back."""
 
