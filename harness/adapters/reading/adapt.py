@@ -22,7 +22,7 @@ from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.making import CannotMakeError, methods_of, of_class
 from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner, of_arguments, of_globals
 from bptt.harness.adapters.reading.code.walk import walked
-from bptt.harness.adapters.reading.code.weights import Slot, accumulation, accumulation_words, read
+from bptt.harness.adapters.reading.code.weights import Slot, accumulation, accumulation_words, complex_weights, read
 from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place, main_leaf
 from bptt.harness.adapters.reading.passes import backward
 from bptt.harness.adapters.reading.passes import forward as forwards
@@ -373,6 +373,9 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     """`reading` as a Subject.  Raises UsageError where it does not run at other sizes."""
     reading = _with_slots(reading)
     forward = reading.forward
+    if in_complex := complex_weights(forward.template, forward.owner.methods.get(reading.backward or forward.method)):
+        said = f"{', '.join(in_complex)} are complex, and their gradients would not be judged"
+        raise NotUnderstoodError(f"{spec}: {short_name(obj)}: {said}; wanted the contract's init, zero_state, run, backward", forward)
     main = reading.main
     alone = reading.backward is None and not reading.gradients
     plain = not forward.counts and not forward.through and reading.loss is None and "targets" not in forward.roles.values()

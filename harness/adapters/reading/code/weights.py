@@ -93,8 +93,21 @@ def write(obj: Any, slot: Slot, value: Any) -> None:
         owner[key] = value
 
 
-def arrays_in(obj: Any, depth: int = 4) -> Iterator[tuple[Slot, Array]]:
-    """Every float array that `obj` holds, with its slot; each array once, in the order of definition."""
+def complex_weights(template: Any, method: Any) -> list[str]:
+    """Complex arrays among the weights, or whose gradient `method` speaks of: `self.dB` for B."""
+    code = getattr(method, "__code__", None)
+    spoken = {*getattr(code, "co_names", ()), *getattr(code, "co_varnames", ())}
+    found = []
+    for slot, value in arrays_in(template, kinds="c"):
+        name = str(slot[-1].key)
+        is_weight = len(slot) > 1 and str(slot[-2].key) in PARAMS_NAMES
+        if np.any(value) and (is_weight or spoken & {f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"g{name}", f"g_{name}"}):
+            found.append(name)
+    return found
+
+
+def arrays_in(obj: Any, depth: int = 4, kinds: str = "f") -> Iterator[tuple[Slot, Array]]:
+    """Every float array that `obj` holds, or of other `kinds`, with its slot; each array once, in the order of definition."""
     seen: set[int] = set()
 
     def walk(value: Any, slot: Slot, left: int) -> Iterator[tuple[Slot, Array]]:
@@ -104,7 +117,7 @@ def arrays_in(obj: Any, depth: int = 4) -> Iterator[tuple[Slot, Array]]:
             return
         seen.add(id(value))
         if isinstance(value, np.ndarray):
-            if value.dtype.kind == "f" and value.size:
+            if value.dtype.kind in kinds and value.size:
                 yield slot, value
             return
         if left == 0:

@@ -192,6 +192,9 @@ def has_input_size(owner: Owner) -> bool:
     return not owner.words.startswith("constructed") or "=D" in owner.words
 
 
+_NONE = "it holds no weights"
+
+
 def _tried(guess: Forward, values: Values) -> Forward:
     """`guess` with its parameters, leaves and evidence.  Raises what the user's code raises, ValueError where nothing of use came back."""
     rng = np.random.default_rng(6)
@@ -203,7 +206,8 @@ def _tried(guess: Forward, values: Values) -> Forward:
         parameters = _weights_of_warm(guess, template, values, rng)
         guess = replace(guess, template=template)
     if not parameters:
-        raise ValueError("it holds no weights")
+        in_complex = [name for name, value in vars(template).items() if np.iscomplexobj(value)] if hasattr(template, "__dict__") else []
+        raise ValueError(f"what it keeps, {', '.join(in_complex)}, is complex: the contract's methods take such" if in_complex else _NONE)
     params = draw(template, parameters, rng, guess.sizes.H)
     trial = replace(guess, parameters=parameters)
     root = fresh(trial, params)
@@ -214,7 +218,7 @@ def _tried(guess: Forward, values: Values) -> Forward:
         root = fresh(trial, params)
         result = call(trial, root, values)
     if not trial.parameters:
-        raise ValueError("it holds no weights")
+        raise ValueError(_NONE)
     leaves = leaves_of(trial, root, result)
     if not trial.is_step and not trial.counts and "targets" not in trial.roles.values() and (width := own_width(trial, result)) is not None:
         trial = guess = replace(trial, sizes=replace(trial.sizes, O=width))

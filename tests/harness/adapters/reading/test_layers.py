@@ -398,3 +398,48 @@ def test_what_is_made_of_the_gradients_is_said_to_be_unjudged(tmp_path: Path) ->
     subject = adapt(module_at(path, {}).RNN, "updated.py:RNN", None)
     assert subject is not None
     assert subject.undriven == ("what is made of its gradients: update_params()",)
+
+
+class PartlyComplex:
+    """Real and complex weights over (N, T, D): of the second the reading can hand over no other, and judge no gradient."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        rng = np.random.default_rng(0)
+        self.decay = rng.uniform(0.2, 0.9, hidden_size)
+        self.B = rng.normal(size=(input_size, hidden_size)) + 1j * rng.normal(size=(input_size, hidden_size))
+        self.turns = np.exp(1j * np.arange(hidden_size))  # a constant
+
+    def forward(self, X: Any) -> Any:
+        self.X, self.states = X, [np.zeros((len(X), len(self.decay)), complex)]
+        for t in range(X.shape[1]):
+            self.states.append(self.decay * self.turns * self.states[-1] + X[:, t] @ self.B)
+        return np.stack([s.real for s in self.states[1:]], axis=1)
+
+    def backward(self, dY: Any) -> Any:
+        self.ddecay, self.dB = np.zeros_like(self.decay), np.zeros_like(self.B)
+        ds, dX = np.zeros_like(self.states[0]), np.zeros_like(self.X)
+        for t in reversed(range(dY.shape[1])):
+            ds = ds + dY[:, t]
+            self.ddecay += (ds * (self.turns * self.states[t]).conj()).real.sum(0)
+            self.dB += self.of_b(self.X[:, t].T @ ds)
+            dX[:, t] = (ds @ self.B.conj().T).real
+            ds = ds * (self.decay * self.turns).conj()
+        return dX
+
+    def of_b(self, d: Any) -> Any:
+        return d
+
+
+class ComplexConstant(PartlyComplex):
+    def of_b(self, d: Any) -> Any:
+        return d.real
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.B = self.B.real
+
+
+def test_complex_weights_are_refused_and_complex_constants_are_not() -> None:
+    with pytest.raises(UsageError, match="B are complex, and their gradients would not be judged"):
+        adapt(PartlyComplex, "t", None)
+    assert adapt(ComplexConstant, "t", None) is not None
