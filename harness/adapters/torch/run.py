@@ -117,15 +117,19 @@ class TorchModule:
             _see_through(own, params)
             return self.form.time_major(ys), final
 
-    def beside(self, params: Arrays, xs: Array, state: Arrays, lengths: Array) -> dict[str, Array]:
-        """What a module that takes lengths and returns no state gives beside its outputs, each in its own order of axes."""
+    def beside(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None) -> dict[str, Array]:
+        """What a module that returns no state gives beside its outputs, each in its own order of axes.
+
+        With lengths nothing of one that is handed them in another form, a mask or packed sequences.
+        """
         dtype = _common_dtype(params, xs, state)
         with default_dtype(dtype, self.complex_zeros, self.wide), torch.no_grad():
             module, _ = self._loaded(params, dtype)
-            if "lengths" not in inspect.signature(module.forward).parameters:  # it is handed a mask, or packed sequences
+            if lengths is not None and "lengths" not in inspect.signature(module.forward).parameters:
                 return {}
+            more = {} if lengths is None else {"lengths": torch.from_numpy(np.int64(lengths))}
             given = {name: tensor_of(value, dtype) for name, value in state.items()}
-            result = module(self.form.native(tensor_of(xs, dtype)), *self.form.given(given), lengths=torch.from_numpy(np.int64(lengths)))
+            result = module(self.form.native(tensor_of(xs, dtype)), *self.form.given(given), **more)
             return {f"result {k}": _array(value) for k, value in enumerate(self.form.beside(result), start=2)}
 
     def unrolled(

@@ -135,6 +135,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             *((f"training mode: {', '.join(acting)}",) if (acting := _other_in_training(module)) else ()),
             *_without_a_value(recipe.left_as_memory(D, H)),
             *_more_than_one(implementation),
+            *_results_beside(implementation, D, H),
         ),
     )
 
@@ -181,6 +182,18 @@ def _more_than_one(implementation: TorchModule) -> tuple[str, ...]:
     if len(lengths) > 1 and lengths[-1] < _LONGER[-1]:
         steps = (*steps, f"more than {lengths[-1]} steps: each output takes a run of its own")
     return (*steps, *(("a single row (N = 1): what it gives has other axes then, or it raises",) if implementation.rows == _ROWS else ()))
+
+
+def _results_beside(implementation: TorchModule, D: int, H: int) -> tuple[str, ...]:
+    """That what it gives beside its outputs is not judged, but for the valid steps of what takes lengths."""
+    T, N = _of(implementation, 2, 2)
+    params = implementation.init(np.random.default_rng(0), D, H)
+    xs = np.random.default_rng(1).normal(size=(T, N, D)).astype(implementation.params_dtype)
+    try:
+        found = implementation.beside(params, xs, implementation.zero_state(params, N), None)
+    except Exception:  # whatever a user's forward raises at sizes of ours
+        return ()
+    return (f"{', '.join(found)} beside its outputs, and the gradients through it",) if found else ()
 
 
 def _of(implementation: TorchModule, T: int, N: int) -> tuple[int, int]:

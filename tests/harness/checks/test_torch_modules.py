@@ -204,6 +204,12 @@ def test_what_takes_no_lengths_is_not_handed_any() -> None:
     assert subject.implementation.beside(params, np.ones((4, 2, 3)), state, np.array([4, 2])) == {}
 
 
+def test_that_no_check_looks_at_what_is_given_beside_the_outputs_is_said() -> None:
+    subject, plain = adapt(Encoder, "t", None), adapt(Layer, "t", None)
+    assert subject is not None and "result 2 beside its outputs, and the gradients through it" in subject.undriven
+    assert plain is not None and not any("beside its outputs" in each for each in plain.undriven)
+
+
 class Recomputed(Layer):
     """Its scan is computed a second time on the way back."""
 
