@@ -19,7 +19,19 @@ import numpy as np
 
 from bptt.harness.adapters.jax.run import Program, wide
 from bptt.harness.graph.tracing.node import Place
-from bptt.harness.graph.tracing.numpy_arrays import Tape, Traced, Unsupported, frame_at, is_users, moved, new, node_of, plain, traced_input
+from bptt.harness.graph.tracing.numpy_arrays import (
+    Tape,
+    Traced,
+    Unsupported,
+    frame_at,
+    is_users,
+    moved,
+    new,
+    node_of,
+    plain,
+    traced_input,
+    users_own,
+)
 from bptt.harness.graph.tracing.operations import Gather, value_of
 from bptt.harness.subject import Array
 
@@ -213,12 +225,14 @@ def _frames(eqn: Any) -> Place:
         return ()
     codes, instructions = traceback.raw_frames()
     found = [frame_at(code, at, code.co_firstlineno) for code, at in zip(codes, instructions, strict=True) if is_users(code.co_filename)]
-    return tuple(reversed(found))
+    return users_own(tuple(reversed(found)))
 
 
 def _joined(outer: Place, inner: Place) -> Place:
     """The frames of a call and those of what it calls, where JAX has kept the latter alone."""
-    return inner if not outer or inner[: len(outer)] == outer or not inner else (*outer, *(f for f in inner if f not in outer))
+    if not inner or inner[: len(outer)] == outer:
+        return inner or outer
+    return users_own((*outer, *(f for f in inner if f not in outer)))
 
 
 def _bound(eqn: Any, args: Sequence[Any]) -> list[Any]:

@@ -76,9 +76,13 @@ _STANDARD = os.path.dirname(os.__file__) + os.sep
 _USERS: dict[str, bool] = {}
 
 
+def _is_installed(file: str) -> bool:
+    return "site-packages" in file or "dist-packages" in file
+
+
 def is_users(file: str) -> bool:
     if file not in _USERS:
-        installed = "site-packages" in file or "dist-packages" in file
+        installed = _is_installed(file)
         standard = file.startswith(_STANDARD) and not installed
         nowhere = file.startswith("<") and not linecache.getlines(file)  # made by a decorator, with no line to show
         _USERS[file] = not (nowhere or file.startswith(_OTHERS) or standard or (installed and any(name in file for name in _LIBRARIES)))
@@ -94,7 +98,12 @@ def here(stop_at: CodeType) -> Place:
         if is_users(code.co_filename):
             found.append(frame_at(code, frame.f_lasti, frame.f_lineno))
         frame = frame.f_back
-    return tuple(reversed(found))
+    return users_own(tuple(reversed(found)))
+
+
+def users_own(place: Place) -> Place:
+    """Without the frames of installed packages, where there are any beside them: a line of Flax's is none that its user can mend."""
+    return tuple(f for f in place if not _is_installed(f.file)) or place
 
 
 _FRAMES: dict[tuple[str, CodeType, int], Frame] = {}

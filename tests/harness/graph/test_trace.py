@@ -11,7 +11,8 @@ import pytest
 from bptt.harness.call.cell import run
 from bptt.harness.call.drawing import draw
 from bptt.harness.cases import Case, admissible
-from bptt.harness.graph.tracing.node import Graph
+from bptt.harness.graph.tracing.node import Frame, Graph
+from bptt.harness.graph.tracing.numpy_arrays import users_own
 from bptt.harness.graph.tracing.passes import Refused, forward_graph, inputs_of
 from bptt.harness.graph.tracing.replay import replay
 from bptt.harness.targets import load
@@ -113,3 +114,10 @@ def test_numpy_is_itself_again_afterwards(tmp_path: Path) -> None:
     graph_of(STYLES["lists and stack"], tmp_path)
     assert (np.zeros, np.array, np.asarray) == before
     assert type(np.zeros(2)) is np.ndarray
+
+
+def test_a_line_of_an_installed_package_is_none_that_its_user_can_mend() -> None:
+    mine, theirs = Frame("/home/me/cell.py", 12, "step"), Frame("/venv/lib/site-packages/layers/linear.py", 287, "__call__")
+    assert users_own((mine, theirs)) == (mine,)
+    assert users_own((theirs,)) == (theirs,)
+    assert users_own(()) == ()
