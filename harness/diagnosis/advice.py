@@ -36,7 +36,8 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
     ),
     ("CON100", "CONTRACT"): ("init or zero_state return something of another form", _CELL),
     ("CON110", "CONTRACT"): (
-        "outputs or final state come in another layout: the batch before time, the last step only, or states under other names",
+        "outputs or final state come in another layout: the batch before time, the last step only, states under other names, or without "
+        "the axis of a batch of one, which a squeeze() took away",
         "ys has one output a step, (T, N, H); the final state has the names and shapes that zero_state gives",
     ),
     ("CON112", "MUTATION"): (
@@ -147,6 +148,11 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
     ("GRD142", "PRECISION_LOSS"): (
         "at inputs this large a small difference of large numbers is taken, as of sums of logarithms, or a value on the way is narrower",
         "subtract before the sum rather than after it; look for casts to a narrower dtype. Where no input is this large, nothing is lost",
+    ),
+    ("GRD195", "CONTRACT"): (
+        "a layer that is made and never called, a bias before another bias or before a normalisation, a gate that is multiplied by zero, a "
+        "softmax over one entry",
+        "use it or take it out; where it has none at this size or with these options alone, nothing is wrong",
     ),
     ("NUM100", "PRECISION_LOSS"): (
         "a value on the way has a lower precision than the inputs",

@@ -359,7 +359,7 @@ _CHANGES_WEIGHTS = re.compile(r"_*(update|adam|sgd|rmsprop|adagrad|apply_grad|op
 
 def _updates(reading: Reading) -> tuple[str, ...]:
     """That what is made of its gradients is not judged: methods that change weights, and that its two passes do not call."""
-    methods, passes = reading.forward.owner.methods, (reading.forward.method, reading.backward)
+    methods, passes = reading.forward.owner.methods, [m for m in (reading.forward.method, reading.backward) if m is not None]
     called = {n for m in passes if m in methods for n in getattr(getattr(methods[m], "__code__", None), "co_names", ())}
     free = [n for n in methods if _CHANGES_WEIGHTS.match(n) and n not in passes and n not in called]
     return (f"what is made of its gradients: {', '.join(f'{n}()' for n in free)}",) if free else ()
@@ -378,7 +378,8 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         raise NotUnderstoodError(f"{spec}: {short_name(obj)}: {said}; wanted the contract's init, zero_state, run, backward", forward)
     main = reading.main
     alone = reading.backward is None and not reading.gradients
-    plain = not forward.counts and not forward.through and reading.loss is None and "targets" not in forward.roles.values()
+    outputs_alone = bool(forward.through) and len(reading.cotangents) == 1  # else a gradient of the states is handed over beside
+    plain = not forward.counts and not outputs_alone and reading.loss is None and "targets" not in forward.roles.values()
     layer = alone or (main is not None and plain)
     no_dfinal: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()

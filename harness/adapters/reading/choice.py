@@ -8,21 +8,21 @@ and others wrong, none is chosen.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.passes.backward import score_of
-from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.form import Path, Values, quiet
 from bptt.harness.adapters.reading.passes.form import said as forward_said
 from bptt.harness.adapters.reading.passes.gradients import gradient_values
 from bptt.harness.adapters.reading.passes.losses import loss_value
 from bptt.harness.adapters.reading.passes.results import outputs
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, moves, probe, run, said
 from bptt.harness.adapters.reading.through import is_said, is_said_uphill, through_activation, up_the_error, ways_of_weights
-from bptt.harness.subject import Arrays
+from bptt.harness.subject import Array, Arrays
 
 #: A difference quotient with step 1e-5 has this many digits; a mistake that is smaller is left to the checks.
 _STEP, _CLOSE = 1e-5, 1e-5
@@ -43,14 +43,14 @@ def choose(found: Sequence[Reading]) -> Reading:
     equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))
     likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
     if (meant := _one_row_at_a_time(likely[0], found)) is not likely[0]:
-        return _before_its_activation(meant)
+        return _settled(meant)
     likely = [r for r in likely if reads_all(r) and tells_steps_apart(r)] or likely if len(likely) > 1 else likely
     if len(likely) == 1:
-        return _before_its_activation(likely[0])
+        return _settled(likely[0])
     verdicts = [(r, is_right(r)) for r in likely]
     right, wrong = ([r for r, v in verdicts if v is told] for told in (True, False))
     if not (right and wrong):  # one that does not run at other values says nothing
-        return _before_its_activation((right or wrong or likely)[0])
+        return _settled((right or wrong or likely)[0])
     one, other = right[0], wrong[0]
     raise AmbiguousError(
         f"two readings run equally well and disagree: with ({forward_said(one.forward)}) and ({said(one)}) its gradients are right, "
@@ -101,6 +101,41 @@ def tells_steps_apart(reading: Reading) -> bool:
     except Exception:  # as in `_along`
         return True
     return abs(here - there) > 1e-9 * max(abs(here), 1e-9)
+
+
+def _settled(reading: Reading) -> Reading:
+    return _of_outputs_and_states(_before_its_activation(reading))
+
+
+def _of_outputs_and_states(reading: Reading) -> Reading:
+    """`reading`, the outputs first, where backward is handed gradients of them and of the states that they are made of.
+
+    Raises AmbiguousError where it hands nothing of the one on to the other, and all else is right: what it is handed of the states may hold
+    that share already.  Where something else is wrong, the states come first, of which that share is no part.
+    """
+    forward = reading.forward
+    over_time = [p for p in reading.cotangents if forward.is_over_time(p)]
+    wide = [p for p in over_time if "O" in forward.leaves[p]]
+    if len(wide) != 1 or len(over_time) < 2 or reading.loss is not None:
+        return reading
+    outputs_first, states_first = (_first(reading, p) for p in (wide[0], next(p for p in over_time if p != wide[0])))
+    of_outputs = _moved_by(reading, {*reading.cotangents} - {*wide})
+    if is_right(reading) is not False or not of_outputs or of_outputs & _moved_by(reading, {*wide}):
+        return outputs_first
+    if _is_along(reading, reading.given, {*wide}) is False:
+        return states_first
+    readings = [r for r in (reading, through_activation(reading)) if r is not None]
+    if not any(_is_along(r, tuple(of_outputs), {*reading.cotangents} - {*wide}) for r in readings):
+        return outputs_first
+    raise AmbiguousError(
+        f"with ({said(reading)}) its gradients are wrong, as nothing of the gradient of the outputs goes on to the states, and they are "
+        "right where what is handed over of the states holds that share already"
+    )
+
+
+def _first(reading: Reading, path: Path) -> Reading:
+    """`reading` with one of its cotangents before the others: that of what is put out."""
+    return replace(reading, sources=dict(sorted(reading.sources.items(), key=lambda item: item[1][:2] != ("cotangent", path))))
 
 
 def _before_its_activation(reading: Reading) -> Reading:
@@ -202,23 +237,42 @@ def _ratio(reading: Reading, names: tuple[str, ...], seed: int) -> float | None:
 
 def is_right(reading: Reading) -> bool | None:
     """Whether the given gradients are those of a difference quotient along one random direction; None where it does not run."""
-    found = _along(reading, reading.given, 12)
-    if found is None:
-        return None
-    got, exact, size = found
-    return abs(got - exact) < _CLOSE * size
+    return _is_along(reading, reading.given, frozenset())
 
 
-def _along(reading: Reading, names: tuple[str, ...], seed: int) -> tuple[float, float, float] | None:
+def _is_along(reading: Reading, names: tuple[str, ...], without: Set[Path]) -> bool | None:
+    found = _along(reading, names, 12, without)
+    return None if found is None else abs(found[0] - found[1]) < _CLOSE * found[2]
+
+
+def _moved_by(reading: Reading, without: Set[Path]) -> set[str]:
+    """Parameters whose gradient is not zero where some cotangents are."""
+    params, values = probe(reading, seed=11)
+    try:
+        with quiet():
+            given = _given(reading, params, values, np.random.default_rng(12), without)[1]
+    except Exception:  # as in `_along`
+        return set()
+    return {k[2:] for k, v in given.items() if k.startswith("p:") and np.any(v)}
+
+
+def _given(
+    reading: Reading, params: Arrays, values: Values, rng: np.random.Generator, without: Set[Path]
+) -> tuple[dict[Path, Array], Arrays]:
+    """Cotangents, those in `without` zero, and the gradients under them."""
+    drawn = drawn_cotangents(reading, rng, run(replace(reading, backward=None), params, values, {}))
+    cotangents = {p: 0 * c if p in without else c for p, c in drawn.items()}
+    return cotangents, gradient_values(reading, run(reading, params, values, cotangents), params, values)
+
+
+def _along(reading: Reading, names: tuple[str, ...], seed: int, without: Set[Path] = frozenset()) -> tuple[float, float, float] | None:
     """Given and exact derivative along one random direction, and the size of the gradients."""
     params, values = probe(reading, seed=11)
     rng = np.random.default_rng(seed)
     forward = reading.forward
     try:
         with quiet():
-            bare = run(replace(reading, backward=None), params, values, {})
-            cotangents = drawn_cotangents(reading, rng, bare)
-            given: Arrays = gradient_values(reading, run(reading, params, values, cotangents), params, values)
+            cotangents, given = _given(reading, params, values, rng, without)
             direction: Arrays = {n: np.asarray(rng.normal(size=v.shape)) for n, v in params.items() if n in names}
 
             def loss(e: float) -> float:

@@ -168,7 +168,8 @@ class ReadNetwork(_Read):
             value = None if of_backward else self._value(reading, went, values)
             if reading.loss is not None and reading.loss[0] == "method":  # which may have run forward again
                 went = self._forward_pass(reading, params, values)
-            done = run_backward(reading, went, values, dict.fromkeys(reading.cotangents, targets))
+            beside = {p: np.zeros_like(outputs(reading.forward, went.root, went.result, p)) for p in reading.cotangents[1:]}
+            done = run_backward(reading, went, values, dict.fromkeys(reading.cotangents[:1], targets) | beside)
             value = self._value(reading, done, values) if value is None else value
             return value, _params_only(gradient_values(reading, done, params, values))
 
@@ -334,7 +335,9 @@ class ReadLayer(_Read):
             if place == main:
                 dys[-1] += dfinal[s]
             elif place in reading.cotangents:
-                handed[place] = dfinal[s] if "N" in reading.forward.layout(place) else dfinal[s][0]
+                last = dfinal[s] if "N" in reading.forward.layout(place) else dfinal[s][0]
+                over_time = reading.forward.is_over_time(place)
+                handed[place] = np.concatenate([np.zeros((len(dys) - 1, *last.shape), last.dtype), last[None]]) if over_time else last
             elif np.any(dfinal[s]):
                 raise ContractError(f"backward was given a gradient of the final {s}, which {reading.backward} cannot take")
         layout = reading.forward.layout(main)

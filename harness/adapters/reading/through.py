@@ -31,12 +31,11 @@ _RATE = re.compile(r"(^|_)(lr|eta|alpha|rate|learning_?rate|step_?size)(_|$)", r
 
 def through_activation(reading: Reading) -> Reading | None:
     """`reading` with what is handed over as the gradient before the last softmax or sigmoid; None where there is none."""
-    if len(reading.cotangents) != 1 or reading.loss is not None:
-        return None
-    [leaf] = reading.cotangents
     forward = reading.forward
-    if "O" not in forward.leaves[leaf] and not (forward.counts and "D" in forward.leaves[leaf]):
+    wide = [p for p in reading.cotangents if "O" in forward.leaves[p] or (forward.counts and "D" in forward.leaves[p])]
+    if len(wide) != 1 or reading.loss is not None:
         return None
+    [leaf] = wide
     params, values = probe(reading)
     try:
         with quiet():
@@ -58,7 +57,8 @@ def is_said(reading: Reading) -> bool:
 
     So does an argument that is called after what comes before: dlogits, dscores.
     """
-    if any(re.search(r"logit|score|pre_?act|net_?in|dz_?y?$", a, re.I) for a, s in reading.sources.items() if s[0] == "cotangent"):
+    of_outputs = [a for a, s in reading.sources.items() if s[0] == "cotangent" and (len(reading.cotangents) == 1 or "O" in s[2])]
+    if any(re.search(r"logit|score|pre_?act|net_?in|dz_?y?$", a, re.I) for a in of_outputs):
         return True
     nodes = _nodes(reading)
     return any(_is_difference(n) or _is_less_one(n) for n in nodes) and any(map(_is_logarithm, nodes))

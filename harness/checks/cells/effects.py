@@ -38,10 +38,20 @@ def every_parameter_has_an_effect(context: CheckContext, case: Case) -> Iterator
         parts = _parts(mask)
         if any(each.what == DROPOUT for each in context.subject.detected):
             parts = [part for part in parts if part[0] < 0]  # a row that a mask drops is dropped at every call
-        if parts and _moves_nothing(context, case, name, parts):
+        if parts and _moves_nothing(context, case, name, parts) and not (mask.all() and name in _alive_at_more_units(context, case)):
             yield _said(name, mask, parts)
         else:
             yield holds()
+
+
+def _alive_at_more_units(context: CheckContext, case: Case) -> set[str]:
+    """Parameters with a gradient at more units, where only some numbers of them are taken: in groups of 16 the smallest, 16, is one."""
+    more = [size for size in context.subject.hidden_sizes or () if size > case.H]
+    if not more:
+        return set()
+    at = replace(case, H=more[0], D=more[0] if context.subject.square else case.D)
+    data = context.data(at)
+    return {name for name, value in backward(context.subject, data, context.cotangents(at, data)[0]).params.items() if np.any(value)}
 
 
 def _parts(mask: Array) -> list[tuple[int, list[int]]]:

@@ -326,3 +326,29 @@ def test_the_plants_change_the_numbers() -> None:
             else:
                 found.append(dict(impl.partially_frozen(params, *at))["W"][2]["h"])
         assert not np.allclose(*found)
+
+
+class Groups(torch.nn.Module):
+    """One share for each 16 units: with 16 units there is one, which is always 1."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        assert hidden_size % 16 == 0
+        self.hidden_size = hidden_size
+        self.own, self.share = torch.nn.Linear(input_size + hidden_size, hidden_size), torch.nn.Linear(input_size, hidden_size // 16)
+
+    def forward(self, x: Any, h: Any) -> Any:
+        share = torch.softmax(self.share(x), -1).repeat_interleave(16, -1)
+        return torch.tanh(self.own(torch.cat([x, h], -1)) * share)
+
+
+class GroupsAndIdle(Groups):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.idle = torch.nn.Linear(input_size, hidden_size)
+
+
+def test_shares_of_one_group_are_not_called_without_an_effect() -> None:
+    assert check(Groups, isolate=False, select=["GRD195"])["GRD195"].finding is None
+    finding = check(GroupsAndIdle, isolate=False, select=["GRD195"])["GRD195"].finding
+    assert finding is not None and (finding.where.tensor or "").startswith("idle.")

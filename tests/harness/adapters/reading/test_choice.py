@@ -64,6 +64,16 @@ def test_a_backward_that_stops_is_refused_with_the_line(tmp_path: Path) -> None:
         targets.load(str(path))
 
 
+def test_a_gradient_of_the_states_that_may_hold_that_of_the_outputs_is_told_both_ways(tmp_path: Path) -> None:
+    """Without the code that makes it, nothing says whether `da` has the share of the outputs; what is wrong both ways is wrong."""
+    text = (CORPUS / "outputs_and_states.py").read_text(encoding="utf-8").replace(' + parameters["Wy"].T @ dz[:, :, t]', "")
+    (tmp_path / "both.py").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="right where what is handed over of the states holds that share already"):
+        targets.load(str(tmp_path / "both.py"))
+    (tmp_path / "wrong.py").write_text(text.replace("1 - now**2", "1 - now"), encoding="utf-8")
+    assert not check(str(tmp_path / "wrong.py"), isolate=False, select=["GRD110"]).ok
+
+
 @pytest.mark.thorough
 def test_a_cache_that_holds_h0_is_no_final_state(tmp_path: Path) -> None:
     path = tmp_path / "pair.py"
