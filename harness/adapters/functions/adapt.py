@@ -41,6 +41,8 @@ _LONG, _GROWTH = 67, 1e4
 _LAUNCHED = 90.0
 #: What is said by what takes no float64: of shapes that do not fit another type changes nothing.
 _OF_TYPES = re.compile(axes.OF_TYPES + "|in time$", re.I)
+#: More than any axis has that is no axis of time, at the sizes by which axes are found.
+_MANY_STEPS = 67
 #: A function of NumPy's takes microseconds, and many a file has several that are no recurrence.
 _IN_NUMPY = 3.0
 
@@ -128,14 +130,34 @@ def _named(function: Any) -> list[object]:
 
 
 def understood(call: Call, obj: object, spec: str, other: types.FunctionType | None = None) -> Subject:
-    """Raises UsageError where no shapes are found with which it runs, or no axis along which it recurs."""
+    """Raises UsageError where no shapes are found with which it runs, or no axis along which it recurs.
+
+    What its name alone calls a state may be a sequence, which runs as a state of as many units as there are steps: of the two ways the one
+    is taken that runs over more steps than any other axis has entries.
+    """
     other_way = with_sequences(call.arguments)
-    try:
+    if other_way == call.arguments:
         return _understood(call, obj, spec, other)
-    except UsageError:
-        if other_way == call.arguments:
-            raise
-        return _understood(replace(call, arguments=other_way), obj, spec, other)
+    first: Subject | None = None
+    refused: UsageError | None = None
+    try:
+        first = _understood(call, obj, spec, other)
+        if _takes_many_steps(first):
+            return first
+    except UsageError as error:
+        refused = error
+    try:
+        second = _understood(replace(call, arguments=other_way), obj, spec, other)
+    except UsageError as error:
+        if first is None:
+            raise refused or error from error
+        return first
+    return second if first is None or _takes_many_steps(second) else first
+
+
+def _takes_many_steps(subject: Subject) -> bool:
+    made: FunctionOperator = subject.implementation
+    return _runs(made, made.multiple * -(-_MANY_STEPS // made.multiple), 2)
 
 
 def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | None) -> Subject:

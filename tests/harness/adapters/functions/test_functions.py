@@ -33,6 +33,7 @@ NUMPY = Path(__file__).with_name("numpy_functions.py")
         ("Weighted", {"w": "K", "x": "N T K", "y": "N T K"}),
         ("Documented", {"w": "K", "x": "N T K", "y": "N T K"}),
         ("short_alone", {"z": "N T K", "u": "N T K", "h0": "N K", "y": "N T K"}),
+        ("slots", {"k": "N T K", "v": "N T V", "s": "N T K"}),
         ("backwards_in_time", {"a": "T N heads K", "u": "T N heads K", "y": "T N heads K"}),
     ],
 )

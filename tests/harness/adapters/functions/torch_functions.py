@@ -270,3 +270,13 @@ class OneMinus(torch.autograd.Function):
             da[:, t], dx[:, t] = g * hs[:, t], g
             g = g * (1 - a[:, t])
         return da, dx
+
+
+def slots(k: torch.Tensor, v: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """s (a step each, as k and v) is called as states are, and runs as one of as many units as there are steps."""
+    memory = k.new_zeros(k.shape[0], k.shape[2], s.shape[2])
+    ys = []
+    for t in range(k.shape[1]):
+        memory = 0.9 * memory + k[:, t, :, None] * torch.tanh(s[:, t, None])
+        ys.append((memory * k[:, t, :, None]).sum(1) * v[:, t].mean(-1, keepdim=True))
+    return torch.stack(ys, dim=1), memory
