@@ -89,7 +89,7 @@ def _as_it_was(module: torch.nn.Module) -> Iterator[None]:
     kept = [(each, dict(vars(each))) for each in module.modules()]
     scripted = isinstance(module, torch.jit.ScriptModule)
     try:
-        with torch.jit.optimized_execution(False) if scripted else nullcontext():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with torch.jit.optimized_execution(False) if scripted else nullcontext():  # type: ignore[attr-defined]  # it is there
             yield
     finally:
         for each, attributes in kept:
