@@ -22,7 +22,7 @@ from bptt.harness.graph.naming.mending import Known, Mended, Right, mended
 from bptt.harness.graph.naming.place import called, line_of, mends_of
 from bptt.harness.graph.naming.point import Point, point
 from bptt.harness.graph.naming.rewriting import Rewritten, added_at_places, first_right, rewrites, together
-from bptt.harness.graph.naming.search import one_mistake, search
+from bptt.harness.graph.naming.search import Found, equal_at, is_read_off, one_mistake, search
 from bptt.harness.graph.naming.units import by_parts
 from bptt.harness.graph.tracing import operators
 from bptt.harness.graph.tracing.node import Frame, Graph
@@ -132,20 +132,20 @@ def _explained(subject: Subject, case: Case, budget: Budget) -> Explanation:
         budget.pay(_PER_NODE * len(beside.model.graph.nodes))
         if causes := _by_roundings(subject, at, beside, budget) or _by_places(subject, at, beside, budget):
             return Explanation(causes)
-        if base and (single := one_mistake(at, beside, budget.part(4))):
+        if base and (single := _one(subject, at, beside, budget.part(4))):
             return Explanation(_causes(subject, at, beside, single[0].edits, budget))
         for start in (*base, ()):
             searched = search(at, beside, budget, start)
             several = bool(searched.found) and len(searched.found[0].edits) > 1
             if several and (one := _by_lines(subject, at, beside, budget, sure=True) or _by_gates(subject, at.case, beside.case, budget)):
                 return Explanation(one)  # one line, or one gate, rather than several mistakes
-            if searched.found:
+            if searched.found and _in_every_batch(subject, (at, beside), searched.found[0].edits):
                 return Explanation(_causes(subject, at, beside, searched.found[0].edits, budget))
             base = (*base, *searched.here_only) if not start else base
     many = (_point(subject, _MANY[0]), _point(subject, _MANY[1])) if budget.is_left else ()
     if many and isinstance(at := many[0], Point) and isinstance(beside := many[1], Point) and at.wrong:
         budget.pay(_PER_NODE * len(beside.model.graph.nodes))
-        if found := one_mistake(at, beside, budget.part(2)):
+        if found := _one(subject, at, beside, budget.part(2)):
             return Explanation(_causes(subject, at, beside, found[0].edits, budget))
         points.append((at, beside))
     for at, beside in points if gates.is_left else ():
@@ -166,6 +166,7 @@ def _by_gates(subject: Subject, small: Case, large: Case, budget: Budget) -> tup
     if isinstance(at, Refused) or isinstance(beside, Refused):
         return ()
     found = one_mistake(at, beside, budget.part(3))
+    found = found if found and _in_every_batch(subject, (at, beside), found[0].edits, gate_by_gate) else ()
     whole = _point(subject, small) if found else None
     return _causes(subject, at, beside, found[0].edits, budget, whole if isinstance(whole, Point) else None) if found else ()
 
@@ -263,7 +264,7 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
             return _causes(subject, at, beside, (scaled,), budget)  # one factor, rather than several lines
         if causes := _by_texts(subject, at, beside, texts, budget):
             return causes
-        single = one_mistake(at, beside, budget.part(3))
+        single = _one(subject, at, beside, budget.part(3))
         causes = _causes(subject, at, beside, single[0].edits, budget) if single else ()
         if causes and (causes[0].mended or single[0].edits[0].act not in _OF_VALUES):
             return causes
@@ -280,6 +281,25 @@ def _one_by_one(subject: Subject, budget: Budget, more: int) -> tuple[Cause, ...
                 return tuple(sorted((words.rewritten(one.frame, one.said), *rest), key=lambda c: c.source.line if c.source else 0))
         return line
     return ()
+
+
+def _one(subject: Subject, at: Point, beside: Point, budget: Budget) -> tuple[Found, ...]:
+    """The single edits that give the subject's numbers, in every batch."""
+    found = one_mistake(at, beside, budget)
+    return found if not found or _in_every_batch(subject, (at, beside), found[0].edits) else ()
+
+
+def _in_every_batch(
+    subject: Subject, points: tuple[Point, ...], edits: tuple[Edit, ...], seen: Callable[[Graph], Graph] = by_parts
+) -> bool:
+    """Whether a factor that was read off the numbers is the same in another batch of these sizes.
+
+    A share of the entries, as of those that a mask leaves, may be the same in two batches, and is another one in a third.
+    """
+    if not any(map(is_read_off, edits)):
+        return True
+    thirds = (_point(subject, replace(p.case, seed=p.case.seed + 2), seen) for p in points)
+    return all(isinstance(p, Refused) or not p.wrong or equal_at(p, edits) for p in thirds)
 
 
 def _scaled_alike(at: Point, beside: Point, budget: Budget) -> Edit | None:

@@ -123,7 +123,7 @@ def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget
         return ()
     wrong = frozenset(n for n, at in small.parts.items() if not small.equal(start[at], small.yours[at]))
     if not wrong:
-        if _equal_at(large, base):
+        if equal_at(large, base):
             return (Found(base, 1.0),)
         kept.here_only.append(base)
         return ()
@@ -133,7 +133,13 @@ def _one_more(small: Point, large: Point, base: tuple[Edit, ...], budget: Budget
     return ()
 
 
-def _equal_at(point: Point, edits: tuple[Edit, ...]) -> bool:
+def is_read_off(edit: Edit) -> bool:
+    """Whether its factor is none that people write, but a number that was read off the gradients."""
+    return edit.act == "times" and edit.factor not in _FACTORS
+
+
+def equal_at(point: Point, edits: tuple[Edit, ...]) -> bool:
+    """Whether these edits give the subject's numbers there."""
     try:
         return point.equal(point.vector(edits), point.yours)
     except Impossible:

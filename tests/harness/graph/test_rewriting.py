@@ -159,3 +159,51 @@ def test_words_that_come_twice_in_a_batch_are_told_from_a_wrong_formula(tmp_path
     assert finding is not None and finding.source is not None and finding.causes[0].score == 1
     assert _WORDS.splitlines()[finding.source.line - 1].strip() == 'g["E"][inputs[t]] += da'
     assert finding.causes[0].mended.strip() == 'np.add.at(g["E"], inputs[t], da)'
+
+
+_TAGGER = """
+import numpy as np
+
+class Tagger:
+    K = 5
+
+    def init(self, rng, input_size, hidden_size):
+        D, H = input_size, hidden_size
+        return {"W": rng.normal(0, 0.5, (D, H)), "U": rng.normal(0, 0.5, (H, H)), "V": rng.normal(0, 0.5, (H, self.K))}
+
+    def zero_state(self, params, batch_size):
+        return {}
+
+    def batch(self, rng, params, T, N):
+        y = rng.integers(0, self.K, (T, N))
+        y[:-1][rng.random((T - 1, N)) < 0.3] = -1
+        return rng.normal(size=(T, N, len(params["W"]))), y
+
+    def loss(self, params, inputs, targets, state):
+        W, U, V = params["W"], params["U"], params["V"]
+        hs = [np.zeros((inputs.shape[1], len(U)))]
+        for x in inputs:
+            hs.append(np.tanh(x @ W + hs[-1] @ U))
+        H = np.stack(hs[1:])
+        s = H @ V
+        logp = s - np.log(np.exp(s).sum(-1, keepdims=True))
+        m = targets >= 0
+        hot = np.eye(self.K)[np.where(m, targets, 0)] * m[..., None]
+        ds = (np.exp(logp) * m[..., None] - hot) / m.size
+        g = {"V": np.einsum("tnh,tnk->hk", H, ds), "W": 0, "U": 0}
+        dh = 0
+        for t in reversed(range(len(inputs))):
+            da = (ds[t] @ V.T + dh) * (1 - hs[t + 1] ** 2)
+            g["W"], g["U"] = g["W"] + inputs[t].T @ da, g["U"] + hs[t].T @ da
+            dh = da @ U.T
+        return -(hot * logp).sum() / m.sum(), g
+"""
+
+
+def test_a_share_of_the_entries_is_no_factor(tmp_path: Path) -> None:
+    """A mean over all in the place of those that count is another factor in every batch, and may be the same in two."""
+    (tmp_path / "tagger.py").write_text(_TAGGER, encoding="utf-8")
+    finding = check(f"{tmp_path / 'tagger.py'}:Tagger", isolate=False, select=["gradient"])["GRD220"].finding
+    assert finding is not None
+    assert "times what it should be" not in finding.causes[0].hypothesis
+    assert finding.source is not None and "/ m.size" in _TAGGER.splitlines()[finding.source.line - 1]
