@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from bptt.harness.call.cell import run
+from bptt.harness.call.drawing import draw
 from bptt.harness.call.guard import place_in_subject, said
 from bptt.harness.cases import Case, admissible
 from bptt.harness.checks.context import CheckContext
@@ -17,6 +19,7 @@ from bptt.harness.diagnosis.advice import cause_of_raising
 from bptt.harness.errors import BpttError, ContractError, SubjectError
 from bptt.harness.subject import Subject
 from bptt.harness.training.oracle import Named
+from bptt.reports.records import Cause
 
 #: What a check's failure is worth shrinking for: at most so many smaller cases, and seconds.
 _MOST_SHRINKS, _MOST_SECONDS = 40, 6.0
@@ -106,7 +109,8 @@ def evidence_at(context: CheckContext, c: Check, case: Case) -> Iterator[Evidenc
     try:
         yield from c.function(context, case)
     except SubjectError as error:
-        yield Evidence(False, str(error), "CONTRACT", detail=Named((cause_of_raising(c.id, error.__cause__),)))
+        cause = _kept_from_a_call(context.subject, case) or cause_of_raising(c.id, error.__cause__)
+        yield Evidence(False, str(error), "CONTRACT", detail=Named((cause,)))
     except ContractError as error:
         yield Evidence(False, str(error), "CONTRACT")
     except (NotApplicable, BpttError):
@@ -115,6 +119,26 @@ def evidence_at(context: CheckContext, c: Check, case: Case) -> Iterator[Evidenc
         if not (place := place_in_subject(error)):
             raise
         yield Evidence(False, f"{context.subject.name}: its code raised {said(error)} (at {place})", "CONTRACT")
+
+
+def _kept_from_a_call(subject: Subject, case: Case) -> Cause | None:
+    """Where its forward pass raises, and on an object that no call has been made on does not."""
+    anew = getattr(subject.implementation, "anew", None)
+    if subject.kind != "cell" or not callable(anew):
+        return None
+    for implementation, raises in ((subject.implementation, True), (anew(), False)):
+        here = replace(subject, implementation=implementation)
+        try:
+            run(here, draw(here, case))
+        except BpttError:
+            if not raises:
+                return None
+        else:
+            if raises:
+                return None
+    said_so = "what a call leaves on the object is read by the next one: a state that is kept, of another batch or another dtype"
+    mend = "start from the state that is handed in, or from zeros in every call; a method reset_state() where it is meant to go on"
+    return Cause("kept-from-a-call", said_so, "the same call on a new object does not raise", 0.9, mend)
 
 
 def _bisected_in_time(context: CheckContext, case: Case, fails: Callable[[Case], bool]) -> Case:

@@ -7,7 +7,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,10 @@ class TorchModule:
     rows: tuple[int, ...] | None = None
     _modules: dict[_Key, tuple[torch.nn.Module, int, int]] = field(default_factory=dict, repr=False)
     _copies: dict[tuple[_Key, torch.dtype], tuple[torch.nn.Module, _Tensors]] = field(default_factory=dict, repr=False)
+
+    def anew(self) -> TorchModule:
+        """The same with modules that no call has been made on."""
+        return replace(self, _copies={})
 
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
         """Trainable floating parameters by their torch names, drawn by the constructor from a seed out of `rng`.

@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from bptt.harness.adapters.torch.adapt import adapt  # noqa: E402 - torch comes first, or the whole module is skipped
+from bptt.harness.cases import Case  # noqa: E402 - as above
+from bptt.harness.run import shrinking  # noqa: E402 - as above
 from bptt.harness.run.runner import check  # noqa: E402 - as above
 from tests.harness.checks.planted import Clean  # noqa: E402 - as above
 
@@ -208,6 +210,28 @@ def test_that_no_check_looks_at_what_is_given_beside_the_outputs_is_said() -> No
     subject, plain = adapt(Encoder, "t", None), adapt(Layer, "t", None)
     assert subject is not None and "result 2 beside its outputs, and the gradients through it" in subject.undriven
     assert plain is not None and not any("beside its outputs" in each for each in plain.undriven)
+
+
+class GoesOn(torch.nn.Module):
+    """The state that a call ends with starts the next one, whatever its batch."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.RNN(input_size, hidden_size, batch_first=True)
+        self.hidden: Any = None
+
+    def forward(self, x: Any) -> Any:
+        ys, hidden = self.rnn(x, self.hidden)
+        self.hidden = hidden.detach()
+        return ys
+
+
+def test_a_call_that_raises_after_another_is_told_from_one_that_raises() -> None:
+    finding = check(GoesOn, isolate=False, select=["CON110"])["CON110"].finding
+    assert finding is not None and finding.causes[0].code == "kept-from-a-call"
+    assert "a new object does not raise" in finding.causes[0].evidence
+    right = adapt(Layer, "t", None)
+    assert right is not None and shrinking._kept_from_a_call(right, Case(N=1)) is None
 
 
 class Recomputed(Layer):
