@@ -114,11 +114,11 @@ def _of_outputs_and_states(reading: Reading) -> Reading:
     that share already.  Where something else is wrong, the states come first, of which that share is no part.
     """
     forward = reading.forward
-    over_time = [p for p in reading.cotangents if forward.is_over_time(p)]
-    wide = [p for p in over_time if "O" in forward.leaves[p]]
-    if len(wide) != 1 or len(over_time) < 2 or reading.loss is not None:
+    beside = [p for p in reading.cotangents if forward.is_step or forward.is_over_time(p)]
+    wide = [p for p in beside if "O" in forward.leaves[p]]
+    if len(wide) != 1 or len(beside) < 2 or reading.loss is not None:
         return reading
-    outputs_first, states_first = (_first(reading, p) for p in (wide[0], next(p for p in over_time if p != wide[0])))
+    outputs_first, states_first = (_first(reading, p) for p in (wide[0], next(p for p in beside if p != wide[0])))
     of_outputs = _moved_by(reading, {*reading.cotangents} - {*wide})
     if is_right(reading) is not False or not of_outputs or of_outputs & _moved_by(reading, {*wide}):
         return outputs_first

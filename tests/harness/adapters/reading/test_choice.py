@@ -74,6 +74,28 @@ def test_a_gradient_of_the_states_that_may_hold_that_of_the_outputs_is_told_both
     assert not check(str(tmp_path / "wrong.py"), isolate=False, select=["GRD110"]).ok
 
 
+STEP_WITH_OUTPUTS = """
+import numpy as np
+
+def step_forward(x, h, Wx, Wh, V):
+    new = np.tanh(x @ Wx + h @ Wh)
+    return new, new @ V, (x, h, new, Wx, Wh, V)
+
+def step_backward(dy, dh, cache):
+    x, h, new, Wx, Wh, V = cache
+    da = (dh SHARE) * (1 - new**2)
+    return da @ Wx.T, da @ Wh.T, x.T @ da, h.T @ da, new.T @ dy
+"""
+
+
+def test_so_is_one_of_a_single_step(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(STEP_WITH_OUTPUTS.replace(" SHARE", " + dy @ V.T"), encoding="utf-8")
+    assert check(str(tmp_path / "whole.py"), isolate=False, select=["GRD110", "GRD120"]).ok
+    (tmp_path / "part.py").write_text(STEP_WITH_OUTPUTS.replace(" SHARE", ""), encoding="utf-8")
+    with pytest.raises(UsageError, match="right where what is handed over of the states holds that share already"):
+        targets.load(str(tmp_path / "part.py"))
+
+
 @pytest.mark.thorough
 def test_a_cache_that_holds_h0_is_no_final_state(tmp_path: Path) -> None:
     path = tmp_path / "pair.py"
