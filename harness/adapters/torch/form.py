@@ -120,7 +120,7 @@ class Form:
     output       width of y
     listed       a layer's ys come as a list of T tensors (N, O)
     flat         a layer's ys come as one tensor (T * N, O) or (N * T, O), as its xs lie
-    last         a layer gives the last output only, (N, O): y_t is that of the first t + 1 steps
+    last         a layer gives the last output only, (N, O), or some that follow it, (N, K, O): y_t is that of the first t + 1 steps
     """
 
     kind: Literal["cell", "layer"]
@@ -148,7 +148,7 @@ class Form:
         """y and the new state of one call.  Raises ContractError where the module returns something of another structure."""
         if self.last:
             axis = 1 if self.batch_first else 0
-            parts = [self.split(module(x.narrow(axis, 0, t + 1), *self.given(state)))[0] for t in range(x.shape[axis])]
+            parts = [self.split(module(x.narrow(axis, 0, t + 1), *self.given(state)))[0].flatten(1) for t in range(x.shape[axis])]
             return torch.stack(parts, axis) if parts else x.new_zeros(*x.shape[:2], 0), {}
         y, final = self.split(module(x, *self.given(state)))
         return (y.reshape(*x.shape[:2], -1) if self.flat else y), final

@@ -318,12 +318,21 @@ class Prober:
         for axes in (_Axes((self.N, self.T), True), _Axes((self.T, self.N), False)):
             result = self.call("layer with one output a sequence", self.random(*axes.shape, D), _Given(None, "none"), axes.batch, D, H)
             y = result[0] if isinstance(result, tuple | list) and result else result
-            if not isinstance(y, torch.Tensor) or y.ndim != 2 or y.shape[0] != axes.batch:
+            if not isinstance(y, torch.Tensor) or y.ndim not in (2, 3) or y.shape[0] != axes.batch:
                 continue
-            form = Form("layer", None, "none", "ys", Width.of(y.shape[-1], D, H), axes.batch_first, last=True)
+            if y.ndim == 3 and (self.T in y.shape[1:] or not self._as_long(y, axes, D, H)):
+                continue  # some steps ahead of the last one are as good as one
+            form = Form("layer", None, "none", "ys", Width.of(y[0].numel(), D, H), axes.batch_first, last=True)
             if self._mixing(form, axes, D, H) == (not axes.batch_first, axes.batch_first):
                 return form, "its one output has a row for each sequence; the output of step t is that of the first t + 1 steps"
         return None
+
+    def _as_long(self, y: torch.Tensor, axes: _Axes, D: int, H: int) -> bool:
+        """Whether one step of inputs gives as many outputs as all of them."""
+        x = self.random(*axes.shape, D).narrow(1 if axes.batch_first else 0, 0, 1)
+        one = self.call("layer with one output a sequence", x, _Given(None, "none"), axes.batch, D, H)
+        one = one[0] if isinstance(one, tuple | list) and one else one
+        return isinstance(one, torch.Tensor) and one.shape == y.shape
 
     def _layer_in(self, axes: _Axes, D: int, widths: Sequence[int], H: int) -> Form | None:
         x = self.random(*axes.shape, D)

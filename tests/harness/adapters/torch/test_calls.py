@@ -206,3 +206,28 @@ class OfLayersMixed(OfLayers):
 @pytest.mark.parametrize(("made", "right"), [(OfLayers, True), (OfLayersMixed, False)])
 def test_units_that_only_a_list_can_give_are_given_as_one(made: type, right: bool) -> None:
     assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right
+
+
+class Ahead(nn.Module):
+    """Some steps ahead of the last one, (N, K, O)."""
+
+    def __init__(self, input_size: int, hidden_size: int, ahead: int = 4) -> None:
+        super().__init__()
+        self.rnn, self.out, self.ahead = nn.GRU(input_size, hidden_size, batch_first=True), nn.Linear(hidden_size, 2 * ahead), ahead
+
+    def forward(self, xs: Any) -> Any:
+        return self.out(self.rnn(xs)[0][:, -1]).view(len(xs), self.ahead, 2)
+
+
+class AheadMixed(Ahead):
+    def forward(self, xs: Any) -> Any:
+        return super().forward(xs - xs.mean(0))
+
+
+@pytest.mark.parametrize(("made", "right"), [(Ahead, True), (AheadMixed, False)])
+def test_some_steps_ahead_are_as_good_as_the_last(made: type, right: bool) -> None:
+    if right:
+        assert check(made, isolate=False, select=["BAT100", "TIM110"], level="smoke").ok
+    else:  # a mean over the batch is no axis of time: it is not driven along it, and not called right
+        with pytest.raises(UsageError, match="as a layer with one output a sequence"):
+            check(made, isolate=False, select=["BAT100"], level="smoke")
