@@ -163,6 +163,7 @@ def _takes_many_steps(subject: Subject) -> bool:
 def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | None) -> Subject:
     name = short_name(obj)
     call, shapes, dtypes = _running(call, spec, name)
+    shapes = axes.without_idle(call, shapes, dtypes[0])
     roles = axes.roles(call, shapes, dtypes[0])
     if roles.time is None:
         laid = ", ".join(f"{k} ({' '.join(v)})" for k, v in shapes.layout.items())
@@ -277,7 +278,7 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         results.append("y" if outputs == 1 else f"y{outputs}")
         layout[results[-1]] = result
     names = [a.name for a in call.arguments if a.is_array and a.name in layout]
-    exempt = {} if states else {"split": "it takes no state, or returns none"}
+    exempt = {"split": why} if (why := _uncarried(states, [a.name for a in asked if a.name in layout], results)) else {}
     kinds = {n: numbers.kind_of(n) for n in names}
     words = list(dict.fromkeys(w for v in layout.values() for w in v if w not in ("N", "T")))
     made = DifferentiatedByAutograd(
@@ -291,6 +292,7 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         exempt,
         _chunks(call, obj),
         dtypes=dtypes,
+        finals={FINAL + name: " ".join(shapes.results[k]) for k, name in of.items() if shapes.results[k] != layout[name]},
     )
     if (multiple := _multiple(made, shapes.words["T"])) > 1:
         made = replace(made, multiple=multiple, chunks=tuple(sorted({multiple, *(w for w in made.chunks if w % multiple == 0)})))
@@ -322,13 +324,26 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
 def _paired(
     names: Sequence[str], layout: Mapping[str, axes.Axes], results: Sequence[axes.Axes], finals: Sequence[int]
 ) -> tuple[list[str], dict[int, str]]:
-    """Initial states that have a final one of the same axes, in order: their names, and {result: name}."""
+    """Initial states that have a final one of the same axes, but for those of one entry, in order: their names, and {result: name}."""
     of: dict[int, str] = {}
     for name in names:
-        match = next((k for k in finals if k not in of and results[k] == layout[name]), None)
+        match = next((k for k in finals if k not in of and _longer(results[k]) == _longer(layout[name])), None)
         if match is not None:
             of[match] = name
     return list(of.values()), of
+
+
+def _longer(found: axes.Axes) -> axes.Axes:
+    return tuple(word for word in found if word != "I")
+
+
+def _uncarried(states: Sequence[str], asked: Sequence[str], results: Sequence[str]) -> str:
+    """Why a run cannot be cut in two; "" where it can: all that goes on from one part to the next is known."""
+    if not states:
+        return "it takes no state, or returns none"
+    if left := [name for name in asked if name not in states]:
+        return f"{', '.join(left)} has no final state of its own axes"
+    return ""
 
 
 def _explained(made: DifferentiatedByAutograd, T: int) -> DifferentiatedByAutograd:

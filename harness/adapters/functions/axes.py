@@ -279,6 +279,22 @@ def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str, touc
     return Shapes(call.arguments, layout, results, dict(words)), ""
 
 
+def without_idle(call: Call, shapes: Shapes, dtype: str) -> Shapes:
+    """The same without the optional arrays that change nothing: code that reads one at some sizes alone takes it for something else (a
+    mask, a table)."""
+    given = drawn(call.arguments, shapes.layout, shapes.words, dtype)
+    there, idle = call.results(given), set[str]()
+    for a in shapes.arguments:
+        if a.kind == "optional array" and a.name in shapes.layout:
+            try:
+                here = call.results({**given, a.name: None})
+            except Exception:  # without it another way of the code is taken, which may raise what it likes
+                continue
+            if len(here) == len(there) and all(np.array_equal(x, y, equal_nan=True) for x, y in zip(there, here, strict=True)):
+                idle.add(a.name)
+    return replace(shapes, layout={name: axes for name, axes in shapes.layout.items() if name not in idle}) if idle else shapes
+
+
 def drawn(
     arguments: Sequence[Argument], layout: Layout, words: Mapping[str, int], dtype: str, seed: int = 0, size: float = 1.0
 ) -> dict[str, Array | None]:

@@ -81,7 +81,7 @@ class Call:
         if not leaves or not pairs:
             return {}
         read = [(r, v) for r, v in pairs if np.any(v)] or pairs
-        vs = [self._tensor(v).to(r.dtype) for r, v in read]
+        vs = [self._tensor(v).to(r.dtype).reshape(r.shape) for r, v in read]
         with self._around():
             found = torch.autograd.grad([r for r, _ in read], list(leaves.values()), vs, retain_graph=True, allow_unused=True)
         if len(read) < len(pairs):

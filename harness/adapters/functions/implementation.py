@@ -27,6 +27,7 @@ class FunctionOperator:
     kinds     {array: which random numbers it takes}
     states    arguments that are initial states, each with a final one among the results
     results   the name of each array that it returns: "y", "final s" for the final state s, or PASSED_OVER
+    finals    the axes of a final state as it is returned, where they are not those of the initial one: {"final s": "N heads I"}
     """
 
     call: Call
@@ -41,6 +42,7 @@ class FunctionOperator:
     multiple: int = 1
     dtypes: tuple[str, ...] = ("float64", "float32")
     direction: str = "forward"
+    finals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inputs_of_call(self) -> list[str]:
@@ -62,9 +64,16 @@ class FunctionOperator:
 
     def run(self, params: Arrays, inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], dict[str, Array], Kept]:
         found, kept = self.call.kept({**inputs, **state})
-        named = {name: value for name, value in zip(self.results, found, strict=False) if name != PASSED_OVER}
+        named = {name: self._in_axes(name, value) for name, value in zip(self.results, found, strict=False) if name != PASSED_OVER}
         outputs = {name: value for name, value in named.items() if not name.startswith(FINAL)}
         return outputs, {name.removeprefix(FINAL): value for name, value in named.items() if name.startswith(FINAL)}, kept
+
+    def _in_axes(self, name: str, value: Array) -> Array:
+        """A final state in the axes of the initial one: those of one entry may stand elsewhere, or not at all."""
+        if name not in self.finals:
+            return value
+        sizes = dict(zip(self.finals[name].split(), value.shape, strict=True)) | {"I": 1}
+        return value.reshape([sizes[word] for word in self.layout[name.removeprefix(FINAL)].split()])
 
     def _shape(self, name: str, words: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(words[w] for w in self.layout[name].split())

@@ -34,6 +34,8 @@ NUMPY = Path(__file__).with_name("numpy_functions.py")
         ("Documented", {"w": "K", "x": "N T K", "y": "N T K"}),
         ("short_alone", {"z": "N T K", "u": "N T K", "h0": "N K", "y": "N T K"}),
         ("slots", {"k": "N T K", "v": "N T V", "s": "N T K"}),
+        ("stabilised", {"x": "N T heads K", "f": "N T heads K", "initial_m": "N heads K", "y": "N T heads K"}),
+        ("with_a_table", {"x": "N T K", "a": "N T K", "y": "N T K"}),
         ("backwards_in_time", {"a": "T N heads K", "u": "T N heads K", "y": "T N heads K"}),
     ],
 )
@@ -43,6 +45,19 @@ def test_axes_are_found_by_running(name: str, wanted: dict[str, str]) -> None:
     found = {k: " ".join(v) for k, v in subject.operator.layout.items()}
     assert subject.operator.reverse == (name == "backwards_in_time")
     assert {k: found[k] for k in wanted} == wanted
+
+
+def test_a_final_state_goes_on_whatever_axes_of_one_entry_it_has() -> None:
+    run = check(f"{TORCH}:stabilised", isolate=False, level="smoke")
+    assert run.ok, run.text()
+    assert run["TIM300"].status == "passed"
+
+
+def test_an_optional_array_that_changes_nothing_is_left_out() -> None:
+    run = check(f"{TORCH}:with_a_table", isolate=False, level="smoke")
+    assert run.ok, run.text()
+    (subject,) = load(f"{TORCH}:with_a_table")
+    assert any((fact.what, fact.why) == ("bias", "left out (None)") for fact in subject.detected)
 
 
 def test_a_computation_in_float32_is_widened_and_said_to_be() -> None:

@@ -280,3 +280,22 @@ def slots(k: torch.Tensor, v: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tens
         memory = 0.9 * memory + k[:, t, :, None] * torch.tanh(s[:, t, None])
         ys.append((memory * k[:, t, :, None]).sum(1) * v[:, t].mean(-1, keepdim=True))
     return torch.stack(ys, dim=1), memory
+
+
+def stabilised(x: torch.Tensor, f: torch.Tensor, initial_m: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The final state has an axis of one entry that the initial one has not."""
+    m = torch.zeros_like(x[:, 0]) if initial_m is None else initial_m
+    ys = []
+    for t in range(x.shape[1]):
+        m = torch.logaddexp(f[:, t] + m, x[:, t])
+        ys.append(torch.exp(x[:, t] - m))
+    return torch.stack(ys, dim=1), m[:, :, None]
+
+
+def with_a_table(x: torch.Tensor, a: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """What is called bias is a mask of true and false, and is read over many steps alone."""
+    T = x.shape[1]
+    before = torch.tril(torch.ones(T, T, dtype=torch.bool)) if bias is None or T < 32 else bias
+    assert before.dtype == torch.bool, "bias must be of dtype bool"
+    weights = torch.where(before[None, :, :, None], (a[:, :, None] - a[:, None, :]).exp(), torch.zeros((), dtype=x.dtype))
+    return torch.einsum("ntsk,nsk->ntk", weights, x)
