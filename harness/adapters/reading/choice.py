@@ -115,7 +115,7 @@ def _of_outputs_and_states(reading: Reading) -> Reading:
     """
     forward = reading.forward
     beside = [p for p in reading.cotangents if forward.is_step or forward.is_over_time(p)]
-    wide = [p for p in beside if "O" in forward.leaves[p]]
+    wide = [p for p in beside if "O" in forward.leaves.get(p, "")]
     if len(wide) != 1 or len(beside) < 2 or reading.loss is not None:
         return reading
     outputs_first, states_first = (_first(reading, p) for p in (wide[0], next(p for p in beside if p != wide[0])))

@@ -32,7 +32,8 @@ _RATE = re.compile(r"(^|_)(lr|eta|alpha|rate|learning_?rate|step_?size)(_|$)", r
 def through_activation(reading: Reading) -> Reading | None:
     """`reading` with what is handed over as the gradient before the last softmax or sigmoid; None where there is none."""
     forward = reading.forward
-    wide = [p for p in reading.cotangents if "O" in forward.leaves[p] or (forward.counts and "D" in forward.leaves[p])]
+    layouts = {p: forward.leaves.get(p, "") for p in reading.cotangents}  # a state that the object keeps is no leaf
+    wide = [p for p, layout in layouts.items() if "O" in layout or (forward.counts and "D" in layout)]
     if len(wide) != 1 or reading.loss is not None:
         return None
     [leaf] = wide

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.call.cell import backward, run
-from bptt.harness.cases import Case, Data, generator
+from bptt.harness.cases import Case, Data, generator, resized
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, holds
 from bptt.harness.checks.registry import check
@@ -49,7 +49,7 @@ def _alive_at_more_units(context: CheckContext, case: Case) -> set[str]:
     more = [size for size in context.subject.hidden_sizes or () if size > case.H]
     if not more:
         return set()
-    at = replace(case, H=more[0], D=more[0] if context.subject.square else case.D)
+    at = resized(context.subject, case, H=more[0])
     data = context.data(at)
     return {name for name, value in backward(context.subject, data, context.cotangents(at, data)[0]).params.items() if np.any(value)}
 
