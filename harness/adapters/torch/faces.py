@@ -5,6 +5,7 @@
     forward(x, lengths)          lengths of the sequences: all T where nothing is said
     forward(x, seq_len=10)       the number of steps
     forward(x, mask=None)        a mask (N, T) of the steps that count
+    forward(x, h, delta_t)       the time since the step before: 1 at every step
     forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
     a state that it keeps        its own reset_state() is called before each sequence
     an embedding                 tokens as one-hot rows
@@ -35,6 +36,7 @@ _INPUTS = frozenset(("x", "input", "inputs", "xs", "x_t", "xt", "seq", "src", "x
 _LENGTHS = frozenset(("lengths", "seq_lengths", "lens", "seq_lens", "input_lengths", "x_lengths", "sequence_lengths", "seq_len"))
 _SIZES = dict.fromkeys(("batch", "batch_size", "bs", "batch_sz"), "N") | {"device": "device"}
 _SIZES |= dict.fromkeys(("seqlen", "seq_length", "sequence_length", "n_steps", "num_steps", "time_steps"), "T")
+_GAP = re.compile(r"(delta|d)_?(t|ts|times?)|(time_?)?(deltas?|gaps?|intervals?|spans?|lags?)|elapsed(_?times?)?", re.I)
 _PARTS = frozenset(("h", "c", "n", "m", "hidden", "cell", "memory", "S", "C"))
 _MASKS = frozenset(("mask", "padding_mask", "masks", "pad_mask", "src_mask", "seq_mask"))
 
@@ -49,7 +51,7 @@ class Face:
     kind       which of both;   make: what makes one with attributes
     inputs     how many of its arguments are its input and its state
     keywords   their names, where they are taken by keyword alone
-    sizes      arguments that it wants besides: name -> "N", "T" or "device"
+    sizes      arguments that it wants besides: name -> "N", "T" or "device", or "gap", the time since the step before
     """
 
     flipped: bool = False
@@ -72,8 +74,10 @@ class Face:
         found = []
         if self.flipped:
             found.append(Detection("the state first", "by the names of its arguments"))
-        if self.sizes:
-            found.append(Detection(f"arguments {', '.join(n for n, _ in self.sizes)}", "sizes and the device, as the inputs have them"))
+        if sizes := [n for n, letter in self.sizes if letter != "gap"]:
+            found.append(Detection(f"arguments {', '.join(sizes)}", "sizes and the device, as the inputs have them"))
+        if gaps := [n for n, letter in self.sizes if letter == "gap"]:
+            found.append(Detection(f"argument {', '.join(gaps)}", "the time since the step before: 1 at every step"))
         if self.keywords and not self.sizes:
             found.append(Detection(f"arguments {', '.join(self.keywords)}", "by keyword alone"))
         if self.lengths:
@@ -97,7 +101,7 @@ def face_of(module: torch.nn.Module) -> Face:
     parameters = [
         p for p in every if p.kind is p.POSITIONAL_OR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name.lower() in _INPUTS | _STATES)
     ]
-    sizes = tuple((p.name, letter) for p in parameters[1:] if p.default is p.empty and (letter := _SIZES.get(p.name.lower())))
+    sizes = tuple((p.name, letter) for p in parameters[1:] if p.default is p.empty and (letter := _besides(p)))
     if sizes:
         parameters = [p for p in parameters if p.name not in dict(sizes)]
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in parameters)
@@ -106,7 +110,9 @@ def face_of(module: torch.nn.Module) -> Face:
     lengths, counted = (None, False) if said is None else (said.name, type(said.default) is int or said.annotation in (int, "int"))
     left = [name for name in names if lengths is None or name != lengths.lower()]
     if len(left) > 2:  # an argument for each part of the state, or what no name here says
-        return Face()
+        every_name = tuple(p.name for p in parameters)
+        gaps = len(left) < 5 and not lengths and any(letter == "gap" for _, letter in sizes)
+        return Face(inputs=len(left), keywords=every_name, sizes=sizes) if gaps else Face()
     flipped = len(left) == 2 and left[0] in _STATES and left[1] in _INPUTS
     state = next((p for p in parameters if p.name.lower() in _STATES), None)
     keys, kind, make = _container(module, state) if state is not None else ((), None, None)
@@ -114,6 +120,14 @@ def face_of(module: torch.nn.Module) -> Face:
     masked = lengths is not None and lengths.lower() in _MASKS
     optional = said is not None and said.default is None
     return Face(flipped, lengths, masked, counted, optional, keys, kind, make, len(left), keywords, sizes)
+
+
+def _besides(parameter: inspect.Parameter) -> str | None:
+    """What an argument beside input and state is: a letter of `Face.sizes`."""
+    is_tensor = "Tensor" in str(parameter.annotation)
+    if _GAP.fullmatch(parameter.name) or (parameter.name == "t" and is_tensor):
+        return "gap"
+    return _SIZES.get(parameter.name.lower())
 
 
 def _code(module: torch.nn.Module) -> str:
@@ -150,7 +164,7 @@ def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
     if face.plain:
         return module
     own = type(module)
-    takes_state = face.inputs >= 2
+    takes_state = face.inputs == 2
 
     def handed(self: Any, x: torch.Tensor, state: Any, lengths: torch.Tensor | None) -> Any:
         given = [x] if not takes_state else [state, x] if face.flipped else [x, state]
@@ -167,15 +181,28 @@ def faced(module: torch.nn.Module, face: Face) -> torch.nn.Module:
             extra, given = extra | dict(zip(face.keywords, given, strict=False)), []
         return _unpacked(face, own.forward(self, *given, **extra))
 
-    if takes_state:
+    forward: Any
+    if face.inputs > 2:
 
-        def forward(self: Any, x: torch.Tensor, state: Any = None, *, lengths: torch.Tensor | None = None) -> Any:
+        def with_parts(self: Any, *given: Any) -> Any:
+            extra = {name: _size_of(letter, given[0], self) for name, letter in face.sizes}
+            return own.forward(self, **dict(zip(face.keywords, given, strict=True)), **extra)
+
+        named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *face.keywords)]
+        forward = with_parts
+        forward.__signature__ = inspect.Signature(named)
+    elif takes_state:
+
+        def with_state(self: Any, x: torch.Tensor, state: Any = None, *, lengths: torch.Tensor | None = None) -> Any:
             return handed(self, x, state, lengths)
+
+        forward = with_state
     else:
 
-        def forward(self: Any, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> Any:  # type: ignore[misc]  # one of two forms
+        def alone(self: Any, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> Any:
             return handed(self, x, None, lengths)
 
+        forward = alone
     module.__class__ = type(own.__name__, (own,), {"forward": forward, "__module__": own.__module__, "bptt_user_class": own})
     return module
 
@@ -200,9 +227,11 @@ def _unpacked(face: Face, returned: Any) -> Any:
     return flat(returned)
 
 
-def _size_of(letter: str, x: torch.Tensor, module: Any) -> int | str:
+def _size_of(letter: str, x: torch.Tensor, module: Any) -> int | str | torch.Tensor:
     if letter == "device":
         return "cpu"
+    if letter == "gap":
+        return torch.ones(*x.shape[:-1], 1, dtype=torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32)
     if x.ndim < 3:
         return int(x.shape[0]) if letter == "N" else 1
     steps_second = _batch_first(module) if not (code := _code(module)) else bool(re.search(r"\[:, *\w+\b|size\(1\)|shape\[1\]", code))

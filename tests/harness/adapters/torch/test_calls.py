@@ -231,3 +231,43 @@ def test_some_steps_ahead_are_as_good_as_the_last(made: type, right: bool) -> No
     else:  # a mean over the batch is no axis of time: it is not driven along it, and not called right
         with pytest.raises(UsageError, match="as a layer with one output a sequence"):
             check(made, isolate=False, select=["BAT100"], level="smoke")
+
+
+class SinceTheLast(nn.Module):
+    """A step of two states and the time since the step before."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell, self.short = nn.LSTMCell(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: Any, h: Any, c: Any, delta_t: Any) -> Any:
+        short = torch.tanh(self.short(c))
+        return self.cell(x, (h, c - short + short / (1 + delta_t)))
+
+
+class SinceTheLastMixed(SinceTheLast):
+    def forward(self, x: Any, h: Any, c: Any, delta_t: Any) -> Any:
+        return super().forward(x - x.mean(0), h, c, delta_t)
+
+
+class LayerSinceTheLast(nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell, self.size = SinceTheLast(input_size, hidden_size), hidden_size
+
+    def forward(self, xs: Any, elapsed: Any) -> Any:
+        h = c = xs.new_zeros(len(xs), self.size)
+        ys = []
+        for t in range(xs.shape[1]):
+            h, c = self.cell(xs[:, t], h, c, elapsed[:, t])
+            ys.append(h)
+        return torch.stack(ys, 1)
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "right"), [(SinceTheLast, "delta_t", True), (SinceTheLastMixed, "", False), (LayerSinceTheLast, "elapsed", True)]
+)
+def test_the_time_since_the_step_before_is_one_and_said_to_be_undriven(made: type, name: str, right: bool) -> None:
+    subject = adapt(made, "t", None)
+    assert subject is not None and (not right or f"call: {name}" in subject.undriven)
+    assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right
