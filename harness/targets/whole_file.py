@@ -105,9 +105,11 @@ def all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | No
     if refused:
         raise next((e for n, e in refused.items() if _is_called_recurrent(vars(module)[n], n)), next(iter(refused.values())))
     names = [n for n, v in list(vars(module).items()) if isinstance(v, type) and defined_here(module, v)]
+    functions = [n for n, v in list(vars(module).items()) if isinstance(v, types.FunctionType) and home_of(v) == module.__name__]
+    those = "; ".join(f"its {what} are {', '.join(each)}" for what, each in (("classes", names), ("functions", functions)) if each)
     raise UsageError(
-        f"{place}: nothing to check, its classes are {', '.join(names) or 'none'}, "
-        "wanted one with forward and backward, or with init, zero_state, run"
+        f"{place}: nothing to check, {those or 'it has no class and no function'}, wanted a class with forward and backward, or with init, "
+        "zero_state, run, or a function for each pass; lines at the top level of a script cannot be called apart from its training"
     )
 
 
