@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,13 @@ from bptt.harness.graph.tracing.operations import Gather
 from bptt.harness.graph.tracing.replay import replay
 from bptt.harness.subject import Array, Subject
 
+#: (kind, name) of a result -> its node.
+Outputs = dict[tuple[str, str], int]
+
+
+class _Unseen(Exception):
+    """An output that is no traced array."""
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -40,81 +49,64 @@ class Refused:
 
 def forward_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
     """The forward pass at `data`, replayed there and at `elsewhere`, other values of the same sizes."""
+    points, rounding = (data, elsewhere), _ROUNDING.get(subject.dtype, 1e-12)
     if hasattr(subject.implementation, "program"):
-        return _jax_graph(subject, data, elsewhere)
+        return _forward(subject, points, writing, partial(_of_jax, subject, data), rounding)
     if _torch_inside(subject):
-        return _torch_inside_graph(subject, data, elsewhere)
-    if subject.framework == "torch":
-        return _torch_graph(subject, data, elsewhere)
-    tape = Tape(_called.__code__)
-    try:
-        with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            params, xs, state = _inputs(data)
-            outputs = _outputs(_called(subject.implementation.run, params, xs, state))
-    except Unsupported as reason:
-        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
-    except Exception as error:  # the boundary to code that we did not write, which may not take an array type of ours
-        return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
-    if isinstance(outputs, str):
-        return Refused(outputs + _at(tape.lost))
-    graph = tape.graph(outputs)
-    return _trusted(subject, graph, (data, elsewhere), tape.lost)
-
-
-def _torch_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
-    """The forward pass of a torch module.  Its replay is NumPy's, so it is held against torch's outputs to rounding."""
-    from bptt.harness.graph.tracing.torch_tensors import Dispatched
-
-    tape = Tape(_called.__code__)
+        return _forward(subject, points, writing, partial(_of_torch_inside, subject, data), rounding)
+    if subject.framework != "torch":
+        return _forward(subject, points, _in_numpy, partial(_of_numpy, subject, data))
     if not hasattr(subject.implementation, "tensors"):
         return Refused("its tensors are not at hand")
+    return _forward(subject, points, writing, partial(_of_torch, subject, data), rounding)
+
+
+def _in_numpy(tape: Tape) -> AbstractContextManager[None]:
+    return numpy_that_traces(tape, users_modules())
+
+
+def _forward(
+    subject: Subject,
+    points: tuple[Data, ...],
+    opened: Callable[[Tape], AbstractContextManager[None]],
+    write: Callable[[Tape], Outputs],
+    rounding: float = 0.0,
+) -> Graph | Refused:
+    """What `write` puts on a tape, held against the outputs of the untraced call.   rounding: where another library has computed them"""
+    tape = Tape(_called.__code__)
     try:
-        with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
+        with opened(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            own = copied(data)
-            with Dispatched(_by_address(own)) as mode:
-                ys, final = _called(subject.implementation.tensors, own.params, own.xs, own.state)
-            named = {("ys", ""): ys, **{("final", name): value for name, value in final.items()}}
-            outputs = {name: node_of(mode.traced(value)) for name, value in named.items()}
+            outputs = write(tape)
     except Unsupported as reason:
         return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
-    except Exception as error:  # the boundary to code that we did not write
+    except _Unseen as reason:
+        return Refused(f"{reason}{_at(tape.lost)}")
+    except Exception as error:  # the boundary to code that we did not write, which may not take an array type of ours
         return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
-    return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
+    return _trusted(subject, tape.graph(outputs), points, tape.lost, rounding)
 
 
-def _jax_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
-    """The forward pass of a function of JAX, from the list of operations that JAX writes down; its replay is NumPy's, as torch's is."""
+def _of_numpy(subject: Subject, data: Data, tape: Tape) -> Outputs:
+    params, xs, state = _inputs(data)
+    return _outputs(_called(subject.implementation.run, params, xs, state))
+
+
+def _of_torch(subject: Subject, data: Data, tape: Tape) -> Outputs:
+    from bptt.harness.graph.tracing.torch_tensors import Dispatched
+
+    own = copied(data)
+    with Dispatched(_by_address(own)) as mode:
+        ys, final = _called(subject.implementation.tensors, own.params, own.xs, own.state)
+    named = {("ys", ""): ys, **{("final", name): value for name, value in final.items()}}
+    return {name: node_of(mode.traced(value)) for name, value in named.items()}
+
+
+def _of_jax(subject: Subject, data: Data, tape: Tape) -> Outputs:
+    """From the list of operations that JAX writes down."""
     from bptt.harness.graph.tracing.jax_programs import forward
 
-    tape = Tape(_called.__code__)
-    try:
-        with writing(tape), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            outputs = forward(tape, subject.implementation.program(data.params, data.xs, data.state))
-    except Unsupported as reason:
-        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
-    except Exception as error:  # the boundary to code that we did not write
-        return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
-    return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
-
-
-def _jax_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
-    """The way back: JAX's rule for each operation, the user's where he gives one."""
-    from bptt.harness.graph.tracing.jax_programs import backward
-
-    tape = Tape(_called.__code__)
-    outputs: dict[tuple[str, str], int] = {}
-    cotangents = {("ys", ""): cotangent.dys, **{("final", name): value for name, value in cotangent.dfinal.items()}}
-    try:
-        with writing(tape), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            outputs = backward(tape, subject.implementation.program(data.params, data.xs, data.state), cotangents)
-    except Exception as error:  # as above; what was traced until then is still of use
-        if not tape.nodes:
-            return Refused(str(error))
-    return tape.graph(outputs)
+    return forward(tape, subject.implementation.program(data.params, data.xs, data.state))
 
 
 def _torch_inside(subject: Subject) -> bool:
@@ -126,29 +118,21 @@ def _torch_inside(subject: Subject) -> bool:
     return any(isinstance(value, ModuleType) and value.__name__ == "torch" for value in names)
 
 
-def _torch_inside_graph(subject: Subject, data: Data, elsewhere: Data) -> Graph | Refused:
-    """The same of NumPy code that copies its arrays into tensors."""
+def _of_torch_inside(subject: Subject, data: Data, tape: Tape) -> Outputs:
+    """Of NumPy code that copies its arrays into tensors."""
     from bptt.harness.graph.tracing.torch_tensors import Dispatched
 
-    tape = Tape(_called.__code__)
-    try:
-        with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            own = copied(data)
-            with Dispatched({}, _by_content(own)):
-                returned = _called(subject.implementation.run, own.params, own.xs, own.state)
-        named = {
-            name: (value, tape.add("constant", [], None, value) if value.size == 0 else _node_with(tape, value))
-            for name, value in _named_outputs(returned).items()
-        }
-        outputs = {name: node for name, (_, node) in named.items() if node is not None}
-    except Unsupported as reason:
-        return Refused(f"{reason} is not followed{_at(tape.lost[-1:])}")
-    except Exception as error:  # the boundary to code that we did not write
-        return Refused(f"{type(error).__name__}: {str(error)[:120]}{_at(tape.lost)}")
-    if len(outputs) < len(_named_outputs(returned)):
-        return Refused("an output is computed where neither NumPy nor torch is seen")
-    return _trusted(subject, tape.graph(outputs), (data, elsewhere), tape.lost, _ROUNDING.get(subject.dtype, 1e-12))
+    own = copied(data)
+    with Dispatched({}, _by_content(own)):
+        returned = _called(subject.implementation.run, own.params, own.xs, own.state)
+    found = {
+        name: tape.add("constant", [], None, value) if value.size == 0 else _node_with(tape, value)
+        for name, value in _named_outputs(returned).items()
+    }
+    outputs = {name: node for name, node in found.items() if node is not None}
+    if len(outputs) < len(found):
+        raise _Unseen("an output is computed where neither NumPy nor torch is seen")
+    return outputs
 
 
 def _by_content(data: Data, cotangent: Cotangent | None = None) -> dict[bytes, Any]:
@@ -200,44 +184,53 @@ def _trusted(subject: Subject, graph: Graph, points: tuple[Data, ...], lost: lis
 def backward_graph(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
     """The user's own backward as a graph: to find the line that computes a value, never to judge."""
     if hasattr(subject.implementation, "program"):
-        return _jax_backward(subject, data, cotangent)
+        return _backward(writing, partial(_back_in_jax, subject, data, cotangent))
     if _torch_inside(subject) or subject.framework == "torch":
-        return _torch_backward(subject, data, cotangent)
+        return _backward(writing, partial(_back_in_torch, subject, data, cotangent))
+    return _backward(_in_numpy, partial(_back_in_numpy, subject, data, cotangent))
+
+
+def _backward(
+    opened: Callable[[Tape], AbstractContextManager[None]], write: Callable[[Tape], tuple[Outputs, dict[tuple[str, str], Place]]]
+) -> Graph | Refused:
+    """What `write` puts on a tape, up to where it is lost."""
     tape = Tape(_called.__code__)
-    outputs: dict[tuple[str, str], int] = {}
+    outputs: Outputs = {}
     taken: dict[tuple[str, str], Place] = {}
     try:
-        with numpy_that_traces(tape, users_modules()), warnings.catch_warnings(), np.errstate(all="ignore"):
+        with opened(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            params, xs, state = _inputs(data)
-            dys = traced_input(cotangent.dys, ("dys", ""))
-            dfinal = {name: traced_input(value, ("dfinal", name)) for name, value in cotangent.dfinal.items()}
-            returned = _called(subject.implementation.backward, params, xs, state, dys, dfinal)
-            outputs = _gradients(returned)
-            taken = {name: value.made[0] for name, value in _named_gradients(returned).items() if getattr(value, "made", None)}
-    except Exception as error:  # as above; what was traced until then is still of use
+            outputs, taken = write(tape)
+    except Exception as error:  # the boundary to code that we did not write; what was traced until then is still of use
         if not tape.nodes:
             return Refused(str(error))
     return replace(tape.graph(outputs), taken=taken)
 
 
-def _torch_backward(subject: Subject, data: Data, cotangent: Cotangent) -> Graph | Refused:
+def _back_in_numpy(subject: Subject, data: Data, cotangent: Cotangent, tape: Tape) -> tuple[Outputs, dict[tuple[str, str], Place]]:
+    params, xs, state = _inputs(data)
+    dys = traced_input(cotangent.dys, ("dys", ""))
+    dfinal = {name: traced_input(value, ("dfinal", name)) for name, value in cotangent.dfinal.items()}
+    returned = _called(subject.implementation.backward, params, xs, state, dys, dfinal)
+    taken = {name: value.made[0] for name, value in _named_gradients(returned).items() if getattr(value, "made", None)}
+    return _gradients(returned), taken
+
+
+def _back_in_torch(subject: Subject, data: Data, cotangent: Cotangent, tape: Tape) -> tuple[Outputs, dict[tuple[str, str], Place]]:
     from bptt.harness.graph.tracing.torch_tensors import Dispatched
 
-    tape = Tape(_called.__code__)
-    outputs: dict[tuple[str, str], int] = {}
-    own = copied(data)
-    v = copied_cotangent(cotangent)
-    try:
-        with writing(tape), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            with Dispatched({}, _by_content(own, v)) if _torch_inside(subject) else Dispatched(_by_address(own, v)):
-                returned = _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
-            outputs = _by_value(tape, returned)
-    except Exception as error:  # as above; what was traced until then is still of use
-        if not tape.nodes:
-            return Refused(str(error))
-    return tape.graph(outputs)
+    own, v = copied(data), copied_cotangent(cotangent)
+    with Dispatched({}, _by_content(own, v)) if _torch_inside(subject) else Dispatched(_by_address(own, v)):
+        returned = _called(subject.implementation.backward, own.params, own.xs, own.state, v.dys, v.dfinal)
+    return _by_value(tape, returned), {}
+
+
+def _back_in_jax(subject: Subject, data: Data, cotangent: Cotangent, tape: Tape) -> tuple[Outputs, dict[tuple[str, str], Place]]:
+    """JAX's rule for each operation, the user's where he gives one."""
+    from bptt.harness.graph.tracing.jax_programs import backward
+
+    cotangents = {("ys", ""): cotangent.dys, **{("final", name): value for name, value in cotangent.dfinal.items()}}
+    return backward(tape, subject.implementation.program(data.params, data.xs, data.state), cotangents), {}
 
 
 def _by_value(tape: Tape, returned: Any) -> dict[tuple[str, str], int]:
@@ -292,13 +285,14 @@ def _called(method: Any, *args: Any) -> Any:
     return method(*args)
 
 
-def _outputs(returned: Any) -> dict[tuple[str, str], int] | str:
+def _outputs(returned: Any) -> Outputs:
+    """Raises _Unseen where one of them is no array of ours."""
     if not isinstance(returned, tuple | list) or len(returned) != 2:
-        return "run does not return a pair"
+        raise _Unseen("run does not return a pair")
     found = {}
     for name, value in _named_outputs(returned).items():
         if not isinstance(value, Traced) or value.store is None:
-            return f"{'ys' if name[0] == 'ys' else 'final ' + name[1]} is computed where NumPy does not see it"
+            raise _Unseen(f"{'ys' if name[0] == 'ys' else 'final ' + name[1]} is computed where NumPy does not see it")
         found[name] = node_of(value)
     return found
 
