@@ -31,8 +31,8 @@ def of_jax(module: types.ModuleType) -> list[str]:
     """Functions of JAX that a module defines, compiled or not, that none of its others calls and that are no rule of another one."""
     own = {n: inspect.unwrap(v) for n, v in vars(module).items() if callable(v) and not isinstance(v, type)}
     own = {n: f for n, f in own.items() if isinstance(f, types.FunctionType) and f.__module__ == module.__name__}
-    called = frozenset(n for f in own.values() for n in f.__code__.co_names)
     rules = {n for n in rules_of_jax(module) if isinstance(vars(module).get(n), types.FunctionType)}
+    called = frozenset(n for name, f in own.items() if name not in rules for n in f.__code__.co_names)
     free = [n for n in own if not n.startswith("_") and n not in called and n not in rules]
     return [n for n in free if speaks_of(unwrapped(own[n])[0], "jax") and len(words.arguments(own[n])[0]) >= 2]
 

@@ -23,6 +23,7 @@ from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.functions.implementation import (
     FINAL,
     PASSED_OVER,
+    Differentiated,
     DifferentiatedByAutograd,
     DifferentiatedByItsOtherHalf,
     FunctionOperator,
@@ -175,7 +176,7 @@ def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | 
     made: FunctionOperator
     made, facts = _made(call, shapes, dtypes, obj)
     if not call.torch:
-        made, facts = _with_other_half(made, other, facts)
+        made, facts = _without_autograd(made, other, facts)
     made = replace(made, direction="reverse" if roles.reverse else "forward")
     subject = operator.subject(made, spec, name)
     why = "found by running it with sizes that are distinct primes; T is where a change is felt behind it, N and heads where it is not"
@@ -183,7 +184,7 @@ def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | 
     found = (Detection("form", f"a function over tensors: {laid}"), Detection("axes", why), *facts, *subject.detected[1:])
     return replace(
         subject,
-        framework="torch" if call.torch else "numpy",
+        framework=call.framework,
         detected=found,
         source=source_of(obj) or subject.source,
         undriven=(*subject.undriven, *_of_second_order(obj)),
@@ -198,11 +199,13 @@ def _of_second_order(obj: object) -> tuple[str, ...]:
     return () if backward is not obj.backward else ("the gradient of its gradient (double backward)",)  # type: ignore[attr-defined]  # as above
 
 
-def _with_other_half(
+def _without_autograd(
     made: FunctionOperator, other: types.FunctionType | None, facts: list[Detection]
 ) -> tuple[FunctionOperator, list[Detection]]:
-    """The same by the gradients of its other half; without gradients where it has none."""
+    """The same by the gradients of its call or of its other half; without gradients where it has none."""
     kept = {f.name: getattr(made, f.name) for f in fields(FunctionOperator)}
+    if made.call.differentiates:
+        return Differentiated(**kept), facts
     if other is None:
         return FunctionOperator(**kept), facts
     by = Detection("gradients", f"by {other.__name__}, which stands beside it")
@@ -215,7 +218,7 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
     A kernel that is interpreted accumulates in float32 whatever it is given, in parts, and is asked for nothing else; one that is compiled
     may take float32 alone, and has its shapes looked for in that.
     """
-    seconds = _LAUNCHED if interpreting() or compiling(call.device) else axes.MOST_SECONDS if call.torch else _IN_NUMPY
+    seconds = _LAUNCHED if interpreting() or compiling(call.device) else axes.MOST_SECONDS if call.differentiates else _IN_NUMPY
     narrow, why = None, ""
     if interpreting() or compiling(call.device):
         with launches() as kernels:

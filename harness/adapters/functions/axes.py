@@ -155,7 +155,7 @@ def _comes_back(call: Call, shapes: Shapes, dtype: str) -> bool:
     What is spread over other axes on the way may have no way back, or one of another meaning: of shapes that all run those are its author's
     under which forward and backward hang together.  A function that is wrong at all of them is taken at the first.
     """
-    if not call.torch:
+    if not call.differentiates:
         return True
     given, rng = drawn(call.arguments, shapes.layout, shapes.words, dtype), np.random.default_rng(3)
     try:

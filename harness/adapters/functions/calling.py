@@ -51,6 +51,15 @@ class Call:
     rounding: str = ""
     device: Device = "cpu"
 
+    @property
+    def differentiates(self) -> bool:
+        """Whether it has gradients of its own."""
+        return self.torch
+
+    @property
+    def framework(self) -> str:
+        return "torch" if self.torch else "numpy"
+
     def results(self, arrays: Mapping[str, Array | None], touched: set[str] | None = None) -> list[Array]:
         """Every array that it returns, in order.   touched: filled with the names of the tensors that it looks at, also where it raises"""
         given = self._tensors(arrays, gradients=False)

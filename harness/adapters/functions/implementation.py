@@ -80,8 +80,21 @@ class FunctionOperator:
 
 
 @dataclass(frozen=True)
-class DifferentiatedByAutograd(FunctionOperator):
-    """The same with the gradients that autograd gives."""
+class Differentiated(FunctionOperator):
+    """The same with the gradients that its call has."""
+
+    def backward(
+        self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        kept: Any = tape if tape is not None else self.run(params, inputs, state)[2]
+        named = {**doutputs, **{FINAL + name: v for name, v in dfinal.items()}}
+        found = self.call.gradients(kept, [named.get(name) for name in self.results])
+        return {}, {k: g for k, g in found.items() if k in inputs}, {k: g for k, g in found.items() if k in state}
+
+
+@dataclass(frozen=True)
+class DifferentiatedByAutograd(Differentiated):
+    """The same by torch's autograd, in shorter types too."""
 
     def in_type(self, dtype: str) -> DifferentiatedByAutograd:
         """The same, computing in a shorter type."""
@@ -94,14 +107,6 @@ class DifferentiatedByAutograd(FunctionOperator):
     def watched(self) -> Watched:
         """Within it every operation is written down, with what it rounds."""
         return Watched()
-
-    def backward(
-        self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None
-    ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        kept: Any = tape if tape is not None else self.run(params, inputs, state)[2]
-        named = {**doutputs, **{FINAL + name: v for name, v in dfinal.items()}}
-        found = self.call.gradients(kept, [named.get(name) for name in self.results])
-        return {}, {k: g for k, g in found.items() if k in inputs}, {k: g for k, g in found.items() if k in state}
 
 
 @dataclass(frozen=True)

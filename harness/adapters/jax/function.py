@@ -10,7 +10,10 @@ import sys
 from collections.abc import Mapping
 
 from bptt.harness.adapters.frameworks import belongs_to, speaks_of, unwrapped
+from bptt.harness.adapters.functions.adapt import understood
+from bptt.harness.adapters.functions.arguments import arguments
 from bptt.harness.adapters.objects import attribute
+from bptt.harness.errors import UsageError
 from bptt.harness.subject import Subject
 
 
@@ -18,7 +21,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
     """`obj` as a Subject, None where it is no function of JAX and no pair of init and apply.
 
     A function step(params, state, x) or layer(params, xs[, state]) is given with its parameters, functools.partial(step, params), or
-    stands beside a function init_params in its module.
+    stands beside a function init_params in its module; one over arrays alone is an operator.
     Raises UsageError, in one line, where it is one but cannot be called.
     """
     if "jax" not in sys.modules:
@@ -40,7 +43,18 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
         return None
     from bptt.harness.adapters.jax.function_subject import function_subject  # imports jax
 
-    return function_subject(obj, inner, spec, args)
+    try:
+        return function_subject(obj, inner, spec, args)
+    except UsageError as refused:
+        taken = arguments(inner, given=args)
+        if unwrapped(obj)[0] is not obj or sum(a.kind in ("array", "state") for a in taken) < 2:
+            raise
+        from bptt.harness.adapters.jax.operator import JaxCall  # imports jax
+
+        try:
+            return understood(JaxCall(obj, taken, torch=False), inner, spec)
+        except UsageError as error:
+            raise UsageError(f"{refused}; over arrays alone: {error}") from error
 
 
 def _pair(obj: object) -> tuple[object, object] | None:

@@ -42,8 +42,19 @@ class Passes:
         return params_, inputs, state
 
 
+@dataclass(frozen=True)
+class JaxPasses(Passes):
+    """The same of a function of JAX, which is followed in its own way."""
+
+    def program(self, params: Mapping[str, Any], xs: Array, state: Mapping[str, Any]) -> Any:
+        """See adapters/jax/run.Program."""
+        parts = [part for some in self._parts(params) for part in some.items()]
+        return self.operator.call.program(dict(parts), self.operator.results)
+
+
 def as_cell(subject: Subject, case: Case) -> tuple[Subject, Data]:
     """The operator at `case` as a cell, and its arrays as that cell's data.   Raises what its own calls raise."""
     at = operator.draw(subject, case)
     cell, data = operator.as_cell(subject, at)
-    return replace(cell, implementation=Passes(subject.implementation, at)), data
+    passes = JaxPasses if hasattr(getattr(subject.implementation, "call", None), "program") else Passes
+    return replace(cell, implementation=passes(subject.implementation, at)), data

@@ -332,3 +332,47 @@ def test_a_backward_pass_by_hand_in_jax_is_that_of_its_author(folder: Path, befo
     (found,) = load("by_hand_in_jax.py")
     (one,) = [r for r in check(found, isolate=False, select=("GRD110",)).run.results if r.check == "GRD110"]
     assert one.status == status
+
+
+SCAN_IN_JAX = """
+import jax
+import jax.numpy as jnp
+
+@jax.custom_vjp
+def linear_scan(a, u, h0):
+    def body(h, au):
+        h = au[0] * h + au[1]
+        return h, h
+    return jax.lax.scan(body, h0, (a, u))[1]
+
+def _fwd(a, u, h0):
+    hs = linear_scan(a, u, h0)
+    return hs, (a, h0, hs)
+
+def _bwd(kept, g):
+    a, h0, hs = kept
+    def body(d, x):
+        g, a, before = x
+        d = d + g
+        return d * a, (d * before, {du})
+    before = jnp.concatenate([h0[None], hs[:-1]])
+    d0, (da, du) = jax.lax.scan(body, jnp.zeros_like(h0), (g, a, before), reverse=True)
+    return da, du, d0
+
+linear_scan.defvjp(_fwd, _bwd)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("du", "status"), [("d", "passed"), ("d * a", "failed")])
+def test_a_function_of_jax_over_arrays_alone_is_an_operator(folder: Path, du: str, status: str) -> None:
+    pytest.importorskip("jax", reason="jax is not installed: pip install 'bptt[jax]'")
+    (folder / "scan_in_jax.py").write_text(SCAN_IN_JAX.format(du=du))
+    (found,) = load("scan_in_jax.py")
+    assert found.operator is not None and found.framework == "jax"
+    assert {k: " ".join(v) for k, v in found.operator.layout.items()} == {"a": "T N K", "u": "T N K", "h0": "N K", "y": "T N K"}
+    (one,) = [r for r in check(found, isolate=False, select=("GRD300",)).run.results if r.check == "GRD300"]
+    assert one.status == status
+    if one.finding is not None:
+        assert one.finding.where.tensor == "u"
+        assert one.finding.causes[0].hypothesis.startswith("line 21: d * a changes the gradient")
