@@ -183,10 +183,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "hold that way against the formula in float64; look for a test on dtype, a kernel of its own, and a dtype that is set by default",
     ),
     ("NUM110", "BUG"): (
-        "infinity over infinity at large a: exp(a) / (1 + exp(a)), a tanh of exponentials, a softmax of exp(a) as it is; or "
-        "0 / 0 of gates that are both shut, f / (f + i); or exp of a sum of logarithms that does not cancel",
-        "np.tanh or torch.tanh; 0.5 * (1 + tanh(a / 2)) for a sigmoid; exp(a - a.max()) in a softmax; a share of two gates from the "
-        "difference of their logarithms",
+        "exp of something large: infinity over infinity in exp(a) / (1 + exp(a)), a tanh of exponentials or a softmax of exp(a) as it is; "
+        "exponential gates without their running maximum; a sum of logarithms that does not cancel; or 0 / 0 of shut gates, f / (f + i)",
+        "np.tanh or torch.tanh; 0.5 * (1 + tanh(a / 2)) for a sigmoid; exp(a - a.max()) in a softmax; exp(i - m) and exp(f + m_before - m) "
+        "with m = max(f + m_before, i) for exponential gates; a share of two gates from the difference of their logarithms",
     ),
     ("NUM120", "PRECISION_LOSS"): (
         "f * (1 - f) and 1 - h * h from the rounded values: near 1 the difference has few digits left",

@@ -21,7 +21,7 @@ from bptt.harness.adapters.reading.passes.gradients import gradient_values
 from bptt.harness.adapters.reading.passes.losses import loss_value
 from bptt.harness.adapters.reading.passes.results import outputs
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, moves, probe, run, said
-from bptt.harness.adapters.reading.through import is_said, is_said_uphill, through_activation, up_the_error, ways_of_weights
+from bptt.harness.adapters.reading.through import is_said, is_said_apart, is_said_uphill, through_activation, up_the_error, ways_of_weights
 from bptt.harness.subject import Array, Arrays
 
 #: A difference quotient with step 1e-5 has this many digits; a mistake that is smaller is left to the checks.
@@ -125,7 +125,7 @@ def _of_outputs_and_states(reading: Reading) -> Reading:
     if _is_along(reading, reading.given, {*wide}) is False:
         return states_first
     readings = [r for r in (reading, through_activation(reading)) if r is not None]
-    if not any(_is_along(r, tuple(of_outputs), {*reading.cotangents} - {*wide}) for r in readings):
+    if is_said_apart(reading) or not any(_is_along(r, tuple(of_outputs), {*reading.cotangents} - {*wide}) for r in readings):
         return outputs_first
     raise AmbiguousError(
         f"with ({said(reading)}) its gradients are wrong, as nothing of the gradient of the outputs goes on to the states, and they are "

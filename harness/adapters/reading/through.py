@@ -10,6 +10,7 @@ there.  Under that reading the output is a itself, which y tells but for a const
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from dataclasses import replace
@@ -63,6 +64,21 @@ def is_said(reading: Reading) -> bool:
         return True
     nodes = _nodes(reading)
     return any(_is_difference(n) or _is_less_one(n) for n in nodes) and any(map(_is_logarithm, nodes))
+
+
+def is_said_apart(reading: Reading) -> bool:
+    """Whether the author's file calls backward where it trains, and turns no weight round but in its passes: nothing else makes a share."""
+    method = reading.forward.owner.methods[reading.forward.method]
+    module = sys.modules.get(getattr(method, "__module__", ""), None)
+    try:
+        tree = ast.parse(inspect.getsource(module)) if module is not None else ast.Module([], [])
+    except (OSError, TypeError, SyntaxError):
+        return False
+    passes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name in (reading.forward.method, reading.backward)]
+    inside = {id(inner) for each in passes for inner in ast.walk(each)}
+    nodes = [n for n in ast.walk(tree) if id(n) not in inside]
+    turned = any(isinstance(n, ast.Attribute) and n.attr in ("T", "transpose", "swapaxes", "einsum") for n in nodes)
+    return not turned and any(isinstance(n, ast.Call) and _last_name(n.func) == reading.backward for n in nodes)
 
 
 def _nodes(reading: Reading) -> list[ast.AST]:

@@ -96,6 +96,23 @@ def test_so_is_one_of_a_single_step(tmp_path: Path) -> None:
         targets.load(str(tmp_path / "part.py"))
 
 
+@pytest.mark.parametrize(("handed", "told"), [("0 * h", True), ("(y - t) @ V.T", False)])
+def test_the_training_loop_says_what_is_handed_over(tmp_path: Path, handed: str, told: bool) -> None:
+    loop = f"""
+def train(xs, ts, Wx, Wh, V):
+    h = np.zeros((1, len(Wh)))
+    for x, t in zip(xs, ts):
+        y, cache = step_forward(x, h, Wx, Wh, V)[1:]
+        V -= 0.1 * step_backward(y - t, {handed}, cache)[-1]
+"""
+    (tmp_path / "loop.py").write_text(STEP_WITH_OUTPUTS.replace(" SHARE", "") + loop, encoding="utf-8")
+    if told:
+        assert not check(str(tmp_path / "loop.py") + ":step_forward", isolate=False, select=["GRD110"]).ok
+    else:
+        with pytest.raises(UsageError, match="holds that share already"):
+            targets.load(str(tmp_path / "loop.py"))
+
+
 @pytest.mark.thorough
 def test_a_cache_that_holds_h0_is_no_final_state(tmp_path: Path) -> None:
     path = tmp_path / "pair.py"
