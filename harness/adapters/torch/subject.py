@@ -126,7 +126,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         lengths=(own and isinstance(module, torch.nn.RNNBase))
         or (_face(module).lengths is not None and not _face(module).counted and not probed.form.last),
         source=None if own else source_of(module),
-        stateless=None if own else _stateless(recipe, found, implementation),
+        stateless=None if own else _stateless(recipe, found, implementation, forward_ad),
         as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
         undriven=(
             *undriven(
@@ -208,8 +208,8 @@ def _without_a_value(names: tuple[str, ...]) -> tuple[str, ...]:
     return (f"initial values: the constructor gives {', '.join(names)} none (torch.empty, torch.Tensor): what stood in memory is trained",)
 
 
-def _stateless(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subject | None:
-    """A layer that takes a state and runs without one, called so; None where it does not."""
+def _stateless(recipe: Recipe, found: _Found, implementation: TorchModule, forward_ad: bool) -> Subject | None:
+    """A layer that takes a state and runs without one, called so; None where it does not.   forward_ad: as with one"""
     form, D, H = found.probed.form, found.probed.D, found.probed.H
     if form.kind != "layer" or form.tree is None or form.returns not in ("(y, state)", "(y, *state)", "ys") or found.probed.complex_states:
         return None
@@ -225,7 +225,7 @@ def _stateless(recipe: Recipe, found: _Found, implementation: TorchModule) -> Su
         framework="torch",
         kind="cell",
         implementation=other,
-        capabilities=frozenset({"backward"}),
+        capabilities=frozenset({"backward", "forward_ad"} if forward_ad else {"backward"}),
         input_sizes=(D,) if found.input_fixed else None,
         hidden_sizes=(H,) if found.hidden_fixed else None,
         dtype=found.dtype,

@@ -982,3 +982,28 @@ def test_a_scripted_cell_is_not_spoilt_by_what_is_tried_on_it() -> None:
     assert subject is not None
     params = subject.implementation.init(np.random.default_rng(0), 3, 5)
     assert list(subject.implementation.zero_state(params, 2)) == ["h"]
+
+
+class HardGate(torch.nn.Module):
+    """torch's hardsigmoid has a constant of float32 in its backward, 1/6, which its forward mode has too: 3e-8, no mistake of the user's."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.W = torch.nn.Linear(input_size + hidden_size, 2 * hidden_size)
+
+    def forward(self, xs: torch.Tensor, h: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        h = xs.new_zeros(xs.shape[1], self.W.out_features // 2) if h is None else h
+        ys = []
+        for x in xs:
+            a, z = self.W(torch.cat([x, h], dim=-1)).chunk(2, dim=-1)
+            h = h + torch.nn.functional.hardsigmoid(z) * (torch.nn.functional.softplus(a) - h)
+            ys.append(h)
+        return torch.stack(ys), h
+
+
+def test_a_layer_without_its_state_is_judged_by_what_judges_it_with_one() -> None:
+    subject = adapt(HardGate, "t:HardGate", None)
+    assert subject is not None and subject.stateless is not None
+    assert subject.stateless.capabilities == subject.capabilities == {"backward", "forward_ad"}
+    run = check(HardGate, isolate=False, select=["GRD110", "GRD130", "GRD135"])
+    assert run.ok, run.text()
