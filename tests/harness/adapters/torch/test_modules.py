@@ -985,7 +985,7 @@ def test_a_scripted_cell_is_not_spoilt_by_what_is_tried_on_it() -> None:
 
 
 class HardGate(torch.nn.Module):
-    """torch's hardsigmoid has a constant of float32 in its backward, 1/6, which its forward mode has too: 3e-8, no mistake of the user's."""
+    """torch's hardsigmoid has a constant of float32 in its backward, 1 / 6, which its forward mode has too: no mistake of the user's."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
