@@ -365,6 +365,13 @@ def _updates(reading: Reading) -> tuple[str, ...]:
     return (f"what is made of its gradients: {', '.join(f'{n}()' for n in free)}",) if free else ()
 
 
+def _not_finite(forward: Forward) -> tuple[str, ...]:
+    """That a constructor gives its weights NaN, or infinity: its user should know; they are judged at values of ours."""
+    starts = {p.name: np.asarray(read(forward.template, p.slot)) for p in forward.parameters}
+    names = [name for name, value in starts.items() if value.dtype.kind in "fc" and not np.all(np.isfinite(value))]
+    return (f"initial values: the constructor gives {', '.join(names)} numbers that are not finite",) if names else ()
+
+
 def _at(clip: float) -> str:
     return "" if math.isinf(clip) else f" at +-{clip:g}"
 
@@ -407,7 +414,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         framework="numpy",
         kind="network" if network else "cell",
         implementation=implementation,
-        undriven=(*_cut(reading), *(_trainers(forward) if alone else _updates(reading))),
+        undriven=(*_cut(reading), *_not_finite(forward), *(_trainers(forward) if alone else _updates(reading))),
         second_call=over_time.second_call if over_time else None,
         written_into=over_time.written_into if over_time else None,
         two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,

@@ -443,3 +443,12 @@ def test_complex_weights_are_refused_and_complex_constants_are_not() -> None:
     with pytest.raises(UsageError, match="B are complex, and their gradients would not be judged"):
         adapt(PartlyComplex, "t", None)
     assert adapt(ComplexConstant, "t", None) is not None
+
+
+def test_weights_that_start_as_nan_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "nan.py"
+    start = "self.W, self.U = 0.3 * np.random.randn(input_size, hidden_size)"
+    path.write_text(UPDATED.replace(start, "self.W, self.U = np.full((input_size, hidden_size), np.nan)"), encoding="utf-8")
+    subject = adapt(module_at(path, {}).RNN, "nan.py:RNN", None)
+    assert subject is not None
+    assert subject.undriven[0] == "initial values: the constructor gives W numbers that are not finite"
