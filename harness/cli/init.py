@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bptt.harness import targets
 from bptt.harness.adapters.filled.text import begun, written
-from bptt.harness.adapters.reading.adapt import NotUnderstoodError
+from bptt.harness.adapters.reading.as_subject import NotUnderstoodError
 from bptt.harness.cli import check
 from bptt.harness.config import TargetEntry
 from bptt.harness.errors import UsageError

@@ -15,8 +15,9 @@ from bptt.harness.adapters.functions.adapt import adapt as functions
 from bptt.harness.adapters.functions.adapt import adapt_numpy as numpy_functions
 from bptt.harness.adapters.functions.adapt import is_of_torch, names_torch_alone
 from bptt.harness.adapters.objects import required
-from bptt.harness.adapters.reading.adapt import NotUnderstoodError, half_beside, read_alone, read_functions
 from bptt.harness.adapters.reading.adapt import adapt as read_class
+from bptt.harness.adapters.reading.adapt import half_beside, read_alone, read_functions
+from bptt.harness.adapters.reading.as_subject import NotUnderstoodError
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Subject

@@ -11,7 +11,8 @@ import numpy as np
 
 from bptt.harness.adapters import adapt, adapt_or_none
 from bptt.harness.adapters.objects import has, is_torch, required
-from bptt.harness.adapters.reading.adapt import NotUnderstoodError, function_names
+from bptt.harness.adapters.reading.adapt import function_names
+from bptt.harness.adapters.reading.as_subject import NotUnderstoodError
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, PARTS, Subject
