@@ -7,5 +7,6 @@ In the order in which a target goes through it:
     through   a gradient from outside that is one before the last softmax or sigmoid
     choice    which reading stands: by what was seen to run and by the user's own words, never by the value of a gradient
     drive     a reading under the contract's methods
+    as_subject  the sizes at which it runs, what of its code is not judged
     adapt     the door
 """
