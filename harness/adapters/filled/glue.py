@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.reading.code.layout import at, canonical, formed
+from bptt.harness.adapters.reading.code.layout import at, at_the_end, canonical, formed
 from bptt.harness.adapters.reading.code.owners import Namespace, called, follow, watched
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.adapters.reading.code.walk import Walk
@@ -26,6 +26,7 @@ from bptt.harness.adapters.reading.code.weights import Parameter, Slot, Step, li
 from bptt.harness.adapters.reading.passes.assumed import softmax
 from bptt.harness.adapters.reading.passes.clips import clip_lifted
 from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.handing import drawn_alike
 from bptt.harness.adapters.reading.passes.results import before
 from bptt.harness.adapters.reading.passes.running import centred
 from bptt.harness.subject import Array, Arrays
@@ -33,11 +34,13 @@ from bptt.harness.subject import Array, Arrays
 __all__ = [
     "Walk",
     "at",
+    "at_the_end",
     "before",
     "called",
     "canonical",
     "centred",
     "clip_lifted",
+    "drawn_alike",
     "follow",
     "formed",
     "holding",

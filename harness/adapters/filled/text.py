@@ -198,7 +198,7 @@ def _whole(forward: Forward, layout: str, name: str) -> str:
         "t": f"[int(k) for k in {name}[:, 0]]",
         "k": f"symbols({_table(forward)}, {name}[:, 0])",
         "tn": name,
-    }.get(layout, f"{name}.T")
+    }.get(layout, f"np.ascontiguousarray({name}.T)")
 
 
 def _table(forward: Forward) -> str:
@@ -240,8 +240,6 @@ def _forward_call(reading: Reading) -> Iterator[str]:
         yield f"        cell.{forward.setter}({', '.join(_formed_state(forward, s) for s in forward.door)})"
     else:
         yield from (f"        cell.{attribute} = {_formed_state(forward, s)}" for s, attribute in forward.door.items())
-    if forward.draws:
-        yield "        np.random.seed(int(np.random.default_rng(8).integers(2**31)))  # what it draws is drawn alike at each call"
     alone = reading.backward in (None, forward.method)
     local = (reading.loss is not None and reading.loss[0] == "local") or (alone and _has(reading, "local"))
     yield from _called(reading, forward.method, call, "out", "left" if local else None)
@@ -258,6 +256,9 @@ def _has(reading: Reading, kind: str) -> bool:
 
 def _called(reading: Reading, method: str, call: str, result: str, left: str | None) -> Iterator[str]:
     name = _path_of(reading.forward, method)
+    if reading.forward.draws is not None and method == reading.forward.method:
+        N = "xs.shape[0]" if reading.forward.is_step else "xs.shape[1]"
+        call = f"drawn_alike({dict(reading.forward.draws)!r}, {N}, cell, cell.{name}, lambda: {call})"
     call = f"{result} = {call}" if left is None else f"{result}, {left} = watched(cell.{name}, lambda: {call})"
     alone = reading.backward in (None, reading.forward.method)
     if reading.clip is None or (method == reading.forward.method and not alone):
@@ -468,6 +469,7 @@ def _layer(reading: Reading) -> Iterator[str]:
             yield f"        dys[-1] += dfinal_state.get({s!r}, 0)"
         elif place in reading.cotangents:
             text = f"dfinal_state[{s!r}]" + ("" if "N" in forward.layout(place) else "[0]")
+            text = f"at_the_end({text}, len(dys))" if forward.is_over_time(place) else text
             handed[place] = _cotangent(reading, place, text)
         else:
             yield f"        if np.any(dfinal_state.get({s!r}, 0)):"

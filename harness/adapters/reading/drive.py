@@ -14,7 +14,7 @@ import numpy as np
 
 from bptt.harness.adapters.objects import required
 from bptt.harness.adapters.reading.code import words
-from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code.layout import Sizes, at_the_end
 from bptt.harness.adapters.reading.code.owners import HandedOwner
 from bptt.harness.adapters.reading.code.weights import draw, read, reset_gradients, substitute
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values, quiet
@@ -336,8 +336,7 @@ class ReadLayer(_Read):
                 dys[-1] += dfinal[s]
             elif place in reading.cotangents:
                 last = dfinal[s] if "N" in reading.forward.layout(place) else dfinal[s][0]
-                over_time = reading.forward.is_over_time(place)
-                handed[place] = np.concatenate([np.zeros((len(dys) - 1, *last.shape), last.dtype), last[None]]) if over_time else last
+                handed[place] = at_the_end(last, len(dys)) if reading.forward.is_over_time(place) else last
             elif np.any(dfinal[s]):
                 raise ContractError(f"backward was given a gradient of the final {s}, which {reading.backward} cannot take")
         layout = reading.forward.layout(main)

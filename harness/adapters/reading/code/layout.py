@@ -45,6 +45,11 @@ class Sizes:
         return "1" if size == 1 else "".join(a for a in "TNHDO" if getattr(self, a) == size)
 
 
+def at_the_end(value: Array, T: int) -> Array:
+    """A gradient of each of T steps that is nothing but at the last."""
+    return np.concatenate([np.zeros((T - 1, *value.shape), value.dtype), value[None]])
+
+
 def formed(value: Array, axes: str, layout: str) -> Any:
     """`value`, whose axes are `axes` in this order, as an array or list in `layout`; an axis that the layout lacks has size one."""
     if layout == axes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,9 +112,15 @@ def call(forward: Forward, root: Any, values: Values) -> Any:
     _hand_over(forward, root, values)
     handed = {a: hand(forward, r, values, root, a) for a, r in forward.roles.items()}
     if forward.draws is not None:
-        with alike_in_rows(forward.draws, values.x.shape[1], _kept(forward, root)):
-            return seeded(np.random.default_rng(8), lambda: forward.owner.call(root, forward.method, handed))
+        function = forward.owner.methods[forward.method]
+        return drawn_alike(forward.draws, values.x.shape[1], root, function, lambda: forward.owner.call(root, forward.method, handed))
     return forward.owner.call(root, forward.method, handed)
+
+
+def drawn_alike(axes: Mapping[int, int], N: int, root: Any, function: Any, thunk: Callable[[], Any]) -> Any:
+    """What `thunk` returns, where what `function` on `root` draws is drawn alike at each call and in each of N rows: see `drawing`."""
+    with alike_in_rows(axes, N, kept_generators(root, getattr(function, "__globals__", {}))):
+        return seeded(np.random.default_rng(8), thunk)
 
 
 def drops(forward: Forward, root: Any, values: Values) -> dict[int, int] | None:
