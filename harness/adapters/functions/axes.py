@@ -78,39 +78,45 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
     said, end, latest = "", time.process_time() + seconds, time.monotonic() + 10 * seconds  # a machine that is busy tries as much
     best, worth, left = None, (False, False, False, False), _MORE_TRIES
     kernels = interpreting() or compiling(call.device)
-    for chosen in ([*required, *more], required) if more else (required,):
-        for words in (_PRIMES, _POWERS, _TURNED, *_long(call)):
-            dead = DeadEnds()
-            for layout in dead.passed_over(itertools.islice(_layouts(chosen), _MOST_LAYOUTS)):
-                if time.process_time() > end or time.monotonic() > latest or left == 0 or dead.tries == _MOST_TRIES:
-                    break
-                touched = set[str]()
-                try:
-                    found, why = tried(call, layout, words, dtype, touched)
-                except NoResults:
-                    return None, "it returns no tensor"
-                dead.tries += 1
-                if why and found is None and not kernels:
-                    dead.add(layout, touched)
-                left -= best is not None and (found is not None or not kernels)
-                if why and (not re.search(OF_TYPES, said, re.I) or re.search(OF_TYPES, why, re.I)):
-                    said = why
-                if takes_alone(why) and not call.claims:
-                    return best, why
-                if found is None:
-                    continue
-                if all(here := _worth(call, found, dtype)) or (here[0] and layout == _written(chosen)):
-                    return found, ""
-                if kernels and all(here[:2]):
-                    return found, ""
-                if best is None:
-                    left = _MORE_OF_KERNELS if kernels else left
-                    end = min(end, time.process_time() + seconds / 2)
-                if best is None or here > worth:
-                    best, worth = found, here
-            if time.process_time() > end or time.monotonic() > latest or left == 0:
-                return best, said or "no shape was found in time"
+    for chosen, words, layout, dead in _in_turn(call, ([*required, *more], required) if more else (required,)):
+        if time.process_time() > end or time.monotonic() > latest or left == 0:
+            return best, said or "no shape was found in time"
+        touched = set[str]()
+        try:
+            found, why = tried(call, layout, words, dtype, touched)
+        except NoResults:
+            return None, "it returns no tensor"
+        dead.tries += 1
+        if why and found is None and not kernels:
+            dead.add(layout, touched)
+        left -= best is not None and (found is not None or not kernels)
+        if why and (not re.search(OF_TYPES, said, re.I) or re.search(OF_TYPES, why, re.I)):
+            said = why
+        if takes_alone(why) and not call.claims:
+            return best, why
+        if found is None:
+            continue
+        if all(here := _worth(call, found, dtype)) or (here[0] and layout == _written(chosen)):
+            return found, ""
+        if kernels and all(here[:2]):
+            return found, ""
+        if best is None:
+            left = _MORE_OF_KERNELS if kernels else left
+            end = min(end, time.process_time() + seconds / 2)
+        if best is None or here > worth:
+            best, worth = found, here
     return best, said
+
+
+def _in_turn(call: Call, several: Sequence[Sequence[Argument]]) -> Iterator[tuple[Sequence[Argument], Mapping[str, int], Layout, DeadEnds]]:
+    """The likeliest shapes at all sizes, then the others that are not known to raise."""
+    ways = [(chosen, words, DeadEnds()) for chosen in several for words in (_PRIMES, _POWERS, _TURNED, *_long(call))]
+    for first, last in ((0, _MOST_TRIES), (_MOST_TRIES, _MOST_LAYOUTS)):
+        for chosen, words, dead in ways:
+            for layout in dead.passed_over(itertools.islice(_layouts(chosen), first, last)):
+                if dead.tries >= _MOST_TRIES:
+                    break
+                yield chosen, words, layout, dead
 
 
 @dataclass

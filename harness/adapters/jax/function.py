@@ -52,7 +52,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
         from bptt.harness.adapters.jax.operator import JaxCall  # imports jax
 
         try:
-            return understood(JaxCall(obj, taken, torch=False), inner, spec)
+            return understood(JaxCall(function, taken, torch=False), inner, spec)  # type: ignore[arg-type]  # it is callable
         except UsageError as error:
             raise UsageError(f"{refused}; over arrays alone: {error}") from error
 
