@@ -29,6 +29,21 @@ class Red:
 
 REDS: tuple[Red, ...] = (
     Red(
+        "torch",
+        "the backward of hardsigmoid has a constant of float32 in float64",
+        "It multiplies by 1 / 6 as float32 has it, so that every gradient through it is 3e-8 too large; its forward mode has the same "
+        "constant, and gradcheck forgives it. A gate of a float64 model has the digits of float32.",
+        "GRD135, where no other oracle than differences was asked: dL/dweight_ih of torchrecurrent.SGU by 3e-8.",
+        "the slope of a straight line, which is 1 / 6 to the last bit",
+        """
+import torch
+
+x = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+torch.nn.functional.hardsigmoid(x).backward()
+print(6 * x.grad.item() - 1)  # 2.98e-08
+""",
+    ),
+    Red(
         "keras",
         "SimpleRNN(dtype='float64') on the torch backend computes in float32",
         "Its weights and its outputs are float64, so that nobody is told: differences of a float64 model have noise of 1e-7. "
