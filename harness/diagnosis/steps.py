@@ -31,7 +31,7 @@ def step_on_the_way(subject: Subject, case: Case) -> Cause | None:
     """The first step function that the subject's forward pass goes through, with its line; None where there is none, or nobody can tell."""
     if subject.framework != "torch" or subject.kind not in ("cell", "operator"):
         return None
-    from bptt.harness.diagnosis.watching import watched
+    from bptt.harness.adapters.torch.watching import watched
 
     try:
         with watched(_looked_at) as found:

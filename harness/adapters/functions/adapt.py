@@ -187,8 +187,14 @@ def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | 
         framework=call.framework,
         detected=found,
         source=source_of(obj) or subject.source,
-        undriven=(*subject.undriven, *_of_second_order(obj)),
+        undriven=(*subject.undriven, *_left_out(call, made.layout), *_of_second_order(obj)),
     )
+
+
+def _left_out(call: Call, layout: Mapping[str, str]) -> tuple[str, ...]:
+    """Arrays that it may be given, and is not."""
+    names = [a.name for a in call.arguments if a.is_array and a.name not in layout]
+    return (f"call: {', '.join(names)}",) if names else ()
 
 
 def _of_second_order(obj: object) -> tuple[str, ...]:

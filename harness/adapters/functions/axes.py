@@ -286,19 +286,24 @@ def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str, touc
 
 
 def without_idle(call: Call, shapes: Shapes, dtype: str) -> Shapes:
-    """The same without the optional arrays that change nothing: code that reads one at some sizes alone takes it for something else (a
-    mask, a table)."""
+    """The same without the optional arrays that change nothing and get no gradient: code that reads one at some sizes alone takes it for
+    something else (a mask, a table).  What gets a gradient all the same is kept, and judged."""
+    optional = [a.name for a in shapes.arguments if a.kind == "optional array" and a.name in shapes.layout]
+    if not optional or not call.differentiates:
+        return shapes
     given = drawn(call.arguments, shapes.layout, shapes.words, dtype)
-    there, idle = call.results(given), set[str]()
-    for a in shapes.arguments:
-        if a.kind == "optional array" and a.name in shapes.layout:
-            try:
-                here = call.results({**given, a.name: None})
-            except Exception:  # without it another way of the code is taken, which may raise what it likes
-                continue
-            if len(here) == len(there) and all(np.array_equal(x, y, equal_nan=True) for x, y in zip(there, here, strict=True)):
-                idle.add(a.name)
-    return replace(shapes, layout={name: axes for name, axes in shapes.layout.items() if name not in idle}) if idle else shapes
+    idle = {name for name in optional if _changes_nothing(call, given, name)}
+    return replace(shapes, layout={name: axes for name, axes in shapes.layout.items() if name not in idle})
+
+
+def _changes_nothing(call: Call, given: Mapping[str, Array | None], name: str) -> bool:
+    try:
+        there, kept = call.kept(given)
+        here = call.results({**given, name: None})
+        same = len(here) == len(there) and all(np.array_equal(x, y, equal_nan=True) for x, y in zip(there, here, strict=True))
+        return same and not np.any(call.gradients(kept, [np.ones_like(value) for value in there]).get(name, 0))
+    except Exception:  # without it another way of the code is taken, which may raise what it likes, and so may its backward
+        return False
 
 
 def drawn(

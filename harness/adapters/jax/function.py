@@ -41,11 +41,11 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None = None) -> S
         return None
     if not (speaks_of(inner, "jax") or type(function).__module__.partition(".")[0] in ("jax", "jaxlib")):
         return None
-    from bptt.harness.adapters.jax.function_subject import function_subject  # imports jax
+    from bptt.harness.adapters.jax.function_subject import NoParametersError, function_subject  # imports jax
 
     try:
         return function_subject(obj, inner, spec, args)
-    except UsageError as refused:
+    except NoParametersError as refused:
         taken = arguments(inner, given=args)
         if unwrapped(obj)[0] is not obj or sum(a.kind in ("array", "state") for a in taken) < 2:
             raise

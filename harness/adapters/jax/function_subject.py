@@ -27,6 +27,10 @@ _INITS = ("init_params", "initialize_params", "init_parameters", "make_params", 
 _N = 2
 
 
+class NoParametersError(UsageError):
+    """A function beside which nothing makes parameters: it may be one over arrays alone."""
+
+
 def transform_subject(init: Any, apply: Any, spec: str) -> Subject:
     """init(key, xs) -> params, apply(params[, key], xs) -> ys, as Haiku's transforms and others have them."""
     takes_key = len(_required(apply)) >= 3
@@ -220,7 +224,7 @@ def _drawing(inner: Any, positional: tuple[object, ...], spec: str, label: str, 
         (inner.__globals__[n] for n in _INITS if callable(inner.__globals__.get(n)) and inner.__globals__[n] is not inner), None
     )
     if beside is None:
-        raise UsageError(
+        raise NoParametersError(
             f"{spec}: {label} has no parameters with it, wanted functools.partial({label}, params), "
             "or a function init_params(key, ...) in its module"
         )

@@ -18,7 +18,7 @@ from bptt.harness.subject import Array
 class JaxCall(Call):
     """Its gradients are jax.vjp's, the author's own where there is a rule.   Each shape is compiled once"""
 
-    _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _compiled: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def differentiates(self) -> bool:

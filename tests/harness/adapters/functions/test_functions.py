@@ -58,6 +58,14 @@ def test_an_optional_array_that_changes_nothing_is_left_out() -> None:
     assert run.ok, run.text()
     (subject,) = load(f"{TORCH}:with_a_table")
     assert any((fact.what, fact.why) == ("bias", "left out (None)") for fact in subject.detected)
+    assert "call: bias" in subject.undriven
+
+
+def test_an_optional_array_that_changes_nothing_and_gets_a_gradient_is_wrong() -> None:
+    run = check(f"{TORCH}:with_an_idle_bias", isolate=False, select=["GRD300"])
+    assert run["GRD300"].status == "failed", run.text()
+    finding = run["GRD300"].finding
+    assert finding is not None and finding.where.tensor == "bias"
 
 
 def test_a_computation_in_float32_is_widened_and_said_to_be() -> None:

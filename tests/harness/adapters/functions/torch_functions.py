@@ -299,3 +299,32 @@ def with_a_table(x: torch.Tensor, a: torch.Tensor, bias: torch.Tensor | None = N
     assert before.dtype == torch.bool, "bias must be of dtype bool"
     weights = torch.where(before[None, :, :, None], (a[:, :, None] - a[:, None, :]).exp(), torch.zeros((), dtype=x.dtype))
     return torch.einsum("ntsk,nsk->ntk", weights, x)
+
+
+class WithAnIdleBias(torch.autograd.Function):
+    """Its forward pass never adds the bias, and its backward has a gradient for it."""
+
+    @staticmethod
+    def forward(ctx: Any, a: torch.Tensor, u: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        h, ys = torch.zeros_like(u[:, 0]), []
+        for t in range(u.shape[1]):
+            h = a[:, t] * h + u[:, t]
+            ys.append(h)
+        ctx.save_for_backward(a, torch.stack(ys, dim=1))
+        ctx.has_bias = bias is not None
+        return torch.stack(ys, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+        a, ys = ctx.saved_tensors
+        da, du, d = torch.zeros_like(a), torch.zeros_like(a), torch.zeros_like(dy[:, 0])
+        for t in reversed(range(dy.shape[1])):
+            d = d + dy[:, t]
+            da[:, t] = d * ys[:, t - 1] if t else 0
+            du[:, t] = d
+            d = d * a[:, t]
+        return da, du, dy.sum((0, 1)) if ctx.has_bias else None
+
+
+def with_an_idle_bias(a: torch.Tensor, u: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    return WithAnIdleBias.apply(a, u, bias)

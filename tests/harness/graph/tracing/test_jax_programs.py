@@ -28,7 +28,7 @@ def subject(name: str) -> Subject:
     return found
 
 
-@pytest.mark.parametrize("name", ["right", "by_rules", "by_loops"])
+@pytest.mark.parametrize("name", ["right", "by_rules", "by_loops", "by_places"])
 def test_the_graph_gives_the_outputs_and_the_gradients(name: str) -> None:
     cell = subject(name)
     case = admissible(cell, Case(T=3))
