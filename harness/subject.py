@@ -216,6 +216,7 @@ class Pair:
 
     words    under which options            own   these are the object's own options
     name     of what                        raised   what the first way raised: then there are no numbers
+    than     what `expected` is, for a headline
     """
 
     words: str
@@ -224,6 +225,7 @@ class Pair:
     expected: Array
     own: bool
     raised: str = ""
+    than: str = "what its cell gives step by step"
 
 
 #: Frameworks in which a new size costs no compilation.
@@ -263,6 +265,7 @@ class Subject:
     stateless       the same without a state handed in, where that may be left out: another path of its code
     as_made         the user's object as it is, where the checks run its formula in another dtype or with other options
     undriven        arguments of its constructor and of its call that no check has varied
+    varied          those of them that `ways` and `combinations` vary: at level full they are
     inner           the recurrent parts of a larger model, each alone
     other           the implementation, or the equations, that a cell is held against
     ways            (option, implementation): the same object with an option that is a matter of speed alone
@@ -301,6 +304,7 @@ class Subject:
     stateless: Subject | None = None
     as_made: AsMade | None = None
     undriven: tuple[str, ...] = ()
+    varied: frozenset[str] = frozenset()
     inner: tuple[Subject, ...] = ()
     other: Subject | None = None
     ways: tuple[tuple[str, Any], ...] = ()
@@ -310,3 +314,18 @@ class Subject:
         scale = self.dys_scale
         if scale is not None and not (isinstance(scale, int | float) and 1e-30 <= scale <= 1e30):  # else gradients vanish in its dtype
             raise UsageError(f"{self.name}.dys_scale is {scale!r}, wanted a number from 1e-30 to 1e30")
+
+    def not_driven(self, full: bool) -> str:
+        """What no check has varied, in words; "" where there is nothing.   full: the checks of level full have run"""
+        left = []
+        for each in self.undriven:
+            place, _, names = each.partition(": ")
+            several = names.split(", ")
+            if not full or place not in ("constructor", "call") or not self.varied.intersection(several):
+                left.append(each)
+            elif others := [name for name in several if name not in self.varied]:
+                left.append(f"{place}: {', '.join(others)}")
+        listed = {name for each in self.undriven for name in each.partition(": ")[2].split(", ")}
+        if not full and (deeper := sorted(self.varied & listed)):
+            left.append(f"of these level full varies {', '.join(deeper)}")
+        return "; ".join(left)

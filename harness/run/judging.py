@@ -160,8 +160,9 @@ def judge(subject: Subject, task: Task, checks: tuple[Check, ...], options: Opti
         for each in subject.detected:
             if each.what in SAID:
                 yield Remarked(target_id, Remark(each.what, each.why, "info"))
-        if subject.undriven and not options.select:
-            yield Remarked(target_id, Remark("not driven", "; ".join(subject.undriven), "info"))
+        left = subject.not_driven(LEVELS.index(options.level) >= LEVELS.index("full"))
+        if left and not options.select:
+            yield Remarked(target_id, Remark("not driven", left, "info"))
         if budget.words:
             yield Remarked(target_id, Remark("budget", budget.words, "info"))
         wanted = not options.select and options.case is None

@@ -20,6 +20,7 @@ from bptt.harness.subject import Array, Pair
 
 _LENGTHS = (4, 2, 1)
 _FLAGS = ("reverse", "keep_order", "time_major")
+VARIED = frozenset((*_FLAGS, "return_carry", "unroll", "seq_lengths", "initial_carry"))
 
 
 def combinations(

@@ -103,6 +103,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         if layer and not both
         else (),
         combinations=functools.partial(_combinations, made, D, H) if layer and not both else None,
+        varied=flax_options.VARIED if layer and not both else frozenset(),
         as_made=as_made(implementation, lambda D, H: _built(made.make, D, H), D, H, taken_off),
         undriven=undriven(made.callable or type(module), made.sizes, type(module).__call__, ("self", *given)),
     )

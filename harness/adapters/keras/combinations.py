@@ -23,40 +23,67 @@ from bptt.harness.subject import Array, Pair
 
 _T, _N = 5, 3
 _OPTIONS = ("unroll", "go_backwards", "zero_output_for_mask", "stateful")
+VARIED = frozenset(_OPTIONS)
 
 
 def combinations(
     layer_of: Callable[[], Layer], plain: Callable[[], Layer], D: int
 ) -> Callable[[np.random.Generator], Iterator[Pair]] | None:
-    """None for what is no single recurrent layer over a cell with states of one axis.
+    """None for what is no recurrent layer over cells with states of one axis, or two of them.
 
     layer_of() -> a layer, not built   plain() -> one as its user makes it
     """
     with precision("float64"), python_random_seeded(0):
-        first = layer_of()
-    if isinstance(first, keras.layers.Bidirectional) or not isinstance(first, keras.layers.RNN) or len(directions(first)) > 1:
-        return None
-    if any(isinstance(size, list | tuple) for size in first.state_size):
+        ones = [one for _, one in directions(layer_of())]
+    if not all(isinstance(one, keras.layers.RNN) and _sizes_of_vectors(one) for one in ones):
         return None
 
     def pairs(rng: np.random.Generator) -> Iterator[Pair]:
         with python_random_seeded(0):
             users = plain()
-        for chosen in itertools.product((False, True), repeat=len(_OPTIONS)):
-            options = dict(zip(_OPTIONS, chosen, strict=True))
-            own = all(bool(getattr(users, name, False)) == on for name, on in options.items())
-            said = ", ".join(f"{name}=True" for name, on in options.items() if on) or "no option"
+        for options in _every(users):
+            asked = {name: chosen for name, chosen in options.items() if name != "return_state" or options["stateful"]}
+            own = all(_option(users, name) == chosen for name, chosen in asked.items())
+            said = ", ".join(f"{name}={chosen!r}" for name, chosen in asked.items() if chosen not in (False, "concat")) or "no option"
             with precision("float64"):
                 with python_random_seeded(0):
                     layer = _with(layer_of(), options, D)
                 for words, mask in _masks():
                     try:
-                        for pair in _both_ways(layer, rng, options, mask, D):
+                        for pair in _both_ways(layer, rng, bool(options["stateful"]), mask, D):
                             yield Pair(f"{said}, {words}", *pair, own)
                     except Exception as error:  # the layer's own code may raise whatever it raises
                         yield Pair(f"{said}, {words}", "", np.zeros(0), np.zeros(0), own, raised(error))
 
     return pairs
+
+
+def _sizes_of_vectors(layer: Layer) -> bool:
+    """Whether each state is one of rows (N, size), in whatever nesting."""
+    stacked = isinstance(layer.cell, keras.layers.StackedRNNCells)
+    return stacked or not any(isinstance(size, list | tuple) for size in layer.state_size)
+
+
+def _every(users: Layer) -> Iterator[dict[str, Any]]:
+    """Of two directions each way to merge them, too, with no other option."""
+    if not isinstance(users, keras.layers.Bidirectional):
+        for chosen in itertools.product((False, True), repeat=len(_OPTIONS)):
+            yield dict(zip(_OPTIONS, chosen, strict=True))
+        return
+    flags = [name for name in _OPTIONS if name != "go_backwards"]  # one of the two has it
+    for chosen in itertools.product((False, True), repeat=len(flags)):
+        options = dict(zip(flags, chosen, strict=True)) | {"merge_mode": users.merge_mode}
+        yield options | {"return_state": not options["stateful"]}  # its states can be seen in it, too
+    yield {name: name == "stateful" for name in flags} | {"merge_mode": users.merge_mode, "return_state": True}
+    for mode in ("concat", "sum", "mul", "ave"):
+        if mode != users.merge_mode:
+            yield dict.fromkeys(flags, False) | {"merge_mode": mode, "return_state": True}
+
+
+def _option(layer: Layer, name: str) -> Any:
+    if name == "merge_mode":
+        return layer.merge_mode
+    return bool(getattr(directions(layer)[0][1], name, False))
 
 
 def raised(error: Exception) -> str:
@@ -75,49 +102,69 @@ def _masks() -> Iterator[tuple[str, Array | None]]:
     yield "a row that is masked whole", np.array([[1, 1, 0, 1, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
 
 
-def _with(layer: Layer, options: dict[str, bool], D: int) -> Layer:
-    for name, on in options.items():
-        setattr(layer, name, on)
-    layer.return_sequences = layer.return_state = True
+def _with(layer: Layer, options: dict[str, Any], D: int) -> Layer:
+    for each in (layer, *(one for _, one in directions(layer))):
+        each.return_sequences = each.return_state = True
+        for name, chosen in options.items():
+            if hasattr(each, name) or each is not layer:
+                setattr(each, name, chosen)
     layer.build((_N, _T, D))
     layer.built = True
     return layer
 
 
-def _both_ways(
-    layer: Layer, rng: np.random.Generator, options: dict[str, bool], mask: Array | None, D: int
-) -> Iterator[tuple[str, Array, Array]]:
+def _both_ways(layer: Layer, rng: np.random.Generator, stateful: bool, mask: Array | None, D: int) -> Iterator[tuple[str, Array, Array]]:
     """(what, the layer's, step by step); of a stateful layer of a second call, too."""
-    sizes = [int(size) for size in layer.state_size]
-    states = [0.5 * rng.normal(size=(_N, size)) for size in sizes]
-    if options["stateful"]:
-        layer.reset_state()
-        states = [np.zeros_like(s) for s in states]
-    for call in range(1 + options["stateful"]):
+    ones = [one for _, one in directions(layer)]
+    states = [keras.tree.map_structure(lambda size: 0.5 * rng.normal(size=(_N, int(size))), list(one.state_size)) for one in ones]
+    if stateful:
+        for one in ones:
+            one.reset_state()
+        states = keras.tree.map_structure(np.zeros_like, states)
+    for call in range(1 + stateful):
         xs = rng.normal(size=(_N, _T, D))
-        given = {} if options["stateful"] else {"initial_state": [_tensor(s) for s in states]}
-        got = [
-            _array(x) for x in layer(_tensor(xs), mask=None if mask is None else keras.ops.convert_to_tensor(mask), training=False, **given)
-        ]
-        ys, states = _stepped(layer, xs, states, mask)
+        first = [_tensor_of(each) for part in states for each in part]
+        given = {} if stateful else {"initial_state": first}
+        told = None if mask is None else keras.ops.convert_to_tensor(mask)
+        result = layer(_tensor(xs), mask=told, training=False, **given)
+        got = result if layer.return_state else (result, *(each.value for one in ones for each in keras.tree.flatten(one.states)))
+        ends = [_stepped(one, xs, part, mask) for one, part in zip(ones, states, strict=True)]
+        states = [part for _, part in ends]
         again = " of a second call" if call else ""
-        yield f"ys{again}", got[0], ys
-        for k, (mine, expected) in enumerate(zip(got[1:], states, strict=True)):
-            yield f"final state {k}{again}", mine, expected
+        yield f"ys{again}", _array(got[0]), _merged(layer, [ys for ys, _ in ends])
+        for k, (mine, expected) in enumerate(zip(keras.tree.flatten(list(got[1:])), keras.tree.flatten(states), strict=True)):
+            yield f"final state {k}{again}", _array(mine), expected
 
 
-def _stepped(layer: Layer, xs: Array, states: list[Array], mask: Array | None) -> tuple[Array, list[Array]]:
+def _merged(layer: Layer, ys: list[Array]) -> Array:
+    """Outputs of both directions, each in the order in which it went, as the layer puts them together."""
+    if len(ys) == 1:
+        return ys[0]
+    a, b = (each[:, ::-1] if one.go_backwards else each for (_, one), each in zip(directions(layer), ys, strict=True))
+    if layer.forward_layer.go_backwards:  # the second layer's outputs are turned around, whatever it does
+        a, b = a[:, ::-1], b[:, ::-1]
+    return {"concat": lambda: np.concatenate([a, b], -1), "sum": lambda: a + b, "mul": lambda: a * b, "ave": lambda: (a + b) / 2}[
+        layer.merge_mode
+    ]()
+
+
+def _stepped(layer: Layer, xs: Array, states: Any, mask: Array | None) -> tuple[Array, Any]:
     live = np.ones(xs.shape[:2], bool) if mask is None else mask
     if layer.go_backwards:
         xs, live = xs[:, ::-1], live[:, ::-1]
     ys: list[Array] = []
     for t in range(xs.shape[1]):
-        out, new = layer.cell(_tensor(xs[:, t]), [_tensor(s) for s in states], training=False)
+        out, new = layer.cell(_tensor(xs[:, t]), _tensor_of(states), training=False)
         m, o = live[:, t][:, None], _array(out)
-        held = np.zeros_like(o) if layer.zero_output_for_mask or not ys else ys[-1]
+        held = np.zeros_like(o) if getattr(layer, "zero_output_for_mask", False) or not ys else ys[-1]
         ys.append(np.where(m, o, held))
-        states = [np.where(m, _array(s), old) for s, old in zip(new, states, strict=True)]
+        leaves = zip(keras.tree.flatten(new), keras.tree.flatten(states), strict=True)
+        states = keras.tree.pack_sequence_as(states, [np.where(m, _array(s), old) for s, old in leaves])
     return np.stack(ys, axis=1), states
+
+
+def _tensor_of(states: Any) -> Any:
+    return keras.tree.map_structure(_tensor, states)
 
 
 def _tensor(value: Array) -> Any:

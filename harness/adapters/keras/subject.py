@@ -15,7 +15,7 @@ import torch
 from bptt.harness.adapters.frameworks import Recipe, one_line, recipe_of, unwrapped
 from bptt.harness.adapters.keras.as_made import as_made, built
 from bptt.harness.adapters.keras.build import LayerRecipe, copied, inside, over_sequences, wrapped
-from bptt.harness.adapters.keras.combinations import combinations
+from bptt.harness.adapters.keras.combinations import VARIED, combinations
 from bptt.harness.adapters.keras.layer import Layer, directions, layer_regions, output_width, own_value, state_tree, variable_names
 from bptt.harness.adapters.keras.model import is_model, model_subject_of
 from bptt.harness.adapters.objects import short_name, source_of
@@ -66,6 +66,9 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
     backwards = bool(inner.go_backwards)
     both = isinstance(layer, keras.layers.Bidirectional)
     like = getattr(cell, "like", None)
+    several = None
+    if backend == "torch" and recipe.sequences is not None and recipe.plain is not None:
+        several = combinations(partial(recipe.sequences, D, H), partial(recipe.plain, D, H), D)
     return Subject(
         name=_name(layer, recipe.label, own and type(layer).__module__.startswith("keras.")),
         spec=spec,
@@ -86,9 +89,8 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         ways=()
         if backend != "torch"
         else ((_unrolls(layer), KerasModule(replace(recipe, sequences=_turned(recipe)), implementation.form)),),
-        combinations=None
-        if backend != "torch" or recipe.sequences is None or recipe.plain is None
-        else combinations(partial(recipe.sequences, D, H), partial(recipe.plain, D, H), D),
+        combinations=several,
+        varied=frozenset() if several is None else VARIED,
         undriven=undriven(
             type(inner.cell) if not own else type(inner), ("units",), type(inner).call, ("sequences", "initial_state", "mask")
         ),

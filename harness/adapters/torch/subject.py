@@ -19,6 +19,7 @@ from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
 from bptt.harness.adapters.torch.bound import held_by_class
 from bptt.harness.adapters.torch.build import OBVIOUS, OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.combinations import combinations, varied
 from bptt.harness.adapters.torch.faces import Face, Soft, face_of, reset_of
 from bptt.harness.adapters.torch.form import Form, Slot, own_form, slots
 from bptt.harness.adapters.torch.images import COLUMNS, PIXELS, ROWS, is_over_images
@@ -127,6 +128,8 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         or (_face(module).lengths is not None and not _face(module).counted and not probed.form.last),
         source=None if own else source_of(module),
         stateless=None if own else _stateless(recipe, found, implementation, forward_ad),
+        combinations=combinations(module),
+        varied=varied(module),
         as_made=as_made(implementation, module) if recipe.compiled is None else compiled_as_made(implementation, recipe.compiled),
         undriven=(
             *undriven(

@@ -86,6 +86,37 @@ for options in ({"unroll": True}, {"go_backwards": True}, {"unroll": True, "go_b
 """,
     ),
     Red(
+        "keras",
+        "a Bidirectional layer that is stateful and returns its states raises",
+        "Each of the two options works; with both a call stops with TypeError: unsupported operand type(s) for *: 'generator' and 'int', "
+        "on every backend.",
+        "OPT310 (level full): with stateful=True, return_state=True it raises; a warning where the layer has other options.",
+        "the script below: compute_mask of Bidirectional multiplies a generator by 2",
+        """
+import keras, numpy as np
+
+for options in ({"stateful": True}, {"return_state": True}, {"stateful": True, "return_state": True}):
+    try:
+        keras.layers.Bidirectional(keras.layers.LSTM(5, **options))(np.ones((2, 4, 3), "float32"))
+    except TypeError as error:
+        print(options, error)  # the last one
+""",
+    ),
+    Red(
+        "keras",
+        "reset_state of a stateful RNN over several cells raises",
+        "Its states are a list for each cell, which reset_state takes for variables: a stateful stack cannot begin a new sequence.",
+        "OPT310 (level full): with stateful=True, no mask it raises AttributeError: 'list' object has no attribute 'assign'.",
+        "the script below",
+        """
+import keras, numpy as np
+
+layer = keras.layers.RNN([keras.layers.LSTMCell(5), keras.layers.GRUCell(4)], stateful=True)
+layer(np.ones((2, 4, 3), "float32"))
+layer.reset_state()  # AttributeError
+""",
+    ),
+    Red(
         "torchrecurrent",
         "the state of tauGRU is not all that its next step needs",
         "It reads a state of some steps ago, and returns the last one alone: a sequence that is handed over in pieces (truncated "

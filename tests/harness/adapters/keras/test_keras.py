@@ -283,3 +283,30 @@ def test_a_mask_that_one_combination_forgets_is_found() -> None:
     assert "with unroll=True, padding on the right" in ours.finding.headline
     others = masks_of(lambda units=4: HoldsNothing(units))
     assert (others.status, others.finding.code) == ("passed", "BUG")
+
+
+@keras.saving.register_keras_serializable()  # type: ignore[untyped-decorator]  # keras has no types
+class ForgetsInReverse(layers.GRU):  # type: ignore[misc]  # keras has no types
+    """A masked step counts in the reverse direction."""
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        return super().call(sequences, initial_state=initial_state, mask=None if self.go_backwards else mask, training=training)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["concat", "ave"])
+def test_masks_of_two_directions_are_held_against_the_steps_of_both(mode: str) -> None:
+    """What raises in Keras 3.15 is a warning: a mask, turned around and unrolled; a stateful one that gives its states."""
+    right = masks_of(lambda units=4: layers.Bidirectional(layers.GRU(units, return_sequences=True), merge_mode=mode))
+    assert (right.status, right.finding.code) == ("passed", "CONTRACT")
+    wrong = masks_of(lambda units=4: layers.Bidirectional(ForgetsInReverse(units, return_sequences=True), merge_mode=mode))
+    assert (wrong.status, wrong.finding.code, wrong.finding.where.tensor) == ("failed", "BUG", "ys")
+    assert "padding on the right differ from what its cell gives step by step" in wrong.finding.headline
+
+
+@pytest.mark.slow
+def test_cells_on_top_of_each_other_are_held_against_their_steps() -> None:
+    cells = [layers.LSTMCell(4), layers.GRUCell(3)]
+    right = masks_of(layers.RNN(cells, return_sequences=True))
+    assert (right.status, right.finding.code) == ("passed", "CONTRACT")  # reset_state of a stateful one raises in Keras 3.15
+    assert right.finding.headline.startswith("with stateful=True, no mask it raises AttributeError")
