@@ -1,8 +1,8 @@
-"""Flax's RNN under every combination of what its call takes, beside its own plain calls on the same numbers.
+"""Flax's RNN and Bidirectional under every combination of what their calls take, beside their own plain calls on the same numbers.
 
 reverse       = a plain call on the valid part turned around, outputs in that order; turned back where keep_order is set
 seq_lengths   = a plain call on each row's valid part alone; what stands behind it is nobody's business
-time_major    = the same with two axes exchanged;   no initial_carry = that of the cell
+time_major    = the same with two axes exchanged;   no initial_carry = that of the cell;   return_carry takes the carry away alone
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def combinations(
     @compiled
     def plain(xs: Any, first: Any) -> tuple[Any, Any]:
         given = {} if first is None else {"initial_carry": first}
-        return call(params, xs, return_carry=True, **dict.fromkeys(_FLAGS, False), **given)  # type: ignore[no-any-return]  # Flax's own
+        return call(params, xs, return_carry=True, **dict.fromkeys(own, False), **given)  # type: ignore[no-any-return]  # Flax's own
+
+    def both(name: str) -> tuple[bool, ...]:
+        return (False, True) if name in own else (False,)
 
     def pairs(rng: np.random.Generator) -> Iterator[Pair]:
         xs = rng.normal(size=(N, T, D)).astype(np.float32)
@@ -40,20 +43,24 @@ def combinations(
             ("", None),
             (", initial_carry", jax.tree_util.tree_map(lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype), carry)),
         ]
-        for (with_carry, first), lengths, turned in itertools.product(firsts, (None, _LENGTHS), (False, True)):
+        for (with_carry, first), lengths, turned in itertools.product(firsts, (None, _LENGTHS), both("reverse")):
             rows = [_row(plain, xs, first, n, L, turned) for n, L in enumerate(lengths or (T,) * N)]
-            for keep, major in itertools.product((False, True), repeat=2):
-                flags = dict(zip(_FLAGS, (turned, keep, major), strict=True))
+            for keep, major in itertools.product(both("keep_order"), both("time_major")):
+                flags = {name: on for name, on in zip(_FLAGS, (turned, keep, major), strict=True) if name in own}
                 said = ", ".join(f"{name}=True" for name, on in flags.items() if on) or "no option"
                 words = f"{said}{with_carry}{', seq_lengths' if lengths else ''}"
                 given = ({} if first is None else {"initial_carry": first}) | ({"seq_lengths": jnp.asarray(lengths)} if lengths else {})
-                here = own == flags
+                here, inputs = own == flags, jnp.asarray(xs.swapaxes(0, 1) if major else xs)
                 try:
-                    final, ys = call(params, jnp.asarray(xs.swapaxes(0, 1) if major else xs), return_carry=True, **flags, **given)
+                    final, ys = call(params, inputs, return_carry=True, **flags, **given)
+                    alone = call(params, inputs, return_carry=False, **flags, **given) if here else ys
                 except Exception as error:  # the layer's own code may raise whatever it raises
                     said = (str(error).strip().splitlines() or [""])[0]
                     yield Pair(words, "", np.zeros(0), np.zeros(0), here, f"{type(error).__name__}: {said}")
                     continue
+                yield Pair(
+                    f"{words}, return_carry=False", "ys", np.asarray(alone), np.asarray(ys), here, than="those with return_carry=True"
+                )
                 got = np.asarray(ys).swapaxes(0, 1) if major else np.asarray(ys)
                 for n, (L, (expected_final, expected)) in enumerate(zip(lengths or (T,) * N, rows, strict=True)):
                     yield Pair(words, "ys", got[n, :L], expected[::-1] if turned and keep else expected, here)

@@ -102,8 +102,8 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         ways=(("unroll=3", JaxModule(made.label, lambda D, H: _built(_unrolled(made), D, H), published, "cell/")),)
         if layer and not both
         else (),
-        combinations=functools.partial(_combinations, made, D, H) if layer and not both else None,
-        varied=flax_options.VARIED if layer and not both else frozenset(),
+        combinations=functools.partial(_combinations, made, D, H) if layer else None,
+        varied=flax_options.VARIED if layer else frozenset(),
         as_made=as_made(implementation, lambda D, H: _built(made.make, D, H), D, H, taken_off),
         undriven=undriven(made.callable or type(module), made.sizes, type(module).__call__, ("self", *given)),
     )
@@ -114,8 +114,10 @@ def _combinations(made: _Made, D: int, H: int, rng: np.random.Generator) -> Iter
     with narrow():
         sample = glimpsed(lambda: made.make(jax.random.key(0), D, H))
         pure = _nnx(made.make, D, H) if isinstance(sample, nnx.Module) else _linen(sample, D, True)
-        own = {name: bool(getattr(sample, name)) for name in ("reverse", "keep_order", "time_major")}
-        yield from flax_options.combinations(pure.call, pure.draw(0), _first_carry(_cells(sample)[0], 3, D), own, D)(rng)
+        both = isinstance(sample, _BOTH)
+        own = {name: bool(getattr(sample, name)) for name in (("time_major",) if both else ("reverse", "keep_order", "time_major"))}
+        carries = tuple(_first_carry(cell, 3, D) for cell in _cells(sample))
+        yield from flax_options.combinations(pure.call, pure.draw(0), carries if both else carries[0], own, D)(rng)
 
 
 def _unrolled(made: _Made) -> Make:

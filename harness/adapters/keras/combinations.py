@@ -143,9 +143,9 @@ def _merged(layer: Layer, ys: list[Array]) -> Array:
     a, b = (each[:, ::-1] if one.go_backwards else each for (_, one), each in zip(directions(layer), ys, strict=True))
     if layer.forward_layer.go_backwards:  # the second layer's outputs are turned around, whatever it does
         a, b = a[:, ::-1], b[:, ::-1]
-    return {"concat": lambda: np.concatenate([a, b], -1), "sum": lambda: a + b, "mul": lambda: a * b, "ave": lambda: (a + b) / 2}[
-        layer.merge_mode
-    ]()
+    if layer.merge_mode == "concat":
+        return np.concatenate([a, b], -1)
+    return np.asarray({"sum": a + b, "mul": a * b, "ave": (a + b) / 2}[layer.merge_mode])
 
 
 def _stepped(layer: Layer, xs: Array, states: Any, mask: Array | None) -> tuple[Array, Any]:

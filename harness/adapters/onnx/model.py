@@ -49,6 +49,15 @@ class Node:
         return self.attributes.get("layout") == 1
 
 
+@dataclass(frozen=True)
+class Output:
+    """An output of the graph, and its axes of time and batch; time None for one a sequence, which is asked for after every step."""
+
+    name: str
+    time: int | None
+    batch: int
+
+
 def direction_of(attributes: Mapping[str, Any]) -> str:
     value = attributes.get("direction", b"forward")
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.frameworks import one_line, published_regions
-from bptt.harness.adapters.onnx.model import FLOATS, WEIGHTS, Evaluation, Node, direction_of, inputs_of, opened, reached_by
+from bptt.harness.adapters.onnx.combinations import combinations
+from bptt.harness.adapters.onnx.model import FLOATS, WEIGHTS, Evaluation, Node, Output, direction_of, inputs_of, opened, reached_by
 from bptt.harness.adapters.onnx.operators import GATES, Given, recurrent
 from bptt.harness.adapters.onnx.runtime import as_made
 from bptt.harness.errors import ContractError, UsageError
@@ -40,15 +41,6 @@ class State:
     def parts(self, values: list[Array]) -> dict[str, Array]:
         value = np.concatenate(values, self.axis)
         return {name: np.array(np.take(value, k, self.axis)) for k, name in enumerate(self.names)}
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output of the graph, and its axes of time and batch; time None for one a sequence, which is asked for after every step."""
-
-    name: str
-    time: int | None
-    batch: int
 
 
 @dataclass(frozen=True)
@@ -200,6 +192,7 @@ def subject_of(model: Any, spec: str) -> Subject:
         regions=implementation.regions,
         as_made=made if made is not None else AsMade("float32", _refused(refused), refused=refused),
         undriven=_undriven(model, reading),
+        combinations=combinations(model, implementation, tuple(_weights_of(node, seen) for node in nodes)),
         inner=inner,
     )
 
@@ -363,8 +356,12 @@ def _shape_nodes_only(model: Any) -> bool:
     return all(each.op_type in _SHAPES_ONLY or each.op_type in GATES for each in model.graph.node)
 
 
+def _weights_of(node: Node, values: Mapping[str, Array]) -> dict[str, Array]:
+    return {place: np.asarray(values[node.given[place]]) for place in WEIGHTS if place in node.given}
+
+
 def _node_subject(node: Node, values: Mapping[str, Array], spec: str) -> Subject:
-    weights = {place: np.asarray(values[node.given[place]]) for place in WEIGHTS if place in node.given}
+    weights = _weights_of(node, values)
     implementation = OnnxNode(node, weights)
     return Subject(
         name=f"{node.name} ({node.op})",

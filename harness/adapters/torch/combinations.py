@@ -164,7 +164,7 @@ def _said(options: _Options) -> str:
 
 def _other(layer: torch.nn.RNNBase, options: _Options) -> torch.nn.RNNBase | None:
     """One of its class with these options; None where its class makes none such."""
-    cls = getattr(type(layer), "bptt_user_class", type(layer))
+    cls: Any = getattr(type(layer), "bptt_user_class", type(layer))
     if hasattr(layer, "parametrizations") or layer._forward_hooks or layer._forward_pre_hooks:
         return None
     try:

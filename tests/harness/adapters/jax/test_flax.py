@@ -201,3 +201,17 @@ def test_each_combination_of_what_an_rnn_is_called_with_is_its_own_plain_calls()
     wrong = asked(TurnsPaddingToo)
     assert (wrong.status, wrong.finding.code) == ("passed", "BUG")
     assert "with reverse=True, seq_lengths differ from what its cell gives step by step" in wrong.finding.headline
+
+
+@pytest.mark.slow
+def test_both_directions_begin_with_the_valid_part_of_each_sequence() -> None:
+    def asked(rnn: Any) -> Any:
+        def made(rngs: Any) -> Any:
+            return nnx.Bidirectional(*(each(nnx.SimpleCell(3, 4, rngs=rngs), rngs=rngs) for each in (nnx.RNN, rnn)), rngs=rngs)
+
+        return bptt.check(made, level="full", select=("OPT310",), isolate=False, block=False)["OPT310"]
+
+    assert (asked(nnx.RNN).status, asked(nnx.RNN).finding) == ("passed", None)
+    wrong = asked(TurnsPaddingToo)
+    assert (wrong.status, wrong.finding.code) == ("failed", "BUG")
+    assert "with no option, seq_lengths differ from what its cell gives step by step" in wrong.finding.headline

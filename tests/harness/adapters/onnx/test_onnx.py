@@ -20,6 +20,9 @@ from bptt.harness.subject import Array, Subject
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from bptt.harness.adapters.onnx.combinations import combinations  # noqa: E402
+from bptt.harness.adapters.onnx.runtime import session_of  # noqa: E402
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 needs_runtime = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
 
@@ -248,6 +251,55 @@ def test_a_module_and_its_file_are_compared_with_the_weights_that_each_has() -> 
         module.bias_hh_l0[7] += 0.01
     wrong = bptt.compare(module, made)
     assert not wrong.ok and wrong.differences[0].relative > 1e-4
+
+
+class Changed:
+    """onnxruntime, with something else in what it is given or in what it gives."""
+
+    def __init__(self, made: Any, mistake: str) -> None:
+        self.session, self.mistake = session_of(made)[0], mistake
+        self.backwards = any(a.s == b"reverse" for node in made.graph.node for a in node.attribute)
+
+    def run(self, names: Any, feed: dict[str, Array]) -> list[Array]:
+        lengths = next((name for name, value in feed.items() if value.dtype.kind == "i"), None)
+        if lengths is not None and (self.mistake == "no lengths" or (self.mistake == "none in reverse" and self.backwards)):
+            feed = feed | {lengths: np.full_like(feed[lengths], 5)}
+        values: list[Array] = self.session.run(names, feed)
+        return [value[:, ::-1] for value in values] if self.mistake == "rows" and names is None else values
+
+
+@needs_runtime
+@pytest.mark.parametrize(
+    ("mistake", "where"),
+    [
+        ("no lengths", "the file, initial states, sequence_lens"),
+        ("none in reverse", "GRU direction='reverse', sequence_lens"),
+        ("rows", "GRU initial states"),
+    ],
+)
+def test_what_a_runtime_makes_of_other_attributes_is_held_against_single_steps(mistake: str, where: str) -> None:
+    def wrong(sessions: Any) -> list[Any]:
+        subject = subject_of(made)
+        nodes = tuple(inner.implementation.weights for inner in subject.inner)
+        pairs = combinations(made, subject.implementation, nodes, sessions)
+        assert pairs is not None
+        found = list(pairs(np.random.default_rng(0)))
+        assert len(found) > 100 and any(pair.own for pair in found)
+        return [
+            pair
+            for pair in found
+            if pair.raised or pair.got.shape != pair.expected.shape or not np.allclose(pair.got, pair.expected, atol=1e-4)
+        ]
+
+    made = two_layers()
+    assert not wrong(session_of)
+    assert any(where in pair.words for pair in wrong(lambda each: (Changed(each, mistake), "")))
+
+
+@needs_runtime
+def test_a_file_is_held_against_its_sequences_alone_at_level_full() -> None:
+    result = bptt.check(two_layers(), isolate=False, level="full", select=["OPT310"])["OPT310"]
+    assert (result.status, result.finding) == ("passed", None) and result.metrics["combinations"] > 100
 
 
 @pytest.mark.parametrize("obj", [3, dict, np.tanh, "m.onnx", Path("m.py")], ids=str)
