@@ -16,7 +16,7 @@ from bptt.harness.checks.evidence import NotApplicable
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.certificate import Examination, examine
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
-from bptt.harness.gradient.derivatives.oracle import Oracle, choose, is_seen_by_differences
+from bptt.harness.gradient.derivatives.oracle import Oracle, choose, is_seen_by_differences, through
 from bptt.harness.gradient.screen import Screen, screen, screen_under
 from bptt.harness.identify.forward_bug import ForwardBug
 from bptt.harness.known.mistake import KnownMistake
@@ -63,7 +63,7 @@ class CheckContext:
     _examined: dict[tuple[Case, tuple[str, ...], int], Examination] = field(default_factory=dict, repr=False, compare=False)
     _screened: dict[tuple[Case, int], Screen | None] = field(default_factory=dict, repr=False, compare=False)
     chosen: list[Oracle] = field(default_factory=list, repr=False, compare=False)
-    _seen: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+    _oracles: dict[str, Oracle] = field(default_factory=dict, repr=False, compare=False)
     _named: dict[str, Named | None] = field(default_factory=dict, repr=False, compare=False)
     _first: dict[Case, First] = field(default_factory=dict, repr=False, compare=False)
     _forms: dict[tuple[object, ...], tuple[Array, dict[str, Array]]] = field(default_factory=dict, repr=False, compare=False)
@@ -72,10 +72,7 @@ class CheckContext:
         return draw(self.subject, case)
 
     def run(self, data: Data) -> tuple[Array, dict[str, Array]]:
-        ys, final = run(self.subject, data)
-        for known in ((len(data.xs), _sizes(data)), (None, _sizes(data))):
-            self._forms.setdefault(known, (ys, final))
-        return ys, final
+        return self._of_form(data, run(self.subject, data))
 
     def first(self, case: Case) -> First:
         """The first run of a case, and what stood in its inputs before and after it; asked twice, it is made once."""
@@ -95,9 +92,14 @@ class CheckContext:
         T, N = data.xs.shape[:2]
         known = (None if at_other_lengths else T, _sizes(data))
         if known not in self._forms:
-            self.run(data)
+            self._of_form(data, run(self.subject if self.mirror is None or data.xs.dtype != np.float64 else self.mirror, data))
         one, final = self._forms[known]
         return np.zeros((T, N, *one.shape[2:]), one.dtype), {k: np.zeros((N, *v.shape[1:]), v.dtype) for k, v in final.items()}
+
+    def _of_form(self, data: Data, found: tuple[Array, dict[str, Array]]) -> tuple[Array, dict[str, Array]]:
+        for known in ((len(data.xs), _sizes(data)), (None, _sizes(data))):
+            self._forms.setdefault(known, found)
+        return found
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
         """The gates' blocks in `params`: from the identified cell, or as the adapter knows them, or ()."""
@@ -118,7 +120,7 @@ class CheckContext:
     def screen(self, case: Case, draws: int | None = None, apart: bool = False) -> Screen | None:
         """One look at all blocks of a case at once, None where the certificate is to be asked; asked twice, it is computed once.
 
-        The oracle is chosen at the first case, and held against differences once in each regime.
+        The oracle is chosen at the first case, and held against differences once in each regime; where it is not seen there, chosen anew.
         """
         draws = min(self.draws, draws or self.draws)
         if (case, draws) not in self._screened:
@@ -128,15 +130,23 @@ class CheckContext:
 
     def screen_at(self, regime: str, case: Case, data: Data, draws: int, apart: bool = False) -> Screen | None:
         """The same with other numbers than those of the case, of a cell with a backward."""
-        if not self.chosen:
-            self.chosen.append(choose(self.subject, case, data, self.mirror))
-            self._seen[regime] = True
-        oracle = self.chosen[0]
-        if oracle.exact and regime not in self._seen:
-            self._seen[regime] = is_seen_by_differences(oracle, self.subject, case, data, self.mirror)
-        if not oracle.exact or not self._seen[regime]:
+        if regime not in self._oracles:
+            self._oracles[regime] = self._chosen_in(case, data)
+        oracle = self._oracles[regime]
+        if not oracle.exact:
             return None
         return screen(self.subject, case, data, self.regions(data.params), draws, oracle, self.mirror, apart, self.form(data, True))
+
+    def _chosen_in(self, case: Case, data: Data) -> Oracle:
+        """The reference's derivative where the subject was found to be it (each look asks whether they are equal there); else that of the
+        first case where differences see it here too; else the best one here."""
+        if not self.chosen:
+            known = None if self.mirror is None else through(self.mirror, self.subject, data)
+            self.chosen.append(known or choose(self.subject, case, data, self.mirror))
+            return self.chosen[0]
+        first = self.chosen[0]
+        is_seen = first.through or not first.exact or is_seen_by_differences(first, self.subject, case, data, self.mirror)
+        return first if is_seen else choose(self.subject, case, data, self.mirror)
 
     def is_exact_under(self, case: Case, data: Data, v: Cotangent) -> bool:
         """Whether one look at all blocks finds the gradients under one cotangent exact."""

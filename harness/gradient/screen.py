@@ -8,8 +8,9 @@ Every block, however small its gradient, adds terms of size one to that sum, so 
 that is B times what its own certificate would have seen, 1e-11 in the place of 1e-13.  Choices of cotangents stand side by side as rows of
 one batch, each row group with directions of its own; dL/dW is the sum over them.  The identity holds whether rows mix or not.
 
-Where the two sides agree, and the smallest error that would have been seen is small, the certificate would agree too.  In every other case
-nothing is said, and the certificate is asked: what is rounding, a kink or wrong is decided there.
+Where the two sides agree, and the smallest error that would have been seen is small, the certificate would agree too.  A slight difference
+is rounding where the backward is as rough as that from point to point (1 - y^2 of a y close to one): that is then the smallest error seen.
+In every other case nothing is said, and the certificate is asked: what is rounding, a kink or wrong is decided there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from bptt.harness.cases import Case, Cotangent, Data, cotangents, generator
 from bptt.harness.errors import ContractError, SubjectError
 from bptt.harness.gradient.derivatives.blocks import Block, blocks
 from bptt.harness.gradient.derivatives.complex_step import CANNOT_TAKE_COMPLEX
-from bptt.harness.gradient.derivatives.oracle import Oracle, of_the_same_kind
+from bptt.harness.gradient.derivatives.differences import moved_in_dtype, roughness
+from bptt.harness.gradient.derivatives.oracle import NOTHING, Oracle, of_the_same_kind
 from bptt.harness.gradient.derivatives.tangent import Direction, contract, signed_directions, tiled
 from bptt.harness.subject import QUICK, Array, Arrays, Region, Subject
 
@@ -34,6 +36,14 @@ _FORGIVEN = 2**11
 _SHARP = 1e-6
 #: Sequences from which on cotangents stand side by side even where there is one row: a look costs a run whatever its width.
 _LONG = 8
+#: A gradient of this size is none, at whatever lag: gates that are shut leave such.
+_NEGLIGIBLE = 1e-150
+#: Of the sum of all terms: beyond that, a difference is not asked whether it is rounding here.
+_SLIGHT = 1e-9
+#: Of the noise so measured, that is forgiven.
+_OF_NOISE = 30
+#: Distance of the points at which the noise of a backward is measured: a unit in the last place moves nothing where a gate is almost shut.
+_CLOSE = 1e-4
 #: Draws for the choices of cotangents after the first where each is asked apart.
 _OF_OTHERS = 1
 #: Of an error ten thousand times the sensitivity, in one draw.
@@ -44,14 +54,14 @@ _DUST = 1e-9
 
 @dataclass(frozen=True)
 class Screen:
-    """What one look at all blocks saw.   sources: of which a gradient was given;   blocks: how many
+    """What one look at all blocks saw.   sources: of which a gradient was given;   blocks: how many;   sensitivity: None where all are zero
 
     A direction u of independent entries sign * U[0.5, 1.5] takes <u, e> below d |e| with a chance of at most 1.6 d (1.42 d of two equal
     entries).  So an error ten thousand times the sensitivity, 1e-7 of a block and less, is missed by one draw with a chance of 1.6e-4.
     """
 
     relative: float
-    sensitivity: float
+    sensitivity: float | None
     draws: int
     oracle: Oracle
     sources: frozenset[str]
@@ -97,8 +107,9 @@ def screen(
             return screen_under(subject, case, data, regions, vs, draws, known, mirror)
         tiles = subject.batch_sizes is None and subject.framework in QUICK and all(v.shape[:1] == (case.N,) for v in final.values())
         chosen = [[v] for v in vs] if apart or not tiles else [vs[:1], vs[1:]]  # one row as it is, and the others beside each other
+        points = {n: _Point(subject, data, n, known, mirror) for n in {len(some) for some in chosen if some}}
         looks = [
-            screen_under(subject, case, data, regions, some, min(draws, _OF_OTHERS) if k else draws, known, mirror)
+            _look(points[len(some)], case, regions, some, min(draws, _OF_OTHERS) if k else draws, known)
             for k, some in enumerate(chosen)
             if some
         ]
@@ -107,7 +118,8 @@ def screen(
     seen = [look for look in looks if look is not None]
     if len(seen) < len(looks):
         return None
-    return replace(seen[0], relative=max(look.relative for look in seen), sensitivity=max(look.sensitivity for look in seen))
+    known = [look.sensitivity for look in seen if look.sensitivity is not None]
+    return replace(seen[0], relative=max(look.relative for look in seen), sensitivity=max(known, default=None))
 
 
 def screen_under(
@@ -121,15 +133,28 @@ def screen_under(
     mirror: Subject | None,
 ) -> Screen | None:
     """The same under the cotangents given, several of them in rows of one batch."""
-    if subject.dtype != "float64" or data.xs.dtype != np.float64 or subject.dys_scale is not None:
+    return _look(_Point(subject, data, len(vs), known, mirror), case, regions, vs, draws, known)
+
+
+class _Point:
+    """Where is looked: the data, once for each of several cotangents that stand side by side, and the exact derivative there."""
+
+    def __init__(self, subject: Subject, data: Data, times: int, known: Oracle, mirror: Subject | None) -> None:
+        self.subject, self.data = subject, data
+        self.at = tiled([data] * times) if times > 1 else data
+        looked_at = subject.dtype == "float64" and data.xs.dtype == np.float64 and subject.dys_scale is None
+        self.tangents = of_the_same_kind(known, subject, self.at, mirror) if looked_at else None
+
+
+def _look(point: _Point, case: Case, regions: Sequence[Region], vs: Sequence[Cotangent], draws: int, known: Oracle) -> Screen | None:
+    subject, data, at, tangents = point.subject, point.data, point.at, point.tangents
+    if tangents is None:
         return None
-    at = tiled([data] * len(vs)) if len(vs) > 1 else data
     v = side_by_side_of(vs)
     with np.errstate(all="ignore"):
         g = backward(subject, at, v)
-    tangents = of_the_same_kind(known, subject, at, mirror)
     parts = list(_parts(case, data, list(regions), len(vs), g))
-    if tangents is None or not parts or not _fits(at, g):
+    if not parts or not _fits(at, g):
         return None
     largest = max((float(np.sum(np.abs(p.block.whole(g)[p.index]))) for p in parts if p.group is None), default=0.0)  # type: ignore[index]  # given
     unit, relative, worst = float(np.finfo(np.float64).eps) / 2, 0.0, 0.0
@@ -143,20 +168,26 @@ def screen_under(
         scales = _scales(parts, sizes, largest)
         most = max(scales)  # a complex step is one only where what it moves by is small
         scales = [s / most for s in scales]
-        yours = sum(s * float(np.sum(u * x)) for s, u, x in zip(scales, us, own, strict=True))
+        yours = _summed(parts, scales, us, g)
         terms = sum(s * size for s, size in zip(scales, sizes, strict=True))
         (tangent,) = tangents([_direction(at, parts, scales, us)])
         value, scale = contract(tangent, v)
         total = float(scale) + terms
-        floor = _FORGIVEN * unit * total
-        if not abs(float(value) - yours) <= floor:  # NaN is no agreement
-            return None
-        relative = max(relative, abs(float(value) - yours) / total if total > 0 else 0.0)
+        gap, floor = abs(float(value) - yours), _FORGIVEN * unit * total + NOTHING
+        if not gap <= floor:  # NaN is no agreement
+            if not gap <= _SLIGHT * total:
+                return None
+            along = _direction(at, parts, [1.0] * len(parts), us)
+            close = [backward(subject, moved_in_dtype(at, along, _CLOSE * i), v) for i in range(-3, 4)]
+            floor = _OF_NOISE * float(roughness([np.asarray(_summed(parts, scales, us, each)) for each in close]))
+            if not gap <= floor:
+                return None
+        relative = max(relative, gap / total if total > 0 else 0.0)
         rms = [float(np.sqrt(np.mean(np.square(x)))) for x in own]
-        worst = max([worst, *(floor / (s * r) for s, r in zip(scales, rms, strict=True) if r > 0)])
+        worst = max([worst, *(floor / (s * r) for s, r in zip(scales, rms, strict=True) if r > _NEGLIGIBLE)])
     if worst > _SHARP:
         return None
-    return Screen(relative, worst, draws, known, frozenset(p.block.source for p in parts), len(parts))
+    return Screen(relative, worst or None, draws, known, frozenset(p.block.source for p in parts), len(parts))
 
 
 def side_by_side_of(vs: Sequence[Cotangent]) -> Cotangent:
@@ -165,6 +196,11 @@ def side_by_side_of(vs: Sequence[Cotangent]) -> Cotangent:
         return vs[0]
     dfinal = {k: np.concatenate([v.dfinal[k] for v in vs]) for k in vs[0].dfinal}
     return Cotangent("each choice in rows of its own", np.concatenate([v.dys for v in vs], axis=1), dfinal)
+
+
+def _summed(parts: Sequence[_Part], scales: Sequence[float], us: Sequence[Array], g: Gradients) -> float:
+    """sum_b s_b <u_b, g_b>"""
+    return sum(s * float(np.sum(u * np.asarray(p.block.whole(g))[p.index])) for p, s, u in zip(parts, scales, us, strict=True))
 
 
 def _fits(at: Data, g: Gradients) -> bool:
@@ -198,7 +234,7 @@ def _scales(parts: Sequence[_Part], sizes: Sequence[float], largest: float) -> l
     found = []
     for p, size in zip(parts, sizes, strict=True):
         own = size if size > 0 else smallest.get(p.group, 1.0)
-        found.append(1.0 / max(own, floor if p.group is None else 1e-290))
+        found.append(1.0 / max(own, floor if p.group is None else 0.0, _NEGLIGIBLE))
     return found
 
 

@@ -257,7 +257,7 @@ def gradients_without_a_state_match_the_exact_derivative(context: CheckContext, 
 def _certified(context: CheckContext, case: Case, of: tuple[str, ...], draws: int | None = None) -> Evidence:
     """Everything is examined, so that a failure can say what else is wrong; only blocks of `of` decide."""
     context.needs_backward()
-    look = context.screen(case, _LOOKS if draws is None else 1, apart=draws is None and case.T <= _APART)
+    look = context.screen(case, _LOOKS if draws is None else 1, apart=draws is None and case.T <= _APART and case.N > 1)
     if look is not None and not look.sources.isdisjoint(of):
         return _seen(look)
     examination = context.examine(case, _ALL, draws)

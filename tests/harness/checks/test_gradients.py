@@ -114,7 +114,7 @@ def test_a_float32_cast_in_backward(tensor: str) -> None:
 def test_every_verdict_says_how_sharp_it_was() -> None:
     run = check(CleanLSTM, isolate=False, select=["GRD130"])
     metrics = run["GRD130"].metrics
-    assert metrics["oracle"] == "complex step"
+    assert metrics["oracle"] == "complex step through the reference lstm"
     assert metrics["miss_probability"] < 2e-9
     assert metrics["sensitivity"] < 1e-9
     assert metrics["max_relative_error"] < 1e-13

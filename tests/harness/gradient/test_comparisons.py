@@ -633,7 +633,7 @@ def test_in_float32_other_values_for_complex_numbers_are_those_off_by_a_thousand
 
 def test_the_same_kind_of_derivative_is_taken_at_another_input() -> None:
     def of(name: str, exact: bool = True, mirror: Subject | None = None, cell: Subject | None = None) -> Any:
-        named: Any = type("O", (), {"name": name, "exact": exact})()
+        named: Any = type("O", (), {"name": name, "exact": exact, "through": "through" in name})()
         return oracle.of_the_same_kind(named, cell or told(lambda x: 2 * x, same), DATA, mirror)
 
     along = Direction(xs=np.ones_like(DATA.xs))

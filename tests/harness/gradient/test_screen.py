@@ -38,6 +38,25 @@ class Off:
         return tuple(found.values())
 
 
+@dataclass(frozen=True)
+class Rough:
+    """The same, with one block of the gradient off by rounding that is as large as `by` of it, another one at each input."""
+
+    inner: Any
+    by: float
+    calls: list[int]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def backward(self, params: Any, xs: Array, *given: Any) -> Any:
+        self.calls.append(1)
+        dparams, dxs, dstate = self.inner.backward(params, xs, *given)
+        drawn = np.random.default_rng(int.from_bytes(np.sum(xs).tobytes())).uniform(-1, 1)  # anew at each input
+        dparams["W_h"] *= 1 + self.by * drawn
+        return dparams, dxs, dstate
+
+
 def off(subject: Subject, of: str, name: str | None, index: tuple[Any, ...], factor: float) -> Subject:
     return replace(subject, implementation=Off(subject.implementation, of, name, index, factor, []))
 
@@ -86,3 +105,26 @@ def test_a_subject_in_float32_is_left_to_the_certificate() -> None:
     subject = replace(reference("lstm"), dtype="float32")
     case = Case(dtype="float32")
     assert look(subject, case) is None
+
+
+def test_what_is_as_rough_from_point_to_point_is_rounding_and_what_is_off_everywhere_is_not() -> None:
+    def rough(by: float) -> Subject:
+        lstm = reference("lstm")
+        return replace(lstm, implementation=Rough(lstm.implementation, by, []))
+
+    exact = look(reference("lstm"), Case())
+    right = rough(1e-9)
+    found = look(right, Case(), draws=1)
+    assert found is not None and exact is not None
+    assert len(right.implementation.calls) == 8, "seven more, at points close by"
+    assert exact.sensitivity < 1e-9 < found.sensitivity < 1e-6, "what would have been seen is what is no rounding"
+    assert look(off(reference("lstm"), "dparams", "W_h", (), 1 + 1e-9), Case()) is None
+    assert look(rough(1e-6), Case()) is None
+
+
+def test_gradients_of_a_unit_that_is_shut_for_good_are_nothing_and_agree() -> None:
+    """Of 1e-200: a look is not sharp there, and need not be."""
+    subject, case = reference("elman"), Case(T=2)
+    data = draw(subject, case)
+    found = look(subject, case, replace(data, xs=np.where(data.xs > 0, 1e4, -1e4)))
+    assert found is not None and found.sensitivity is None

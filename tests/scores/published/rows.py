@@ -80,7 +80,8 @@ class Counter:
         self._kept: Callable[..., Any] = guard.called_as
 
         def counted(where: str, method: Callable[..., Any], *args: Any) -> Any:
-            self.calls += where.rpartition(".")[2].startswith(("run", "backward", "loss", "step"))
+            own = not where.startswith("the reference ")
+            self.calls += own and where.rpartition(".")[2].startswith(("run", "backward", "loss", "step"))
             return self._kept(where, method, *args)
 
         guard.called_as = counted  # type: ignore[assignment]
