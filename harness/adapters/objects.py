@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
 import sys
 import sysconfig
+import textwrap
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,12 @@ def source_of(obj: object, *methods: str) -> tuple[str, int] | None:
 _LIBRARY = re.compile(r"[/\\](site|dist)-packages[/\\]|^" + re.escape(sysconfig.get_paths()["stdlib"]))
 
 
+def is_users(frame: types.FrameType) -> bool:
+    """Whether a frame is of code of the user's: it stands in no installed package, and is none of Python's, nor ours."""
+    file, module = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
+    return not file.startswith("<") and _LIBRARY.search(file) is None and module.partition(".")[0] not in {"bptt", "importlib"}
+
+
 def raised_at(error: BaseException) -> str:
     """'TypeError: message (cells.py:12)', the place being the innermost one in the user's own code."""
     places: list[tuple[bool, str]] = []
@@ -129,6 +137,42 @@ def required(function: Any) -> list[str] | None:
     except (TypeError, ValueError):
         return None
     return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def words_for(cls: object, name: str) -> list[str]:
+    """The words that a class's own code holds an argument of its constructor against: `kind == "gru"`, `mode in self.modes`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))  # type: ignore[arg-type]  # TypeError where it has no source
+    except (OSError, TypeError, SyntaxError):
+        return []
+    found: list[object] = []
+
+    def is_it(node: ast.expr) -> bool:
+        while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args:  # kind.lower()
+            node = node.func.value
+        return isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in (name, f"self.{name}", f"self._{name}")
+
+    def words_in(node: ast.expr) -> Iterator[object]:
+        if isinstance(node, ast.Constant):
+            yield node.value
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set):
+            yield from (v for element in node.elts for v in words_in(element))
+        elif isinstance(node, ast.Dict):
+            yield from (v for key in node.keys if key is not None for v in words_in(key))
+        elif isinstance(node, ast.Attribute | ast.Name):
+            last = node.attr if isinstance(node, ast.Attribute) else node.id
+            held = getattr(cls, last, vars(sys.modules.get(str(getattr(cls, "__module__", "")), ast)).get(last))
+            yield from held if isinstance(held, list | tuple | set | frozenset | dict) else ()
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            sides = (node.left, node.comparators[0])
+            found += [v for one, other in (sides, sides[::-1]) if is_it(one) for v in words_in(other)]
+        elif isinstance(node, ast.Subscript) and is_it(node.slice):
+            found += words_in(node.value)
+        elif isinstance(node, ast.Match) and is_it(node.subject):
+            found += [v for case in node.cases for n in ast.walk(case.pattern) if isinstance(n, ast.MatchValue) for v in words_in(n.value)]
+    return list(dict.fromkeys(v for v in found if isinstance(v, str)))
 
 
 def repeats_itself(implementation: Any, D: int, H: int, N: int, dtype: str) -> bool:

@@ -136,7 +136,11 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
                 return
         except ImportError as error:
             depth = len((module.__package__ or "").split(".")) if module.__package__ else 0
-            if "relative import" not in str(error) or depth > 2 or depth + 1 >= len(path.parents):
+            if "relative import" not in str(error):  # a name that what it imports has no more
+                with importable(*folders):
+                    source.run_definitions(module, tree, str(path))
+                return
+            if depth > 2 or depth + 1 >= len(path.parents):
                 raise
             module.__package__ = ".".join(p.name for p in reversed(path.parents[: depth + 1]))  # a folder without __init__.py
             folders.append(path.parents[depth + 1])
@@ -166,8 +170,12 @@ def _raised_by_an_import(error: Exception, tree: ast.Module, file: str) -> bool:
 
 def _added_above(path: Path, error: ModuleNotFoundError, folders: list[Path]) -> bool:
     """Whether a folder above the file, or the one folder beside it, holds what was not found: it is added to `folders`."""
-    wanted = (error.name or "").partition(".")[0]
-    above = next((f for f in path.parents if wanted and ((f / wanted).is_dir() or (f / f"{wanted}.py").is_file())), None)
+    wanted, _, inner = (error.name or "").partition(".")
+    place = Path(*(error.name or "").split("."))
+    above = next((f for f in path.parents if wanted and ((f / place).is_dir() or (f / f"{place}.py").is_file())), None)
+    if above is not None and inner and not hasattr(sys.modules.get(wanted), "__path__"):  # a file is called as its package, and was found
+        sys.modules.pop(wanted, None)
+        folders[:] = [f for f in folders if not (f / f"{wanted}.py").is_file()]
     if above is None and wanted:  # one beside it, which its author's sys.path names as seen from a folder above
         beside = [f.parent for folder in path.parents[1:3] for f in sorted(folder.glob(f"*/{wanted}.py"))]
         above = beside[0] if len(beside) == 1 else None

@@ -17,12 +17,13 @@ from bptt.harness.adapters.reading.as_subject import NotUnderstoodError, subject
 from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.making import CannotMakeError, methods_of, of_class
-from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner, of_arguments, of_globals
+from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner, of_arguments, of_globals, of_methods
 from bptt.harness.adapters.reading.code.walk import walked
 from bptt.harness.adapters.reading.drive import main_leaf
 from bptt.harness.adapters.reading.passes import backward
 from bptt.harness.adapters.reading.passes import forward as forwards
 from bptt.harness.adapters.reading.passes.form import Failures, Forward, quiet
+from bptt.harness.adapters.reading.passes.losses import without_its_guard
 from bptt.harness.adapters.reading.passes.running import Reading
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Subject
@@ -52,7 +53,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     pairs = list(_pairs(methods, lambda n: True))
     if not pairs:
         return _forward_alone(obj, spec, owners, failures)
-    tries = [(o, f, b) for o in owners for f, b in pairs]
+    tries = [(h, f, b) for o in owners for f, b in pairs for h in of_methods(o, f, b)] + [(o, f, b) for o in owners for f, b in pairs]
     try:
         return _subject_of(obj, spec, tries, failures)
     except NotUnderstoodError as refused:
@@ -284,7 +285,7 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
             return None
         raise _not_understood(obj, spec, failures)
     try:
-        reading = choose(found)
+        reading = choose([without_its_guard(r) for r in found])
     except AmbiguousError as error:
         raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward", found[0].forward

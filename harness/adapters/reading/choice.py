@@ -19,7 +19,7 @@ from bptt.harness.adapters.reading.passes.form import Path, Values, quiet
 from bptt.harness.adapters.reading.passes.form import said as forward_said
 from bptt.harness.adapters.reading.passes.gradients import gradient_values
 from bptt.harness.adapters.reading.passes.losses import loss_value
-from bptt.harness.adapters.reading.passes.results import outputs
+from bptt.harness.adapters.reading.passes.results import is_number, outputs
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, moves, probe, run, said
 from bptt.harness.adapters.reading.through import is_said, is_said_apart, is_said_uphill, through_activation, up_the_error, ways_of_weights
 from bptt.harness.subject import Array, Arrays
@@ -39,6 +39,7 @@ def choose(found: Sequence[Reading]) -> Reading:
         mixing = reading.forward.sizes.N > 1 and not {"rows do not mix", "rows add up"}.intersection(reading.forward.evidence)
         return (score_of(reading), len(reading.forward.evidence) - mixing)
 
+    found = [_of_the_mean(reading) for reading in found]
     best = max(map(key, found))
     equal = sorted((r for r in found if key(r) == best), key=lambda r: (r.forward.owner.unlikely, r.forward.rank))
     likely = [r for r in equal if r.forward.owner.unlikely == equal[0].forward.owner.unlikely]
@@ -56,6 +57,20 @@ def choose(found: Sequence[Reading]) -> Reading:
         f"two readings run equally well and disagree: with ({forward_said(one.forward)}) and ({said(one)}) its gradients are right, "
         f"with ({forward_said(other.forward)}) and ({said(other)}) they are wrong"
     )
+
+
+def _of_the_mean(reading: Reading) -> Reading:
+    """`reading`; where its loss is summed up in a variable, and its mean over the steps is returned, of whichever its gradients are."""
+    if reading.loss is None or reading.loss[0] != "local" or is_right(reading) is not False:
+        return reading
+    params, values = probe(reading, seed=11)
+    with quiet():
+        result = run(replace(reading, backward=None), params, values, {}).result
+    items = list(result) if isinstance(result, tuple | list) else [result]
+    means = [
+        replace(reading, loss=("forward", *((k,) if isinstance(result, tuple | list) else ()))) for k, v in enumerate(items) if is_number(v)
+    ]
+    return next((r for r in means if is_right(r)), reading)
 
 
 def reads_all(reading: Reading) -> bool:

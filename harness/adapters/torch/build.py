@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bptt.harness.adapters.objects import given_size
+from bptt.harness.adapters.objects import given_size, words_for
 from bptt.harness.adapters.torch.bound import bound_module
 from bptt.harness.adapters.torch.copies import own_copy
 from bptt.harness.adapters.torch.faces import OnCpu, face_of, faced, numbered, on_cpu, renewed, softened, wants_cuda
@@ -315,8 +315,9 @@ def _from_signature(make: Callable[..., object], given: dict[str, object], posit
     left = [name for name in required if name not in {input_name, hidden_name, *given}]
     given |= {name: 1 for name in left if re.search(r"_(num_)?layers$", name)} | {name: torch.float32 for name in left if name == "dtype"}
     given |= {name: False for name in left if _A_FLAG.search(name)}
-    given |= {name: OBVIOUS["embed_size"] for name in left if name not in given and _is_width(name)}
     given |= {name: 2 for name in left if name not in given and _A_COUNT.search(name)}
+    given |= {name: OBVIOUS["embed_size"] for name in left if name not in given and _is_width(name)}
+    given |= {name: words[0] for name in left if name not in given and (words := words_for(make, name))}
     missing = [name for name in left if name not in given]
     if missing:
         raise UsageError(
@@ -372,7 +373,7 @@ def _size_names(names: list[str], required: list[str]) -> tuple[str | None, str 
         return next((lower[name] for name in known if name in lower), None)
 
     input_name, hidden_name = named(INPUT_NAMES), named(HIDDEN_NAMES)
-    rest = [name for name in required if name not in (input_name, hidden_name)]
+    rest = [name for name in required if name not in (input_name, hidden_name) and not _A_COUNT.search(name)]
     if input_name is None and len(rest) >= (2 if hidden_name is None else 1):
         input_name = rest.pop(0)
     if hidden_name is None and rest:

@@ -33,7 +33,7 @@ _STATES = frozenset(
     ("h", "hx", "state", "hidden", "h_prev", "prev_h", "hidden_state", "prev_state", "states", "carry", "s", "h0", "h_0", "prev", "hprev")
 )
 _INPUTS = frozenset(("x", "input", "inputs", "xs", "x_t", "xt", "seq", "src", "x_in"))
-_LENGTHS = frozenset(("lengths", "seq_lengths", "lens", "seq_lens", "input_lengths", "x_lengths", "sequence_lengths", "seq_len"))
+_LENGTHS = re.compile(r"([a-z]+_)*(lengths|lens)|seq_len")
 _SIZES = dict.fromkeys(("batch", "batch_size", "bs", "batch_sz"), "N") | {"device": "device"}
 _SIZES |= dict.fromkeys(("seqlen", "seq_length", "sequence_length", "n_steps", "num_steps", "time_steps"), "T")
 _GAP = re.compile(r"(delta|d)_?(t|ts|times?)|(time_?)?(deltas?|gaps?|intervals?|spans?|lags?)|elapsed(_?times?)?", re.I)
@@ -106,7 +106,7 @@ def face_of(module: torch.nn.Module) -> Face:
         parameters = [p for p in parameters if p.name not in dict(sizes)]
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in parameters)
     names = [p.name.lower() for p in parameters]
-    said = next((p for p in parameters[1:] if p.name.lower() in _LENGTHS | _MASKS), None)
+    said = next((p for p in parameters[1:] if _LENGTHS.fullmatch(p.name.lower()) or p.name.lower() in _MASKS), None)
     lengths, counted = (None, False) if said is None else (said.name, type(said.default) is int or said.annotation in (int, "int"))
     left = [name for name in names if lengths is None or name != lengths.lower()]
     if len(left) > 2:  # an argument for each part of the state, or what no name here says

@@ -107,6 +107,10 @@ def later_inputs_do_not_reach_earlier_outputs(context: CheckContext, case: Case)
         if not found.holds and any(each.what == LANGUAGE_MODEL for each in context.subject.detected):
             yield replace(found, detail=_PEEKS)
             continue
+        if not found.holds and (mask := _mask_left_out(context)) is not None:
+            said = f"outputs before step {s} read inputs from step {s} on, which its argument {mask}, left out here, may be there to forbid"
+            yield replace(found, headline=said, code="INCONCLUSIVE", severity="warning")
+            return
         if not found.holds and _reads_both_ways(context, data, ys):
             raise NotApplicable("half of its outputs read the inputs forwards and half backwards: it is bidirectional")
         if not found.holds and _reads_everything(context, data, ys):
@@ -129,6 +133,14 @@ _PEEKS = Named(
         ),
     )
 )
+
+
+_MASK = re.compile(r"\bcall: (?:.*, )?((?:attn|attention|causal|src|tgt|target)_mask|mask|is_causal|causal)\b")
+
+
+def _mask_left_out(context: CheckContext) -> str | None:
+    """The argument, left out of every call, by which a layer of attention is told what it may read; None where it has none."""
+    return next((m[1] for text in context.subject.undriven if (m := _MASK.search(text)) is not None), None)
 
 
 def _all_moved(context: CheckContext, data: Data) -> Array | None:

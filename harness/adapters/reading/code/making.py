@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.objects import is_factory, raised_at, short_name
+from bptt.harness.adapters.objects import is_factory, raised_at, short_name, words_for
 from bptt.harness.adapters.reading.code import source, things, words
 from bptt.harness.adapters.reading.code.layout import Sizes
 from bptt.harness.adapters.reading.code.owners import Owner, arrays_of, code_of_shapes, shape_guesses, words_of_shapes
@@ -41,7 +41,7 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
         yield from _of_arrays(obj, plan, handed)
     fixed = {a: v for n, v in given.items() if isinstance(v, int) and not isinstance(v, bool) and (a := _size_role(n)) is not None}
     letters = {v.letter for v in plan.values() if isinstance(v, Letter)} | fixed.keys()
-    guesses = [g | other for other in _otherwise(plan) for g in _guesses(unclear, sys.modules.get(obj.__module__))]
+    guesses = [g | other for other in _otherwise(plan) for g in _guesses(obj, unclear, sys.modules.get(obj.__module__))]
     if not guesses and not handed:
         raise CannotMakeError(f"its constructor wants {', '.join(unclear)}, neither a size nor a weight by name (give it with --args)")
     methods = _methods(obj, [plan | guess for guess in guesses]) if guesses else {}
@@ -288,13 +288,13 @@ def _code_of(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{n}={(v.code if isinstance(v, things.Thing) else '') or repr(v)}" for n, v in values.items())
 
 
-def _guesses(unclear: Sequence[str], module: types.ModuleType | None) -> Iterator[dict[str, Any]]:
+def _guesses(obj: Any, unclear: Sequence[str], module: types.ModuleType | None) -> Iterator[dict[str, Any]]:
     """Values for arguments whose names say nothing: activations, then sizes, each letter, each order."""
     if not unclear:
         yield {}
         return
     classes = {n: v for n, v in vars(module).items() if isinstance(v, type)} if module else {}
-    choices = {n: found for n in unclear if (found := _things(n, classes))}
+    choices = {n: found for n in unclear if (found := things.spelt(words_for(obj, n)) or _things(n, classes))}
     rest = [n for n in unclear if n not in choices]
     if len(rest) > 3:
         return

@@ -13,7 +13,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -310,29 +310,63 @@ def _extent(letter: Any, sizes: Sizes) -> int:
     return total
 
 
-def of_arguments(module: types.ModuleType, functions: Mapping[str, Any], forward: str, back: str | None = None) -> Iterator[Owner]:
-    """Functions that are handed their weights: one argument each, or all in a dict or list."""
-    function = functions[forward]
+def of_arguments(
+    module: types.ModuleType, functions: Mapping[str, Any], forward: str, back: str | None = None, space: Space | None = None
+) -> Iterator[Owner]:
+    """Functions that are handed their weights: one argument each, or all in a dict or list.
+
+    They are looked up, with those that make weights, in what `space` makes: the module's globals where nothing is said.
+    """
+    function, own = functions[forward], vars(module) if space is None else functions
+    space = space or (lambda sizes: _namespace(module, sizes))
     needed, optional = words.arguments(function)
     names = [*needed, *optional]
-    boxes = [n for n in needed if "params" in words.roles(n)]
+    reach = [f for f in own.values() if isinstance(f, types.FunctionType) and f.__module__ == module.__name__]
+    keys_of = {n: words.keys_read([function, *_called_with(function, reach, n)], n) for n in needed}
+    boxes = [n for n in needed if "params" in words.roles(n) or _are_weights(keys_of[n])]
     loose = [n for n in needed if words.is_weight(n) and n not in boxes]
-    reach = [f for f in vars(module).values() if isinstance(f, types.FunctionType) and f.__module__ == module.__name__]
     for box in boxes:
-        listed = words.names_unpacked(function, box)
-        keys = words.keys_read([function, *_called_with(function, reach, box)], box)
-        for initial in _initialisers(module):
-            yield from _from_initialiser(module, functions, forward, box, initial, listed or keys)
+        listed, keys = words.names_unpacked(function, box), keys_of[box]
+        for initial in _initialisers(own):
+            yield from _from_initialiser(module, functions, forward, box, initial, listed or keys, space)
         if keys and all(isinstance(k, str) for k in keys):
-            yield from _by_shapes(module, functions, forward, keys, {box: tuple(keys)}, as_dict=True)
+            yield from _by_shapes(module, functions, forward, keys, {box: tuple(keys)}, as_dict=True, space=space)
         elif listed:
-            yield from _by_shapes(module, functions, forward, listed, {box: tuple(listed)}, as_dict=False)
+            yield from _by_shapes(module, functions, forward, listed, {box: tuple(listed)}, as_dict=False, space=space)
     if loose and not boxes:
-        for initial in _initialisers(module):
-            yield from _handed_from_initialiser(module, functions, forward, loose, initial)
+        for initial in _initialisers(own):
+            yield from _handed_from_initialiser(module, functions, forward, loose, initial, space)
         weights = [n for n in names if n in loose]
         more = [n for n in (words.arguments(functions[back])[0] if back else ()) if words.is_weight(n) and n not in names]
-        yield from _by_shapes(module, functions, forward, weights + more, {n: (n,) for n in weights + more}, as_dict=None, unseen=more)
+        yield from _by_shapes(
+            module, functions, forward, weights + more, {n: (n,) for n in weights + more}, as_dict=None, unseen=more, space=space
+        )
+
+
+Space = Callable[[Sizes], Any]
+
+
+def _are_weights(keys: Sequence[Any]) -> bool:
+    """Whether what is read of a dict are weights by their names."""
+    return len(keys) > 2 and all(isinstance(k, str) for k in keys) and 2 * sum(map(words.is_weight, keys)) > len(keys)
+
+
+def of_methods(owner: Owner, forward: str, back: str | None) -> Iterator[Owner]:
+    """Methods of an object that keeps no weights, and is handed them in a dict, as another method of it may make them."""
+    module = sys.modules.get(str(getattr(owner.methods[forward], "__module__", "")))
+    if module is None:
+        return
+
+    def space(sizes: Sizes) -> Any:
+        made = owner.make(np.random.default_rng(0), sizes)
+        for name in words.attributes_read(owner.methods.values()):
+            letter = next((r for r in words.roles(name) if r in "DHO"), None)
+            if letter is not None and not hasattr(made, name):  # a size that its training gives it
+                setattr(made, name, getattr(sizes, letter))
+        return made
+
+    for found in of_arguments(module, owner.methods, forward, back, space):
+        yield replace(found, words=f"{owner.words}, {found.words}", recipe="", fixed=owner.fixed, unlikely=owner.unlikely + found.unlikely)
 
 
 def _namespace(module: types.ModuleType, sizes: Sizes) -> Namespace:
@@ -362,17 +396,19 @@ class Handed:
     """Weights that are handed to functions, as attributes: `box` is the argument that wants all of them, if one does, as a `kind`: a
     dict, a list, or a class of the author's with a field for each (a named tuple, a dataclass)."""
 
-    def __init__(self, namespace: Namespace, weights: Mapping[Any, Array], box: str | None, kind: type = dict) -> None:
-        self._functions: Callable[[], Namespace] = lambda: namespace  # not an attribute in which weights are looked for
+    def __init__(self, namespace: Any, weights: Mapping[Any, Array], box: str | None, kind: type = dict) -> None:
+        self._functions: Callable[[], Any] = lambda: namespace  # not an attribute in which weights are looked for
         self.weights = dict(weights)
         self.box, self.kind = box, kind
 
     @property
-    def functions(self) -> Namespace:
+    def functions(self) -> Any:
+        """The namespace, or the object, whose functions they are handed to."""
         return self._functions()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Handed:
-        return Handed(self.functions, copy.deepcopy(self.weights, memo), self.box, self.kind)
+        functions = self.functions if isinstance(self.functions, Namespace) else copy.deepcopy(self.functions, memo)
+        return Handed(functions, copy.deepcopy(self.weights, memo), self.box, self.kind)
 
     def argument(self, name: str) -> Any:
         if name == self.box or name not in self.weights:
@@ -399,13 +435,14 @@ def _by_shapes(
     weights: Sequence[str],
     handed: Mapping[str, tuple[Any, ...]],
     as_dict: bool | None,
+    space: Space,
     unseen: Sequence[str] = (),
 ) -> Iterator[Owner]:
     for k, shapes in enumerate(shape_guesses(weights)):
 
         def make(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, tuple[Any, ...]] = shapes) -> Handed:
             box = None if as_dict is None else next(iter(handed))
-            return Handed(_namespace(module, sizes), arrays_of(shapes, rng, sizes), box, list if as_dict is False else dict)
+            return Handed(space(sizes), arrays_of(shapes, rng, sizes), box, list if as_dict is False else dict)
 
         recipe = "{" + ", ".join(f"{n!r}: ({', '.join(map(_spelt, w))},)" for n, w in shapes.items()) + "}"
         told, names = f"weights are handed over: {words_of_shapes(shapes)}", named_sizes(module)
@@ -440,15 +477,18 @@ def shape_guesses(
     inner = [n for n in kernels if n not in out]
     added = [n for n in weights if n not in kernels and n not in tables]
     by_name = {n: "H" if _from_state(n) else "D" for n in inner}
-    sources = [by_name] if set(by_name.values()) == {"H", "D"} else []
-    sources.append(dict.fromkeys(inner, "D+H"))
+    groups = [[by_name]] if set(by_name.values()) == {"H", "D"} else []
+    if groups and {n.strip("_") for n in inner} == {"U", "W"}:  # W @ x + U @ h, or U @ x + W @ h
+        groups[0].append({n: "DH"[a == "D"] for n, a in by_name.items()})
+    groups.append([dict.fromkeys(inner, "D+H")])
     if len(inner) % 2 == 0 and inner:
         half = len(inner) // 2
-        sources += [{n: "D" if k < half else "H" for k, n in enumerate(inner)}, {n: "DH"[k % 2] for k, n in enumerate(inner)}]
+        groups += [[{n: "D" if k < half else "H" for k, n in enumerate(inner)}], [{n: "DH"[k % 2] for k, n in enumerate(inner)}]]
     seen: set[str] = set()
     # a read-out of one number, called by a small letter as vectors are: h @ v
     one_number = (False, True) if out and all(n.strip("_")[:1].islower() for n in out) else (False,)
-    for origin, k, vector, column, bias in itertools.product(sources, (1, 4, 3, 2), one_number, columns, biases):
+    ways = (itertools.product((1, 4, 3, 2), group, one_number, columns, biases) for group in groups)
+    for k, origin, vector, column, bias in itertools.chain.from_iterable(ways):
         blocks = "H" if k == 1 else f"{k}H"
         shapes: dict[str, tuple[Any, ...]] = {}
         for n in weights:
@@ -497,20 +537,20 @@ def _size_or_generator(name: str) -> str | None:
     return next((r for r in words.roles(name) if r in (*"DHOZ", "seed")), {"h": "H", "d": "D"}.get(name))
 
 
-def _initialisers(module: types.ModuleType) -> list[Any]:
-    """Functions of the module that make weights: called init..., and all their arguments are sizes, or a generator."""
+def _initialisers(functions: Mapping[str, Any]) -> list[Any]:
+    """Functions among them that make weights: called init..., and all their arguments are sizes, or a generator."""
     found = []
-    for name, value in vars(module).items():
+    for name, value in functions.items():
         if isinstance(value, types.FunctionType) and ("init" in name.lower() or "get_params" in name.lower()):
             needed, _ = words.arguments(value)
-            if all(map(_size_or_generator, needed)):
+            if name != "__init__" and all(n == "self" or _size_or_generator(n) for n in needed):
                 found.append(value)
     return found
 
 
 def _letters_and_generators(needed: Sequence[str]) -> tuple[dict[str, str], dict[str, Callable[[np.random.Generator], Any]]]:
     """The arguments of an initialiser that are sizes, with their letters, and those that draw: a generator, or a seed."""
-    roles = {n: _size_or_generator(n) or "" for n in needed}
+    roles = {n: _size_or_generator(n) or "" for n in needed if n != "self"}
     seeds: dict[str, Callable[[np.random.Generator], Any]] = {
         n: (lambda rng: int(rng.integers(2**31))) if n == "seed" else (lambda rng: rng) for n, r in roles.items() if r == "seed"
     }
@@ -518,7 +558,7 @@ def _letters_and_generators(needed: Sequence[str]) -> tuple[dict[str, str], dict
 
 
 def _from_initialiser(
-    module: types.ModuleType, functions: Mapping[str, Any], forward: str, box: str, initial: Any, keys: Sequence[Any]
+    module: types.ModuleType, functions: Mapping[str, Any], forward: str, box: str, initial: Any, keys: Sequence[Any], space: Space
 ) -> Iterator[Owner]:
     needed, optional = words.arguments(initial)
     letters, drawn = _letters_and_generators(needed)
@@ -527,9 +567,9 @@ def _from_initialiser(
         letters = {n: "D" if a == "O" else a for n, a in letters.items()}
 
     def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
-        namespace = _namespace(module, sizes)
+        namespace = space(sizes)
         values = {n: Letter(a).size(sizes) for n, a in letters.items()}
-        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values, **{n: give(rng) for n, give in drawn.items()}))
+        made = seeded(rng, lambda: getattr(namespace, initial.__name__)(**values, **{n: give(rng) for n, give in drawn.items()}))
         if isinstance(made, Mapping):
             return Handed(namespace, {k: v for k, v in made.items() if isinstance(v, np.ndarray)}, box)
         if fields := fields_of(type(made)):
@@ -550,15 +590,15 @@ def _from_initialiser(
 
 
 def _handed_from_initialiser(
-    module: types.ModuleType, functions: Mapping[str, Any], forward: str, names: Sequence[str], initial: Any
+    module: types.ModuleType, functions: Mapping[str, Any], forward: str, names: Sequence[str], initial: Any, space: Space
 ) -> Iterator[Owner]:
     """Weights that one function makes, one for each argument: ``W, U, b = init(D, H)`` and ``forward(x, h, W, U, b)``."""
     letters, drawn = _letters_and_generators(words.arguments(initial)[0])
 
     def make(rng: np.random.Generator, sizes: Sizes) -> Handed:
-        namespace = _namespace(module, sizes)
+        namespace = space(sizes)
         values = {n: Letter(a).size(sizes) for n, a in letters.items()} | {n: give(rng) for n, give in drawn.items()}
-        made = seeded(rng, lambda: vars(namespace)[initial.__name__](**values))
+        made = seeded(rng, lambda: getattr(namespace, initial.__name__)(**values))
         given = made if isinstance(made, tuple | list) else [made]
         if not all(isinstance(v, np.ndarray) for v in given):
             raise ValueError(f"{initial.__name__} gives something else than arrays")

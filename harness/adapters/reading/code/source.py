@@ -16,11 +16,14 @@ import json
 import linecache
 import re
 import sys
+import traceback
 import types
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from bptt.harness.adapters.objects import is_users
 
 #: Thirteen letters and seventeen words of them in lines of three, so that a vocabulary of either has a size that is no other.
 _WORDS = ["abc", "def", "ghi", "jkl", "mab", "cde", "fgh", "ijk", "lma", "bcd", "efg", "hij", "klm", "ace", "gik", "mbd", "fhj"]
@@ -119,20 +122,24 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
     says so when it is called. The first such import's error is returned.
     """
     namespace, sizes, missing = vars(module), sizes or {}, None
-    namespace["__builtins__"] = {**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None}
+    known = _Builtins({**vars(builtins), "open": _open, "input": lambda *_: "", "print": lambda *_, **__: None})
+    namespace["__builtins__"] = known
     trainers, sure = _trainers(tree), _trainers(tree, _SURELY_TRAINS)
     classes = _classes(tree.body)
     for node in _kept(_one_by_one(tree.body), functools.partial(_holds, filename=filename, namespace=namespace)):
         piece = ast.Module(body=[node], type_ignores=[])
         code = compile(piece, filename, "exec")
-        if isinstance(node, _DEFINITIONS):
+        if isinstance(node, ast.Import | ast.ImportFrom):
             try:
-                exec(code, namespace)
+                _imported(code, namespace)
             except Exception as error:
-                if not isinstance(node, ast.Import | ast.ImportFrom) or "relative import" in str(error):
+                if "relative import" in str(error):
                     raise
                 missing = missing or error
                 namespace |= _absent(node, error)
+                known.starred = error if any(a.name == "*" for a in node.names) else known.starred
+        elif isinstance(node, _DEFINITIONS):
+            exec(code, namespace)
         elif not {_called(n) for n in ast.walk(node) if isinstance(n, ast.Call)} & (sure if _changes(node, classes) else trainers):
             try:
                 _within(_MOST_LINES, code, namespace)
@@ -144,10 +151,52 @@ def run_definitions(module: types.ModuleType, tree: ast.Module, filename: str, s
                 namespace[name] = value
             elif owner in namespace and isinstance(namespace[owner], type) and isinstance(node, ast.ClassDef) and node.name == owner:
                 setattr(namespace[owner], attribute, value)
-    namespace["__builtins__"] = {**vars(builtins), "open": _open}
+    namespace["__builtins__"] = _Builtins({**vars(builtins), "open": _open}, known.starred)
     left = (n for node in tree.body if not isinstance(node, _DEFINITIONS) for n in ast.walk(node))
     namespace["__bptt_left_out__"] = frozenset(n.id for n in left if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
     return missing
+
+
+class _Builtins(dict[str, Any]):
+    """The builtins of a file, which say of any other name that it may be of an import of * that is not there: it raised `starred`."""
+
+    def __init__(self, names: Mapping[str, Any], starred: Exception | None = None) -> None:
+        super().__init__(names)
+        self.starred = starred
+
+    def __missing__(self, name: str) -> Any:
+        if self.starred is None:
+            raise KeyError(name)
+        why = f"{type(self.starred).__name__}: {self.starred}"
+        raise NameError(f"name {name!r} is not defined; the file was read without an import of * ({why})", name=name)
+
+
+def _imported(code: types.CodeType, namespace: dict[str, Any]) -> None:
+    """Run an import.  A file of the user's own that raises as it is imported is read as this one is, and the import goes on.
+
+    Raises what the import raises where no such file stands behind it.
+    """
+    read = {str(namespace.get("__file__"))}
+    while True:
+        try:
+            exec(code, namespace)
+            return
+        except Exception as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"]
+            stopped = [f for f in frames if f.f_code.co_filename not in read and is_users(f)]
+            if not stopped or "relative import" in str(error):
+                raise
+            there, file = stopped[-1].f_globals, stopped[-1].f_code.co_filename
+            read.add(file)
+            module = types.ModuleType(str(there["__name__"]))
+            vars(module).update({n: there[n] for n in ("__file__", "__package__", "__path__", "__spec__", "__loader__") if n in there})
+            sys.modules[module.__name__] = module
+            try:
+                run_definitions(module, _tree_of_file(file), file)
+            except Exception:
+                del sys.modules[module.__name__]
+                raise error from None
+            vars(module).update({n: _Absent(error) for n in vars(module)["__bptt_left_out__"] - vars(module).keys()})
 
 
 #: Lines of Python that one assignment at the top of a script may run: making weights takes a few, training takes more.

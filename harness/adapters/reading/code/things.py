@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,11 @@ _NAMED: Mapping[str, Thing] = {
 def named(name: str) -> Thing | None:
     """What an argument of this name is given; None where the name says nothing."""
     return next((thing for pattern, thing in _NAMED.items() if re.match(pattern, name, re.I)), None)
+
+
+def spelt(words: Sequence[str]) -> list[Thing]:
+    """The words that a constructor knows an argument by."""
+    return [Thing(repr(word), lambda z, word=word: word) for word in words]  # type: ignore[misc]  # bound in the loop on purpose
 
 
 #: What a model is made for: its own data, one number a step.

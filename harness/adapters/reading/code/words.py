@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 _WORDS: dict[str, str] = {
@@ -37,7 +37,7 @@ _WORDS: dict[str, str] = {
         r"sentence|words?|tokens?|ids|X_?(batch|embedded|train|seq)|emb(eddings?)?|inp|(train|test|batch|mini_?batch)_?[xX]|(h|a)_?prev_?(l|layer))$"
     ),
     "H": (
-        r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?a|h_?(size|dim)|"
+        r"^(hidden_?(size|dim|dims|units|nodes|n|neurons|layer_?size|state_?size)?|H|n_?h|n_?[acs]|h_?(size|dim)|"
         r"hid_?(size|dim)|hidden_?(node|unit|neuron|cell)s?|(n|no|nb|num|number_?of)_?(hidden|hid|hiddens|units|neurons|nodes|cells|state)(_?(units|neurons|nodes|cells))?|units|state_?(size|dim)|"
         r"hdim|rnn_?(size|units)|lstm_?(size|units)|mem_?cell_?ct|cell_?(size|dim))$"
     ),
@@ -257,6 +257,13 @@ def assigned(function: Any) -> set[str]:
     inner = [n for t in targets for n in ast.walk(t)]
     found = {n.id for n in inner if isinstance(n, ast.Name)} | {n.attr for n in inner if isinstance(n, ast.Attribute)}
     return found | {str(n.value) for n in inner if isinstance(n, ast.Constant)}
+
+
+def attributes_read(functions: Iterable[Any]) -> list[str]:
+    """The attributes of self that methods read."""
+    trees = [tree for function in functions if (tree := tree_of(function)) is not None]
+    found = (n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load))
+    return list(dict.fromkeys(n.attr for n in found if isinstance(n.value, ast.Name) and n.value.id == "self"))
 
 
 def keys_read(functions: list[Any], argument: str) -> list[Any]:

@@ -13,6 +13,7 @@ from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import at
 from bptt.harness.adapters.reading.passes import assumed
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values, quiet
+from bptt.harness.adapters.reading.passes.guards import guard_lifted, is_guarded
 from bptt.harness.adapters.reading.passes.handing import hand, targets_for
 from bptt.harness.adapters.reading.passes.results import is_number, loss_variable, outputs, value_at
 from bptt.harness.adapters.reading.passes.running import Pass, Reading, run
@@ -61,6 +62,20 @@ def loss_method(reading: Reading, params: Arrays, values: Values) -> Path | None
     return None
 
 
+def without_its_guard(reading: Reading) -> Reading:
+    """`reading`; with the guard against log(0) in its loss lifted, where the author's gradients know nothing of it."""
+    forward, loss = reading.forward, reading.loss
+    if loss is None or loss[0] == "assumed":
+        return reading
+
+    def named(name: str) -> Any:
+        return forward.owner.function(forward.template, name)
+
+    making = [forward.method, *([loss[1]] if loss[0] == "method" else [reading.backward] if loss[0] == "backward" else [])]
+    apart = reading.backward if reading.backward not in (None, *making) else None
+    return replace(reading, unguarded=is_guarded([named(n) for n in making if n is not None], named(apart) if apart else None))
+
+
 def _loss_sources(forward: Forward, needed: Sequence[str]) -> Iterator[tuple[Path, ...]]:
     leaves: list[Path] = [("leaf", p) for p in forward.leaves if forward.leaves[p]]
     choices: list[list[Path]] = []
@@ -96,7 +111,8 @@ def loss_value(reading: Reading, done: Pass, values: Values) -> Any:
                 arguments[argument] = value_at(done.root, done.result, source[1])
         if wrapped:  # a list of sequences, of which there is one
             arguments = {n: [v] for n, v in arguments.items()}
-        value = reading.forward.owner.call(done.root, name, arguments)
+        with guard_lifted(reading.forward.owner.function(done.root, name), reading.unguarded):
+            value = reading.forward.owner.call(done.root, name, arguments)
     elif kind == "local":
         value = done.forward_locals[rest[0]]
     elif kind == "assumed":

@@ -13,6 +13,7 @@ from bptt.harness.adapters.reading.code.owners import called, watched
 from bptt.harness.adapters.reading.code.weights import draw, read
 from bptt.harness.adapters.reading.passes.clips import clip_lifted
 from bptt.harness.adapters.reading.passes.form import Forward, Path, Values, shape_words
+from bptt.harness.adapters.reading.passes.guards import guard_lifted
 from bptt.harness.adapters.reading.passes.handing import call, fresh, hand, targets_for, values_at
 from bptt.harness.adapters.reading.passes.results import outputs, value_at
 from bptt.harness.subject import Array, Arrays
@@ -47,6 +48,7 @@ class Reading:
     gradients  'p:NAME' 'x' 'h' 'c' -> Place
     evidence   what was seen of backward
     uphill     what is handed over is minus the gradient: target - output
+    unguarded  its loss is the one without a guard against log(0) (see `guards`)
     """
 
     forward: Forward
@@ -59,6 +61,7 @@ class Reading:
     words_agree: int = 0
     clip: float | None = None
     uphill: bool = False
+    unguarded: bool = False
 
     @property
     def cotangents(self) -> tuple[Path, ...]:
@@ -140,7 +143,10 @@ def run_forward(reading: Reading, root: Any, values: Values, watch: bool = False
     alone = _is_alone(reading)
     local = watch or any(p.kind == "local" for p in reading.gradients.values())
     first = forward.owner.function(root, forward.method)
-    with clip_lifted(first, reading.clip if alone else None):  # a forward pass of its own may cut what it likes
+    with (
+        guard_lifted(first, reading.unguarded),
+        clip_lifted(first, reading.clip if alone else None),
+    ):  # a forward pass of its own may cut what it likes
         if watch or (local and alone) or (reading.loss is not None and reading.loss[0] == "local"):
             result, kept = watched(first, lambda: call(forward, root, values))
         else:
@@ -160,7 +166,7 @@ def run_backward(reading: Reading, went: Pass, values: Values, cotangents: Mappi
     arguments = {a: _argument(reading, s, a, root, result, values, cotangents) for a, s in reading.sources.items()}
     second = reading.forward.owner.function(root, reading.backward)
     given = {a: [np.array(v) for v in _arrays(arguments[a])] for a, s in reading.sources.items() if s[0] in ("cotangent", "tuple", "carry")}
-    with clip_lifted(second, reading.clip):
+    with guard_lifted(second, reading.unguarded), clip_lifted(second, reading.clip):
         if watch or any(p.kind == "local" for p in reading.gradients.values()):
             gave, left = watched(second, lambda: called(second, arguments))
         else:

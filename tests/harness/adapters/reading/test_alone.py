@@ -107,8 +107,27 @@ def test_the_file_that_is_written_for_it_gives_the_same(tmp_path: Path, text: st
 
 
 def test_a_module_that_is_not_installed_is_told_however_far_another_reading_came(tmp_path: Path) -> None:
-    (tmp_path / "beside.py").write_text("import not_installed_anywhere\n\n\ndef squash(a):\n    return a\n", encoding="utf-8")
+    (tmp_path / "beside.py").write_text(
+        "import not_installed_anywhere\n\n\ndef squash(a):\n    return not_installed_anywhere.tanh(a)\n", encoding="utf-8"
+    )
     text = FUNCTIONS.replace("import numpy as np", "import numpy as np\nfrom beside import squash").replace("np.tanh", "squash")
     (tmp_path / "cells.py").write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=r"No module named 'not_installed_anywhere' .*; wanted it installed"):
         targets.load(f"{tmp_path / 'cells.py'}:rnn_forward")
+
+
+def test_a_step_whose_softmax_takes_off_the_largest_of_all_columns_is_a_step(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """import numpy as np
+
+
+def cell_forward(xt, a_prev, parameters):
+    a_next = np.tanh(parameters["Wax"] @ xt + parameters["Waa"] @ a_prev + parameters["ba"])
+    scores = parameters["Wya"] @ a_next
+    e = np.exp(scores - np.max(scores))
+    return a_next, e / e.sum(axis=0), (a_next, a_prev, xt)
+""",
+    )
+    [subject] = targets.load(file)
+    assert subject.implementation.reading.forward.is_step

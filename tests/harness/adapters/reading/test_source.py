@@ -14,6 +14,7 @@ import pytest
 from bptt.harness import targets
 from bptt.harness.adapters.reading.code.source import module_at, notebook_code, run_definitions, trains_when_run
 from bptt.harness.errors import UsageError
+from bptt.harness.targets import importing
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -270,3 +271,65 @@ def test_an_import_that_is_not_there_takes_no_other_with_it(tmp_path: Path) -> N
     module = types.ModuleType("script")
     missing = run_definitions(module, ast.parse((tmp_path / "script.py").read_text()), str(tmp_path / "script.py"))
     assert isinstance(missing, ModuleNotFoundError) and vars(module)["x"] == math.pi
+
+
+NEIGHBOUR = """from collections import Hashable
+import fetched_from_nowhere
+
+import numpy as np
+
+text = fetched_from_nowhere.get("https://example.org/input.txt")
+vocab_size = len(set(text))
+
+
+def one_hot(k, size):
+    row = np.zeros((size, 1))
+    row[k] = 1
+    return row
+"""
+
+
+def test_a_file_beside_it_that_raises_as_it_is_imported_is_read_for_what_it_defines(tmp_path: Path) -> None:
+    (tmp_path / "bptt_test_data_beside.py").write_text(NEIGHBOUR, encoding="utf-8")
+    text = (CORPUS / "minchar_rnn.py").read_text(encoding="utf-8")
+    assert "import numpy as np\n" in text
+    script = tmp_path / "train.py"
+    script.write_text(
+        text.replace("import numpy as np\n", "import numpy as np\nfrom bptt_test_data_beside import one_hot, vocab_size\n", 1)
+    )
+    [subject] = targets.load(str(script))
+    assert subject.kind == "network"
+    assert sys.modules["bptt_test_data_beside"].one_hot(1, 3).shape == (3, 1)
+
+
+STARRED = """from nowhere_at_all import *
+
+
+class Cell:
+    def __init__(self, input_size, hidden_size):
+        self.inner = Inner(hidden_size)
+
+    def forward(self, x, h):
+        return h
+
+    def backward(self, dh):
+        return dh
+"""
+
+
+def test_a_name_of_an_import_of_everything_that_failed_says_which(tmp_path: Path) -> None:
+    script = tmp_path / "cells.py"
+    script.write_text(STARRED, encoding="utf-8")
+    with pytest.raises(
+        UsageError, match=r"'Inner' is not defined; .*import of \* \(ModuleNotFoundError: No module named 'nowhere_at_all'\)"
+    ):
+        targets.load(f"{script}:Cell")
+
+
+def test_a_file_called_as_its_package_is_not_taken_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "BpttTestNet"
+    folder.mkdir()
+    (folder / "parts.py").write_text("SIZE = 3\n")
+    (folder / "BpttTestNet.py").write_text("from BpttTestNet.parts import SIZE\n\nDOUBLE = 2 * SIZE\n")
+    module = importing.module_of(str(folder / "BpttTestNet.py"), "BpttTestNet.py")
+    assert module.DOUBLE == 6
