@@ -9,6 +9,7 @@ import re
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bptt.harness.adapters.frameworks import rules_of_jax
@@ -34,7 +35,7 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
 
     None where it has no forward pass.  Raises UsageError where it was not understood, with the reading that came furthest.
     """
-    if is_torch(obj) or has(obj, "run") or isinstance(obj, types.ModuleType | str | bytes):
+    if is_torch(obj) or (has(obj, "run") and has(obj, "zero_state")) or isinstance(obj, types.ModuleType | str | bytes):
         return None
     methods: Mapping[str, Any] = {} if is_factory(obj) else methods_of(obj if isinstance(obj, type) else type(obj))
     if not is_factory(obj) and not any(words.FORWARD.match(n) for n in methods) and not list(_pairs(methods, lambda n: True)):
@@ -57,10 +58,20 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
     try:
         return _subject_of(obj, spec, tries, failures)
     except NotUnderstoodError as refused:
+        if all(_is_other_direction(owners, f, b, failures) for f, b in pairs):
+            undriven = tuple(f"{b}({', '.join(_named(methods[b]))}), a step of the other direction" for _, b in pairs if b)
+            alone = _best_alone(obj, spec, owners, list(dict.fromkeys(f for f, _ in pairs)), failures)
+            return replace(alone, undriven=(*alone.undriven, *undriven))
         steps = [(walk, f, b) for o, f, b in tries if (walk := walked(o, f, b)) is not None]
         if refused.forward is not None or not steps:
             raise
         return _subject_of(obj, spec, steps, failures)
+
+
+def _is_other_direction(owners: Sequence[Owner], front: str, back: str | None, failures: Failures) -> bool:
+    """Whether what is called backward is the step of a cell that reads the sequence from its end."""
+    steps = [f for o in owners for f in forwards.readings(o, front, failures) if f.is_step and f.finals]
+    return back is not None and any(forwards.is_a_step_too(step, back) for step in steps)
 
 
 def _forward_alone(obj: object, spec: str, owners: Sequence[Owner], failures: Failures) -> Subject:
@@ -84,7 +95,8 @@ def _best_alone(obj: object, spec: str, owners: Sequence[Owner], fronts: Sequenc
     if not ran:
         raise _not_understood(obj, spec, failures, alone=True)
     best = max(ran, key=lambda f: (len(f.evidence), -f.owner.unlikely, -f.rank))
-    return subject(obj, spec, Reading(backward.with_effect_on(best, main_leaf(best) if not best.is_step else best.finals["h"])))
+    judged = best.finals["h"] if best.is_step else main_leaf(best)
+    return subject(obj, spec, Reading(backward.with_effect_on(best, judged)))
 
 
 _WANTED = "wanted forward and backward over a step or a sequence, or the contract's init, zero_state, run, backward"
@@ -321,6 +333,10 @@ def _not_understood(obj: Any, spec: str, failures: Failures, alone: bool = False
 
 
 def _runs_alone(forward: Forward) -> bool:
-    """Whether a forward pass can be judged without a backward pass: over a sequence, or a step whose next state came back."""
-    plain = not forward.counts and "targets" not in forward.roles.values()
-    return plain and (bool(forward.finals) if forward.is_step else any("T" in w.replace("S", "T") for w in forward.leaves.values()))
+    """Whether a forward pass can be judged without a backward pass: over a sequence, one output a step or one in all, or a step whose next
+    state came back."""
+    if forward.counts or "targets" in forward.roles.values():
+        return False
+    if forward.is_step:
+        return bool(forward.finals)
+    return any(map(forward.is_over_time, forward.leaves)) or forwards.tells_its_steps_apart(forward)

@@ -13,7 +13,7 @@ import numpy as np
 from bptt.harness.adapters.objects import raised_at, repeats_itself, short_name, source_of
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.weights import Slot, accumulation, accumulation_words, complex_weights, read
-from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, ReadStep, final_place
+from bptt.harness.adapters.reading.drive import ReadLast, ReadLayer, ReadNetwork, ReadStep, final_place
 from bptt.harness.adapters.reading.passes import forward as forwards
 from bptt.harness.adapters.reading.passes.form import Forward, quiet, shape_words
 from bptt.harness.adapters.reading.passes.form import said as forward_said
@@ -39,6 +39,12 @@ def _cut(reading: Reading) -> tuple[str, ...]:
     """That a cut of gradients was lifted, or a guard in the loss, is said beside the verdict."""
     cut = () if reading.clip is None else (f"its cut of gradients{_at(reading.clip)}: they are judged with the cut lifted",)
     return (*cut, "the guard against log(0) in its loss: gradients are held against the loss without it") if reading.unguarded else cut
+
+
+def _first_state(implementation: object) -> tuple[str, ...]:
+    """That a sequence of which one result is known always begins at the same state."""
+    begins = isinstance(implementation, ReadLast) and implementation.reading.forward.states
+    return (f"its first state, {', '.join(begins)}",) if begins else ()
 
 
 def _trainers(forward: Forward) -> tuple[str, ...]:
@@ -87,11 +93,17 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     if layer and forward.is_step and forward.finals and (alone or "h" in reading.gradients):
         implementation = ReadStep(reading)
         no_dfinal = tuple(s for s, p in forward.finals.items() if p not in reading.cotangents)
-    elif layer and not forward.is_step and (main is None or forward.is_over_time(main)):
+    elif (
+        layer
+        and not forward.is_step
+        and (forward.is_over_time(main) if main is not None else any(map(forward.is_over_time, forward.leaves)))
+    ):
         implementation = ReadLayer(reading)
         places = {s: final_place(reading, s) for s in implementation._states()}
         no_dfinal = tuple(s for s, p in places.items() if p != main and p not in reading.cotangents)
         inferred = tuple(s for s, p in places.items() if p is not None and forward.is_over_time(p))
+    elif alone and not forward.is_step:
+        implementation = ReadLast(reading)
     elif forward.is_step and layer:
         raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: {reading.backward} gives no gradient of the state of a step, so it can't be run over time", forward
@@ -107,7 +119,12 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         framework="numpy",
         kind="network" if network else "cell",
         implementation=implementation,
-        undriven=(*_cut(reading), *_not_finite(forward), *(_trainers(forward) if alone else _updates(reading))),
+        undriven=(
+            *_cut(reading),
+            *_not_finite(forward),
+            *_first_state(implementation),
+            *(_trainers(forward) if alone else _updates(reading)),
+        ),
         second_call=over_time.second_call if over_time else None,
         written_into=over_time.written_into if over_time else None,
         two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,

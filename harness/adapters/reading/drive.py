@@ -374,8 +374,27 @@ def _with_width(value: Array, layout: str) -> Array:
     return value if _has_width(layout) else value[..., None]
 
 
+class ReadLast(ReadLayer):
+    """One result of a whole sequence, without a backward pass: what stands at each step is that of the sequence up to it."""
+
+    def _states(self) -> tuple[str, ...]:
+        return ()
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
+        each = []
+        for t in range(1, len(xs) + 1):
+            reading = self.at(params, (t, *xs.shape[1:]))
+            with self._strict(params, xs):
+                root = self._root(reading.forward, params)
+                done = run(reading, params, self._values(params, xs[:t], state), {}, root)
+                value = outputs(reading.forward, done.root, done.result, main_leaf(reading.forward))
+            each.append(_with_rows(np.array(value), xs.shape[1], 0))
+        return np.stack(each), {}
+
+
 def main_leaf(forward: Forward) -> Path:
-    return next(p for p, layout in forward.leaves.items() if "T" in layout.replace("S", "T"))
+    """What is over time, or the first of what is given."""
+    return next((p for p in forward.leaves if forward.is_over_time(p)), next(iter(forward.leaves)))
 
 
 def final_place(reading: Reading, s: str) -> Path | None:

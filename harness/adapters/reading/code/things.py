@@ -59,6 +59,23 @@ def vocabulary(sizes: Sizes) -> list[str]:
     return [chr(ord("a") + k) if k < 26 else f"w{k}" for k in range(sizes.D)]
 
 
+class Numbers(dict[str, int]):
+    """The number of each symbol; marks such as <NULL> and [END] stand for the first of them, whatever they are called."""
+
+    _MARKS = ("null|pad|blank", "start|bos|sos|go|cls|begin", "end|eos|sep|stop|eot", "unk")
+
+    def __missing__(self, key: str) -> int:
+        if not re.match(r"^[<\[_].*[>\]_]$", key):
+            raise KeyError(key)
+        return next((k for k, mark in enumerate(self._MARKS) if re.search(mark, key, re.I)), 0) % len(self)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+
 def text(sizes: Sizes) -> str:
     """A text in which D symbols occur."""
     symbols = [chr(ord("a") + k) if k < 26 else chr(0x4E00 + k) for k in range(sizes.D)]
@@ -67,7 +84,7 @@ def text(sizes: Sizes) -> str:
 
 _NAMED: Mapping[str, Thing] = {
     rf"^{_ITEM}_?(to|2)_?{_PLACE}$": Thing(
-        "symbol to number", lambda z: {c: k for k, c in enumerate(vocabulary(z))}, "{chr(97 + k): k for k in range(D)}"
+        "symbol to number", lambda z: Numbers({c: k for k, c in enumerate(vocabulary(z))}), "{chr(97 + k): k for k in range(D)}"
     ),
     rf"^{_PLACE}_?(to|2)_?{_ITEM}$": Thing(
         "number to symbol", lambda z: dict(enumerate(vocabulary(z))), "{k: chr(97 + k) for k in range(D)}"

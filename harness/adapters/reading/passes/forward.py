@@ -383,6 +383,49 @@ def _alike(one: Array, other: Array) -> bool:
     return bool(np.allclose(one, other, rtol=1e-12, atol=1e-14))
 
 
+def tells_its_steps_apart(forward: Forward) -> bool:
+    """Whether each step of a sequence, and their order, change the one result that all of them give."""
+    rng = np.random.default_rng(9)
+    params, values = draw(forward.template, forward.parameters, rng, forward.sizes.H), values_at(rng, forward.sizes, False, "")
+
+    def results(xs: Array) -> list[Array]:
+        root = fresh(forward, params)
+        result = call(forward, root, replace(values, x=xs))
+        return [np.array(outputs(forward, root, result, p)) for p in forward.leaves]
+
+    others = [np.roll(values.x, 1, axis=0)]
+    for t in range(len(values.x)):
+        others.append(values.x.copy())
+        others[-1][t] *= -1
+    with quiet():
+        here = results(values.x)
+        return all(any(not np.allclose(a, b, rtol=1e-9) for a, b in zip(here, results(other), strict=True)) for other in others)
+
+
+def is_a_step_too(step: Forward, method: str) -> bool:
+    """Whether another method takes what a step takes, in its order, gives results of the same shapes, and is not linear in the state, which
+    every backward is in what it is handed."""
+    names = [n for few in words.arguments(step.owner.methods[method]) for n in few if n != "self"]
+    if len(names) != len(step.roles) or any(words.COTANGENT.match(n) for n in names):
+        return False
+    other = replace(step, method=method, roles=dict(zip(names, step.roles.values(), strict=True)))
+    rng = np.random.default_rng(10)
+    params, values = draw(step.template, step.parameters, rng, step.sizes.H), values_at(rng, step.sizes, False, "")
+
+    def given(what: Forward, times: int) -> list[Array]:
+        root = fresh(step, params)
+        result = call(what, root, replace(values, state={s: times * v for s, v in values.state.items()}))
+        return [np.array(outputs(what, root, result, p)) for p in step.finals.values()]
+
+    try:
+        with quiet():
+            one, two, three = (given(other, k) for k in (1, 2, 3))
+            same = [a.shape for a in one] == [a.shape for a in given(step, 1)]
+    except Exception:  # the user's code, handed what another method of it takes
+        return False
+    return same and not all(np.allclose(c - b, b - a, rtol=1e-9) for a, b, c in zip(one, two, three, strict=True))
+
+
 def _other_symbols(symbols: Array, count: int) -> Array:
     """Each symbol as the next one; 0, which may stand for padding and change what a loss is divided by, stays, and none becomes 0."""
     return (symbols + 1) % count if count < 3 else np.where(symbols == 0, 0, 1 + symbols % (count - 1))

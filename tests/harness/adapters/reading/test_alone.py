@@ -48,6 +48,38 @@ class Trained:
             hs.append(self.h)
         return np.stack(hs, axis=1) if self.all else self.h
 """
+MANY_TO_ONE = """import numpy as np
+
+
+class Scorer:
+    def __init__(self, input_size, hidden_size, output_size):
+        self.hidden_size = hidden_size
+        self.wx = np.random.randn(hidden_size, input_size) * 0.3
+        self.wh = np.random.randn(hidden_size, hidden_size) * 0.3
+        self.wo = np.random.randn(output_size, hidden_size) * 0.3
+
+    def forward(self, X):
+        x = X.transpose(1, 0, 2)
+        h = np.zeros((x.shape[1], self.hidden_size))
+        for t in range(x.shape[0]):
+            h = np.tanh(x[t] @ self.wx.T + h @ self.wh.T)
+        return h @ self.wo.T
+"""
+BOTH_WAYS = """import numpy as np
+
+
+class BidirectionalCell:
+    def __init__(self, i, h, o):
+        self.Whf, self.bhf = np.random.normal(size=(i + h, h)), np.zeros((1, h))
+        self.Whb, self.bhb = np.random.normal(size=(i + h, h)), np.zeros((1, h))
+        self.Wy, self.by = np.random.normal(size=(2 * h, o)), np.zeros((1, o))
+
+    def forward(self, h_prev, x_t):
+        return np.tanh(np.concatenate((h_prev, x_t), axis=1) @ self.Whf + self.bhf)
+
+    def backward(self, h_next, x_t):
+        return np.tanh(np.concatenate((h_next, x_t), axis=1) @ self.Whb + self.bhb)
+"""
 
 
 def write(folder: Path, text: str, *changes: tuple[str, str]) -> str:
@@ -63,6 +95,38 @@ def test_a_forward_function_without_a_backward_half_is_driven_and_identified(tmp
     assert bptt.check(f"{path}:rnn_forward", isolate=False).ok
     found = bptt.identify(f"{path}:rnn_forward")
     assert found is not None and found.cell == "elman"
+
+
+def test_a_sequence_of_which_one_result_is_known_is_judged_by_what_it_gives_up_to_each_step(tmp_path: Path) -> None:
+    run = bptt.check(write(tmp_path, MANY_TO_ONE), isolate=False)
+    assert run.ok and run["BAT100"].status == run["TIM110"].status == "passed"
+    mixed = write(tmp_path, MANY_TO_ONE, ("return h @", "return (h - 0.1 * h.mean(axis=0)) @"))
+    run = bptt.check(mixed, isolate=False)
+    assert [r.check for r in run.failed] == ["BAT100"]
+
+
+@pytest.mark.thorough
+def test_a_mean_over_the_steps_is_no_sequence_to_it(tmp_path: Path) -> None:
+    text = MANY_TO_ONE.replace("np.tanh(x[t] @ self.wx.T + h @ self.wh.T)", "h + np.tanh(x[t] @ self.wx.T) @ self.wh.T")
+    with pytest.raises(UsageError, match="no step of forward reads an earlier one"):
+        targets.load(write(tmp_path, text))
+
+
+def test_a_step_of_the_other_direction_is_no_backward_pass_whatever_it_is_called(tmp_path: Path) -> None:
+    path = write(tmp_path, BOTH_WAYS)
+    run = bptt.check(path, isolate=False)
+    assert run.ok
+    [target] = run.run.targets
+    assert target.identified is not None and target.identified.cell == "elman"
+    assert "backward(h_next, x_t), a step of the other direction" in {r.where: r.text for r in target.remarks}["not driven"]
+
+
+def test_a_backward_pass_that_gives_no_gradient_of_a_weight_is_not_taken_for_one(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, BOTH_WAYS, ("np.tanh(np.concatenate((h_next, x_t), axis=1) @ self.Whb + self.bhb)", "h_next @ self.Whb[:h_next.shape[1]]")
+    )
+    with pytest.raises(UsageError, match="no gradient of a weight was found"):
+        targets.load(path)
 
 
 def test_a_forward_function_that_reads_later_steps_is_found(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from bptt.harness.adapters.reading.adapt import adapt
+from bptt.harness.adapters.reading.code import things
+from bptt.harness.adapters.reading.code.layout import Sizes
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.errors import ContractError, UsageError
 from bptt.harness.subject import Accumulation, Array
@@ -452,3 +454,22 @@ def test_weights_that_start_as_nan_are_said(tmp_path: Path) -> None:
     subject = adapt(module_at(path, {}).RNN, "nan.py:RNN", None)
     assert subject is not None
     assert subject.undriven[0] == "initial values: the constructor gives W numbers that are not finite"
+
+
+def test_a_method_called_run_makes_no_contract_of_a_class(errors_of: Any) -> None:
+    class Runs(textbook.TimeMajorElman):
+        def run(self, text: str) -> str:
+            return text
+
+    assert max(errors_of(adapt(Runs, "t", None)).values()) < 1e-12
+
+
+def test_marks_in_a_vocabulary_have_a_number_whatever_they_are_called() -> None:
+    thing = things.named("word_to_idx")
+    assert thing is not None
+    numbers = thing.size(Sizes(D=5))
+    assert len(numbers) == 5
+    assert [numbers["<NULL>"], numbers["[EOS]"], numbers.get("_START_"), numbers.get("<unk>")] == [0, 2, 1, 3]
+    assert numbers.get("another") is None
+    with pytest.raises(KeyError):
+        numbers["another"]
