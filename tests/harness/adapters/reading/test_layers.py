@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from bptt.harness.adapters.reading.adapt import adapt
-from bptt.harness.adapters.reading.code import things
-from bptt.harness.adapters.reading.code.layout import Sizes
+from bptt.harness.adapters.reading.code import layout, things
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.errors import ContractError, UsageError
 from bptt.harness.subject import Accumulation, Array
@@ -467,7 +466,7 @@ def test_a_method_called_run_makes_no_contract_of_a_class(errors_of: Any) -> Non
 def test_marks_in_a_vocabulary_have_a_number_whatever_they_are_called() -> None:
     thing = things.named("word_to_idx")
     assert thing is not None
-    numbers = thing.size(Sizes(D=5))
+    numbers = thing.size(layout.Sizes(D=5))
     assert len(numbers) == 5
     assert [numbers["<NULL>"], numbers["[EOS]"], numbers.get("_START_"), numbers.get("<unk>")] == [0, 2, 1, 3]
     assert numbers.get("another") is None
