@@ -5,7 +5,7 @@
     forward(x, lengths)          lengths of the sequences: all T where nothing is said
     forward(x, seq_len=10)       the number of steps
     forward(x, mask=None)        a mask (N, T) of the steps that count
-    forward(x, h, delta_t)       the time since the step before: 1 at every step
+    forward(x, h, delta_t)       the time since the step before, or the time of it: 1 at every step
     forward(x, state), state["h"] or state.h        a state that is a dict or has attributes
     a state that it keeps        its own reset_state() is called before each sequence
     an embedding                 tokens as one-hot rows
@@ -36,7 +36,9 @@ _INPUTS = frozenset(("x", "input", "inputs", "xs", "x_t", "xt", "seq", "src", "x
 _LENGTHS = re.compile(r"([a-z]+_)*(lengths|lens)|seq_len")
 _SIZES = dict.fromkeys(("batch", "batch_size", "bs", "batch_sz"), "N") | {"device": "device"}
 _SIZES |= dict.fromkeys(("seqlen", "seq_length", "sequence_length", "n_steps", "num_steps", "time_steps"), "T")
-_GAP = re.compile(r"(delta|d)_?(t|ts|times?)|(time_?)?(deltas?|gaps?|intervals?|spans?|lags?)|elapsed(_?times?)?", re.I)
+_GAP = re.compile(
+    r"(delta|d)_?(t|ts|times?)|(time_?)?(deltas?|gaps?|intervals?|spans?|lags?)|elapsed(_?times?)?|times?|time_?stamps?|timespans?", re.I
+)
 _PARTS = frozenset(("h", "c", "n", "m", "hidden", "cell", "memory", "S", "C"))
 _MASKS = frozenset(("mask", "padding_mask", "masks", "pad_mask", "src_mask", "seq_mask"))
 
@@ -51,7 +53,7 @@ class Face:
     kind       which of both;   make: what makes one with attributes
     inputs     how many of its arguments are its input and its state
     keywords   their names, where they are taken by keyword alone
-    sizes      arguments that it wants besides: name -> "N", "T" or "device", or "gap", the time since the step before
+    sizes      arguments that it wants besides: name -> "N", "T" or "device", or "gap", a time
     """
 
     flipped: bool = False
@@ -77,7 +79,7 @@ class Face:
         if sizes := [n for n, letter in self.sizes if letter != "gap"]:
             found.append(Detection(f"arguments {', '.join(sizes)}", "sizes and the device, as the inputs have them"))
         if gaps := [n for n, letter in self.sizes if letter == "gap"]:
-            found.append(Detection(f"argument {', '.join(gaps)}", "the time since the step before: 1 at every step"))
+            found.append(Detection(f"argument {', '.join(gaps)}", "a time: 1 at every step"))
         if self.keywords and not self.sizes:
             found.append(Detection(f"arguments {', '.join(self.keywords)}", "by keyword alone"))
         if self.lengths:

@@ -264,10 +264,13 @@ def _user_class(module: torch.nn.Module) -> type:
     return getattr(type(module), "bptt_user_class", type(module))
 
 
-def _driven(module: torch.nn.Module, probed: Probed) -> int:
-    """How many arguments of its forward, self included, the checks fill in."""
+def _driven(module: torch.nn.Module, probed: Probed) -> int | set[str]:
+    """How many arguments of its forward, self included, the checks fill in, or which."""
+    face = _face(module)
+    if face.sizes:
+        return {"self", str(face.lengths), *face.keywords, *(name for name, letter in face.sizes if letter != "gap")}
     states = len(probed.form.tree or ()) if probed.form.passing == "spread" and not isinstance(probed.form.tree, Slot) else 1
-    return 2 + (probed.form.tree is not None) * states + (_face(module).lengths is not None)
+    return 2 + (probed.form.tree is not None) * states + (face.lengths is not None)
 
 
 def _face(module: torch.nn.Module) -> Face:

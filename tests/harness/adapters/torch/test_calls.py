@@ -139,22 +139,22 @@ def test_a_layer_that_normalises_its_inputs_shows_its_recurrence(made: type, rig
     assert check(made, isolate=False, select=["BAT100"], level="smoke").ok is right
 
 
-class Timed(nn.Module):
-    """An input, the time of it, and a state that may be left out."""
+class InContext(nn.Module):
+    """An input, something besides, and a state that may be left out."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.cell, self.period = nn.GRUCell(input_size, hidden_size), nn.Parameter(torch.rand(hidden_size))
 
-    def forward(self, x: Any, time: Any, hidden: Any = None) -> Any:
+    def forward(self, x: Any, context: Any, hidden: Any = None) -> Any:
         h = x.new_zeros(x.shape[0], self.cell.hidden_size) if hidden is None else hidden
         new = self.cell(x, h)
-        return new + torch.sigmoid(time * self.period) * (h - new), h
+        return new + torch.sigmoid(context * self.period) * (h - new), h
 
 
 def test_an_argument_beside_the_state_is_not_taken_for_it() -> None:
-    with pytest.raises(UsageError, match=r"its forward needs time besides x and the state hidden, and nothing is known of time"):
-        adapt(Timed, "t", None)
+    with pytest.raises(UsageError, match=r"its forward needs context besides x and the state hidden, and nothing is known of context"):
+        adapt(InContext, "t", None)
 
 
 class OfOneNumber(nn.Module):
@@ -264,8 +264,15 @@ class LayerSinceTheLast(nn.Module):
         return torch.stack(ys, 1)
 
 
+class AtATime(SinceTheLast):
+    def forward(self, x: Any, time: Any, hidden: Any = None) -> Any:  # type: ignore[override]  # as another author calls it
+        h, c = (x.new_zeros(len(x), self.cell.hidden_size),) * 2 if hidden is None else hidden
+        return super().forward(x, h, c, time)
+
+
 @pytest.mark.parametrize(
-    ("made", "name", "right"), [(SinceTheLast, "delta_t", True), (SinceTheLastMixed, "", False), (LayerSinceTheLast, "elapsed", True)]
+    ("made", "name", "right"),
+    [(SinceTheLast, "delta_t", True), (SinceTheLastMixed, "", False), (LayerSinceTheLast, "elapsed", True), (AtATime, "time", True)],
 )
 def test_the_time_since_the_step_before_is_one_and_said_to_be_undriven(made: type, name: str, right: bool) -> None:
     subject = adapt(made, "t", None)
