@@ -242,6 +242,11 @@ def _running(call: Call, spec: str, name: str) -> tuple[Call, axes.Shapes, tuple
         narrow, why = axes.running(call, "float32", seconds)
     if narrow is not None:  # time may have run out, and not float64 have been refused
         shapes = axes.tried(call, narrow.layout, narrow.words, "float64")[0]
+        if shapes is None and call.torch and not interpreting() and not compiling(call.device):  # some of its arrays are cast alone
+            wide = replace(call, wide=True)
+            found = axes.tried(wide, narrow.layout, narrow.words, "float64")[0]
+            if found is not None and _are_long(wide.results(axes.drawn(wide.arguments, found.layout, found.words, "float64"))):
+                return wide, found, ("float64",)
     if shapes is not None:
         given = axes.drawn(call.arguments, shapes.layout, shapes.words, "float64")
         if _are_long(call.results(given)):
@@ -405,6 +410,30 @@ def _size_at(made: FunctionOperator, T: int, N: int, sizes: Mapping[str, int] | 
     return largest if np.isfinite(largest) else float("inf")
 
 
+#: A result that a unit in the last place of its arguments moves further than this, of the largest, says nothing of its gradient.
+_STEADY = {"float64": 1e-6, "float32": 1e-2}
+
+
+def _is_steady(made: FunctionOperator, T: int) -> bool:
+    """Whether its results are more than what rounding makes of them: a solver that does not converge gives none such."""
+    sizes, dtype = {w: v[0] for w, v in made.sizes.items()}, made.dtypes[0]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        given = {**made.inputs(rng, {}, T, 2, sizes), **made.zero_state({}, 2, sizes)}
+        given = {k: v.astype(dtype) for k, v in given.items() if v.dtype.kind == "f"} | {
+            k: v for k, v in given.items() if v.dtype.kind != "f"
+        }
+        moved = {k: np.asarray(v * (1 + np.finfo(dtype).eps * rng.choice([-1.0, 1.0], size=v.shape)), v.dtype) for k, v in given.items()}
+        try:
+            with np.errstate(all="ignore"):
+                both = list(zip(made.call.results(given), made.call.results(moved), strict=True))
+        except Exception:  # sizes that do not fit raise whatever they raise, and are a matter of the checks
+            return True
+        if any(float(np.max(np.abs(a - b), initial=0.0)) > _STEADY[dtype] * float(np.max(np.abs(a), initial=0.0)) for a, b in both):
+            return False
+    return True
+
+
 def _values(made: FunctionOperator, word: str, T: int) -> tuple[int, ...]:
     """Sizes that it takes for a word, the others as they are; the one that was found where each other one would be compiled anew."""
     if compiling(made.call.device):
@@ -424,7 +453,8 @@ def _tame(made: DifferentiatedByAutograd, lengths: Sequence[int]) -> tuple[Diffe
 
     def is_tame(one: DifferentiatedByAutograd) -> bool:
         short, size = _size_at(one, lengths[0], 2), _size_at(one, long, 1)
-        return short is not None and size is not None and np.isfinite(short) and size <= _GROWTH * max(short, 1.0)
+        grows = short is None or size is None or not np.isfinite(short) or size > _GROWTH * max(short, 1.0)
+        return not grows and _is_steady(one, lengths[0])
 
     if not is_tame(made):
         first = made
@@ -434,6 +464,12 @@ def _tame(made: DifferentiatedByAutograd, lengths: Sequence[int]) -> tuple[Diffe
         elif not np.isfinite(_size_at(made, lengths[0], 2) or np.inf):
             names = ", ".join(n for n in made.kinds if n not in made.states)
             raise UsageError(f"no numbers for {names} were found with which its results are finite, wanted an operator with `inputs`")
+        elif not _is_steady(made, lengths[0]):
+            names = ", ".join(n for n in made.kinds if n not in made.states)
+            raise UsageError(
+                f"no numbers for {names} were found with which its results are more than rounding: a unit in the last place of them moves "
+                "results by more than a millionth; wanted an operator with `inputs` of its own kind"
+            )
     return made, [Detection("numbers", ", ".join(f"{name} {kind}" for name, kind in said.items()))] if said else []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -369,25 +370,30 @@ def backward_is_linear_in_every_cotangent(context: CheckContext, case: Case) -> 
 
     gu, gv = back(u.outputs, u.final), back(v.outputs, v.final)
     together = back(mixed(2.0, u.outputs, -0.5, v.outputs), mixed(2.0, u.final, -0.5, v.final))
-    yield from _sums("two cotangents", together, mixed(2.0, gu, -0.5, gv), case)
+    noise = plan.rounding(at, case, lambda there: calls.backward(subject, there, u.outputs, u.final))
+    yield from _sums("two cotangents", together, mixed(2.0, gu, -0.5, gv), case, noise)
     no_out, no_final = calls.zeros_like(u.outputs), calls.zeros_like(u.final)
     parts = [back(u.outputs, no_final), *(back(no_out, no_final | {name: u.final[name]}) for name in u.final)]
-    yield from _sums("its parts", gu, {name: np.sum([p[name] for p in parts if name in p], axis=0) for name in gu}, case)
+    yield from _sums("its parts", gu, {name: np.sum([p[name] for p in parts if name in p], axis=0) for name in gu}, case, noise)
     for name, g in back(no_out, no_final).items():
         yield agree(
             f"dL/d{name} of a loss that is zero", got=g, expected=np.zeros_like(g), tolerance=0.0, than="zero", where=Where(tensor=name)
         )
 
 
-def _sums(what: str, got: Arrays, expected: Arrays, case: Case) -> Iterator[Evidence]:
-    eps = float(np.finfo(case.dtype).eps)
+def _sums(what: str, got: Arrays, expected: Arrays, case: Case, noise: Callable[[str], float]) -> Iterator[Evidence]:
+    floor = dust(expected, float(np.finfo(case.dtype).eps))
     for name, value in expected.items():
-        yield agree(
-            f"dL/d{name} of the sum of {what}",
-            got=got[name],
-            expected=value,
-            tolerance=plan.tolerance(case),
-            than="the sum of the gradients of each",
-            where=Where(tensor=name),
-            floor=dust(expected, eps),
-        )
+
+        def compare(least: float, name: str = name, value: Array = value) -> Evidence:
+            return agree(
+                f"dL/d{name} of the sum of {what}",
+                got=got[name],
+                expected=value,
+                tolerance=plan.tolerance(case),
+                than="the sum of the gradients of each",
+                where=Where(tensor=name),
+                floor=least,
+            )
+
+        yield plan.beyond(compare, floor, partial(noise, name))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from bptt.harness.adapters.triton import is_interpreted
 from bptt.harness.call import operator as calls
-from bptt.harness.cases import Case, generator
+from bptt.harness.cases import Case
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, dust
 from bptt.harness.checks.operators import plan
@@ -21,7 +21,7 @@ from bptt.harness.gradient.derivatives.distance import relative_distance
 from bptt.harness.gradient.operators import Screen, examine_operator, own_name, place, screen
 from bptt.harness.gradient.screen import MISS_PER_LOOK
 from bptt.harness.gradient.sensitivity import smallest_error_found
-from bptt.harness.subject import Array, Subject
+from bptt.harness.subject import Subject
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Where
 
@@ -85,36 +85,20 @@ def _the_same_in_float64(context: CheckContext, case: Case) -> Iterator[Evidence
     v = calls.cotangents(subject, case, out)[0]
     in_float64 = [{k: calls.cast(x, "float64") for k, x in arrays.items()} for arrays in (v.outputs, v.final)]
     given, expected = calls.backward(subject, at, v.outputs, v.final), calls.backward(subject, calls.in_dtype(at, "float64"), *in_float64)
-    rng = generator(case, "units in the last place")
-    moved = [calls.backward(subject, at.with_arrays(_nudged(at.arrays, rng)), v.outputs, v.final) for _ in range(3)]
+    noise = plan.rounding(at, case, lambda there: calls.backward(subject, there, v.outputs, v.final))
     eps = float(np.finfo(np.float32).eps)
     lost = max([eps, *(relative_distance(out.arrays[k], x) for k, x in wide.arrays.items() if x.dtype.kind in "fc")])
     for name, value in expected.items():
         if name in given:
-            noise = max(float(np.max(np.abs(other[name] - given[name]), initial=0.0)) for other in moved)
             yield agree(
                 f"dL/d{name} for float32 arrays",
                 got=given[name],
                 expected=value,
-                tolerance=_ROUNDINGS * lost,
+                tolerance=plan.ROUNDINGS * lost,
                 than="for float64 arrays of the same numbers: another way is taken for float32",
                 where=Where(tensor=name),
-                floor=max(dust(expected, eps), _ROUNDINGS * noise),
+                floor=max(dust(expected, eps), noise(name)),
             )
-
-
-#: As everywhere, what is a hundred times the measured rounding is none.
-_ROUNDINGS = 100
-
-
-def _nudged(arrays: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
-    """Every float32 number moved by a unit in the last place, up or down or not at all."""
-    eps = float(np.finfo(np.float32).eps)
-    return {
-        name: np.asarray(value * (1 + eps * rng.choice([-1.0, 0.0, 1.0], size=value.shape)), value.dtype)
-        for name, value in arrays.items()
-        if value.dtype.kind in "fc"
-    }
 
 
 def screened(context: CheckContext, case: Case, draws: int, looks: int = 1) -> Evidence:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from bptt.harness.adapters.triton import is_of_triton
 from bptt.harness.call import operator as calls
 from bptt.harness.call.guard import first_line
 from bptt.harness.call.operator import Outcome, Point
-from bptt.harness.cases import REGIMES, Case, admissible
+from bptt.harness.cases import REGIMES, Case, admissible, generator
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import NotApplicable
+from bptt.harness.checks.evidence import Evidence, NotApplicable
 from bptt.harness.errors import BpttError, SubjectError
-from bptt.harness.subject import Operator, Subject
+from bptt.harness.subject import Array, Arrays, Operator, Subject
 
 #: Lengths around those of chunks that everybody uses, for an operator that says nothing of its own.
 _USUAL = (16, 63, 64, 65, 127, 129)
@@ -90,9 +90,10 @@ def cut(subject: Subject) -> tuple[Case, ...]:
 
 
 def accepted(subject: Subject, cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Those that the subject does not refuse; all of them where it refuses every one, so that it is seen to."""
+    """Those that the subject does not refuse; where it refuses every one all of them, at multiples that it takes, so that it is seen."""
     kept = tuple(case for case in cases if refusal(subject, case) is None)
-    return kept or tuple(cases)
+    multiple = max(calls.spoken(subject).multiple, 1)
+    return kept or tuple(replace(case, T=-(-case.T // multiple) * multiple) for case in cases)
 
 
 def refusal(subject: Subject, case: Case) -> str | None:
@@ -159,6 +160,37 @@ def exempt(context: CheckContext, *names: str) -> None:
 def tolerance(case: Case) -> float:
     """How far two ways to the same numbers may be apart, of the largest of them: some 2e-10 in float64, 2e-3 in float32."""
     return (2e4 if case.dtype == "float32" else 1e6) * float(np.finfo(case.dtype).eps)
+
+
+#: As everywhere, what is a hundred times the measured rounding is none.
+ROUNDINGS = 100
+
+
+def rounding(at: Point, case: Case, ask: Callable[[Point], Arrays]) -> Callable[[str], float]:
+    """How far `ask` of a point moves, by name, when every number does by a unit in the last place, a hundred times; 0 where two equal calls
+    differ, for that is no rounding.   It is asked for where two ways disagree, and is found once."""
+
+    @cache
+    def moved() -> dict[str, float]:
+        rng = generator(case, "units in the last place")
+        here, again = ask(at), ask(at)
+        if any(not np.array_equal(here[name], again[name]) for name in here):
+            return dict.fromkeys(here, 0.0)
+        there = [ask(at.with_arrays({k: nudged(x, rng) for k, x in at.arrays.items() if x.dtype.kind in "fc"})) for _ in range(3)]
+        return {name: ROUNDINGS * max(float(np.max(np.abs(t[name] - g), initial=0.0)) for t in there) for name, g in here.items()}
+
+    return lambda name: moved().get(name, 0.0)
+
+
+def nudged(value: Array, rng: np.random.Generator) -> Array:
+    """Every number moved by a unit in the last place, up or down or not at all."""
+    return np.asarray(value * (1 + float(np.finfo(value.dtype).eps) * rng.choice([-1.0, 0.0, 1.0], size=value.shape)), value.dtype)
+
+
+def beyond(compare: Callable[[float], Evidence], floor: float, noise: Callable[[], float]) -> Evidence:
+    """`compare` with a difference that counts as rounding; what disagrees is asked how much rounding makes of it."""
+    found = compare(floor)
+    return found if found.holds else compare(max(floor, noise()))
 
 
 def point(context: CheckContext, case: Case) -> Point:

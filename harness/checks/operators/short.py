@@ -122,8 +122,8 @@ def _summed_short(subject: Subject, case: Case, dtype: str) -> str:
     Where autograd adds up what each step gives, or everything is computed in the short type, that is how the function was written.
     """
     short = replace(subject, implementation=subject.implementation.in_type(dtype))
-    counts = []
-    for T in (5, 9):
+    counts, base = [], max(calls.spoken(subject).multiple, 1)
+    for T in (5 * base, 9 * base):
         at = of_type(calls.draw(subject, replace(case, T=T)), dtype)
         v = calls.cotangents(short, case, calls.run(short, at))[0]
         tape = calls.run(short, at).tape

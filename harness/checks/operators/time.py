@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -117,6 +118,7 @@ def backward_in_two_parts_equals_backward_over_the_whole(context: CheckContext, 
     v = calls.cotangents(subject, case, whole)[0]
     expected = calls.backward(subject, at, v.outputs, v.final, whole.tape)
     eps = float(np.finfo(case.dtype).eps)
+    noise = plan.rounding(at, case, lambda there: calls.backward(subject, there, v.outputs, v.final))
     for cut, T in _cuts(subject, case):
         first, second = _halves(subject, T, cut)
         one = _part(subject, at, case, *first, at.state)
@@ -135,15 +137,15 @@ def backward_in_two_parts_equals_backward_over_the_whole(context: CheckContext, 
                 got = np.concatenate(ordered, axis=along[name])
             elif name not in at.state:
                 got = of_one[name] + of_two[name]
-            yield agree(
-                f"dL/d{name}",
-                got=got,
-                expected=value,
-                tolerance=plan.tolerance(case),
-                than=f"that of the whole, when backward over T={T} is cut after {cut} steps",
-                where=Where(tensor=name),
-                floor=dust(expected, eps),
+            compare = partial(
+                _compared, f"dL/d{name}", got, value, case, f"that of the whole, when backward over T={T} is cut after {cut} steps"
             )
+            yield plan.beyond(compare, dust(expected, eps), partial(noise, name))
+
+
+def _compared(what: str, got: Array, expected: Array, case: Case, than: str, floor: float) -> Evidence:
+    where = Where(tensor=what.removeprefix("dL/d").partition(" of ")[0])
+    return agree(what, got=got, expected=expected, tolerance=plan.tolerance(case), than=than, where=where, floor=floor)
 
 
 def _slices(subject: Subject, arrays: Arrays, start: int, stop: int) -> dict[str, Array]:
@@ -235,6 +237,7 @@ def rows_of_a_batch_do_not_know_of_each_other(context: CheckContext, case: Case)
     v = calls.cotangents(subject, case, whole)[0]
     eps = float(np.finfo(case.dtype).eps)
     expected = calls.backward(subject, at, v.outputs, v.final, whole.tape) if has_backward else {}
+    noise = plan.rounding(at, case, lambda there: calls.backward(subject, there, v.outputs, v.final))
     shared = {name: np.zeros_like(g) for name, g in expected.items() if calls.axis(subject, name, "N") is None}
     for n in range(case.N):
         row = replace(at.with_arrays(_row(subject, at.arrays, n)), lengths=None if at.lengths is None else at.lengths[n : n + 1])
@@ -244,17 +247,11 @@ def rows_of_a_batch_do_not_know_of_each_other(context: CheckContext, case: Case)
             alone = Chosen("row", _row(subject, v.outputs, n), _row(subject, v.final, n))
             g = calls.backward(subject, row, alone.outputs, alone.final, found.tape)
             shared = {name: total + g[name] for name, total in shared.items() if name in g}
-            yield from _same_row(subject, n, {k: x for k, x in g.items() if k not in shared}, expected, plan.tolerance(case), "dL/d")
+            own = {k: x for k, x in g.items() if k not in shared}
+            yield from _same_row(subject, n, own, expected, plan.tolerance(case), "dL/d", noise)
     for name, total in shared.items():
-        yield agree(
-            f"dL/d{name} of the batch",
-            got=expected[name],
-            expected=total,
-            tolerance=plan.tolerance(case),
-            than="the sum over its rows, each run alone",
-            where=Where(tensor=name),
-            floor=dust(expected, eps),
-        )
+        compare = partial(_compared, f"dL/d{name} of the batch", expected[name], total, case, "the sum over its rows, each run alone")
+        yield plan.beyond(compare, dust(expected, eps), partial(noise, name))
 
 
 def _row(subject: Subject, arrays: Arrays, n: int) -> dict[str, Array]:
@@ -265,21 +262,28 @@ def _row(subject: Subject, arrays: Arrays, n: int) -> dict[str, Array]:
     return found
 
 
-def _same_row(subject: Subject, n: int, got: Arrays, whole: Arrays, tolerance: float, what: str) -> Iterator[Evidence]:
+def _same_row(
+    subject: Subject, n: int, got: Arrays, whole: Arrays, tolerance: float, what: str, noise: Callable[[str], float] = lambda name: 0.0
+) -> Iterator[Evidence]:
     floor = dust(whole, tolerance / 1e6)
     for name, value in got.items():
         if calls.axis(subject, name, "N") is not None and name in whole:
             along = calls.axis(subject, name, "N")
             assert along is not None
-            yield agree(
-                f"{what}{name} of row {n}",
-                got=_cut(whole[name], along, n, n + 1),
-                expected=value,
-                tolerance=tolerance,
-                than="what that row gives alone",
-                where=Where(tensor=name.removeprefix("final ")),
-                floor=floor,
-            )
+            part = _cut(whole[name], along, n, n + 1)
+
+            def compare(least: float, name: str = name, value: Array = value, part: Array = part) -> Evidence:
+                return agree(
+                    f"{what}{name} of row {n}",
+                    got=part,
+                    expected=value,
+                    tolerance=tolerance,
+                    than="what that row gives alone",
+                    where=Where(tensor=name.removeprefix("final ")),
+                    floor=least,
+                )
+
+            yield plan.beyond(compare, floor, partial(noise, name))
 
 
 @check("TIM320", family="time", kinds=_KINDS, needs=("CON300",), cases_for=plan.moderate)

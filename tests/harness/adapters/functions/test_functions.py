@@ -74,6 +74,17 @@ def test_a_computation_in_float32_is_widened_and_said_to_be() -> None:
     assert any("widened" in fact.why for fact in subject.detected)
 
 
+def test_where_some_arrays_are_cast_alone_all_are_widened() -> None:
+    (subject,) = load(f"{TORCH}:cast_in_parts")
+    assert subject.dtype == "float64"
+    assert check(f"{TORCH}:cast_in_parts", isolate=False, level="smoke").ok
+
+
+def test_what_rounding_decides_is_not_judged() -> None:
+    with pytest.raises(UsageError, match="no numbers for a, x were found with which its results are more than rounding"):
+        load(f"{TORCH}:chaotic")
+
+
 def test_what_does_not_recur_is_no_operator() -> None:
     with pytest.raises(UsageError, match="along none of its axes"):
         load(f"{TORCH}:pointwise")

@@ -328,3 +328,23 @@ class WithAnIdleBias(torch.autograd.Function):
 
 def with_an_idle_bias(a: torch.Tensor, u: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     return WithAnIdleBias.apply(a, u, bias)
+
+
+def cast_in_parts(a: torch.Tensor, u: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """float32 of two of its three arrays: in float64 the product raises.   a, u: (B, T, D), w: (D, D)"""
+    h, hs = torch.zeros_like(u[:, 0], dtype=torch.float32), []
+    for t in range(u.shape[1]):
+        h = torch.sigmoid(a[:, t].float()) * h + u[:, t].float()
+        hs.append(h)
+    return torch.stack(hs, 1) @ w
+
+
+def chaotic(a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Forty times the logistic map at each step: a unit in the last place grows to the size of the results.   a, x: (B, T, D)"""
+    h, hs = torch.zeros_like(x[:, 0]), []
+    for t in range(x.shape[1]):
+        h = torch.sigmoid(a[:, t] + x[:, t] + h)
+        for _ in range(60):
+            h = 4 * h * (1 - h)
+        hs.append(h)
+    return torch.stack(hs, 1)
