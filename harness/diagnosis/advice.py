@@ -212,6 +212,10 @@ ADVICE: Mapping[tuple[str, str], tuple[str, str]] = {
         "something is divided by T or N, or set before the loop over time, which then never runs",
         "state and its gradient start as what is handed in, sums start at zero, and a mean over the batch or over time belongs to the loss",
     ),
+    ("TIM140", "BUG"): (
+        "one direction has another formula: a gate or a product on the other side, another activation, weights or a bias of the other one",
+        "one cell for both, handed the weights of its direction; what is meant so says it: exempt = {'directions': 'why'}",
+    ),
     ("BAT100", "BUG"): (
         "an average, a norm or a reshape over the batch axis mixes rows",
         "normalise over the last axis, axis=-1; reshape (T, N, D) to (T * N, D) and not to (N * T, D); transpose, do not reshape",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import torch
@@ -16,13 +16,23 @@ def own_copy(module: torch.nn.Module) -> torch.nn.Module:
     """A deep copy in which hooks and other functions that hold the module, or a part of it, hold those of the copy.
 
     `copy.deepcopy` takes functions as they are: a hook `lambda mod, args, out: self.norm(out)` would go on to use the user's own
-    norm.  Raises whatever a user's __deepcopy__ raises.
+    norm.  What a call has left in it, a state or a weight that was computed, is there without its graph: it could not be copied with it.
+    Raises whatever a user's __deepcopy__ raises.
     """
-    memo: Memo = {}
+    memo: Memo = {id(t): t.detach().clone() for part in module.modules() for t in _tensors(vars(part)) if t.grad_fn is not None}
     own = copy.deepcopy(module, memo)
     for part in own.modules():
         _rebind(vars(part), memo)
     return own
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Those in lists, tuples and dicts of any depth."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif type(value) in (list, tuple, dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(each)
 
 
 def _rebind(held: MutableMapping[Any, Any], memo: Memo) -> None:

@@ -124,7 +124,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         dtype=found.dtype,
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
-        lengths=(own and isinstance(module, torch.nn.RNNBase))
+        lengths=(own_form(module) is not None and isinstance(module, torch.nn.RNNBase))
         or (_face(module).lengths is not None and not _face(module).counted and not probed.form.last),
         source=None if own else source_of(module),
         stateless=None if own else _stateless(recipe, found, implementation, forward_ad),
@@ -568,8 +568,9 @@ def _other_in_training(module: torch.nn.Module) -> tuple[str, ...]:
     found = []
     for inner in module.modules():
         rate = next((float(r) for name in ("dropout", "p") if isinstance(r := getattr(inner, name, 0), int | float) and r > 0), 0.0)
-        own = not type(inner).__module__.startswith("torch.nn.")
-        code = getattr(getattr(type(inner), "forward", None), "__code__", None) if own else None
+        forward = getattr(type(inner), "forward", None)
+        own = not str(getattr(forward, "__module__", "")).startswith("torch.nn.")
+        code = getattr(forward, "__code__", None) if own else None
         if rate:
             found.append(f"dropout {rate:g}")
         elif isinstance(inner, torch.nn.modules.batchnorm._BatchNorm) or (code is not None and "training" in code.co_names):

@@ -44,6 +44,8 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
             tolerance=tolerance,
             than=f"those of run(0..{case.T})",
         )
+        if not outputs.holds and (why := _both_ways(context, data, ys)):
+            raise NotApplicable(why)
         yield _as_far_as_the_state_is_known(context, outputs)
         for name, value in final.items():
             after = agree(
@@ -104,20 +106,15 @@ def later_inputs_do_not_reach_earlier_outputs(context: CheckContext, case: Case)
             than="those before the change: an output depends on a later input",
             where=Where(tensor="ys", step=s),
         )
-        if not found.holds and any(each.what == LANGUAGE_MODEL for each in context.subject.detected):
+        if not found.holds and _predicts(context):
             yield replace(found, detail=_PEEKS)
             continue
         if not found.holds and (mask := _mask_left_out(context)) is not None:
             said = f"outputs before step {s} read inputs from step {s} on, which its argument {mask}, left out here, may be there to forbid"
             yield replace(found, headline=said, code="INCONCLUSIVE", severity="warning")
             return
-        if not found.holds and _reads_both_ways(context, data, ys):
-            raise NotApplicable("half of its outputs read the inputs forwards and half backwards: it is bidirectional")
-        if not found.holds and _reads_everything(context, data, ys):
-            if _adds_both_ways(context, data, ys):
-                raise NotApplicable("its outputs add up what reads the inputs forwards and what reads them backwards: it is bidirectional")
-            if _BOTH_WAYS.search(context.subject.name):
-                raise NotApplicable(f"{context.subject.name} is bidirectional by its name, and each output reads every input")
+        if not found.holds and (why := _both_ways(context, data, ys)):
+            raise NotApplicable(why)
         yield replace(found, detail=_TURNED) if not found.holds and _reads_both_ways(context, data, ys, _turned) else found
 
 
@@ -141,6 +138,24 @@ _MASK = re.compile(r"\bcall: (?:.*, )?((?:attn|attention|causal|src|tgt|target)_
 def _mask_left_out(context: CheckContext) -> str | None:
     """The argument, left out of every call, by which a layer of attention is told what it may read; None where it has none."""
     return next((m[1] for text in context.subject.undriven if (m := _MASK.search(text)) is not None), None)
+
+
+def _predicts(context: CheckContext) -> bool:
+    return any(each.what == LANGUAGE_MODEL for each in context.subject.detected)
+
+
+def _both_ways(context: CheckContext, data: Data, ys: Array) -> str:
+    """How it is seen that it is meant to read its inputs both ways; "" where that is not seen, or it predicts what it reads."""
+    if _predicts(context):
+        return ""
+    if _reads_both_ways(context, data, ys):
+        return "half of its outputs read the inputs forwards and half backwards: it is bidirectional"
+    if not _reads_everything(context, data, ys):
+        return ""
+    if _adds_both_ways(context, data, ys):
+        return "its outputs add up what reads the inputs forwards and what reads them backwards: it is bidirectional"
+    called = _BOTH_WAYS.search(context.subject.name)
+    return f"{context.subject.name} is bidirectional by its name, and each output reads every input" if called else ""
 
 
 def _all_moved(context: CheckContext, data: Data) -> Array | None:
@@ -226,13 +241,18 @@ _TURNED = Named(
 
 
 def _reads_both_ways(context: CheckContext, data: Data, ys: Array, seen: Callable[[Array], Array] = _as_they_are) -> bool:
-    """Whether half of the outputs' units depend on no later input and the others on no earlier one, as in a bidirectional layer.
+    return forward_half(context, data, ys, seen) is not None
+
+
+def forward_half(context: CheckContext, data: Data, ys: Array, seen: Callable[[Array], Array] = _as_they_are) -> Array | None:
+    """Which of the outputs' units depend on no later input, where they are half of them and the others depend on no earlier one, as in a
+    bidirectional layer; None where that is not so.
 
     seen    outputs as they would be
     """
     T, width = len(ys), ys.shape[-1]
     if T < 2 or width % 2:
-        return False
+        return None
     close = 64 * float(np.finfo(ys.dtype).eps) * float(np.max(np.abs(ys), initial=0.0))
     forwards, backwards = np.ones((2, width), bool)
     ys = seen(ys)
@@ -241,7 +261,7 @@ def _reads_both_ways(context: CheckContext, data: Data, ys: Array, seen: Callabl
         earlier = seen(context.run(Data(data.params, _moved(data.xs, slice(None, s)), data.state))[0])
         forwards &= np.all(np.abs(later[:s] - ys[:s]) <= close, axis=(0, 1))
         backwards &= np.all(np.abs(earlier[s:] - ys[s:]) <= close, axis=(0, 1))
-    return bool(np.all(forwards != backwards)) and 2 * int(np.sum(forwards)) == width
+    return forwards if np.all(forwards != backwards) and 2 * int(np.sum(forwards)) == width else None
 
 
 @check("TIM120", family="time", cases=_CASES, needs=("CON110", "CON150"))

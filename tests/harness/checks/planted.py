@@ -693,6 +693,47 @@ class LooksAhead(CleanStateless):
         return seen
 
 
+class CleanBothWays:
+    """Two of the reference, the second over the sequence turned around, side by side: no mistake."""
+
+    one = Clean()
+
+    def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
+        there, back = (self.one.init(rng, input_size, hidden_size) for _ in range(2))
+        return there | {f"{name}_back": value for name, value in back.items()}
+
+    def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
+        return {f"h{end}": self.one.zero_state(params, batch_size)["h"] for end in ("", "_back")}
+
+    def halves(self, params: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+        back = {name.removesuffix("_back"): value for name, value in params.items() if name.endswith("_back")}
+        return {name: params[name] for name in back}, self.turned(back)
+
+    def turned(self, back: dict[str, Array]) -> dict[str, Array]:
+        return back
+
+    def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+        there, back = self.halves(params)
+        ys, end = self.one.run(there, xs, {"h": state["h"]})
+        ys_back, end_back = self.one.run(back, xs[::-1], {"h": state["h_back"]})
+        return np.concatenate([ys, ys_back[::-1]], axis=2), {"h": end["h"], "h_back": end_back["h"]}
+
+    def backward(self, params: Arrays, xs: Array, state: Arrays, dys: Array, dfinal: Arrays) -> Gradients:
+        H = dys.shape[2] // 2
+        there, back = self.halves(params)
+        one = self.one.backward(there, xs, {"h": state["h"]}, dys[..., :H], {"h": dfinal["h"]})
+        two = self.one.backward(back, xs[::-1], {"h": state["h_back"]}, dys[::-1, :, H:], {"h": dfinal["h_back"]})
+        dback = {f"{name}_back": value for name, value in self.turned(dict(two[0])).items()}
+        return {**one[0], **dback}, one[1] + two[1][::-1], {"h": one[2]["h"], "h_back": two[2]["h"]}
+
+
+class OtherWayBack(CleanBothWays):
+    """The reverse direction takes its recurrent product with the other sign."""
+
+    def turned(self, back: dict[str, Array]) -> dict[str, Array]:
+        return back | {"W_h": -back["W_h"]}
+
+
 class NoRecurrence(Clean):
     """run forgets the recurrent product: h' = tanh(x W_x + b)."""
 
@@ -964,6 +1005,13 @@ PLANTS: dict[str, Plant] = {
     "GRD195": Plant(ParameterWithoutEffect, "b_2 (7,) has no effect", "CONTRACT", {"tensor": "b_2"}, status="passed"),
     "TIM110": Plant(LooksAhead, "an output depends on a later input", where={"tensor": "ys", "step": 1}, clean=CleanStateless),
     "TIM120": Plant(NoRecurrence, "the initial state 'h' is ignored", where={"tensor": "h0"}),
+    "TIM140": Plant(
+        OtherWayBack,
+        "exchanged differ from its own, exchanged and turned around: they are two functions",
+        where={"tensor": "ys"},
+        clean=CleanBothWays,
+        status="passed",
+    ),
     "TIM130": Plant(
         ForgetsTheLastCotangent,
         "dL/dh0 for no step (T = 0) is not the final state's cotangent",

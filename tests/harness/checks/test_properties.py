@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +17,17 @@ from bptt.harness.subject import Array, Arrays
 from bptt.harness.targets import load
 from bptt.refimpl import CELLS
 from bptt.refimpl.cells.lstm import init as lstm_init
-from tests.harness.checks.planted import Clean, CleanGRU, CleanLSTM, CleanStateless, Clipped, Gradients, LooksAhead
+from tests.harness.checks.planted import (
+    Clean,
+    CleanBothWays,
+    CleanGRU,
+    CleanLSTM,
+    CleanStateless,
+    Clipped,
+    Gradients,
+    LooksAhead,
+    OtherWayBack,
+)
 from tests.harness.checks.right import Float32Only
 
 
@@ -251,6 +261,35 @@ def test_a_layer_of_both_directions_is_no_leak_and_one_unit_that_reads_ahead_is(
             return ys, final
 
     assert finding(check(OneReadsAhead, isolate=False, select=["TIM110"]), "TIM110").where.step == 1
+
+
+def test_what_carries_on_both_ways_is_not_cut_in_two() -> None:
+    """Nothing of it says that it is bidirectional but what its outputs read."""
+    run = check(CleanBothWays, isolate=False, select=["TIM100", "TIM110", "TIM140"])
+    assert {r.check: r.status for r in run.run.results} == {"TIM100": "not_applicable", "TIM110": "not_applicable", "TIM140": "passed"}
+    assert "bidirectional" in str(run["TIM100"].reason)
+
+
+def test_directions_that_are_two_functions_are_wrong_where_a_name_says_that_they_are_one_cell() -> None:
+    class BiRNN(OtherWayBack):
+        pass
+
+    class Meant(BiRNN):
+        exempt: ClassVar = {"directions": "the second one inhibits"}
+
+    class BiRNNAhead(CleanBothWays):
+        """Its reverse direction gives each step the state of the step behind it, as language models read both ways do."""
+
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            H = ys.shape[2] // 2
+            return np.concatenate([ys[..., :H], np.concatenate([ys[1:, :, H:], np.zeros_like(ys[:1, :, H:])])], axis=2), final
+
+        backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+    assert {each: check(each, isolate=False, select=["TIM140"])["TIM140"].status for each in (BiRNN, Meant, BiRNNAhead, OtherWayBack)} == {
+        BiRNN: "failed", Meant: "not_applicable", BiRNNAhead: "not_applicable", OtherWayBack: "passed",
+    }  # fmt: skip
 
 
 def test_a_reverse_direction_that_is_not_turned_back_is_named() -> None:
