@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -144,6 +145,7 @@ class Recipe:
         except Exception as error:  # whatever a user's constructor raises is told, never swallowed
             wanted = "a module that copy.deepcopy can copy" if self.make is None else "a torch.nn.Module of these sizes"
             raise UsageError(f"{self.spec}: {self.call(D, H)} raised {one_line(error)}, wanted {wanted}") from error
+        module = uncompiled(module)
         if not isinstance(module, torch.nn.Module):
             raise UsageError(f"{self.spec}: {self.call(D, H)} returned {type(module).__name__}, wanted a torch.nn.Module")
         lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
@@ -206,8 +208,7 @@ def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Reci
     if isinstance(obj, torch.nn.Module):
         if args:
             raise UsageError(f"{spec}: got args {sorted(args)} for an instance, wanted none (its sizes are fixed)")
-        inner = getattr(obj, "_orig_mod", None)  # torch.compile keeps the module there, and its parameters are the same
-        if type(obj).__name__ == "OptimizedModule" and isinstance(inner, torch.nn.Module):
+        if (inner := uncompiled(obj)) is not obj:
             return Recipe(None, type(inner).__name__, spec, instance=inner, compiled=obj)
         if isinstance(obj, torch.jit.ScriptModule):
             return Recipe(None, str(getattr(obj, "original_name", "")) or type(obj).__name__, spec, instance=obj)
@@ -220,7 +221,25 @@ def recipe_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Reci
     if not (_is_module_class(make) or (inspect.isroutine(make) and _speaks_of_torch(make))):
         return None
     assert callable(make)
-    return _from_signature(make, {**bound, **(args or {})}, positional, _label(obj, make), spec)
+    recipe = _from_signature(make, {**bound, **(args or {})}, positional, _label(obj, make), spec)
+    if not isinstance(make, type) and recipe.input_name is None and recipe.hidden_name is None and compiles(make):
+        with torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):  # whatever it raises is told where it is built
+            torch.manual_seed(0)
+            made: Any = make(**recipe.kwargs)
+            if uncompiled(made) is not made:  # what it compiles is an instance, of sizes of its own
+                return recipe_of(made, spec, None)
+    return recipe
+
+
+def uncompiled(module: Any) -> Any:
+    """The module that torch.compile was given, which it keeps, with the same parameters; any other thing as it is."""
+    inner = getattr(module, "_orig_mod", None)
+    return inner if type(module).__name__ == "OptimizedModule" and isinstance(inner, torch.nn.Module) else module
+
+
+def compiles(function: Any) -> bool:
+    """Whether it names torch.compile."""
+    return "compile" in getattr(getattr(function, "__code__", None), "co_names", ())
 
 
 def _unwrap(obj: object) -> tuple[object, dict[str, object], tuple[object, ...]]:
@@ -387,6 +406,10 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
+#: A number above it is no size: an address, a counter, the seed of a generator.
+_MOST = 1 << 20
+
+
 def size_attributes(module: torch.nn.Module) -> tuple[list[int], list[int]]:
     """Candidates for D and for widths of the state of a given module, the likeliest first, from its attributes and parameters."""
     modules = list(module.modules())
@@ -396,7 +419,7 @@ def size_attributes(module: torch.nn.Module) -> tuple[list[int], list[int]]:
     parts = [size // k for size in dims for k in (2, 3, 4) if size % k == 0]
     lengths = sorted({*dims, *parts})
     differences = [b - a for a in lengths for b in dims if b > a]  # a kernel on [x, h] has D + H rows
-    plain = [value for value in vars(module).values() if isinstance(value, int) and not isinstance(value, bool) and value > 0]
+    plain = [value for value in vars(module).values() if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST]
 
     def ordered(found: list[int]) -> list[int]:
         return [*[size for size in dict.fromkeys(found) if size > 1][:24], 1]

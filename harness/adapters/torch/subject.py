@@ -18,7 +18,17 @@ from bptt.harness.adapters.objects import attribute, repeats_itself
 from bptt.harness.adapters.torch import parts
 from bptt.harness.adapters.torch.as_made import as_made, compiled_as_made, own_dtype
 from bptt.harness.adapters.torch.bound import held_by_class
-from bptt.harness.adapters.torch.build import OBVIOUS, OBVIOUS_ELSE, USUAL_N, USUAL_T, Recipe, one_line, recipe_of, size_attributes
+from bptt.harness.adapters.torch.build import (
+    OBVIOUS,
+    OBVIOUS_ELSE,
+    USUAL_N,
+    USUAL_T,
+    Recipe,
+    compiles,
+    one_line,
+    recipe_of,
+    size_attributes,
+)
 from bptt.harness.adapters.torch.combinations import combinations, varied
 from bptt.harness.adapters.torch.faces import Face, Soft, face_of, reset_of
 from bptt.harness.adapters.torch.form import Form, Slot, own_form, slots
@@ -137,6 +147,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
             ),
             *((f"training mode: {', '.join(acting)}",) if (acting := _other_in_training(module)) else ()),
             *_without_a_value(recipe.left_as_memory(D, H)),
+            *(("its compilation: what it compiles is run as it stands",) if compiles(recipe.make) else ()),
             *_more_than_one(implementation),
             *_results_beside(implementation, D, H),
         ),

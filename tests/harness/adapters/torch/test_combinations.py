@@ -133,3 +133,9 @@ def test_the_verdict_says_under_which_options() -> None:
     assert finding is not None
     assert finding.headline.startswith("ys with no option, packed, enforce_sorted=False differ from what its cell gives step by step")
     assert check(torch.nn.GRU(3, 4), select=["OPT310"], level="full", isolate=False).ok
+
+
+def test_a_class_that_keeps_torchs_forward_is_judged_with_packed_sequences() -> None:
+    run = check(OrderLost(3, 4), isolate=False, select=["LEN120"])
+    assert run["LEN120"].status == "failed"
+    assert check(torch.nn.GRU(3, 4), isolate=False, select=["LEN120"]).ok

@@ -1,0 +1,76 @@
+"""Modules as people hold them: parametrized, called before, compiled in a factory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import parametrizations
+
+import bptt
+from bptt.harness.adapters.torch.adapt import adapt
+from bptt.harness.run.runner import check
+
+
+def parametrized(of: Any) -> torch.nn.Module:
+    """It has been called, so that it holds a weight that was computed."""
+    torch.manual_seed(0)
+    module = torch.nn.GRU(3, 4)
+    of(module, "weight_hh_l0")
+    module(torch.randn(4, 2, 3))
+    return module.eval()
+
+
+@pytest.mark.parametrize("of", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_what_a_parametrization_makes_a_weight_of_has_the_gates_of_its_weight(of: Any) -> None:
+    module = parametrized(of)
+    run = check(module, isolate=False, level="smoke")
+    assert run.ok, run.text()
+    subject = adapt(module, "m")
+    assert subject is not None
+    params = subject.implementation.init(np.random.default_rng(0), 3, 4)
+    own = [name for name in params if "parametrizations" in name]
+    regions = subject.regions(params)
+    assert own and {r.gate for r in regions if r.tensor in own} == {"r", "z", "n"}
+
+
+class Remembers(torch.nn.Module):
+    """It keeps its last state, with the graph that made it."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = torch.nn.GRUCell(input_size, hidden_size)
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        h = self.cell(x, h)
+        self.seen = [h]
+        return h
+
+
+def test_what_a_call_has_left_in_a_module_is_copied_without_its_graph() -> None:
+    module = Remembers(3, 4)
+    module(torch.randn(2, 3), torch.zeros(2, 4))
+    held = module.seen[0]
+    run = check(module, isolate=False, level="smoke")
+    assert run.ok, run.text()
+    assert module.seen[0] is held and held.grad_fn is not None
+
+
+def compiled() -> Any:
+    return torch.compile(Remembers(3, 4), backend="eager")
+
+
+def compiled_of(input_size: int, hidden_size: int) -> Any:
+    return torch.compile(Remembers(input_size, hidden_size), backend="eager")
+
+
+@pytest.mark.thorough
+def test_what_a_factory_compiles_is_taken() -> None:
+    run = check(compiled, isolate=False, level="smoke")
+    assert run.ok and "1 graph compiled" in run.text(), run.text()
+    found = check(compiled_of, isolate=False, level="smoke")
+    assert found.ok and "its compilation: what it compiles is run as it stands" in found.text(), found.text()
+    assert "OptimizedModule" not in str(bptt.describe(compiled_of))
