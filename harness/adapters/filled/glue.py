@@ -26,6 +26,7 @@ from bptt.harness.adapters.reading.code.weights import Parameter, Slot, Step, li
 from bptt.harness.adapters.reading.passes.assumed import softmax
 from bptt.harness.adapters.reading.passes.clips import clip_lifted
 from bptt.harness.adapters.reading.passes.form import quiet
+from bptt.harness.adapters.reading.passes.guards import guard_lifted
 from bptt.harness.adapters.reading.passes.handing import drawn_alike
 from bptt.harness.adapters.reading.passes.results import before
 from bptt.harness.adapters.reading.passes.running import centred
@@ -43,6 +44,7 @@ __all__ = [
     "drawn_alike",
     "follow",
     "formed",
+    "guard_lifted",
     "holding",
     "like_shape",
     "quiet",

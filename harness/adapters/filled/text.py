@@ -93,6 +93,9 @@ def _init(forward: Forward) -> Iterator[str]:
     yield f"        {_letters(forward)}"
     yield f"        user = self.user = user_code(FILE{sizes})"
     if isinstance(owner, HandedOwner):
+        if owner.maker:
+            yield f"        own = {owner.maker}"
+            yield from (f"        own.{n} = {a}" for n, a in owner.given_sizes.items())
         if owner.recipe.startswith("{"):
             yield f"        shapes_of = {owner.recipe}"
         else:
@@ -107,7 +110,7 @@ def _init(forward: Forward) -> Iterator[str]:
             names = "made.items()" if by_key else f"zip({[p.name for p in forward.parameters]!r}, {made})"
             yield f"        shapes_of = {{n: np.shape(w) for n, w in {names}}}"
         yield "        params = {n: rng.uniform(-1, 1, shape) / np.sqrt(H) for n, shape in shapes_of.items()}"
-        yield "        self.made[shapes(params)] = user, D, H"
+        yield f"        self.made[shapes(params)] = {'own' if owner.maker else 'user'}, D, H"
     else:
         yield f"        cell = {owner.recipe or 'user  # TODO: make the object that holds the weights'}"
         yield "        params = {"
@@ -219,7 +222,8 @@ def _leaf(path: Path, result: str = "out") -> str:
 
 def _path_of(forward: Forward, method: str) -> str:
     """'forward', or 'LSTM.forward' of a class of static methods."""
-    return str(forward.owner.methods[method].__qualname__) if isinstance(forward.owner, HandedOwner) else method
+    of_module = isinstance(forward.owner, HandedOwner) and not forward.owner.maker
+    return str(forward.owner.methods[method].__qualname__) if of_module else method
 
 
 def _call(forward: Forward, method: str, arguments: Mapping[str, str]) -> str:
@@ -261,12 +265,17 @@ def _called(reading: Reading, method: str, call: str, result: str, left: str | N
         call = f"drawn_alike({dict(reading.forward.draws)!r}, {N}, cell, cell.{name}, lambda: {call})"
     call = f"{result} = {call}" if left is None else f"{result}, {left} = watched(cell.{name}, lambda: {call})"
     alone = reading.backward in (None, reading.forward.method)
-    if reading.clip is None or (method == reading.forward.method and not alone):
-        yield f"        {call}"
-    else:
+    lines = [call]
+    if reading.clip is not None and (method != reading.forward.method or alone):
         bound = "np.inf" if math.isinf(reading.clip) else repr(reading.clip)
-        yield f"        with clip_lifted(cell.{name}, {bound}):  # it cuts its gradients by design: judged without the cut"
-        yield f"            {call}"
+        lines = [f"with clip_lifted(cell.{name}, {bound}):  # it cuts its gradients by design: judged without the cut", f"    {call}"]
+    yield from _without_its_guard(reading, name, lines)
+
+
+def _without_its_guard(reading: Reading, name: str, lines: Sequence[str]) -> Iterator[str]:
+    if reading.unguarded:
+        yield f"        with guard_lifted(cell.{name}, True):  # its gradients know nothing of the guard against log(0)"
+    yield from (f"        {'    ' if reading.unguarded else ''}{line}" for line in lines)
 
 
 def _backward_call(reading: Reading, cotangents: Mapping[Path, str]) -> Iterator[str]:
@@ -364,7 +373,9 @@ def _network(reading: Reading) -> Iterator[str]:
     else:
         cotangents = {}
     yield from _backward_call(reading, cotangents)
-    if reading.loss is not None:
+    if reading.loss is not None and reading.loss[0] == "method":
+        yield from _without_its_guard(reading, _path_of(forward, reading.loss[1]), [f"loss = {_loss(reading)}"])
+    elif reading.loss is not None:
         yield f"        loss = {_loss(reading)}"
     yield from _gradients(reading)
     yield "        return loss, dparams"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import inspect
 import re
@@ -83,7 +84,15 @@ def _forward_alone(obj: object, spec: str, owners: Sequence[Owner], failures: Fa
             f"that is driven as its backward pass, wanted backward(dh[, dc]); to check the forward pass alone, call it otherwise, such as "
             f"_{name}"
         )
-    return _best_alone(obj, spec, owners, [n for n in methods if words.FORWARD.match(n)], failures)
+    fronts = [n for n in methods if words.FORWARD.match(n)]
+    try:
+        return _best_alone(obj, spec, owners, fronts, failures)
+    except NotUnderstoodError:
+        for front in fronts:
+            steps = [walk for o in owners if (walk := walked(o, front, None)) is not None]
+            with contextlib.suppress(NotUnderstoodError):
+                return _best_alone(obj, spec, steps, [front], failures)
+        raise
 
 
 def _best_alone(obj: object, spec: str, owners: Sequence[Owner], fronts: Sequence[str], failures: Failures) -> Subject:

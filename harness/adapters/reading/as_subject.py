@@ -12,6 +12,7 @@ import numpy as np
 
 from bptt.harness.adapters.objects import raised_at, repeats_itself, short_name, source_of
 from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.walk import goes_once
 from bptt.harness.adapters.reading.code.weights import Slot, accumulation, accumulation_words, complex_weights, read
 from bptt.harness.adapters.reading.drive import ReadLast, ReadLayer, ReadNetwork, ReadStep, final_place
 from bptt.harness.adapters.reading.passes import forward as forwards
@@ -62,6 +63,11 @@ def _updates(reading: Reading) -> tuple[str, ...]:
     called = {n for m in passes if m in methods for n in getattr(getattr(methods[m], "__code__", None), "co_names", ())}
     free = [n for n in methods if _CHANGES_WEIGHTS.match(n) and n not in passes and n not in called]
     return (f"what is made of its gradients: {', '.join(f'{n}()' for n in free)}",) if free else ()
+
+
+def _once(forward: Forward) -> tuple[str, ...]:
+    """That a cell of one step a call, which nothing makes forget, is new for each sequence."""
+    return ("a second sequence of one object: no method of it makes it forget the first",) if goes_once(forward.template) else ()
 
 
 def _not_finite(forward: Forward) -> tuple[str, ...]:
@@ -121,11 +127,12 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         implementation=implementation,
         undriven=(
             *_cut(reading),
+            *_once(forward),
             *_not_finite(forward),
             *_first_state(implementation),
             *(_trainers(forward) if alone else _updates(reading)),
         ),
-        second_call=over_time.second_call if over_time else None,
+        second_call=over_time.second_call if over_time and not goes_once(forward.template) else None,
         written_into=over_time.written_into if over_time else None,
         two_sequences=implementation.two_sequences if isinstance(implementation, ReadLayer) and implementation.says_not_stateful else None,
         like=getattr(obj, "like", None),

@@ -7,6 +7,7 @@ and others wrong, none is chosen.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -219,9 +220,15 @@ _ONE_COLUMN = re.compile(
 
 
 def _begins_with_one_column(reading: Reading) -> bool:
-    """Whether states of one column are where the author's sequences begin, and no batch is spoken of."""
-    module = getattr(reading.forward.owner.methods[reading.forward.method], "__module__", "")
-    return bool(_ONE_COLUMN.search(words.text_of(module))) and not words.speaks_of("batch", module)
+    """Whether states of one column are where the author's sequences begin, or inputs of one are what forward says it takes, and no batch is
+    spoken of."""
+    forward = reading.forward.owner.methods[reading.forward.method]
+    module = getattr(forward, "__module__", "")
+    said = any("D" in words.roles(name) for name in _SAID_COLUMN.findall(inspect.getdoc(forward) or ""))
+    return (said or bool(_ONE_COLUMN.search(words.text_of(module)))) and not words.speaks_of("batch", module)
+
+
+_SAID_COLUMN = re.compile(r"shape:? *\( *(\w+) *, *1 *\)")
 
 
 def _of_other_shapes(reading: Reading) -> list[str]:

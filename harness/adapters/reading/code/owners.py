@@ -357,16 +357,30 @@ def of_methods(owner: Owner, forward: str, back: str | None) -> Iterator[Owner]:
     if module is None:
         return
 
+    try:
+        sample = owner.make(np.random.default_rng(0), Sizes())
+    except Exception:  # a way to make it that is none: told by whoever reads it
+        return
+    letters = {n: next((r for r in words.roles(n) if r in "DHO"), "") for n in words.attributes_read(owner.methods.values())}
+    missing = {n: a for n, a in letters.items() if a and not hasattr(sample, n)}  # sizes that its training gives it
+
     def space(sizes: Sizes) -> Any:
         made = owner.make(np.random.default_rng(0), sizes)
-        for name in words.attributes_read(owner.methods.values()):
-            letter = next((r for r in words.roles(name) if r in "DHO"), None)
-            if letter is not None and not hasattr(made, name):  # a size that its training gives it
-                setattr(made, name, getattr(sizes, letter))
+        vars(made).update({n: getattr(sizes, a) for n, a in missing.items()})
         return made
 
     for found in of_arguments(module, owner.methods, forward, back, space):
-        yield replace(found, words=f"{owner.words}, {found.words}", recipe="", fixed=owner.fixed, unlikely=owner.unlikely + found.unlikely)
+        told, unlikely = f"{owner.words}, {found.words}", owner.unlikely + found.unlikely
+        recipe = found.recipe.replace("user.", "own.", 1).replace(f"own.{owner.name}.", "own.", 1)
+        yield replace(
+            cast(HandedOwner, found),
+            words=told,
+            recipe=recipe,
+            fixed=owner.fixed,
+            unlikely=unlikely,
+            maker=owner.recipe,
+            given_sizes=missing,
+        )
 
 
 def _namespace(module: types.ModuleType, sizes: Sizes) -> Namespace:
@@ -422,8 +436,20 @@ class Handed:
         return self.weights[name]
 
 
+def holder(root: Any) -> Any:
+    """What a call leaves its results on: an object that is handed its weights, or that has them."""
+    return root.functions if isinstance(root, Handed) and not isinstance(root.functions, Namespace) else root
+
+
 @dataclass(frozen=True)
 class HandedOwner(Owner):
+    """maker    the expression of the object whose methods they are handed to, "" where they are functions
+    given_sizes  sizes that are put on it: attribute -> letter
+    """
+
+    maker: str = ""
+    given_sizes: Mapping[str, str] = field(default_factory=dict)
+
     def function(self, root: Any, method: str) -> Any:
         return getattr(root.functions, method)
 

@@ -1,6 +1,8 @@
 """Cells that keep their own state: each forward(x) appends a step, each backward(dh) goes one step back in time.
 
-flush()        forward(x) -> h | (h, c), T times        backward(dh) -> dx, T times
+flush()        forward(x) -> h | (h, c), T times        backward(dh) -> dx, T times, where it has one
+
+One without a method that makes it forget goes through one sequence, as it was made.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import numpy as np
 from bptt.harness.adapters.objects import required
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes
-from bptt.harness.adapters.reading.code.owners import Owner
+from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner
 from bptt.harness.subject import Array
 
 
 class Walk:
     """One such cell as a layer over time, the steps along the first axis; all else is the cell's own.
 
-    named    its methods: one step forward, one step back, and the one that makes it forget
+    named    its methods: one step forward, one step back, and the one that makes it forget; "" for one that it has not
     """
 
     inner: Any
@@ -32,7 +34,7 @@ class Walk:
     def __getattr__(self, name: str) -> Any:
         if name in ("inner", "named") or name.startswith("__"):  # while a copy is made there is no cell yet
             raise AttributeError(name)
-        if name in self.named[:2]:
+        if name and name in self.named[:2]:
             return self._forward if name == self.named[0] else self._backward
         return getattr(self.inner, name)
 
@@ -41,16 +43,23 @@ class Walk:
 
     def _forward(self, *args: Array, **named: Array) -> Array:
         [xs] = [*args, *named.values()]
-        getattr(self.inner, self.named[2])()
+        if self.named[2]:
+            getattr(self.inner, self.named[2])()
         step = getattr(self.inner, self.named[0])
         names = words.returned(step)
         h = next((k for k, n in enumerate(names) if "c" not in words.roles(n)), 0)
         return np.stack([_items(step(x))[h] for x in xs])
 
-    def _backward(self, *args: Array, **named: Array) -> Array:
+    def _backward(self, *args: Array, **named: Array) -> Array | None:
         [dys] = [*args, *named.values()]
         step = getattr(self.inner, self.named[1])
-        return np.stack([_items(step(dy))[0] for dy in reversed(dys)][::-1])
+        back = [_items(step(dy))[0] for dy in reversed(dys)][::-1]
+        return None if all(each is None for each in back) else np.stack(back)
+
+
+def goes_once(root: Any) -> bool:
+    """Whether it is such a cell that nothing makes forget."""
+    return isinstance(root, Walk) and not root.named[2]
 
 
 def _items(result: Any) -> list[Any]:
@@ -58,11 +67,11 @@ def _items(result: Any) -> list[Any]:
 
 
 def walked(owner: Owner, forward: str, backward: str | None) -> Owner | None:
-    """`owner` with the cell as a layer, where it has what that takes: one argument each, and a method that forgets."""
-    forget = next((n for n, f in owner.methods.items() if words.RESET.match(n) and (required(f) or []) in ([], ["self"])), None)
-    if forget is None or backward is None or any(len(_inputs(owner.methods[n])) != 1 for n in (forward, backward)):
+    """`owner` with the cell as a layer, where it has what that takes: one argument each."""
+    forget = next((n for n, f in owner.methods.items() if words.RESET.match(n) and (required(f) or []) in ([], ["self"])), "")
+    if isinstance(owner, HandedOwner) or any(len(_inputs(owner.methods[n])) != 1 for n in (forward, backward) if n is not None):
         return None
-    named = (forward, backward, forget)
+    named = (forward, backward or "", forget)
 
     def make(rng: np.random.Generator, sizes: Sizes) -> Walk:
         return Walk(owner.make(rng, sizes), named)

@@ -396,7 +396,7 @@ def handed_from(functions: Mapping[str, Any], method: str) -> dict[str, str]:
 
 def stem(name: str) -> str:
     """What a gradient is of, by its name: 'da_next' -> 'a_next', 'grad_W' -> 'W', 'dLdh' -> 'h', 'W_f_d' -> 'W_f'; 'W_d' is left."""
-    of = r"^_?(d(L|J|E|loss|cost|err)_?((by|over|wrt)_?)?d_?|d(L|J|E)_?|grad(ient)?s?_?((wrt|of)_)?|delta_?|d_?|g_)(?=.)"
+    of = r"^_?(d(L|J|E|loss|cost|err)_?((by|over|wrt)_?)?d_?|d(L|J|E)_?|grad(ient)?s?_?((wrt|of)_)?|delta_?|diff_|d_?|g_)(?=.)"
     return re.sub(of, "", re.sub(r"_?(grads?|gradient)$|(?<=_[A-Za-z])_d$", "", name))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import Sizes, layout_of
 from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, Namespace, Owner, watched
+from bptt.harness.adapters.reading.code.walk import Walk
 from bptt.harness.adapters.reading.code.weights import Parameter, changed_states, draw, find_parameters, read
 from bptt.harness.adapters.reading.passes.form import (
     FORWARD_RAN,
@@ -173,15 +174,17 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
     return _best(found, limit)
 
 
-def _attributes(root: Any) -> dict[str, int]:
-    """What an object holds, by identity."""
-    return {} if isinstance(root, Handed | Namespace) else {n: id(v) for n, v in getattr(root, "__dict__", {}).items()}
+def _attributes(root: Any) -> dict[str, tuple[int, int]]:
+    """What an object holds, by identity, and how much is in it."""
+    held = vars(root.inner) if isinstance(root, Walk) else getattr(root, "__dict__", {})
+    sizes = {n: len(v) if isinstance(v, list | dict) else 0 for n, v in held.items()}
+    return {} if isinstance(root, Handed | Namespace) else {n: (id(v), sizes[n]) for n, v in held.items()}
 
 
 def weights_in(owner: Owner, root: Any) -> tuple[Parameter, ...]:
     """What may be a weight in a root; those that are called as states are, too: `_tried` drops those that a call changes."""
     kept = [p for p in find_parameters(root, {}, named_as_states=True) if p.slot[-1].key not in owner.unseen]
-    kept = [replace(p, name=owner.called.get(p.slot, p.name)) for p in kept]
+    kept = [replace(p, name=owner.called.get(p.slot, p.name.removeprefix("inner.") if isinstance(root, Walk) else p.name)) for p in kept]
     return tuple(p for p in kept if owner.among is None or str(p.slot[0].key) in owner.among)
 
 

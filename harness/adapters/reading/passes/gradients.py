@@ -218,7 +218,9 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
         return None
     stem = words.stem(name)
     if "." in name:
-        return next((f"p:{p.name}" for p in forward.parameters if p.name in (name, stem)), None)
+        exact = [p.name for p in forward.parameters if p.name in (name, stem)]
+        inner = [p.name for p in forward.parameters if p.name.endswith((f".{name}", f".{stem}"))]  # of a cell in the layer
+        return f"p:{exact[0]}" if exact else f"p:{inner[0]}" if len(inner) == 1 else None
     if stem == name:
         if one_call:
             return None
@@ -228,14 +230,14 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
         bare = parameter.name.rpartition(".")[2]
         if stem == bare or stem.lower().replace("_", "") == bare.lower().replace("_", ""):
             return f"p:{parameter.name}"
-    inner = ("h", "c") if forward.counts else ("x", "h", "c")  # whole numbers have no gradient
+    things = ("h", "c") if forward.counts else ("x", "h", "c")  # whole numbers have no gradient
     for argument, role in forward.roles.items():
-        if role in inner and (words.same(stem, argument) or stem == argument):
+        if role in things and (words.same(stem, argument) or stem == argument):
             return role
     alike = [p.name for p in forward.parameters if words.same(stem, p.name.rpartition(".")[2])]
     if len(alike) == 1:  # 'dWa_t' of '_Wa'
         return f"p:{alike[0]}"
-    for role in inner:
+    for role in things:
         if role in words.roles(stem) and (role == "x" or role in forward.states):
             return role
     return None

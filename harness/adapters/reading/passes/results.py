@@ -11,6 +11,7 @@ import numpy as np
 
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import LastStep, at, canonical, layout_of, unsqueezed
+from bptt.harness.adapters.reading.code.owners import holder
 from bptt.harness.adapters.reading.passes.form import Forward, Path
 from bptt.harness.subject import Array
 
@@ -82,8 +83,9 @@ def leaves_of(forward: Forward, root: Any, result: Any) -> dict[Path, str]:
         if layout is not None:
             found[path] = layout
     if result is None or not found:
-        before = set(vars(forward.template)) if hasattr(forward.template, "__dict__") else set()
-        for name, value in list(getattr(root, "__dict__", {}).items()):
+        blank = holder(forward.template)
+        before = set(vars(blank)) if hasattr(blank, "__dict__") else set()
+        for name, value in list(getattr(holder(root), "__dict__", {}).items()):
             if isinstance(value, types.FunctionType | types.ModuleType):
                 continue
             layout = layout_of(value, forward.sizes)
@@ -92,7 +94,7 @@ def leaves_of(forward: Forward, root: Any, result: Any) -> dict[Path, str]:
                 layout
                 and name not in known
                 and not words.COTANGENT.match(name)
-                and (name not in before or _differs(getattr(forward.template, name), value))
+                and (name not in before or _differs(getattr(blank, name), value))
             ):
                 found[("held", name)] = layout
     return found
@@ -146,7 +148,7 @@ def _walk(value: Any, path: Path, depth: int) -> Iterator[tuple[Path, Any]]:
 
 
 def value_at(root: Any, result: Any, path: Path) -> Any:
-    return at(result, path[1:]) if path[0] == "result" else getattr(root, path[1])
+    return at(result, path[1:]) if path[0] == "result" else getattr(holder(root), path[1])
 
 
 def names_of(forward: Forward, result: Any, leaves: Mapping[Path, str]) -> dict[Path, str]:

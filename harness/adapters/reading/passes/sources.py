@@ -111,6 +111,9 @@ def _choices(forward: Forward, method: str, name: str, items: Sequence[tuple[Pat
         many = len(stem) > 1 and stem.endswith("s") and not forward.is_step
         agreeing = {p for p in forward.leaves if _names_agree(stem, forward.names.get(p, "")) and (not many or forward.is_over_time(p))}
         agreeing |= {p for s, p in forward.finals.items() if forward.is_step and s in words.roles(stem)}
+        if not agreeing:  # d_all_outputs, beside func_out and step_outputs
+            ending = {p for p in forward.leaves if "_" in stem and forward.names.get(p, "").split("_")[-1] == stem.split("_")[-1]}
+            agreeing = ending if len(ending) == 1 else set()
         if not agreeing:  # what is returned itself comes before what is in a tuple beside it
             agreeing = {p for p in forward.leaves if len(p) == min(map(len, forward.leaves)) < max(map(len, forward.leaves))}
         for p, layout in forward.leaves.items():

@@ -195,3 +195,31 @@ def cell_forward(xt, a_prev, parameters):
     )
     [subject] = targets.load(file)
     assert subject.implementation.reading.forward.is_step
+
+
+def test_a_step_a_call_whose_state_is_under_a_name_of_its_own_is_a_layer(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """import numpy as np
+
+
+class Net:
+    def __init__(self, input_size, hidden_size, output_size):
+        self.__into = np.random.rand(hidden_size, input_size)
+        self.__over = np.random.rand(hidden_size, hidden_size)
+        self.__out = np.random.rand(output_size, hidden_size)
+        self.__current = np.zeros((hidden_size, 1))
+        self.__inputs, self.__outputs = [], []
+
+    def forward(self, data):
+        self.__inputs.append(data)
+        self.__current = np.tanh(np.matmul(self.__into, data) + np.matmul(self.__over, self.__current))
+        self.__outputs.append(np.matmul(self.__out, self.__current))
+        assert len(self.__outputs) == len(self.__inputs)
+        return self.__outputs[-1]
+""",
+    )
+    [subject] = targets.load(file)
+    assert "one step a call" in subject.implementation.reading.forward.owner.words
+    assert "causal" in subject.implementation.reading.forward.evidence
+    assert any("forget" in words for words in subject.undriven)
