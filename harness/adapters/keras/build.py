@@ -62,15 +62,25 @@ def over_sequences(made: object, spec: str, label: str) -> Layer:
     if isinstance(made, keras.layers.Bidirectional):
         if made.merge_mode is None:
             raise UsageError(f"{spec}: {label} has merge_mode None, which gives two outputs, wanted concat, sum, mul or ave")
-        for layer in (made.forward_layer, made.backward_layer, made):
-            _open(layer)
+        for layer in (made.forward_layer, made.backward_layer):
+            over_sequences(layer, spec, label)
+        _open(made)
         return made
     if isinstance(made, keras.layers.RNN):
+        axes = _axes(made)
+        if axes not in (None, 3):
+            raise UsageError(f"{spec}: {label} is over images, its inputs have {axes} axes, wanted a layer over sequences (N, T, D)")
         _open(made)
         return made
     if isinstance(made, keras.layers.Layer) and hasattr(made, "state_size"):
         return keras.layers.RNN(made, return_sequences=True, return_state=True)
     raise UsageError(f"{spec}: {label} is a {type(made).__name__}, wanted a recurrent Keras layer, or a cell with state_size")
+
+
+def _axes(layer: Layer) -> int | None:
+    """How many axes its inputs have, where it says so."""
+    said = layer.input_spec[0] if isinstance(layer.input_spec, list | tuple) and layer.input_spec else layer.input_spec
+    return None if said is None else said.ndim
 
 
 def wrapped(made: Layer) -> Layer:

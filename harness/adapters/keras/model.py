@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 
-from bptt.harness.adapters.frameworks import one_line, recipe_of
+from bptt.harness.adapters.frameworks import recipe_of
+from bptt.harness.adapters.keras.combinations import raised
 from bptt.harness.adapters.keras.layer import Layer, precision, python_random_seeded, renumbered
 from bptt.harness.adapters.objects import short_name, source_of
 from bptt.harness.adapters.torch import build as torch_build
@@ -148,7 +149,7 @@ def _looked(model: Model, D: int, spec: str, label: str) -> bool:
     try:
         returned = model(keras.ops.zeros((2, 3, D)), **quiet(model))
     except Exception as error:  # a first run is the user's code
-        raise UsageError(f"{spec}: {label} called with (2, 3, {D}) raised {one_line(error)}, wanted a model over sequences") from error
+        raise UsageError(f"{spec}: {label} called with (2, 3, {D}) raised {raised(error)}, wanted a model over sequences") from error
     outputs = list(returned) if isinstance(returned, list | tuple) else [returned]
     return not any(each.ndim == 3 for each in outputs)
 
@@ -173,12 +174,18 @@ def _way(obj: object, spec: str, args: Mapping[str, object] | None) -> _Way:
 
         values = tuple(_array(v.value) for v in obj.trainable_variables)
         return _Way(again, label, spec, D, max((_units(layer) for layer in recurrent_layers(obj)), default=1), values, rebuilt)
+    if inspect.isfunction(obj) and not inspect.signature(obj).parameters and not args and (own := obj()).built:
+        return replace(_way(own, spec, None), label=label)  # of sizes of its own
     recipe = recipe_of(obj, spec, args)
 
     def make(D: int, H: int, dtype: str | None) -> Model:
         with precision(dtype or keras.config.floatx()):
             made = recipe.build(D, H)
-            made(keras.ops.zeros((1, 2, D)))
+            try:
+                made(keras.ops.zeros((1, 2, D)))
+            except Exception as error:  # a first call is the user's code
+                wanted = f"a model over sequences (N, T, {D}), or an instance that has been called once"
+                raise UsageError(f"{spec}: {recipe.label} called with (1, 2, {D}) raised {raised(error)}, wanted {wanted}") from error
         return made
 
     return _Way(make, recipe.label, spec, recipe.D, recipe.H)

@@ -15,7 +15,7 @@ import torch
 from bptt.harness.adapters.frameworks import Recipe, one_line, recipe_of, unwrapped
 from bptt.harness.adapters.keras.as_made import as_made, built
 from bptt.harness.adapters.keras.build import LayerRecipe, copied, inside, over_sequences, wrapped
-from bptt.harness.adapters.keras.combinations import VARIED, combinations
+from bptt.harness.adapters.keras.combinations import VARIED, combinations, raised
 from bptt.harness.adapters.keras.layer import Layer, directions, layer_regions, output_width, own_value, state_tree, variable_names
 from bptt.harness.adapters.keras.model import is_model, model_subject_of
 from bptt.harness.adapters.objects import short_name, source_of
@@ -23,7 +23,7 @@ from bptt.harness.adapters.torch.form import Form, Tree, Width, pack, slots, unp
 from bptt.harness.adapters.torch.run import TorchModule
 from bptt.harness.adapters.torch.subject import PROBE_SIZES, _derivatives
 from bptt.harness.adapters.undriven import undriven
-from bptt.harness.errors import UsageError
+from bptt.harness.errors import BpttError, UsageError
 from bptt.harness.subject import Array, Arrays, AsMade, Detection, Region, Subject
 
 
@@ -60,7 +60,13 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         return model_subject_of(obj, spec, args, subject_of)
     recipe, D, H = _recipe(obj, spec, args)
     H = H if recipe.H is None else recipe.H
-    implementation, layer, forward_ad, derivatives = (_on_torch if backend == "torch" else _on_jax)(recipe, D, H)
+    try:
+        implementation, layer, forward_ad, derivatives = (_on_torch if backend == "torch" else _on_jax)(recipe, D, H)
+    except BpttError:
+        raise
+    except Exception as error:  # a first run is the user's code
+        wanted = "a layer over sequences (N, T, D), or a cell with states of rows"
+        raise UsageError(f"{spec}: a first run of {recipe.label} raised {raised(error)}, wanted {wanted}") from error
     inner = directions(layer)[0][1]
     cell, own = inner.cell, type(inner.cell).__module__.startswith("keras.")
     backwards = bool(inner.go_backwards)
@@ -216,6 +222,8 @@ def _name(layer: Layer, label: str, own: bool) -> str:
     words = [] if getattr(inner.cell, "reset_after", True) else ["reset before"]
     words += ["backwards"] if inner.go_backwards else []
     words += [] if getattr(inner.cell, "use_bias", True) else ["no bias"]
+    mode = getattr(layer, "merge_mode", "concat")
+    words += [] if mode == "concat" else [f"merged by {mode}"]
     wrapped = type(inner).__name__ if type(inner) is not keras.layers.RNN else f"RNN({type(inner.cell).__name__})"
     name = f"Bidirectional({wrapped})" if both else wrapped
     return f"keras.{name}" + (f"[{', '.join(words)}]" if words else "")

@@ -310,3 +310,41 @@ def test_cells_on_top_of_each_other_are_held_against_their_steps() -> None:
     right = masks_of(layers.RNN(cells, return_sequences=True))
     assert (right.status, right.finding.code) == ("passed", "CONTRACT")  # reset_state of a stateful one raises in Keras 3.15
     assert right.finding.headline.startswith("with stateful=True, no mask it raises AttributeError")
+
+
+def of_three() -> Any:
+    return keras.Sequential([keras.Input((None, 3)), layers.TimeDistributed(layers.Dense(4)), layers.GRU(5, return_sequences=True)])
+
+
+def test_a_function_that_makes_a_model_of_its_own_sizes_is_taken_at_these() -> None:
+    subject = adapt(of_three, "m")
+    assert subject is not None
+    assert (subject.name, subject.input_sizes) == ("of_three", (3,))
+
+
+class Multiplied(layers.Layer):  # type: ignore[misc]  # keras has no types
+    """A cell whose call raises: its weights are of other sizes."""
+
+    state_size = 4
+
+    def call(self, x: Any, states: Any, training: bool = False) -> Any:
+        return ops.matmul(x, ops.ones((2, 2))), states
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (lambda: layers.ConvLSTM1D(3, 3), "is over images, its inputs have 4 axes, wanted a layer over sequences"),
+        (lambda: layers.Bidirectional(layers.ConvLSTM1D(3, 3)), "is over images"),
+        (lambda: layers.RNN(Multiplied()), "a first run of .* raised RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        (lambda units=4: keras.Sequential([layers.GRU(units), layers.Reshape((7, 9))]), "called with .* raised"),
+    ],
+)
+def test_what_cannot_be_driven_is_refused_in_its_own_words(layer: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        adapt(layer, "m")
+
+
+def test_how_both_directions_are_merged_is_part_of_the_name() -> None:
+    subject = adapt(layers.Bidirectional(layers.GRU(4, return_sequences=True), merge_mode="mul"), "m")
+    assert subject is not None and subject.name == "keras.Bidirectional(GRU)[merged by mul]"
