@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters import operator
-from bptt.harness.adapters.functions import axes, numbers
-from bptt.harness.adapters.functions.arguments import arguments, said_complex, skipped, with_sequences
+from bptt.harness.adapters.functions import axes, documented, numbers
+from bptt.harness.adapters.functions.arguments import arguments, skipped, with_sequences
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.functions.implementation import (
     FINAL,
@@ -63,7 +63,7 @@ def torch_call(obj: object, args: Mapping[str, object] | None, device: Device) -
     """The call of a function over tensors; None for what is none."""
     if isinstance(obj, type) and is_torch(obj) and _is_autograd_function(obj):
         owner: Any = obj
-        return Call(owner.apply, arguments(owner.forward, skipped(owner), args), torch=True, positional=True, device=device)
+        return Call(owner.apply, arguments(owner.forward, skipped(owner), args, owner), torch=True, positional=True, device=device)
     if isinstance(obj, types.FunctionType) and is_of_torch(obj):
         found = arguments(obj, given=args)
         return Call(obj, found, torch=True, device=device) if any(a.kind in ("array", "state") for a in found) else None
@@ -187,14 +187,18 @@ def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | 
         framework=call.framework,
         detected=found,
         source=source_of(obj) or subject.source,
-        undriven=(*subject.undriven, *_left_out(call, made.layout), *_of_second_order(obj)),
+        undriven=(*subject.undriven, *_left_out(call, made), *_of_second_order(obj)),
     )
 
 
-def _left_out(call: Call, layout: Mapping[str, str]) -> tuple[str, ...]:
-    """Arrays that it may be given, and is not."""
-    names = [a.name for a in call.arguments if a.is_array and a.name not in layout]
-    return (f"call: {', '.join(names)}",) if names else ()
+def _left_out(call: Call, made: FunctionOperator) -> tuple[str, ...]:
+    """Arrays that it may be given, and is not, and gradients that nobody wants."""
+    names = [a.name for a in call.arguments if a.is_array and a.name not in made.layout]
+    constant = [a.name for a in call.arguments if f"gradient of {a.name}" in made.exempt]
+    return (
+        *((f"call: {', '.join(names)}",) if names else ()),
+        *((f"the gradient of {', '.join(constant)}, which its author calls constant",) if constant else ()),
+    )
 
 
 def _of_second_order(obj: object) -> tuple[str, ...]:
@@ -274,7 +278,7 @@ def _are_long(results: Sequence[Array]) -> bool:
 def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object) -> tuple[DifferentiatedByAutograd, list[Detection]]:
     dtype = dtypes[0]
     asked = [a for a in call.arguments if a.kind in ("state", "optional state")]
-    finals = [k for k, result in enumerate(shapes.results) if "T" not in result]
+    finals = [k for k, result in enumerate(shapes.results) if not any(re.match(r"T\b", word) for word in result)]
     layout = dict(shapes.layout)
     for a in asked:
         if a.name not in layout and (found := axes.with_state(call, shapes, a.name, [shapes.results[k] for k in finals], dtype)):
@@ -285,7 +289,9 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         if k in of:
             results.append(FINAL + of[k])
             continue
-        if result.count("T") > 1 or result.count("N") > 1:  # every step beside every step: no output of a recurrence
+        if (
+            result.count("T") > 1 or result.count("N") > 1 or any(re.match("T[-+]", word) for word in result)
+        ):  # every step beside every step: no output of a recurrence
             results.append(PASSED_OVER)
             continue
         outputs += 1
@@ -293,8 +299,11 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         layout[results[-1]] = result
     names = [a.name for a in call.arguments if a.is_array and a.name in layout]
     exempt = {"split": why} if (why := _uncarried(states, [a.name for a in asked if a.name in layout], results)) else {}
-    kinds = {n: numbers.kind_of(n) for n in names}
-    words = list(dict.fromkeys(w for v in layout.values() for w in v if w not in ("N", "T")))
+    exempt |= {f"gradient of {a.name}": "its author calls it a constant" for a in call.arguments if a.fixed and a.name in names}
+    truth = {a.name for a in call.arguments if a.truth}
+    kinds = {n: numbers.TRUTH if n in truth else numbers.kind_of(n) for n in names}
+    derived = axes.derived(layout)
+    words = list(dict.fromkeys(w for v in layout.values() for w in v if w not in ("N", "T", *derived)))
     made = DifferentiatedByAutograd(
         call,
         {k: " ".join(v) for k, v in layout.items()},
@@ -306,6 +315,7 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
         exempt,
         _chunks(call, obj),
         dtypes=dtypes,
+        derived=derived,
         finals={FINAL + name: " ".join(shapes.results[k]) for k, name in of.items() if shapes.results[k] != layout[name]},
     )
     if (multiple := _multiple(made, shapes.words["T"])) > 1:
@@ -314,6 +324,7 @@ def _made(call: Call, shapes: axes.Shapes, dtypes: tuple[str, ...], obj: object)
     made = replace(made, sizes={w: _values(made, w, lengths[0]) for w in words})
     made = _explained(made, lengths[0])
     made, facts = _tame(made, lengths)
+    made = replace(made, given=frozenset().union(*(_given_at(made, T) for T in lengths[:2])))
     made, in_complex = _in_complex(made, obj, lengths[0])
     facts += in_complex
     if call.claims:
@@ -371,7 +382,9 @@ def _explained(made: DifferentiatedByAutograd, T: int) -> DifferentiatedByAutogr
         except Exception:  # sizes that do not fit raise whatever they raise, and are a matter of the checks
             continue
         words = {**sizes, "T": T, "N": N}
-        unknown |= {name for name, value in outputs.items() if value.shape != tuple(words[w] for w in made.layout[name].split())}
+        unknown |= {
+            name for name, value in outputs.items() if value.shape != tuple(axes.extent(words, w) for w in made.layout[name].split())
+        }
     results = tuple(PASSED_OVER if name in unknown else name for name in made.results)
     if unknown and all(name == PASSED_OVER or name.startswith(FINAL) for name in results):
         raise UsageError(
@@ -434,6 +447,21 @@ def _is_steady(made: FunctionOperator, T: int) -> bool:
     return True
 
 
+def _given_at(made: DifferentiatedByAutograd, T: int) -> frozenset[str]:
+    """The arrays of which a gradient comes at this length."""
+    rng, sizes = np.random.default_rng(4), {w: v[0] for w, v in made.sizes.items()}
+    state, given = made.zero_state({}, 2, sizes), made.inputs(rng, {}, T, 2, sizes)
+    if not made.call.differentiates:
+        return frozenset()
+    try:
+        outputs, final, kept = made.run({}, given, state)
+        ones = [{name: np.ones_like(value) for name, value in some.items()} for some in (outputs, final)]
+        _, inputs, states = made.backward({}, given, state, ones[0], ones[1], kept)
+    except Exception:  # a backward that raises is a matter of the checks
+        return frozenset()
+    return frozenset({**inputs, **states, **{n: None for n, kind in made.kinds.items() if kind == numbers.TRUTH}})
+
+
 def _values(made: FunctionOperator, word: str, T: int) -> tuple[int, ...]:
     """Sizes that it takes for a word, the others as they are; the one that was found where each other one would be compiled anew."""
     if compiling(made.call.device):
@@ -480,12 +508,13 @@ def _in_complex(made: DifferentiatedByAutograd, obj: object, T: int) -> tuple[Di
     if not made.call.torch or made.call.wide or "float64" not in made.dtypes:
         return made, []
     own, beside = _source(obj), _source(sys.modules.get(str(getattr(obj, "__module__", ""))))
-    said = said_complex("\n".join(_words_in(own)), list(made.kinds))
+    said = documented.called("complex", "\n".join(_words_in(own)), list(made.kinds))
     if said:
         return _turned(made, said), [Detection("numbers", f"{', '.join(sorted(said))} complex, as its author says")]
     if not re.search(r"\bconj\b|\.conj|view_as_complex|torch\.complex|cfloat", own or beside):
         return made, []
-    ways = [_turned(made, some) for count in range(len(made.kinds), 0, -1) for some in itertools.combinations(made.kinds, count)]
+    free = [n for n, kind in made.kinds.items() if kind in numbers.IN_COMPLEX]
+    ways = [_turned(made, some) for count in range(len(free), 0, -1) for some in itertools.combinations(free, count)]
     slopes = [_off_its_slope(way, T) for way in ways]
     right = [way for way, off in zip(ways, slopes, strict=True) if off is not None and off < _SLOPE]
     wrong = [way for way, off in zip(ways, slopes, strict=True) if off is not None]
@@ -547,7 +576,7 @@ def _off_its_slope(made: DifferentiatedByAutograd, T: int) -> float | None:
 
 
 def _other_kinds(made: FunctionOperator) -> list[dict[str, str]]:
-    free = [n for n in made.kinds if n not in made.states and n not in ("q", "v")]
+    free = [n for n, kind in made.kinds.items() if n not in made.states and n not in ("q", "v") and kind != numbers.TRUTH]
     one = [{n: kind} for n in free for kind in numbers.others(n)]
     return one + [{**a, **b} for a, b in itertools.combinations(one, 2) if a.keys() != b.keys()]
 

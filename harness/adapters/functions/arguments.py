@@ -9,11 +9,13 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-_STATE = re.compile(r"init|(^|_)(state|carry|memory|hx|prev|last)s?($|_)|^(h|c|s|S|n|m)_?0$|^h_?prev|^past|^hidden$|(?-i:^[hsS]$)", re.I)
+from bptt.harness.adapters.functions import documented
+
+_STATE = re.compile(r"init|(^|_)(state|carry|memory|hx|prev|last)s?($|_)|^(h|c|s|S|n|m|x)_?0$|^h_?prev|^past|^hidden$|(?-i:^[hsS]$)", re.I)
 #: Names of states that sequences have as well.
 _EITHER = re.compile(r"^[hsS]$|^hidden$")
 _FINAL = re.compile(r"(output|return|want|keep).*(final|last|state)|(final|last)_states?$", re.I)
@@ -42,6 +44,8 @@ class Argument:
     value   what a flag or an option is given
     rank    how many axes the source says that it has, None where it says nothing
     said    their names, where they are written: "k, v: (B, T, C)"
+    truth   it is true or false at each place
+    fixed   its author calls it a constant
     """
 
     name: str
@@ -49,23 +53,30 @@ class Argument:
     value: object = None
     rank: int | None = None
     said: tuple[str, ...] = ()
+    truth: bool = False
+    fixed: bool = False
 
     @property
     def is_array(self) -> bool:
         return self.kind not in ("flag", "option")
 
 
-def arguments(function: Callable[..., Any], skip: int = 0, given: Mapping[str, object] | None = None) -> tuple[Argument, ...]:
-    """What each argument of a function is; the first `skip` of them (ctx) are left out.   given: values said by the user"""
+def arguments(
+    function: Callable[..., Any], skip: int = 0, given: Mapping[str, object] | None = None, owner: object = None
+) -> tuple[Argument, ...]:
+    """What each argument of a function is; the first `skip` of them (ctx) are left out.
+
+    given    values said by the user        owner    the class whose forward pass it is
+    """
     given = given or {}
-    parameters = list(inspect.signature(function).parameters.values())[skip:]
-    found = []
-    for p in parameters:
-        if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
-            continue
-        found.append(Argument(p.name, "option", given[p.name]) if p.name in given else _argument(p))
-    names = [a.name for a in found]
-    said = {**_in_unpackings(function, names), **_in_words(function, names)}
+    every = list(inspect.signature(function).parameters.values())[skip:]
+    parameters = [p for p in every if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    names, texts = [p.name for p in parameters], documented.texts_of(function, owner)
+    truth = documented.truth_values(function, names, texts)
+    found = [Argument(p.name, "option", given[p.name]) if p.name in given else _argument(p, p.name in truth) for p in parameters]
+    fixed = documented.constants(names, texts)
+    said = {**_in_unpackings(function, names), **documented.axes_of(function, names, texts)}
+    found = [replace(a, fixed=a.name in fixed) for a in found]
     return tuple(replace(a, rank=len(said[a.name]), said=said[a.name]) if a.is_array and a.name in said else a for a in found)
 
 
@@ -75,7 +86,9 @@ def with_sequences(found: tuple[Argument, ...]) -> tuple[Argument, ...]:
     return tuple(replace(a, kind=kinds.get(a.kind, a.kind)) if _EITHER.search(a.name) else a for a in found)
 
 
-def _argument(p: inspect.Parameter) -> Argument:
+def _argument(p: inspect.Parameter, truth: bool) -> Argument:
+    if truth and (p.default is p.empty or p.default is None):
+        return Argument(p.name, "array" if p.default is p.empty else "optional array", truth=True)
     said = "" if p.annotation is p.empty else str(p.annotation)
     tensor = "Tensor" in said or "ndarray" in said or "Array" in said
     number = not tensor and bool(re.search(r"\b(int|float|bool|str)\b", said))
@@ -166,60 +179,3 @@ def skipped(function_class: Any) -> int:
     """1 where `forward` of an autograd.Function takes ctx first, 0 where it has a `setup_context` of its own."""
     own = "setup_context" in vars(function_class)
     return 0 if own else 1
-
-
-_AXES = r"[\(\[]\s*((?:[A-Za-z_]\w*|\d+)(?:\s*[,x]\s*(?:[A-Za-z_]\w*|\d+))+)\s*,?\s*[\)\]]"
-_ONE_AXIS = r"[\(\[]\s*(?-i:([A-Z]))\s*,?\s*[\)\]]"
-
-
-#: `w, u: (C,); k, v of shape (B, T, C)`.
-_SEVERAL = re.compile(
-    r"(\w+(?:\s*(?:,|\band\b)\s*\w+)*)\s*(?::[^\n;()\[\]]{0,40}?|\bof shape\b)\s*"
-    r"[\(\[]\s*((?:\w+\s*,\s*)*\w+)\s*,?\s*[\)\]]"
-)
-
-
-def _in_words(function: Callable[..., Any], names: list[str]) -> dict[str, tuple[str, ...]]:
-    """`q: queries of shape [B, T, H, K]` in the documentation, `q,  # (B, T, H, K)` in the signature, and `q, k: (B, T, H, K)`."""
-    try:
-        source = inspect.getsource(inspect.unwrap(function))
-    except (OSError, TypeError):
-        source = ""
-    found: dict[str, tuple[str, ...]] = {}
-    comments = "\n".join(line.partition("#")[2] for line in source.splitlines())
-    for text in (comments, function.__doc__ or ""):
-        for several in _SEVERAL.finditer(text):
-            found |= {name: _words(several[2]) for name in re.split(r"\s*,\s*|\s+and\s+", several[1]) if name in names}
-    for name in names:
-        documented = rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*?(?:\n(?!\s*\w+\s*[:(])[^\n]*?)?{_AXES}"
-        match = re.search(documented, function.__doc__ or "") or re.search(rf"\b{re.escape(name)}\b[^\n#]*#[^\n]*?{_AXES}", source)
-        if (
-            match is None
-            and name not in found
-            and re.search(rf"(?m)^\W*`*{re.escape(name)}`*\b[^\n]*\n?[^\n]*?\bshape\b\W*{_ONE_AXIS}", function.__doc__ or "")
-        ):
-            found[name] = ("",)
-        elif match and name not in found:
-            found[name] = _words(match.group(1))
-    return found
-
-
-def said_complex(text: str, names: Sequence[str]) -> frozenset[str]:
-    """The arguments that words call complex: 'u (T, N) complex, dt (T,)', 'lam, b: complex of shape (H,)'."""
-    found: set[str] = set()
-    for line in text.splitlines() if names else ():
-        parts = re.split(rf"\b(?=(?:{'|'.join(map(re.escape, names))})\b\s*(?:[:(,\[]|and\b|complex\b))", line)
-        waiting: list[str] = []
-        for part in parts[1:]:
-            name = next(n for n in names if re.match(rf"{re.escape(n)}\b", part))
-            waiting.append(name)
-            rest = part[len(name) :]
-            if re.search(r"\bcomplex", rest):
-                found |= set(waiting)
-            if not re.fullmatch(r"\s*(,|and)?\s*", rest):
-                waiting = []
-    return frozenset(found)
-
-
-def _words(axes: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (axes.split(",") if "," in axes else re.split("x", axes)))

@@ -27,6 +27,7 @@ _PRIMES = {"P": 2, "Q": 5, "R": 3, "K": 7, "V": 11, "S": 13, "I": 1}
 _POWERS = {"P": 2, "Q": 64, "R": 4, "K": 16, "V": 32, "S": 8, "I": 1}
 _TURNED = {"P": 2, "Q": 4, "R": 64, "K": 16, "V": 32, "S": 8, "I": 1}
 _LONGEST = 256
+_FEATURES = "KVS"
 #: Numbers are taken smaller where a function overflows.
 _SIZES = (1.0, 0.3, 0.1, 0.03)
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
@@ -210,7 +211,10 @@ def _written(chosen: Sequence[Argument]) -> Layout | None:
     longest = max((a.said for a in chosen), key=len)
     spare = iter("KVS")
     words = {**dict.fromkeys(("1",), "I"), **dict(zip(longest[:-1], "PQR", strict=False))}
-    for word in (longest[-1], *(w for a in chosen for w in a.said)):
+    every = list(dict.fromkeys((longest[-1], *(w for a in chosen for w in a.said))))
+    for word in sorted(every, key=lambda word: _LONGER.fullmatch(word) is not None):
+        if word not in words and (longer := _LONGER.fullmatch(word)) and longer[1] in words:
+            words[word] = words[longer[1]] + longer[2]
         if word not in words and (words.setdefault(word, next(spare, "")) == ""):
             return None
     layout = {a.name: tuple(words[w] for w in a.said) for a in chosen}
@@ -275,7 +279,8 @@ def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str, touc
         found = call.results(drawn(call.arguments, layout, words, dtype), touched)
     except Exception as error:  # shapes that do not fit raise whatever they raise
         return None, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    sizes = {size: word for word, size in words.items()}
+    shorter = {words[w] - 1: f"{w}-1" for w in _FEATURES}
+    sizes = shorter | {extent(words, w): w for axes in layout.values() for w in axes} | {size: word for word, size in words.items()}
     results = tuple(tuple(sizes.get(n, "?") for n in value.shape) for value in found)
     if not found:
         raise NoResults
@@ -315,9 +320,26 @@ def drawn(
     for a in arguments:
         if a.is_array:
             axes = layout.get(a.name)
-            shape = None if axes is None else tuple(words[w] for w in axes)
-            given[a.name] = None if shape is None else (size * numbers.first(a.name)(rng, shape)).astype(dtype)
+            shape = None if axes is None else tuple(extent(words, w) for w in axes)
+            kind = numbers.TRUTH if a.truth else numbers.kind_of(a.name)
+            given[a.name] = None if shape is None else (numbers.KINDS[kind](rng, shape) * (1.0 if a.truth else size)).astype(dtype)
     return given
+
+
+#: An axis that is as many longer or shorter than another: W-1.
+_LONGER = re.compile(r"([A-Za-z_]\w*)([-+]\d+)")
+
+
+def extent(words: Mapping[str, int], word: str) -> int:
+    """The size of an axis, also of one that is as many longer or shorter than another."""
+    longer = _LONGER.fullmatch(word)
+    return words[word] if longer is None else words[longer[1]] + int(longer[2])
+
+
+def derived(layout: Mapping[str, Axes]) -> dict[str, str]:
+    """{"K-1": "K - 1"}, of the axes that are as many longer or shorter than another."""
+    found = {w: _LONGER.fullmatch(w) for axes in layout.values() for w in axes}
+    return {w: f"{m[1]} {m[2][0]} {m[2][1:]}" for w, m in found.items() if m is not None}
 
 
 @dataclass(frozen=True)
@@ -365,7 +387,7 @@ def _kind(call: Call, shapes: Shapes, given: Mapping[str, Array | None], there: 
     """'apart', 'causal', 'reverse', 'mixed', or 'absent' from results or arrays."""
     if not any(word in axes for axes in shapes.results):
         return "absent"
-    last = shapes.words[word] - 1
+    last = extent(shapes.words, word) - 1
     first_reach, last_reach = (_reach(call, shapes, given, there, word, place, size) for place in (0, last))
     if first_reach is None or last_reach is None:
         return "mixed"
@@ -409,7 +431,7 @@ def renamed(shapes: Shapes, names: Mapping[str, str]) -> Shapes:
     """The same with the words by their names."""
 
     def of(axes: Axes) -> Axes:
-        return tuple(names.get(w, w) for w in axes)
+        return tuple(_LONGER.sub(lambda m: names.get(m[1], m[1]) + m[2], w) if _LONGER.fullmatch(w) else names.get(w, w) for w in axes)
 
     layout = {name: of(axes) for name, axes in shapes.layout.items()}
     words = {names.get(w, w): size for w, size in shapes.words.items()}
@@ -423,7 +445,7 @@ def with_state(call: Call, shapes: Shapes, name: str, finals: Sequence[Axes], dt
     guesses: list[Axes] = [*finals, *(axes for n in (4, 3, 2, 1) for axes in itertools.permutations(known, n))]
     without = call.results(given)
     for axes in dict.fromkeys(guesses):
-        value = np.random.default_rng(2).normal(size=tuple(shapes.words[w] for w in axes)).astype(dtype)
+        value = np.random.default_rng(2).normal(size=tuple(extent(shapes.words, w) for w in axes)).astype(dtype)
         try:
             found = call.results({**given, name: value})
         except Exception:  # shapes that do not fit raise whatever they raise

@@ -112,7 +112,8 @@ class Call:
             yield
 
     def _tensors(self, arrays: Mapping[str, Array | None], gradients: bool) -> dict[str, Any]:
-        given = {name: None if value is None else self._tensor(value) for name, value in arrays.items()}
+        truth = {a.name for a in self.arguments if a.truth}
+        given = {k: None if v is None else self._tensor(v.real > 0.5 if k in truth else v) for k, v in arrays.items()}
         if not gradients:
             return given
         return {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.functions import numbers
+from bptt.harness.adapters.functions.axes import extent
 from bptt.harness.adapters.functions.calling import Call, Kept
 from bptt.harness.adapters.functions.carried import Watched
 from bptt.harness.subject import Array, Arrays
@@ -22,7 +23,7 @@ PASSED_OVER = ""
 
 @dataclass(frozen=True)
 class FunctionOperator:
-    """layout, sizes, optional, exempt, chunks, multiple, dtypes, direction   as an operator says them (harness/subject.py)
+    """layout, sizes, derived, optional, exempt, chunks, multiple, dtypes, direction   as an operator says them (harness/subject.py)
 
     kinds     {array: which random numbers it takes}
     states    arguments that are initial states, each with a final one among the results
@@ -43,6 +44,7 @@ class FunctionOperator:
     dtypes: tuple[str, ...] = ("float64", "float32")
     direction: str = "forward"
     finals: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inputs_of_call(self) -> list[str]:
@@ -76,12 +78,14 @@ class FunctionOperator:
         return value.reshape([sizes[word] for word in self.layout[name.removeprefix(FINAL)].split()])
 
     def _shape(self, name: str, words: Mapping[str, int]) -> tuple[int, ...]:
-        return tuple(words[w] for w in self.layout[name].split())
+        return tuple(extent(words, w) for w in self.layout[name].split())
 
 
 @dataclass(frozen=True)
 class Differentiated(FunctionOperator):
-    """The same with the gradients that its call has."""
+    """The same with the gradients that its call has.   given: arrays of which one came where it was tried; where none comes it is zero"""
+
+    given: frozenset[str] = frozenset()
 
     def backward(
         self, params: Arrays, inputs: Arrays, state: Arrays, doutputs: Arrays, dfinal: Arrays, tape: Kept | None = None
@@ -89,6 +93,7 @@ class Differentiated(FunctionOperator):
         kept: Any = tape if tape is not None else self.run(params, inputs, state)[2]
         named = {**doutputs, **{FINAL + name: v for name, v in dfinal.items()}}
         found = self.call.gradients(kept, [named.get(name) for name in self.results])
+        found |= {k: np.zeros_like(v) for k, v in (*inputs.items(), *state.items()) if v is not None and k in self.given and k not in found}
         return {}, {k: g for k, g in found.items() if k in inputs}, {k: g for k, g in found.items() if k in state}
 
 

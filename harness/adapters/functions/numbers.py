@@ -34,6 +34,13 @@ def length_one(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.asarray(value / np.sqrt(np.sum(value**2, axis=-1, keepdims=True) + 1e-6)) if shape else value
 
 
+def true_or_false(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """1 where it is true, at one place of four; at the first place in any case, so that it changes something."""
+    value = np.asarray(rng.random(size=shape) < 0.25, np.float64)
+    value.reshape(-1)[:1] = 1.0
+    return value
+
+
 def _turned(size: Draw) -> Draw:
     """A complex number of that size in each direction."""
     return lambda rng, shape: np.asarray(size(rng, shape) * np.exp(1j * rng.uniform(-np.pi, np.pi, size=shape)))
@@ -53,7 +60,10 @@ KINDS: dict[str, Draw] = {
 }
 #: Kinds in complex numbers, whose recurrence grows as little.
 IN_COMPLEX = {kind: f"complex, {'below 1 in size' if kind == 'between 0 and 1' else 'real part ' + kind}" for kind in KINDS}
-KINDS |= {IN_COMPLEX[kind]: (_turned if kind == "between 0 and 1" else _beside)(draw) for kind, draw in list(KINDS.items())}
+#: The kind of arrays that are true or false.
+TRUTH = "true or false"
+KINDS |= {named: (_turned if kind == "between 0 and 1" else _beside)(KINDS[kind]) for kind, named in IN_COMPLEX.items()}
+KINDS |= {TRUTH: true_or_false}
 _BY_NAME = (
     (re.compile(r"log.*(a|f|g|w|decay|alpha|gate)|^g[kvq]?$|^lf$|(?-i:^A$)|_log$", re.I), "below zero"),
     (re.compile(r"^(beta|alpha|decay|decays|gates?|forget\w*|a|f|z|gamma|lam|lambd\w*|coeffs?|forget)$", re.I), "between 0 and 1"),
@@ -64,10 +74,6 @@ _BY_NAME = (
 
 def kind_of(name: str) -> str:
     return next((kind for pattern, kind in _BY_NAME if pattern.search(name)), "normal")
-
-
-def first(name: str) -> Draw:
-    return KINDS[kind_of(name)]
 
 
 def others(name: str) -> list[str]:

@@ -338,7 +338,8 @@ def the_gradient_of_every_array_is_given(context: CheckContext, case: Case) -> I
     found = plan.out(context, at)
     v = calls.cotangents(subject, case, found)[0]
     given = calls.backward(subject, at, v.outputs, v.final, found.tape)
-    missing = [k for k, x in at.arrays.items() if x.dtype.kind in "fc" and x.size and k not in given]
+    constant = calls.spoken(subject).exempt
+    missing = [k for k, x in at.arrays.items() if x.dtype.kind in "fc" and x.size and k not in given and f"gradient of {k}" not in constant]
     if subject.framework == "torch":  # to autograd no gradient means one of zero
         for name in missing:
             moved = plan.out(context, at.with_arrays({name: at.arrays[name] * 1.1 + np.asarray(0.01, at.arrays[name].dtype)}))

@@ -101,7 +101,10 @@ def sums_over_time_keep_the_digits_of_their_inputs(context: CheckContext, case: 
         raise NotApplicable(f"{dtype}: {error}") from error
     right, rng = results_and_gradients(subject, at, v), generator(case, "units")
     moved = [results_and_gradients(subject, _nudged(at, dtype, rng), v) for _ in range(3)]
-    for name in (k for k in sums if k in here and k in right):
+    shared = [k for k in sums if k in here and k in right]
+    if not shared:
+        raise NotApplicable("its backward gives no gradient of an array that is shared by all steps")
+    for name in shared:
         size = float(np.linalg.norm(right[name])) or 1.0
         lost = float(np.linalg.norm(here[name] - right[name])) / size
         inputs = max(float(np.linalg.norm(m[name] - right[name])) / size for m in moved)
@@ -110,6 +113,8 @@ def sums_over_time_keep_the_digits_of_their_inputs(context: CheckContext, case: 
         said = (
             f"dL/d{name}, a sum over T, is off by {lost:.1%} in {dtype} at T={case.T}, where moving its inputs by a unit makes "
             f"{inputs:.2%}: it is kept in {dtype}{own}, and terms smaller than a unit of the sum so far are lost"
+            if np.isfinite(lost)
+            else f"dL/d{name} is not finite in {dtype} at T={case.T}, where it is in float64"
         )
         yield Evidence(
             fine, said, "PRECISION_LOSS", "error" if fine or own else "warning", where=Where(tensor=name), relative_error=lost, noise=inputs

@@ -10,7 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from bptt.harness.adapters.functions import adapt, axes
-from bptt.harness.adapters.functions.arguments import said_complex
+from bptt.harness.adapters.functions.documented import called
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.adapters.triton import COMPILED
 from bptt.harness.errors import UsageError
@@ -211,7 +211,7 @@ def test_arrays_that_their_author_calls_complex_are_complex() -> None:
     ],
 )
 def test_words_say_which_arrays_are_complex(words: str, complex_ones: set[str]) -> None:
-    assert said_complex(words, ["u", "lam", "b"]) == complex_ones
+    assert called("complex", words, ["u", "lam", "b"]) == complex_ones
 
 
 def test_a_function_is_held_against_its_slow_form_beside_it() -> None:
