@@ -2,6 +2,7 @@
 
 In the order in which a function goes through it:
 
+    documented  what is written of them: axes, truth values, constants, complex numbers
     arguments   which arguments are arrays, initial states, flags and options, and how many axes the source says that they have
     wide        a function that computes in float32 whatever it is given, run in float64
     rounding    a function as it would be in a shorter type: every operation rounded

@@ -10,8 +10,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from bptt.harness.adapters.functions import adapt, axes
-from bptt.harness.adapters.functions.documented import called
 from bptt.harness.adapters.functions.calling import Call
+from bptt.harness.adapters.functions.documented import called
 from bptt.harness.adapters.triton import COMPILED
 from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import RunHandle, check
