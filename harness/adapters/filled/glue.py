@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.adapters.reading.code.layout import at, at_the_end, canonical, formed
+from bptt.harness.adapters.reading.code.making import built
 from bptt.harness.adapters.reading.code.owners import Namespace, called, follow, watched
 from bptt.harness.adapters.reading.code.source import module_at
 from bptt.harness.adapters.reading.code.walk import Walk
@@ -37,6 +38,7 @@ __all__ = [
     "at",
     "at_the_end",
     "before",
+    "built",
     "called",
     "canonical",
     "centred",

@@ -64,9 +64,12 @@ def adapt(obj: object, spec: str, args: Mapping[str, object] | None) -> Subject 
             alone = _best_alone(obj, spec, owners, list(dict.fromkeys(f for f, _ in pairs)), failures)
             return replace(alone, undriven=(*alone.undriven, *undriven))
         steps = [(walk, f, b) for o, f, b in tries if (walk := walked(o, f, b)) is not None]
-        if refused.forward is not None or not steps:
+        if not steps or (refused.forward is not None and "causal" in refused.forward.evidence):
             raise
-        return _subject_of(obj, spec, steps, failures)
+        try:
+            return _subject_of(obj, spec, steps, failures)
+        except NotUnderstoodError as error:
+            raise (error if refused.forward is None else refused) from error
 
 
 def _is_other_direction(owners: Sequence[Owner], front: str, back: str | None, failures: Failures) -> bool:

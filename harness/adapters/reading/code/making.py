@@ -8,7 +8,7 @@ import itertools
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -55,7 +55,7 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
             continue
         owner = Owner(
             short_name(obj), f"constructed as {short_name(obj)}({said})", partial(_construct, obj, values), methods,
-            given=given, fixed=fixed | one, truncation=truncation, unlikely=k, recipe=f"user.{short_name(obj)}({_code_of(values)})",
+            given=given, fixed=fixed | one, truncation=truncation, unlikely=k, recipe=_recipe(obj, values),
         )  # fmt: skip
         yield owner
         if (joined := {n for n, v in values.items() if isinstance(v, Letter) and v.letter == "D"}) and {"D", "H"} <= sized:
@@ -66,7 +66,7 @@ def of_class(obj: Any, args: Mapping[str, object] | None) -> Iterator[Owner]:
 
 def _of_both(obj: Any, owner: Owner, values: Mapping[str, Any]) -> Owner:
     """`owner` whose number of inputs is that of [h, x] together."""
-    told, recipe = f"constructed as {short_name(obj)}({_said(values)})", f"user.{short_name(obj)}({_code_of(values)})"
+    told, recipe = f"constructed as {short_name(obj)}({_said(values)})", _recipe(obj, values)
     return replace(owner, words=told, make=partial(_construct, obj, values), unlikely=owner.unlikely + 1, recipe=recipe)
 
 
@@ -231,6 +231,8 @@ def _otherwise(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if lists := [n for n, v in plan.items() if isinstance(v, things.Thing) and v.make is things.vocabulary]:
         yield dict.fromkeys(lists, Letter("D"))
     of = {letter: [n for n, v in plan.items() if v == Letter(letter)] for letter in "DH"}
+    if shapes := [n for n in of["D"] if n.endswith("shape")]:
+        yield dict.fromkeys(shapes, things.named("shape"))
     if of["H"] and len(of["D"]) > 1 and (vectors := [n for n in of["D"] if _VECTORS.search(n)]) and len(vectors) < len(of["D"]):
         yield dict.fromkeys(vectors, Letter("H"))
     if layers := [n for n in of["H"] if re.search(r"(sizes|dims|layers|units|nodes|neurons)$", n)]:
@@ -241,15 +243,22 @@ _VECTORS = re.compile(r"vec|emb|word_?dim", re.I)
 
 
 def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
-    return seeded(rng, lambda: _built(_made_of(cls, values, sizes)))
+    return seeded(rng, lambda: built(lambda: _made_of(cls, values, sizes)))
 
 
-def _built(obj: Any) -> Any:
-    """`obj`, which a method of its own has given its weights where it was made without any."""
-    if next(arrays_in(obj), None) is None:
-        make = next((n for n, f in methods_of(type(obj)).items() if words.BUILD.match(n) and words.arguments(f)[0] in ([], ["self"])), None)
-        if make is not None:
-            getattr(obj, make)()
+def built(make: Callable[[], Any]) -> Any:
+    """What is made, which a method of its own has given its weights where it was made without any."""
+    obj = make()
+    if next(arrays_in(obj), None) is not None:
+        return obj
+    for name, function in methods_of(type(obj)).items():
+        needed = [n for n in words.arguments(function)[0] if n != "self"]
+        if words.BUILD.match(name) and all(map(things.OPTIMISER.match, needed)):
+            try:
+                getattr(obj, name)(*(things.Descent() for _ in needed))
+            except Exception:  # what its first forward tells it may be wanted before
+                return make()
+            return obj
     return obj
 
 
@@ -275,8 +284,14 @@ def _sized_class(
 
         where = "".join(f", {n}={a}" for n, a in names.items()) + "".join(f", {a}={n} as it stands" for a, n in fixed.items())
         told = f"constructed as {short_name(cls)}({said}){where}"
-        recipe = f"user.{short_name(cls)}({_code_of(values)})"
+        recipe = _recipe(cls, values)
         yield Owner(short_name(cls), told, make, methods, fixed=fixed, truncation=truncation, unlikely=k + more, recipe=recipe, names=names)
+
+
+def _recipe(cls: Any, values: Mapping[str, Any]) -> str:
+    """The expression that makes an object, and has it make its weights where a method of its own does."""
+    call = f"user.{short_name(cls)}({_code_of(values)})"
+    return f"built(lambda: {call})" if any(map(words.BUILD.match, methods_of(cls))) else call
 
 
 def _said(values: Mapping[str, Any]) -> str:

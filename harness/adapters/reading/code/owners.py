@@ -24,7 +24,7 @@ from bptt.harness.adapters.objects import raised_at
 from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.reading.code.layout import Sizes
 from bptt.harness.adapters.reading.code.sizings import shapes_of, sizings
-from bptt.harness.adapters.reading.code.things import Letter
+from bptt.harness.adapters.reading.code.things import Descent, Letter
 from bptt.harness.adapters.reading.code.weights import Slot, seeded
 from bptt.harness.subject import Array
 
@@ -198,6 +198,8 @@ def _follow(space: dict[str, Any], T: int, N: int, rate: float) -> None:
             space[name] = T if role == ("T",) else N
         elif isinstance(value, float) and words.roles(name)[:1] == ("rate",):
             space[name] = rate
+        elif isinstance(value, Descent):
+            value.learning_rate = rate
 
 
 class Namespace:

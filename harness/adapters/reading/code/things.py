@@ -48,6 +48,19 @@ class Thing:
         return self.said
 
 
+class Descent:
+    """An optimiser of the kind that a layer is given to change its own weights with: by the rate times the gradient."""
+
+    learning_rate = 0.125
+
+    def update(self, w: Any, gradient: Any, *_: Any) -> Any:
+        return w - self.learning_rate * gradient
+
+    __call__ = update
+
+
+OPTIMISER = re.compile(r"^(optimi[sz]er|opt)$", re.I)
+
 GENERATOR = Thing("np.random.default_rng(0)", lambda z: np.random.default_rng(0))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.layout import at, canonical, layout_of
 from bptt.harness.adapters.reading.code.owners import Handed, HandedOwner, fields_of
+from bptt.harness.adapters.reading.code.things import Descent
 from bptt.harness.adapters.reading.code.weights import (
     Parameter,
     Slot,
@@ -166,7 +167,8 @@ def _differs(value: Any, weight: Array) -> bool:
 
 def _holds_rate(root: Any) -> bool:
     holder = root.functions if isinstance(root, Handed) else root
-    return any(isinstance(v, float) and words.roles(n)[:1] == ("rate",) for n, v in getattr(holder, "__dict__", {}).items())
+    held = getattr(holder, "__dict__", {}).items()
+    return any(isinstance(v, Descent) or (isinstance(v, float) and words.roles(n)[:1] == ("rate",)) for n, v in held)
 
 
 def _reads_a_rate(methods: Mapping[str, Any], name: str) -> bool:
