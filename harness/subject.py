@@ -92,6 +92,8 @@ class Detection:
     why: str
 
 
+#: Why a layer of attention is given its input three times: what it may read is for its user to say.
+ITSELF = "the input again: it attends to itself"
 #: What is detected of a module that predicts symbols: no output may read a later input.
 LANGUAGE_MODEL = "language model"
 #: What is detected of code that draws as it runs: what a mask drops has no effect.

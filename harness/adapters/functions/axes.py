@@ -243,7 +243,11 @@ def _candidates(a: Argument, lead: str, between: bool) -> list[Axes]:
     return [axes for axes in every if a.rank is None or len(axes) == a.rank]
 
 
+_OF_A_MATRIX = re.compile(r"(?<=^[A-DX])_?(mat|mats|matrix|seq|ssm|skip|log|param|t|s)$")
+
+
 def _of_array(name: str, lead: str, between: bool) -> list[Axes]:
+    name = _OF_A_MATRIX.sub("", name)  # 'B_mat' is B
     P = tuple(lead)
     if between:
         sequences: list[Axes] = [(P[0], f, P[1]) for f in ("K", "S")] + [P]

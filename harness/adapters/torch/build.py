@@ -78,7 +78,7 @@ OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first":
 
 #: Any other size: as wide as an embedding, since many have to be equal.
 _A_COUNT = re.compile(r"(_|^)(steps|len|length|iterations|heads|depth|blocks|order|rank)$", re.I)
-_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape|vocab|classes|labels|neurons|nodes)$|^(n|num)_", re.I)
+_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape|vocab|classes|labels|neurons|nodes)(_|$)|^(n|num)_", re.I)
 
 
 _A_FLAG = re.compile(r"^(use|is|has|with|enable)_|(_|^)(cuda|gpu|flag|bidirectional|bi|peephole|layer_?norm)$", re.I)

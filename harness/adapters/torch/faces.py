@@ -27,7 +27,7 @@ from typing import Any, Literal
 import torch
 from torch.overrides import TorchFunctionMode
 
-from bptt.harness.subject import Detection
+from bptt.harness.subject import ITSELF, Detection
 
 _STATES = frozenset(
     ("h", "hx", "state", "hidden", "h_prev", "prev_h", "hidden_state", "prev_state", "states", "carry", "s", "h0", "h_0", "prev", "hprev")
@@ -36,6 +36,7 @@ _INPUTS = frozenset(("x", "input", "inputs", "xs", "x_t", "xt", "seq", "src", "x
 _LENGTHS = re.compile(r"([a-z]+_)*(lengths|lens)|seq_len")
 _SIZES = dict.fromkeys(("batch", "batch_size", "bs", "batch_sz"), "N") | {"device": "device"}
 _SIZES |= dict.fromkeys(("seqlen", "seq_length", "sequence_length", "n_steps", "num_steps", "time_steps"), "T")
+_OF_ATTENTION = re.compile(r"(q|query|queries|k|key|keys|v|value|values)s?")
 _GAP = re.compile(
     r"(delta|d)_?(t|ts|times?)|(time_?)?(deltas?|gaps?|intervals?|spans?|lags?)|elapsed(_?times?)?|times?|time_?stamps?|timespans?", re.I
 )
@@ -76,7 +77,9 @@ class Face:
         found = []
         if self.flipped:
             found.append(Detection("the state first", "by the names of its arguments"))
-        if sizes := [n for n, letter in self.sizes if letter != "gap"]:
+        if again := [n for n, letter in self.sizes if letter == "x"]:
+            found.append(Detection(f"arguments {', '.join(again)}", ITSELF))
+        if sizes := [n for n, letter in self.sizes if letter not in ("gap", "x")]:
             found.append(Detection(f"arguments {', '.join(sizes)}", "sizes and the device, as the inputs have them"))
         if gaps := [n for n, letter in self.sizes if letter == "gap"]:
             found.append(Detection(f"argument {', '.join(gaps)}", "a time: 1 at every step"))
@@ -104,6 +107,10 @@ def face_of(module: torch.nn.Module) -> Face:
         p for p in every if p.kind is p.POSITIONAL_OR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name.lower() in _INPUTS | _STATES)
     ]
     sizes = tuple((p.name, letter) for p in parameters[1:] if p.default is p.empty and (letter := _besides(p)))
+    if [p.name.lower()[0] for p in parameters[:3]] == ["q", "k", "v"] and all(
+        _OF_ATTENTION.fullmatch(p.name.lower()) for p in parameters[:3]
+    ):
+        sizes, parameters = (*((p.name, "x") for p in parameters[1:3]), *sizes), parameters[:1]  # attention to its own input
     if sizes:
         parameters = [p for p in parameters if p.name not in dict(sizes)]
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in parameters)
@@ -232,6 +239,8 @@ def _unpacked(face: Face, returned: Any) -> Any:
 def _size_of(letter: str, x: torch.Tensor, module: Any) -> int | str | torch.Tensor:
     if letter == "device":
         return "cpu"
+    if letter == "x":
+        return x
     if letter == "gap":
         return torch.ones(*x.shape[:-1], 1, dtype=torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32)
     if x.ndim < 3:

@@ -14,7 +14,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import ContractError, SubjectError
-from bptt.harness.subject import LANGUAGE_MODEL, QUICK, Array
+from bptt.harness.subject import ITSELF, LANGUAGE_MODEL, QUICK, Array
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Where
 
@@ -110,7 +110,7 @@ def later_inputs_do_not_reach_earlier_outputs(context: CheckContext, case: Case)
             yield replace(found, detail=_PEEKS)
             continue
         if not found.holds and (mask := _mask_left_out(context)) is not None:
-            said = f"outputs before step {s} read inputs from step {s} on, which its argument {mask}, left out here, may be there to forbid"
+            said = f"outputs before step {s} read inputs from step {s} on{mask}"
             yield replace(found, headline=said, code="INCONCLUSIVE", severity="warning")
             return
         if not found.holds and (why := _both_ways(context, data, ys)):
@@ -136,8 +136,12 @@ _MASK = re.compile(r"\bcall: (?:.*, )?((?:attn|attention|causal|src|tgt|target)_
 
 
 def _mask_left_out(context: CheckContext) -> str | None:
-    """The argument, left out of every call, by which a layer of attention is told what it may read; None where it has none."""
-    return next((m[1] for text in context.subject.undriven if (m := _MASK.search(text)) is not None), None)
+    """Of a layer of attention, what may forbid it to read on; None of any other."""
+    mask = next((m[1] for text in context.subject.undriven if (m := _MASK.search(text)) is not None), None)
+    if mask is not None:
+        return f", which its argument {mask}, left out here, may be there to forbid"
+    itself = any(each.why == ITSELF for each in context.subject.detected)
+    return ": it is attention to its own input, and nothing says that it should not" if itself else None
 
 
 def _predicts(context: CheckContext) -> bool:

@@ -12,6 +12,7 @@ from bptt.harness.adapters.functions import axes
 from bptt.harness.adapters.functions.adapt import torch_call
 from bptt.harness.adapters.functions.calling import Call
 from bptt.harness.subject import Array
+from bptt.harness.targets import load
 
 
 def five_arrays(x: torch.Tensor, gate: torch.Tensor, w: torch.Tensor, u: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -66,3 +67,18 @@ def test_an_array_that_was_not_looked_at_is_no_reason() -> None:
         {"x": ("P", "Q"), "w": ("V",)}, {"x": ("P",), "w": ("V",)}, {"x": ("P",), "w": ("K",)}, {"x": ("Q",), "w": ("V",)}
     ]  # fmt: skip
     assert list(ends.passed_over(iter(tries))) == tries[2:]
+
+
+def selective(x: Any, delta: Any, A: Any, B_mat: Any, C_mat: Any, D_skip: Any) -> torch.Tensor:
+    a = torch.exp(delta.unsqueeze(-1) * A)
+    b = delta.unsqueeze(-1) * B_mat.unsqueeze(2) * x.unsqueeze(-1)
+    h, ys = x.new_zeros(x.shape[0], x.shape[2], A.shape[1]), []
+    for t in range(x.shape[1]):
+        h = a[:, t] * h + b[:, t]
+        ys.append((C_mat[:, t].unsqueeze(1) * h).sum(-1))
+    return torch.stack(ys, dim=1) + D_skip * x
+
+
+def test_a_matrix_of_a_state_space_model_is_known_under_a_longer_name() -> None:
+    [subject] = load(selective)
+    assert subject.operator is not None

@@ -89,3 +89,33 @@ def test_what_reads_ahead_and_has_no_mask_is_a_failure() -> None:
             return super().forward(x)
 
     assert [r.check for r in check(Unmasked, isolate=False, select=["TIM110"]).failed] == ["TIM110"]
+
+
+class ToItself(Heads):
+    def forward(self, query: Any, key: Any, value: Any) -> Any:
+        return self.out(torch.tanh(self.into(query) @ key.transpose(1, 2) @ value))
+
+
+class Retained(Heads):
+    def forward(self, q: Any, k: Any, v: Any, need_state: bool = False) -> Any:
+        steps = torch.arange(q.shape[1])
+        decay = torch.tril(0.9 ** (steps[:, None] - steps[None, :]).to(q.dtype))
+        return self.out((self.into(q) @ k.transpose(1, 2) * decay) @ v)
+
+
+def test_queries_keys_and_values_are_one_input() -> None:
+    assert not check(Retained, isolate=False, select=["GRD110", "GRD130", "TIM110"]).failed
+    run = check(ToItself, isolate=False, select=["TIM110"])
+    assert run.ok and run["TIM110"].finding is not None and "attention to its own input" in run["TIM110"].finding.headline
+
+
+def test_a_width_is_known_by_a_word_inside_of_its_name() -> None:
+    class Inner(nn.Module):
+        def __init__(self, input_size: int, hidden_size: int, hidden_dim_inter: int) -> None:
+            super().__init__()
+            self.cell, self.out = nn.GRU(input_size, hidden_size), nn.Linear(hidden_size, hidden_dim_inter)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(self.cell(x)[0])
+
+    assert not check(Inner, isolate=False, select=["GRD110", "TIM110"]).failed
