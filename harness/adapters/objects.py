@@ -175,6 +175,34 @@ def words_for(cls: object, name: str) -> list[str]:
     return list(dict.fromkeys(v for v in found if isinstance(v, str)))
 
 
+def parts_read(cls: object, name: str) -> tuple[list[str], bool]:
+    """What a class reads of an argument of its constructor, `config.hidden_size` or `config["hidden_size"]`, and whether these are keys.
+
+    Classes of its file that it names may be handed the argument on.  ([], False) where it reads nothing of it, or calls it.
+    """
+    beside = vars(sys.modules.get(str(getattr(cls, "__module__", "")), types.ModuleType("")))
+    seen: dict[str, ast.AST] = {}
+    pending = [cls]
+    while pending:
+        one = pending.pop()
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))  # type: ignore[arg-type]  # TypeError where it has no source
+        except (OSError, TypeError, SyntaxError):
+            continue
+        seen[getattr(one, "__name__", "")] = tree
+        named = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - seen.keys()
+        pending += [c for n in named if isinstance(c := beside.get(n), type) and c.__module__ == getattr(cls, "__module__", "")]
+    nodes = [n for tree in seen.values() for n in ast.walk(tree)]
+    of = (name, f"self.{name}")
+    if any(isinstance(n, ast.Call) and ast.unparse(n.func) in of for n in nodes):
+        return [], False
+    inside = [n for n in nodes if isinstance(n, ast.Attribute | ast.Subscript) and ast.unparse(n.value) in of]
+    attributes = dict.fromkeys(n.attr for n in inside if isinstance(n, ast.Attribute))
+    keys = dict.fromkeys(n.slice.value for n in inside if isinstance(n, ast.Subscript) and isinstance(n.slice, ast.Constant))
+    texts = [str(k) for k in keys if isinstance(k, str)]
+    return (texts, True) if texts and set(attributes) <= {"get", "keys", "items", "copy"} else (list(attributes), False)
+
+
 def repeats_itself(implementation: Any, D: int, H: int, N: int, dtype: str) -> bool:
     """Whether two runs without a state give the same: no random start, and nothing kept from call to call.  Raises what `run` raises."""
     rng = np.random.default_rng(0)

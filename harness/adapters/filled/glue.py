@@ -14,6 +14,7 @@ import ast
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from bptt.harness.adapters.reading.passes.running import centred
 from bptt.harness.subject import Array, Arrays
 
 __all__ = [
+    "SimpleNamespace",
     "Walk",
     "at",
     "at_the_end",

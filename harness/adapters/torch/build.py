@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import re
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bptt.harness.adapters.objects import given_size, words_for
+from bptt.harness.adapters.objects import given_size, parts_read, words_for
 from bptt.harness.adapters.torch.bound import bound_module
 from bptt.harness.adapters.torch.copies import own_copy
 from bptt.harness.adapters.torch.faces import OnCpu, face_of, faced, numbered, on_cpu, renewed, softened, wants_cuda
@@ -360,8 +361,9 @@ def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
     function = vars(make).get("__init__", object.__init__) if isinstance(make, type) else make
     hint = getattr(function, "__annotations__", {}).get(missing[0])
     of = getattr(function, "__globals__", {}).get(hint) if isinstance(hint, str) else hint
-    if not isinstance(of, type) or issubclass(of, torch.nn.Module) or of.__module__ in ("builtins", "typing"):
-        return None
+    if not isinstance(of, type) or issubclass(of, torch.nn.Module) or of.__module__ in ("builtins", "typing", "argparse", "types"):
+        told = isinstance(of, type) and of is not Any and not issubclass(of, dict | Namespace)
+        return None if told else _read_from(make, missing[0])
     if not dataclasses.is_dataclass(of):
         try:
             names = set(inspect.signature(of).parameters)
@@ -370,6 +372,20 @@ def _configuration(make: Any, missing: list[str]) -> tuple[str, Any] | None:
         if not any(name.lower() in HIDDEN_NAMES for name in names):
             return None
     return missing[0], of
+
+
+def _read_from(make: Any, name: str) -> tuple[str, Any] | None:
+    """An argument of which only sizes and the like are read, and what makes it of these: `args.hidden_size`, `config["hidden_size"]`."""
+    parts, are_keys = parts_read(make, name)
+    if _is_size(name) or not any(_is_size(part) for part in parts):
+        return None
+
+    def of(**values: object) -> object:
+        return values if are_keys else Namespace(**values)
+
+    named = [inspect.Parameter(part, inspect.Parameter.KEYWORD_ONLY) for part in parts]
+    of.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]  # a function has one where it is given one
+    return name, of
 
 
 #: Widths above it are made small, where the module runs so: a gradient is as wrong at 5 as it is at 300.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.harness.adapters.objects import is_factory, raised_at, short_name, words_for
+from bptt.harness.adapters.objects import is_factory, parts_read, raised_at, short_name, words_for
 from bptt.harness.adapters.reading.code import source, things, words
 from bptt.harness.adapters.reading.code.layout import Sizes
 from bptt.harness.adapters.reading.code.owners import Owner, arrays_of, code_of_shapes, shape_guesses, words_of_shapes
@@ -309,7 +309,11 @@ def _guesses(obj: Any, unclear: Sequence[str], module: types.ModuleType | None) 
         yield {}
         return
     classes = {n: v for n, v in vars(module).items() if isinstance(v, type)} if module else {}
-    choices = {n: found for n in unclear if (found := things.spelt(words_for(obj, n)) or _things(n, classes))}
+    choices = {
+        n: found
+        for n in unclear
+        if (found := things.spelt(words_for(obj, n)) or _things(n, classes) or things.holding(*parts_read(obj, n)))
+    }
     rest = [n for n in unclear if n not in choices]
     if len(rest) > 3:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,25 @@ def named(name: str) -> Thing | None:
 def spelt(words: Sequence[str]) -> list[Thing]:
     """The words that a constructor knows an argument by."""
     return [Thing(repr(word), lambda z, word=word: word) for word in words]  # type: ignore[misc]  # bound in the loop on purpose
+
+
+def holding(parts: Sequence[str], are_keys: bool) -> list[Thing]:
+    """An object, or a dict, of which sizes are read, with what else is known by its name; [] where no size is."""
+    letters = {n: next((r for r in words.roles(n) if r in "DHOTN"), None) for n in parts}
+    known = {n: thing for n, a in letters.items() if (thing := Letter(a) if a else named(n)) is not None}
+    if not any(letters.values()):
+        return []
+    box: Callable[..., Any] = dict if are_keys else types.SimpleNamespace
+    inside = ", ".join(f"{n}={v.code or repr(v) if isinstance(v, Thing) else v}" for n, v in known.items())
+    found = frozenset(a for a in letters.values() if a)
+    return [
+        Thing(
+            f"{'a dict' if are_keys else 'an object'} with {', '.join(known)}",
+            lambda z: box(**{n: v.size(z) for n, v in known.items()}),
+            f"{'dict' if are_keys else 'SimpleNamespace'}({inside})",
+            found,
+        )
+    ]
 
 
 #: What a model is made for: its own data, one number a step.

@@ -119,3 +119,36 @@ def test_a_width_is_known_by_a_word_inside_of_its_name() -> None:
             return self.out(self.cell(x)[0])
 
     assert not check(Inner, isolate=False, select=["GRD110", "TIM110"]).failed
+
+
+class FromArgs(nn.Module):
+    def __init__(self, args: Any) -> None:
+        super().__init__()
+        self.inner = Inside(args)
+
+    def forward(self, x: Any, h: Any) -> Any:
+        return self.inner(x, h)
+
+
+class Inside(nn.Module):
+    def __init__(self, args: Any) -> None:
+        super().__init__()
+        self.cell = nn.GRU(args.input_dim, args.hidden_dim, args.num_layers)
+
+    def forward(self, x: Any, h: Any) -> Any:
+        return self.cell(x, h)
+
+
+class FromKeys(nn.Module):
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.cell = nn.GRU(config["input_size"], config["hidden_size"])
+
+    def forward(self, x: Any, h: Any) -> Any:
+        return self.cell(x, h)
+
+
+@pytest.mark.parametrize("cls", [FromArgs, FromKeys])
+def test_an_argument_of_which_sizes_are_read_is_made_of_these(cls: type[nn.Module]) -> None:
+    run = check(cls, isolate=False, select=["GRD110", "GRD130"])
+    assert run.ok and not run.failed
