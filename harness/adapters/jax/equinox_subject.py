@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -32,16 +33,26 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         if not isinstance(module, eqx.Module):
             raise UsageError(f"{spec}: {label} made a {type(module).__name__}, wanted an equinox.Module")
         wider = module if H_of else glimpsed(lambda: make(jax.random.key(0), D, H + 1))
-        if H_of is None and _shapes(wider) == _shapes(module):  # a factory that has its own sizes
-            D_of, H_of = _own_sizes(module, spec, label)
-            D, H = D_of, H_of
-        try:
-            call, shapes, returned = _form(module, D, H, spec, label)
-        except UsageError as no_cell:
+        pairs = [(D, H)]
+        if H_of is None and _shapes(wider) == _shapes(module):  # an instance, or a factory that has its own sizes
+            pairs = _sizes_inside(module)
+            if not pairs:
+                raise UsageError(f"{spec}: {label} does not say its sizes, wanted attributes input_size and hidden_size, or its class")
+            D_of, H_of = pairs[0]
+        found, no_cell = None, ""
+        for D, H in pairs:
             try:
-                return _model(make, module, spec, label, D_of, H_of, D, H)
-            except UsageError:
-                raise no_cell from None
+                found = _form(module, D, H, spec, label)
+                break
+            except UsageError as error:
+                no_cell = no_cell or str(error)
+        if found is None:
+            try:
+                return _model(make, module, spec, label, [D for D, _ in pairs] if D_of else [3], H_of)
+            except UsageError as no_model:
+                raise UsageError(f"{no_cell}; {str(no_model).removeprefix(f'{spec}: ')}") from None
+        D_of, H_of = (D, H) if len(pairs) > 1 else (D_of, H_of)
+        call, shapes, returned = found
 
     def build(D: int, H: int) -> Built:
         static: list[Any] = []
@@ -95,7 +106,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
     )
 
 
-def _model(make: Any, module: Any, spec: str, label: str, D_of: int | None, H_of: int | None, D: int, H: int) -> Subject:
+def _model(make: Any, module: Any, spec: str, label: str, widths: Sequence[int], H_of: int | None) -> Subject:
     """A module over one whole sequence (T, D), batches by jax.vmap."""
 
     def pure(D: int, H: int) -> Pure:
@@ -116,8 +127,9 @@ def _model(make: Any, module: Any, spec: str, label: str, D_of: int | None, H_of
         return Pure(lambda seed: named_leaves(draw(seed)), call)
 
     detected = (Detection("equinox model", f"{label} called with one sequence xs (T, D); batches by jax.vmap"),)
-    return model_subject(pure, label, spec, "equinox", (D if D_of else 3,), H if H_of else 7, hidden_sizes=(H if H_of else 7,),
-                         detected=detected, source=source_of(module, "__call__"))  # fmt: skip
+    H = H_of or 7
+    source = source_of(module, "__call__")
+    return model_subject(pure, label, spec, "equinox", widths, H, hidden_sizes=(H,), detected=detected, source=source)
 
 
 def _maker(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[Callable[[Any, int, int], Any], str, int | None, int | None]:
@@ -127,20 +139,30 @@ def _maker(obj: object, spec: str, args: Mapping[str, object] | None) -> tuple[C
     if isinstance(obj, eqx.Module):
         if args:
             raise UsageError(f"{spec}: got args {sorted(args)} for an instance, wanted none (its sizes are fixed)")
-        return (lambda key, D, H: obj), short_name(obj), *_own_sizes(obj, spec, short_name(obj))
+        return (lambda key, D, H: obj), short_name(obj), None, None
     recipe = recipe_of(obj, spec, args, fill=("key",))
     return (lambda key, D, H: recipe.build(D, H, key=key)), recipe.label, recipe.D, recipe.H
 
 
-def _own_sizes(module: object, spec: str, label: str) -> tuple[int, int]:
-    """D and H of a module that is made already.  Raises UsageError where its attributes do not say them."""
-    sizes = []
-    for names in (INPUT_NAMES, HIDDEN_NAMES):
-        values = (getattr(module, name, None) for name in names)
-        sizes.append(next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0), None))
-    if sizes[0] is None or sizes[1] is None:
-        raise UsageError(f"{spec}: {label} does not say its sizes, wanted attributes input_size and hidden_size, or its class")
-    return sizes[0], sizes[1]
+def _sizes_inside(module: Any) -> list[tuple[int, int]]:
+    """Pairs of D and H that a module may have: what it says itself, else what the modules inside say, and the axes of its arrays."""
+
+    def said(names: Sequence[str], by: Any) -> list[int]:
+        values = (getattr(by, name, None) for name in names)
+        return [v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0]
+
+    inputs, hidden = (said(names, module) for names in (INPUT_NAMES, HIDDEN_NAMES))
+    inner = jax.tree_util.tree_leaves(module, is_leaf=lambda each: isinstance(each, eqx.Module) and each is not module)
+    axes = [size for shape in _shapes(module) for size in shape[::-1]]
+    if not inputs:
+        inputs = [size for each in inner for size in said((*INPUT_NAMES, "in_features"), each)] + axes
+    if not hidden:
+        hidden = [size for each in inner for size in said((*HIDDEN_NAMES, "out_features"), each)] + axes
+    return list(itertools.product(*(list(dict.fromkeys(sizes))[:_MOST] for sizes in (inputs, hidden))))
+
+
+#: Sizes of each kind that are tried.
+_MOST = 6
 
 
 def _shapes(module: Any) -> list[tuple[int, ...]]:

@@ -68,6 +68,9 @@ class Oracle:
     through: bool = False
 
 
+_FORWARD_MODE = "forward-mode differentiation"
+
+
 def choose(subject: Subject, case: Case, data: Data, mirror: Subject | None = None) -> Oracle:
     """The best oracle that works on this input.   `mirror` computes what the subject was found to compute, where it was identified."""
     reason = why_not_analytic(subject, case, data)
@@ -86,7 +89,7 @@ def choose(subject: Subject, case: Case, data: Data, mirror: Subject | None = No
         # a detached value has no derivative in either mode of automatic differentiation: the function itself has to be asked
         if tangent is not None and _agrees_with(tangent, _differences_along(subject, data, direction)):
             steps = Stepping(subject, astype(data, np.float64), by_forward_mode(subject))
-            return _exact("forward-mode differentiation", reason, forward_mode, steps)
+            return _exact(_FORWARD_MODE, reason, forward_mode, steps)
         if tangent is not None:
             reason += "; forward-mode differentiation disagrees with differences (a value may be detached)"
     steps = Stepping(subject, data, by_differences(subject), by_differences(subject, finer=FINER[subject.dtype]))
@@ -105,13 +108,20 @@ def _of_reference(mirror: Subject, why: str, data: Data) -> Oracle:
 def of_the_same_kind(oracle: Oracle, subject: Subject, data: Data, mirror: Subject | None) -> Tangents | None:
     """The derivative of the kind of `oracle` at another input; None where there is none that is exact there.
 
-    Whether it can be trusted is not asked anew: agreement with a gradient that it knows nothing of is the answer.
+    Whether a complex step can be trusted is not asked anew: agreement with a gradient that it knows nothing of is the answer.  Forward mode
+    is blind to what the gradient is blind to, a value that is detached from the second step on, and agrees with it: differences are asked.
     """
     if not oracle.exact:
         return None
     if oracle.through:
         return _by_complex_step(mirror, data) if mirror is not None and _same_outputs(subject, mirror, data) else None
-    return _by_complex_step(subject, data) if oracle.name == "complex step" else _by_forward_mode(subject, data)
+    if oracle.name != _FORWARD_MODE:
+        return _by_complex_step(subject, data)
+    tangents, direction = _by_forward_mode(subject, data), _everywhere(Case(), data)
+    try:
+        return tangents if _agrees_with(tangents([direction])[0], _differences_along(subject, data, direction)) else None
+    except SubjectError:  # what its forward pass does not raise by itself
+        return None
 
 
 def at_another_input(oracle: Oracle, subject: Subject, data: Data) -> Oracle | None:

@@ -644,11 +644,19 @@ def test_the_same_kind_of_derivative_is_taken_at_another_input() -> None:
     assert of("complex step through m", mirror=told(lambda x: 2 * x, same))([along])[0].ys_dot.max() == 2.0
 
     class Tangents(Told):
-        def run_tangent(self, params: Arrays, xs: Array, state: Arrays, params_dot: Arrays, xs_dot: Array, state_dot: Arrays) -> Any:
-            return 5 * xs_dot, {}
+        slope = 1.0
 
-    by_mode = of("forward-mode differentiation", cell=replace(told(same, same), implementation=Tangents(same, same)))
-    assert by_mode([along])[0].ys_dot.max() == 5.0
+        def run_tangent(self, params: Arrays, xs: Array, state: Arrays, params_dot: Arrays, xs_dot: Array, state_dot: Arrays) -> Any:
+            return self.slope * xs_dot, {}
+
+    class Others(Tangents):
+        slope = 5.0
+
+    def by_mode(of_cell: type[Tangents]) -> Any:
+        return of("forward-mode differentiation", cell=replace(told(same, same), implementation=of_cell(same, same)))
+
+    assert by_mode(Tangents)([along])[0].ys_dot.max() == 1.0
+    assert by_mode(Others) is None, "differences see another slope here"
 
 
 def test_a_derivative_is_seen_where_the_first_of_its_tangents_is_that_of_the_function(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from bptt.harness.call.cell import run
 from bptt.harness.cases import Case, cotangents
-from bptt.harness.gradient.derivatives.oracle import _same_outputs, choose, rows_stay_apart, why_not_analytic
+from bptt.harness.gradient.derivatives.oracle import (
+    _same_outputs,
+    choose,
+    is_seen_by_differences,
+    of_the_same_kind,
+    rows_stay_apart,
+    why_not_analytic,
+)
 from bptt.harness.gradient.derivatives.tangent import Direction
 from bptt.harness.subject import Array, Arrays, Subject
 from bptt.harness.targets import load
@@ -91,6 +98,24 @@ def test_forward_mode_is_taken_where_it_agrees_with_differences() -> None:
     chosen = choose(detached, Case(), drawn(detached))
     assert chosen.name == "central differences"
     assert "detached" in chosen.why
+
+
+def test_a_forward_mode_that_was_right_over_one_step_is_asked_anew_over_several() -> None:
+    """A value that is detached between steps is seen by neither mode of automatic differentiation, and by both over one step alone."""
+
+    class BetweenSteps(ForwardMode):
+        def run_tangent(self, params: Arrays, xs: Array, state: Arrays, params_dot: Arrays, xs_dot: Array, state_dot: Arrays) -> Any:
+            found = replace(self, factor=float(len(xs) == 1))
+            return ForwardMode.run_tangent(found, params, xs, state, params_dot, xs_dot, state_dot)
+
+    whole = reference("gru_reset_after")
+    subject = replace(whole, implementation=BetweenSteps(whole.implementation), capabilities=frozenset({"backward", "forward_ad"}))
+    one, three = (drawn(subject, Case(T=T)) for T in (1, 3))
+    chosen = choose(subject, Case(T=1), one)
+    assert chosen.name == "forward-mode differentiation"
+    assert of_the_same_kind(chosen, subject, one, None) is not None
+    assert of_the_same_kind(chosen, subject, three, None) is None
+    assert not is_seen_by_differences(chosen, subject, Case(T=3), three, None)
 
 
 def test_a_forward_mode_that_raises_is_left_for_differences() -> None:

@@ -145,3 +145,34 @@ def test_nothing_is_imported_for_other_things() -> None:
     code = "import sys; from bptt.harness.adapters.jax.equinox import adapt; "
     code += "assert adapt(dict, 'x') is None; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Whole(eqx.Module):  # type: ignore[misc]  # as above
+    """A model over one sequence that says no sizes; `cut` takes its state out of the gradient between steps."""
+
+    cell: Any
+    out: Any
+    cut: bool = eqx.field(static=True)
+
+    def __init__(self, key: Any, cut: bool = False) -> None:
+        self.cell, self.out, self.cut = eqx.nn.GRUCell(3, 4, key=key), eqx.nn.Linear(4, 2, key=key), cut
+
+    def __call__(self, xs: Any) -> Any:
+        def step(h: Any, x: Any) -> Any:
+            h = self.cell(x, h)
+            return (jax.lax.stop_gradient(h) if self.cut else h), self.out(h)
+
+        return jax.lax.scan(step, jnp.zeros(4), xs)[1]
+
+
+def test_an_instance_that_says_no_sizes_has_those_of_what_is_inside() -> None:
+    subject = adapt(Whole(jax.random.key(0)), "m")
+    assert subject is not None and subject.input_sizes == (3,)
+    assert bptt.check(Whole(jax.random.key(0)), isolate=False, level="smoke").ok
+
+
+@pytest.mark.slow
+def test_a_state_that_is_cut_between_steps_is_no_matter_of_forward_mode() -> None:
+    """jax.jvp sees as little of it as jax.vjp does, and over one step nobody sees it."""
+    run = bptt.check(Whole(jax.random.key(0), cut=True), isolate=False, level="smoke")
+    assert [r.check for r in run.failed][:1] == ["GRD130"], run.text()
