@@ -243,23 +243,27 @@ _VECTORS = re.compile(r"vec|emb|word_?dim", re.I)
 
 
 def _construct(cls: Any, values: Mapping[str, Any], rng: np.random.Generator, sizes: Sizes) -> Any:
-    return seeded(rng, lambda: built(lambda: _made_of(cls, values, sizes)))
+    return seeded(rng, lambda: built(lambda: _made_of(cls, values, sizes), (sizes.N, sizes.T, sizes.D)))
 
 
-def built(make: Callable[[], Any]) -> Any:
-    """What is made, which a method of its own has given its weights where it was made without any."""
+def built(make: Callable[[], Any], shape: tuple[int, int, int]) -> Any:
+    """What is made, which a method of its own has given its weights where it was made without any.   shape   of inputs (N, T, D)"""
     obj = make()
     if next(arrays_in(obj), None) is not None:
         return obj
     for name, function in methods_of(type(obj)).items():
         needed = [n for n in words.arguments(function)[0] if n != "self"]
-        if words.BUILD.match(name) and all(map(things.OPTIMISER.match, needed)):
+        given = [things.Descent() if things.OPTIMISER.match(n) else shape if _SHAPE.match(n) else None for n in needed]
+        if words.BUILD.match(name) and None not in given:
             try:
-                getattr(obj, name)(*(things.Descent() for _ in needed))
+                getattr(obj, name)(*given)
             except Exception:  # what its first forward tells it may be wanted before
                 return make()
             return obj
     return obj
+
+
+_SHAPE = re.compile(r"^(x|X|in|input)_?shape$")
 
 
 def _sized_class(
@@ -291,7 +295,7 @@ def _sized_class(
 def _recipe(cls: Any, values: Mapping[str, Any]) -> str:
     """The expression that makes an object, and has it make its weights where a method of its own does."""
     call = f"user.{short_name(cls)}({_code_of(values)})"
-    return f"built(lambda: {call})" if any(map(words.BUILD.match, methods_of(cls))) else call
+    return f"built(lambda: {call}, (N, T, D))" if any(map(words.BUILD.match, methods_of(cls))) else call
 
 
 def _said(values: Mapping[str, Any]) -> str:
