@@ -25,7 +25,7 @@ from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.reading.code.layout import Sizes
 from bptt.harness.adapters.reading.code.sizings import shapes_of, sizings
 from bptt.harness.adapters.reading.code.things import Descent, Letter
-from bptt.harness.adapters.reading.code.weights import Slot, seeded
+from bptt.harness.adapters.reading.code.weights import Slot, arrays_in, seeded
 from bptt.harness.subject import Array
 
 
@@ -362,6 +362,8 @@ def of_methods(owner: Owner, forward: str, back: str | None) -> Iterator[Owner]:
     try:
         sample = owner.make(np.random.default_rng(0), Sizes())
     except Exception:  # a way to make it that is none: told by whoever reads it
+        return
+    if next(arrays_in(sample), None) is not None:
         return
     letters = {n: next((r for r in words.roles(n) if r in "DHO"), "") for n in words.attributes_read(owner.methods.values())}
     missing = {n: a for n, a in letters.items() if a and not hasattr(sample, n)}  # sizes that its training gives it
