@@ -118,8 +118,8 @@ def screen(
     seen = [look for look in looks if look is not None]
     if len(seen) < len(looks):
         return None
-    known = [look.sensitivity for look in seen if look.sensitivity is not None]
-    return replace(seen[0], relative=max(look.relative for look in seen), sensitivity=max(known, default=None))
+    sharp = [look.sensitivity for look in seen if look.sensitivity is not None]
+    return replace(seen[0], relative=max(look.relative for look in seen), sensitivity=max(sharp, default=None))
 
 
 def screen_under(

@@ -158,7 +158,8 @@ def _sizes_inside(module: Any) -> list[tuple[int, int]]:
         inputs = [size for each in inner for size in said((*INPUT_NAMES, "in_features"), each)] + axes
     if not hidden:
         hidden = [size for each in inner for size in said((*HIDDEN_NAMES, "out_features"), each)] + axes
-    return list(itertools.product(*(list(dict.fromkeys(sizes))[:_MOST] for sizes in (inputs, hidden))))
+    few, many = (list(dict.fromkeys(sizes))[:_MOST] for sizes in (inputs, hidden))
+    return list(itertools.product(few, many))
 
 
 #: Sizes of each kind that are tried.

@@ -119,29 +119,47 @@ def _placed(output: Output, values: list[Array], shape: tuple[int, ...]) -> Arra
 
 @dataclass
 class OnnxNode:
-    """The implementation object of one recurrent node alone: ONNX's definition with the weights that the node is given."""
+    """The implementation object of one recurrent node alone: ONNX's definition with the weights that the node is given.
+
+    Of two directions each has its own: W_l0, W_l0_reverse.
+    """
 
     node: Node
     weights: Arrays
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return ("",) if self.weights["R"].shape[0] == 1 else ("_l0", "_l0_reverse")
+
     def init(self, rng: np.random.Generator, input_size: int, hidden_size: int) -> dict[str, Array]:
-        return {name: np.array(value, np.float64) for name, value in self.weights.items()}
+        parts = ((name, d, end) for name in self.weights for d, end in enumerate(self.ends))
+        return {name + end: np.array(self.weights[name][d : d + 1], np.float64) for name, d, end in parts}
 
     def zero_state(self, params: Arrays, batch_size: int) -> dict[str, Array]:
-        H = params["R"].shape[2]
-        return {name: np.zeros((batch_size, H), params["R"].dtype) for name in _state_names(self.node, params["R"].shape[0])}
+        R = params["R" + self.ends[0]]
+        return {name: np.zeros((batch_size, R.shape[2]), R.dtype) for name in _state_names(self.node, len(self.ends))}
 
     def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
-        K = params["R"].shape[0]
+        K = len(self.ends)
         names = _state_names(self.node, K)
         h, c = (np.stack([state[name] for name in part]) if part else None for part in (names[:K], names[K:]))
-        given = Given(xs, params["W"], params["R"], params.get("B"), None, h, c, params.get("P"))
+        W = {name: np.concatenate([params[name + end] for end in self.ends]) for name in self.weights}
+        given = Given(xs, W["W"], W["R"], W.get("B"), None, h, c, W.get("P"))
         Y, Y_h, Y_c = recurrent(self.node.op, self.node.attributes, given)
         final = [*Y_h, *(() if Y_c is None else Y_c)]
         return np.moveaxis(Y, 1, 2).reshape(*xs.shape[:2], -1), {name: np.array(v) for name, v in zip(names, final, strict=True)}
 
     def regions(self, params: Arrays) -> tuple[Region, ...]:
-        return node_regions(self.node, params)
+        found = []
+        for end, direction in zip(self.ends, ("forward", "reverse"), strict=False):
+            own = {name: params[name + end] for name in self.weights}
+            place = (0, direction) if end else (None, None)
+            found += [replace(r, tensor=r.tensor + end) for r in published_regions(_convention(self.node), own, "", *place)]
+        return tuple(found)
+
+
+def _convention(node: Node) -> str:
+    return f"onnx.{node.op}" + ("(linear_before_reset=1)" if node.attributes.get("linear_before_reset") else "")
 
 
 def _state_names(node: Node, K: int) -> tuple[str, ...]:
@@ -152,7 +170,7 @@ def _state_names(node: Node, K: int) -> tuple[str, ...]:
 
 def node_regions(node: Node, params: Arrays) -> tuple[Region, ...]:
     """The gates' blocks of W, R, B, P of one node, direction by direction."""
-    name = f"onnx.{node.op}" + ("(linear_before_reset=1)" if node.attributes.get("linear_before_reset") else "")
+    name = _convention(node)
     weights = {letter: params[letter] for letter in WEIGHTS if letter in params}
     K = weights["R"].shape[0]
     found = []
@@ -361,10 +379,12 @@ def _weights_of(node: Node, values: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _node_subject(node: Node, values: Mapping[str, Array], spec: str) -> Subject:
-    weights = _weights_of(node, values)
+    weights, how = _weights_of(node, values), ""
+    if direction_of(node.attributes) == "reverse":  # the same cell, asked over the sequence turned around
+        node, how = replace(node, attributes={**node.attributes, "direction": "forward"}), ", from the end"
     implementation = OnnxNode(node, weights)
     return Subject(
-        name=f"{node.name} ({node.op})",
+        name=f"{node.name} ({node.op}{how})",
         spec=f"{spec}#{node.name}",
         framework="onnx",
         kind="cell",

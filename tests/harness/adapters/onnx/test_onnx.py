@@ -127,6 +127,20 @@ def test_what_stands_after_the_node_is_part_of_the_verdict() -> None:
 
 
 @needs_runtime
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (model("GRU", direction="bidirectional", linear_before_reset=1), "GRU_0 (GRU): a bidirectional GRU layer"),
+        (model("LSTM", direction="reverse"), "LSTM_0 (LSTM, from the end): an LSTM"),
+    ],
+)
+def test_a_node_of_another_direction_is_known_inside_of_a_model(made: Any, said: str) -> None:
+    run = bptt.check(runnable(after(made, "Neg")), isolate=False, level="smoke", select=["contract", "PAR150"])
+    assert run["PAR150"].finding is None, run.text()
+    assert f"inside: {said}" in " ".join(run.text().split())
+
+
+@needs_runtime
 def test_a_model_that_onnxruntime_refuses_is_told_so_with_its_words() -> None:
     run = bptt.check(runnable(model("GRU", layout=1)), isolate=False, level="smoke")
     finding = run["NUM150"].finding
