@@ -274,7 +274,7 @@ def _called(reading: Reading, method: str, call: str, result: str, left: str | N
 
 def _without_its_guard(reading: Reading, name: str, lines: Sequence[str]) -> Iterator[str]:
     if reading.unguarded:
-        yield f"        with guard_lifted(cell.{name}, True):  # its gradients know nothing of the guard against log(0)"
+        yield f"        with guard_lifted(cell.{name}, True):  # its gradients know nothing of the guard in the loss"
     yield from (f"        {'    ' if reading.unguarded else ''}{line}" for line in lines)
 
 

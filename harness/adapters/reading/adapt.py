@@ -121,8 +121,18 @@ def _named(function: Any) -> list[str]:
 def _almost_backward(methods: Mapping[str, Any]) -> str | None:
     """A method that is called almost as a backward pass is: never is it left out in silence."""
     near = difflib.get_close_matches("backward", [n.lower() for n in methods], n=3, cutoff=0.7)
-    almost = (n for n in methods if n.lower() in near or re.match(r"^(back|bakw|bwd|bptt|grad(ient)?s?$)", n, re.I))
+    almost = (
+        n
+        for n in methods
+        if n.lower() in near or re.match(r"^(back|bakw|bwd|bptt|grad(ient)?s?$)", n, re.I) or _hands_back_gradients(methods[n])
+    )
     return next((n for n in almost if not words.FORWARD.match(n) and _named(methods[n])), None)
+
+
+def _hands_back_gradients(method: Any) -> bool:
+    """Whether a method is handed a gradient and returns several things that are gradients by their names: `find_grads(x, up_grad)`."""
+    given = [n for n in words.returned(method) if words.stem(n) != n]
+    return len(given) > 1 and any(words.COTANGENT.match(n) or "grad" in n.lower() for n in _named(method))
 
 
 def _is_static(cls: type, name: str) -> bool:

@@ -39,7 +39,11 @@ class NotUnderstoodError(UsageError):
 def _cut(reading: Reading) -> tuple[str, ...]:
     """That a cut of gradients was lifted, or a guard in the loss, is said beside the verdict."""
     cut = () if reading.clip is None else (f"its cut of gradients{_at(reading.clip)}: they are judged with the cut lifted",)
-    return (*cut, "the guard against log(0) in its loss: gradients are held against the loss without it") if reading.unguarded else cut
+    return (
+        (*cut, "the guard against log(0), or 1/0, in its loss: gradients are held against the loss without it")
+        if reading.unguarded
+        else cut
+    )
 
 
 def _first_state(implementation: object) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""A guard against log(0) that the author wrote into a loss: ``np.log(p + 1e-12)``, whose gradient is written as that of ``np.log(p)``."""
+"""A guard against log(0), or against a division by zero in a softmax, that the author wrote into what makes a loss.
+
+``np.log(p + 1e-12)`` and ``e / (e.sum() + 1e-8)``, whose gradient is written as that of the same without the small number.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,10 @@ def _is_call(node: ast.AST, name: str) -> bool:
 
 
 class _Unguarded(ast.NodeTransformer):
-    """A function whose logarithms are those of what stands beside the guard; `left` are the other small numbers that it adds, but for those
-    beside a square root, which an optimiser divides by."""
+    """A function whose logarithms are those of what stands beside the guard, and whose sums are divided by without one.
+
+    left   other small numbers that it adds, but for those beside a square root, which an optimiser divides by
+    """
 
     def __init__(self) -> None:
         self.guards = 0
@@ -51,6 +56,11 @@ class _Unguarded(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        sum_ = _bare(node.right) if isinstance(node.op, ast.Div) else None
+        if sum_ is not None and any(_is_call(n, "sum") for n in ast.walk(sum_)):
+            self.guards += 1
+            node.right = sum_
+            return self.generic_visit(node)
         bare = _bare(node)
         self.left += bare is not None and not any(_is_call(n, "sqrt") for n in ast.walk(bare))
         return self.generic_visit(node)
@@ -95,7 +105,7 @@ def is_guarded(losses: Iterable[Any], backward: Any) -> bool:
 
 @contextlib.contextmanager
 def guard_lifted(function: Any, lifted: bool) -> Iterator[None]:
-    """While `function` runs, its logarithms are without their guard."""
+    """While `function` runs, its logarithms and divisions are without their guard."""
     changed = (
         [(f, f.__code__, bare) for f in reached(function).values() if (bare := _looked_at(f.__code__)[0]) is not None] if lifted else []
     )

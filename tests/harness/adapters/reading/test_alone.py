@@ -223,3 +223,28 @@ class Net:
     assert "one step a call" in subject.implementation.reading.forward.owner.words
     assert "causal" in subject.implementation.reading.forward.evidence
     assert any("forget" in words for words in subject.undriven)
+
+
+def test_a_step_beside_a_method_that_hands_gradients_back_is_not_taken_for_a_forward_pass_alone(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """import numpy as np
+
+
+class Net:
+    def __init__(self, input_size, hidden_size):
+        self.Wx, self.Wh = np.random.randn(hidden_size, input_size), np.random.randn(hidden_size, hidden_size)
+        self.h = np.zeros((hidden_size, 1))
+
+    def step(self, x):
+        self.before, self.h = self.h, np.tanh(self.Wx @ x + self.Wh @ self.h)
+        return self.h
+
+    def find_grads(self, x, up_grad):
+        dz = up_grad * (1 - self.h**2)
+        dWx, dWh = dz @ x.T, dz @ self.before.T
+        return dWx, dWh
+""",
+    )
+    with pytest.raises(UsageError, match=r"has find_grads\(x, up_grad\) but no backward"):
+        targets.load(file)

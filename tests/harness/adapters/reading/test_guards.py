@@ -47,6 +47,23 @@ def test_a_guard_in_the_loss_accuses_nobody(tmp_path: Path, guarded: str) -> Non
     assert says_so(tmp_path) == ("EPS" in guarded or "1e-" in guarded)
 
 
+@pytest.mark.parametrize("small", ["1e-8", "EPS"])
+def test_a_guard_in_a_softmax_accuses_nobody(tmp_path: Path, small: str) -> None:
+    changes = ("return e / np.sum(e)", f"return e / (np.sum(e) + {small})"), ("import numpy as np\n", "import numpy as np\n\nEPS = 1e-6\n")
+    run = verdict(tmp_path, (PLAIN, PLAIN.replace(" + 1e-12", "")), *changes)
+    assert not run.failed, run.text()
+    assert says_so(tmp_path)
+
+
+def test_a_guard_in_a_softmax_accuses_nobody_where_the_loss_stands_nowhere(tmp_path: Path) -> None:
+    text = (CORPUS / "sizes_of_an_object.py").read_text(encoding="utf-8")
+    text = text.replace("e / e.sum()", "e / (e.sum() + 1e-8)")
+    text = text[: text.index("    def loss(")] + text[text.index("    def say(") :]
+    (tmp_path / "speller.py").write_text(text, encoding="utf-8")
+    run = bptt.check(f"{tmp_path / 'speller.py'}:Speller", isolate=False, select=["GRD210", "GRD220"])
+    assert not run.failed, run.text()
+
+
 def test_gradients_that_know_of_the_guard_are_held_against_the_loss_with_it(tmp_path: Path) -> None:
     large, step = (PLAIN, PLAIN.replace("1e-12", "1e-5")), "        do = (p[t] - Y[:, t : t + 1]) / X.shape[1]\n"
     knows = KNOWS.lstrip("\n").replace("1e-2 * 1e-4", "1e-5")
