@@ -79,7 +79,7 @@ OBVIOUS_ELSE |= {"seed": 0, "bidirectional": False, "bias": True, "batch_first":
 
 #: Any other size: as wide as an embedding, since many have to be equal.
 _A_COUNT = re.compile(r"(_|^)(steps|len|length|iterations|heads|depth|blocks|order|rank)$", re.I)
-_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape|vocab|classes|labels|neurons|nodes)(_|$)|^(n|num)_", re.I)
+_A_SIZE = re.compile(r"(_|^)(size|dim|dims|features|channels|units|width|shape|vocab|classes|labels|neurons|nodes)(_|$)|^(n|num|d)_", re.I)
 
 
 _A_FLAG = re.compile(r"^(use|is|has|with|enable)_|(_|^)(cuda|gpu|flag|bidirectional|bi|peephole|layer_?norm)$", re.I)
@@ -408,7 +408,8 @@ def _size_names(names: list[str], required: list[str]) -> tuple[str | None, str 
         return next((lower[name] for name in known if name in lower), None)
 
     input_name, hidden_name = named(INPUT_NAMES), named(HIDDEN_NAMES)
-    rest = [name for name in required if name not in (input_name, hidden_name) and not _A_COUNT.search(name)]
+    counts = [name for name in required if _A_COUNT.search(name) or re.search(r"(_|^)n?layers$|head", name.lower())]
+    rest = [name for name in required if name not in (input_name, hidden_name, *counts)]
     if input_name is None and len(rest) >= (2 if hidden_name is None else 1):
         input_name = rest.pop(0)
     if hidden_name is None and rest:

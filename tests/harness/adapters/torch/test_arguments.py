@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
@@ -11,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from torch import nn  # noqa: E402 - torch comes first, or the whole module is skipped
 
 from bptt.harness.run.runner import check  # noqa: E402 - as above
+from bptt.harness.targets import load  # noqa: E402 - as above
 
 
 class ByWord(nn.Module):
@@ -152,3 +154,21 @@ class FromKeys(nn.Module):
 def test_an_argument_of_which_sizes_are_read_is_made_of_these(cls: type[nn.Module]) -> None:
     run = check(cls, isolate=False, select=["GRD110", "GRD130"])
     assert run.ok and not run.failed
+
+
+class Deep(nn.Module):
+    """One width, and a number of layers beside it."""
+
+    def __init__(self, d_model: int, n_layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.GRU(d_model, d_model) for _ in range(n_layers)])
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)[0]
+        return x
+
+
+def test_a_number_of_layers_is_no_width_of_the_inputs() -> None:
+    [subject] = load(Deep)
+    assert len({name.split(".")[1] for name in subject.implementation.init(np.random.default_rng(0), 4, 4)}) == 1
