@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bptt.harness.adapters.objects import given_size, short_name
+from bptt.harness.adapters.objects import given_size, short_name, text_of
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Arrays, Region
 
@@ -184,7 +184,7 @@ def _parameters(make: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def one_line(error: BaseException) -> str:
     """Type and first line of an error."""
-    text = str(error).strip().splitlines()
+    text = text_of(error).splitlines()
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 import sysconfig
 import textwrap
+import traceback
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +19,14 @@ import numpy as np
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import PARTS
 from bptt.harness.words import near_miss
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says; of an assertion that says nothing the line that it is."""
+    if text := str(error).strip():
+        return text
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, AssertionError) else []
+    return str(frames[-1].line or "") if frames else ""
 
 
 def known_cell(name: object, where: str) -> str:

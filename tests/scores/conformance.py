@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from tests.scores.published.options import of_command_line
 from tests.scores.published.page import page, versions
 from tests.scores.published.reds import reds
-from tests.scores.published.rows import Entry, Found, Kept, Passed
+from tests.scores.published.rows import Entry, Found, Kept, Passed, options_of
 
 RECURRENT = re.compile(r"rnn|lstm|gru|cell|recurrent|cfc|ltc|mamba|bidirectional|elman|wm", re.I)
 IMAGES = "its inputs are images, not vectors"
@@ -45,6 +45,8 @@ def torch_() -> Found:
             yield Entry(f"torch.nn.{name}" + (f"({said})" if said else ""), line, before)
     for name, dtype in (("GRU", "bfloat16"), ("LSTM", "float16"), ("LSTM", "float64")):
         yield Entry(f"torch.nn.{name}, {dtype}", f"torch.nn.{name}(3, 5).to(torch.{dtype})", before)
+    for name in ("RNN", "LSTM", "GRU"):
+        yield options_of(f"torch.nn.{name}", f"torch.nn.{name}", before)
     yield Entry("torch.jit.script(GRUCell)", "torch.jit.script(torch.nn.GRUCell(3, 5))", before)
     yield Entry("torch.jit.trace(LSTM)", "torch.jit.trace(torch.nn.LSTM(3, 5), (torch.zeros(4, 2, 3),))", before)
     yield Passed("torch.jit.script(LSTM), by itself", "torch cannot call it either: it has forward__0 and forward__1 and no forward")
@@ -73,6 +75,8 @@ def keras_() -> Found:
             yield Entry(f"keras.layers.{name}", f"K.{name}", before)
         else:
             yield Passed(f"keras.layers.{name}", "no recurrent layer")
+    for line in ("SimpleRNN(5)", "LSTM(5)", "GRU(5)", "Bidirectional(K.LSTM(5))", "RNN([K.LSTMCell(5), K.GRUCell(4)])"):
+        yield options_of(line.replace("5", "").replace("K.", "").replace("()", ""), f"K.{line}", before)
     for line in (
         "GRU(5, reset_after=False, return_sequences=True)", "GRU(5)", "LSTM(5, go_backwards=True, return_sequences=True)",
         "LSTM(5, unroll=True, return_sequences=True)", "LSTM(5, use_bias=False, return_sequences=True)",
@@ -108,6 +112,8 @@ def flax_() -> Found:
         more = "" if where == "linen" else ", rngs=nnx.Rngs(0)"
         for said in ("reverse=True", "reverse=True, keep_order=True", "time_major=True", "unroll=4", "return_carry=True"):
             yield Entry(f"{where}.RNN(GRUCell, {said})", f"{where}.RNN({made.format('GRUCell')}, {said}{more})", before)
+        for name in ("RNN", "Bidirectional"):
+            yield options_of(f"{where}.{name}", f"{where}.{name}", before)
         yield Entry(f"{where}.SimpleCell(residual=True)", made.format("SimpleCell").replace("5", "5, residual=True"), before)
     yield Entry("linen.MGUCell(reset_gate=False)", "linen.MGUCell(5, reset_gate=False)", "from flax import linen")
     yield Entry("linen.GRUCell(dtype=bfloat16)", "linen.GRUCell(5, dtype=jnp.bfloat16)", "from flax import linen; import jax.numpy as jnp")
@@ -158,6 +164,7 @@ def onnxruntime_() -> Found:
         for given in options:
             said = ", ".join(f"{k}={v!r}" for k, v in given.items())  # type: ignore[attr-defined]
             yield Entry(f"onnxruntime {op}({said})", f"runnable(model({op!r}{', ' if said else ''}{said}))", before)
+        yield options_of(f"onnxruntime {op}", f"runnable(model({op!r}))", before)
 
 
 def torchrecurrent_() -> Found:

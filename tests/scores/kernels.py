@@ -112,6 +112,15 @@ def xlstm() -> Found:
     yield Passed("mlstm.backends.recurrent_step_stabilized_simple", "one step: judged inside of its layer (conformance.md)")
 
 
+def recurrentgemma() -> Found:
+    for name in ("lru_linear_scan", "lru_associative_scan", "linear_scan"):
+        yield Entry(f"jax.scan.{name}", name, f"from recurrentgemma.jax.scan import {name}")
+    yield Passed("jax.scan.single_shard_rnn_scan", "a part of another")
+    yield Passed("jax.pallas", "compiled for a TPU")
+    yield Entry("torch.layers.rnn_scan", "rnn_scan", "from recurrentgemma.torch.layers import rnn_scan")
+    yield Entry("torch.layers.RGLRU", "RGLRU", "from recurrentgemma.torch.layers import RGLRU")
+
+
 def mlstm_kernels() -> Found:
     import mlstm_kernels.torch as torch_forms
 
@@ -134,6 +143,7 @@ PACKAGES: dict[str, tuple[str, str, Callable[[], Found]]] = {
     "mambapy": ("mambapy", "mambapy", mambapy),
     "minGRU_pytorch": ("minGRU-pytorch", "minGRU_pytorch", mingru),
     "xlstm": ("xlstm", "xlstm", xlstm),
+    "recurrentgemma": ("recurrentgemma", "recurrentgemma", recurrentgemma),
     "mlstm_kernels": ("mlstm_kernels", "mlstm_kernels", mlstm_kernels),
     "fla kernels": ("triton", "triton", fla_kernels),
 }

@@ -16,6 +16,7 @@ import numpy as np
 from bptt.harness.adapters.functions import numbers
 from bptt.harness.adapters.functions.arguments import Argument
 from bptt.harness.adapters.functions.calling import Call
+from bptt.harness.adapters.objects import text_of
 from bptt.harness.adapters.triton import compiling, interpreting
 from bptt.harness.subject import Array
 
@@ -282,7 +283,7 @@ def tried(call: Call, layout: Layout, words: Mapping[str, int], dtype: str, touc
     try:
         found = call.results(drawn(call.arguments, layout, words, dtype), touched)
     except Exception as error:  # shapes that do not fit raise whatever they raise
-        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        return None, f"{type(error).__name__}: {' '.join(text_of(error).split())[:160]}"
     shorter = {words[w] - 1: f"{w}-1" for w in _FEATURES}
     sizes = shorter | {extent(words, w): w for axes in layout.values() for w in axes} | {size: word for word, size in words.items()}
     results = tuple(tuple(sizes.get(n, "?") for n in value.shape) for value in found)

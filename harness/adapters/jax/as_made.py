@@ -25,16 +25,21 @@ def narrow() -> Iterator[None]:
         yield
 
 
-def as_made(implementation: JaxModule, build: Callable[[int, int], Built], D: int, H: int, replaced: tuple[str, ...] = ()) -> AsMade | None:
-    """The objects of `build`, which fills in no dtype; None where their parameters have none that float64 holds."""
+def as_made(
+    implementation: JaxModule, build: Callable[[int, int], Built], D: int, H: int, replaced: tuple[str, ...] = (), computes: str = ""
+) -> AsMade | None:
+    """The objects of `build`, which fills in no dtype; None where their parameters have none that float64 holds.
+
+    computes   the dtype in which it is made to compute, where that is shorter than its parameters': its inputs come in it, too
+    """
     made = _Made(implementation, build)
     with narrow():
         drawn = made.built(D, H)[1]
     dtypes = [str(value.dtype) for value in drawn.values() if jnp.issubdtype(value.dtype, jnp.floating)]
     if not dtypes or dtypes[0] not in _DTYPES:
         return None
-    made.dtype = dtypes[0]
-    return AsMade(dtypes[0], made.run, made.backward, replaced=replaced)
+    made.dtype = computes if computes in _DTYPES and _DTYPES.index(computes) < _DTYPES.index(dtypes[0]) else dtypes[0]
+    return AsMade(made.dtype, made.run, made.backward, replaced=replaced)
 
 
 @dataclass

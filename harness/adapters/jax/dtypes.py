@@ -22,6 +22,12 @@ def own_dtypes(module: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def computing_dtype(module: Any) -> str:
+    """The shortest dtype that a module inside computes in of its own; "" where none has one."""
+    own = [jnp.dtype(dtype) for inner in _modules(module) if (dtype := attribute(inner, "dtype")) is not None]
+    return str(min(own, key=lambda dtype: dtype.itemsize)) if own else ""
+
+
 def without_dtypes(module: Any) -> Any:
     """A copy of the module that computes in the dtype of its parameters and inputs; the module itself where it does already."""
     if isinstance(module, nnx.Module):

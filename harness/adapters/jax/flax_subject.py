@@ -16,7 +16,7 @@ from flax import linen, nnx, traverse_util
 from bptt.harness.adapters.frameworks import one_line, recipe_of, unwrapped
 from bptt.harness.adapters.jax import flax_options
 from bptt.harness.adapters.jax.as_made import as_made, narrow
-from bptt.harness.adapters.jax.dtypes import own_dtypes, without_dtypes
+from bptt.harness.adapters.jax.dtypes import computing_dtype, own_dtypes, without_dtypes
 from bptt.harness.adapters.jax.run import Built, Carry, JaxModule, Steps, Whole, abilities, carry_names, compiled, drawing, glimpsed, wide
 from bptt.harness.adapters.jax.sequence import FEW_HIDDEN, FEW_INPUTS, Pure, model_subject
 from bptt.harness.adapters.objects import attribute, short_name, source_of
@@ -81,7 +81,8 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
     backwards = layer and not both and bool(module.reverse)
     like = attribute(cell, "like")
     with narrow():
-        taken_off = own_dtypes(glimpsed(lambda: made.make(jax.random.key(0), D, H)))
+        plain = glimpsed(lambda: made.make(jax.random.key(0), D, H))
+        taken_off, computes = own_dtypes(plain), computing_dtype(plain)
     given = ("carry", "inputs") if not layer else ("inputs", "initial_carry", "return_carry", "seq_lengths")
     return Subject(
         name=_name(module, cell, layer, made.label),
@@ -104,7 +105,7 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
         else (),
         combinations=functools.partial(_combinations, made, D, H) if layer else None,
         varied=flax_options.VARIED if layer else frozenset(),
-        as_made=as_made(implementation, lambda D, H: _built(made.make, D, H), D, H, taken_off),
+        as_made=as_made(implementation, lambda D, H: _built(made.make, D, H), D, H, taken_off, computes),
         undriven=undriven(made.callable or type(module), made.sizes, type(module).__call__, ("self", *given)),
     )
 

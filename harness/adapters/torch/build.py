@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bptt.harness.adapters.objects import given_size, parts_read, words_for
+from bptt.harness.adapters.objects import given_size, parts_read, text_of, words_for
 from bptt.harness.adapters.torch.bound import bound_module
 from bptt.harness.adapters.torch.copies import own_copy
 from bptt.harness.adapters.torch.faces import OnCpu, face_of, faced, numbered, on_cpu, renewed, softened, wants_cuda
@@ -419,7 +419,7 @@ def _size_names(names: list[str], required: list[str]) -> tuple[str | None, str 
 
 def one_line(error: BaseException) -> str:
     """Type and first line of an error."""
-    text = str(error).strip().splitlines()
+    text = text_of(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 

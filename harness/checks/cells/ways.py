@@ -74,7 +74,7 @@ def every_combination_of_options_and_masks_is_what_its_steps_give(context: Check
         yield holds(combinations=total)
         return
     worst = min(bad, key=lambda e: (e.severity, e.code))  # its own options first, and wrong numbers in silence before what raises
-    yield replace(worst, headline=f"{worst.headline} ({len(bad)} of {total} comparisons)")
+    yield replace(worst, headline=f"{worst.headline} ({len(bad)} of {total} comparisons)", metrics={"combinations": total})
 
 
 #: float32 somewhere on the way is another check's matter.

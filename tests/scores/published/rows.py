@@ -26,16 +26,23 @@ class Entry:
     line     the expression that makes it
     before   the statements that the expression needs
     asked    what else `bptt.check` is given: "like='lstm'"
+    level    at which it is asked, whatever the others are; "" as they are
     """
 
     what: str
     line: str
     before: str
     asked: str = ""
+    level: str = ""
 
     def call(self, level: str) -> str:
         """The line that is run, and that the page gives to reproduce it."""
-        return f"bptt.check({self.line}{', ' if self.asked else ''}{self.asked}, level={level!r})"
+        return f"bptt.check({self.line}{', ' if self.asked else ''}{self.asked}, level={(self.level or level)!r})"
+
+
+def options_of(what: str, line: str, before: str) -> Entry:
+    """A row of its own for what an object does under every combination of its options and masks."""
+    return Entry(f"{what}, options", line, before, "select=['OPT310']", "full")
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Counter:
 
 def judged(entry: Entry, level: str, limit: int) -> Row:
     """The row of one object.   limit   seconds by the clock.   What cannot be taken, or is not finished, is a row too."""
-    call = entry.call(level)
+    call, level = entry.call(level), entry.level or level
     scope: dict[str, Any] = {"bptt": bptt}
     exec(entry.before, scope)
     began = time.process_time()
@@ -120,11 +127,12 @@ def judged(entry: Entry, level: str, limit: int) -> Row:
     target = run.run.targets[0]
     remarks = {r.where: r.text for r in target.remarks}
     verdict = {0: "conforms", 1: "does not conform", 3: "not decided"}.get(run.exit_code, f"exit {run.exit_code}")
+    compared = next((r.metrics.get("combinations") for r in run.run.results if r.check == "OPT310"), None)
     soft = [f"{r.check}: {r.finding.headline}" for r in run.run.results if r.status == "passed" and r.finding]
     return row(
         verdict,
         convention="" if target.identified is None else target.identified.convention,
-        as_made=remarks.get("as it is", "").partition(";")[0],
+        as_made=f"{compared} comparisons" if compared else remarks.get("as it is", "").partition(";")[0],
         undriven=remarks.get("not driven", ""),
         sensitivity=sensitivity(run.run.results),
         finding=" · ".join(f"{r.check}: {said}" for r, said in zip(run.failed, headlines, strict=True))[:900],
@@ -162,7 +170,8 @@ class Kept:
                 self.write(asdict(Row(each.what, "the process died", level, f"{each.before}; {each.call(level)}")))
                 continue
             anew = again is not None and (again in each.what or again in old.get("verdict", ""))
-            if "level" in old and LEVELS.index(old["level"]) >= LEVELS.index(level) and not anew:  # type: ignore[arg-type]  # read from a file
+            asked = each.level or level
+            if "level" in old and LEVELS.index(old["level"]) >= LEVELS.index(asked) and not anew:  # type: ignore[arg-type]  # read from a file
                 continue
             self.write({"what": each.what, "begun": level})
             try:

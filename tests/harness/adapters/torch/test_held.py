@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch.nn.utils import parametrizations
 
 import bptt
 from bptt.harness.adapters.torch.adapt import adapt
+from bptt.harness.errors import UsageError
 from bptt.harness.run.runner import check
+from bptt.harness.targets import load
 
 
 def parametrized(of: Any) -> torch.nn.Module:
@@ -74,3 +77,23 @@ def test_what_a_factory_compiles_is_taken() -> None:
     found = check(compiled_of, isolate=False, level="smoke")
     assert found.ok and "its compilation: what it compiles is run as it stands" in found.text(), found.text()
     assert "OptimizedModule" not in str(bptt.describe(compiled_of))
+
+
+DEMANDING = """
+import torch
+
+class Demanding(torch.nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.cell = torch.nn.GRUCell(input_size, hidden_size)
+
+    def forward(self, x, h):
+        assert x.ndim == 7
+        return h
+"""
+
+
+def test_an_assertion_without_words_is_told_by_its_line(tmp_path: Path) -> None:
+    (path := tmp_path / "demanding.py").write_text(DEMANDING)
+    with pytest.raises(UsageError, match=r"raised AssertionError: assert x\.ndim == 7"):
+        load(f"{path}:Demanding")
