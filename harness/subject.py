@@ -98,6 +98,8 @@ ITSELF = "the input again: it attends to itself"
 LANGUAGE_MODEL = "language model"
 #: What is detected of code that draws as it runs: what a mask drops has no effect.
 DROPOUT = "dropout"
+#: What is detected of code whose author says that it takes statistics over the batch: its rows mix by design.
+BATCH_NORM = "batch norm"
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,7 @@ class Subject:
 
     def not_driven(self, full: bool) -> str:
         """What no check has varied, in words; "" where there is nothing.   full: the checks of level full have run"""
-        left = []
+        left = [] if "backward" in self.capabilities or self.kind == "part" else ["every gradient: no backward pass was found"]
         for each in self.undriven:
             place, _, names = each.partition(": ")
             several = names.split(", ")

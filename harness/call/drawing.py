@@ -56,12 +56,13 @@ def draw_params(subject: Subject, case: Case) -> dict[str, Array]:
     shift = {"open": 3.0, "closed": -2.0}.get(case.regime, 0.0)
     unit = min(case.D, case.H) == 1  # a matrix of weights then has one row or column too: zeroed, its norm is zero, and so is what divides
 
-    def placed(value: Array) -> Array:
-        if case.regime == "unbiased" and is_bias(value) and (value.ndim == 1 or not unit):
+    def placed(name: str, value: Array) -> Array:
+        one = value.size == 1 and bool(np.any(initial[name]))  # a temperature, which divides
+        if case.regime == "unbiased" and is_bias(value) and (value.ndim == 1 or not unit) and not one:
             return np.zeros(value.shape, case.dtype)
         return np.asarray(scale * value + shift if is_bias(value) else scale * value).astype(case.dtype)
 
-    return {name: placed(value) if value.dtype.kind == "f" else value for name, value in moved.items()}
+    return {name: placed(name, value) if value.dtype.kind == "f" else value for name, value in moved.items()}
 
 
 def _away_from_zero(value: Array, case: Case, rng: np.random.Generator) -> Array:

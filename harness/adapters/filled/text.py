@@ -239,7 +239,8 @@ def _forward_call(reading: Reading) -> Iterator[str]:
     target = reading.target or forward.target
     call = _call(forward, forward.method, {a: _argument(forward, a, r, target) for a, r in forward.roles.items()})
     over = "xs[None]" if forward.is_step else "xs"
-    yield f"        follow(cell, {over}.shape[0], {over}.shape[1], RATE)  # its own numbers for length, batch and rate"
+    keep = f", keep={sorted(forward.sized)!r}" if forward.sized else ""
+    yield f"        follow(cell, {over}.shape[0], {over}.shape[1], RATE{keep})  # its own numbers for length, batch and rate"
     if forward.setter:
         yield f"        cell.{forward.setter}({', '.join(_formed_state(forward, s) for s in forward.door)})"
     else:

@@ -107,6 +107,11 @@ def _best_alone(obj: object, spec: str, owners: Sequence[Owner], fronts: Sequenc
     if not ran:
         raise _not_understood(obj, spec, failures, alone=True)
     best = max(ran, key=lambda f: (len(f.evidence), -f.owner.unlikely, -f.rank))
+    if forwards.gives_a_function(best):
+        raise UsageError(
+            f"{spec}: {short_name(obj)}: {best.method} gives a function beside its outputs, which may be its backward pass: nothing of it "
+            "would be judged, wanted a backward pass that can be called apart from it, or the contract's init, zero_state, run, backward"
+        )
     judged = best.finals["h"] if best.is_step else main_leaf(best)
     return subject(obj, spec, Reading(backward.with_effect_on(best, judged)))
 
@@ -247,7 +252,23 @@ _HALVES = (
 
 
 def _pairs(names: Mapping[str, Any], fits: Any, together: bool = False) -> Iterator[tuple[str, str | None]]:
-    """Forward names with their backward halves, those of the same name first; then a loss that gives its gradients itself."""
+    """Forward names with their backward halves, by their names; where these say nothing, by what they take."""
+    by_name = list(_pairs_by_name(names, fits, together))
+    yield from by_name or _pairs_by_arguments(names, fits)
+
+
+def _pairs_by_arguments(names: Mapping[str, Any], fits: Any) -> Iterator[tuple[str, str]]:
+    """What takes inputs, or a state, with what takes a gradient of its outputs, whatever they are called: none is left out in silence."""
+    takes = {n: [a for a in words.arguments(names[n])[0] if a not in ("self", "cls")] for n in names if fits(n)}
+    backs = [n for n, needed in takes.items() if any(words.is_cotangent(a) for a in needed)]
+    rest = {n: {r for a in takes[n] for r in words.roles(a)} for n in takes if n not in backs}
+    fronts = [n for n, roles in rest.items() if words.FORWARD.match(n) and roles] or [n for n, roles in rest.items() if "x" in roles]
+    near = {f: [b for b in backs if b.startswith(f) or f in b.split("_")] for f in fronts}
+    yield from ((f, b) for f in fronts for b in near[f] or backs)
+
+
+def _pairs_by_name(names: Mapping[str, Any], fits: Any, together: bool) -> Iterator[tuple[str, str | None]]:
+    """Those of the same name first; then a loss that gives its gradients itself."""
     fronts = [n for n in names if words.FORWARD.match(n) and fits(n) and not words.BACKWARD.match(n)]
     backs = [n for n in names if words.BACKWARD.match(n) and fits(n) and not words.FORWARD.match(n)]
     for front in fronts:
@@ -324,6 +345,11 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
         raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward", found[0].forward
         ) from error
+    left = [p.name for p in reading.forward.parameters if f"p:{p.name}" not in reading.gradients]
+    if reading.gradients and not reading.forward.owner.tables and (tables := forwards.tables_of(reading.forward, left)):
+        return _subject_of(
+            obj, spec, [(replace(reading.forward.owner, tables=tables), reading.forward.method, reading.backward)], Failures()
+        )
     if reading.loss is not None and (factor := common_factor(reading)) is not None:
         raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: every gradient of {reading.backward} is {factor:.4g} times that of the loss "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import inspect
 import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,7 +25,7 @@ from bptt.harness.adapters.reading.passes.handing import fresh
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run
 from bptt.harness.adapters.reading.passes.running import said as backward_said
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import DROPOUT, Accumulation, Array, Arrays, Detection, Subject
+from bptt.harness.subject import BATCH_NORM, DROPOUT, Accumulation, Array, Arrays, Detection, Subject
 
 
 class NotUnderstoodError(UsageError):
@@ -56,6 +59,26 @@ def _trainers(forward: Forward) -> tuple[str, ...]:
     """That what trains beside a forward pass alone, and may have its gradients inside, is not judged."""
     trains = [n for n in forward.owner.methods if n != forward.method and re.match(r"_*(fit|train|learn|optimi[sz]e|sgd)(_|$)", n, re.I)]
     return tuple(f"the gradients inside of {n}(): it has no backward pass that could be called" for n in trains[:1])
+
+
+def _of_inputs(reading: Reading) -> tuple[str, ...]:
+    """That of a network the gradients of its weights are judged alone."""
+    names = [r for r in ("x", *reading.forward.states) if r in reading.gradients]
+    return (f"the gradient of {' and '.join(names)} that it gives",) if names else ()
+
+
+def _plain_numbers(reading: Reading) -> tuple[str, ...]:
+    """That a number of Python's of which a gradient is kept is not judged: only arrays are drawn anew."""
+    if reading.backward is None:
+        return ()
+    params, values = probe(reading)
+    with quiet():
+        bare = run(replace(reading, backward=None), params, values, {})
+        root = run(reading, params, values, drawn_cotangents(reading, np.random.default_rng(3), bare)).root
+    held = getattr(root, "__dict__", {})
+    numbers = [n for n, v in held.items() if type(v) is float]
+    named = {n: next((g for g in (f"d{n}", f"d_{n}", f"grad_{n}", f"{n}_grad", f"g{n}") if g in held), None) for n in numbers}
+    return tuple(f"{g}, the gradient of {n}, which is a number of Python's (np.array({n}) is judged)" for n, g in named.items() if g)
 
 
 _CHANGES_WEIGHTS = re.compile(r"_*(update|adam|sgd|rmsprop|adagrad|apply_grad|optimi[sz]e|train|fit|learn)(_|$)", re.I)
@@ -134,7 +157,8 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
             *_once(forward),
             *_not_finite(forward),
             *_first_state(implementation),
-            *(_trainers(forward) if alone else _updates(reading)),
+            *(_trainers(forward) if alone else (*_updates(reading), *_plain_numbers(reading))),
+            *(_of_inputs(reading) if network else ()),
         ),
         second_call=over_time.second_call if over_time and not goes_once(forward.template) else None,
         written_into=over_time.written_into if over_time else None,
@@ -159,7 +183,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         _at_other_sizes(made, spec)
     except NotUnderstoodError as error:
         made = _over_more(made, error)
-    made = _of_more_units(made)
+    made = _of_some_lengths(_of_more_units(made))
     implementation.try_complex((made.input_sizes or (forward.sizes.D,))[0], (made.hidden_sizes or (forward.sizes.H,))[0])
     return replace(made, stateless=_stateless(made, reading) if over_time else None)
 
@@ -226,6 +250,34 @@ def _of_more_units(made: Subject) -> Subject:
     return made
 
 
+_LONG = 67
+
+
+def _of_some_lengths(made: Subject) -> Subject:
+    """`made` for no more steps than its forward pass takes, where it stops at many: a table of positions has an end."""
+    if made.lengths_of_sequence is not None or not isinstance(made.implementation, ReadLayer) or isinstance(made.implementation, ReadLast):
+        return made
+    impl, rng = made.implementation, np.random.default_rng(7)
+    D, H, N = ((sizes or (usual,))[0] for sizes, usual in ((made.input_sizes, 3), (made.hidden_sizes, 5), (made.batch_sizes, 1)))
+    with quiet():
+        params = impl.init(rng, D, H)
+        state, xs = impl.zero_state(params, N), rng.normal(size=(_LONG, N, D))
+
+        def stops(T: int) -> str:
+            try:
+                impl.run(params, xs[:T], state)
+            except Exception as error:  # the user's code, at a length of ours, may raise anything
+                return raised_at(error)
+            return ""
+
+        said = stops(_LONG)
+        most = bisect.bisect_left(range(_LONG), True, lo=6, key=lambda T: bool(stops(T))) - 1 if said else _LONG
+    if not said or most < 6:
+        return made
+    undriven = (*made.undriven, f"more than {most} steps, over which it stopped with {said}")
+    return replace(made, lengths_of_sequence=tuple(range(1, most + 1)), undriven=undriven)
+
+
 def _runs_at_one(made: Subject, axis: str) -> None:
     """One pass with one input or one unit.  Raises what it raises."""
     impl, rng = made.implementation, np.random.default_rng(5)
@@ -269,6 +321,19 @@ def _stateless(made: Subject, reading: Reading) -> Subject | None:
         return None
 
 
+_BATCH_NORM = re.compile(r"batch[-_ ]?norm|(?-i:\bBN\b|[a-z]BN[A-Z])|(mean|statistics|variance|norm\w*) (over|of) the (mini-?)?batch", re.I)
+
+
+def _text_of(forward: Forward) -> str:
+    """The source of a forward pass, with that of its class, or of its module where it is a function."""
+    method = inspect.unwrap(forward.owner.methods[forward.method])
+    owner = getattr(sys.modules.get(getattr(method, "__module__", "")), getattr(method, "__qualname__", "").partition(".")[0], None)
+    try:
+        return inspect.getsource(owner if isinstance(owner, type) else method)
+    except (OSError, TypeError):
+        return ""
+
+
 def source_of_reading(reading: Reading) -> tuple[str, int] | None:
     return source_of(reading.forward.owner.methods[reading.backward or reading.forward.method])
 
@@ -289,6 +354,10 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("gradients", "none: it has no backward, so only its forward pass is checked")
     if reading.backward and reading.backward != forward.method:
         yield Detection("backward", f"{reading.backward}({backward_said(reading)})")
+    if "rows do not mix" not in forward.evidence and _BATCH_NORM.search(_text_of(forward)):
+        yield Detection(
+            BATCH_NORM, "its author says that it takes statistics over the batch, and its rows mix: whether they should is not asked"
+        )
     yield Detection("weights", forward.owner.words)
     if forward.dtype == "float32":
         yield Detection("dtype", "float32: forward returns float32 for float64 inputs")
@@ -315,6 +384,9 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("not given", ", ".join(missing))
     if unseen := [p.name for p in forward.parameters if p.name in forward.owner.unseen] or sorted(forward.owner.unseen):
         yield Detection("not judged", f"{', '.join(unseen)}: {forward.method} does not read it")
+    if forward.owner.tables:
+        said = f"{', '.join(sorted(forward.owner.tables))}: made the same each time, without a gradient"
+        yield Detection("kept as it is", said)
     if reading.loss is not None:
         yield Detection("loss", f"from {'.'.join(str(part) for part in reading.loss[:2])}")
     if reading.clip is not None:

@@ -400,6 +400,8 @@ def main_leaf(forward: Forward) -> Path:
 def final_place(reading: Reading, s: str) -> Path | None:
     """The leaf that has the last value of a state: one over time (its last step) or without; None where there is none."""
     forward = reading.forward
+    if all(forward.finals.get(each, ("held",))[0] == "result" for each in "hc"):  # seen to go on from there
+        return forward.finals[s]
     main = reading.main or main_leaf(reading.forward)
     hidden = [p for p, layout in forward.leaves.items() if set(layout.replace(":", "").replace("S", "T")) <= set("TNH1") and "H" in layout]
     named = [p for p in hidden if s in words.roles(forward.names.get(p, "")) and p != main]

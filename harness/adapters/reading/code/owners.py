@@ -12,7 +12,7 @@ import itertools
 import re
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
@@ -42,6 +42,7 @@ class Owner:
     names       numbers of the user's file that are sizes: name -> letter
     among       the attributes of a root among which weights are looked for, None for all of them
     unseen      weights that backward alone is handed (an embedding that stands before forward): they are not judged
+    tables      arrays that are made the same at each time and get no gradient (a mask, positions): they stay what they are
     truncation  the number of steps after which its author stops BPTT, where the constructor says one
     square      one size for inputs and units: D == H
     given       the arguments of the constructor that its user has said
@@ -59,6 +60,7 @@ class Owner:
     unlikely: int = 0
     among: frozenset[str] | None = None
     unseen: frozenset[Any] = frozenset()
+    tables: frozenset[str] = frozenset()
     recipe: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     square: bool = False
@@ -172,15 +174,18 @@ def watched(function: Any, thunk: Callable[[], Any]) -> tuple[Any, dict[str, Any
         sys.setprofile(before)
 
 
-def follow(holder: Any, T: int, N: int, rate: float) -> None:
-    """Numbers of an object, of its class, or of globals made anew, that say how long a sequence, how large a batch or a step is."""
+def follow(holder: Any, T: int, N: int, rate: float, keep: Collection[str] = ()) -> None:
+    """Numbers of an object, of its class, or of globals made anew, that say how long a sequence, how large a batch or a step is.
+
+    keep   names of the object's own that are sizes of another kind: `self.n = hidden_size`
+    """
     own = getattr(holder, "__dict__", {})
     if not isinstance(holder, Namespace):
         spaces, numbers = _of_class(cast(Hashable, type(holder)))
         for space in spaces:
             _follow(space, T, N, rate)
         own.update({n: v for n, v in numbers.items() if n not in own})
-    _follow(own, T, N, rate)
+    _follow(own, T, N, rate, keep)
 
 
 @lru_cache(maxsize=64)
@@ -192,8 +197,10 @@ def _of_class(cls: type) -> tuple[list[dict[str, Any]], dict[str, int | float]]:
     return list(spaces.values()), {n: v for n, v in numbers.items() if words.roles(n)[:1] in (("T",), ("N",), ("rate",))}
 
 
-def _follow(space: dict[str, Any], T: int, N: int, rate: float) -> None:
+def _follow(space: dict[str, Any], T: int, N: int, rate: float, keep: Collection[str] = ()) -> None:
     for name, value in list(space.items()):
+        if name in keep:
+            continue
         if type(value) is int and (role := words.roles(name)[:1]) in (("T",), ("N",)):
             space[name] = T if role == ("T",) else N
         elif isinstance(value, float) and words.roles(name)[:1] == ("rate",):

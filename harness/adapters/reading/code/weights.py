@@ -310,11 +310,16 @@ def find_gradients(obj: Any, parameters: Sequence[Parameter], before: Mapping[Sl
     found = []
     for parameter, places in _places_of_gradients(obj, parameters):
         shape = np.shape(read(obj, parameter.slot))
-        fitting = [s for s in places if isinstance(v := read(obj, s), np.ndarray) and v.size == int(np.prod(shape))]
+        fitting = [s for s in places if _is_number_or_array(v := read(obj, s)) and np.size(v) == int(np.prod(shape))]
         changed = [s for s in fitting if not np.array_equal(before.get(s, _MISSING), read(obj, s))]
         slot = next(iter(changed or fitting), None) or _by_position(obj, parameter.slot, shape)
         found.append(Parameter(parameter.name, parameter.slot, slot))
     return found
+
+
+def _is_number_or_array(value: Any) -> bool:
+    """A gradient of one number may be a number of NumPy's or of Python's."""
+    return isinstance(value, np.ndarray | np.floating | float)
 
 
 def _by_position(obj: Any, slot: Slot, shape: tuple[int, ...]) -> Slot | None:

@@ -73,6 +73,11 @@ COTANGENT = re.compile(
     r"(d_?|grad_?|delta_?|error|err|accum_grad|upstream|up_?grad|dL_?d?|out_?grad|loss_?grad)|_(grads?|gradients?)$",
     re.I,
 )
+_OF_AN_OUTPUT = re.compile(
+    r"(d|d_|grad_?|delta_?|g_?|dL_?d?)(y|ys|h|hs|c|cs|s|z|o|out|outs|outputs?|next|new|states?|hidden|loss|up)(_?(next|new|t|out|last|\d))?"
+    r"|delta|grads?_(out|output)s?|(out|output|y|h|hs|upstream)_?grads?|upstream\w*|cotangents?|\w+_bar",
+    re.I,
+)
 FORWARD = re.compile(
     r"^_*(forward|(.*_)?(rnn|lstm|gru|elman)_?(cell_?)?step|forward_?(prop(agation)?|pass|step|seq(uence)?|cell)?|fwd|fprop|feed_?forward|call|run_forward|step|step_forward|cell_forward|.*_forward(_pass|_prop)?|.*_(fwd|fprop)|forward_.*|predict_proba|compute_outputs?)_*$",
     re.I,
@@ -364,6 +369,11 @@ def names_packed(function: Any, name: str) -> list[str]:
 
 
 _HALF = re.compile(r"^(forwards?|fwd|backwards?|bwd|(back)?prop(agation)?|back|pass)$")
+
+
+def is_cotangent(argument: str) -> bool:
+    """Whether an argument is called as the gradient of an output is: dh, grad_output, delta."""
+    return _OF_AN_OUTPUT.fullmatch(argument) is not None
 
 
 def half_of(forward: str, backs: Sequence[str], fronts: Sequence[str]) -> str | None:

@@ -128,7 +128,8 @@ def tried_out(guess: Reading) -> Reading:
             raise ValueError(f"{guess.backward} is not linear in what was taken for a gradient from outside")
         if any(np.any(v) for v in one.values()):
             evidence.append("not zero")
-        if _rows_apart(reading, params, values, cotangents, one):
+        apart = "rows do not mix" in forward.evidence  # where they mix on the way there, steps were taken for rows
+        if apart and _rows_apart(reading, params, values, cotangents, one):
             evidence.append("rows do not mix")
     return replace(reading, evidence=tuple(evidence))
 

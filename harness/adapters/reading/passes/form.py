@@ -79,6 +79,7 @@ class Forward:
     finals    where a state stands after the call: the next one of a step, or an attribute
     dtype     "float32" where outputs are that for float64 inputs
     draws     each call draws numbers of NumPy's global generator, seeded alike before each: where the rows stand in them (see `drawing`)
+    sized     numbers of the object's own that are sizes, whatever they are called: they follow no batch and no sequence
     """
 
     owner: Owner
@@ -101,6 +102,7 @@ class Forward:
     finals: Mapping[str, Path] = field(default_factory=dict)
     dtype: str = "float64"
     draws: Mapping[int, int] | None = None
+    sized: frozenset[str] = frozenset()
 
     @property
     def is_step(self) -> bool:

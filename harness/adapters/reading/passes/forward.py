@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import types
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +58,7 @@ def assignments(owner: Owner, method: str) -> Iterator[dict[str, str]]:
     sizes = [n for n in optional if isinstance(optional[n], int) and not isinstance(optional[n], bool) and set(words.roles(n)) & set("DHO")]
     rates = [n for n in optional if "rate" in words.roles(n) and isinstance(optional[n], float)]  # of a pass that updates its weights
     for names in dict.fromkeys(((*needed, *states, *sizes), (*needed, *states), tuple(needed))):
-        yield from _assign(owner, (*names, *rates))
+        yield from _assign(owner, method, (*names, *rates))
 
 
 def _says_all(owner: Owner, roles: Mapping[str, str]) -> bool:
@@ -78,7 +80,7 @@ def _of_layers(names: Sequence[str]) -> dict[str, str]:
 _ONCE = ("x", "h", "c", "state", "targets", *JOINED)
 
 
-def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
+def _assign(owner: Owner, method: str, names: Sequence[str]) -> Iterator[dict[str, str]]:
     fixed = {n: "weights" for n in names if n in owner.handed}
     open_ = [n for n in names if n not in fixed]
     choices: list[tuple[str, ...]] = []
@@ -95,8 +97,11 @@ def _assign(owner: Owner, names: Sequence[str]) -> Iterator[dict[str, str]]:
             suggested = ["x", *suggested]
         if len(open_) == 1:
             suggested = [*suggested, *JOINED]
-        if "h" in suggested:
+        parts = len(words.names_unpacked(owner.methods[method], name))
+        if "h" in suggested or (parts == 2 and not suggested and k > 0):
             suggested = [*suggested, "state"]
+        if parts > 1:  # in the place of rows of one array
+            suggested = [r for r in suggested if r != "h" and (r != "state" or parts == 2)]
         if "x" in suggested and "targets" in suggested:
             suggested = ["x", "targets"] if k == 0 else ["targets", "x"]
         elif suggested == ["x"] and k > 0:
@@ -144,6 +149,8 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
                         scratch = owner.make(np.random.default_rng(0), sizes)
                     template_of[sizes] = made, weights_in(owner, made), scratch
                 template, parameters, scratch = template_of[sizes]
+                held = getattr(template, "__dict__", {}).items()
+                sized = frozenset(n for n, v in held if type(v) is int and v in (sizes.D, sizes.H, sizes.O))
                 blank = _attributes(scratch)
             except Exception as error:  # the user's constructor, at sizes of ours, may raise anything
                 failures.add(0, owner.words, error)
@@ -152,7 +159,8 @@ def readings(owner: Owner, method: str, failures: Failures, limit: int = 12) -> 
                 failures.tries += 1
                 if failures.tries > MOST_TRIES:
                     return _best(found, limit)
-                guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=1000 * rank + 20 * order + third)
+                place = 1000 * rank + 20 * order + third
+                guess = Forward(owner, method, roles, x, state, target, sizes, parameters, template, rank=place, sized=sized)
                 ran = False
                 try:
                     if (kind := (sizes, guess.counts, target)) not in values_of:
@@ -185,7 +193,20 @@ def weights_in(owner: Owner, root: Any) -> tuple[Parameter, ...]:
     """What may be a weight in a root; those that are called as states are, too: `_tried` drops those that a call changes."""
     kept = [p for p in find_parameters(root, {}, named_as_states=True) if p.slot[-1].key not in owner.unseen]
     kept = [replace(p, name=owner.called.get(p.slot, p.name.removeprefix("inner.") if isinstance(root, Walk) else p.name)) for p in kept]
-    return tuple(p for p in kept if owner.among is None or str(p.slot[0].key) in owner.among)
+    return tuple(p for p in kept if p.name not in owner.tables and (owner.among is None or str(p.slot[0].key) in owner.among))
+
+
+def tables_of(forward: Forward, without: Collection[str]) -> frozenset[str]:
+    """Those of the weights `without` a gradient that another draw makes just the same, and whose entries differ: nobody trains them."""
+    with quiet():
+        other = forward.owner.make(np.random.default_rng(1), forward.sizes)
+    found = []
+    for p in forward.parameters:
+        one, two = read(forward.template, p.slot), read(other, p.slot)
+        same = isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and np.array_equal(one, two)
+        if p.name in without and same and np.ptp(one) > 0:
+            found.append(p.name)
+    return frozenset(found)
 
 
 def _best(found: list[Forward], limit: int) -> list[Forward]:
@@ -237,9 +258,45 @@ def _tried(guess: Forward, values: Values) -> Forward:
     trial = _used(_seen(trial, params, values, rng), params, values, rng)
     if trial.is_step:
         return replace(trial, finals=next_states(trial, root, result))
-    trial = replace(trial, finals=last_states(trial, root, result))
+    trial = replace(trial, finals=_carried_on(trial, params, values) or last_states(trial, root, result))
     plain = not trial.counts and "targets" not in trial.roles.values()
     return _with_door(trial, params, values) if plain and keeps(trial.owner, trial.template) else trial
+
+
+def _carried_on(forward: Forward, params: Arrays, values: Values) -> dict[str, Path]:
+    """Which results are the last h and c, whatever they are called: those with which a sequence that is cut in two goes on as the whole one
+    does.  Where none do, the two that come back in one tuple, if the first ones were handed over in one: that they are wrong is a matter of
+    the checks."""
+    fits = [p for p, w in forward.leaves.items() if w == forward.state]
+    over_time = [p for p in forward.leaves if forward.is_over_time(p)]
+    if len(forward.states) != 2 or len(fits) < 2 or not over_time:
+        return {}
+
+    def ran(x: Array, state: Arrays, of: Sequence[Path]) -> list[Array]:
+        root = fresh(forward, params)
+        result = call(forward, root, replace(values, x=x, state=state))
+        return [np.array(outputs(forward, root, result, p)) for p in of]
+
+    found = []
+    try:
+        whole, middle = ran(values.x, values.state, over_time), dict(zip(fits, ran(values.x[:1], values.state, fits), strict=True))
+        for h, c in itertools.permutations(fits, 2):
+            N = len(values.state["h"])
+            rest = ran(values.x[1:], {s: middle[p].reshape(N, -1) for s, p in (("h", h), ("c", c))}, over_time)
+            if all(np.allclose(a[1:], b, rtol=1e-9) for a, b in zip(whole, rest, strict=True)):
+                found.append({"h": h, "c": c})
+    except Exception:  # an object that is made for one length, or a result of another form than the state
+        return {}
+    if len(found) == 1:
+        return found[0]
+    boxes = {p[:-1] for p in fits if len(p) == 3}
+    as_handed = "state" in forward.roles.values() and not found and len(fits) == 2 and len(boxes) == 1
+    return dict(zip("hc", sorted(fits, key=str), strict=True)) if as_handed and not _named_apart(forward, fits) else {}
+
+
+def _named_apart(forward: Forward, two: Sequence[Path]) -> bool:
+    """Whether the author's names say which of two states is h and which is c."""
+    return {words.state_of(forward.names.get(p, "")) for p in two} == {"h", "c"}
 
 
 def _in_a_list_that_grew(before: Any, after: Any, parameters: Sequence[Parameter]) -> list[Parameter]:
@@ -402,6 +459,16 @@ def tells_its_steps_apart(forward: Forward) -> bool:
     with quiet():
         here = given(values.x)
         return not any(np.allclose(here, given(other), rtol=1e-9) for other in others)
+
+
+def gives_a_function(forward: Forward) -> bool:
+    """Whether a function is among what it gives."""
+    rng = np.random.default_rng(9)
+    params, values = draw(forward.template, forward.parameters, rng, forward.sizes.H), values_at(rng, forward.sizes, False, "")
+    with quiet():
+        result = call(forward, fresh(forward, params), values)
+    several = result.values() if isinstance(result, Mapping) else result if isinstance(result, tuple | list) else (result,)
+    return any(isinstance(each, types.FunctionType | types.MethodType | functools.partial) for each in several)
 
 
 def is_a_step_too(step: Forward, method: str) -> bool:

@@ -68,6 +68,7 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
         or (_holds_rate(done.root) and _reads_a_rate(forward.owner.methods, guess.backward or forward.method))
     )
     weights = {p.name.rpartition(".")[2]: p.name for p in forward.parameters}
+    found |= _of_a_pair_of_states(forward, done.gave, returned)
     for path, name, value in returned_by(done.gave, returned):
         role = _role_by_name(forward, name, value, one_call)
         if role is None and one_call and not rated and path and path[-1] == name in weights and _differs(value, done.before[weights[name]]):
@@ -106,6 +107,23 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
     found |= local_places(forward, done, left)
     roles = ("x", *forward.states) if keeps and not forward.counts else forward.states if keeps else ()
     return found | {s: place for s in roles if s not in found and (place := _kept_on(forward, done.root, s))}
+
+
+def _of_a_pair_of_states(forward: Forward, gave: Any, returned: Sequence[str]) -> dict[str, Place]:
+    """The gradients of two states that were handed over as one tuple, where they come back as one: in the order of the tuple, unless the
+    author's names say that it is the other one."""
+    argument = next((a for a, r in forward.roles.items() if r == "state"), None)
+    if argument is None or not isinstance(gave, tuple | list):
+        return {}
+    pairs = [k for k, each in enumerate(gave) if isinstance(each, tuple | list) and len(each) == 2]
+    boxes = [k for k in pairs if all(layout_of(v, forward.sizes) == forward.state for v in gave[k])]
+    if len(boxes) != 1:
+        return {}
+    (k,) = boxes
+    given = words.names_unpacked(forward.owner.methods[forward.method], argument)
+    names = [words.stem(n) for n in returned[k].split(",")] if len(returned) == len(gave) else []
+    turned = len(names) == len(given) == 2 and words.same(names[0], given[1]) and words.same(names[1], given[0])
+    return {s: Place("result", (k, j)) for s, j in zip("hc", (1, 0) if turned else (0, 1), strict=True)}
 
 
 def _is_of_forward(forward: Forward, done: Pass, value: Any) -> bool:
@@ -162,7 +180,8 @@ def _kept_on(forward: Forward, root: Any, role: str) -> Place | None:
 
 def _differs(value: Any, weight: Array) -> bool:
     """Whether it is as large as the weight and not the weight itself."""
-    return isinstance(value, np.ndarray) and like_bias(value.shape) == like_bias(weight.shape) and not np.array_equal(value, weight)
+    numbers = isinstance(value, np.ndarray | np.floating | float)
+    return numbers and like_bias(np.shape(value)) == like_bias(weight.shape) and not np.array_equal(value, weight)
 
 
 def _holds_rate(root: Any) -> bool:
@@ -231,6 +250,8 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
     for parameter in forward.parameters:
         bare = parameter.name.rpartition(".")[2]
         if stem == bare or stem.lower().replace("_", "") == bare.lower().replace("_", ""):
+            if bare in ("x", "h", "c") and _is_of_an_input(forward, bare, value, parameter):
+                continue
             return f"p:{parameter.name}"
     things = ("h", "c") if forward.counts else ("x", "h", "c")  # whole numbers have no gradient
     for argument, role in forward.roles.items():
@@ -243,6 +264,13 @@ def _role_by_name(forward: Forward, name: str, value: Any, one_call: bool) -> st
         if role in words.roles(stem) and (role == "x" or role in forward.states):
             return role
     return None
+
+
+def _is_of_an_input(forward: Forward, name: str, value: Any, parameter: Parameter) -> bool:
+    """Whether what is called as a weight and as an input or a state are both has the shape of the input or the state alone."""
+    layout = layout_of(value, forward.sizes)
+    own = like_bias(np.shape(value)) == like_bias(np.shape(read(forward.template, parameter.slot)))
+    return not own and layout is not None and layout == (forward.x if name == "x" else forward.state)
 
 
 def _role_by_shape(guess: Reading, value: Any, found: Mapping[str, Place], params: Arrays) -> str | None:

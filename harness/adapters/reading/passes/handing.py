@@ -146,7 +146,7 @@ def _kept(forward: Forward, root: Any) -> list[Kept]:
 def prepare(forward: Forward, root: Any, values: Values) -> None:
     """The author's own numbers for the length of a sequence, the size of a batch and of a step, as this call has them."""
     T, N = values.x.shape[:2]
-    follow(root.functions if isinstance(root, Handed) else root, T, N, values.rate)
+    follow(root.functions if isinstance(root, Handed) else root, T, N, values.rate, forward.sized)
 
 
 def _hand_over(forward: Forward, root: Any, values: Values) -> None:

@@ -240,12 +240,16 @@ def test_a_backward_that_cannot_be_driven_is_never_left_out() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("bakward", r"has bakward\(dh\) but no backward: did you mean backward"),
+        ("bakward", r"has bakward\(upper\) but no backward: did you mean backward"),
         *((name, rf"{name}\(dh: .*no gradient of a weight was found") for name in ("backwards", "back", "Backward", "compute_gradients")),
     ],
 )
 def test_a_method_called_almost_backward_is_never_left_out(name: str, words: str) -> None:
-    body = {"__init__": Handed.__init__, "forward": Handed.forward, name: lambda self, dh: dh}
+    body = {
+        "__init__": Handed.__init__,
+        "forward": Handed.forward,
+        name: (lambda self, upper: upper) if name == "bakward" else (lambda self, dh: dh),
+    }
     with pytest.raises(UsageError, match=words):
         adapt(type("Typo", (), body), "t", None)
 
