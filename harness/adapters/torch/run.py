@@ -124,7 +124,8 @@ class TorchModule:
     def beside(self, params: Arrays, xs: Array, state: Arrays, lengths: Array | None) -> dict[str, Array]:
         """What a module that returns no state gives beside its outputs, each in its own order of axes.
 
-        With lengths nothing of one that is handed them in another form, a mask or packed sequences.
+        With lengths nothing of one that is handed them in another form, a mask or packed sequences; of one that gives one result a sequence
+        that of the padded ones.
         """
         dtype = _common_dtype(params, xs, state)
         with default_dtype(dtype, self.complex_zeros, self.wide), torch.no_grad():
@@ -134,6 +135,8 @@ class TorchModule:
             more = {} if lengths is None else {"lengths": torch.from_numpy(np.int64(lengths))}
             given = {name: tensor_of(value, dtype) for name, value in state.items()}
             result = module(self.form.native(tensor_of(xs, dtype)), *self.form.given(given), **more)
+            if self.form.last:
+                return {} if lengths is None else {"the result": _array(self.form.split(result)[0].flatten(1))}
             return {f"result {k}": _array(value) for k, value in enumerate(self.form.beside(result), start=2)}
 
     def unrolled(
@@ -151,6 +154,11 @@ class TorchModule:
             return self.form.unroll_native(module, xs, state)
         given = torch.from_numpy(np.asarray(lengths, np.int64))
         if hasattr(type(module), "bptt_user_class"):
+            if self.form.last:  # after every step, of what is valid so far
+                axis = 1 if self.form.batch_first else 0
+                steps = range(1, xs.shape[axis] + 1)
+                each = [module(xs.narrow(axis, 0, t), *self.form.given(state), lengths=given.clamp(max=t)) for t in steps]
+                return torch.stack([self.form.split(result)[0].flatten(1) for result in each], axis), {}
             return self.form.split(module(xs, *self.form.given(state), lengths=given))
         return self.form.unroll_packed(module, xs, state, given)
 

@@ -135,7 +135,7 @@ def _subject(recipe: Recipe, found: _Found, implementation: TorchModule) -> Subj
         dys_scale=None if dys_scale is None else float(dys_scale),
         truncation=truncation if isinstance(truncation, int) else None,
         lengths=(own_form(module) is not None and isinstance(module, torch.nn.RNNBase))
-        or (_face(module).lengths is not None and not _face(module).counted and not probed.form.last),
+        or (_face(module).lengths is not None and not _face(module).counted),
         source=None if own else source_of(module),
         stateless=None if own else _stateless(recipe, found, implementation, forward_ad),
         combinations=combinations(module),

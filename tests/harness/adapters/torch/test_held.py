@@ -97,3 +97,80 @@ def test_an_assertion_without_words_is_told_by_its_line(tmp_path: Path) -> None:
     (path := tmp_path / "demanding.py").write_text(DEMANDING)
     with pytest.raises(UsageError, match=r"raised AssertionError: assert x\.ndim == 7"):
         load(f"{path}:Demanding")
+
+
+class Pooled(torch.nn.Module):
+    """One result a sequence: the outputs of its steps, weighed by a softmax over those that are valid."""
+
+    masked = True
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn, self.score = torch.nn.GRU(input_size, hidden_size, batch_first=True), torch.nn.Linear(hidden_size, 1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        ys, _ = self.rnn(x)
+        scores = self.score(ys).squeeze(-1)
+        if self.masked:
+            scores = scores.masked_fill(~mask.bool(), float("-inf"))
+        return (torch.softmax(scores, -1)[..., None] * ys).sum(1)
+
+
+class PoolsPadding(Pooled):
+    masked = False
+
+
+class Last(torch.nn.Module):
+    """The last valid output of each sequence."""
+
+    valid = True
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.GRU(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        ys, _ = self.rnn(x)
+        return ys[torch.arange(len(x)), lengths - 1] if self.valid else ys[:, -1]
+
+
+class LastOfAll(Last):
+    valid = False
+
+
+LENGTHS = ["contract", "PAR100", "lengths", "GRD130"]
+
+
+@pytest.mark.parametrize("made", [Pooled, Last])
+def test_one_result_a_sequence_is_that_of_the_sequence_alone(made: Any) -> None:
+    run = check(made, isolate=False, select=LENGTHS)
+    assert run.ok and run["LEN130"].status == "passed", run.text()
+
+
+@pytest.mark.parametrize("made", [PoolsPadding, LastOfAll])
+def test_one_result_a_sequence_that_reads_its_padding_is_wrong(made: Any) -> None:
+    run = check(made, isolate=False, select=LENGTHS)
+    finding = run["LEN110"].finding
+    assert finding is not None and finding.where.tensor == "the result", run.text()
+
+
+class SortedAlone(torch.nn.Module):
+    """Its batches come sorted, as pack_padded_sequence wants them where nothing else is said."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = torch.nn.LSTM(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        _, (h, _) = self.rnn(torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))
+        return h[-1]
+
+
+class InAnotherOrder(SortedAlone):
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, lengths).flip(0) if len(set(lengths.tolist())) > 1 else super().forward(x, lengths)
+
+
+def test_what_takes_sorted_lengths_alone_is_asked_with_these() -> None:
+    assert check(SortedAlone, isolate=False, select=LENGTHS).ok
+    assert "LEN120" in [r.check for r in check(InAnotherOrder, isolate=False, select=LENGTHS).failed]
