@@ -422,6 +422,10 @@ def _seen(forward: Forward, params: Arrays, values: Values, rng: np.random.Gener
         ends = [p for p in timed if _alike(first[p][-1], moved[p][-1])]  # what reads the state reads the steps before in it
         if len(ends) == len(timed) or any(not _alike(first[p][-1], turned[p][-1]) for p in ends if p in turned):
             raise ValueError(f"no step of {forward.method} reads an earlier one")
+    if not timed and not forward.is_step and forward.sizes.T > 1:
+        turned_round = after(replace(values, x=np.roll(values.x, 1, axis=0), targets=np.roll(values.targets, 1, axis=0)))
+        if any(not _alike(first[p], turned_round[p]) for p in paths):
+            evidence.append("the order of steps counts")
     if forward.sizes.N > 1:
         other = values.x.copy()
         other[:, 0] = changed[:, 0]
