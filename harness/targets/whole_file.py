@@ -174,7 +174,9 @@ def _is_given_functions(value: object) -> bool:
 def _is_half_or_recurrent(value: object, name: str, error: UsageError, judged: set[str]) -> bool:
     """Whether what was refused is told beside what was understood: what is called recurrent, and a backward pass that ran nowhere, are
     never left out in silence."""
-    half = isinstance(error, NotUnderstoodError) and error.forward is not None and error.forward.method not in judged
+    half = False
+    if isinstance(error, NotUnderstoodError) and error.forward is not None:  # a method is called as those of other classes are
+        half = not error.alone if isinstance(value, type) else error.forward.method not in judged
     return half or (_is_called_recurrent(value, name) and not _is_given_functions(value))
 
 

@@ -171,6 +171,17 @@ def test_a_class_that_another_one_uses_is_judged_with_it(folder: Path) -> None:
         load("two.py")
 
 
+def test_a_class_whose_backward_gives_nothing_is_told_beside_one_whose_methods_are_called_alike(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "adapters" / "reading" / "corpus" / "layer_of_a_cell.py").read_text(encoding="utf-8")
+    file = tmp_path / "cells.py"
+    assert "self.cell.backward(in_grads[:, t] + carry," in text
+    file.write_text(
+        text.replace("self.cell.backward(in_grads[:, t] + carry,", "self.cell.backward(in_grads[0, 0, 0, 0, t],"), encoding="utf-8"
+    )
+    with pytest.raises(PartlyUnderstoodError, match="Layer"):
+        load(str(file))
+
+
 def test_unknown_like() -> None:
     with pytest.raises(UsageError, match="'gru_reset', did you mean 'gru_reset"):
         load("refimpl:lstm", like="gru_reset")

@@ -83,7 +83,8 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
         role = f"p:{parameter.name}"
         if role not in found and parameter.gradient is not None and parameter.name not in changed:
             found[role] = Place("kept", tuple(parameter.gradient))
-    found |= _kept_by_shape(forward, done, {n for n in params if f"p:{n}" not in found and n not in changed}) if keeps else {}
+    kept = {p.path for p in found.values() if p.kind == "kept"}
+    found |= _kept_by_shape(forward, done, {n for n in params if f"p:{n}" not in found and n not in changed}, kept) if keeps else {}
     for name in changed:
         if f"p:{name}" not in found and rated:
             found[f"p:{name}"] = Place("change", (name,))
@@ -133,23 +134,30 @@ def _is_of_forward(forward: Forward, done: Pass, value: Any) -> bool:
     return any(value is each or (isinstance(value, np.ndarray) and _same(value, each)) for each in (*leaves, *parts))
 
 
-def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str]) -> dict[str, Place]:
-    """Weights whose gradient is the one array beside them that backward left under a gradient's name, of a shape of its own there."""
-    held = [
-        (slot, like_bias(value.shape))
-        for slot, value in arrays_in(done.root)
-        if _is_of_a_weight(str(slot[-1].key)) and not _same(value, read(forward.template, slot))
-    ]
+def _kept_by_shape(forward: Forward, done: Pass, left: Collection[str], kept: Collection[Path]) -> dict[str, Place]:
+    """Weights whose gradient is the one array beside them that backward left under a gradient's name, of a shape of its own there.
+
+    Where others are `kept`, it may be one that backward left as it was: nothing is ever added to it.
+    """
+    held = [(slot, like_bias(value.shape), value) for slot, value in arrays_in(done.root) if _is_of_a_weight(str(slot[-1].key))]
     beside: dict[tuple[Slot, tuple[int, ...]], set[str]] = {}
     for p, slots in slots_of(done.root, forward.parameters):
         for slot in slots if p.name in left and not is_state(str(p.slot[-1].key)) else ():
             beside.setdefault((slot[:-1], like_bias(np.shape(read(done.root, slot)))), set()).add(p.name)
     found: dict[str, Place] = {}
-    for (owner, shape), names in sorted(beside.items(), key=lambda each: len(each[0][0])):
-        fitting = [slot for slot, s in held if slot[:-1] == owner and s == shape]
-        if len(names) == len(fitting) == 1:
-            found.setdefault(f"p:{next(iter(names))}", Place("kept", fitting[0]))
+    for still in (False, True) if kept else (False,):
+        free = [(slot, s) for slot, s, v in held if _same(v, read(forward.template, slot)) is still and slot not in kept]
+        for (owner, shape), names in sorted(beside.items(), key=lambda each: len(each[0][0])):
+            names = {n for n in names if f"p:{n}" not in found}
+            fitting = [slot for slot, s in free if slot[:-1] == owner and s == shape]
+            if len(names) == len(fitting) == 1 and not (still and _parts(*names).isdisjoint(_parts(str(fitting[0][-1].key)))):
+                found.setdefault(f"p:{next(iter(names))}", Place("kept", fitting[0]))
     return found
+
+
+def _parts(name: str) -> set[str]:
+    """The words in a name, of a gradient without those that say so."""
+    return {part for part in words.stem(name.rpartition(".")[2]).lower().split("_") if part}
 
 
 def _same(value: Array, other: Any) -> bool:
