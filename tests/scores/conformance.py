@@ -76,7 +76,7 @@ def keras_() -> Found:
         else:
             yield Passed(f"keras.layers.{name}", "no recurrent layer")
     for line in ("SimpleRNN(5)", "LSTM(5)", "GRU(5)", "Bidirectional(K.LSTM(5))", "RNN([K.LSTMCell(5), K.GRUCell(4)])"):
-        yield options_of(line.replace("5", "").replace("K.", "").replace("()", ""), f"K.{line}", before)
+        yield options_of(re.sub(r"\(\d\)|K\.", "", line), f"K.{line}", before)
     for line in (
         "GRU(5, reset_after=False, return_sequences=True)", "GRU(5)", "LSTM(5, go_backwards=True, return_sequences=True)",
         "LSTM(5, unroll=True, return_sequences=True)", "LSTM(5, use_bias=False, return_sequences=True)",

@@ -72,7 +72,9 @@ class _Made:
             }
             dparams, dxs, dcarry = built.way.backward(*given, np.asarray(dys).astype(ys.dtype), built.carry.pack(d), None)
             named = {f"dL/d{name}": value for name, value in dparams.items()} | {"dL/dxs": dxs}
-            return _arrays(named | {f"dL/d{name}0": value for name, value in built.carry.unpack(dcarry).items()})
+            found, dtypes = _arrays(named | {f"dL/d{name}0": value for name, value in built.carry.unpack(dcarry).items()})
+            own = {f"dL/d{name}" for name, value in dparams.items() if value.dtype == given[0][name].dtype}
+            return found, dtypes | dict.fromkeys(own, self.dtype)  # parameters may be longer than what is computed in
 
     def _given(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Built, tuple[Any, Any, Any]]:
         D, H = self.implementation.sizes_of(params)
