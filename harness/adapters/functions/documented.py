@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-#: The name of an axis, or of one that is as many longer or shorter: T, heads, W - 1, 1.
-_WORD = r"(?:[A-Za-z_]\w*(?:\s*[-+]\s*\d+)?|\d+)"
+#: The name of an axis, or of one that is as many longer or shorter, or so many times as long: T, heads, W - 1, 4H, 1.
+_WORD = r"(?:(?:\d+\s*\*?\s*)?[A-Za-z_]\w*(?:\s*[-+]\s*\d+)?|\d+)"
 _AXES = rf"[\(\[]\s*({_WORD}(?:\s*[,x]\s*{_WORD})+)\s*,?\s*[\)\]]"
 _ONE_AXIS = r"[\(\[]\s*(?-i:([A-Z]))\s*,?\s*[\)\]]"
 #: `w, u: (C,)`, `k, v of shape (B, T, C)`, `x (batch, dim), contiguous`; without a word between, more than one axis or a comma behind it.

@@ -15,7 +15,7 @@ What is declared and cannot be examined in this way is said to be that, in a war
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ def a_truncated_backward_is_that_of_its_window(context: CheckContext, case: Case
             than=f"that of {window(k)}, over {longer.T} steps",
             where=Where(tensor=name),
         )
-        cause = () if found.holds else _window_of(whole, got, k, longer.T)
+        cause = () if found.holds else _window_of(context, longer, whole, got, k)
         yield found if found.holds else replace(found, detail=Named(cause), fails_at=lambda _: False)
 
 
@@ -115,18 +115,29 @@ def unexamined(k: int, reason: str) -> Evidence:
     return Evidence(False, said, "INCONCLUSIVE", "warning")
 
 
-def _window_of(whole: _Run, got: Arrays, k: int, T: int) -> tuple[Cause, ...]:
-    """The window that its gradient is of, where it is of one; a window of T - 1 is none."""
+def _window_of(context: CheckContext, longer: Case, whole: _Run, got: Arrays, k: int) -> tuple[Cause, ...]:
+    """The window that its gradient is of, where it is of one; a window of T - 1 is none: its own gradient is that of it, whatever it is."""
+    T = longer.T
     for w in range(T):
         expected = whole.of_window(w)
-        if w == k or any(not agree("", got=got[n], expected=e, tolerance=_close(e), than="").holds for n, e in expected.items()):
+        if w == k or not _is_that_of(got, expected):
             continue
+        if w == T - 1 and (m := next((m for m in range(1, T) if _is_that_of(got, whole.of_pieces(m))), None)) is not None:
+            said = f"the sequence is cut into pieces of {m} steps: an error goes back to the start of its piece, and no further"
+            fix = f"stop {k} steps before step t; or hand over one piece at a time, with the state of the one before"
+            return (Cause(f"pieces-{m}", said, _SAID, 1.0, fix),)
         if w < T - 1:
             said = f"its errors go back {w} step{'s' * (w != 1)}, lags 0 to {w}; declared is {window(k)}"
             return (Cause(f"window-{w}", said, _SAID, 1.0, f"say truncation = {w}, or stop {k} steps before step t"),)
+        if context.examine(longer, ("params", "xs", "state"), 2).wrong:
+            return ()
         said = f"it is not truncated: over {T} steps the error of every step goes back to the first; declared is {window(k)}"
         return (Cause("window-none", said, _SAID, 1.0, f"stop {k} steps before step t, or do not say truncation"),)
     return ()
+
+
+def _is_that_of(got: Arrays, expected: Arrays) -> bool:
+    return all(agree("", got=got[n], expected=e, tolerance=_close(e), than="").holds for n, e in expected.items())
 
 
 @dataclass(frozen=True)
@@ -142,10 +153,17 @@ class _Run:
         return _named_tensors(backward(self.subject, self.data, self.cotangent))
 
     def of_window(self, w: int) -> dict[str, Array]:
+        """Each error goes back w steps."""
+        return self._back_to([max(t - w, 0) for t in range(len(self.data.xs))])
+
+    def of_pieces(self, m: int) -> dict[str, Array]:
+        """Each error goes back to the start of its piece of m steps."""
+        return self._back_to([t - t % m for t in range(len(self.data.xs))])
+
+    def _back_to(self, starts: Sequence[int]) -> dict[str, Array]:
         T, v = len(self.data.xs), self.cotangent
         total: dict[str, Array] = {}
-        for t in range(T):
-            start = max(t - w, 0)
+        for t, start in enumerate(starts):
             dys = np.zeros_like(v.dys[start : t + 1])
             dys[-1] = v.dys[t]
             dfinal = v.dfinal if t == T - 1 else {name: np.zeros_like(d) for name, d in v.dfinal.items()}

@@ -455,7 +455,7 @@ def truncations(T: int) -> tuple[KnownMistake, ...]:
                     _STEP,
                     f"{_STEP}\nif t > 0 and {cut}:\n    dstate = {{name: 0 * d for name, d in dstate.items()}}",
                     sentence,
-                    fix,
+                    "carry dh_next through all T steps; or hand over one piece at a time, with the state of the one before",
                     Place(lag=first),
                     "GRD130" if k < 5 else "GRD150",
                     case=f"T{T}-N2-D3-H7",

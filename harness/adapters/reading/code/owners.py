@@ -12,7 +12,7 @@ import itertools
 import re
 import sys
 import types
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from bptt.harness.adapters.frameworks import speaks_of
+from bptt.harness.adapters.functions import documented
 from bptt.harness.adapters.objects import raised_at
 from bptt.harness.adapters.reading.code import source, words
 from bptt.harness.adapters.reading.code.layout import Sizes
@@ -339,19 +340,44 @@ def of_arguments(
         for initial in _initialisers(own):
             yield from _from_initialiser(module, functions, forward, box, initial, listed or keys, space)
         if keys and all(isinstance(k, str) for k in keys):
-            yield from _by_shapes(module, functions, forward, keys, {box: tuple(keys)}, as_dict=True, space=space)
+            yield from _by_shapes(module, functions, forward, {box: tuple(keys)}, True, space, shape_guesses(keys))
         elif listed:
-            yield from _by_shapes(module, functions, forward, listed, {box: tuple(listed)}, as_dict=False, space=space)
+            yield from _by_shapes(module, functions, forward, {box: tuple(listed)}, False, space, shape_guesses(listed))
+    if (written := _written(function, names)) and not boxes and set(loose) <= written.keys():
+        yield from _by_shapes(module, functions, forward, {n: (n,) for n in written}, None, space, [written])
     if loose and not boxes:
         for initial in _initialisers(own):
             yield from _handed_from_initialiser(module, functions, forward, loose, initial, space)
         weights = [n for n in names if n in loose]
         more = [n for n in (words.arguments(functions[back])[0] if back else ()) if words.is_weight(n) and n not in names]
-        yield from _by_shapes(
-            module, functions, forward, weights + more, {n: (n,) for n in weights + more}, as_dict=None, unseen=more, space=space
-        )
+        handed = {n: (n,) for n in weights + more}
+        yield from _by_shapes(module, functions, forward, handed, None, space, shape_guesses(weights + more), more)
 
 
+def _written(function: Any, names: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Shapes of the weights as their author writes them, beside those of an input and of a state: `x (N, D), h (N, H), W (D, 4H)`."""
+    said = documented.axes_of(function, names, documented.texts_of(function))
+    x = next((said[n] for n in names if n in said and words.roles(n)[:1] == ("x",)), ())
+    states = [n for n in names if n in said and {"h", "c"} & set(words.roles(n)) and not words.is_weight(n)]
+    h = said[states[0]] if states else ()
+    D, H = ([w for w in one if w not in other and not _TIME.match(w)] for one, other in ((x, h), (h, x)))
+    if len(D) != 1 or len(H) != 1:
+        return {}
+    letters = {D[0]: "D", H[0]: "H"}
+    found: dict[str, tuple[Any, ...]] = {}
+    for name in (n for n in names if n in said and n not in states and said[n] is not x):
+        parts = [re.fullmatch(r"(\d*)\*?([A-Za-z_]\w*)", w) for w in said[name]]
+        if any(w in (*x, *h) and w not in letters for w in said[name]):
+            continue  # a batch, or steps
+        axes = [
+            int(w) if w.isdigit() else m[1] + letters.setdefault(m[2], "O") if m else None for w, m in zip(said[name], parts, strict=True)
+        ]
+        if None not in axes and [*letters.values()].count("O") < 2:
+            found[name] = tuple(axes)
+    return found
+
+
+_TIME = re.compile(r"^(T|L|t|l|time|steps|seq_?len|length|seqlen|timesteps|T_x|n_?steps)$")
 Space = Callable[[Sizes], Any]
 
 
@@ -469,13 +495,13 @@ def _by_shapes(
     module: types.ModuleType,
     functions: Mapping[str, Any],
     forward: str,
-    weights: Sequence[str],
     handed: Mapping[str, tuple[Any, ...]],
     as_dict: bool | None,
     space: Space,
+    guesses: Iterable[Mapping[str, tuple[Any, ...]]],
     unseen: Sequence[str] = (),
 ) -> Iterator[Owner]:
-    for k, shapes in enumerate(shape_guesses(weights)):
+    for k, shapes in enumerate(guesses):
 
         def make(rng: np.random.Generator, sizes: Sizes, shapes: Mapping[str, tuple[Any, ...]] = shapes) -> Handed:
             box = None if as_dict is None else next(iter(handed))
