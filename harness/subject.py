@@ -100,6 +100,8 @@ LANGUAGE_MODEL = "language model"
 DROPOUT = "dropout"
 #: What is detected of code whose author says that it takes statistics over the batch: its rows mix by design.
 BATCH_NORM = "batch norm"
+#: What is detected of code that is handed a mask: it goes with the places of rows and steps, not with what stands there.
+MASK = "mask"
 
 
 @dataclass(frozen=True)

@@ -192,8 +192,8 @@ def _understood(call: Call, obj: object, spec: str, other: types.FunctionType | 
 
 
 def _left_out(call: Call, made: FunctionOperator) -> tuple[str, ...]:
-    """Arrays that it may be given, and is not, and gradients that nobody wants."""
-    names = [a.name for a in call.arguments if a.is_array and a.name not in made.layout]
+    """Arrays and options that it may be given, and is not, and gradients that nobody wants."""
+    names = [a.name for a in call.arguments if (a.is_array and a.name not in made.layout) or (a.kind == "option" and not a.given)]
     constant = [a.name for a in call.arguments if f"gradient of {a.name}" in made.exempt]
     return (
         *((f"call: {', '.join(names)}",) if names else ()),

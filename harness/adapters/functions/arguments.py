@@ -46,6 +46,7 @@ class Argument:
     said    their names, where they are written: "k, v: (B, T, C)"
     truth   it is true or false at each place
     fixed   its author calls it a constant
+    given   its value is one that the user has said
     """
 
     name: str
@@ -55,6 +56,7 @@ class Argument:
     said: tuple[str, ...] = ()
     truth: bool = False
     fixed: bool = False
+    given: bool = False
 
     @property
     def is_array(self) -> bool:
@@ -73,7 +75,9 @@ def arguments(
     parameters = [p for p in every if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     names, texts = [p.name for p in parameters], documented.texts_of(function, owner)
     truth = documented.truth_values(function, names, texts)
-    found = [Argument(p.name, "option", given[p.name]) if p.name in given else _argument(p, p.name in truth) for p in parameters]
+    found = [
+        Argument(p.name, "option", given[p.name], given=True) if p.name in given else _argument(p, p.name in truth) for p in parameters
+    ]
     fixed = documented.constants(names, texts)
     said = {**_in_unpackings(function, names), **documented.axes_of(function, names, texts)}
     found = [replace(a, fixed=a.name in fixed) for a in found]

@@ -98,7 +98,7 @@ def running(call: Call, dtype: str, seconds: float = MOST_SECONDS) -> tuple[Shap
             return best, why
         if found is None:
             continue
-        if all(here := _worth(call, found, dtype)) or (here[0] and layout == _written(chosen)):
+        if all(here := _worth(call, found, dtype)) or (here[0] and layout in _written(chosen)):
             return found, ""
         if kernels and all(here[:2]):
             return found, ""
@@ -194,8 +194,7 @@ def _long(call: Call) -> list[dict[str, int]]:
 def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
     """Candidates of all families in turn, those that suit the ranks that the source gives first."""
     names = [a.name for a in chosen]
-    if (written := _written(chosen)) is not None:
-        yield written
+    yield from _written(chosen)
     for known in (chosen, [replace(a, rank=None) for a in chosen]):
         families = [[_candidates(a, lead, between) for a in known] for lead, between in _FAMILIES]
         picks = [_by_cost(options) for options in families if all(options)]
@@ -205,10 +204,13 @@ def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
             return
 
 
-def _written(chosen: Sequence[Argument]) -> Layout | None:
-    """The axes that the source writes for every array: leading ones of the longest are P, Q, R, its last one K; None where it does not."""
+def _written(chosen: Sequence[Argument]) -> list[Layout]:
+    """The axes that the source writes for every array: leading ones of the longest are P, Q, R, its last one K; none where it does not.
+
+    Of two kinds of heads the second ones are twice as many, first: value heads that share the keys of one.
+    """
     if not all(a.said and all(a.said) for a in chosen):
-        return None
+        return []
     longest = max((a.said for a in chosen), key=len)
     spare = iter("KVS")
     words = {**dict.fromkeys(("1",), "I"), **dict(zip(longest[:-1], "PQR", strict=False))}
@@ -217,9 +219,11 @@ def _written(chosen: Sequence[Argument]) -> Layout | None:
         if word not in words and (longer := _LONGER.fullmatch(word)) and longer[1] in words:
             words[word] = words[longer[1]] + longer[2]
         if word not in words and (words.setdefault(word, next(spare, "")) == ""):
-            return None
-    layout = {a.name: tuple(words[w] for w in a.said) for a in chosen}
-    return layout if all(len(set(axes)) == len(axes) for axes in layout.values()) else None
+            return []
+    heads = [w for w in every if _HEADS.match(w)]
+    ways = [{**words, heads[1]: f"2{words[heads[0]]}"}] if len(heads) == 2 and words[heads[0]] in "QR" else []
+    layouts = [{a.name: tuple(way[w] for w in a.said) for a in chosen} for way in (*ways, words)]
+    return [layout for layout in layouts if all(len(set(axes)) == len(axes) for axes in layout.values())]
 
 
 def _by_cost(options: Sequence[Sequence[Axes]]) -> Iterator[tuple[Axes, ...]]:
@@ -331,20 +335,25 @@ def drawn(
     return given
 
 
-#: An axis that is as many longer or shorter than another: W-1.
+#: An axis that is as many longer or shorter than another, W-1, or so many times as long, 2R.
 _LONGER = re.compile(r"([A-Za-z_]\w*)([-+]\d+)")
+_TIMES = re.compile(r"(\d+)([A-Za-z_]\w*)")
+_HEADS = re.compile(r"^(n_?)?(H|heads?|h)(_?(q|k|v|kv|qk|g)|_?(q|k|v|kv)_?heads?)?$|^(n_?)?(q|k|v|kv|qk|value|key)_?heads?$")
 
 
 def extent(words: Mapping[str, int], word: str) -> int:
-    """The size of an axis, also of one that is as many longer or shorter than another."""
+    """The size of an axis, also of one that is told by another."""
+    if (times := _TIMES.fullmatch(word)) is not None:
+        return int(times[1]) * words[times[2]]
     longer = _LONGER.fullmatch(word)
     return words[word] if longer is None else words[longer[1]] + int(longer[2])
 
 
 def derived(layout: Mapping[str, Axes]) -> dict[str, str]:
-    """{"K-1": "K - 1"}, of the axes that are as many longer or shorter than another."""
-    found = {w: _LONGER.fullmatch(w) for axes in layout.values() for w in axes}
-    return {w: f"{m[1]} {m[2][0]} {m[2][1:]}" for w, m in found.items() if m is not None}
+    """{"K-1": "K - 1", "2heads": "2 * heads"}, of the axes that are told by another."""
+    every = {w for axes in layout.values() for w in axes}
+    longer = {w: f"{m[1]} {m[2][0]} {m[2][1:]}" for w in every if (m := _LONGER.fullmatch(w)) is not None}
+    return longer | {w: f"{m[1]} * {m[2]}" for w in every if (m := _TIMES.fullmatch(w)) is not None}
 
 
 @dataclass(frozen=True)
@@ -436,7 +445,14 @@ def renamed(shapes: Shapes, names: Mapping[str, str]) -> Shapes:
     """The same with the words by their names."""
 
     def of(axes: Axes) -> Axes:
-        return tuple(_LONGER.sub(lambda m: names.get(m[1], m[1]) + m[2], w) if _LONGER.fullmatch(w) else names.get(w, w) for w in axes)
+        return tuple(one(w) for w in axes)
+
+    def one(word: str) -> str:
+        if (longer := _LONGER.fullmatch(word)) is not None:
+            return names.get(longer[1], longer[1]) + longer[2]
+        if (times := _TIMES.fullmatch(word)) is not None:
+            return times[1] + names.get(times[2], times[2])
+        return names.get(word, word)
 
     layout = {name: of(axes) for name, axes in shapes.layout.items()}
     words = {names.get(w, w): size for w, size in shapes.words.items()}

@@ -16,9 +16,9 @@ from typing import Any
 _WORD = r"(?:(?:\d+\s*\*?\s*)?[A-Za-z_]\w*(?:\s*[-+]\s*\d+)?|\d+)"
 _AXES = rf"[\(\[]\s*({_WORD}(?:\s*[,x]\s*{_WORD})+)\s*,?\s*[\)\]]"
 _ONE_AXIS = r"[\(\[]\s*(?-i:([A-Z]))\s*,?\s*[\)\]]"
-#: `w, u: (C,)`, `k, v of shape (B, T, C)`, `x (batch, dim), contiguous`; without a word between, more than one axis or a comma behind it.
-_SEVERAL = re.compile(
-    rf"((?:`|\b)\w+`?(?:\s*(?:,|\band\b)\s*`?\w+`?)*)\s*"
+#: What stands behind names: `w, u: (C,)`, `k, v of shape (B, T, C)`, `x (batch, dim), contiguous`; without a word between, more than one
+#: axis or a comma behind it.
+_BEHIND = (
     rf"(?:(?::[^\n;()\[\]]{{0,40}}?|\bof shape\b)\s*[\(\[]\s*((?:{_WORD}\s*,\s*)*{_WORD})\s*,?\s*[\)\]]"
     rf"|[\(\[]\s*({_WORD}\s*,|(?:{_WORD}\s*,\s*)+{_WORD})\s*,?\s*[\)\]])"
 )
@@ -32,8 +32,8 @@ def texts_of(function: Callable[..., Any], owner: object = None) -> list[str]:
     found = [own.__doc__ or "", _comments(own)]
     module = sys.modules.get(own.__module__)
     name = getattr(owner, "__name__", own.__name__)
-    if owner is not None:
-        found += [getattr(owner, "__doc__", None) or "", _comments(owner)]
+    for each in (c for c in getattr(owner, "__mro__", ()) if not c.__module__.startswith(("torch.", "builtins"))):
+        found += [vars(each).get("__doc__") or "", _comments(each)]
     beside = [v for v in vars(module).values() if inspect.isfunction(v) and v is not own] if module is not None else []
     found += [v.__doc__ for v in beside if v.__doc__ and v.__module__ == own.__module__ and name in v.__code__.co_names]
     return [*found, getattr(module, "__doc__", None) or ""]
@@ -49,9 +49,11 @@ def _comments(thing: Any) -> str:
 def axes_of(function: Callable[..., Any], names: Sequence[str], texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The axes of each argument that is written of; "" for one without a name."""
     found: dict[str, tuple[str, ...]] = {}
-    for text in texts:
+    one = rf"`?\b(?:{'|'.join(map(re.escape, names))})\b`?"
+    named = re.compile(rf"({one}(?:\s*(?:,|\band\b)\s*{one})*)\s*{_BEHIND}")
+    for text in texts if names else ():
         here: dict[str, tuple[str, ...]] = {}
-        for several in _SEVERAL.finditer(text):
+        for several in named.finditer(text):
             axes = _words((several[2] or several[3]).rstrip(", "))
             if not _NO_AXES.intersection(word.lower() for word in axes) and not set(names).intersection(axes):
                 here |= {name: axes for name in re.split(r"\s*,\s*|\s+and\s+", several[1].replace("`", "")) if name in names}

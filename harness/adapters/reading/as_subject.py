@@ -25,7 +25,7 @@ from bptt.harness.adapters.reading.passes.handing import fresh
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run
 from bptt.harness.adapters.reading.passes.running import said as backward_said
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import BATCH_NORM, DROPOUT, Accumulation, Array, Arrays, Detection, Subject
+from bptt.harness.subject import BATCH_NORM, DROPOUT, MASK, Accumulation, Array, Arrays, Detection, Subject
 
 
 class NotUnderstoodError(UsageError):
@@ -384,6 +384,8 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("not given", ", ".join(missing))
     if unseen := [p.name for p in forward.parameters if p.name in forward.owner.unseen] or sorted(forward.owner.unseen):
         yield Detection("not judged", f"{', '.join(unseen)}: {forward.method} does not read it")
+    if "mask" in forward.roles.values():
+        yield Detection(MASK, "the steps of each row are one fewer than those of the row before")
     if forward.owner.tables:
         said = f"{', '.join(sorted(forward.owner.tables))}: made the same each time, without a gradient"
         yield Detection("kept as it is", said)

@@ -149,3 +149,39 @@ class AtSomeLengths(torch.autograd.Function):
             dx[:, t], dg[:, t] = dm, dm * states[t] * f * (1 - f)
             dm = dm * f
         return dx, dg, dm if g.shape[1] % 16 else None
+
+
+class Shared(torch.autograd.Function):
+    """Keys of fewer heads than values: q, k [B, Hk, T, K], v [B, Hv, T, V], Hv a multiple of Hk"""
+
+    grouped = True
+
+    @staticmethod
+    def forward(ctx: Any, q: Any, k: Any, v: Any, scale: Any = None) -> Any:
+        r = v.shape[1] // q.shape[1]
+        ctx.save_for_backward(q, k, v)
+        ctx.scale = 1.0 if scale is None else scale
+        weights = torch.tril(q @ k.transpose(-1, -2)) * ctx.scale
+        return weights.repeat_interleave(r, 1) @ v
+
+    @classmethod
+    def back(cls, ctx: Any, dy: Any) -> Any:
+        q, k, v = ctx.saved_tensors
+        N, G, T, _ = q.shape
+        r = v.shape[1] // G
+        weights = torch.tril(q @ k.transpose(-1, -2)) * ctx.scale
+        dw = torch.tril(dy @ v.transpose(-1, -2)) * ctx.scale
+        dw = dw.view(N, G, r, T, T).sum(2) if cls.grouped else dw.view(N, r, G, T, T).sum(1)
+        return dw @ k, dw.transpose(-1, -2) @ q, weights.repeat_interleave(r, 1).transpose(-1, -2) @ dy, None
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:  # type: ignore[override]  # of one result
+        return Shared.back(ctx, dy)
+
+
+class SharedInterleaved(Shared):
+    grouped = False
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:  # type: ignore[override]  # of one result
+        return SharedInterleaved.back(ctx, dy)

@@ -50,6 +50,8 @@ def test_words_stand_in_the_class_the_wrapper_and_the_module() -> None:
         (functions.StartingForgets, {"begins": "T N"}, "a"),
         (functions.taps, {"past": "N V-1 K", "w": "K V"}, ""),
         (functions.fading, {"fade": "N"}, ""),
+        (functions.Shared, {"q": "N B T K", "v": "N 2B T S"}, ""),
+        (functions.SharedInterleaved, {"v": "N 2B T S"}, "q"),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
@@ -75,3 +77,10 @@ def test_the_gradient_of_what_is_called_a_constant_is_not_asked_for() -> None:
     assert subject is not None
     assert "the gradient of fade, which its author calls constant" in subject.undriven
     assert check(functions.Fading, isolate=False, select=["CON350", "NUM310"]).ok
+
+
+def test_an_option_that_nobody_varies_is_said() -> None:
+    subject = adapt(functions.Shared, "t", None)
+    given = adapt(functions.Shared, "t", {"scale": 0.3})
+    assert subject is not None and given is not None
+    assert "call: scale" in subject.undriven and "call: scale" not in given.undriven

@@ -222,3 +222,43 @@ def test_rows_that_mix_are_told_from_steps_and_asked_for_unless_their_author_say
     ).ok
     silent = bptt.check(write(tmp_path, OVER_THE_BATCH, ("WORDS", "A subnet of abnormal size.")), isolate=False)
     assert [r.check for r in silent.failed] == ["BAT100"]
+
+
+MASKED = """import numpy as np
+
+
+class Masked:
+    def __init__(self, input_size, hidden_size):
+        self.W, self.U = np.random.randn(input_size, hidden_size) * 0.5, np.random.randn(hidden_size, hidden_size) * 0.5
+        self.b = np.zeros(hidden_size)
+
+    def forward(self, x, mask):
+        self.x, self.mask, self.h = x, mask, [np.zeros((x.shape[0], self.b.size), x.dtype)]
+        self.n = []
+        for t in range(x.shape[1]):
+            m = mask[:, t : t + 1]
+            self.n.append(np.tanh(x[:, t] @ self.W + self.h[-1] @ self.U + self.b))
+            self.h.append(m * self.n[-1] + (1 - m) * self.h[-1])
+        return np.stack(self.h[1:], 1)
+
+    def backward(self, dy):
+        self.dW, self.dU, self.db = np.zeros_like(self.W), np.zeros_like(self.U), np.zeros_like(self.b)
+        dx, dh = np.zeros_like(self.x), 0
+        for t in reversed(range(dy.shape[1])):
+            m = self.mask[:, t : t + 1]
+            dh = dh + dy[:, t]
+            da = m * dh * (1 - self.n[t] ** 2)
+            self.dW += self.x[:, t].T @ da
+            self.dU += self.h[t].T @ da
+            self.db += da.sum(0)
+            dx[:, t], dh = da @ self.W.T, da @ self.U.T + (1 - m) * dh
+        return dx
+"""
+
+
+@pytest.mark.thorough
+def test_a_mask_goes_with_rows_and_steps_and_accuses_nobody(tmp_path: Path) -> None:
+    run = bptt.check(write(tmp_path, MASKED), isolate=False)
+    assert run.ok and run["BAT100"].status == "not_applicable"
+    wrong = bptt.check(write(tmp_path, MASKED, (" + (1 - m) * dh\n", "\n")), isolate=False)
+    assert [r.check for r in wrong.failed] == ["GRD130"]
