@@ -75,6 +75,11 @@ def subject_of(obj: object, spec: str, args: Mapping[str, object] | None) -> Sub
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         recipe, found = _found(recipe)
+        if not any(p.requires_grad and (p.is_floating_point() or p.is_complex()) for p in found.module.parameters()):
+            raise UsageError(
+                f"{spec}: {recipe.label} has no parameter of floating numbers that is trained (it is frozen, quantised, or has none), "
+                "wanted one: without it there is no gradient to be judged"
+            )
         implementation = TorchModule(recipe, found.probed.form, found.dtype, complex_states=found.probed.complex_states)
         implementation.wide = found.wide
         implementation.lengths, implementation.rows = _lengths_and_rows(recipe, implementation, found)

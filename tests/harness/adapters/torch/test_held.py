@@ -174,3 +174,8 @@ class InAnotherOrder(SortedAlone):
 def test_what_takes_sorted_lengths_alone_is_asked_with_these() -> None:
     assert check(SortedAlone, isolate=False, select=LENGTHS).ok
     assert "LEN120" in [r.check for r in check(InAnotherOrder, isolate=False, select=LENGTHS).failed]
+
+
+def test_what_has_nothing_to_be_trained_is_refused_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"GRU has no parameter of floating numbers that is trained \(it is frozen, quantised"):
+        adapt(torch.nn.GRU(3, 4).requires_grad_(False), "m")
