@@ -29,14 +29,14 @@ Pairs = Sequence[tuple[str, str]]
 @check("TIM140", family="time", level="standard", cases=(Case(), Case(T=4, N=1, D=2, H=3, seed=1)), needs=("CON110", "CON150"))
 def both_directions_are_one_function_of_their_weights(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Of a layer of two directions side by side: with the weights and states of both exchanged, over the sequence turned around, its
-    outputs are exchanged and turned around.
+    outputs are exchanged and turned around, and its final states exchanged.
 
     Where the name says of no cell that it is both, two functions may be meant: that is a warning.
     """
     exempt = getattr(context.subject.implementation, "exempt", None)
     if isinstance(exempt, Mapping) and "directions" in exempt:
         raise NotApplicable(f"it says that its directions need not be alike: {exempt['directions']}")
-    data, ys = context.data(case), context.first(case).ys
+    data, ys, final = context.data(case), context.first(case).ys, context.first(case).final
     forwards = forward_half(context, data, ys) if _reads_the_last(context, data, ys) else None
     if forwards is None:
         raise NotApplicable("its outputs are not those of two directions side by side")
@@ -53,10 +53,12 @@ def both_directions_are_one_function_of_their_weights(context: CheckContext, cas
     wanted[..., there], wanted[..., back] = ys[::-1][..., back], ys[::-1][..., there]
     first: Evidence | None = None
     for pairs in itertools.islice(((*a, *b) for a, b in itertools.product(*ways)), _WAYS):
-        got, _ = context.run(_exchanged(data, pairs))
+        got, ended = context.run(_exchanged(data, pairs))
         found = _alike(context, got, wanted, case)
         if found.holds:
             yield found
+            states = [pair for both in pairs if both[0] in final and both[1] in final for pair in (both, both[::-1])]
+            yield from (_alike(context, ended[a], final[b], case, f"final {a}") for a, b in states)
             return
         for units in (there, back):  # one of them reads the step beside: y_t of s_(t+1)
             if any(_alike(context, got[a][..., units], wanted[b][..., units], case).holds for a, b in _A_STEP):
@@ -77,16 +79,20 @@ def _reads_the_last(context: CheckContext, data: Data, ys: Array) -> bool:
 _A_STEP = ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None)))
 
 
-def _alike(context: CheckContext, got: Array, wanted: Array, case: Case) -> Evidence:
+_TWO = "its own, exchanged and turned around: they are two functions"
+
+
+def _alike(context: CheckContext, got: Array, wanted: Array, case: Case, what: str = "outputs") -> Evidence:
     found = agree(
-        "outputs with the weights of both directions exchanged",
+        f"{what} with the weights of both directions exchanged",
         got=got,
         expected=wanted,
         tolerance=1e4 * float(np.finfo(case.dtype).eps),
-        than="its own, exchanged and turned around: they are two functions",
-        where=Where(tensor="ys"),
+        than=_TWO if what == "outputs" else "that of the other direction: it is not the state in which its direction ends",
+        where=Where(tensor="ys" if what == "outputs" else what),
     )
-    return found if found.holds or _A_CELL.search(context.subject.name) else replace(found, severity="warning")
+    meant = what == "outputs" and not _A_CELL.search(context.subject.name)
+    return replace(found, severity="warning") if meant and not found.holds else found
 
 
 def _side(context: CheckContext, data: Data, name: str, ys: Array, forwards: Array) -> str:

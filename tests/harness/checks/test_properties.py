@@ -292,6 +292,18 @@ def test_directions_that_are_two_functions_are_wrong_where_a_name_says_that_they
     }  # fmt: skip
 
 
+def test_the_final_state_of_one_direction_for_both_is_wrong() -> None:
+    class BiRNN(CleanBothWays):
+        def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
+            ys, final = super().run(params, xs, state)
+            return ys, {"h": final["h"], "h_back": final["h"]}
+
+        backward = None  # type: ignore[assignment]  # the forward pass is what is asked about
+
+    found = finding(check(BiRNN, isolate=False, select=["TIM140"]), "TIM140")
+    assert found.where.tensor in ("final h", "final h_back")
+
+
 def test_a_reverse_direction_that_is_not_turned_back_is_named() -> None:
     class NotTurned(BothWays):
         def run(self, params: Arrays, xs: Array, state: Arrays) -> tuple[Any, dict[str, Array]]:
