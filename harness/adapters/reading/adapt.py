@@ -16,7 +16,7 @@ from typing import Any
 from bptt.harness.adapters.frameworks import rules_of_jax
 from bptt.harness.adapters.objects import has, is_factory, is_torch, raised_at, short_name
 from bptt.harness.adapters.reading.as_subject import NotUnderstoodError, subject
-from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor
+from bptt.harness.adapters.reading.choice import AmbiguousError, choose, common_factor, right_in_another_order
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.making import CannotMakeError, methods_of, of_class
 from bptt.harness.adapters.reading.code.owners import HandedOwner, Owner, of_arguments, of_globals, of_methods
@@ -345,6 +345,12 @@ def _subject_of(obj: Any, spec: str, tries: list[tuple[Owner, str, str | None]],
         raise NotUnderstoodError(
             f"{spec}: {short_name(obj)}: {error}; say which with the contract's init, zero_state, run, backward", found[0].forward
         ) from error
+    if turned := right_in_another_order(reading):
+        raise NotUnderstoodError(
+            f"{spec}: {short_name(obj)}: the gradients of {', '.join(turned)} come back without names: in the order of the arguments they "
+            f"are wrong, in another one every gradient is right; name them (dW, dU) where they are returned, or use the contract",
+            reading.forward,
+        )
     left = [p.name for p in reading.forward.parameters if f"p:{p.name}" not in reading.gradients]
     if reading.gradients and not reading.forward.owner.tables and (tables := forwards.tables_of(reading.forward, left)):
         return _subject_of(

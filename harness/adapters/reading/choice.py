@@ -8,6 +8,7 @@ and others wrong, none is chosen.
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -15,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from bptt.harness.adapters.reading.code import words
+from bptt.harness.adapters.reading.code.weights import read
 from bptt.harness.adapters.reading.passes.backward import score_of
 from bptt.harness.adapters.reading.passes.form import Path, Values, quiet
 from bptt.harness.adapters.reading.passes.form import said as forward_said
@@ -260,6 +262,35 @@ def _ratio(reading: Reading, names: tuple[str, ...], seed: int) -> float | None:
 def is_right(reading: Reading) -> bool | None:
     """Whether the given gradients are those of a difference quotient along one random direction; None where it does not run."""
     return _is_along(reading, reading.given, frozenset())
+
+
+#: Orders of gradients without a name that are tried.
+_MOST_ORDERS = 120
+
+
+def right_in_another_order(reading: Reading) -> tuple[str, ...]:
+    """The weights whose gradients, of one shape and returned without a name, are right in another order than that of the arguments; ()
+    where they are right as they are, or in no order."""
+    forward = reading.forward
+    names = words.names_given(forward.owner.methods[reading.backward or forward.method])
+    places = {
+        r: p
+        for r, p in reading.gradients.items()
+        if r.startswith("p:") and p.kind == "result" and len(p.path) == 1 and isinstance(p.path[0], int)
+    }
+    bare = {r: p for r, p in places.items() if p.path[0] >= len(names) or words.stem(names[p.path[0]]) == names[p.path[0]]}
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for r in bare:
+        slot = next(p.slot for p in forward.parameters if f"p:{p.name}" == r)
+        groups.setdefault(np.shape(read(forward.template, slot)), []).append(r)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if not alike or is_right(reading) is not False:
+        return ()
+    for orders in itertools.islice(itertools.product(*(itertools.permutations(group) for group in alike)), 1, _MOST_ORDERS):
+        turned = {a: bare[b] for group, order in zip(alike, orders, strict=True) for a, b in zip(group, order, strict=True)}
+        if is_right(replace(reading, gradients={**reading.gradients, **turned})):
+            return tuple(a[2:] for a, p in turned.items() if p is not bare[a])
+    return ()
 
 
 def _is_along(reading: Reading, names: tuple[str, ...], without: Set[Path]) -> bool | None:

@@ -66,7 +66,7 @@ _COMPILED = {role: re.compile(pattern) for role, pattern in _WORDS.items()}
 _LOWER = {role: re.compile(pattern, re.I) for role, pattern in _WORDS.items()}
 
 KERNEL = re.compile(r"^_?(W|U|V|w|u|E|kernel|weights?|theta|R|emb)(_|[xhyizrfocgnuasv]|[A-Z]|\d|$).*|.*(kernel|weights?|_W)$")
-BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|^_?(gain|peep\w*|p_?[ifo])$|.*_?bias(_.*)?$")
+BIAS = re.compile(r"^_?(b|B|bias|biases)(_?[a-zA-Z]{0,3}\d?)?$|^_?(gain|gamma|peep\w*|p_?[ifo])$|.*_?bias(_.*)?$")
 CACHE = re.compile(r"(cache|tape|mem(ory)?$|ctx|context|saved|stored|history|intermediates?)", re.I)
 COTANGENT = re.compile(
     r"^(?!.*_?(thr(esh(old)?)?|clip(ping)?|norm|limit|bound|max(imum)?)$)"  # grad_clip is no gradient

@@ -68,7 +68,7 @@ def places_of(guess: Reading, done: Pass, params: Arrays, before: Mapping[Any, A
         or (_holds_rate(done.root) and _reads_a_rate(forward.owner.methods, guess.backward or forward.method))
     )
     weights = {p.name.rpartition(".")[2]: p.name for p in forward.parameters}
-    found |= _of_a_pair_of_states(forward, done.gave, returned)
+    found |= _of_a_pair_of_states(forward, done.gave, returned) or _in_the_order_of_arguments(forward, done, returned, one_call)
     for path, name, value in returned_by(done.gave, returned):
         role = _role_by_name(forward, name, value, one_call)
         if role is None and one_call and not rated and path and path[-1] == name in weights and _differs(value, done.before[weights[name]]):
@@ -125,6 +125,27 @@ def _of_a_pair_of_states(forward: Forward, gave: Any, returned: Sequence[str]) -
     names = [words.stem(n) for n in returned[k].split(",")] if len(returned) == len(gave) else []
     turned = len(names) == len(given) == 2 and words.same(names[0], given[1]) and words.same(names[1], given[0])
     return {s: Place("result", (k, j)) for s, j in zip("hc", (1, 0) if turned else (0, 1), strict=True)}
+
+
+def _in_the_order_of_arguments(forward: Forward, done: Pass, returned: Sequence[str], one_call: bool) -> dict[str, Place]:
+    """As many gradients as the forward function takes arrays, each of the shape of its own: in the order of its arguments, where no name of
+    the author's says another one."""
+    if one_call or not isinstance(forward.owner, HandedOwner) or not isinstance(done.gave, tuple | list):
+        return {}
+    named = [n for n in words.arguments(forward.owner.methods[forward.method])[0] if n in forward.roles]
+    if len(done.gave) != len(named):
+        return {}
+    found: dict[str, Place] = {}
+    for (path, name, value), argument in zip(returned_by(done.gave, returned), named, strict=False):
+        kind = forward.roles[argument]
+        role = f"p:{argument}" if kind == "weights" and forward.owner.handed.get(argument) == (argument,) else kind
+        wanted = done.before[argument].shape if role.startswith("p:") else None
+        layout = forward.x if role == "x" else forward.state if role in ("h", "c") else ""
+        fits = np.shape(value) == wanted if wanted is not None else bool(layout) and layout_of(value, forward.sizes) == layout
+        if len(path) != 1 or not fits or _role_by_name(forward, name, value, one_call) not in (None, role):
+            return {}
+        found[role] = Place("result", path)
+    return found if len(found) == len(named) else {}
 
 
 def _is_of_forward(forward: Forward, done: Pass, value: Any) -> bool:

@@ -262,3 +262,36 @@ def test_a_mask_goes_with_rows_and_steps_and_accuses_nobody(tmp_path: Path) -> N
     assert run.ok and run["BAT100"].status == "not_applicable"
     wrong = bptt.check(write(tmp_path, MASKED, (" + (1 - m) * dh\n", "\n")), isolate=False)
     assert [r.check for r in wrong.failed] == ["GRD130"]
+
+
+IN_ORDER = """import numpy as np
+
+
+def gate(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def unit_step_forward(x, h, Wa, Ua, ba, Wu, Uu, bu):
+    c, u = np.tanh(x @ Wa + h @ Ua + ba), gate(x @ Wu + h @ Uu + bu)
+    return (1 - u) * h + u * c, (x, h, c, u, Wa, Ua, Wu, Uu)
+
+
+def unit_step_backward(dout, cache):
+    x, h, c, u, Wa, Ua, Wu, Uu = cache
+    da, dv = dout * u * (1 - c**2), dout * (c - h) * u * (1 - u)
+    dx, dh = da @ Wa.T + dv @ Wu.T, dout * (1 - u) + da @ Ua.T + dv @ Uu.T
+    return dx, dh, x.T @ da, h.T @ da, da.sum(0), x.T @ dv, h.T @ dv, dv.sum(0)
+"""
+
+
+@pytest.mark.thorough
+def test_gradients_without_names_are_in_the_order_of_the_arguments(tmp_path: Path) -> None:
+    assert bptt.check(write(tmp_path, IN_ORDER), isolate=False).ok
+    wrong = bptt.check(write(tmp_path, IN_ORDER, ("h.T @ dv, dv.sum(0)", "h.T @ dv, 0.5 * dv.sum(0)")), isolate=False)
+    assert [(r.check, r.finding.where.tensor) for r in wrong.failed if r.finding] == [("GRD110", "bu")]
+    turned = (
+        "x.T @ da, h.T @ da, da.sum(0), x.T @ dv, h.T @ dv, dv.sum(0)",
+        "x.T @ dv, h.T @ dv, dv.sum(0), x.T @ da, h.T @ da, da.sum(0)",
+    )
+    with pytest.raises(UsageError, match="come back without names: in the order of the arguments they are wrong, in another one every"):
+        targets.load(write(tmp_path, IN_ORDER, turned))
