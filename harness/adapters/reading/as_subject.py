@@ -124,6 +124,9 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
     inferred: tuple[str, ...] = ()
     implementation: ReadStep | ReadLayer | ReadNetwork
     if layer and forward.is_step and forward.finals and (alone or "h" in reading.gradients):
+        if not alone and (deaf := [s for s, p in forward.finals.items() if s in reading.gradients and p not in reading.cotangents]):
+            said = f"{reading.backward} takes no gradient of {' and '.join(deaf)} from the step after, so it can't be run over time"
+            raise NotUnderstoodError(f"{spec}: {short_name(obj)}: {said}", forward)
         implementation = ReadStep(reading)
         no_dfinal = tuple(s for s, p in forward.finals.items() if p not in reading.cotangents)
     elif (

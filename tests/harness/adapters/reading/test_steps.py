@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from bptt.harness.adapters.reading.adapt import adapt
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Accumulation
+from bptt.harness.targets import load
 from tests.harness.adapters.reading import classes as textbook
 
 
@@ -363,3 +365,28 @@ def test_a_read_out_of_a_step_is_its_output_and_is_judged(errors_of: Any) -> Non
     assert max(errors_of(adapt(WithReadOut, "t", None)).values()) < 1e-12
     errors = errors_of(adapt(WithReadOutOfTheOldState, "t", None))
     assert errors["p:Wy"] > 0.1 and errors["p:by"] < 1e-12
+
+
+def test_a_step_back_that_takes_no_gradient_of_the_state_is_refused_and_not_accused(tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(
+        """import numpy as np
+
+
+class Cell:
+    def __init__(self, input_size, hidden_size, output_size):
+        self.W, self.U = np.random.randn(input_size, hidden_size), np.random.randn(hidden_size, hidden_size)
+        self.V = np.random.randn(hidden_size, output_size)
+
+    def forward(self, x, h_prev):
+        self.x, self.h_prev, self.h = x, h_prev, np.tanh(x @ self.W + h_prev @ self.U)
+        return self.h, self.h @ self.V
+
+    def backward(self, dy):
+        da = (dy @ self.V.T) * (1 - self.h**2)
+        self.dV, self.dW, self.dU = self.h.T @ dy, self.x.T @ da, self.h_prev.T @ da
+        return da @ self.W.T, da @ self.U.T
+""",
+        encoding="utf-8",
+    )
+    with pytest.raises(UsageError, match="takes no gradient of h from the step after"):
+        load(str(tmp_path / "cells.py"))
