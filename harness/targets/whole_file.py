@@ -6,6 +6,7 @@ import inspect
 import re
 import types
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -102,7 +103,8 @@ def all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | No
         judged = _reached(module, found)
         if left := {n: e for n, e in refused.items() if n not in judged and _is_half_or_recurrent(vars(module)[n], n, e, judged)}:
             raise PartlyUnderstoodError(found, {f"{place}:{n}": with_way_out(str(e), f"{place}:{n}") for n, e in left.items()})
-        return found
+        steps = tuple(f"{n}(), which stands beside it and is no sequence" for n in refused if n not in judged and _STEP.search(n))
+        return [replace(found[0], undriven=(*found[0].undriven, *steps)), *found[1:]]
     if refused:
         raise next((e for n, e in refused.items() if _is_called_recurrent(vars(module)[n], n)), next(iter(refused.values())))
     names = [n for n, v in list(vars(module).items()) if isinstance(v, type) and defined_here(module, v)]
@@ -112,6 +114,10 @@ def all_of(module: types.ModuleType, place: str, args: Mapping[str, object] | No
         f"{place}: nothing to check, {those or 'it has no class and no function'}, wanted a class with forward and backward, or with init, "
         "zero_state, run, or a function for each pass; lines at the top level of a script cannot be called apart from its training"
     )
+
+
+#: What people call a function that goes one step, beside the one that takes a whole sequence.
+_STEP = re.compile(r"(^|_)(step|decode|update)(_|$)", re.I)
 
 
 def _is_no_recurrence(subject: Subject, module: types.ModuleType) -> bool:
