@@ -20,13 +20,14 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from bptt.harness.adapters.functions import documented
 from bptt.harness.subject import ITSELF, Detection
 
 _STATES = frozenset(
@@ -54,7 +55,7 @@ class Face:
     kind       which of both;   make: what makes one with attributes
     inputs     how many of its arguments are its input and its state
     keywords   their names, where they are taken by keyword alone
-    sizes      arguments that it wants besides: name -> "N", "T" or "device", or "gap", a time
+    sizes      arguments that it wants besides: name -> "N", "T" or "device", or "gap", a time, "flat gap" without an axis of its own
     """
 
     flipped: bool = False
@@ -79,9 +80,9 @@ class Face:
             found.append(Detection("the state first", "by the names of its arguments"))
         if again := [n for n, letter in self.sizes if letter == "x"]:
             found.append(Detection(f"arguments {', '.join(again)}", ITSELF))
-        if sizes := [n for n, letter in self.sizes if letter not in ("gap", "x")]:
+        if sizes := [n for n, letter in self.sizes if not letter.endswith("gap") and letter != "x"]:
             found.append(Detection(f"arguments {', '.join(sizes)}", "sizes and the device, as the inputs have them"))
-        if gaps := [n for n, letter in self.sizes if letter == "gap"]:
+        if gaps := [n for n, letter in self.sizes if letter.endswith("gap")]:
             found.append(Detection(f"argument {', '.join(gaps)}", "a time: 1 at every step"))
         if self.keywords and not self.sizes:
             found.append(Detection(f"arguments {', '.join(self.keywords)}", "by keyword alone"))
@@ -106,7 +107,9 @@ def face_of(module: torch.nn.Module) -> Face:
     parameters = [
         p for p in every if p.kind is p.POSITIONAL_OR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name.lower() in _INPUTS | _STATES)
     ]
-    sizes = tuple((p.name, letter) for p in parameters[1:] if p.default is p.empty and (letter := _besides(p)))
+    wanted = [p.name for p in parameters[1:] if p.default is p.empty]
+    said = _written(module, [parameters[0].name, *wanted]) if parameters else {}
+    sizes = tuple((p.name, letter) for p in parameters[1:] if p.name in wanted and (letter := _besides(p, said, parameters[0].name)))
     if [p.name.lower()[0] for p in parameters[:3]] == ["q", "k", "v"] and all(
         _OF_ATTENTION.fullmatch(p.name.lower()) for p in parameters[:3]
     ):
@@ -120,7 +123,7 @@ def face_of(module: torch.nn.Module) -> Face:
     left = [name for name in names if lengths is None or name != lengths.lower()]
     if len(left) > 2:  # an argument for each part of the state, or what no name here says
         every_name = tuple(p.name for p in parameters)
-        gaps = len(left) < 5 and not lengths and any(letter == "gap" for _, letter in sizes)
+        gaps = len(left) < 5 and not lengths and any(letter.endswith("gap") for _, letter in sizes)
         return Face(inputs=len(left), keywords=every_name, sizes=sizes) if gaps else Face()
     flipped = len(left) == 2 and left[0] in _STATES and left[1] in _INPUTS
     state = next((p for p in parameters if p.name.lower() in _STATES), None)
@@ -131,11 +134,18 @@ def face_of(module: torch.nn.Module) -> Face:
     return Face(flipped, lengths, masked, counted, optional, keys, kind, make, len(left), keywords, sizes)
 
 
-def _besides(parameter: inspect.Parameter) -> str | None:
+def _written(module: torch.nn.Module, names: list[str]) -> dict[str, tuple[str, ...]]:
+    """The axes of its arguments as its author writes them."""
+    own: Any = getattr(type(module), "bptt_user_class", type(module))
+    return documented.axes_of(own.forward, names, documented.texts_of(own.forward, own)) if hasattr(own, "forward") else {}
+
+
+def _besides(parameter: inspect.Parameter, said: Mapping[str, tuple[str, ...]], x: str) -> str | None:
     """What an argument beside input and state is: a letter of `Face.sizes`."""
     is_tensor = "Tensor" in str(parameter.annotation)
     if _GAP.fullmatch(parameter.name) or (parameter.name == "t" and is_tensor):
-        return "gap"
+        axes = said.get(parameter.name, ())
+        return "flat gap" if axes and len(axes) == len(said.get(x, ())) - 1 else "gap"
     return _SIZES.get(parameter.name.lower())
 
 
@@ -241,8 +251,9 @@ def _size_of(letter: str, x: torch.Tensor, module: Any) -> int | str | torch.Ten
         return "cpu"
     if letter == "x":
         return x
-    if letter == "gap":
-        return torch.ones(*x.shape[:-1], 1, dtype=torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32)
+    if letter.endswith("gap"):
+        own = (1,) if letter == "gap" else ()
+        return torch.ones(*x.shape[:-1], *own, dtype=torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32)
     if x.ndim < 3:
         return int(x.shape[0]) if letter == "N" else 1
     steps_second = _batch_first(module) if not (code := _code(module)) else bool(re.search(r"\[:, *\w+\b|size\(1\)|shape\[1\]", code))

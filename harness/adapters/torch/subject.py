@@ -284,7 +284,7 @@ def _driven(module: torch.nn.Module, probed: Probed) -> int | set[str]:
     """How many arguments of its forward, self included, the checks fill in, or which."""
     face = _face(module)
     if face.sizes:
-        return {"self", str(face.lengths), *face.keywords, *(name for name, letter in face.sizes if letter != "gap")}
+        return {"self", str(face.lengths), *face.keywords, *(name for name, letter in face.sizes if not letter.endswith("gap"))}
     states = len(probed.form.tree or ()) if probed.form.passing == "spread" and not isinstance(probed.form.tree, Slot) else 1
     return 2 + (probed.form.tree is not None) * states + (face.lengths is not None)
 

@@ -270,9 +270,21 @@ class AtATime(SinceTheLast):
         return super().forward(x, h, c, time)
 
 
+class OverTimes(LayerSinceTheLast):
+    def forward(self, xs: Any, times: Any) -> Any:  # type: ignore[override]  # as another author calls it
+        """xs: (batch, time, features), times: (batch, time)"""
+        return super().forward(xs, times.unsqueeze(-1))
+
+
 @pytest.mark.parametrize(
     ("made", "name", "right"),
-    [(SinceTheLast, "delta_t", True), (SinceTheLastMixed, "", False), (LayerSinceTheLast, "elapsed", True), (AtATime, "time", True)],
+    [
+        (SinceTheLast, "delta_t", True),
+        (SinceTheLastMixed, "", False),
+        (LayerSinceTheLast, "elapsed", True),
+        (AtATime, "time", True),
+        (OverTimes, "times", True),
+    ],
 )
 def test_the_time_since_the_step_before_is_one_and_said_to_be_undriven(made: type, name: str, right: bool) -> None:
     subject = adapt(made, "t", None)
