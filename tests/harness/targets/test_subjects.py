@@ -392,7 +392,8 @@ def test_a_function_of_jax_over_arrays_alone_is_an_operator(folder: Path, du: st
 def test_a_step_beside_the_function_of_a_sequence_is_said_to_be_unjudged(tmp_path: Path) -> None:
     (tmp_path / "ops.py").write_text(
         "import torch\n\n\ndef decay_parallel(x, a, h0):\n    '''x, a: (B, T, D); h0: (B, D)'''\n    h, hs = h0, []\n"
-        "    for t in range(x.shape[1]):\n        h = torch.sigmoid(a[:, t]) * h + x[:, t]\n        hs.append(h)\n    return torch.stack(hs, 1)\n"
+        "    for t in range(x.shape[1]):\n        h = torch.sigmoid(a[:, t]) * h + x[:, t]\n        hs.append(h)\n"
+        "    return torch.stack(hs, 1)\n"
         "\n\ndef decay_step(x, a, h):\n    '''x, a, h: (B, D)'''\n    return torch.sigmoid(a) * h + 2 * x\n",
         encoding="utf-8",
     )
