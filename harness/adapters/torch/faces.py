@@ -108,8 +108,8 @@ def face_of(module: torch.nn.Module) -> Face:
         p for p in every if p.kind is p.POSITIONAL_OR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name.lower() in _INPUTS | _STATES)
     ]
     wanted = [p.name for p in parameters[1:] if p.default is p.empty]
-    said = _written(module, [parameters[0].name, *wanted]) if parameters else {}
-    sizes = tuple((p.name, letter) for p in parameters[1:] if p.name in wanted and (letter := _besides(p, said, parameters[0].name)))
+    written = _written(module, [parameters[0].name, *wanted]) if parameters else {}
+    sizes = tuple((p.name, letter) for p in parameters[1:] if p.name in wanted and (letter := _besides(p, written, parameters[0].name)))
     if [p.name.lower()[0] for p in parameters[:3]] == ["q", "k", "v"] and all(
         _OF_ATTENTION.fullmatch(p.name.lower()) for p in parameters[:3]
     ):
@@ -140,12 +140,12 @@ def _written(module: torch.nn.Module, names: list[str]) -> dict[str, tuple[str, 
     return documented.axes_of(own.forward, names, documented.texts_of(own.forward, own)) if hasattr(own, "forward") else {}
 
 
-def _besides(parameter: inspect.Parameter, said: Mapping[str, tuple[str, ...]], x: str) -> str | None:
+def _besides(parameter: inspect.Parameter, written: Mapping[str, tuple[str, ...]], x: str) -> str | None:
     """What an argument beside input and state is: a letter of `Face.sizes`."""
     is_tensor = "Tensor" in str(parameter.annotation)
     if _GAP.fullmatch(parameter.name) or (parameter.name == "t" and is_tensor):
-        axes = said.get(parameter.name, ())
-        return "flat gap" if axes and len(axes) == len(said.get(x, ())) - 1 else "gap"
+        axes = written.get(parameter.name, ())
+        return "flat gap" if axes and len(axes) == len(written.get(x, ())) - 1 else "gap"
     return _SIZES.get(parameter.name.lower())
 
 

@@ -70,7 +70,7 @@ def look(subject: Subject, case: Case, data: Data | None = None, draws: int = 4)
 @pytest.mark.parametrize("case", [Case(), Case(T=1, N=1), Case(T=12, seed=5), Case(N=1, T=3), Case(T=2, N=3, regime="closed")], ids=str)
 def test_a_right_gradient_agrees_and_small_errors_would_have_been_seen(cell: str, case: Case) -> None:
     found = look(reference(cell), case)
-    assert found is not None
+    assert found is not None and found.sensitivity is not None
     assert found.sensitivity < 1e-7
     assert found.sources == {"params", "xs", "state"}
 
@@ -115,7 +115,7 @@ def test_what_is_as_rough_from_point_to_point_is_rounding_and_what_is_off_everyw
     exact = look(reference("lstm"), Case())
     right = rough(1e-9)
     found = look(right, Case(), draws=1)
-    assert found is not None and exact is not None
+    assert found is not None and exact is not None and found.sensitivity is not None and exact.sensitivity is not None
     assert len(right.implementation.calls) == 8, "seven more, at points close by"
     assert exact.sensitivity < 1e-9 < found.sensitivity < 1e-6, "what would have been seen is what is no rounding"
     assert look(off(reference("lstm"), "dparams", "W_h", (), 1 + 1e-9), Case()) is None
