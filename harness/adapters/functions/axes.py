@@ -32,6 +32,8 @@ _FEATURES = "KVS"
 #: Numbers are taken smaller where a function overflows.
 _SIZES = (1.0, 0.3, 0.1, 0.03)
 _MOST_TRIES, MOST_SECONDS = 4000, 20.0
+#: Shapes of a cell's weights that are tried before all others.
+_MOST_OF_A_CELL = 200
 #: Shapes that are thought of, of which those that are known to raise are not tried.
 _MOST_LAYOUTS = 40_000
 #: Tries for better shapes, once some were found.
@@ -195,6 +197,7 @@ def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
     """Candidates of all families in turn, those that suit the ranks that the source gives first."""
     names = [a.name for a in chosen]
     yield from _written(chosen)
+    yield from itertools.islice(_of_a_cell(chosen), _MOST_OF_A_CELL)
     for known in (chosen, [replace(a, rank=None) for a in chosen]):
         families = [[_candidates(a, lead, between) for a in known] for lead, between in _FAMILIES]
         picks = [_by_cost(options) for options in families if all(options)]
@@ -202,6 +205,18 @@ def _layouts(chosen: Sequence[Argument]) -> Iterator[Layout]:
             yield from (dict(zip(names, pick, strict=True)) for pick in together if pick is not None)
         if known == chosen and not any(a.rank for a in chosen):
             return
+
+
+def _of_a_cell(chosen: Sequence[Argument]) -> Iterator[Layout]:
+    """Those of x W + h U + b: one sequence, matrices by their capital letters, states of a row, and vectors of the units."""
+    sequences = [a.name for a in chosen if re.match(r"^(x|xs|inputs?|seq|u)$", a.name)]
+    matrices = [a.name for a in chosen if a.name[:1].isupper() and a.name not in sequences]
+    if len(sequences) != 1 or not matrices or any(a.rank or a.truth for a in chosen):
+        return
+    ways = sorted(itertools.product((("K", "V"), ("V", "V"), ("V", "K")), repeat=len(matrices)), key=lambda way: len(set(way)) != 2)
+    for way, N in itertools.product(ways, "QP"):
+        shapes: Layout = {a.name: (N, "V") if a.kind == "state" else ("V",) for a in chosen}
+        yield {**shapes, sequences[0]: ("P", "Q", "K"), **dict(zip(matrices, way, strict=True))}
 
 
 def _written(chosen: Sequence[Argument]) -> list[Layout]:
