@@ -83,10 +83,16 @@ def called(kind: str, text: str, names: Sequence[str]) -> frozenset[str]:
     for line in text.splitlines() if names else ():
         parts = re.split(rf"\b(?=(?:{'|'.join(map(re.escape, names))})\b\s*(?:[:(,\[]|and\b|{kind}))", line)
         waiting: list[str] = []
+        listed: list[str] = []
         for part in parts[1:]:
             name = next(n for n in names if re.match(rf"{re.escape(n)}\b", part))
             waiting.append(name)
+            listed.append(name)
             rest = part[len(name) :]
+            if re.search(rf"\bare\b[^.;]*\b{kind}", rest):  # all that stand in a row before
+                found |= set(listed)
+            if not re.fullmatch(r"\s*([\(\[][^()\[\]]*[\)\]])?\s*(,|and)?\s*", rest):
+                listed = []
             if re.search(rf"\b{kind}", rest):
                 found |= set(waiting)
             if not re.fullmatch(r"\s*(,|and)?\s*", rest):

@@ -8,7 +8,7 @@ import pytest
 
 from bptt import check
 from bptt.harness.adapters.functions.adapt import adapt
-from bptt.harness.adapters.functions.documented import axes_of, constants, texts_of, truth_values
+from bptt.harness.adapters.functions.documented import axes_of, called, constants, texts_of, truth_values
 from tests.harness.adapters.functions import documented_functions as functions
 
 
@@ -27,6 +27,18 @@ def test_axes_are_read_from_words(text: str, names: Any, wanted: dict[str, tuple
     def nothing() -> None: ...
 
     assert axes_of(nothing, list(names), [text]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("lam (P,), u (B, T, P), x0 (B, P) are complex", {"lam", "u", "x0"}),
+        ("lam (P,) real; u (B, T, P), x0 (B, P) are complex", {"u", "x0"}),
+        ("lam (P,), u (B, T, P) complex, x0 (B, P)", {"u"}),
+    ],
+)
+def test_what_several_are_called_all_of_them_are(text: str, wanted: set[str]) -> None:
+    assert called("complex", text, ["lam", "u", "x0"]) == wanted
 
 
 def test_words_stand_in_the_class_the_wrapper_and_the_module() -> None:
