@@ -13,7 +13,7 @@ from bptt.harness.adapters.filled import glue
 from bptt.harness.adapters.reading.code import words
 from bptt.harness.adapters.reading.code.owners import HandedOwner, fields_of, over_tensors
 from bptt.harness.adapters.reading.code.weights import Slot
-from bptt.harness.adapters.reading.drive import ReadLayer, ReadNetwork, final_place, main_leaf, output_of_step
+from bptt.harness.adapters.reading.drive import ReadLast, ReadLayer, ReadNetwork, final_place, main_leaf, output_of_step
 from bptt.harness.adapters.reading.passes.form import JOINED, Forward, Path
 from bptt.harness.adapters.reading.passes.running import Place, Reading
 
@@ -33,7 +33,7 @@ FILE = Path({path!r})
 
 
 def written(reading: Reading, name: str, target: str, file: str, seen: Sequence[str], kind: type) -> str:
-    """The text of the file.   kind   ReadNetwork, ReadLayer or ReadStep: what the reading is driven as"""
+    """The text of the file.   kind   ReadNetwork, ReadLayer, ReadLast or ReadStep: what the reading is driven as"""
     body = list(_class(reading, name, kind))
     text = "\n".join(body)
     used = [name for name in glue.__all__ if re.search(rf"(?<![\w.]){name}\(", text)]
@@ -71,6 +71,8 @@ def _class(reading: Reading, name: str, kind: type) -> Iterator[str]:
         yield from _network(reading)
     elif kind is ReadLayer:
         yield from _layer(reading)
+    elif kind is ReadLast:
+        yield from _last(reading)
     else:
         yield from _step(reading)
 
@@ -128,6 +130,8 @@ def _expression(slot: Slot) -> str:
 
 
 def _states(reading: Reading, kind: type) -> tuple[str, ...]:
+    if kind is ReadLast:
+        return ()
     if kind is ReadLayer:
         return tuple(s for s in reading.forward.states if final_place(reading, s) is not None)
     return reading.forward.states
@@ -439,6 +443,20 @@ def _cotangent(reading: Reading, path: Path, value: str) -> str:
 
 def _rows(text: str, layout: str, axis: int) -> str:
     return text if "N" in layout else f"np.expand_dims({text}, {axis})"
+
+
+def _last(reading: Reading) -> Iterator[str]:
+    forward, main = reading.forward, main_leaf(reading.forward)
+    yield "    def run(self, params, xs, state):"
+    yield "        return np.stack([self.one(params, xs[: t + 1]) for t in range(len(xs))]), {}"
+    yield ""
+    yield "    def one(self, params, xs):"
+    yield "        RATE = 0.125"
+    yield from _fresh(reading)
+    if forward.states:
+        yield f"        state = {{{', '.join(f'{s!r}: np.zeros((xs.shape[1], H), xs.dtype)' for s in forward.states)}}}"
+    yield from _forward_call(Reading(forward))
+    yield f"        return np.array({_rows(_canonical(forward, main), forward.layout(main), 0)})"
 
 
 def _layer(reading: Reading) -> Iterator[str]:

@@ -152,7 +152,10 @@ def test_weights_of_a_constructor_may_come_in_a_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("text", "name"), [(FUNCTIONS, "rnn_forward"), (FUNCTIONS, "rnn_step"), (KERNELS, "Trained")])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [(FUNCTIONS, "rnn_forward"), (FUNCTIONS, "rnn_step"), (KERNELS, "Trained"), (MANY_TO_ONE, "Scorer"), (BOTH_WAYS, "BidirectionalCell")],
+)
 def test_the_file_that_is_written_for_it_gives_the_same(tmp_path: Path, text: str, name: str) -> None:
     path = write(tmp_path, text)
     [subject] = targets.load(f"{path}:{name}")
