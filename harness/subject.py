@@ -98,10 +98,6 @@ ITSELF = "the input again: it attends to itself"
 LANGUAGE_MODEL = "language model"
 #: What is detected of code that draws as it runs: what a mask drops has no effect.
 DROPOUT = "dropout"
-#: What is detected of code whose author says that it takes statistics over the batch: its rows mix by design.
-BATCH_NORM = "batch norm"
-#: What is detected of code that is handed a mask: it goes with the places of rows and steps, not with what stands there.
-MASK = "mask"
 
 
 @dataclass(frozen=True)
@@ -259,6 +255,7 @@ class Subject:
     clip            it clips its gradients and means to: `implementation` gives them without the cut
     truncation      the largest lag of its BPTT: the error of step t goes back to step t - k and no further; 0 is the step alone
     lengths         run(..., lengths=) is there
+    exempt          properties that a cell need not have, and why: causal, rows (of a batch apart), split (in two), directions (alike)
     source          file and line of its backward (or of the class), where known
     no_dfinal       final states for which its backward takes no gradient
     inferred_final  final states that it does not return: the last output stands for them
@@ -298,6 +295,7 @@ class Subject:
     clip: Clip | None = None
     truncation: int | None = None
     lengths: bool = False
+    exempt: Mapping[str, str] = field(default_factory=dict)
     source: tuple[str, int] | None = None
     no_dfinal: tuple[str, ...] = ()
     inferred_final: tuple[str, ...] = ()

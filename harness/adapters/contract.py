@@ -219,6 +219,12 @@ def _sense(value: object, where: str, name: str) -> str:
     return "conjugate"
 
 
+def _reasons(value: object, where: str, name: str) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+        raise UsageError(f"{where}.{name} is {value!r}, wanted a reason for each property: {{'rows': 'batch norm'}}")
+    return dict(value)
+
+
 def _like(value: object, where: str, name: str) -> str:
     return value if isinstance(value, str) and is_text(value) else known_cell(value, where)
 
@@ -239,4 +245,5 @@ _CHECKS = {
     "dys_scale": _scale,
     "truncation": _steps,
     "lengths": _flag,
+    "exempt": _reasons,
 }

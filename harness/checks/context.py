@@ -171,6 +171,11 @@ class CheckContext:
                 return found
         return Named(())
 
+    def exempt(self, name: str) -> None:
+        """Raises NotApplicable where a cell need not have a property."""
+        if (reason := self.subject.exempt.get(name)) is not None:
+            raise NotApplicable(f"exempt from {name!r}: {reason}")
+
     def needs_backward(self) -> None:
         """Raises NotApplicable for a subject without gradients."""
         if "backward" not in self.subject.capabilities:

@@ -74,7 +74,8 @@ def fill(target: str, args: Mapping[str, object] | None, console: Console) -> in
             code = USAGE
         else:
             seen = [f"{d.what}: {d.why}" for d in subject.detected]
-            text = written(subject.implementation.reading, name, target, place, seen, type(subject.implementation))
+            own = {"lengths_of_sequence": subject.lengths_of_sequence, "exempt": dict(subject.exempt)}
+            text = written(subject.implementation.reading, name, target, place, seen, type(subject.implementation), own)
         path.write_text(text, encoding="utf-8")
         files.append(path)
         missing = [line.partition("TODO")[2].lstrip(": ") for line in text.partition('"""\n\nfrom')[2].splitlines() if "TODO" in line]

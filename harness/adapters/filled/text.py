@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from bptt.harness.adapters.filled import glue
 from bptt.harness.adapters.reading.code import words
@@ -32,20 +33,28 @@ FILE = Path({path!r})
 '''
 
 
-def written(reading: Reading, name: str, target: str, file: str, seen: Sequence[str], kind: type) -> str:
-    """The text of the file.   kind   ReadNetwork, ReadLayer, ReadLast or ReadStep: what the reading is driven as"""
-    body = list(_class(reading, name, kind))
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+def written(
+    reading: Reading, name: str, target: str, file: str, seen: Sequence[str], kind: type, said: Mapping[str, object] = _NOTHING
+) -> str:
+    """The text of the file.
+
+    kind   ReadNetwork, ReadLayer, ReadLast or ReadStep: what the reading is driven as        said   what it says of itself besides
+    """
+    body = list(_class(reading, name, kind, said))
     text = "\n".join(body)
     used = [name for name in glue.__all__ if re.search(rf"(?<![\w.]){name}\(", text)]
     todo = [line.partition("TODO")[2].lstrip(": ") for line in body if "TODO" in line]
-    said = f"Not found out, and marked TODO below: {'; '.join(todo)}.\n" if todo else ""
+    left = f"Not found out, and marked TODO below: {'; '.join(todo)}.\n" if todo else ""
     head = _HEAD.format(
-        name=name, file=file.rpartition("/")[2], target=target, seen="\n".join(seen), todo=said, glue=", ".join(used), path=file
+        name=name, file=file.rpartition("/")[2], target=target, seen="\n".join(seen), todo=left, glue=", ".join(used), path=file
     )
     return f"{head}\n\n{text}\n"
 
 
-def _class(reading: Reading, name: str, kind: type) -> Iterator[str]:
+def _class(reading: Reading, name: str, kind: type, said: Mapping[str, object]) -> Iterator[str]:
     forward = reading.forward
     yield f"class {_identifier(name)}:"
     if forward.sizes.N == 1 or "N" in forward.owner.fixed:
@@ -59,6 +68,7 @@ def _class(reading: Reading, name: str, kind: type) -> Iterator[str]:
             yield f"    {option} = ({getattr(forward.sizes, letter)},)"
     if forward.owner.truncation is not None:
         yield f"    truncation = {forward.owner.truncation - 1}"
+    yield from (f"    {option} = {value!r}" for option, value in said.items() if value)
     yield ""
     yield "    def __init__(self):"
     yield "        self.made = {}"

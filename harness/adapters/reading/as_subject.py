@@ -25,7 +25,7 @@ from bptt.harness.adapters.reading.passes.handing import fresh
 from bptt.harness.adapters.reading.passes.running import Reading, drawn_cotangents, probe, run
 from bptt.harness.adapters.reading.passes.running import said as backward_said
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import BATCH_NORM, DROPOUT, MASK, Accumulation, Array, Arrays, Detection, Subject
+from bptt.harness.subject import DROPOUT, Accumulation, Array, Arrays, Detection, Subject
 
 
 class NotUnderstoodError(UsageError):
@@ -175,6 +175,7 @@ def subject(obj: Any, spec: str, reading: Reading) -> Subject:
         input_sizes=(forward.sizes.D,) if forward.sizes.D == 1 or "D" in forward.owner.fixed else None,
         hidden_sizes=(forward.sizes.H,) if "H" in forward.owner.fixed else None,
         square=forward.owner.square,
+        exempt=exempt_from(forward),
         dtype=forward.dtype,
         truncation=forward.owner.truncation,
         source=source_of_reading(reading),
@@ -327,6 +328,16 @@ def _stateless(made: Subject, reading: Reading) -> Subject | None:
 _BATCH_NORM = re.compile(r"batch[-_ ]?norm|(?-i:\bBN\b|[a-z]BN[A-Z])|(mean|statistics|variance|norm\w*) (over|of) the (mini-?)?batch", re.I)
 
 
+def exempt_from(forward: Forward) -> dict[str, str]:
+    """What a reading need not have: rows that are apart, where they share statistics as their author says, or each has another mask."""
+    found = {}
+    if "rows do not mix" not in forward.evidence and _BATCH_NORM.search(_text_of(forward)):
+        found["rows"] = "its author says that it takes statistics over the batch"
+    if "mask" in forward.roles.values():
+        found |= {"rows": "the mask that it is handed is another one in each row", "split": "its mask goes with the length of a sequence"}
+    return found
+
+
 def _text_of(forward: Forward) -> str:
     """The source of a forward pass, with that of its class, or of its module where it is a function."""
     method = inspect.unwrap(forward.owner.methods[forward.method])
@@ -357,10 +368,6 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("gradients", "none: it has no backward, so only its forward pass is checked")
     if reading.backward and reading.backward != forward.method:
         yield Detection("backward", f"{reading.backward}({backward_said(reading)})")
-    if "rows do not mix" not in forward.evidence and _BATCH_NORM.search(_text_of(forward)):
-        yield Detection(
-            BATCH_NORM, "its author says that it takes statistics over the batch, and its rows mix: whether they should is not asked"
-        )
     yield Detection("weights", forward.owner.words)
     if forward.dtype == "float32":
         yield Detection("dtype", "float32: forward returns float32 for float64 inputs")
@@ -387,8 +394,6 @@ def explained(reading: Reading, kind: str) -> Iterator[Detection]:
         yield Detection("not given", ", ".join(missing))
     if unseen := [p.name for p in forward.parameters if p.name in forward.owner.unseen] or sorted(forward.owner.unseen):
         yield Detection("not judged", f"{', '.join(unseen)}: {forward.method} does not read it")
-    if "mask" in forward.roles.values():
-        yield Detection(MASK, "the steps of each row are one fewer than those of the row before")
     if forward.owner.tables:
         said = f"{', '.join(sorted(forward.owner.tables))}: made the same each time, without a gradient"
         yield Detection("kept as it is", said)

@@ -12,7 +12,6 @@ from bptt.harness.cases import Case, Cotangent, Data
 from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
-from bptt.harness.subject import BATCH_NORM, MASK
 from bptt.reports.records import Where
 
 #: Rows up to which each is asked by itself.
@@ -136,7 +135,4 @@ def _alone(context: CheckContext, data: Data, v: Cotangent, row: slice) -> Gradi
 def _several_rows(context: CheckContext, case: Case) -> None:
     if case.N < 2:
         raise NotApplicable(f"it takes batches of {case.N} only")
-    if any(each.what == BATCH_NORM for each in context.subject.detected):
-        raise NotApplicable("its rows share statistics of the batch, as its author says")
-    if any(each.what == MASK for each in context.subject.detected):
-        raise NotApplicable("the mask that it is handed is another one in each row")
+    context.exempt("rows")

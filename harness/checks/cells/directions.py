@@ -33,9 +33,7 @@ def both_directions_are_one_function_of_their_weights(context: CheckContext, cas
 
     Where the name says of no cell that it is both, two functions may be meant: that is a warning.
     """
-    exempt = getattr(context.subject.implementation, "exempt", None)
-    if isinstance(exempt, Mapping) and "directions" in exempt:
-        raise NotApplicable(f"it says that its directions need not be alike: {exempt['directions']}")
+    context.exempt("directions")
     data, ys, final = context.data(case), context.first(case).ys, context.first(case).final
     forwards = forward_half(context, data, ys) if _reads_the_last(context, data, ys) else None
     if forwards is None:

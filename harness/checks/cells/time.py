@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from bptt.harness.checks.context import CheckContext
 from bptt.harness.checks.evidence import Evidence, NotApplicable, agree, holds
 from bptt.harness.checks.registry import check
 from bptt.harness.errors import ContractError, SubjectError
-from bptt.harness.subject import ITSELF, LANGUAGE_MODEL, MASK, QUICK, Array
+from bptt.harness.subject import ITSELF, LANGUAGE_MODEL, QUICK, Array
 from bptt.harness.training.oracle import Named
 from bptt.reports.records import Cause, Where
 
@@ -30,8 +30,7 @@ def a_sequence_cut_in_two_gives_the_same_outputs(context: CheckContext, case: Ca
     data = context.data(case)
     if not data.state:
         raise NotApplicable("it takes no initial state (zero_state is {}), so a sequence cannot be continued")
-    if any(each.what == MASK for each in context.subject.detected):
-        raise NotApplicable("the mask that it is handed goes with the length of a sequence")
+    context.exempt("split")
     _whole_state(context, data)
     ys, final = context.first(case).ys, context.first(case).final
     tolerance = 1e4 * float(np.finfo(case.dtype).eps)
@@ -371,6 +370,4 @@ def _is(what: str, got: Array, wanted: Array, words: str, tensor: str) -> Eviden
 def _unidirectional(context: CheckContext) -> None:
     if context.subject.bidirectional:
         raise NotApplicable("it is bidirectional: outputs may depend on later inputs")
-    exempt = getattr(context.subject.implementation, "exempt", None)
-    if isinstance(exempt, Mapping) and "causal" in exempt:
-        raise NotApplicable(f"it says that it need not be causal: {exempt['causal']}")
+    context.exempt("causal")

@@ -8,6 +8,8 @@ import pytest
 
 from bptt.harness.adapters.contract import adapt
 from bptt.harness.errors import UsageError
+from bptt.harness.run.runner import check
+from tests.harness.checks.planted import Clean
 
 
 class Cell:
@@ -119,3 +121,17 @@ def test_other_things_are_not_mine(other: Any) -> None:
 def test_a_method_that_is_called_as_a_claim_is_none() -> None:
     subject = adapt(without(Cell, clip=lambda self, gradients: gradients, lengths=lambda self: 3), "t", None)
     assert subject is not None and subject.clip is None and not subject.lengths
+
+
+def test_a_cell_says_what_it_need_not_be_and_why() -> None:
+    class Mixing(Clean):
+        exempt = {"rows": "batch norm"}  # noqa: RUF012  # as a user writes it
+
+        def run(self, params: Any, xs: Any, state: Any) -> Any:
+            return super().run(params, xs - 0.1 * xs.mean(1, keepdims=True), state)
+
+    run = check(Mixing, isolate=False, select=["BAT100"], level="smoke")
+    assert run["BAT100"].reason == "exempt from 'rows': batch norm"
+    Mixing.exempt = {"rows": 1}  # type: ignore[dict-item]  # a mistake
+    with pytest.raises(UsageError, match=r"exempt is \{'rows': 1\}, wanted a reason for each property"):
+        adapt(Mixing(), "t", None)
