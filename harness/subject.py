@@ -56,6 +56,7 @@ Device = Literal["cpu", "cuda"]
 #: What a part of a training loop answers: arrays by name and step.
 Answer = dict[tuple[str, int | None], Array]
 
+EXEMPTIONS = ("causal", "rows", "split", "linear", "directions")  # properties that code may say it need not have
 CELL_METHODS = {
     "init": "init(rng, input_size, hidden_size) -> params",
     "zero_state": "zero_state(params, batch_size) -> state",

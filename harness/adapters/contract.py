@@ -12,7 +12,7 @@ import numpy as np
 
 from bptt.harness.adapters import said
 from bptt.harness.adapters.equations.adapt import is_text
-from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, required, short_name, source_of
+from bptt.harness.adapters.objects import construct, has, is_factory, is_torch, known_cell, reasons, required, short_name, source_of
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import CELL_METHODS, NETWORK_METHODS, Clip, Detection, Subject
 from bptt.harness.words import nearest
@@ -219,12 +219,6 @@ def _sense(value: object, where: str, name: str) -> str:
     return "conjugate"
 
 
-def _reasons(value: object, where: str, name: str) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(each, str) for pair in value.items() for each in pair):
-        raise UsageError(f"{where}.{name} is {value!r}, wanted a reason for each property: {{'rows': 'batch norm'}}")
-    return dict(value)
-
-
 def _like(value: object, where: str, name: str) -> str:
     return value if isinstance(value, str) and is_text(value) else known_cell(value, where)
 
@@ -245,5 +239,5 @@ _CHECKS = {
     "dys_scale": _scale,
     "truncation": _steps,
     "lengths": _flag,
-    "exempt": _reasons,
+    "exempt": reasons,
 }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bptt.harness.errors import UsageError
-from bptt.harness.subject import PARTS
+from bptt.harness.subject import EXEMPTIONS, PARTS
 from bptt.harness.words import near_miss
 
 
@@ -137,6 +137,17 @@ def given_size(value: object, name: str, spec: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{spec}: got {name} = {value!r}, wanted a whole number of at least 1")
     return value
+
+
+def reasons(value: object, where: str, name: str) -> dict[str, str]:
+    """What code says it need not be, and why; UsageError for what is no property, or has no reason."""
+    if not isinstance(value, Mapping) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+        raise UsageError(f"{where}.{name} is {value!r}, wanted a reason for each property: {{'rows': 'batch norm'}}")
+    for each in value:
+        if each not in EXEMPTIONS and not each.startswith("gradient of "):
+            wanted = f"wanted one of {', '.join(EXEMPTIONS)}, or 'gradient of' an input"
+            raise UsageError(f"{where}.{name} says {each!r}{near_miss(each, EXEMPTIONS)}; {wanted}")
+    return dict(value)
 
 
 def required(function: Any) -> list[str] | None:

@@ -9,7 +9,18 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from bptt.harness.adapters.objects import attribute, construct, has, is_factory, is_torch, known_recurrence, required, short_name, source_of
+from bptt.harness.adapters.objects import (
+    attribute,
+    construct,
+    has,
+    is_factory,
+    is_torch,
+    known_recurrence,
+    reasons,
+    required,
+    short_name,
+    source_of,
+)
 from bptt.harness.errors import UsageError
 from bptt.harness.subject import Detection, Operator, Subject
 
@@ -112,7 +123,7 @@ def _said(impl: object, spec: str) -> Operator:
         chunks=_numbers(getattr(impl, "chunks", ()), spec, "chunks") or chunks_found(impl),
         multiple=getattr(impl, "multiple", 1),
         optional=tuple(getattr(impl, "optional", ())),
-        exempt=dict(getattr(impl, "exempt", {})),
+        exempt=reasons(getattr(impl, "exempt", {}), spec, "exempt"),
         packed=getattr(impl, "packed", None),
         reverse=direction == "reverse",
         deterministic=bool(getattr(impl, "deterministic", True)),

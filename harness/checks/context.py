@@ -172,8 +172,9 @@ class CheckContext:
         return Named(())
 
     def exempt(self, name: str) -> None:
-        """Raises NotApplicable where a cell need not have a property."""
-        if (reason := self.subject.exempt.get(name)) is not None:
+        """Raises NotApplicable where the subject says why it need not have a property."""
+        said = self.subject.operator or self.subject
+        if (reason := said.exempt.get(name)) is not None:
             raise NotApplicable(f"exempt from {name!r}: {reason}")
 
     def needs_backward(self) -> None:

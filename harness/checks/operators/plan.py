@@ -15,7 +15,7 @@ from bptt.harness.call.guard import first_line
 from bptt.harness.call.operator import Outcome, Point
 from bptt.harness.cases import REGIMES, Case, admissible, generator
 from bptt.harness.checks.context import CheckContext
-from bptt.harness.checks.evidence import Evidence, NotApplicable
+from bptt.harness.checks.evidence import Evidence
 from bptt.harness.errors import BpttError, SubjectError
 from bptt.harness.subject import Array, Arrays, Operator, Subject
 
@@ -148,13 +148,6 @@ def on_purpose(error: SubjectError) -> str | None:
     if not line.startswith(("raise ", "assert ")):
         return None
     return first_line(cause) if str(cause) else line
-
-
-def exempt(context: CheckContext, *names: str) -> None:
-    """Raises NotApplicable where the subject says why it need not have the property."""
-    for name in names:
-        if (reason := calls.spoken(context.subject).exempt.get(name)) is not None:
-            raise NotApplicable(f"exempt from {name!r}: {reason}")
 
 
 def tolerance(case: Case) -> float:

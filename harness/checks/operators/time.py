@@ -72,7 +72,7 @@ def _halves(subject: Subject, T: int, cut: int) -> tuple[tuple[int, int], tuple[
 @check("TIM300", family="time", kinds=_KINDS, needs=("CON300",), cases_for=plan.cut)
 def running_in_two_parts_equals_running_the_whole(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """run over the steps before a cut, then over the rest from the state that it left, gives the outputs and final state of the whole."""
-    plan.exempt(context, "split", "cut", "chunks")
+    context.exempt("split")
     subject, at = context.subject, plan.point(context, case)
     _sequences(subject, at, case)
     whole = plan.out(context, at)
@@ -109,7 +109,7 @@ def backward_in_two_parts_equals_backward_over_the_whole(context: CheckContext, 
     """The gradient of the state that enters the second part, handed to the first as the cotangent of its final state, gives the gradients
     of the whole: BPTT by chunks is BPTT."""
     context.needs_backward()
-    plan.exempt(context, "split", "cut", "chunks")
+    context.exempt("split")
     subject, at = context.subject, plan.point(context, case)
     along = _sequences(subject, at, case)
     if not at.state:
@@ -160,7 +160,7 @@ def _slices(subject: Subject, arrays: Arrays, start: int, stop: int) -> dict[str
 def outputs_do_not_depend_on_later_inputs(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Other inputs from step t on, and none at all for one without a state, leave the outputs before t as they are (after t, for one that
     reads in reverse)."""
-    plan.exempt(context, "causal", "causality")
+    context.exempt("causal")
     subject, at = context.subject, plan.point(context, case)
     along = _sequences(subject, at, case)
     other = calls.draw(subject, replace(case, seed=case.seed + 500))
@@ -226,7 +226,7 @@ def _several_rows(subject: Subject) -> tuple[Case, ...]:
 @check("BAT300", family="batch", kinds=_KINDS, needs=("CON300",), cases_for=_several_rows)
 def rows_of_a_batch_do_not_know_of_each_other(context: CheckContext, case: Case) -> Iterator[Evidence]:
     """Each row alone gives the outputs, final states and gradients that it gives in the batch; what all rows share gets their sum."""
-    plan.exempt(context, "rows", "batch")
+    context.exempt("rows")
     subject, at = context.subject, plan.point(context, case)
     if calls.spoken(subject).packed or case.N < 2:
         raise NotApplicable("it takes one row at a time")

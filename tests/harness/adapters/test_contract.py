@@ -135,3 +135,6 @@ def test_a_cell_says_what_it_need_not_be_and_why() -> None:
     Mixing.exempt = {"rows": 1}  # type: ignore[dict-item]  # a mistake
     with pytest.raises(UsageError, match=r"exempt is \{'rows': 1\}, wanted a reason for each property"):
         adapt(Mixing(), "t", None)
+    Mixing.exempt = {"row": "batch norm"}
+    with pytest.raises(UsageError, match=r"exempt says 'row', did you mean 'rows'\?; wanted one of causal, rows, split"):
+        adapt(Mixing(), "t", None)
