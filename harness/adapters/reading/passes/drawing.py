@@ -1,4 +1,4 @@
-"""Numbers that a call draws, such as a dropout mask, from NumPy's global generator or one that it keeps: alike in every row of a batch.
+"""Numbers that a call draws, such as a dropout mask, from any generator of NumPy's: alike in every row of a batch.
 
 Rows of a batch then stay apart, and a row alone draws what it draws among others.  Of so few numbers as one row has, all may fall on one
 side of a threshold: numbers between 0 and 1 are spread evenly, in an order that is drawn, so that a mask keeps some and drops some.
@@ -60,13 +60,13 @@ def alike_in_rows(axes: Mapping[int, int], N: int, kept: Sequence[Kept] = ()) ->
             return draw(*args, **kwargs)
         return np.repeat(_one_row(draw, place, (*shape[:axis], 1, *shape[axis + 1 :]), args, kwargs), N, axis)
 
-    with _replaced(alike, kept, lambda own: type(own)(np.random.PCG64(8))):
+    with _replaced(alike, kept, _anew):
         yield
 
 
 def kept_generators(root: object, namespace: dict[str, Any], depth: int = 2) -> list[Kept]:
     """Generators in the attributes of an object, of what it is made of, and among the names of its module."""
-    found = [(namespace, name) for name, value in namespace.items() if isinstance(value, GENERATORS)]
+    found = [(namespace, name) for name, value in namespace.items() if isinstance(value, GENERATORS) or _of_numpy(value)]
     own = getattr(root, "__dict__", None)
     if not isinstance(own, dict) or isinstance(root, type | types.ModuleType):
         return found
@@ -85,17 +85,29 @@ def states(kept: Sequence[Kept]) -> str:
     )
 
 
-class _Drawing:
-    """A generator whose draws are made by another function."""
+def _of_numpy(value: object) -> str | None:
+    """The name of a function of np.random that draws, or that makes a generator, as `from numpy.random import default_rng` has it."""
+    return next((name for name in (*_SIZE, *_MAKERS) if callable(value) and value is getattr(np.random, name, None)), None)
 
-    def __init__(self, own: Any, by: Callable[..., Any]) -> None:
-        self._own, self._by = own, by
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("_own", "_by"):
-            raise AttributeError(name)
-        value = getattr(self._own, name)
-        return _bound(self._by, value, _SIZE[name]) if name in _SIZE else value
+def _anew(own: Any) -> Any:
+    return (np.random.RandomState if isinstance(own, np.random.RandomState) else np.random.Generator)(np.random.PCG64(8))
+
+
+def _draws(kind: type, name: str) -> Callable[..., Any]:
+    def draw(self: Any, *args: Any, **kwargs: Any) -> Any:
+        own = getattr(kind, name).__get__(self)
+        return self.by(own, _SIZE[name], *args, **kwargs) if self.by else own(*args, **kwargs)
+
+    return draw
+
+
+def _drawing(kind: type, by: Callable[..., Any]) -> Any:
+    """The generators of this kind, but `by` draws in their place, until there is none."""
+    return type(kind.__name__, (kind,), {"by": staticmethod(by), **{name: _draws(kind, name) for name in _SIZE if hasattr(kind, name)}})
+
+
+_MAKERS = ("default_rng", "Generator", "RandomState")
 
 
 def _one_row(draw: Draw, place: int | None, one: tuple[int, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -123,19 +135,29 @@ def _shape(place: int | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 
 @contextmanager
 def _replaced(by: Callable[..., Any], kept: Sequence[Kept], renewed: Callable[[Any], Any]) -> Iterator[None]:
-    own = {name: getattr(np.random, name) for name in _SIZE if hasattr(np.random, name)}
+    several, legacy = (_drawing(kind, by) for kind in GENERATORS)
+
+    def drawing(generator: Any) -> Any:
+        return legacy(generator._bit_generator) if isinstance(generator, np.random.RandomState) else several(generator.bit_generator)
+
+    own = {name: getattr(np.random, name) for name in (*_SIZE, *_MAKERS) if hasattr(np.random, name)}
+    other = {name: _bound(by, draw, _SIZE[name]) for name, draw in own.items() if name in _SIZE}
+    other["default_rng"] = lambda *args, **kwargs: drawing(own["default_rng"](*args, **kwargs))
+    other |= {"Generator": several, "RandomState": legacy}
     before = [held[name] for held, name in kept]
-    for name, draw in own.items():
-        setattr(np.random, name, _bound(by, draw, _SIZE[name]))
-    for (held, name), generator in zip(kept, before, strict=True):
-        held[name] = _Drawing(renewed(generator), by)
+    after = [other[known] if (known := _of_numpy(value)) else drawing(renewed(value)) for value in before]
+    for name, draw in other.items():
+        setattr(np.random, name, draw)
+    for (held, name), value in zip(kept, after, strict=True):
+        held[name] = value
     try:
         yield
     finally:
         for name, draw in own.items():
             setattr(np.random, name, draw)
-        for (held, name), generator in zip(kept, before, strict=True):
-            held[name] = generator
+        for (held, name), value in zip(kept, before, strict=True):
+            held[name] = value
+        several.by = legacy.by = None
 
 
 def _bound(by: Callable[..., Any], draw: Draw, place: int | None) -> Draw:

@@ -124,19 +124,19 @@ def drawn_alike(axes: Mapping[int, int], N: int, root: Any, function: Any, thunk
 
 
 def drops(forward: Forward, root: Any, values: Values) -> dict[int, int] | None:
-    """Where the rows of a batch stand in what a call draws, if the author's file speaks of dropout and one draws; else None.
+    """Where the rows of a batch stand in what a call draws, if its file speaks of dropout, zoneout or noise and it draws; else None.
 
     Its masks are then drawn alike at each call and in each row, as constants.
     """
     function = forward.owner.methods[forward.method]
-    if not words.speaks_of("dropout", getattr(function, "__module__", "")):
+    if not any(words.speaks_of(word, getattr(function, "__module__", "")) for word in ("dropout", "zoneout", "noise")):
         return None
     kept = _kept(forward, root)
     before = np.random.get_state(legacy=False), states(kept)  # noqa: NPY002 - the author draws from the global generator
     with axes_of_rows(values.x.shape[1], kept) as axes:
         call(forward, root, values)
     after = np.random.get_state(legacy=False), states(kept)  # noqa: NPY002 - as above
-    return axes if repr(before) != repr(after) else None
+    return axes if axes or repr(before) != repr(after) else None
 
 
 def _kept(forward: Forward, root: Any) -> list[Kept]:

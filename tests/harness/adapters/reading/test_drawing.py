@@ -14,6 +14,7 @@ from bptt.harness.run.runner import check
 _CELL = '''
 """An RNN with dropout on its inputs."""
 import numpy as np
+from numpy.random import default_rng
 
 class DropRNN:
     def __init__(self, D, H):
@@ -40,6 +41,10 @@ class DropRNN:
         ("np.random.binomial(1, 0.5, size=x.shape) / 0.5", "x * m", []),
         ("(self.rng.random(x.shape) < 0.5) / 0.5", "x * m", []),
         ("(self.rng.random(x.shape) < 0.5) / 0.5", "x", ["GRD110"]),
+        ("(np.random.default_rng(5).random(x.shape) < 0.5) / 0.5", "x * m", []),
+        ("(np.random.default_rng(5).random(x.shape) < 0.5) / 0.5", "x", ["GRD110"]),
+        ("(np.random.RandomState(5).rand(*x.shape) < 0.5) / 0.5", "x * m", []),
+        ("(default_rng(5).random(x.shape) < 0.5) / 0.5", "x * m", []),
         ("(np.random.rand(*x.shape) < 0.5) / 0.5", "x", ["GRD110"]),
     ],
 )
@@ -74,3 +79,13 @@ def test_what_is_drawn_for_rows_is_drawn_for_one(draw: Any) -> None:
     assert np.all(over_time == over_time[:, :1]) and len(np.unique(over_time)) == 12
     assert len(np.unique(other)) == 6
     assert np.random.rand is own
+
+
+def test_a_generator_that_a_call_makes_is_its_own_again() -> None:
+    with alike_in_rows({2: 0}, 4):
+        made, old = np.random.default_rng(3), np.random.RandomState(3)
+        assert isinstance(made, np.random.Generator)
+        assert np.all((first := made.random((4, 2))) == first[0])
+    assert made.random(2).shape == (2,) and not np.all((later := made.random((4, 2))) == later[0])
+    assert isinstance(old, np.random.RandomState)
+    assert type(np.random.default_rng(3)) is np.random.Generator
