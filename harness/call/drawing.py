@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from bptt.harness.call.guard import called, named_arrays
-from bptt.harness.cases import Case, Data, generator, is_bias
+from bptt.harness.cases import Case, Data, admissible, generator, is_bias
 from bptt.harness.errors import ContractError
 from bptt.harness.subject import Array, Arrays, Subject
 
@@ -57,12 +58,18 @@ def draw_params(subject: Subject, case: Case) -> dict[str, Array]:
     unit = min(case.D, case.H) == 1  # a matrix of weights then has one row or column too: zeroed, its norm is zero, and so is what divides
 
     def placed(name: str, value: Array) -> Array:
-        one = value.size == 1 and bool(np.any(initial[name]))  # a temperature, which divides
-        if case.regime == "unbiased" and is_bias(value) and (value.ndim == 1 or not unit) and not one:
+        bias = case.regime == "unbiased" and is_bias(value) and (value.ndim == 1 or not unit)
+        if bias and (value.size != 1 or not np.any(initial[name]) or not _one_at_any_size(subject, case, name)):
             return np.zeros(value.shape, case.dtype)
         return np.asarray(scale * value + shift if is_bias(value) else scale * value).astype(case.dtype)
 
     return {name: placed(name, value) if value.dtype.kind == "f" else value for name, value in moved.items()}
+
+
+def _one_at_any_size(subject: Subject, case: Case, name: str) -> bool:
+    """Whether a parameter of one number is no bias of one unit but a number by itself, such as a temperature, which divides."""
+    wider = admissible(subject, replace(case, D=case.D + 1, H=case.H + 1))
+    return case.H > 1 or wider.H == 1 or bool(init(subject, generator(wider, "params"), wider)[name].size == 1)
 
 
 def _away_from_zero(value: Array, case: Case, rng: np.random.Generator) -> Array:

@@ -62,6 +62,19 @@ def test_unbiased_leaves_matrices_of_one_row_or_column(D: int, H: int) -> None:
     assert [not value.any() for value in data.params.values()] == [value.ndim == 1 for value in data.params.values()]
 
 
+@pytest.mark.parametrize("H", [1, 4])
+def test_unbiased_leaves_a_number_by_itself(H: int) -> None:
+    """It may be a temperature, which divides."""
+
+    class Tempered(Clean):
+        def init(self, rng: Any, input_size: int, hidden_size: int) -> Any:
+            return super().init(rng, input_size, hidden_size) | {"tau": np.array([0.7]), "c": rng.normal(size=hidden_size)}
+
+    (subject,) = load(Tempered)
+    params = draw(subject, Case(H=H, regime="unbiased")).params
+    assert params["tau"].all() and not params["c"].any()
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_unbiased_has_every_bias_zero_and_nothing_else(name: str) -> None:
     data = draw(reference(name), Case(regime="unbiased"))
