@@ -136,9 +136,11 @@ def _run(module: types.ModuleType, loader: Loader, path: Path, text: str, tree: 
                 return
         except ImportError as error:
             depth = len((module.__package__ or "").split(".")) if module.__package__ else 0
-            if "relative import" not in str(error):  # a name that what it imports has no more
+            if "relative import" not in str(error):
+                if error.name is None:  # what somebody raises, and says why
+                    raise
                 with importable(*folders):
-                    source.run_definitions(module, tree, str(path))
+                    source.run_definitions(module, tree, str(path))  # a name that what it imports has no more
                 return
             if depth > 2 or depth + 1 >= len(path.parents):
                 raise
