@@ -82,6 +82,15 @@ def test_a_file_may_import_its_neighbour(folder: Path) -> None:
         sys.modules.pop("neighbour_for_test", None)
 
 
+def test_a_name_that_a_library_has_no_more_is_passed_over_and_what_somebody_raises_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"from numpy import a_name_of_long_ago\n{CELL}")
+    (subject,) = load(f"{tmp_path / 'mine.py'}:Contract")
+    assert subject.name == "Contract"
+    (tmp_path / "mine.py").write_text(f"raise ImportError('broken by its owner')\n{CELL}")
+    with pytest.raises(UsageError, match="broken by its owner"):
+        load(f"{tmp_path / 'mine.py'}:Contract")
+
+
 def test_reference_cells_and_like() -> None:
     assert load("refimpl:lstm")[0].like == "lstm"
     assert load("refimpl:gru_reset_after", like="gru_reset_before")[0].like == "gru_reset_before"
